@@ -1,0 +1,240 @@
+"""The typed loop IR: what a kernel does, one statement at a time.
+
+Takes: nothing (a closed set of nodes).  Gives: the program that is verified, interpreted and
+printed as Python.  Invariant: every expression has a type, ``"int"`` (int64, all index
+arithmetic), ``"bool"`` or a NumPy value dtype name; arrays are C-contiguous and flat in no
+way, subscripts are one per axis.  ``Load``/``Store`` carry ``proved``: True when a proof shows
+each subscript non-negative and inside the array, which lets the code generator emit unsigned
+subscripts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+INT = "int"
+BOOL = "bool"
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """A literal of ``type`` (``"int"``, ``"bool"`` or a dtype name; inf and nan allowed)."""
+
+    value: bool | int | float | complex
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Var:
+    """A scalar variable or parameter."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """``array[subscripts]``; an integer index array loads as ``"int"``."""
+
+    array: str
+    subscripts: tuple[Expr, ...]
+    type: str
+    proved: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """Number of elements of ``array`` along ``axis``."""
+
+    array: str
+    axis: int = 0
+
+    @property
+    def type(self) -> str:
+        """Always ``"int"``."""
+        return INT
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """``left operator right``.
+
+    Integer: ``+ - * // % min max & | ^ << >>`` (``//`` and ``%`` floor).  Comparisons
+    ``< <= > >= == !=`` and ``and or`` (short circuit) give ``"bool"``.
+    """
+
+    operator: str
+    left: Expr
+    right: Expr
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """Logical negation."""
+
+    operand: Expr
+
+    @property
+    def type(self) -> str:
+        """Always ``"bool"``."""
+        return BOOL
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """``yes if condition else no``; both sides are evaluated lazily."""
+
+    condition: Expr
+    yes: Expr
+    no: Expr
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Conversion of a scalar to ``type``."""
+
+    operand: Expr
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """An operator of ``contraction.operators`` (by name), or an intrinsic.
+
+    Intrinsics (type ``"int"``): ``cttz`` (count trailing zeros of a nonzero int64),
+    ``ctpop`` (population count).
+    """
+
+    function: str
+    arguments: tuple[Expr, ...]
+    type: str
+
+
+Expr: TypeAlias = "Const | Var | Load | Length | Binary | Not | Select | Cast | Apply"
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """``variable = value``; the first one declares it."""
+
+    variable: Var
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """``array[subscripts] = value``, or ``array[...] = combine(array[...], value)``.
+
+    ``combine`` is None or a monoid's name (``contraction.operators.MONOIDS``).
+    """
+
+    array: str
+    subscripts: tuple[Expr, ...]
+    value: Expr
+    combine: str | None = None
+    proved: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    """``for variable in range(start, stop, step): body``."""
+
+    variable: Var
+    start: Expr
+    stop: Expr
+    body: tuple[Stmt, ...]
+    step: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class While:
+    """``while condition: body``."""
+
+    condition: Expr
+    body: tuple[Stmt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    """``if condition: then else: otherwise``."""
+
+    condition: Expr
+    then: tuple[Stmt, ...]
+    otherwise: tuple[Stmt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """Leave the innermost loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allocate:
+    """``array = numpy.full(shape, value, dtype)``; uninitialised when ``value`` is None."""
+
+    array: str
+    dtype: str
+    shape: tuple[Expr, ...]
+    value: Const | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """A 1-D ``array`` reallocated to ``length`` elements, the common prefix kept."""
+
+    array: str
+    length: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A line for the reader of the generated code."""
+
+    text: str
+
+
+Stmt: TypeAlias = "Assign | Store | For | While | If | Break | Allocate | Resize | Comment"
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayParam:
+    """An array argument of ``dtype`` (a NumPy name) with ``ndim`` axes, C-contiguous."""
+
+    name: str
+    dtype: str
+    ndim: int
+
+
+@dataclass(frozen=True, slots=True)
+class IntParam:
+    """An ``"int"`` argument, such as an extent."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarParam:
+    """A scalar argument of a value dtype."""
+
+    name: str
+    dtype: str
+
+
+Param: TypeAlias = "ArrayParam | IntParam | ScalarParam"
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A function: parameters, body, and the arrays and scalars it returns, in order.
+
+    ``notes`` are lines for the generated docstring: the statement, the plan, the proofs.
+    """
+
+    name: str
+    params: tuple[Param, ...]
+    body: tuple[Stmt, ...]
+    results: tuple[str, ...]
+    notes: tuple[str, ...] = ()

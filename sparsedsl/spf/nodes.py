@@ -1,0 +1,92 @@
+"""Integer terms, constraints and relations with uninterpreted functions (UFs).
+
+Takes: nothing (a closed set of nodes).  Gives: what a layout's text parses to.
+Invariant: a ``Term`` is a linear combination of atoms in canonical order, so equal terms
+compare equal; UF calls may nest; division is floor division, modulo has the divisor's sign.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Var:
+    """A dimension, an existential variable or a parameter."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class UF:
+    """``function(arguments)``: one element of an index array."""
+
+    function: str
+    arguments: tuple[Term, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FloorDiv:
+    """``floor(numerator / denominator)``; the denominator is positive."""
+
+    numerator: Term
+    denominator: Term
+
+
+@dataclass(frozen=True, slots=True)
+class Mod:
+    """``numerator mod denominator`` in ``[0, denominator)``."""
+
+    numerator: Term
+    denominator: Term
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product with a block parameter, before its value is known."""
+
+    left: Term
+    right: Term
+
+
+Atom: TypeAlias = "Var | UF | FloorDiv | Mod | Product"
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """``sum(coefficient * atom) + constant``; build with ``spf.terms``, which keeps the order."""
+
+    parts: tuple[tuple[int, Atom], ...]
+    constant: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """``term = 0`` when ``equality``, else ``term >= 0``."""
+
+    term: Term
+    equality: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Conjunct:
+    """One basic relation: ``exists variables: all constraints``."""
+
+    exists: tuple[str, ...]
+    constraints: tuple[Constraint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """``[parameters] -> { [inputs] -> [outputs] : conjunct or conjunct ... }``.
+
+    ``outputs`` are names; an output position that repeats an input's name or holds an
+    expression has been given a name of its own and an equality in every conjunct, except
+    where it is the same name as an input (then the two are one variable).
+    """
+
+    parameters: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    conjuncts: tuple[Conjunct, ...]
