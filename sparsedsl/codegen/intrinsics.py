@@ -1,0 +1,56 @@
+"""Bit counts as single machine instructions: the only door to llvmlite.
+
+Both take and give int64.  Outside compiled code they are plain Python functions, so that a
+generated kernel's ``py_func`` runs under the interpreter too.
+
+>>> cttz(8), ctpop(-1)
+(3, 64)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+
+def cttz(word: int) -> int:
+    """Return the number of trailing zero bits of a nonzero int64."""
+    return (word & -word).bit_length() - 1
+
+
+def ctpop(word: int) -> int:
+    """Return the number of one bits of an int64."""
+    return (int(word) % 2**64).bit_count()
+
+
+_WORD = ir.IntType(64)
+
+
+@intrinsic
+def _cttz(typingctx: Any, word: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        # the second operand lets LLVM leave the result of zero undefined: one instruction
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
+def _ctpop(typingctx: Any, word: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.int64), generate
+
+
+@overload(cttz)
+def _overload_cttz(word: Any) -> Any:
+    return lambda word: _cttz(word)
+
+
+@overload(ctpop)
+def _overload_ctpop(word: Any) -> Any:
+    return lambda word: _ctpop(word)

@@ -1,0 +1,218 @@
+"""How each elementwise operator is spelled in generated Python: one table, one line each.
+
+An operator's meaning is ``contraction.operators``'s; here stands the expression that gives it
+in code Numba compiles, by the kind of dtype the operator computes in.  Arguments arrive
+already converted to that dtype (see ``Operands``), so a template never mixes dtypes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from sparsedsl.loops.text import PRECEDENCE
+
+ATOM = 20
+"""Binding strength of a call, a name or a subscript."""
+
+
+class Operands(Enum):
+    """Which dtype an operator's arguments are converted to first."""
+
+    RESULT = "the dtype of the result"
+    COMMON = "NumPy's common dtype of the arguments"
+    OWN = "left as they are"
+    CHOICE = "a bool, then the dtype of the result"
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """One way to write an operator, for compute dtypes of the given NumPy ``kinds``.
+
+    ``template`` has a slot ``{0}``, ``{1}``... per argument, and may use ``{type}``, the name
+    of the compute dtype's constructor.  ``strength`` is the binding strength of the text;
+    arguments get parentheses if they bind less tightly, unless it is ``ATOM``.  ``helper`` is
+    the source of a function the template calls.
+    """
+
+    template: str
+    kinds: str = "biufc"
+    strength: int = ATOM
+    operands: Operands = Operands.RESULT
+    helper: str = ""
+
+
+def _infix(symbol: str, kinds: str = "biufc", operands: Operands = Operands.RESULT) -> Spelling:
+    return Spelling(f"{{0}} {symbol} {{1}}", kinds, PRECEDENCE[symbol], operands)
+
+
+def _call(name: str, kinds: str = "biufc", operands: Operands = Operands.RESULT) -> Spelling:
+    return Spelling(f"{name}({{0}})", kinds, ATOM, operands)
+
+
+def _compared(symbol: str, numpy_name: str) -> tuple[Spelling, ...]:
+    ordered = _infix(symbol, "biuf", Operands.COMMON)
+    if symbol in ("==", "!="):
+        return (ordered, _infix(symbol, "c", Operands.COMMON))
+    return (ordered, Spelling(f"np.{numpy_name}({{0}}, {{1}})", "c", ATOM, Operands.COMMON))
+
+
+_INT_FLOORDIV = """\
+@register_jitable
+def int_floordiv(a, b):
+    # the one quotient that overflows wraps, where the machine's instruction would trap
+    return -a if b == -1 else a // b
+"""
+
+_INT_POWER = """\
+@register_jitable
+def int_power(base, exponent, one):
+    # exponents are non-negative, as NumPy demands
+    result = one
+    while exponent > 0:
+        if exponent % 2:
+            result = result * base
+        base = base * base
+        exponent = exponent // 2
+    return result
+"""
+
+_FLOAT_FLOORDIV = """\
+@register_jitable
+def float_floordiv(a, b):
+    rest = math.fmod(a, b)
+    if b == 0.0:
+        return a / b
+    quotient = (a - rest) / b
+    if rest != 0.0 and (b < 0.0) != (rest < 0.0):
+        quotient = quotient - 1.0
+    if quotient == 0.0:
+        return math.copysign(0.0, a / b)
+    whole = np.floor(quotient)
+    return whole + 1.0 if quotient - whole > 0.5 else whole
+"""
+
+_FLOAT_MOD = """\
+@register_jitable
+def float_mod(a, b):
+    rest = math.fmod(a, b)
+    if b == 0.0:
+        return rest
+    if rest == 0.0:
+        return math.copysign(0.0, b)
+    return rest + b if (b < 0.0) != (rest < 0.0) else rest
+"""
+
+_NEGATIVE_STRENGTH = 11
+
+SPELLINGS: dict[str, tuple[Spelling, ...]] = {
+    "add": (_infix("|", "b"), _infix("+")),
+    "sub": (_infix("-", "iufc"),),
+    "mul": (_infix("&", "b"), _infix("*")),
+    "div": (_infix("/", "fc"),),
+    "floordiv": (
+        Spelling("int_floordiv({0}, {1})", "i", helper=_INT_FLOORDIV),
+        _infix("//", "u"),
+        Spelling("float_floordiv({0}, {1})", "f", helper=_FLOAT_FLOORDIV),
+    ),
+    "mod": (
+        _infix("%", "iu"),
+        Spelling("float_mod({0}, {1})", "f", helper=_FLOAT_MOD),
+    ),
+    "pow": (
+        Spelling("int_power({0}, {1}, {type}(1))", "iu", helper=_INT_POWER),
+        Spelling("{0} ** {1}", "fc", 12),
+    ),
+    "neg": (Spelling("-{0}", "iufc", _NEGATIVE_STRENGTH),),
+    "pos": (Spelling("{0}", "iufc", 0),),
+    "abs": (_call("abs", "ifc", Operands.OWN), Spelling("{0}", "bu", 0, Operands.OWN)),
+    "sign": (_call("np.sign", "iufc"),),
+    "sqrt": (_call("np.sqrt", "fc"),),
+    "exp": (_call("np.exp", "fc"),),
+    "expm1": (_call("np.expm1", "fc"),),
+    "log": (_call("np.log", "fc"),),
+    "log1p": (_call("np.log1p", "fc"),),
+    "log2": (_call("np.log2", "fc"),),
+    "log10": (_call("np.log10", "fc"),),
+    "sin": (_call("np.sin", "fc"),),
+    "cos": (_call("np.cos", "fc"),),
+    "tan": (_call("np.tan", "fc"),),
+    "arcsin": (_call("np.arcsin", "fc"),),
+    "arccos": (_call("np.arccos", "fc"),),
+    "arctan": (_call("np.arctan", "fc"),),
+    "sinh": (_call("np.sinh", "fc"),),
+    "cosh": (_call("np.cosh", "fc"),),
+    "tanh": (_call("np.tanh", "fc"),),
+    "sigmoid": (Spelling("{type}(1) / ({type}(1) + np.exp(-{0}))", "fc", PRECEDENCE["/"]),),
+    "relu": (
+        Spelling("{0}", "bu", 0),
+        Spelling("np.maximum({0}, {type}(0))", "if"),
+    ),
+    "floor": (_call("np.floor", "f"), Spelling("{0}", "biu", 0)),
+    "ceil": (_call("np.ceil", "f"), Spelling("{0}", "biu", 0)),
+    "minimum": (Spelling("min({0}, {1})", "biu"), Spelling("np.minimum({0}, {1})", "fc")),
+    "maximum": (Spelling("max({0}, {1})", "biu"), Spelling("np.maximum({0}, {1})", "fc")),
+    "eq": _compared("==", "equal"),
+    "ne": _compared("!=", "not_equal"),
+    "lt": _compared("<", "less"),
+    "le": _compared("<=", "less_equal"),
+    "gt": _compared(">", "greater"),
+    "ge": _compared(">=", "greater_equal"),
+    "and": (_infix("&", "biu"),),
+    "or": (_infix("|", "biu"),),
+    "xor": (_infix("^", "biu"),),
+    "not": (Spelling("not {0}", "b", 3), Spelling("~{0}", "iu", _NEGATIVE_STRENGTH)),
+    "where": (Spelling("{1} if {0} else {2}", "biufc", 0, Operands.CHOICE),),
+    "conj": (_call("np.conj", "c"), Spelling("{0}", "biuf", 0)),
+    "real": (
+        Spelling("{0}.real", "c", ATOM - 1, Operands.OWN),
+        Spelling("{0}", "biuf", 0, Operands.OWN),
+    ),
+    "imag": (
+        Spelling("{0}.imag", "c", ATOM - 1, Operands.OWN),
+        Spelling("{type}(0)", "biuf", ATOM, Operands.OWN),
+    ),
+    "isnan": (
+        _call("np.isnan", "fc", Operands.OWN),
+        Spelling("False", "biu", ATOM, Operands.OWN),
+    ),
+}
+"""Every operator's spellings; the first whose kinds hold the compute dtype's is used."""
+
+COMBINE = {"add": "add", "mul": "mul", "min": "minimum", "max": "maximum", "any": "or", "all": "and"}
+"""The elementwise operator that combines two values of each monoid."""
+
+AUGMENTED = {"add": "+", "mul": "*", "or": "|", "and": "&"}
+"""Operators that Python can write as ``target op= value``, for dtypes other than bool."""
+
+
+def compute_dtype(spelling_operands: Operands, result: str, arguments: tuple[str, ...]) -> str:
+    """Return the dtype an operator computes in, given its result's and arguments' dtypes."""
+    match spelling_operands:
+        case Operands.RESULT | Operands.CHOICE:
+            return result
+        case Operands.COMMON:
+            return np.result_type(*(np.dtype(a) for a in arguments)).name
+        case Operands.OWN:
+            return arguments[0]
+
+
+def spelling(operator: str, result: str, arguments: tuple[str, ...]) -> tuple[Spelling, str]:
+    """Return the spelling of ``operator`` and the dtype it computes in.
+
+    Raises
+    ------
+    KeyError
+        The operator has no spelling for these dtypes.
+
+    >>> found, dtype = spelling("add", "float32", ("float32", "float32"))
+    >>> found.template, dtype
+    ('{0} + {1}', 'float32')
+    """
+    for candidate in SPELLINGS[operator]:
+        dtype = compute_dtype(candidate.operands, result, arguments)
+        if np.dtype(dtype).kind in candidate.kinds:
+            return candidate, dtype
+    raise KeyError(f"operator {operator} has no spelling for {', '.join(arguments)} -> {result}")

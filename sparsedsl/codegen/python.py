@@ -1,0 +1,325 @@
+"""Loop IR to the text of a Python module that Numba compiles and people read.
+
+Takes: a kernel that ``loops.verify`` accepts.  Gives: the module's source, a pure function of
+the kernel and the flags.  Invariant: all index arithmetic is int64; a subscript that a proof
+shows to be in range is printed unsigned (``x[u64(j)]``), since Numba would otherwise wrap
+negative ones, which costs a branch and blocks vector gathers.
+"""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import assert_never
+
+import numpy as np
+
+from sparsedsl.codegen import operators
+from sparsedsl.codegen.expressions import CONSTRUCTORS, Printer
+from sparsedsl.loops import text as loop_text
+from sparsedsl.loops.nodes import (
+    BOOL,
+    INT,
+    Allocate,
+    Apply,
+    ArrayParam,
+    Assign,
+    Binary,
+    Break,
+    Comment,
+    Const,
+    Expr,
+    For,
+    If,
+    IntParam,
+    Kernel,
+    Load,
+    Resize,
+    ScalarParam,
+    Stmt,
+    Store,
+    Var,
+    While,
+)
+from sparsedsl.loops.operations import INTRINSICS
+from sparsedsl.loops.walk import statements
+
+_RESERVED = frozenset(
+    {"np", "math", "njit", "register_jitable", "int_floordiv", "int_power", "float_floordiv",
+     "float_mod", *CONSTRUCTORS.values(), *INTRINSICS, *keyword.kwlist, *dir(builtins)}
+)  # fmt: skip
+
+
+def source(
+    kernel: Kernel, *, fastmath: bool = True, safe: bool = False, cache: bool = True
+) -> str:
+    """Return a Python module that defines ``kernel`` as a Numba function of its name.
+
+    Parameters
+    ----------
+    kernel:
+        The function to print; its notes become the docstring.
+    fastmath:
+        Let floating-point sums reassociate and contract, where the kernel accumulates any.
+        NaN, infinities and the sign of zero keep their meaning.
+    safe:
+        Check every subscript at run time: an access outside an array, or a negative one,
+        raises IndexError.
+    cache:
+        Let Numba keep the machine code beside the file; the text must then be in a file.
+
+    Returns
+    -------
+    str
+        The module.  Its function takes the kernel's parameters in order and returns a tuple
+        of the kernel's results, also when there is one or none.
+
+    Examples
+    --------
+    >>> from sparsedsl.loops.build import ivar, i, store
+    >>> from sparsedsl.loops.nodes import ArrayParam, For, IntParam, Kernel
+    >>> params = (ArrayParam("y", "int64", 1), IntParam("n"))
+    >>> body = (For(ivar("p"), i(0), ivar("n"), (store("y", [ivar("p")], 7),)),)
+    >>> print(source(Kernel("fill", params, body, ("y",)), cache=False))
+    from numba import njit
+    from numpy import uint64 as u64
+    <BLANKLINE>
+    <BLANKLINE>
+    @njit(nogil=True, error_model="numpy")
+    def fill(y, n):
+        for p in range(n):
+            y[u64(p)] = 7
+        return (y,)
+    <BLANKLINE>
+    """
+    printer = Printer(_dtypes(kernel), _renamed(kernel), unsigned=safe)
+    body = [*_entry(kernel, printer), *_body(kernel.body, printer)]
+    names = [printer.name(name) for name in kernel.results]
+    body.append(f"return ({', '.join(names)}{',' if len(names) == 1 else ''})")
+    params = ", ".join(printer.name(param.name) for param in kernel.params)
+    flags = ["cache=True"] if cache else []
+    flags += ["nogil=True", 'error_model="numpy"']
+    if safe:
+        flags.append("boundscheck=True")
+    if fastmath and _sums_floats(kernel):
+        flags.append('fastmath={"contract", "reassoc"}')
+    lines = [
+        f"@njit({', '.join(flags)})",
+        f"def {kernel.name}({params}):",
+        *_indented([*_docstring(kernel.notes), *body]),
+    ]
+    helpers = [part for helper in _unique(printer.helpers.values()) for part in (helper, "\n")]
+    return _imports(printer, "\n".join(lines)) + "\n\n" + "\n".join(helpers) + "\n".join(lines) + "\n"
+
+
+def _dtypes(kernel: Kernel) -> dict[str, str]:
+    """Return the dtype of every array of the kernel."""
+    found = {p.name: p.dtype for p in kernel.params if isinstance(p, ArrayParam)}
+    for statement in statements(kernel.body):
+        if isinstance(statement, Allocate):
+            found[statement.array] = statement.dtype
+    return found
+
+
+def _renamed(kernel: Kernel) -> dict[str, str]:
+    """Return new names for those that mean something else in the generated module."""
+    used = {param.name for param in kernel.params}
+    for statement in statements(kernel.body):
+        match statement:
+            case Assign(variable) | For(variable):
+                used.add(variable.name)
+            case Allocate(array):
+                used.add(array)
+            case _:
+                pass
+    renamed: dict[str, str] = {}
+    for name in sorted(used & (_RESERVED | {kernel.name})):
+        fresh = name + "_"
+        while fresh in used or fresh in _RESERVED:
+            fresh += "_"
+        renamed[name] = fresh
+        used.add(fresh)
+    return renamed
+
+
+def _sums_floats(kernel: Kernel) -> bool:
+    """Whether some statement accumulates a floating-point sum."""
+    dtypes = _dtypes(kernel)
+    for statement in statements(kernel.body):
+        match statement:
+            case Store(array, _, _, "add") if np.dtype(dtypes[array]).kind in "fc":
+                return True
+            case Assign(Var(name, type), Apply("add", (Var(first), _))) if (
+                name == first and type not in (INT, BOOL) and np.dtype(type).kind in "fc"
+            ):
+                return True
+            case _:
+                pass
+    return False
+
+
+def _docstring(notes: Iterable[str]) -> list[str]:
+    lines = [line.rstrip() for note in notes for line in note.splitlines()]
+    lines = [line.replace("\\", "\\\\").replace('"""', "'''") for line in lines]
+    if not lines:
+        return []
+    if lines[-1].endswith('"'):
+        lines[-1] += " "
+    if len(lines) == 1:
+        return [f'"""{lines[0]}"""']
+    return [f'"""{lines[0]}', *lines[1:], '"""']
+
+
+def _imports(printer: Printer, text: str) -> str:
+    """Return the module's import lines."""
+    helpers = "".join(printer.helpers.values())
+    lines = ["import math", ""] if "math." in helpers else []
+    if "np." in text + helpers:
+        lines.append("import numpy as np")
+    lines.append("from numba import njit")
+    if helpers:
+        lines.append("from numba.extending import register_jitable")
+    lines += [f"from numpy import {d} as {CONSTRUCTORS[d]}" for d in sorted(printer.constructors)]
+    if printer.intrinsics:
+        names = ", ".join(sorted(printer.intrinsics))
+        lines += ["", f"from sparsedsl.codegen.intrinsics import {names}"]
+    return "\n".join(lines) + "\n"
+
+
+def _unique(parts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(parts))
+
+
+def _indented(lines: Iterable[str]) -> list[str]:
+    return [f"    {line}" if line else "" for line in lines]
+
+
+def _entry(kernel: Kernel, printer: Printer) -> Iterator[str]:
+    """Yield conversions of scalar parameters that Python hands over in a wider dtype."""
+    for param in kernel.params:
+        match param:
+            case ScalarParam(name, dtype) if dtype not in (BOOL, "int64", "float64", "complex128"):
+                yield f"{printer.name(name)} = {printer.constructor(dtype)}({printer.name(name)})"
+            case ArrayParam() | IntParam() | ScalarParam():
+                pass
+            case _:
+                assert_never(param)
+
+
+def _body(body: tuple[Stmt, ...], printer: Printer) -> list[str]:
+    return [line for statement in body for line in _statement(statement, printer)]
+
+
+def _block(head: str, body: tuple[Stmt, ...], printer: Printer) -> list[str]:
+    lines = _body(body, printer)
+    if all(isinstance(statement, Comment) for statement in body):
+        lines.append("pass")
+    return [head, *_indented(lines)]
+
+
+def _statement(node: Stmt, printer: Printer) -> list[str]:
+    match node:
+        case Assign(variable, value):
+            return [_assign(variable, value, printer)]
+        case Store():
+            return [_store(node, printer)]
+        case For(variable, start, stop, body, step):
+            ends = [] if start == Const(0, INT) and step == 1 else [printer.exact(start)]
+            ends.append(printer.exact(stop))
+            ends += [str(step)] if step != 1 else []
+            head = f"for {printer.name(variable.name)} in range({', '.join(ends)}):"
+            return _block(head, body, printer)
+        case While(condition, body):
+            return _block(f"while {printer.text(condition)}:", body, printer)
+        case If():
+            return _branches(node, printer)
+        case Break():
+            return ["break"]
+        case Allocate(array, dtype, shape, value):
+            return [f"{printer.name(array)} = {_allocation(dtype, shape, value, printer)}"]
+        case Resize(array, length):
+            return _resize(array, length, printer)
+        case Comment(text):
+            return [f"# {line}".rstrip() for line in text.splitlines() or [""]]
+        case _:
+            assert_never(node)
+
+
+def _assign(variable: Var, value: Expr, printer: Printer) -> str:
+    """Return an assignment, as ``x += y`` where that says the same."""
+    name = printer.name(variable.name)
+    match value:
+        case Binary("+" | "-" | "*" | "&" | "|" | "^" | "<<" | ">>" as symbol, left, right, "int") if (
+            left == variable
+        ):
+            return f"{name} {symbol}= {printer.text(right)}"
+        case Apply("add" | "mul" as operator, (left, right), type) if (
+            left == variable and type in ("int64", "float32", "float64", "complex64", "complex128")
+        ):
+            converted = printer.converted(right, type)[0]
+            return f"{name} {operators.AUGMENTED[operator]}= {converted}"
+        case _:
+            return f"{name} = {printer.exact(value)}"
+
+
+def _store(node: Store, printer: Printer) -> str:
+    place = printer.element(node.array, node.subscripts, node.proved)
+    dtype = printer.dtypes[node.array]
+    if node.combine is None:
+        mixed = node.value.type == INT and dtype == "uint64"
+        value = printer.converted(node.value, dtype)[0] if mixed else printer.text(node.value)
+        return f"{place} = {value}"
+    operator = operators.COMBINE[node.combine]
+    if dtype == BOOL:
+        operator = {"add": "or", "mul": "and", "minimum": "and", "maximum": "or"}.get(operator, operator)
+    if operator in operators.AUGMENTED:
+        return f"{place} {operators.AUGMENTED[operator]}= {printer.converted(node.value, dtype)[0]}"
+    # the element as an operand of its own dtype, whatever the array's name in the IR
+    old = Load(node.array, node.subscripts, dtype, node.proved)
+    return f"{place} = {printer.operator(operator, (old, node.value), dtype)[0]}"
+
+
+def _branches(node: If, printer: Printer) -> list[str]:
+    lines = _block(f"if {printer.text(node.condition)}:", node.then, printer)
+    match node.otherwise:
+        case ():
+            return lines
+        case (If() as nested,):
+            rest = _branches(nested, printer)
+            return [*lines, "el" + rest[0], *rest[1:]]
+        case otherwise:
+            return [*lines, *_block("else:", otherwise, printer)]
+
+
+def _allocation(
+    dtype: str, shape: tuple[Expr, ...], value: Const | None, printer: Printer
+) -> str:
+    sizes = ", ".join(printer.text(extent) for extent in shape)
+    sizes = sizes if len(shape) == 1 else f"({sizes})"
+    kind = f"np.{dtype if dtype != BOOL else 'bool_'}"
+    if value is None:
+        return f"np.empty({sizes}, {kind})"
+    if value.value == 0 and not str(value.value).startswith("-"):
+        return f"np.zeros({sizes}, {kind})"
+    return f"np.full({sizes}, {printer.text(replace(value, type=dtype))}, {kind})"
+
+
+def _resize(array: str, length: Expr, printer: Printer) -> list[str]:
+    """Return the reallocation of a 1-D array, copying what is kept in a plain loop."""
+    name = printer.name(array)
+    fresh, place = f"{name}_resized", f"{name}_place"
+    u64 = printer.constructor("uint64")
+    kind = f"np.{printer.dtypes[array] if printer.dtypes[array] != BOOL else 'bool_'}"
+    return [
+        f"{fresh} = np.empty({printer.text(length)}, {kind})",
+        f"for {place} in range(min(len({name}), len({fresh}))):",
+        f"    {fresh}[{u64}({place})] = {name}[{u64}({place})]",
+        f"{name} = {fresh}",
+    ]
+
+
+def describe(kernel: Kernel) -> str:
+    """Return the kernel as loop IR text, for a dump beside its source."""
+    return loop_text.kernel(kernel)

@@ -1,0 +1,97 @@
+"""Visiting every statement and expression of a kernel's body."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from sparsedsl.loops.nodes import (
+    Allocate,
+    Apply,
+    Assign,
+    Binary,
+    Break,
+    Cast,
+    Comment,
+    Const,
+    Expr,
+    For,
+    If,
+    Length,
+    Load,
+    Not,
+    Resize,
+    Select,
+    Stmt,
+    Store,
+    Var,
+    While,
+)
+
+
+def statements(body: tuple[Stmt, ...]) -> Iterator[Stmt]:
+    """Yield every statement of ``body``, outer ones first, in program order."""
+    for statement in body:
+        yield statement
+        for inner in bodies(statement):
+            yield from statements(inner)
+
+
+def bodies(statement: Stmt) -> tuple[tuple[Stmt, ...], ...]:
+    """Return the bodies directly inside ``statement``."""
+    match statement:
+        case For() | While():
+            return (statement.body,)
+        case If():
+            return (statement.then, statement.otherwise)
+        case Assign() | Store() | Break() | Allocate() | Resize() | Comment():
+            return ()
+        case _:
+            assert_never(statement)
+
+
+def operands(statement: Stmt) -> tuple[Expr, ...]:
+    """Return the expressions ``statement`` itself evaluates, not those of its bodies."""
+    match statement:
+        case Assign(_, value):
+            return (value,)
+        case Store(_, subscripts, value):
+            return (*subscripts, value)
+        case For(_, start, stop):
+            return (start, stop)
+        case While(condition) | If(condition):
+            return (condition,)
+        case Allocate(_, _, shape):
+            return shape
+        case Resize(_, length):
+            return (length,)
+        case Break() | Comment():
+            return ()
+        case _:
+            assert_never(statement)
+
+
+def children(node: Expr) -> tuple[Expr, ...]:
+    """Return the expressions directly inside ``node``."""
+    match node:
+        case Const() | Var() | Length():
+            return ()
+        case Load(_, subscripts):
+            return subscripts
+        case Binary(_, left, right):
+            return (left, right)
+        case Not(operand) | Cast(operand):
+            return (operand,)
+        case Select(condition, yes, no):
+            return (condition, yes, no)
+        case Apply(_, arguments):
+            return arguments
+        case _:
+            assert_never(node)
+
+
+def expressions(node: Expr) -> Iterator[Expr]:
+    """Yield ``node`` and every expression inside it."""
+    yield node
+    for child in children(node):
+        yield from expressions(child)
