@@ -13,7 +13,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
+from numba.extending import lower_builtin, type_callable
 
 
 def cttz(word: int) -> int:
@@ -26,31 +26,21 @@ def ctpop(word: int) -> int:
     return (int(word) % 2**64).bit_count()
 
 
-_WORD = ir.IntType(64)
+def _typer(context: Any) -> Any:
+    # other ints are converted to int64 by the signature
+    return lambda word: types.int64(types.int64) if isinstance(word, types.Integer) else None
 
 
-@intrinsic
-def _cttz(typingctx: Any, word: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        # the second operand lets LLVM leave the result of zero undefined: one instruction
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.int64), generate
+for _function in (cttz, ctpop):
+    type_callable(_function)(_typer)
 
 
-@intrinsic
-def _ctpop(typingctx: Any, word: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return types.int64(types.int64), generate
+@lower_builtin(cttz, types.int64)
+def _generate_cttz(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    # the second operand lets LLVM leave the result of zero undefined: one instruction
+    return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
 
-@overload(cttz)
-def _overload_cttz(word: Any) -> Any:
-    return lambda word: _cttz(word)
-
-
-@overload(ctpop)
-def _overload_ctpop(word: Any) -> Any:
-    return lambda word: _ctpop(word)
+@lower_builtin(ctpop, types.int64)
+def _generate_ctpop(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return builder.ctpop(arguments[0])
