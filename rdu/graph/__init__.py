@@ -1,0 +1,1 @@
+"""Dataflow graphs: operators, tensors, fusion, operations and bytes."""

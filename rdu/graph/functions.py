@@ -1,0 +1,28 @@
+"""Elementwise functions the models use; a traced kernel brings its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rdu.graph.nodes import Function
+
+
+def _sigmoid(x: Any) -> Any:
+    # exp of a non-positive number only, so nothing overflows.
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+
+def _silu(x: Any) -> Any:
+    return x * _sigmoid(x)
+
+
+ADD = Function("add", np.add)
+SUBTRACT = Function("sub", np.subtract)
+MULTIPLY = Function("mul", np.multiply)
+COPY = Function("copy", np.positive)
+SIGMOID = Function("sigmoid", _sigmoid)
+SILU = Function("silu", _silu)
+ONE = Function("one", np.ones_like)

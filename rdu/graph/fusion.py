@@ -1,0 +1,107 @@
+"""Which operators share a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from rdu.errors import RDUError
+from rdu.graph.nodes import Contract, Map, Operator, Rearrange, SparseMap, operands
+
+if TYPE_CHECKING:
+    from rdu.graph.graph import Graph
+
+Fusion: TypeAlias = str | Sequence[Sequence[str]]
+
+
+def groups(graph: Graph, fusion: Fusion) -> tuple[tuple[Operator, ...], ...]:
+    """Split the graph's operators into kernels, in an order that can run.
+
+    ``"none"``: every operator is a kernel. ``"pattern"``: a contraction takes the elementwise
+    and transposing operators that follow it alone. ``"spatial"`` (or ``"full"``): one kernel.
+    Otherwise operator names joined by ``-``, several groups by ``,`` (upper or lower case),
+    or a sequence of sequences of names; operators not named stay alone.
+
+    Raises
+    ------
+    RDUError
+        On an unknown name, an operator in two groups, or groups that wait for each other.
+    """
+    operators = graph.operators
+    if isinstance(fusion, str):
+        if fusion == "none":
+            return tuple((operator,) for operator in operators)
+        if fusion in ("spatial", "full"):
+            return (operators,) if operators else ()
+        if fusion == "pattern":
+            return _ordered(_epilogues(graph))
+        named = [part.split("-") for part in fusion.split(",")]
+    else:
+        named = [list(part) for part in fusion]
+    return _ordered(_by_name(graph, named))
+
+
+def _by_name(graph: Graph, named: list[list[str]]) -> list[list[Operator]]:
+    known = {operator.name.lower(): operator for operator in graph.operators}
+    taken: dict[str, int] = {}
+    for index, names in enumerate(named):
+        for name in names:
+            if name.lower() not in known:
+                raise RDUError(
+                    f"fusion names the operator {name!r}, which the graph does not have",
+                    hint="fusion is 'none', 'pattern', 'spatial' or names of "
+                    + ", ".join(operator.name for operator in graph.operators),
+                )
+            if name.lower() in taken:
+                raise RDUError(f"fusion puts the operator {name!r} into two groups")
+            taken[name.lower()] = index
+    result: dict[int, list[Operator]] = {}
+    for position, operator in enumerate(graph.operators):
+        key = taken.get(operator.name.lower(), len(named) + position)
+        result.setdefault(key, []).append(operator)
+    return list(result.values())
+
+
+def _epilogues(graph: Graph) -> list[list[Operator]]:
+    readers: dict[str, list[str]] = {}
+    for operator in graph.operators:
+        for operand in operands(operator):
+            readers.setdefault(operand.tensor, []).append(operator.name)
+    group_of: dict[str, int] = {}
+    result: list[list[Operator]] = []
+    for operator in graph.operators:
+        home = None
+        if isinstance(operator, (Map, Rearrange, SparseMap)):
+            sources = [o.tensor for o in operands(operator)]
+            inside = [s for s in sources if s in group_of and readers[s] == [operator.name]]
+            outside = [s for s in sources if s not in inside]
+            if len(inside) == 1 and all(graph.tensor(s).role.value == "input" for s in outside):
+                candidate = group_of[inside[0]]
+                if isinstance(result[candidate][0], Contract) or len(result[candidate]) > 1:
+                    home = candidate
+        if home is None:
+            home = len(result)
+            result.append([])
+        result[home].append(operator)
+        group_of[operator.output.tensor] = home
+    return result
+
+
+def _ordered(parts: list[list[Operator]]) -> tuple[tuple[Operator, ...], ...]:
+    """Order the groups so that each runs after those it reads from."""
+    maker = {op.output.tensor: n for n, part in enumerate(parts) for op in part}
+    waits = [
+        {maker[o.tensor] for op in part for o in operands(op) if o.tensor in maker} - {n}
+        for n, part in enumerate(parts)
+    ]
+    done: list[int] = []
+    while len(done) < len(parts):
+        free = [n for n in range(len(parts)) if n not in done and waits[n] <= set(done)]
+        if not free:
+            stuck = [parts[n][0].name for n in range(len(parts)) if n not in done]
+            raise RDUError(
+                f"the fused groups of {', '.join(stuck)} each read what the other writes",
+                hint="put them into one group, or leave one operator between them alone",
+            )
+        done.append(free[0])
+    return tuple(tuple(parts[n]) for n in done)
