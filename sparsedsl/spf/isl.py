@@ -66,11 +66,12 @@ def is_empty(constraints: Sequence[Constraint]) -> bool:
 
     ``False`` also when that could not be decided.
     """
-    for constraint in constraints:
-        if not constraint.term.parts and _violated(constraint):
-            return True
-    symbols = _Symbols()
-    found = _basic_set(symbols, constraints)
+    constants = [c for c in constraints if not c.term.parts]
+    if any(map(_violated, constants)):
+        return True
+    if len(constants) == len(constraints):
+        return False
+    found = _basic_set(_Symbols(), constraints)
     if found is None:
         return False
     try:

@@ -1,0 +1,119 @@
+"""Bounds of a dimension, given the ones before it.
+
+Takes: constraints over dims and parameters.  Gives: terms below and above a dim, unknown dims
+eliminated by their own bounds.  Invariant: every bound holds for every solution; a bound from
+a constraint without unknown dims is exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from itertools import product
+
+from sparsedsl.spf import terms as t
+from sparsedsl.spf.nodes import UF, Constraint, FloorDiv, Mod, Product, Term, Var
+
+# Alternatives kept at each step of an elimination: bounds beyond are correct but redundant.
+WIDTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Bounds under ``constraints``; ``parameters`` (extents and lengths) are not negative.
+
+    ``nondecreasing`` names functions of one argument that may be bounded through it.
+    """
+
+    constraints: tuple[Constraint, ...]
+    parameters: tuple[str, ...]
+    nondecreasing: frozenset[str] = frozenset()
+
+    def lower(self, name: str, known: Collection[str]) -> list[Term]:
+        """Terms over ``known`` that ``name`` is not below."""
+        return self._bounds(name, 1, frozenset(known), frozenset())
+
+    def upper(self, name: str, known: Collection[str]) -> list[Term]:
+        """Terms over ``known`` that ``name`` is not above."""
+        return self._bounds(name, -1, frozenset(known), frozenset())
+
+    def maximum(self, term: Term, known: Collection[str]) -> list[Term]:
+        """Terms over ``known`` that ``term`` is not above."""
+        return self._maximum(term, frozenset(known), frozenset())
+
+    def minimum(self, term: Term, known: Collection[str]) -> list[Term]:
+        """Terms over ``known`` that ``term`` is not below."""
+        return [t.scale(-1, top) for top in self.maximum(t.scale(-1, term), known)]
+
+    def _bounds(
+        self, name: str, side: int, known: frozenset[str], visiting: frozenset[str]
+    ) -> list[Term]:
+        if name in visiting:
+            return []
+        found: list[Term] = []
+        for constraint in self.constraints:
+            for term in _linear(constraint, name):
+                factor = t.coefficient(term, name)
+                if factor * side <= 0:
+                    continue
+                rest = t.subtract(term, t.scale(factor, t.var(name)))
+                if name in t.variables(rest):
+                    continue
+                for top in self._maximum(rest, known, visiting | {name}):
+                    bound = t.floordiv(top, abs(factor))
+                    found.append(t.scale(-1, bound) if factor > 0 else bound)
+        return list(dict.fromkeys(found))
+
+    def _maximum(self, term: Term, known: frozenset[str], visiting: frozenset[str]) -> list[Term]:
+        if t.variables(term) <= known:
+            return [term]
+        choices: list[list[Term]] = []
+        for factor, node in term.parts:
+            single = t.atom(node, factor)
+            if t.variables(single) <= known:
+                choices.append([single])
+                continue
+            match node:
+                case Var(name):
+                    tops = self._bounds(name, -1 if factor > 0 else 1, known, visiting)
+                case UF(function, (argument,)) if function in self.nondecreasing:
+                    inner = self._extreme(argument, factor, known, visiting)
+                    tops = [t.uf(function, bound) for bound in inner]
+                case FloorDiv(numerator, denominator) if t.variables(denominator) <= known:
+                    inner = self._extreme(numerator, factor, known, visiting)
+                    tops = [t.floordiv(bound, denominator) for bound in inner]
+                case Mod(_, denominator) if t.variables(denominator) <= known:
+                    tops = [t.subtract(denominator, t.ONE) if factor > 0 else t.ZERO]
+                case Product(Term(((1, Var(left)),)), right) if left in self.parameters:
+                    inner = self._extreme(right, factor, known, visiting)
+                    tops = [t.multiply(t.var(left), bound) for bound in inner]
+                case _:
+                    tops = []
+            choices.append([t.scale(factor, top) for top in tops[:WIDTH]])
+        sums = (t.add(t.const(term.constant), *picked) for picked in product(*choices))
+        return list(dict.fromkeys(total for total, _ in zip(sums, range(WIDTH * WIDTH))))
+
+    def _extreme(
+        self, term: Term, factor: int, known: frozenset[str], visiting: frozenset[str]
+    ) -> list[Term]:
+        """Upper bounds of ``term`` for a positive ``factor``, lower ones for a negative."""
+        if factor > 0:
+            return self._maximum(term, known, visiting)
+        return [t.scale(-1, top) for top in self._maximum(t.scale(-1, term), known, visiting)]
+
+
+def _linear(constraint: Constraint, name: str) -> Iterable[Term]:
+    """Inequalities ``term >= 0`` in which ``name`` stands alone, outside a division."""
+    terms = [constraint.term]
+    if constraint.equality:
+        terms.append(t.scale(-1, constraint.term))
+    for term in terms:
+        yield term
+        for factor, node in term.parts:
+            inside = isinstance(node, FloorDiv) and not node.denominator.parts
+            if not inside or abs(factor) != 1 or name not in t.variables(t.atom(node)):
+                continue
+            # floor(e/d) >= a iff e >= d*a;  floor(e/d) <= a iff e <= d*a + d - 1.
+            rest = t.scale(node.denominator.constant, t.subtract(term, t.atom(node, factor)))
+            slack = node.denominator.constant - 1 if factor < 0 else 0
+            yield t.add(t.scale(factor, node.numerator), rest, t.const(slack))

@@ -1,0 +1,141 @@
+"""How long each array of a layout is.
+
+Takes: structures, value position and properties.  Gives: axis lengths as terms over parameters
+(and calls such as ``indptr(N)``), and parameters from the lengths of given arrays.
+Invariant: a length is the largest subscript plus one; None where no term says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from sparsedsl.errors import InvalidTensorError
+from sparsedsl.layouts.bounds import Bounds
+from sparsedsl.layouts.properties import Equality, Increasing, Nondecreasing, Property
+from sparsedsl.layouts.structure import Structure
+from sparsedsl.spf import terms as t
+from sparsedsl.spf.nodes import UF, Term
+
+if TYPE_CHECKING:
+    from sparsedsl.layouts.layout import Layout
+
+Lengths: TypeAlias = "tuple[Term | None, ...]"
+
+
+def axis_lengths(
+    parameters: tuple[str, ...],
+    parts: Sequence[Structure],
+    value: UF,
+    properties: Sequence[Property],
+) -> dict[str, Lengths]:
+    """Axis lengths of every array the layout calls; the value array too."""
+    monotone = frozenset(
+        item.function
+        for item in properties
+        if isinstance(item, Nondecreasing | Increasing) and item.within is None
+    )
+    found: dict[str, list[list[Term] | None]] = {}
+    for part in parts:
+        bounds = Bounds(part.scan, parameters, monotone)
+        for call in _calls(part, value):
+            axes = found.setdefault(call.function, [[] for _ in call.arguments])
+            for axis, argument in enumerate(call.arguments):
+                _grow(axes, axis, bounds.maximum(argument, parameters))
+    for item in properties:
+        if isinstance(item, Equality):
+            _constant_calls(item, found, parameters)
+    return {name: tuple(map(_largest, axes)) for name, axes in found.items()}
+
+
+def _calls(part: Structure, value: UF) -> Iterable[UF]:
+    constraints = (*part.scan, *part.filters, *part.invariants)
+    terms = [*(c.term for c in constraints), *(term for _, term in part.definitions)]
+    return (*t.all_ufs(terms), *t.all_ufs(value.arguments), value)
+
+
+def _constant_calls(
+    item: Equality, found: dict[str, list[list[Term] | None]], parameters: tuple[str, ...]
+) -> None:
+    for call in t.all_ufs((item.left, item.right)):
+        axes = found.get(call.function)
+        for axis, argument in enumerate(call.arguments):
+            if axes and t.variables(argument) <= set(parameters):
+                _grow(axes, axis, [argument])
+
+
+def _grow(axes: list[list[Term] | None], axis: int, tops: list[Term]) -> None:
+    known = axes[axis]
+    if known is not None:
+        axes[axis] = [*known, _plainest(tops)] if tops else None
+
+
+def _plainest(tops: list[Term]) -> Term:
+    """The subscript's bound that says most: the tightest of those that differ by a constant."""
+    best = tops[0]
+    for top in tops[1:]:
+        difference = t.subtract(top, best)
+        shorter = len(t.ufs(top)) > len(t.ufs(best))
+        if (not difference.parts and difference.constant < 0) or (difference.parts and shorter):
+            best = top
+    return best
+
+
+def _largest(tops: list[Term] | None) -> Term | None:
+    """The one term that is never below the others, plus one."""
+    if not tops:
+        return None
+    for candidate in dict.fromkeys(tops):
+        rest = (t.subtract(candidate, other) for other in tops)
+        if all(not d.parts and d.constant >= 0 or _nonnegative(d) for d in rest):
+            return t.add(candidate, t.ONE)
+    return None
+
+
+def _nonnegative(term: Term) -> bool:
+    """Whether a difference of bounds is clearly not negative, parameters and calls being so."""
+    return term.constant >= -1 and bool(term.parts) and all(c > 0 for c, _ in term.parts)
+
+
+def infer_sizes(
+    layout: Layout, shape: Sequence[int], arrays: Mapping[str, np.ndarray]
+) -> dict[str, int]:
+    """Every parameter's value: extents from ``shape``, the others from lengths of arrays.
+
+    Raises
+    ------
+    InvalidTensorError
+        When two arrays disagree, or an array has the wrong number of axes.
+    """
+    values = dict(zip(layout.extents, map(int, shape), strict=True))
+    origin: dict[str, str] = {}
+    for name, lengths in layout.lengths.items():
+        if name not in arrays:
+            continue
+        for axis, length in enumerate(lengths):
+            size = size_in(length, layout.sizes)
+            if size is None or length is None or axis >= arrays[name].ndim:
+                continue
+            rest = t.subtract(length, t.var(size))
+            if not t.variables(rest) <= set(values) or t.ufs(rest):
+                continue
+            actual = arrays[name].shape[axis] - int(t.evaluate(rest, values, {}))
+            place = f"{name}.shape[{axis}]"
+            if values.setdefault(size, actual) != actual:
+                raise InvalidTensorError(
+                    f"{place} gives {size} = {actual}, but {origin[size]} gives "
+                    f"{size} = {values[size]}",
+                    hint=f"arrays that share {size} have the same length",
+                )
+            origin.setdefault(size, place)
+    return values
+
+
+def size_in(length: Term | None, sizes: Iterable[str]) -> str | None:
+    """The size parameter a length alone tells: it stands in it once, with factor 1."""
+    if length is None:
+        return None
+    found = [name for name in sizes if name in t.variables(length)]
+    return found[0] if len(found) == 1 and t.coefficient(length, found[0]) == 1 else None
