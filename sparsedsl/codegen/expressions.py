@@ -52,8 +52,19 @@ CONSTRUCTORS = {
 _SELECT, _NOT, _UNARY = 0, 3, 11
 # dtypes whose arithmetic Numba keeps in the dtype by itself
 _CLOSED = frozenset({"int64", "float32", "float64", "complex64", "complex128", "bool"})
-_OPERATOR_NAMES = {"+": "add", "-": "sub", "*": "mul", "/": "div", "//": "floordiv", "%": "mod",
-                   "min": "minimum", "max": "maximum", "&": "and", "|": "or", "^": "xor"}  # fmt: skip
+_OPERATOR_NAMES = {
+    "+": "add",
+    "-": "sub",
+    "*": "mul",
+    "/": "div",
+    "//": "floordiv",
+    "%": "mod",
+    "min": "minimum",
+    "max": "maximum",
+    "&": "and",
+    "|": "or",
+    "^": "xor",
+}
 
 
 def dtype_of(type: str) -> str:
@@ -178,7 +189,10 @@ class Printer:
         symbol, left, right = node.operator, node.left, node.right
         if symbol in ("and", "or"):
             strength = PRECEDENCE[symbol]
-            return f"{self.text(left, strength)} {symbol} {self.text(right, strength + 1)}", strength
+            return (
+                f"{self.text(left, strength)} {symbol} {self.text(right, strength + 1)}",
+                strength,
+            )
         if node.type not in (INT, BOOL) and symbol in _OPERATOR_NAMES:
             return self.operator(_OPERATOR_NAMES[symbol], (left, right), node.type)
         if symbol in ("min", "max"):

@@ -26,9 +26,12 @@ def ctpop(word: int) -> int:
     return (int(word) % 2**64).bit_count()
 
 
-def _typer(context: Any) -> Any:
-    # other ints are converted to int64 by the signature
-    return lambda word: types.int64(types.int64) if isinstance(word, types.Integer) else None
+def _typer(context: Any) -> Any:  # noqa: ARG001
+    def typer(word: Any) -> Any:
+        # other ints are converted to int64 by the signature
+        return types.int64(types.int64) if isinstance(word, types.Integer) else None
+
+    return typer
 
 
 for _function in (cttz, ctpop):
@@ -36,11 +39,11 @@ for _function in (cttz, ctpop):
 
 
 @lower_builtin(cttz, types.int64)
-def _generate_cttz(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+def _generate_cttz(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
     # the second operand lets LLVM leave the result of zero undefined: one instruction
     return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
 
 
 @lower_builtin(ctpop, types.int64)
-def _generate_ctpop(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+def _generate_ctpop(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
     return builder.ctpop(arguments[0])

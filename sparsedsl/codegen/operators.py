@@ -69,7 +69,8 @@ def int_floordiv(a, b):
 _INT_POWER = """\
 @register_jitable
 def int_power(base, exponent, one):
-    # exponents are non-negative, as NumPy demands
+    if exponent < 0:
+        raise ValueError("integers to negative integer powers are not allowed")
     result = one
     while exponent > 0:
         if exponent % 2:
@@ -105,6 +106,12 @@ def float_mod(a, b):
     return rest + b if (b < 0.0) != (rest < 0.0) else rest
 """
 
+_COMPLEX_SIGN = """\
+@register_jitable
+def complex_sign(a):
+    return a / abs(a) if a != 0 else a
+"""
+
 _NEGATIVE_STRENGTH = 11
 
 SPELLINGS: dict[str, tuple[Spelling, ...]] = {
@@ -128,7 +135,10 @@ SPELLINGS: dict[str, tuple[Spelling, ...]] = {
     "neg": (Spelling("-{0}", "iufc", _NEGATIVE_STRENGTH),),
     "pos": (Spelling("{0}", "iufc", 0),),
     "abs": (_call("abs", "ifc", Operands.OWN), Spelling("{0}", "bu", 0, Operands.OWN)),
-    "sign": (_call("np.sign", "iufc"),),
+    "sign": (
+        _call("np.sign", "iuf"),
+        Spelling("complex_sign({0})", "c", helper=_COMPLEX_SIGN),
+    ),
     "sqrt": (_call("np.sqrt", "fc"),),
     "exp": (_call("np.exp", "fc"),),
     "expm1": (_call("np.expm1", "fc"),),
@@ -139,8 +149,6 @@ SPELLINGS: dict[str, tuple[Spelling, ...]] = {
     "sin": (_call("np.sin", "fc"),),
     "cos": (_call("np.cos", "fc"),),
     "tan": (_call("np.tan", "fc"),),
-    "arcsin": (_call("np.arcsin", "fc"),),
-    "arccos": (_call("np.arccos", "fc"),),
     "arctan": (_call("np.arctan", "fc"),),
     "sinh": (_call("np.sinh", "fc"),),
     "cosh": (_call("np.cosh", "fc"),),
@@ -151,9 +159,19 @@ SPELLINGS: dict[str, tuple[Spelling, ...]] = {
         Spelling("np.maximum({0}, {type}(0))", "if"),
     ),
     "floor": (_call("np.floor", "f"), Spelling("{0}", "biu", 0)),
+    "rint": (_call("np.rint", "fc"), Spelling("{0}", "biu", 0)),
+    "trunc": (_call("np.trunc", "f"), Spelling("{0}", "biu", 0)),
     "ceil": (_call("np.ceil", "f"), Spelling("{0}", "biu", 0)),
-    "minimum": (Spelling("min({0}, {1})", "biu"), Spelling("np.minimum({0}, {1})", "fc")),
-    "maximum": (Spelling("max({0}, {1})", "biu"), Spelling("np.maximum({0}, {1})", "fc")),
+    "minimum": (
+        _infix("&", "b"),
+        Spelling("min({0}, {1})", "iu"),
+        Spelling("np.minimum({0}, {1})", "fc"),
+    ),
+    "maximum": (
+        _infix("|", "b"),
+        Spelling("max({0}, {1})", "iu"),
+        Spelling("np.maximum({0}, {1})", "fc"),
+    ),
     "eq": _compared("==", "equal"),
     "ne": _compared("!=", "not_equal"),
     "lt": _compared("<", "less"),
@@ -176,13 +194,29 @@ SPELLINGS: dict[str, tuple[Spelling, ...]] = {
     ),
     "isnan": (
         _call("np.isnan", "fc", Operands.OWN),
-        Spelling("False", "biu", ATOM, Operands.OWN),
+        Spelling("False", "biu", operands=Operands.OWN),
+    ),
+    "isinf": (
+        _call("np.isinf", "fc", Operands.OWN),
+        Spelling("False", "biu", operands=Operands.OWN),
+    ),
+    "isfinite": (
+        _call("np.isfinite", "fc", Operands.OWN),
+        Spelling("True", "biu", operands=Operands.OWN),
     ),
 }
 """Every operator's spellings; the first whose kinds hold the compute dtype's is used."""
 
-COMBINE = {"add": "add", "mul": "mul", "min": "minimum", "max": "maximum", "any": "or", "all": "and"}
-"""The elementwise operator that combines two values of each monoid."""
+HELPERS = frozenset(
+    spelling.template.partition("(")[0]
+    for spellings in SPELLINGS.values()
+    for spelling in spellings
+    if spelling.helper
+)
+"""Names of the helper functions."""
+
+OF_BOOLS = {"add": "or", "mul": "and", "minimum": "and", "maximum": "or", "or": "or", "and": "and"}
+"""What combining two bools by each monoid's operator comes to."""
 
 AUGMENTED = {"add": "+", "mul": "*", "or": "|", "and": "&"}
 """Operators that Python can write as ``target op= value``, for dtypes other than bool."""

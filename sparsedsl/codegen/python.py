@@ -18,7 +18,7 @@ import numpy as np
 
 from sparsedsl.codegen import operators
 from sparsedsl.codegen.expressions import CONSTRUCTORS, Printer
-from sparsedsl.loops import text as loop_text
+from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.loops.nodes import (
     BOOL,
     INT,
@@ -47,14 +47,19 @@ from sparsedsl.loops.operations import INTRINSICS
 from sparsedsl.loops.walk import statements
 
 _RESERVED = frozenset(
-    {"np", "math", "njit", "register_jitable", "int_floordiv", "int_power", "float_floordiv",
-     "float_mod", *CONSTRUCTORS.values(), *INTRINSICS, *keyword.kwlist, *dir(builtins)}
-)  # fmt: skip
+    {
+        *("np", "math", "njit", "register_jitable"),
+        *operators.HELPERS,
+        *CONSTRUCTORS.values(),
+        *INTRINSICS,
+        *keyword.kwlist,
+        *dir(builtins),
+    }
+)
+"""Names that mean something else in a generated module."""
 
 
-def source(
-    kernel: Kernel, *, fastmath: bool = True, safe: bool = False, cache: bool = True
-) -> str:
+def source(kernel: Kernel, *, fastmath: bool = True, safe: bool = False, cache: bool = True) -> str:
     """Return a Python module that defines ``kernel`` as a Numba function of its name.
 
     Parameters
@@ -111,7 +116,9 @@ def source(
         *_indented([*_docstring(kernel.notes), *body]),
     ]
     helpers = [part for helper in _unique(printer.helpers.values()) for part in (helper, "\n")]
-    return _imports(printer, "\n".join(lines)) + "\n\n" + "\n".join(helpers) + "\n".join(lines) + "\n"
+    return (
+        _imports(printer, "\n".join(lines)) + "\n\n" + "\n".join(helpers) + "\n".join(lines) + "\n"
+    )
 
 
 def _dtypes(kernel: Kernel) -> dict[str, str]:
@@ -251,12 +258,16 @@ def _assign(variable: Var, value: Expr, printer: Printer) -> str:
     """Return an assignment, as ``x += y`` where that says the same."""
     name = printer.name(variable.name)
     match value:
-        case Binary("+" | "-" | "*" | "&" | "|" | "^" | "<<" | ">>" as symbol, left, right, "int") if (
-            left == variable
-        ):
+        case Binary(
+            "+" | "-" | "*" | "&" | "|" | "^" | "<<" | ">>" as symbol, left, right, "int"
+        ) if left == variable:
             return f"{name} {symbol}= {printer.text(right)}"
-        case Apply("add" | "mul" as operator, (left, right), type) if (
-            left == variable and type in ("int64", "float32", "float64", "complex64", "complex128")
+        case Apply("add" | "mul" as operator, (left, right), type) if left == variable and type in (
+            "int64",
+            "float32",
+            "float64",
+            "complex64",
+            "complex128",
         ):
             converted = printer.converted(right, type)[0]
             return f"{name} {operators.AUGMENTED[operator]}= {converted}"
@@ -271,9 +282,9 @@ def _store(node: Store, printer: Printer) -> str:
         mixed = node.value.type == INT and dtype == "uint64"
         value = printer.converted(node.value, dtype)[0] if mixed else printer.text(node.value)
         return f"{place} = {value}"
-    operator = operators.COMBINE[node.combine]
+    operator = MONOIDS[node.combine].operator
     if dtype == BOOL:
-        operator = {"add": "or", "mul": "and", "minimum": "and", "maximum": "or"}.get(operator, operator)
+        operator = operators.OF_BOOLS[operator]
     if operator in operators.AUGMENTED:
         return f"{place} {operators.AUGMENTED[operator]}= {printer.converted(node.value, dtype)[0]}"
     # the element as an operand of its own dtype, whatever the array's name in the IR
@@ -293,9 +304,7 @@ def _branches(node: If, printer: Printer) -> list[str]:
             return [*lines, *_block("else:", otherwise, printer)]
 
 
-def _allocation(
-    dtype: str, shape: tuple[Expr, ...], value: Const | None, printer: Printer
-) -> str:
+def _allocation(dtype: str, shape: tuple[Expr, ...], value: Const | None, printer: Printer) -> str:
     sizes = ", ".join(printer.text(extent) for extent in shape)
     sizes = sizes if len(shape) == 1 else f"({sizes})"
     kind = f"np.{dtype if dtype != BOOL else 'bool_'}"
@@ -318,8 +327,3 @@ def _resize(array: str, length: Expr, printer: Printer) -> list[str]:
         f"    {fresh}[{u64}({place})] = {name}[{u64}({place})]",
         f"{name} = {fresh}",
     ]
-
-
-def describe(kernel: Kernel) -> str:
-    """Return the kernel as loop IR text, for a dump beside its source."""
-    return loop_text.kernel(kernel)

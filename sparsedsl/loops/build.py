@@ -299,7 +299,7 @@ def conj(*conditions: Expr) -> Expr:
     """Return the conjunction, evaluated left to right and stopping at the first false one."""
     result: Expr = TRUE
     for condition in conditions:
-        if result == FALSE or condition == TRUE or condition == result:
+        if result == FALSE or condition in (TRUE, result):
             continue
         result = condition if result == TRUE else Binary("and", result, condition, BOOL)
     return result
@@ -309,7 +309,7 @@ def disj(*conditions: Expr) -> Expr:
     """Return the disjunction, evaluated left to right and stopping at the first true one."""
     result: Expr = FALSE
     for condition in conditions:
-        if result == TRUE or condition == FALSE or condition == result:
+        if result == TRUE or condition in (FALSE, result):
             continue
         result = condition if result == FALSE else Binary("or", result, condition, BOOL)
     return result

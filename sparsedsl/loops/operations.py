@@ -6,63 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from sparsedsl.contraction.operators import MONOIDS, OPERATORS
 from sparsedsl.loops.nodes import BOOL, INT
-
-try:  # TEMPORARY: until contraction.operators lands
-    from sparsedsl.contraction.operators import MONOIDS, OPERATORS
-except ImportError:
-    from types import SimpleNamespace as _N
-
-    _names = dict(
-        add="add",
-        sub="subtract",
-        mul="multiply",
-        div="divide",
-        pow="power",
-        floordiv="floor_divide",
-        mod="remainder",
-        neg="negative",
-        abs="abs",
-        sign="sign",
-        sqrt="sqrt",
-        exp="exp",
-        log="log",
-        sin="sin",
-        cos="cos",
-        tan="tan",
-        tanh="tanh",
-        minimum="minimum",
-        maximum="maximum",
-        eq="equal",
-        ne="not_equal",
-        lt="less",
-        le="less_equal",
-        gt="greater",
-        ge="greater_equal",
-        where="where",
-        floor="floor",
-        ceil="ceil",
-        conj="conj",
-        real="real",
-        imag="imag",
-        isnan="isnan",
-        pos="positive",
-    )
-    _names |= {"and": "logical_and", "or": "logical_or", "xor": "logical_xor", "not": "logical_not"}
-    OPERATORS = {k: _N(name=k, numpy=getattr(np, v)) for k, v in _names.items()}
-    OPERATORS["relu"] = _N(name="relu", numpy=lambda x: np.maximum(x, 0))
-    OPERATORS["sigmoid"] = _N(name="sigmoid", numpy=lambda x: 1 / (1 + np.exp(-x)))
-    MONOIDS = {
-        k: _N(name=k, ufunc=v)
-        for k, v in dict(
-            add=np.add,
-            mul=np.multiply,
-            min=np.minimum,
-            max=np.maximum,
-            any=np.logical_or,
-            all=np.logical_and,
-        ).items()
-    }
 
 INTRINSICS = frozenset({"cttz", "ctpop"})
 
@@ -96,7 +41,7 @@ def converted(value: Any, type: str) -> Any:
         )
     array = np.asarray(value)
     if array.dtype.kind == "c" and dtype.kind != "c":
-        array = array.real
+        array = np.real(array)
     return array.astype(dtype)[()]
 
 
@@ -117,7 +62,15 @@ def apply(function: str, arguments: tuple[Any, ...], type: str) -> Any:
     if function == "ctpop":
         (word,) = arguments
         return (word % 2**64).bit_count()
-    typed = (
-        np.int64(a) if isinstance(a, int) and not isinstance(a, bool) else a for a in arguments
-    )
+    typed = [_typed(argument) for argument in arguments]
+    if type == "float32" and all(a.dtype.kind in "biu" for a in typed):
+        # NumPy would compute in half precision, which no value has
+        typed = [a.astype(np.float32) for a in typed]
     return converted(OPERATORS[function].numpy(*typed), type)
+
+
+def _typed(value: Any) -> Any:
+    """Return a scalar of the machine as a NumPy scalar."""
+    if isinstance(value, bool):
+        return np.bool_(value)
+    return np.int64(value) if isinstance(value, int) else value

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import assert_never
 
 from sparsedsl.loops.nodes import (
@@ -95,3 +96,58 @@ def expressions(node: Expr) -> Iterator[Expr]:
     yield node
     for child in children(node):
         yield from expressions(child)
+
+
+def with_children(node: Expr, change: Callable[[Expr], Expr]) -> Expr:
+    """Return ``node`` with ``change`` applied to the expressions directly inside it."""
+    match node:
+        case Const() | Var() | Length():
+            return node
+        case Load(_, subscripts):
+            return replace(node, subscripts=tuple(map(change, subscripts)))
+        case Binary(_, left, right):
+            return replace(node, left=change(left), right=change(right))
+        case Not(operand) | Cast(operand):
+            return replace(node, operand=change(operand))
+        case Select(condition, yes, no):
+            return replace(node, condition=change(condition), yes=change(yes), no=change(no))
+        case Apply(_, arguments):
+            return replace(node, arguments=tuple(map(change, arguments)))
+        case _:
+            assert_never(node)
+
+
+def with_operands(statement: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
+    """Return ``statement`` with ``change`` applied to the expressions it evaluates itself."""
+    match statement:
+        case Assign(_, value):
+            return replace(statement, value=change(value))
+        case Store(_, subscripts, value):
+            return replace(
+                statement, subscripts=tuple(map(change, subscripts)), value=change(value)
+            )
+        case For(_, start, stop):
+            return replace(statement, start=change(start), stop=change(stop))
+        case While(condition) | If(condition):
+            return replace(statement, condition=change(condition))
+        case Allocate(_, _, shape):
+            return replace(statement, shape=tuple(map(change, shape)))
+        case Resize(_, length):
+            return replace(statement, length=change(length))
+        case Break() | Comment():
+            return statement
+        case _:
+            assert_never(statement)
+
+
+def with_bodies(statement: Stmt, change: Callable[[tuple[Stmt, ...]], tuple[Stmt, ...]]) -> Stmt:
+    """Return ``statement`` with ``change`` applied to the bodies directly inside it."""
+    match statement:
+        case For(_, _, _, body) | While(_, body):
+            return replace(statement, body=change(body))
+        case If(_, then, otherwise):
+            return replace(statement, then=change(then), otherwise=change(otherwise))
+        case Assign() | Store() | Break() | Allocate() | Resize() | Comment():
+            return statement
+        case _:
+            assert_never(statement)
