@@ -1,0 +1,363 @@
+"""Facts about expressions: dtype, fill, and where a value may differ from the fill.
+
+Takes: an expression and its program.  Gives: what the planner may leave out, derived from the
+operator table alone.  Invariant: every support is a superset of the truth.  Each index bound
+by a ``Reduce`` is bound once in an additive term (``contraction.verify``), so that accesses of
+one conjunction which share an index name mean the same index.
+"""
+
+from __future__ import annotations
+
+import cmath
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias, assert_never
+
+import numpy as np
+
+from sparsedsl.contraction.nodes import (
+    Access,
+    Call,
+    Expression,
+    IndexValue,
+    Literal,
+    Program,
+    Reduce,
+    Scalar,
+    Stored,
+)
+from sparsedsl.contraction.operators import MONOIDS, OPERATORS, Annihilator, Operator
+
+Support: TypeAlias = tuple[frozenset[Access], ...]
+"""A formula in disjunctive normal form: some conjunction's accesses are all stored."""
+
+NOWHERE: Support = ()
+EVERYWHERE: Support = (frozenset(),)
+
+_WIDEST = 64
+
+
+def dtype_of(expression: Expression, program: Program) -> str:
+    """Return the NumPy dtype name of the expression's value.
+
+    Raises
+    ------
+    NotationTypeError
+        If an operator is not defined for its arguments' dtypes.
+    """
+    match expression:
+        case Literal(_, dtype):
+            return dtype
+        case Access(tensor):
+            return program.tensor(tensor).dtype
+        case Stored():
+            return "bool"
+        case IndexValue():
+            return "int64"
+        case Call(operator, arguments):
+            return OPERATORS[operator].result(tuple(dtype_of(a, program) for a in arguments))
+        case Reduce(monoid, _, body):
+            return MONOIDS[monoid].result(dtype_of(body, program))
+        case _:
+            assert_never(expression)
+
+
+def fill_of(expression: Expression, program: Program, annihilating: bool = True) -> Scalar | None:
+    """Return the value where every sparse operand is at its fill; None when it varies.
+
+    Dense operands and index values vary, unless something annihilates them.  The sign of an
+    annihilated zero is not kept.  See `support` for ``annihilating``.
+    """
+    return _Analysis(program, annihilating).facts(expression).fill
+
+
+def support(expression: Expression, program: Program, annihilating: bool = True) -> Support:
+    """Return where the expression may differ from `fill_of`, in terms of stored entries.
+
+    Each frozenset is a conjunction of accesses that must be stored (``Stored`` counts as an
+    ``Access``); they are joined by "or".  ``(frozenset(),)`` means everywhere and ``()`` nowhere.
+    An index that a ``Reduce`` binds means "for some value of it".
+
+    Parameters
+    ----------
+    annihilating:
+        Take ``0 * x`` as 0, ``0 / x`` as 0 and the like for every floating ``x``.  Without it,
+        only facts are used that hold for every value, infinite and NaN ones included; the
+        result is then exact in NumPy's sense.  For integers and bools both are the same.
+    """
+    return _Analysis(program, annihilating).facts(expression).support
+
+
+@dataclass(frozen=True, slots=True)
+class Finiteness:
+    """What must be finite for the annihilating support to agree with IEEE evaluation.
+
+    ``tensors`` are the names whose stored values must all be finite; ``decidable`` is False
+    when finiteness of the operands does not settle it.
+    """
+
+    tensors: tuple[str, ...]
+    decidable: bool
+
+
+def ieee_operands(expression: Expression, program: Program) -> Finiteness:
+    """Return which stored values must be finite for ``support(annihilating=True)`` to be exact.
+
+    These are the values that meet another operand's implicit zero in a product.  It cannot be
+    decided from operands when such a value is a function that may overflow by itself, as in
+    ``A * exp(B)``, or when zero matters too, as in ``A / B``.  Overflow of sums and products
+    of finite values is ignored.  Integer and bool values never need to be checked.
+    """
+    analysis = _Analysis(program, True)
+    names: set[str] = set()
+    decidable = True
+    for call in _calls(expression):
+        for met in analysis.met_by_annihilators(call):
+            found = None if met is None else finite_if(met, program)
+            if found is None:
+                decidable = False
+            else:
+                names |= found
+    return Finiteness(tuple(sorted(names)), decidable)
+
+
+def finite_if(expression: Expression, program: Program) -> frozenset[str] | None:
+    """Return tensors whose finiteness makes the expression finite; None if none suffice.
+
+    Overflow of sums and products of finite values is ignored.
+    """
+    if np.dtype(dtype_of(expression, program)).kind in "biu":
+        return frozenset()
+    match expression:
+        case Literal(value):
+            return frozenset() if cmath.isfinite(value) else None
+        case Access(tensor):
+            found = program.tensor(tensor)
+            settled = found.total or cmath.isfinite(found.fill)
+            return frozenset({tensor}) if settled else None
+        case Stored() | IndexValue():
+            return frozenset()
+        case Call(operator, arguments):
+            if not OPERATORS[operator].finite:
+                return None
+            operands = arguments[1:] if operator == "where" else arguments
+            return _union_or_none(finite_if(a, program) for a in operands)
+        case Reduce(monoid, _, body):
+            return finite_if(body, program) if monoid == "add" else None
+        case _:
+            assert_never(expression)
+
+
+def children(expression: Expression) -> tuple[Expression, ...]:
+    """Return the direct subexpressions."""
+    match expression:
+        case Call(_, arguments):
+            return arguments
+        case Reduce(_, _, body):
+            return (body,)
+        case Literal() | Access() | Stored() | IndexValue():
+            return ()
+        case _:
+            assert_never(expression)
+
+
+def walk(expression: Expression) -> Iterator[Expression]:
+    """Yield the expression and all its subexpressions, outermost first, left to right."""
+    yield expression
+    for child in children(expression):
+        yield from walk(child)
+
+
+def same_value(left: Scalar, right: Scalar) -> bool:
+    """Return whether two scalars are equal, NaN being equal to NaN."""
+    return left == right or (left != left and right != right)
+
+
+def _calls(expression: Expression) -> Iterator[Call]:
+    return (e for e in walk(expression) if isinstance(e, Call))
+
+
+def _union_or_none(parts: Iterator[frozenset[str] | None]) -> frozenset[str] | None:
+    result: frozenset[str] = frozenset()
+    for part in parts:
+        if part is None:
+            return None
+        result |= part
+    return result
+
+
+def unite(*supports: Support) -> Support:
+    """Return the union, without conjunctions that others imply."""
+    every = {conjunction for support in supports for conjunction in support}
+    kept = [c for c in every if not any(other < c for other in every)]
+    return tuple(sorted(kept, key=_order))
+
+
+def intersect(left: Support, right: Support) -> Support:
+    """Return the intersection; a superset of it when it would grow past a bound."""
+    if len(left) * len(right) > _WIDEST:
+        return left if len(left) <= len(right) else right
+    return unite(tuple(a | b for a in left for b in right))
+
+
+def _order(conjunction: frozenset[Access]) -> tuple[int, list[str]]:
+    return len(conjunction), sorted(
+        f"{a.tensor}{[str(s) for s in a.subscripts]}" for a in conjunction
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    fill: Scalar | None
+    support: Support
+
+
+@dataclass(frozen=True, slots=True)
+class _Analysis:
+    program: Program
+    annihilating: bool
+
+    def facts(self, expression: Expression) -> _Facts:
+        match expression:
+            case Literal(value):
+                return _Facts(value, NOWHERE)
+            case Access(name):
+                tensor = self.program.tensor(name)
+                if tensor.total:
+                    return _Facts(None, EVERYWHERE)
+                return _Facts(tensor.fill, (frozenset({expression}),))
+            case Stored(name, subscripts, span):
+                if self.program.tensor(name).total:
+                    return _Facts(True, NOWHERE)
+                return _Facts(False, (frozenset({Access(name, subscripts, span)}),))
+            case IndexValue(index):
+                if index.terms:
+                    return _Facts(None, EVERYWHERE)
+                return _Facts(index.constant, NOWHERE)
+            case Call("where", (condition, yes, no)):
+                return self._where(expression, condition, yes, no)
+            case Call():
+                return self._call(expression)
+            case Reduce():
+                return self._reduce(expression)
+            case _:
+                assert_never(expression)
+
+    def _call(self, call: Call) -> _Facts:
+        parts = [self.facts(a) for a in call.arguments]
+        fill = self._evaluate(call, parts)
+        everything = unite(*(p.support for p in parts))
+        if fill is None:
+            everything = EVERYWHERE
+        for fact in self._applicable(call, parts, fill):
+            if fill is None:
+                fill = fact.result
+            if same_value(fill, fact.result):
+                everything = intersect(everything, parts[fact.position].support)
+        return _Facts(fill, everything)
+
+    def _where(self, call: Call, *arguments: Expression) -> _Facts:
+        condition, yes, no = (self.facts(a) for a in arguments)
+        branches = unite(yes.support, no.support)
+        if condition.fill is None:
+            if yes.fill is None or no.fill is None or not same_value(yes.fill, no.fill):
+                return _Facts(None, EVERYWHERE)
+            return _Facts(self._cast(yes.fill, call), branches)
+        taken, other = (yes, no) if condition.fill else (no, yes)
+        if taken.fill is None:
+            return _Facts(None, EVERYWHERE)
+        switched = condition.support
+        if other.fill is not None and same_value(taken.fill, other.fill):
+            switched = intersect(switched, other.support)
+        return _Facts(self._cast(taken.fill, call), unite(switched, taken.support))
+
+    def _reduce(self, reduce: Reduce) -> _Facts:
+        body = self.facts(reduce.body)
+        monoid = MONOIDS[reduce.monoid]
+        if body.fill is None:
+            return _Facts(None, EVERYWHERE)
+        fill = self._cast(body.fill, reduce)
+        identity = monoid.identity(dtype_of(reduce, self.program))
+        if same_value(fill, identity):
+            return _Facts(identity, body.support)
+        # A constant reduced over an unknown number of points; every one of them takes part.
+        constant = monoid.idempotent or (monoid.name == "mul" and fill == 0)
+        return _Facts(fill if constant else None, EVERYWHERE)
+
+    def _applicable(
+        self, call: Call, parts: list[_Facts], fill: Scalar | None
+    ) -> Iterator[Annihilator]:
+        """Yield the annihilators that hold here, given the fills of the arguments."""
+        operator = OPERATORS[call.operator]
+        for fact in _holding(operator, call, self.program):
+            value = parts[fact.position].fill
+            if value is None or not same_value(value, fact.value):
+                continue
+            if fill is not None and not same_value(fill, fact.result):
+                continue
+            if self.annihilating or self._exact(fact, call):
+                yield fact
+
+    def _exact(self, fact: Annihilator, call: Call) -> bool:
+        """Return whether the fact holds for every value of the other arguments."""
+        if fact.unless == "never":
+            return True
+        if fact.unless == "zero":
+            return False
+        others = [a for n, a in enumerate(call.arguments) if n != fact.position]
+        return all(_always_finite(a, self.program) for a in others)
+
+    def met_by_annihilators(self, call: Call) -> Iterator[Expression | None]:
+        """Yield arguments that must be finite; None for a condition finiteness cannot meet."""
+        if call.operator == "where":
+            return
+        parts = [self.facts(a) for a in call.arguments]
+        fill = self._evaluate(call, parts)
+        for fact in self._applicable(call, parts, fill):
+            narrow = parts[fact.position].support
+            for n, (argument, part) in enumerate(zip(call.arguments, parts, strict=True)):
+                if n == fact.position or self._exact(fact, call):
+                    continue
+                # Entries of the argument that lie inside the zero's support meet no zero.
+                if part.fill is not None and unite(part.support, narrow) == unite(narrow):
+                    continue
+                yield None if fact.unless == "zero" else argument
+
+    def _evaluate(self, expression: Call, parts: list[_Facts]) -> Scalar | None:
+        """Return the operator's value at the arguments' fills, None if one varies."""
+        fills = [p.fill for p in parts]
+        if any(f is None for f in fills):
+            return None
+        dtypes = [dtype_of(a, self.program) for a in expression.arguments]
+        values = [np.asarray(f, d) for f, d in zip(fills, dtypes, strict=True)]
+        with np.errstate(all="ignore"):
+            try:
+                result = OPERATORS[expression.operator].evaluate(*values)
+            except ValueError:  # an integer to a negative power has no value
+                return None
+        return result.item()
+
+    def _cast(self, value: Scalar | np.generic, expression: Expression) -> Scalar:
+        with np.errstate(all="ignore"):
+            return np.asarray(value).astype(dtype_of(expression, self.program)).item()
+
+
+def _holding(operator: Operator, call: Call, program: Program) -> Iterator[Annihilator]:
+    kind = np.dtype(dtype_of(call, program)).kind
+    return (fact for fact in operator.annihilators if kind in fact.kinds)
+
+
+def _always_finite(expression: Expression, program: Program) -> bool:
+    found = finite_if(expression, program)
+    return found is not None and not found and not _overflows(expression, program)
+
+
+def _overflows(expression: Expression, program: Program) -> bool:
+    """Return whether floating sums or products in the expression might overflow."""
+    if np.dtype(dtype_of(expression, program)).kind in "biu":
+        return False
+    match expression:
+        case Call("add" | "sub" | "mul") | Reduce("add"):
+            return True
+        case _:
+            return any(_overflows(child, program) for child in children(expression))
