@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Constraint, FloorDiv, Mod, Product, Term, Var
@@ -91,7 +91,7 @@ class Bounds:
                     tops = []
             choices.append([t.scale(factor, top) for top in tops[:WIDTH]])
         sums = (t.add(t.const(term.constant), *picked) for picked in product(*choices))
-        return list(dict.fromkeys(total for total, _ in zip(sums, range(WIDTH * WIDTH))))
+        return list(dict.fromkeys(islice(sums, WIDTH * WIDTH)))
 
     def _extreme(
         self, term: Term, factor: int, known: frozenset[str], visiting: frozenset[str]
@@ -110,8 +110,9 @@ def _linear(constraint: Constraint, name: str) -> Iterable[Term]:
     for term in terms:
         yield term
         for factor, node in term.parts:
-            inside = isinstance(node, FloorDiv) and not node.denominator.parts
-            if not inside or abs(factor) != 1 or name not in t.variables(t.atom(node)):
+            if not isinstance(node, FloorDiv) or node.denominator.parts or abs(factor) != 1:
+                continue
+            if name not in t.variables(node.numerator):
                 continue
             # floor(e/d) >= a iff e >= d*a;  floor(e/d) <= a iff e <= d*a + d - 1.
             rest = t.scale(node.denominator.constant, t.subtract(term, t.atom(node, factor)))

@@ -284,3 +284,15 @@ def resolve(layout: AnyLayout | str, rank: int, order: Sequence[int] | None = No
             hint='sd.layouts["csf"] and sd.layouts["coo"] hold any number of modes',
         )
     return chosen.require_bound()
+
+
+@lru_cache(maxsize=256)
+def hierarchical(order: tuple[int, ...]) -> Layout:
+    """The sorted tree layout that stores modes in ``order``, direct to enter at the root.
+
+    >>> hierarchical((1, 0)).name
+    'csc'
+    """
+    if len(order) == 2:
+        return resolve("csr" if order == (0, 1) else "csc", 2)
+    return resolve("csf", len(order), order)

@@ -51,9 +51,7 @@ def axis_lengths(
 
 
 def _calls(part: Structure, value: UF) -> Iterable[UF]:
-    constraints = (*part.scan, *part.filters, *part.invariants)
-    terms = [*(c.term for c in constraints), *(term for _, term in part.definitions)]
-    return (*t.all_ufs(terms), *t.all_ufs(value.arguments), value)
+    return (*part.calls, *t.all_ufs(value.arguments), value)
 
 
 def _constant_calls(
@@ -89,7 +87,7 @@ def _largest(tops: list[Term] | None) -> Term | None:
         return None
     for candidate in dict.fromkeys(tops):
         rest = (t.subtract(candidate, other) for other in tops)
-        if all(not d.parts and d.constant >= 0 or _nonnegative(d) for d in rest):
+        if all((not d.parts and d.constant >= 0) or _nonnegative(d) for d in rest):
             return t.add(candidate, t.ONE)
     return None
 

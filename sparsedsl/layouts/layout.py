@@ -104,7 +104,7 @@ class Layout:
             properties = (properties,)
         read = parse_relation(relation)
         place = _value(value, read)
-        given_properties = tuple(
+        given_properties: tuple[Property, ...] = tuple(
             parse_property(item, read, t.all_ufs(place.arguments)) for item in properties
         )
         self._set(name, read, place, given_properties)

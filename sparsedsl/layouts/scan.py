@@ -20,6 +20,10 @@ from sparsedsl.spf.nodes import UF, Constraint, Term
 from sparsedsl.spf.terms import Index
 
 
+# How often ranges may visit the elements of the arrays before they count as hostile.
+OVERLAP, ROOM = 64, 1 << 16
+
+
 def evaluate_checked(
     term: Term, env: Mapping[str, Index], arrays: Mapping[str, np.ndarray], purpose: str
 ) -> Index:
@@ -62,7 +66,8 @@ def where(env: Mapping[str, Index], place: int, names: Sequence[str] | frozenset
 class Scan:
     """A walk over the dims of ``structure``; ``env`` holds the dims walked so far.
 
-    ``limit`` bounds the number of places in checked mode.
+    ``dims`` are those to walk, all by default; a constraint counts once all it speaks about is
+    known.  ``limit`` bounds the number of places in checked mode.
     """
 
     structure: Structure
@@ -70,12 +75,14 @@ class Scan:
     arrays: Mapping[str, np.ndarray]
     checked: bool = False
     limit: int | None = None
+    dims: tuple[str, ...] = ()
     env: dict[str, Index] = field(default_factory=dict[str, Index])
     count: int = 1
     level: int = 0
 
     def __post_init__(self) -> None:
         self.env = dict(self.values)
+        self.dims = self.dims or self.structure.dims
         self._filter(self._due((*self.structure.scan, *self.structure.filters), frozenset()))
 
     def evaluate(self, term: Term, purpose: str = "the scan") -> Index:
@@ -86,14 +93,14 @@ class Scan:
 
     def run(self, dims: int | None = None) -> Scan:
         """Walk up to ``dims`` dims in all (every one by default)."""
-        stop = len(self.structure.dims) if dims is None else dims
+        stop = len(self.dims) if dims is None else dims
         while self.level < stop:
             self.step()
         return self
 
     def ranges(self) -> tuple[np.ndarray, np.ndarray]:
         """First value and count of the next dim, at every place walked so far."""
-        name = self.structure.dims[self.level]
+        name = self.dims[self.level]
         bounds = Bounds(self.structure.scan, tuple(self.values))
         purpose = f"the range of {name}"
         lows = [self._whole(term, purpose) for term in bounds.lower(name, tuple(self.env))]
@@ -106,22 +113,50 @@ class Scan:
 
     def step(self) -> None:
         """Walk one more dim: every place becomes one per value of the dim."""
-        name = self.structure.dims[self.level]
+        name = self.dims[self.level]
         low, counts = self.ranges()
-        if self.limit is not None:
-            total = float(counts.sum(dtype=np.float64))
-            if total > self.limit:
-                raise InvalidTensorError(
-                    f"the ranges of {name} hold {total:.0f} places in all, more than the arrays "
-                    f"can ({self.limit})",
-                    hint="the ranges overlap: check the arrays that bound them",
-                )
+        if self.checked:
+            self.check_room(name, low, counts)
         before = frozenset(self.env)
         self.expand(name, low, counts)
         self.level += 1
         exact = self._due(self.structure.scan, before)
         exact = [c for c in exact if not _enforced(c, name)]
         self._filter([*exact, *self._due(self.structure.filters, before)])
+
+    def check_room(self, name: str, low: np.ndarray, counts: np.ndarray) -> None:
+        """Raise when the ranges of ``name`` leave an array it subscripts, or hold too much.
+
+        Called before the ranges are written out, so that wrong bounds cost no memory.
+        """
+        full = np.flatnonzero(counts > 0)
+        subscripted = [
+            (call.function, axis)
+            for call in self.structure.calls
+            for axis, argument in enumerate(call.arguments)
+            if argument == t.var(name)
+        ]
+        for function, axis in subscripted:
+            length = self.arrays[function].shape[axis]
+            bad = full[(low[full] < 0) | (low[full] + counts[full] > length)]
+            if bad.size:
+                first, last = int(low[bad[0]]), int(low[bad[0]] + counts[bad[0]])
+                raise InvalidTensorError(
+                    f"the range {first} <= {name} < {last}"
+                    f"{where(self.env, int(bad[0]), tuple(self.env))} leaves {function}, which "
+                    f"has length {length}",
+                    hint="correct the arrays that bound the range",
+                )
+        limit = self.limit
+        if limit is not None and subscripted:
+            limit = min(limit, OVERLAP * sum(a.size for a in self.arrays.values()) + ROOM)
+        total = float(counts.sum(dtype=np.float64))
+        if limit is not None and total > limit:
+            raise InvalidTensorError(
+                f"the ranges of {name} hold {total:.0f} places in all, more than the tensor "
+                f"can ({limit})",
+                hint="the ranges overlap: correct the arrays that bound them",
+            )
 
     def expand(self, name: str, low: np.ndarray, counts: np.ndarray) -> None:
         """Give ``name`` the values ``low, low + 1, ...``, ``counts`` of them at every place."""

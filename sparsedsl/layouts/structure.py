@@ -24,6 +24,8 @@ class Structure:
 
     Attributes
     ----------
+    parameters:
+        Extents and sizes.
     dims:
         Physical dimensions in storage order.
     definitions:
@@ -36,11 +38,20 @@ class Structure:
         Constraints on loaded coordinates: promised by the data, checked when it is bound.
     """
 
+    parameters: tuple[str, ...]
     dims: tuple[str, ...]
     definitions: tuple[tuple[str, Term], ...]
     scan: tuple[Constraint, ...]
     filters: tuple[Constraint, ...]
     invariants: tuple[Constraint, ...]
+
+    @property
+    def calls(self) -> tuple[UF, ...]:
+        """The distinct calls of constraints and definitions."""
+        constraints = (*self.scan, *self.filters, *self.invariants)
+        return t.all_ufs(
+            (*(c.term for c in constraints), *(term for _, term in self.definitions))
+        )
 
     def definition(self, name: str) -> Term:
         """The value of a logical coordinate, existential or dim, over dims."""
@@ -88,7 +99,14 @@ def _structure(relation: Relation, conjunct: Conjunct) -> Structure:
             scan.append(new)
     _require_bounds(relation, scan)
     definitions = tuple(defined.items())
-    return Structure(relation.inputs, definitions, tuple(scan), tuple(filters), tuple(invariants))
+    return Structure(
+        relation.parameters,
+        relation.inputs,
+        definitions,
+        tuple(scan),
+        tuple(filters),
+        tuple(invariants),
+    )
 
 
 def is_load(value: Term, parameters: tuple[str, ...]) -> bool:

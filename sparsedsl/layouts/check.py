@@ -1,0 +1,415 @@
+"""Checking data against the layout that it claims.
+
+Takes: a layout, a shape and arrays.  Gives: the value of every parameter, or
+``InvalidTensorError`` with the array, the place and the broken property.
+Invariant: O(places) time (a sort for injectivity), and no subscript is followed before it is
+known to lie inside its array, whatever the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import NoReturn, assert_never
+
+import numpy as np
+
+from sparsedsl.errors import InvalidTensorError, TensorTypeError
+from sparsedsl.layouts.bounds import Bounds
+from sparsedsl.layouts.extent import infer_sizes
+from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.order import first_duplicate, first_unordered, first_unordered_morton
+from sparsedsl.layouts.properties import (
+    Equality,
+    Increasing,
+    Injective,
+    Lexicographic,
+    Morton,
+    Nondecreasing,
+    Permutation,
+    Property,
+    Range,
+    Within,
+    property_text,
+)
+from sparsedsl.layouts.scan import Scan, check_call, evaluate_checked, where
+from sparsedsl.layouts.structure import Structure
+from sparsedsl.spf import terms as t
+from sparsedsl.spf.nodes import UF, Term
+from sparsedsl.spf.text import constraint_text
+
+INDEX_DTYPES = ("int32", "int64")
+VALUE_DTYPES = (
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float32", "float64", "complex64", "complex128"),
+)
+
+
+def validate(
+    layout: Layout, shape: Sequence[int], arrays: Mapping[str, np.ndarray]
+) -> dict[str, int]:
+    """Check all that ``layout`` promises about ``arrays``.
+
+    Parameters
+    ----------
+    layout:
+        With block sizes bound.
+    shape:
+        The logical extents.
+    arrays:
+        C-contiguous arrays under the names of ``layout.arrays``; index arrays int32 or int64.
+
+    Returns
+    -------
+    dict[str, int]
+        The value of every parameter of the layout.
+
+    Raises
+    ------
+    InvalidTensorError
+        For the first thing that does not hold; ``TensorTypeError`` for a dtype.
+    """
+    layout.require_bound()
+    extents = check_shape(shape, layout)
+    check_arrays(layout, arrays)
+    values = infer_sizes(layout, extents, arrays)
+    _Checker(layout, values, arrays).run(extents)
+    return values
+
+
+def check_shape(shape: Sequence[int], layout: Layout) -> tuple[int, ...]:
+    """``shape`` as non-negative ints, one per mode."""
+    try:
+        extents = tuple(int(extent) for extent in shape)
+        whole = all(a == b for a, b in zip(extents, shape, strict=True))
+    except (TypeError, ValueError):
+        extents, whole = (), False
+    if not whole:
+        raise InvalidTensorError(f"expected shape to be a tuple of integers, found {shape!r}")
+    if len(extents) != layout.rank:
+        raise InvalidTensorError(
+            f"expected {layout.rank} extents for the layout '{layout.label}', found {extents}",
+            hint="give one extent per logical mode, or a layout of that rank",
+        )
+    if any(extent < 0 or extent >= 2**63 for extent in extents):
+        raise InvalidTensorError(f"extents lie in [0, 2**63), found {extents}")
+    return extents
+
+
+def check_arrays(layout: Layout, arrays: Mapping[str, np.ndarray]) -> None:
+    """Names, dtypes, axes and contiguity."""
+    missing = [name for name in layout.arrays if name not in arrays]
+    unknown = [name for name in arrays if name not in layout.arrays]
+    if missing or unknown:
+        raise InvalidTensorError(
+            f"the layout '{layout.label}' has the arrays {', '.join(layout.arrays)}; "
+            + (f"missing {', '.join(missing)}" if missing else f"unknown {', '.join(unknown)}"),
+            hint="pass a dict from those names to arrays",
+        )
+    for name in layout.arrays:
+        array = arrays[name]
+        if not isinstance(array, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TensorTypeError(f"expected {name} to be an array, found {type(array).__name__}")
+        is_value = name == layout.value.function
+        expected = len(layout.value.arguments) if is_value else layout.functions[name]
+        if array.ndim != expected:
+            raise InvalidTensorError(
+                f"expected {name} to have {expected} axes, found shape {array.shape}"
+            )
+        allowed = VALUE_DTYPES if is_value else INDEX_DTYPES
+        if array.dtype.name not in allowed or not array.dtype.isnative:
+            raise TensorTypeError(
+                f"expected {name} to be one of {', '.join(allowed)} in native byte order, "
+                f"found {array.dtype.str}",
+                hint=f"convert it: {name}.astype({'float' if is_value else 'int'!r})",
+            )
+        if not array.flags.c_contiguous:
+            raise InvalidTensorError(
+                f"expected {name} to be C-contiguous, found strides {array.strides}",
+                hint=f"use numpy.ascontiguousarray({name})",
+            )
+
+
+@dataclass(slots=True)
+class _Checker:
+    layout: Layout
+    values: dict[str, int]
+    arrays: Mapping[str, np.ndarray]
+
+    def run(self, extents: tuple[int, ...]) -> None:
+        parameters = set(self.values)
+        self._lengths(called=False)
+        whole = [p for p in self.layout.properties if _global(p, parameters)]
+        for item in whole:
+            self._property(item)
+        self._lengths(called=True)
+        for part in self.layout.structures:
+            self._scan(part, extents)
+        for item in self.layout.properties:
+            if item not in whole:
+                self._property(item)
+
+    def _lengths(self, *, called: bool) -> None:
+        """Lengths over parameters alone, or those that read an array."""
+        for name, axes in self.layout.lengths.items():
+            for axis, length in enumerate(axes):
+                if length is None or bool(t.ufs(length)) != called:
+                    continue
+                purpose = f"the length of {name}"
+                wanted = max(int(self._evaluate(length, self.values, purpose)), 0)
+                found = self.arrays[name].shape[axis]
+                if found != wanted:
+                    raise InvalidTensorError(
+                        f"expected {name} to have length {t.text(length)} = {wanted} along axis "
+                        f"{axis}, found {found}",
+                        hint=f"the layout is {self.layout.text}",
+                    )
+
+    def _evaluate(self, term: Term, env: Mapping[str, t.Index], purpose: str) -> t.Index:
+        return evaluate_checked(term, env, self.arrays, purpose)
+
+    def _scan(self, part: Structure, extents: tuple[int, ...]) -> None:
+        """Walk as deep as something is left to check, and check what the data promises."""
+        limit = prod(extents) + sum(array.size for array in self.arrays.values())
+        scan = Scan(part, self.values, self.arrays, checked=True, limit=limit)
+        calls = [c for c in (*part.calls, self.layout.value) if not self._safe(c, part)]
+        needed = [t.variables(t.atom(call)) for call in calls]
+        needed += [t.variables(c.term) for c in (*part.invariants, *part.filters)]
+        depth = max(
+            (level + 1 for level, name in enumerate(part.dims) if any(name in n for n in needed)),
+            default=0,
+        )
+        done: set[str] = set(self.values)
+        while True:
+            for constraint in part.invariants:
+                names = t.variables(constraint.term)
+                if names <= set(scan.env) and not (names <= done and scan.level):
+                    value = scan.evaluate(constraint.term, "the layout")
+                    held = value == 0 if constraint.equality else value >= 0
+                    bad = np.flatnonzero(~np.atleast_1d(held))
+                    if bad.size:
+                        self._broken_invariant(scan, part, constraint.term, int(bad[0]), value)
+            done = set(scan.env)
+            if scan.level >= depth:
+                break
+            scan.step()
+        for call in calls:
+            if t.variables(t.atom(call)) <= set(scan.env) and scan.count:
+                check_call(call, scan.env, self.arrays, "the layout")
+
+    def _safe(self, call: UF, part: Structure) -> bool:
+        """Whether the checked lengths alone keep ``call`` inside its array."""
+        bounds = Bounds(part.scan, tuple(self.values))
+        lengths = self.layout.lengths.get(call.function)
+        if lengths is None or any(length is None for length in lengths):
+            return False
+        return not t.all_ufs(call.arguments) and all(
+            any(
+                not low.parts and low.constant >= 0 for low in bounds.minimum(x, self.values)
+            )
+            for x in call.arguments
+        )
+
+    def _broken_invariant(
+        self, scan: Scan, part: Structure, term: Term, place: int, value: t.Index
+    ) -> NoReturn:
+        constraint = next(c for c in part.invariants if c.term == term)
+        shown = [
+            f"{t.text(t.atom(call))} = {int(np.atleast_1d(scan.evaluate(t.atom(call)))[place])}"
+            for call in t.ufs(term)
+        ]
+        text = constraint_text(constraint)
+        raise InvalidTensorError(
+            f"{', '.join(f.function for f in t.ufs(term))} breaks {text}: "
+            f"{', '.join(shown)}{where(scan.env, place, tuple(scan.env))}"
+            f"{self._bounds(term)}",
+            hint="coordinates lie inside the shape, counted from 0",
+        )
+
+    def _bounds(self, term: Term) -> str:
+        names = sorted(t.variables(term) & set(self.values))
+        return "".join(f", {name} = {self.values[name]}" for name in names)
+
+    def _property(self, item: Property) -> None:
+        match item:
+            case Nondecreasing(function, within) | Increasing(function, within):
+                self._ordered(item, (function,), within)
+            case Lexicographic(functions, within) | Injective(functions, within):
+                self._ordered(item, functions, within)
+            case Morton(functions):
+                self._ordered(item, functions, None)
+            case Permutation(function):
+                self._range(item, function, t.ZERO, t.const(self.arrays[function].size))
+                self._ordered(Injective((function,)), (function,), None)
+            case Range(function, low, high):
+                self._range(item, function, low, high)
+            case Equality():
+                self._equality(item)
+            case _:
+                assert_never(item)
+
+    def _ordered(
+        self, item: Property, functions: tuple[str, ...], within: Within | None
+    ) -> None:
+        """A property that compares places of one range, or of a whole array."""
+        if within is None:
+            columns = [self.arrays[name] for name in functions]
+            self._whole_arrays(item, functions)
+            starts = np.zeros(1, np.int64)
+            place = _first_bad(item, columns, starts)
+            if place is not None:
+                self._fail(item, functions, columns, place, {}, [str(p) for p in place])
+            return
+        for part in self.layout.structures:
+            chosen = [_call_over(part, self.layout.value, name, within) for name in functions]
+            calls = [call for call in chosen if call is not None]
+            if len(calls) == len(functions):
+                self._ordered_ranges(item, calls, within, part)
+
+    def _whole_arrays(self, item: Property, functions: tuple[str, ...]) -> None:
+        shapes = [self.arrays[name].shape for name in functions]
+        if any(len(shape) != 1 or shape != shapes[0] for shape in shapes):
+            raise InvalidTensorError(
+                f"'{property_text(item)}' compares arrays of one axis and one length, found "
+                f"shapes {', '.join(map(str, shapes))}",
+                hint="name the range it holds in: within lo <= p < hi",
+            )
+
+    def _ordered_ranges(
+        self, item: Property, calls: list[UF], within: Within, part: Structure
+    ) -> None:
+        names = set(t.variables(within.low) | t.variables(within.high))
+        names |= {name for call in calls for name in t.variables(t.atom(call))}
+        dims = tuple(x for x in part.dims if x in names and x != within.variable)
+        scan = self._walk(part, _closure(part, dims, within.variable))
+        purpose = f"'{property_text(item)}'"
+        low = np.broadcast_to(self._evaluate(within.low, scan.env, purpose), scan.count)
+        high = np.broadcast_to(self._evaluate(within.high, scan.env, purpose), scan.count)
+        counts = np.maximum(high - low, 0).astype(np.int64)
+        scan.check_room(within.variable, low, counts)
+        scan.expand(within.variable, low.astype(np.int64), counts)
+        starts = np.cumsum(counts) - counts
+        columns: list[np.ndarray] = []
+        for call in calls:
+            check_call(call, scan.env, self.arrays, purpose)
+            columns.append(np.atleast_1d(np.asarray(scan.evaluate(t.atom(call), purpose))))
+        place = _first_bad(item, columns, starts[counts > 0])
+        if place is not None:
+            at = [
+                str(int(np.asarray(scan.env[within.variable])[p])) for p in place
+            ]
+            env = {name: scan.env[name] for name in dims}
+            self._fail(item, [call.function for call in calls], columns, place, env, at)
+
+    def _walk(self, part: Structure, dims: tuple[str, ...]) -> Scan:
+        limit = sum(array.size for array in self.arrays.values()) + prod(
+            self.values[name] for name in self.layout.extents
+        )
+        scan = Scan(part, self.values, self.arrays, checked=True, limit=limit, dims=dims)
+        return scan.run(len(dims))
+
+    def _fail(
+        self,
+        item: Property,
+        functions: Sequence[str],
+        columns: list[np.ndarray],
+        place: tuple[int, int],
+        env: Mapping[str, t.Index],
+        at: list[str],
+    ) -> NoReturn:
+        first, second = (
+            ", ".join(f"{f}({at[k]}) = {int(c[place[k]])}" for f, c in zip(functions, columns, strict=True))
+            for k in (0, 1)
+        )
+        outer = where(env, place[1], tuple(env))
+        raise InvalidTensorError(
+            f"'{property_text(item)}' does not hold: {first}, then {second}{outer}",
+            hint="sort and deduplicate the entries, or pick a layout without that property",
+        )
+
+    def _range(self, item: Property, function: str, low: Term, high: Term) -> None:
+        array = self.arrays[function]
+        bottom = self._evaluate(low, self.values, property_text(item))
+        top = self._evaluate(high, self.values, property_text(item))
+        bad = np.argwhere((array < bottom) | (array >= top))
+        if len(bad):
+            place = tuple(int(x) for x in bad[0])
+            raise InvalidTensorError(
+                f"'{property_text(item)}' does not hold: "
+                f"{function}({', '.join(map(str, place))}) = {int(array[place])}, expected "
+                f"[{bottom}, {top})",
+            )
+
+    def _equality(self, item: Equality) -> None:
+        names = t.variables(item.left) | t.variables(item.right)
+        for part in self.layout.structures:
+            dims = tuple(name for name in part.dims if name in names)
+            scan = self._walk(part, _closure(part, dims, ""))
+            purpose = f"'{property_text(item)}'"
+            left, right = (scan.evaluate(side, purpose) for side in (item.left, item.right))
+            bad = np.flatnonzero(np.atleast_1d(left != right))
+            if bad.size and scan.count:
+                place = int(bad[0])
+                a, b = (int(np.broadcast_to(side, scan.count)[place]) for side in (left, right))
+                raise InvalidTensorError(
+                    f"{purpose} does not hold: {t.text(item.left)} = {a}, "
+                    f"{t.text(item.right)} = {b}{where(scan.env, place, dims)}",
+                )
+
+
+def _first_bad(
+    item: Property, columns: list[np.ndarray], starts: np.ndarray
+) -> tuple[int, int] | None:
+    match item:
+        case Injective():
+            return first_duplicate(columns, starts)
+        case Morton():
+            return first_unordered_morton(columns, starts)
+        case _:
+            return first_unordered(columns, starts, strict=not isinstance(item, Nondecreasing))
+
+
+def _global(item: Property, parameters: Iterable[str]) -> bool:
+    """Whether a property can be checked before any range is walked."""
+    match item:
+        case Nondecreasing(_, within) | Increasing(_, within):
+            return within is None
+        case Injective(_, within) | Lexicographic(_, within):
+            return within is None
+        case Equality(left, right):
+            return t.variables(left) | t.variables(right) <= set(parameters)
+        case Permutation() | Range() | Morton():
+            return True
+        case _:
+            assert_never(item)
+
+
+def _call_over(part: Structure, value: UF, function: str, within: Within) -> UF | None:
+    """The call of ``function`` in which the running variable is a subscript."""
+    for call in (*part.calls, *t.all_ufs(value.arguments)):
+        if call.function == function and t.var(within.variable) in call.arguments:
+            return call
+    return None
+
+
+def _closure(part: Structure, dims: tuple[str, ...], without: str) -> tuple[str, ...]:
+    """``dims`` and the earlier ones their ranges need, in storage order."""
+    chosen = set(dims)
+    while True:
+        bounds = Bounds(part.scan, part.parameters)
+        ordered = tuple(name for name in part.dims if name in chosen)
+        known: set[str] = set(part.parameters)
+        missing = None
+        for name in ordered:
+            if not (bounds.lower(name, known) and bounds.upper(name, known)):
+                missing = name
+                break
+            known.add(name)
+        if missing is None:
+            return ordered
+        earlier = [x for x in part.dims[: part.dims.index(missing)] if x != without]
+        extra = [name for name in earlier if name not in chosen]
+        if not extra:
+            return ordered
+        chosen.add(extra[-1])

@@ -1,0 +1,107 @@
+"""Order and uniqueness of tuples stored as columns, range by range.
+
+Takes: integer columns and the starts of the ranges.  Gives: the first pair of places that
+breaks the order, or None; and stable sorting permutations.  Invariant: neighbours in different
+ranges are never compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def first_unordered(
+    columns: Sequence[np.ndarray], starts: np.ndarray, *, strict: bool
+) -> tuple[int, int] | None:
+    """The first neighbours in one range whose tuples do not increase.
+
+    >>> first_unordered([np.array([1, 2, 0, 0])], np.array([0, 2]), strict=True)
+    (2, 3)
+    """
+    if not columns or len(columns[0]) < 2:
+        return None
+    head, *rest = columns
+    good = head[1:] > head[:-1]
+    if rest or not strict:
+        equal = head[1:] == head[:-1]
+        for column in rest:
+            good |= equal & (column[1:] > column[:-1])
+            equal &= column[1:] == column[:-1]
+        if not strict:
+            good |= equal
+    return _first(good, starts)
+
+
+def first_unordered_morton(
+    columns: Sequence[np.ndarray], starts: np.ndarray
+) -> tuple[int, int] | None:
+    """The first neighbours whose interleaved bits do not strictly increase."""
+    if not columns or len(columns[0]) < 2:
+        return None
+    head = columns[0]
+    good, top = head[1:] > head[:-1], head[1:] ^ head[:-1]
+    for column in columns[1:]:
+        bits = column[1:] ^ column[:-1]
+        # The highest differing bit decides: that of ``bits`` is above that of ``top``.
+        higher = (top < bits) & (top < (top ^ bits))
+        good = np.where(higher, column[1:] > column[:-1], good)
+        top = np.where(higher, bits, top)
+    return _first(good, starts)
+
+
+def _first(good: np.ndarray, starts: np.ndarray) -> tuple[int, int] | None:
+    edges = starts[(starts > 0) & (starts <= len(good))] - 1
+    good[edges] = True
+    if good.all():
+        return None
+    place = int(np.argmin(good))
+    return place, place + 1
+
+
+def first_duplicate(
+    columns: Sequence[np.ndarray], starts: np.ndarray
+) -> tuple[int, int] | None:
+    """Two places of one range with equal tuples; sorts."""
+    if not columns or len(columns[0]) < 2:
+        return None
+    count = len(columns[0])
+    ranges = np.zeros(count, np.int64)
+    ranges[starts[(starts > 0) & (starts < count)]] = 1
+    keys = [np.cumsum(ranges), *columns]
+    if first_unordered(keys, np.zeros(1, np.int64), strict=True) is None:
+        return None
+    order = lexsort(keys)
+    same = np.ones(count - 1, dtype=bool)
+    for key in keys:
+        ordered = key[order]
+        same &= ordered[1:] == ordered[:-1]
+    if not same.any():
+        return None
+    place = int(np.argmax(same))
+    first, second = sorted((int(order[place]), int(order[place + 1])))
+    return first, second
+
+
+def lexsort(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """A stable permutation that sorts tuples, the first column most significant."""
+    return np.lexsort(tuple(reversed(columns)))
+
+
+def morton_sort(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """A stable permutation that sorts non-negative tuples by their interleaved bits."""
+    width = max((int(c.max()).bit_length() for c in columns if len(c)), default=0)
+    bits = [(c >> bit) & 1 for bit in range(width - 1, -1, -1) for c in columns]
+    return lexsort(_packed(bits)) if bits else np.arange(len(columns[0]))
+
+
+def _packed(bits: list[np.ndarray]) -> list[np.ndarray]:
+    """Rows of bits joined into columns of 62."""
+    packed: list[np.ndarray] = []
+    for start in range(0, len(bits), 62):
+        column = np.zeros(len(bits[0]), np.int64)
+        for bit in bits[start : start + 62]:
+            column = (column << 1) | bit
+        packed.append(column)
+    return packed
