@@ -17,8 +17,10 @@ import numpy as np
 
 from sparsedsl.errors import InvalidTensorError, TensorTypeError
 from sparsedsl.layouts.bounds import Bounds
+from sparsedsl.layouts.enumerate import entries
 from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.levels import unique
 from sparsedsl.layouts.order import first_duplicate, first_unordered, first_unordered_morton
 from sparsedsl.layouts.properties import (
     Equality,
@@ -33,13 +35,15 @@ from sparsedsl.layouts.properties import (
     Within,
     property_text,
 )
-from sparsedsl.layouts.scan import Scan, check_call, evaluate_checked, where
+from sparsedsl.layouts.scan import Scan, check_call, closure, evaluate_checked, where
 from sparsedsl.layouts.structure import Structure
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Term
 from sparsedsl.spf.text import constraint_text
 
 INDEX_DTYPES = ("int32", "int64")
+# Room for the factors and sums of a layout's terms within int64.
+INDEX_LIMIT = 2**56
 VALUE_DTYPES = (
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float32", "float64", "complex64", "complex128"),
@@ -92,8 +96,8 @@ def check_shape(shape: Sequence[int], layout: Layout) -> tuple[int, ...]:
             f"expected {layout.rank} extents for the layout '{layout.label}', found {extents}",
             hint="give one extent per logical mode, or a layout of that rank",
         )
-    if any(extent < 0 or extent >= 2**63 for extent in extents):
-        raise InvalidTensorError(f"extents lie in [0, 2**63), found {extents}")
+    if any(extent < 0 or extent > INDEX_LIMIT for extent in extents):
+        raise InvalidTensorError(f"extents lie in [0, 2**56], found {extents}")
     return extents
 
 
@@ -129,6 +133,14 @@ def check_arrays(layout: Layout, arrays: Mapping[str, np.ndarray]) -> None:
                 f"expected {name} to be C-contiguous, found strides {array.strides}",
                 hint=f"use numpy.ascontiguousarray({name})",
             )
+        if not is_value and array.dtype.itemsize == 8 and array.size:
+            low, high = int(array.min()), int(array.max())
+            if low < -INDEX_LIMIT or high > INDEX_LIMIT:
+                raise InvalidTensorError(
+                    f"the values of {name} lie in [{low}, {high}], outside what index arithmetic "
+                    f"holds without overflow",
+                    hint=f"index values stay below {INDEX_LIMIT} in size",
+                )
 
 
 @dataclass(slots=True)
@@ -149,6 +161,21 @@ class _Checker:
         for item in self.layout.properties:
             if item not in whole:
                 self._property(item)
+        if not unique(self.layout):
+            self._distinct()
+
+    def _distinct(self) -> None:
+        """No coordinate is stored twice; needed only where no property says so."""
+        coords, _ = entries(self.layout, (), self.arrays, self.values)
+        if len(coords) == 0:
+            coords = np.zeros((1, coords.shape[1]), np.int64)
+        pair = first_duplicate(list(coords), np.zeros(1, np.int64))
+        if pair is not None:
+            entry = tuple(int(x) for x in coords[:, pair[0]])[: self.layout.rank]
+            raise InvalidTensorError(
+                f"the coordinate {entry} is stored twice, as entries {pair[0]} and {pair[1]}",
+                hint="sum duplicates first; each coordinate has one value",
+            )
 
     def _lengths(self, *, called: bool) -> None:
         """Lengths over parameters alone, or those that read an array."""
@@ -180,6 +207,8 @@ class _Checker:
             (level + 1 for level, name in enumerate(part.dims) if any(name in n for n in needed)),
             default=0,
         )
+        if not unique(self.layout):
+            depth = len(part.dims)
         done: set[str] = set(self.values)
         while True:
             for constraint in part.invariants:
@@ -205,9 +234,7 @@ class _Checker:
         if lengths is None or any(length is None for length in lengths):
             return False
         return not t.all_ufs(call.arguments) and all(
-            any(
-                not low.parts and low.constant >= 0 for low in bounds.minimum(x, self.values)
-            )
+            any(not low.parts and low.constant >= 0 for low in bounds.minimum(x, self.values))
             for x in call.arguments
         )
 
@@ -249,9 +276,7 @@ class _Checker:
             case _:
                 assert_never(item)
 
-    def _ordered(
-        self, item: Property, functions: tuple[str, ...], within: Within | None
-    ) -> None:
+    def _ordered(self, item: Property, functions: tuple[str, ...], within: Within | None) -> None:
         """A property that compares places of one range, or of a whole array."""
         if within is None:
             columns = [self.arrays[name] for name in functions]
@@ -282,7 +307,7 @@ class _Checker:
         names = set(t.variables(within.low) | t.variables(within.high))
         names |= {name for call in calls for name in t.variables(t.atom(call))}
         dims = tuple(x for x in part.dims if x in names and x != within.variable)
-        scan = self._walk(part, _closure(part, dims, within.variable))
+        scan = self._walk(part, closure(part, dims, within.variable))
         purpose = f"'{property_text(item)}'"
         low = np.broadcast_to(self._evaluate(within.low, scan.env, purpose), scan.count)
         high = np.broadcast_to(self._evaluate(within.high, scan.env, purpose), scan.count)
@@ -296,9 +321,7 @@ class _Checker:
             columns.append(np.atleast_1d(np.asarray(scan.evaluate(t.atom(call), purpose))))
         place = _first_bad(item, columns, starts[counts > 0])
         if place is not None:
-            at = [
-                str(int(np.asarray(scan.env[within.variable])[p])) for p in place
-            ]
+            at = [str(int(np.asarray(scan.env[within.variable])[p])) for p in place]
             env = {name: scan.env[name] for name in dims}
             self._fail(item, [call.function for call in calls], columns, place, env, at)
 
@@ -319,7 +342,10 @@ class _Checker:
         at: list[str],
     ) -> NoReturn:
         first, second = (
-            ", ".join(f"{f}({at[k]}) = {int(c[place[k]])}" for f, c in zip(functions, columns, strict=True))
+            ", ".join(
+                f"{f}({at[k]}) = {int(c[place[k]])}"
+                for f, c in zip(functions, columns, strict=True)
+            )
             for k in (0, 1)
         )
         outer = where(env, place[1], tuple(env))
@@ -345,7 +371,7 @@ class _Checker:
         names = t.variables(item.left) | t.variables(item.right)
         for part in self.layout.structures:
             dims = tuple(name for name in part.dims if name in names)
-            scan = self._walk(part, _closure(part, dims, ""))
+            scan = self._walk(part, closure(part, dims, ""))
             purpose = f"'{property_text(item)}'"
             left, right = (scan.evaluate(side, purpose) for side in (item.left, item.right))
             bad = np.flatnonzero(np.atleast_1d(left != right))
@@ -391,25 +417,3 @@ def _call_over(part: Structure, value: UF, function: str, within: Within) -> UF 
         if call.function == function and t.var(within.variable) in call.arguments:
             return call
     return None
-
-
-def _closure(part: Structure, dims: tuple[str, ...], without: str) -> tuple[str, ...]:
-    """``dims`` and the earlier ones their ranges need, in storage order."""
-    chosen = set(dims)
-    while True:
-        bounds = Bounds(part.scan, part.parameters)
-        ordered = tuple(name for name in part.dims if name in chosen)
-        known: set[str] = set(part.parameters)
-        missing = None
-        for name in ordered:
-            if not (bounds.lower(name, known) and bounds.upper(name, known)):
-                missing = name
-                break
-            known.add(name)
-        if missing is None:
-            return ordered
-        earlier = [x for x in part.dims[: part.dims.index(missing)] if x != without]
-        extra = [name for name in earlier if name not in chosen]
-        if not extra:
-            return ordered
-        chosen.add(extra[-1])

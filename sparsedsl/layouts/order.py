@@ -60,9 +60,7 @@ def _first(good: np.ndarray, starts: np.ndarray) -> tuple[int, int] | None:
     return place, place + 1
 
 
-def first_duplicate(
-    columns: Sequence[np.ndarray], starts: np.ndarray
-) -> tuple[int, int] | None:
+def first_duplicate(columns: Sequence[np.ndarray], starts: np.ndarray) -> tuple[int, int] | None:
     """Two places of one range with equal tuples; sorts."""
     if not columns or len(columns[0]) < 2:
         return None
@@ -105,3 +103,40 @@ def _packed(bits: list[np.ndarray]) -> list[np.ndarray]:
             column = (column << 1) | bit
         packed.append(column)
     return packed
+
+
+def sorted_order(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """``lexsort``, linear when the tuples are sorted already."""
+    count = len(columns[0])
+    if first_unordered(columns, np.zeros(1, np.int64), strict=False) is None:
+        return np.arange(count)
+    return lexsort(columns)
+
+
+def locate(
+    rows: Sequence[np.ndarray], table: Sequence[np.ndarray], count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The place of each of ``count`` rows in a table of distinct tuples, and which were found.
+
+    Rows and table are columns; without columns every row is at place 0.
+
+    >>> locate([np.array([3, 9])], [np.array([1, 3])], 2)
+    (array([1, 0]), array([ True, False]))
+    """
+    if not rows:
+        return np.zeros(count, np.int64), np.ones(count, dtype=bool)
+    places = len(table[0])
+    if len(rows) == 1 and (table[0] == np.arange(places)).all():
+        found = (rows[0] >= 0) & (rows[0] < places)
+        return np.where(found, rows[0], 0), found
+    code = np.zeros(count + places, np.int64)
+    for row, column in zip(rows, table, strict=True):
+        _, ranks = np.unique(np.concatenate([row, column]), return_inverse=True)
+        _, code = np.unique(code * (int(ranks.max(initial=0)) + 1) + ranks, return_inverse=True)
+    wanted, known = code[:count], code[count:]
+    if not places:
+        return np.zeros(count, np.int64), np.zeros(count, dtype=bool)
+    order = np.argsort(known, kind="stable")
+    spots = np.minimum(np.searchsorted(known[order], wanted), places - 1)
+    found = known[order][spots] == wanted
+    return np.where(found, order[spots], 0), found

@@ -95,14 +95,7 @@ class Equality:
 
 
 Property: TypeAlias = (
-    Nondecreasing
-    | Increasing
-    | Injective
-    | Permutation
-    | Range
-    | Lexicographic
-    | Morton
-    | Equality
+    Nondecreasing | Increasing | Injective | Permutation | Range | Lexicographic | Morton | Equality
 )
 
 
@@ -248,9 +241,7 @@ class _Reader:
     def item(self) -> Property:
         word = self.cursor.token
         after = self.cursor.tokens[min(self.cursor.place + 1, len(self.cursor.tokens) - 1)]
-        if word.kind != "name" or (
-            after.text in ("=", "(") and word.text in self.functions
-        ):
+        if word.kind != "name" or (after.text in ("=", "(") and word.text in self.functions):
             return self._equality()
         if word.text not in (*KINDS, "morton"):
             return self._equality()

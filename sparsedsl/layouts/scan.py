@@ -19,7 +19,6 @@ from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Constraint, Term
 from sparsedsl.spf.terms import Index
 
-
 # How often ranges may visit the elements of the arrays before they count as hostile.
 OVERLAP, ROOM = 64, 1 << 16
 
@@ -212,3 +211,25 @@ def walk(
 ) -> Scan:
     """Every place of ``structure``, unchecked."""
     return Scan(structure, values, arrays).run()
+
+
+def closure(part: Structure, dims: tuple[str, ...], without: str = "") -> tuple[str, ...]:
+    """``dims`` and the earlier ones their ranges need, in storage order."""
+    chosen = set(dims)
+    while True:
+        bounds = Bounds(part.scan, part.parameters)
+        ordered = tuple(name for name in part.dims if name in chosen)
+        known: set[str] = set(part.parameters)
+        missing = None
+        for name in ordered:
+            if not (bounds.lower(name, known) and bounds.upper(name, known)):
+                missing = name
+                break
+            known.add(name)
+        if missing is None:
+            return ordered
+        earlier = [x for x in part.dims[: part.dims.index(missing)] if x != without]
+        extra = [name for name in earlier if name not in chosen]
+        if not extra:
+            return ordered
+        chosen.add(extra[-1])

@@ -49,9 +49,7 @@ class Structure:
     def calls(self) -> tuple[UF, ...]:
         """The distinct calls of constraints and definitions."""
         constraints = (*self.scan, *self.filters, *self.invariants)
-        return t.all_ufs(
-            (*(c.term for c in constraints), *(term for _, term in self.definitions))
-        )
+        return t.all_ufs((*(c.term for c in constraints), *(term for _, term in self.definitions)))
 
     def definition(self, name: str) -> Term:
         """The value of a logical coordinate, existential or dim, over dims."""

@@ -1,0 +1,216 @@
+"""How each physical dim follows from the logical coordinates.
+
+Takes: a layout.  Gives: one ``Level`` per dim: an affine function of the coordinates, or a
+position that is numbered among the entries with equal keys.  Invariant: derived from the
+specification alone; what cannot be derived is a ``LayoutError`` that names the dim.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+from sparsedsl.errors import LayoutError
+from sparsedsl.layouts.bounds import Bounds
+from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.properties import (
+    Increasing,
+    Injective,
+    Lexicographic,
+    Morton,
+    Permutation,
+    Range,
+    Within,
+)
+from sparsedsl.layouts.structure import Structure
+from sparsedsl.spf import isl
+from sparsedsl.spf import terms as t
+from sparsedsl.spf.nodes import UF, Atom, Constraint, Relation, Term, Var
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """A dim that is ``value``, a term over logical coordinates and parameters."""
+
+    name: str
+    value: Term
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A dim that numbers the distinct ``keys`` of the entries that share ``group``.
+
+    ``keys`` pairs a call with what it holds, a term over coordinates; the first is most
+    significant.  The numbers start at ``low`` in each group; when ``low`` is a call they go
+    on from group to group, in storage order.
+    """
+
+    name: str
+    keys: tuple[tuple[UF, Term], ...]
+    group: tuple[str, ...]
+    low: Term
+    highs: tuple[Term, ...]
+    morton: bool = False
+
+    @property
+    def start(self) -> UF | None:
+        """The call that holds the first number of each group, if any."""
+        parts = self.low.parts
+        if self.low.constant == 0 and len(parts) == 1 and parts[0][0] == 1:
+            return parts[0][1] if isinstance(parts[0][1], UF) else None
+        return None
+
+
+Level: TypeAlias = "Affine | Position"
+
+
+@lru_cache(maxsize=1024)
+def levels(layout: Layout, alternative: int = 0) -> tuple[Level, ...]:
+    """The levels of one alternative of ``layout``, affine ones first, then storage order.
+
+    Raises
+    ------
+    LayoutError
+        When a dim follows neither from the coordinates nor from a key.
+    """
+    part = layout.structures[alternative]
+    solver = _Solver(layout, alternative)
+    affine: dict[str, Term] = {}
+    for name in part.dims:
+        value = solver.solve(Var(name))
+        if value is not None:
+            affine[name] = value
+    positions: list[Position] = []
+    known = {*part.parameters, *affine}
+    for name in part.dims:
+        if name not in affine:
+            positions.append(_position(layout, part, solver, name, known))
+            known.add(name)
+    return (*(Affine(*item) for item in affine.items()), *positions)
+
+
+@dataclass(slots=True)
+class _Solver:
+    """Closed forms in the logical coordinates, index arrays being unknown."""
+
+    layout: Layout
+    alternative: int
+
+    def solve(self, node: Atom) -> Term | None:
+        """What a dim or a call is, given the coordinates."""
+        relation = self.layout.relation
+        if isinstance(node, Var) and node.name in relation.outputs:
+            return t.atom(node)
+        change, constraints = _hidden(self.layout, relation, self.alternative)
+        target = change.get(node, t.atom(node)).parts[0][1]
+        assert isinstance(target, Var)
+        known = (*relation.parameters, *relation.outputs)
+        return isl.closed_form(constraints, known, target.name)
+
+
+def _hidden(
+    layout: Layout, relation: Relation, alternative: int
+) -> tuple[dict[Atom, Term], tuple[Constraint, ...]]:
+    """The constraints with a fresh variable for every call, ranges of arrays added."""
+    constraints = relation.conjuncts[alternative].constraints
+    calls = t.all_ufs(c.term for c in constraints)
+    change: dict[Atom, Term] = {call: t.var(f"{call.function}#{k}") for k, call in enumerate(calls)}
+    found = [Constraint(t.replace(c.term, change), c.equality) for c in constraints]
+    ranges = {item.function: item for item in layout.properties if isinstance(item, Range)}
+    for call in calls:
+        item = ranges.get(call.function)
+        if item is not None:
+            found.append(Constraint(t.subtract(change[call], item.low), False))
+            top = t.subtract(t.subtract(item.high, t.ONE), change[call])
+            found.append(Constraint(top, False))
+    return change, tuple(found)
+
+
+def _position(
+    layout: Layout, part: Structure, solver: _Solver, name: str, known: set[str]
+) -> Position:
+    keys: list[tuple[UF, Term]] = []
+    group: set[str] = set()
+    for call in (*part.calls, *t.all_ufs(layout.value.arguments)):
+        names = t.variables(t.atom(call))
+        if name not in names or not names <= {*known, name}:
+            continue
+        value = solver.solve(call)
+        if value is not None:
+            keys.append((call, value))
+        group |= names
+    bounds = Bounds(part.scan, part.parameters)
+    lows, highs = bounds.lower(name, known), bounds.upper(name, known)
+    if len(lows) != 1 or not highs:
+        raise LayoutError(
+            f"'{layout.label}' cannot be built: the dim '{name}' has {len(lows)} lower bounds",
+            hint=f"give it one range such as 0 <= {name} < N",
+        )
+    ends = tuple(t.add(high, t.ONE) for high in highs)
+    for term in (lows[0], *ends):
+        group |= t.variables(term)
+    group -= {name, *part.parameters}
+    ordered, morton = _ordered_keys(layout, keys)
+    dims = tuple(dim for dim in part.dims if dim in group)
+    if Position(name, (), dims, lows[0], ends).start is not None:
+        dims = tuple(dim for dim in dims if dim in t.variables(lows[0]))
+    return Position(name, ordered, dims, lows[0], ends, morton)
+
+
+def _ordered_keys(
+    layout: Layout, keys: list[tuple[UF, Term]]
+) -> tuple[tuple[tuple[UF, Term], ...], bool]:
+    """Keys in the order a property sorts them by; whether by interleaved bits."""
+    by_name = {call.function: (call, value) for call, value in keys}
+    for item in layout.properties:
+        match item:
+            case Lexicographic(functions) | Injective(functions) | Morton(functions):
+                names = functions
+            case Increasing(function):
+                names = (function,)
+            case _:
+                continue
+        if set(names) <= set(by_name):
+            first = [by_name[name] for name in names]
+            rest = [key for key in keys if key not in first]
+            return (*first, *rest), isinstance(item, Morton)
+    return tuple(keys), False
+
+
+@lru_cache(maxsize=1024)
+def unique(layout: Layout) -> bool:
+    """Whether the properties alone exclude that a coordinate is stored twice."""
+    if len(layout.structures) != 1:
+        return False
+    try:
+        found = levels(layout)
+    except LayoutError:
+        return False
+    return all(isinstance(level, Affine) or _keyed(layout, level) for level in found)
+
+
+def _keyed(layout: Layout, level: Position) -> bool:
+    """Whether some property says that the keys differ along the level's range."""
+    names = {call.function for call, _ in level.keys}
+    for item in layout.properties:
+        match item:
+            case Increasing(function, within):
+                functions = (function,)
+            case Lexicographic(functions, within) | Injective(functions, within):
+                pass
+            case Permutation(function):
+                functions, within = (function,), None
+            case Morton(functions):
+                within = None
+            case _:
+                continue
+        if set(functions) <= names and _covers(within, level):
+            return True
+    return False
+
+
+def _covers(within: Within | None, level: Position) -> bool:
+    if within is None:
+        return True
+    return within.variable == level.name and within.low == level.low and within.high in level.highs
