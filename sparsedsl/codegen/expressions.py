@@ -233,7 +233,7 @@ class Printer:
             slots.append(text if strength >= _needed(spelling, position) else f"({text})")
         type = self.constructor(computed) if "{type}" in spelling.template else ""
         text = spelling.template.format(*slots, type=type)
-        if dtype not in _CLOSED or (spelling.helper and dtype == "float32"):
+        if dtype not in _CLOSED or (spelling.helper and dtype in ("float32", "complex64")):
             return f"{self.constructor(dtype)}({text})", ATOM
         return text, spelling.strength
 

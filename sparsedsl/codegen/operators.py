@@ -71,19 +71,20 @@ _INT_POWER = """\
 def int_power(base, exponent, one):
     if exponent < 0:
         raise ValueError("integers to negative integer powers are not allowed")
+    two = one + one
     result = one
     while exponent > 0:
-        if exponent % 2:
+        if exponent % two == one:
             result = result * base
         base = base * base
-        exponent = exponent // 2
+        exponent = exponent // two
     return result
 """
 
 _FLOAT_FLOORDIV = """\
 @register_jitable
 def float_floordiv(a, b):
-    rest = math.fmod(a, b)
+    rest = np.fmod(a, b)
     if b == 0.0:
         return a / b
     quotient = (a - rest) / b
@@ -98,12 +99,51 @@ def float_floordiv(a, b):
 _FLOAT_MOD = """\
 @register_jitable
 def float_mod(a, b):
-    rest = math.fmod(a, b)
+    rest = np.fmod(a, b)
     if b == 0.0:
         return rest
     if rest == 0.0:
         return math.copysign(0.0, b)
     return rest + b if (b < 0.0) != (rest < 0.0) else rest
+"""
+
+_COMPLEX_POWER = """\
+@register_jitable
+def complex_power(a, b):
+    if b == 0:
+        return complex(1.0, 0.0)
+    if a == 0:
+        return complex(0.0, 0.0) if b.real > 0.0 else complex(np.nan, np.nan)
+    return complex(a**b)
+"""
+
+_REAL_LOG2 = """\
+@register_jitable
+def real_log2(x):
+    # Numba declares one width of this function in a module
+    return np.log2(np.float64(x))
+"""
+
+_COMPLEX_LOG2 = """\
+@register_jitable
+def complex_log2(x):
+    natural = np.log(x)
+    return complex(natural.real * 1.4426950408889634, natural.imag * 1.4426950408889634)
+"""
+
+_COMPLEX_DIV = """\
+@register_jitable
+def complex_div(a, b):
+    # Smith's method, as NumPy divides: no overflow in between, no error for zero
+    if abs(b.real) >= abs(b.imag):
+        if b.real == 0.0 and b.imag == 0.0:
+            return complex(a.real / abs(b.real), a.imag / abs(b.real))
+        ratio = b.imag / b.real
+        scale = 1.0 / (b.real + b.imag * ratio)
+        return complex((a.real + a.imag * ratio) * scale, (a.imag - a.real * ratio) * scale)
+    ratio = b.real / b.imag
+    scale = 1.0 / (b.imag + b.real * ratio)
+    return complex((a.real * ratio + a.imag) * scale, (a.imag * ratio - a.real) * scale)
 """
 
 _COMPLEX_SIGN = """\
@@ -118,7 +158,7 @@ SPELLINGS: dict[str, tuple[Spelling, ...]] = {
     "add": (_infix("|", "b"), _infix("+")),
     "sub": (_infix("-", "iufc"),),
     "mul": (_infix("&", "b"), _infix("*")),
-    "div": (_infix("/", "fc"),),
+    "div": (_infix("/", "f"), Spelling("complex_div({0}, {1})", "c", helper=_COMPLEX_DIV)),
     "floordiv": (
         Spelling("int_floordiv({0}, {1})", "i", helper=_INT_FLOORDIV),
         _infix("//", "u"),
@@ -130,13 +170,15 @@ SPELLINGS: dict[str, tuple[Spelling, ...]] = {
     ),
     "pow": (
         Spelling("int_power({0}, {1}, {type}(1))", "iu", helper=_INT_POWER),
-        Spelling("{0} ** {1}", "fc", 12),
+        Spelling("{0} ** {1}", "f", 12),
+        Spelling("complex_power({0}, {1})", "c", helper=_COMPLEX_POWER),
     ),
     "neg": (Spelling("-{0}", "iufc", _NEGATIVE_STRENGTH),),
     "pos": (Spelling("{0}", "iufc", 0),),
     "abs": (_call("abs", "ifc", Operands.OWN), Spelling("{0}", "bu", 0, Operands.OWN)),
     "sign": (
-        _call("np.sign", "iuf"),
+        _call("np.sign", "if"),
+        Spelling("{type}(({0}) != 0)", "u"),
         Spelling("complex_sign({0})", "c", helper=_COMPLEX_SIGN),
     ),
     "sqrt": (_call("np.sqrt", "fc"),),
@@ -144,7 +186,10 @@ SPELLINGS: dict[str, tuple[Spelling, ...]] = {
     "expm1": (_call("np.expm1", "fc"),),
     "log": (_call("np.log", "fc"),),
     "log1p": (_call("np.log1p", "fc"),),
-    "log2": (_call("np.log2", "fc"),),
+    "log2": (
+        Spelling("real_log2({0})", "f", helper=_REAL_LOG2),
+        Spelling("complex_log2({0})", "c", helper=_COMPLEX_LOG2),
+    ),
     "log10": (_call("np.log10", "fc"),),
     "sin": (_call("np.sin", "fc"),),
     "cos": (_call("np.cos", "fc"),),

@@ -138,7 +138,7 @@ def add(left: IntLike, right: IntLike) -> Expr:
     folded = _folded("+", a, b)
     if folded is not None:
         return folded
-    if _int_constant(a) is not None:
+    if _int_constant(a) is not None and _int_constant(b) is None:
         a, b = b, a
     constant = _int_constant(b)
     if constant is not None:
@@ -174,7 +174,7 @@ def mul(left: IntLike, right: IntLike) -> Expr:
     folded = _folded("*", a, b)
     if folded is not None:
         return folded
-    if _int_constant(a) is not None:
+    if _int_constant(a) is not None and _int_constant(b) is None:
         a, b = b, a
     match _int_constant(b):
         case 0:
