@@ -1,0 +1,357 @@
+"""Choose a find for every search of a nest, by proof and by cost, and prove the rest of it.
+
+Takes: a ``Nest`` and sizes.  Gives: a ``Proved`` nest: guards that follow removed, delivery
+confirmed or degraded, an algorithm for each find, variables shown non-negative, and the
+record of every question asked.  Invariant: an algorithm is chosen only if each fact it needs
+was proved; ``unknown`` removes a permission, never adds one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sparsedsl.errors import PlanError
+from sparsedsl.find import algorithms as al
+from sparsedsl.find import formula as fo
+from sparsedsl.find.queries import Context, Prover, sought_extent
+from sparsedsl.find.smt import Proof
+from sparsedsl.iteration.cost import Sizes
+from sparsedsl.iteration.nodes import (
+    Chain,
+    Exclude,
+    Find,
+    Guard,
+    Let,
+    Nest,
+    Operand,
+    Probe,
+    Scan,
+    Step,
+)
+from sparsedsl.iteration.search import depends_on
+from sparsedsl.spf import terms
+from sparsedsl.spf.nodes import Term
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How one find is done.
+
+    ``depth`` counts the steps, prefix included, after which its range is known (-1: known
+    only inside its probe, so it is set up at each query).  ``rejected`` says why each other
+    algorithm was not taken.
+    """
+
+    variable: str
+    algorithm: str
+    depth: int
+    extent: Term | None
+    verify: bool
+    rejected: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """A nest ready to be lowered."""
+
+    nest: Nest
+    choices: tuple[tuple[Choice, ...], ...]
+    nonnegative: tuple[frozenset[str], ...]
+    proofs: tuple[Proof, ...]
+
+
+def prove_nest(
+    nest: Nest, sizes: Sizes, forced: str | Mapping[str, str], timeout_ms: int
+) -> Proved:
+    """Prove what the plan rests on and choose its finds.
+
+    ``forced`` is ``"auto"``, an algorithm's name, or a name per tensor.
+
+    Raises
+    ------
+    PlanError
+        If a forced algorithm is not known or not legal, or no algorithm is legal.
+    """
+    prover = Prover(timeout_ms)
+    chains: list[Chain] = []
+    choices: list[tuple[Choice, ...]] = []
+    signs: list[frozenset[str]] = []
+    for chain in nest.chains:
+        pruned = _tightened(prover, nest.prefix, _without_proved_guards(prover, nest.prefix, chain))
+        context = Context(nest.prefix + pruned.steps, {o.name: o for o in pruned.operands})
+        chosen = [
+            _choose(prover, context, find, place, inside, sizes, forced)
+            for find, place, inside in _finds(context.steps)
+        ]
+        chains.append(pruned)
+        choices.append(tuple(chosen))
+        signs.append(_nonnegative(prover, context))
+    proved = replace(nest, chains=tuple(chains))
+    proved = _confirm_delivery(prover, proved)
+    return Proved(proved, tuple(choices), tuple(signs), tuple(prover.proofs))
+
+
+def _finds(steps: tuple[Step, ...]) -> list[tuple[Find, int, Probe | None]]:
+    found: list[tuple[Find, int, Probe | None]] = []
+    for place, step in enumerate(steps):
+        if isinstance(step, Find):
+            found.append((step, place, None))
+        elif isinstance(step, Probe):
+            found.extend((s, place, step) for s in step.steps if isinstance(s, Find))
+    return found
+
+
+def _without_proved_guards(prover: Prover, prefix: tuple[Step, ...], chain: Chain) -> Chain:
+    operands = {o.name: o for o in chain.operands}
+    kept: list[Step] = []
+    for place, step in enumerate(chain.steps):
+        if isinstance(step, Guard):
+            later = tuple(s for s in chain.steps[place:] if isinstance(s, Guard))
+            if prover.follows(
+                f"guard {fo.text(fo.holds(step.constraint))}",
+                Context((*prefix, *kept), operands),
+                fo.holds(step.constraint),
+                "no guard",
+                pending=later,
+            ):
+                continue
+        if isinstance(step, Probe):
+            inner: list[Let | Guard | Find] = []
+            for part in step.steps:
+                later = tuple(s for s in step.steps if isinstance(s, Guard))
+                if isinstance(part, Guard) and prover.follows(
+                    f"guard {fo.text(fo.holds(part.constraint))}",
+                    Context((*prefix, *kept, *inner), operands),
+                    fo.holds(part.constraint),
+                    "no guard",
+                    pending=later,
+                ):
+                    continue
+                inner.append(part)
+            step = replace(step, steps=tuple(inner))
+        kept.append(step)
+    return replace(chain, steps=tuple(kept))
+
+
+def _tightened(prover: Prover, prefix: tuple[Step, ...], chain: Chain) -> Chain:
+    """Drop the bounds of scans that another bound is proved to imply."""
+    operands = {o.name: o for o in chain.operands}
+    steps: list[Step] = []
+    for step in chain.steps:
+        if isinstance(step, Scan | Find) and len(step.lows) + len(step.highs) > 2:
+            here = Context((*prefix, *steps), operands)
+            lows = _needed(prover, here, step.lows, low=True)
+            step = replace(step, lows=lows, highs=_needed(prover, here, step.highs, low=False))
+        steps.append(step)
+    return replace(chain, steps=tuple(steps))
+
+
+def _needed(
+    prover: Prover, context: Context, ends: tuple[Term, ...], *, low: bool
+) -> tuple[Term, ...]:
+    kept = list(ends)
+    for end in ends:
+        for other in kept:
+            if other == end or len(kept) == 1:
+                continue
+            goal = fo.at_most(end, other) if low else fo.at_most(other, end)
+            if prover.follows(f"bound {fo.text(goal)}", context, goal, "a simpler range"):
+                kept.remove(end)
+                break
+    return tuple(kept)
+
+
+def _choose(
+    prover: Prover,
+    context: Context,
+    find: Find,
+    place: int,
+    inside: Probe | None,
+    sizes: Sizes,
+    forced: str | Mapping[str, str],
+) -> Choice:
+    operand = context.operands[find.operand]
+    depth = _depth(context.steps, find, inside)
+    before = _before(context, find, place, inside)
+    facts = prover.find_facts(before, context, find, place, depth)
+    extent = sought_extent(find, context.steps)
+    if extent is not None and depth >= 0 and prover.table_fits(before, find, extent):
+        facts |= {al.EXTENT}
+    if depth == 0:
+        facts |= {al.INVARIANT}
+    load = _workload(context.steps, find, place, depth, context.operands, sizes)
+    rejected: list[tuple[str, str]] = []
+    legal: list[tuple[float, al.Algorithm]] = []
+    for candidate in al.ALGORITHMS:
+        missing = sorted(candidate.needs - facts)
+        if depth < 0 and candidate.name not in ("linear", "binary"):
+            rejected.append((candidate.name, "its range is known only inside the probe"))
+        elif missing:
+            rejected.append((candidate.name, f"not proved: {', '.join(missing)}"))
+        else:
+            legal.append((candidate.cost(load), candidate))
+    legal.sort(key=lambda pair: pair[0])
+    wanted = forced if isinstance(forced, str) else forced.get(operand.tensor.name, "auto")
+    taken = _taken(wanted, legal, rejected, operand, find)
+    rejected.extend(
+        (a.name, f"estimated {c / max(legal[0][0], 1e-9):.1f}x the cost of {legal[0][1].name}")
+        for c, a in legal
+        if a is not taken
+    )
+    reads = frozenset[str]()
+    for key in find.keys:
+        reads |= terms.variables(Term(((1, key.function),)))
+    return Choice(
+        find.variable, taken.name, depth, extent, reads != frozenset({find.variable}), tuple(rejected)
+    )
+
+
+def _taken(
+    wanted: str,
+    legal: list[tuple[float, al.Algorithm]],
+    rejected: list[tuple[str, str]],
+    operand: Operand,
+    find: Find,
+) -> al.Algorithm:
+    names = [a.name for a in al.ALGORITHMS]
+    if wanted != "auto":
+        if wanted not in names:
+            raise PlanError(
+                f"expected find to be one of auto, {', '.join(names)}, found {wanted!r}"
+            )
+        for _, candidate in legal:
+            if candidate.name == wanted:
+                return candidate
+        reason = dict(rejected).get(wanted, "not legal here")
+        raise PlanError(
+            f"find={wanted!r} is not legal for {find.variable} of {operand.tensor.name} "
+            f"({operand.layout.name}): {reason}",
+            span=operand.access.span,
+            hint='use find="auto", or one of: ' + ", ".join(a.name for _, a in legal),
+        )
+    if not legal:
+        reasons = "; ".join(f"{name}: {why}" for name, why in rejected)
+        raise PlanError(
+            f"no find is legal for {find.variable} of {operand.tensor.name} "
+            f"({operand.layout.name}): {reasons}",
+            span=operand.access.span,
+            hint="give the layout a property that makes its coordinates unique",
+        )
+    return legal[0][1]
+
+
+def _before(context: Context, find: Find, place: int, inside: Probe | None) -> Context:
+    """Return the context just before a find, the earlier steps of its probe included."""
+    steps = context.steps[:place]
+    if inside is not None:
+        steps += inside.steps[: inside.steps.index(find)]
+    return Context(steps, context.operands)
+
+
+def _depth(steps: tuple[Step, ...], find: Find, inside: Probe | None) -> int:
+    """Return after how many steps the range and the key functions are fixed, -1 if never."""
+    reads = frozenset[str]()
+    for term in (*find.lows, *find.highs):
+        reads |= terms.variables(term)
+    for key in find.keys:
+        reads |= terms.variables(Term(((1, key.function),))) - {find.variable}
+    if inside is not None:
+        inner = {s.variable for s in inside.steps if isinstance(s, Find)}
+        lets = {s.variable: s for s in inside.steps if isinstance(s, Let)}
+        expanded = depends_on(tuple(inside.steps), reads)
+        earlier = inside.steps[: inside.steps.index(find)]
+        if expanded & inner or any(isinstance(s, Guard) for s in earlier):
+            return -1
+        if reads & lets.keys():
+            return _bound_after(steps, expanded - lets.keys())
+    guarded = (
+        [
+            p + 1
+            for p, s in enumerate(steps)
+            if isinstance(s, Guard) and s.operand == find.operand and p < steps.index(find)
+        ]
+        if inside is None
+        else []
+    )
+    return max([_bound_after(steps, reads), *guarded])
+
+
+def _bound_after(steps: tuple[Step, ...], names: frozenset[str]) -> int:
+    depth = 0
+    for place, step in enumerate(steps):
+        if isinstance(step, Scan | Let | Find) and step.variable in names:
+            depth = place + 1
+    return depth
+
+
+def _workload(
+    steps: tuple[Step, ...],
+    find: Find,
+    place: int,
+    depth: int,
+    operands: Mapping[str, Operand],
+    sizes: Sizes,
+) -> al.Workload:
+    operand = operands[find.operand]
+    length = sizes.fanout(operand.dims, find.variable)
+    setups, queries = 1.0, 1.0
+    for index, step in enumerate(steps[:place]):
+        if isinstance(step, Scan):
+            count = _turns(step, operands, sizes)
+            if index < depth:
+                setups *= count
+            else:
+                queries *= count
+    extent = 1.0
+    for key in find.keys:
+        for name in terms.variables(key.value):
+            extent *= sizes.extents.get(name, 1.0)
+    return al.Workload(length, queries, setups, extent)
+
+
+def _turns(scan: Scan, operands: Mapping[str, Operand], sizes: Sizes) -> float:
+    if scan.operand is None:
+        return sizes.extent(scan.variable)
+    return sizes.fanout(operands[scan.operand].dims, scan.variable)
+
+
+def _nonnegative(prover: Prover, context: Context) -> frozenset[str]:
+    """Prove of each variable that it is never negative, which allows unsigned subscripts."""
+    signs: set[str] = set()
+    for place, step in enumerate(context.steps):
+        parts: tuple[Step, ...] = (step,)
+        outer = context.steps[:place]
+        if isinstance(step, Probe):
+            parts = step.steps
+        elif isinstance(step, Exclude | Guard):
+            continue
+        for count, part in enumerate(parts):
+            if not isinstance(part, Scan | Let | Find):
+                continue
+            inner = parts[: count + 1]
+            here = Context((*outer, *inner), context.operands)
+            goal = fo.at_most(terms.const(0), terms.var(part.variable))
+            starts_at_zero = isinstance(part, Scan) and terms.const(0) in part.lows
+            if starts_at_zero or prover.follows(f"{part.variable} >= 0", here, goal, "unsigned subscripts"):
+                signs.add(part.variable)
+    return frozenset(signs)
+
+
+def _confirm_delivery(prover: Prover, nest: Nest) -> Nest:
+    """Prove the order that appending rests on, or fall back to a sorted stream."""
+    assembly = nest.assembly
+    if assembly.kind not in ("append", "workspace"):
+        return nest
+    names = [nest.coordinates[m] for m in assembly.modes]
+    chain = nest.chains[0]
+    operands = {o.name: o for o in chain.operands}
+    if assembly.kind == "workspace":
+        steps, wanted = nest.prefix, tuple(names[:-1])
+    else:
+        steps, wanted = nest.prefix + chain.steps, tuple(names)
+    if prover.ordered(Context(steps, operands), wanted):
+        return nest
+    stream = replace(assembly, kind="stream")
+    chains = tuple(replace(c, steps=nest.prefix + c.steps) for c in nest.chains)
+    return replace(nest, assembly=stream, prefix=(), chains=chains)

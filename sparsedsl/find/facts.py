@@ -1,0 +1,231 @@
+"""What may be assumed: axioms from layout properties, and facts from the steps passed.
+
+Takes: operands and steps of a plan.  Gives: formulas.  Invariant: every fact is ensured
+either by validation of the data (properties, invariants) or by a step that was executed; a
+filter's operand lends its invariants only once its guards are passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import assert_never
+
+from sparsedsl.find import formula as fo
+from sparsedsl.iteration.nodes import Exclude, Find, Guard, Let, Operand, Probe, Scan, Step
+from sparsedsl.iteration.space import rename_functions
+from sparsedsl.layouts import properties as pr
+from sparsedsl.spf import terms
+from sparsedsl.spf.nodes import UF, Constraint, Term
+
+
+def axioms(operands: Iterable[Operand]) -> tuple[fo.Formula, ...]:
+    """Return what the layouts of the operands promise, over the names used in the plan."""
+    found: dict[fo.Formula, None] = {}
+    for operand in operands:
+        rename: dict[str, Term] = {p: terms.var(q) for p, q in operand.parameters}
+        functions = dict(operand.functions)
+
+        def put(
+            term: Term, rename: dict[str, Term] = rename, functions: dict[str, str] = functions
+        ) -> Term:
+            return rename_functions(terms.substitute(term, rename), functions)
+
+        for name in rename.values():
+            found.setdefault(fo.at_most(terms.const(0), name))
+        for item in operand.layout.properties:
+            for axiom in _property(item, operand):
+                found.setdefault(_rename(axiom, put))
+    return tuple(found)
+
+
+def _rename(node: fo.Formula, put: Callable[[Term], Term]) -> fo.Formula:
+    match node:
+        case fo.Compare(operator, left, right):
+            return fo.Compare(operator, put(left), put(right))
+        case fo.All(parts):
+            return fo.All(tuple(_rename(p, put) for p in parts))
+        case fo.Any(parts):
+            return fo.Any(tuple(_rename(p, put) for p in parts))
+        case fo.Not(part):
+            return fo.Not(_rename(part, put))
+        case fo.Implies(premise, conclusion):
+            return fo.Implies(_rename(premise, put), _rename(conclusion, put))
+        case fo.Forall(variables, body, triggers):
+            calls = [put(Term(((1, t),))).parts[0][1] for t in triggers]
+            kept = tuple(c for c in calls if isinstance(c, UF))
+            return fo.Forall(variables, _rename(body, put), kept)
+        case _:
+            assert_never(node)
+
+
+def _property(item: pr.Property, operand: Operand) -> list[fo.Formula]:
+    """State one declared property, pairwise, with the calls to instantiate it by."""
+    match item:
+        case pr.Nondecreasing(function, within):
+            return [_ordered((function,), within, operand, strict=False)]
+        case pr.Increasing(function, within):
+            return [_ordered((function,), within, operand, strict=True)]
+        case pr.Lexicographic(functions, within):
+            return [_ordered(functions, within, operand, strict=True)]
+        case pr.Injective(functions, within):
+            return [_injective(functions, within, operand)]
+        case pr.Permutation(function):
+            return [_injective((function,), None, operand)]
+        case pr.Range(function, low, high):
+            call, names = _call(function, operand, "x", None)
+            value = Term(((1, call),))
+            body = fo.together([fo.at_most(low, value), fo.less(value, high)])
+            return [fo.Forall(names, body, (call,))]
+        case pr.Equality(left, right):
+            return [fo.equal(left, right)]
+        case pr.Morton():
+            return []
+        case _:
+            assert_never(item)
+
+
+def _call(
+    function: str, operand: Operand, running: str, within: pr.Within | None
+) -> tuple[UF, tuple[str, ...]]:
+    """Return a call of ``function`` whose running argument is ``running``, and its variables.
+
+    The other arguments keep the names they have in the relation, so that they meet the
+    variables of ``within``.
+    """
+    sample = next(
+        call
+        for c in operand.layout.relation.conjuncts[0].constraints
+        for call in terms.ufs(c.term)
+        if call.function == function
+    )
+    names: list[Term] = []
+    for place, argument in enumerate(sample.arguments):
+        plain = len(argument.parts) == 1 and not argument.constant
+        name = terms.text(argument) if plain else f"x{place}"
+        last = within is None and place == len(sample.arguments) - 1
+        is_running = last or (within is not None and name == within.variable)
+        names.append(terms.var(running if is_running else name))
+    call = UF(function, tuple(names))
+    return call, tuple(terms.text(n) for n in names)
+
+
+def _pair(
+    functions: tuple[str, ...], within: pr.Within | None, operand: Operand
+) -> tuple[list[UF], list[UF], tuple[str, ...], list[fo.Formula], list[UF]]:
+    first = [_call(f, operand, "a", within) for f in functions]
+    second = [_call(f, operand, "b", within) for f in functions]
+    names = dict.fromkeys(n for _, names in (*first, *second) for n in names)
+    ranges: list[fo.Formula] = []
+    triggers = [c for c, _ in (*first, *second)]
+    if within is not None:
+        for name in ("a", "b"):
+            ranges.append(fo.at_most(within.low, terms.var(name)))
+            ranges.append(fo.less(terms.var(name), within.high))
+        outer = (terms.variables(within.low) | terms.variables(within.high)) - names.keys()
+        outer -= {p for p, _ in operand.parameters}
+        names |= dict.fromkeys(sorted(outer))
+        if outer:
+            triggers.append(terms.ufs(within.low)[0])
+    return [c for c, _ in first], [c for c, _ in second], tuple(names), ranges, triggers
+
+
+def _values(calls: list[UF]) -> tuple[Term, ...]:
+    return tuple(Term(((1, c),)) for c in calls)
+
+
+def _ordered(
+    functions: tuple[str, ...], within: pr.Within | None, operand: Operand, *, strict: bool
+) -> fo.Formula:
+    first, second, names, ranges, triggers = _pair(functions, within, operand)
+    a, b = terms.var("a"), terms.var("b")
+    if strict:
+        body = fo.Implies(
+            fo.together([*ranges, fo.less(a, b)]),
+            fo.lexicographically_less(_values(first), _values(second)),
+        )
+    else:
+        (low,), (high,) = _values(first), _values(second)
+        body = fo.Implies(fo.together([*ranges, fo.at_most(a, b)]), fo.at_most(low, high))
+    return fo.Forall(names, body, tuple(triggers))
+
+
+def _injective(
+    functions: tuple[str, ...], within: pr.Within | None, operand: Operand
+) -> fo.Formula:
+    first, second, names, ranges, triggers = _pair(functions, within, operand)
+    same = [fo.equal(x, y) for x, y in zip(_values(first), _values(second), strict=True)]
+    body = fo.Implies(fo.together([*ranges, *same]), fo.equal(terms.var("a"), terms.var("b")))
+    return fo.Forall(names, body, tuple(triggers))
+
+
+def in_range(variable: Term, lows: tuple[Term, ...], highs: tuple[Term, ...]) -> fo.Formula:
+    """Return ``max(lows) <= variable < min(highs)``."""
+    return fo.together(
+        [*(fo.at_most(low, variable) for low in lows), *(fo.less(variable, h) for h in highs)]
+    )
+
+
+def facts(
+    steps: tuple[Step, ...],
+    operands: Mapping[str, Operand],
+    pending: tuple[Guard, ...] = (),
+) -> tuple[fo.Formula, ...]:
+    """Return what holds after the steps: ranges, definitions, hits, validated ranges.
+
+    ``pending`` guards are still to come: their operands' invariants may not hold yet.
+    """
+    found: list[fo.Formula] = []
+    bound: set[str] = set()
+    given: set[tuple[str, Constraint]] = set()
+    for place, step in enumerate(steps):
+        match step:
+            case Scan(variable, lows, highs, _):
+                bound.add(variable)
+                found.append(in_range(terms.var(variable), lows, highs))
+            case Let(variable, value, _, _):
+                bound.add(variable)
+                found.append(fo.equal(terms.var(variable), value))
+            case Find(variable, lows, highs, keys, _):
+                bound.add(variable)
+                found.append(in_range(terms.var(variable), lows, highs))
+                found.extend(fo.equal(Term(((1, k.function),)), k.value) for k in keys)
+            case Guard(constraint, _):
+                found.append(fo.holds(constraint))
+            case Probe() | Exclude():
+                pass
+            case _:
+                assert_never(step)
+        for operand in operands.values():
+            if not _filters_left(operand, (*steps[place + 1 :], *pending)):
+                found.extend(_validated(operand, bound, given))
+    return tuple(found)
+
+
+def _filters_left(operand: Operand, steps: tuple[Step, ...]) -> bool:
+    return any(
+        isinstance(s, Guard) and s.operand == operand.name and terms.ufs(s.constraint.term)
+        for s in steps
+    )
+
+
+def _validated(
+    operand: Operand, bound: set[str], given: set[tuple[str, Constraint]]
+) -> list[fo.Formula]:
+    found: list[fo.Formula] = []
+    parameters = {q for _, q in operand.parameters}
+    for constraint in operand.invariants:
+        mark = (operand.name, constraint)
+        if mark not in given and terms.variables(constraint.term) <= bound | parameters:
+            given.add(mark)
+            found.append(fo.holds(constraint))
+    return found
+
+
+def second(formula: fo.Formula, variables: frozenset[str]) -> fo.Formula:
+    """Return ``formula`` with ``variables`` renamed to those of a second point."""
+    return _rename(formula, lambda term: second_term(term, variables))
+
+
+def second_term(term: Term, variables: frozenset[str]) -> Term:
+    """Return ``term`` with ``variables`` renamed to those of a second point."""
+    return terms.substitute(term, {v: terms.var(f"{v}__2") for v in variables})

@@ -1,0 +1,273 @@
+"""The questions a plan asks: uniqueness, order, rising keys, table size, storage order.
+
+Takes: a context (the steps passed and their operands).  Gives: proved facts and proof
+records.  Invariant: each question is a validity check over all data the layouts admit.
+
+The numbering Q1 to Q6 is that of the queries the co-iteration technique rests on: unique
+match, closed form, redundant guard, sorted keys, persistent cursor, distinct writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sparsedsl.find import algorithms as al
+from sparsedsl.find import facts as fa
+from sparsedsl.find import formula as fo
+from sparsedsl.find.smt import Proof, Question, prove
+from sparsedsl.iteration.nodes import Find, Guard, Let, Operand, Probe, Scan, Step
+from sparsedsl.iteration.search import expand
+from sparsedsl.iteration.space import extent_name
+from sparsedsl.spf import terms
+from sparsedsl.spf.nodes import FloorDiv, Term, Var
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The steps executed so far, and the operands by name."""
+
+    steps: tuple[Step, ...]
+    operands: Mapping[str, Operand]
+
+
+class Prover:
+    """Asks questions and keeps their records, each question once."""
+
+    def __init__(self, timeout_ms: int) -> None:
+        self.timeout_ms = timeout_ms
+        self.proofs: list[Proof] = []
+        self._asked: dict[Question, Proof] = {}
+
+    def ask(self, question: Question) -> bool:
+        """Return whether the goal is proved, and keep the record."""
+        known = self._asked.get(question)
+        if known is None:
+            known = prove(question, self.timeout_ms)
+            self._asked[question] = known
+            self.proofs.append(known)
+        return known.proved
+
+    def follows(
+        self,
+        name: str,
+        context: Context,
+        goal: fo.Formula,
+        allows: str,
+        pending: tuple[Guard, ...] = (),
+    ) -> bool:
+        """Return whether ``goal`` holds whenever the steps of ``context`` were passed (Q3)."""
+        hypotheses = fa.facts(context.steps, context.operands, pending)
+        axioms = fa.axioms(context.operands.values())
+        return self.ask(Question(name, axioms, hypotheses, goal, allows))
+
+    def find_facts(
+        self, before: Context, whole: Context, find: Find, place: int, depth: int
+    ) -> frozenset[str]:
+        """Return which of unique, sorted and rising hold for a find."""
+        found: set[str] = set()
+        if self._sorted(before, find):
+            found |= {al.SORTED, al.UNIQUE}
+        elif self._unique(before, find):
+            found.add(al.UNIQUE)
+        if al.SORTED in found and depth >= 0 and self._rising(whole, find, place, depth):
+            found.add(al.RISING)
+        return frozenset(found)
+
+    def _two(self, find: Find) -> tuple[Term, Term, list[fo.Formula]]:
+        a, b = terms.var(find.variable), terms.var(f"{find.variable}__2")
+        ranges = [fa.in_range(a, find.lows, find.highs), fa.in_range(b, find.lows, find.highs)]
+        return a, b, ranges
+
+    def _unique(self, before: Context, find: Find) -> bool:
+        """Q1: at most one position in the range has the sought keys."""
+        a, b, ranges = self._two(find)
+        moved = frozenset({find.variable})
+        matches = [fo.equal(Term(((1, k.function),)), k.value) for k in find.keys]
+        again = [fa.second(m, moved) for m in matches]
+        hypotheses = (*fa.facts(before.steps, before.operands), *ranges, *matches, *again)
+        question = Question(
+            f"{find.variable} unique",
+            fa.axioms(before.operands.values()),
+            hypotheses,
+            fo.equal(a, b),
+            "stop at the first match",
+        )
+        return self.ask(question)
+
+    def _sorted(self, before: Context, find: Find) -> bool:
+        """Q4: keys strictly increase along the range."""
+        a, b, ranges = self._two(find)
+        moved = frozenset({find.variable})
+        keys = tuple(Term(((1, k.function),)) for k in find.keys)
+        after = tuple(fa.second_term(k, moved) for k in keys)
+        hypotheses = (*fa.facts(before.steps, before.operands), *ranges, fo.less(a, b))
+        question = Question(
+            f"{find.variable} sorted",
+            fa.axioms(before.operands.values()),
+            hypotheses,
+            fo.lexicographically_less(keys, after),
+            "search by comparison",
+        )
+        return self.ask(question)
+
+    def _rising(self, whole: Context, find: Find, place: int, depth: int) -> bool:
+        """Q5: between two set-ups the sought values never fall, so a cursor may stay."""
+        inner = whole.steps[depth:place]
+        loops = [s.variable for s in inner if isinstance(s, Scan)]
+        values = tuple(k.value for k in find.keys)
+        if not loops:
+            return True
+        return all(
+            self._stepwise(
+                f"{find.variable} sought in rising order",
+                Context(whole.steps[:place], whole.operands),
+                depth,
+                loops[: k + 1],
+                values,
+                strict=False,
+                allows="keep the cursor",
+            )
+            for k in range(len(loops))
+        )
+
+    def _stepwise(
+        self,
+        name: str,
+        context: Context,
+        depth: int,
+        loops: list[str],
+        values: tuple[Term, ...],
+        *,
+        strict: bool,
+        allows: str,
+    ) -> bool:
+        """Compare ``values`` at two points that agree up to the last of ``loops``."""
+        last = next(
+            p
+            for p, s in enumerate(context.steps)
+            if isinstance(s, Scan) and s.variable == loops[-1]
+        )
+        shared = _bound(context.steps[:last])
+        moved = _bound(context.steps) - shared
+        del depth
+        here = fa.facts(context.steps, context.operands)
+        there = tuple(fa.second(f, moved) for f in here)
+        step = terms.var(loops[-1])
+        ahead = fo.less(step, fa.second_term(step, moved))
+        later = tuple(fa.second_term(v, moved) for v in values)
+        goal = fo.lexicographically_less(values, later)
+        if not strict:
+            same = [fo.equal(x, y) for x, y in zip(values, later, strict=True)]
+            goal = fo.Any((goal, fo.together(same)))
+        question = Question(
+            name,
+            fa.axioms(context.operands.values()),
+            tuple(dict.fromkeys((*here, *there, ahead))),
+            goal,
+            allows,
+        )
+        return self.ask(question)
+
+    def table_fits(self, before: Context, find: Find, extent: Term) -> bool:
+        """Keys in the range and sought values all lie in ``[0, extent)``."""
+        key = find.keys[0]
+        here = fa.facts(before.steps, before.operands)
+        axioms = fa.axioms(before.operands.values())
+        bounds = fo.together([fo.at_most(terms.const(0), key.value), fo.less(key.value, extent)])
+        if not self.ask(
+            Question(f"{find.variable} key in table", axioms, here, bounds, "position table")
+        ):
+            return False
+        operand = before.operands[find.operand]
+        if any(isinstance(s, Guard) for s in before.steps if _of(s) == find.operand):
+            return False
+        stored = Term(((1, key.function),))
+        inside = fa.in_range(terms.var(find.variable), find.lows, find.highs)
+        known = frozenset({find.variable}) | _bound(before.steps)
+        names = known | {q for _, q in operand.parameters}
+        valid = [fo.holds(c) for c in operand.invariants if terms.variables(c.term) <= names]
+        goal = fo.together([fo.at_most(terms.const(0), stored), fo.less(stored, extent)])
+        return self.ask(
+            Question(
+                f"{find.variable} stored keys in table",
+                axioms,
+                (*here, inside, *valid),
+                goal,
+                "position table",
+            )
+        )
+
+    def ordered(self, context: Context, coordinates: tuple[str, ...]) -> bool:
+        """Q6: points reach the output in storage order and each coordinate once."""
+        values = tuple(terms.var(c) for c in coordinates)
+        loops = _loops_binding(context.steps, coordinates)
+        if tuple(loops) == coordinates:
+            return True
+        return all(
+            self._stepwise(
+                f"output in order of {', '.join(coordinates)}",
+                context,
+                0,
+                loops[: k + 1],
+                values,
+                strict=True,
+                allows="append without sorting",
+            )
+            for k in range(len(loops))
+        )
+
+
+def _of(step: Step) -> str | None:
+    return step.operand if isinstance(step, Guard) else None
+
+
+def _bound(steps: tuple[Step, ...]) -> frozenset[str]:
+    names: set[str] = set()
+    for step in steps:
+        match step:
+            case Scan() | Let() | Find():
+                names.add(step.variable)
+            case Probe(_, inner):
+                names |= _bound(inner)
+            case _:
+                pass
+    return frozenset(names)
+
+
+def _loops_binding(steps: tuple[Step, ...], coordinates: tuple[str, ...]) -> list[str]:
+    """Return the loops outside the point where the last coordinate becomes known."""
+    missing = set(coordinates)
+    loops: list[str] = []
+    for step in steps:
+        if not missing:
+            break
+        if isinstance(step, Scan):
+            loops.append(step.variable)
+        if isinstance(step, Scan | Let):
+            missing.discard(step.variable)
+    return loops
+
+
+def sought_extent(find: Find, steps: tuple[Step, ...]) -> Term | None:
+    """Return one more than the greatest key a find can look for, if that is plain to see.
+
+    The sought value must be one logical index, perhaps divided by a block size.
+    """
+    if len(find.keys) != 1:
+        return None
+    value = expand(steps, find.keys[0].value)
+    if value.constant or len(value.parts) != 1 or value.parts[0][0] != 1:
+        return None
+    atom = value.parts[0][1]
+    match atom:
+        case Var(name):
+            return terms.var(extent_name(name))
+        case FloorDiv(numerator, denominator) if not terms.variables(denominator):
+            names = terms.variables(numerator)
+            if len(names) != 1 or numerator != terms.var(next(iter(names))):
+                return None
+            last = terms.subtract(terms.var(extent_name(next(iter(names)))), terms.const(1))
+            return terms.add(terms.floordiv(last, denominator), terms.const(1))
+        case _:
+            return None

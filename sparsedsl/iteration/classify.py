@@ -1,0 +1,208 @@
+"""Classify a dimension, given the variables bound outside it: determined, load, scan, find.
+
+Takes: one operand's constraints and the set of bound names.  Gives: a closed form, the
+bounds of a scan, or the keys of a find.  Invariant: every term returned reads bound names
+and parameters only.
+
+Uninterpreted calls are abstracted to fresh symbols first, known once their arguments are;
+what is left is affine, and isl answers for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sparsedsl.iteration.nodes import Key, Operand
+from sparsedsl.spf import isl, terms
+from sparsedsl.spf.nodes import UF, Constraint, FloorDiv, Mod, Product, Term, Var
+
+
+@dataclass(frozen=True, slots=True)
+class Abstract:
+    """Constraints with each outermost call replaced by the symbol it is keyed by."""
+
+    constraints: tuple[Constraint, ...]
+    symbols: tuple[tuple[str, UF], ...]
+
+
+@lru_cache(maxsize=4096)
+def abstract(constraints: tuple[Constraint, ...]) -> Abstract:
+    """Replace each outermost uninterpreted call by a symbol of its own."""
+    symbols: dict[UF, str] = {}
+
+    def walk(term: Term) -> Term:
+        parts: list[Term] = []
+        for coefficient, atom in term.parts:
+            match atom:
+                case UF():
+                    name = symbols.setdefault(atom, f"call{len(symbols)}")
+                    parts.append(terms.scale(coefficient, terms.var(name)))
+                case FloorDiv(a, b):
+                    parts.append(terms.scale(coefficient, terms.floordiv(walk(a), walk(b))))
+                case Mod(a, b):
+                    parts.append(terms.scale(coefficient, terms.mod(walk(a), walk(b))))
+                case Product() | Var():
+                    parts.append(Term(((coefficient, atom),)))
+        return terms.add(terms.const(term.constant), *parts)
+
+    plain = tuple(Constraint(walk(c.term), c.equality) for c in constraints)
+    return Abstract(plain, tuple((s, call) for call, s in symbols.items()))
+
+
+def concrete(term: Term, symbols: Iterable[tuple[str, UF]]) -> Term:
+    """Put the calls back in place of their symbols."""
+    return terms.substitute(term, {s: Term(((1, call),)) for s, call in symbols})
+
+
+def parameters(operand: Operand) -> frozenset[str]:
+    """Return the names an operand's constraints may always read."""
+    return frozenset(name for _, name in operand.parameters)
+
+
+def _known(operand: Operand, plain: Abstract, bound: frozenset[str]) -> tuple[str, ...]:
+    names = bound | parameters(operand)
+    calls = {s for s, call in plain.symbols if terms.variables(Term(((1, call),))) <= names}
+    used = frozenset[str]().union(*(terms.variables(c.term) for c in plain.constraints))
+    return tuple(sorted((names | calls) & used))
+
+
+@lru_cache(maxsize=65536)
+def closed_form(operand: Operand, target: str, bound: frozenset[str]) -> Term | None:
+    """Return the one value ``target`` can have, as a term over bound names, or None.
+
+    >>> # csr: A_i = i, and j = A_indices(A_p) once A_p is bound
+    """
+    plain = abstract(operand.constraints)
+    if not any(c.equality and target in terms.variables(c.term) for c in plain.constraints):
+        return None
+    found = isl.closed_form(plain.constraints, _known(operand, plain, bound), target)
+    return None if found is None else concrete(found, plain.symbols)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """``max(lows) <= dimension < min(highs)`` and the constraints that say so."""
+
+    lows: tuple[Term, ...]
+    highs: tuple[Term, ...]
+    used: tuple[Constraint, ...]
+
+
+@lru_cache(maxsize=65536)
+def bounds(operand: Operand, dim: str, bound: frozenset[str]) -> Bounds | None:
+    """Return the range of ``dim`` over bound names, or None while it is not bounded."""
+    names = bound | parameters(operand)
+    lows: list[Term] = []
+    highs: list[Term] = []
+    used: list[Constraint] = []
+    for constraint in operand.constraints:
+        if constraint.equality:
+            continue
+        exact = _eliminate(operand, constraint.term, dim, names)
+        term = _relax(operand, exact, dim, names)
+        slope = sum(c for c, a in term.parts if a == Var(dim))
+        if slope == 0 or not terms.variables(term) <= names | {dim}:
+            continue
+        rest = terms.subtract(term, terms.scale(slope, terms.var(dim)))
+        if dim in terms.variables(rest):
+            continue
+        if term == exact:
+            used.append(constraint)
+        if slope > 0:
+            low = terms.scale(-1, _floor(rest, slope))
+            lows.append(low)
+        else:
+            highs.append(terms.add(_floor(rest, -slope), terms.const(1)))
+    if not lows or not highs:
+        return None
+    return Bounds(_distinct(lows), _distinct(highs), tuple(used))
+
+
+def _floor(term: Term, divisor: int) -> Term:
+    return term if divisor == 1 else terms.floordiv(term, terms.const(divisor))
+
+
+def _distinct(items: list[Term]) -> tuple[Term, ...]:
+    """Drop repeats, keeping the order."""
+    return tuple(dict.fromkeys(items))
+
+
+def _eliminate(operand: Operand, term: Term, dim: str, names: frozenset[str]) -> Term:
+    """Replace unbound variables of ``term`` that an equality gives in terms of ``dim``."""
+    for name in sorted(terms.variables(term) - names - {dim}):
+        for constraint in operand.constraints:
+            if not constraint.equality:
+                continue
+            slope = sum(c for c, a in constraint.term.parts if a == Var(name))
+            if abs(slope) != 1:
+                continue
+            rest = terms.subtract(constraint.term, terms.scale(slope, terms.var(name)))
+            if name in terms.variables(rest) or not terms.variables(rest) <= names | {dim}:
+                continue
+            term = terms.substitute(term, {name: terms.scale(-slope, rest)})
+            break
+    return term
+
+
+def _relax(operand: Operand, term: Term, dim: str, names: frozenset[str]) -> Term:
+    """Replace unbound dimensions of ``term`` by what makes it greatest.
+
+    The bound that results is necessary, not sufficient: the constraint itself is enforced
+    when the last of its dimensions is bound.
+    """
+    for name in sorted(terms.variables(term) - names - {dim}):
+        slope = sum(c for c, a in term.parts if a == Var(name))
+        rest = terms.subtract(term, terms.scale(slope, terms.var(name)))
+        if slope == 0 or name in terms.variables(rest):
+            continue
+        for constraint in operand.constraints:
+            own = sum(c for c, a in constraint.term.parts if a == Var(name))
+            limit = terms.subtract(constraint.term, terms.scale(own, terms.var(name)))
+            fixed = not constraint.equality and terms.variables(limit) <= names
+            if fixed and own * slope < 0 and abs(own) == 1:
+                extreme = terms.scale(-own, limit)
+                term = terms.add(rest, terms.scale(slope, extreme))
+                break
+    return term
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """The keys a dimension can be found by; ``complete`` when no equality is left over."""
+
+    keys: tuple[Key, ...]
+    complete: bool
+    used: tuple[Constraint, ...]
+
+
+@lru_cache(maxsize=65536)
+def keys(operand: Operand, dim: str, bound: frozenset[str]) -> Sought:
+    """Return what bound names say of the coordinates read at ``dim``."""
+    names = bound | parameters(operand)
+    plain = abstract(operand.constraints)
+    known = _known(operand, plain, bound)
+    found: list[Key] = []
+    used: list[Constraint] = []
+    complete = True
+    for original, constraint in zip(operand.constraints, plain.constraints, strict=True):
+        if not constraint.equality:
+            continue
+        here = [
+            (s, call)
+            for s, call in plain.symbols
+            if s in terms.variables(constraint.term) and dim in terms.variables(Term(((1, call),)))
+        ]
+        if not here:
+            complete &= dim not in terms.variables(constraint.term)
+            continue
+        symbol, call = here[0]
+        reads = terms.variables(Term(((1, call),))) <= names | {dim}
+        value = isl.closed_form(plain.constraints, known, symbol) if len(here) == 1 else None
+        if value is None or not reads or dim in terms.variables(constraint.term):
+            complete = False
+            continue
+        found.append(Key(call, concrete(value, plain.symbols)))
+        used.append(original)
+    return Sought(tuple(found), complete and bool(found), tuple(used))

@@ -1,0 +1,197 @@
+"""The iteration plan: operands in the joint space, steps of a chain, chains of a nest.
+
+Takes: nothing (a closed set of nodes).  Gives: what ``find`` proves and ``lowering`` emits.
+Invariant: inside a chain a variable is bound once, before it is read; terms name bound
+variables and parameters only; uninterpreted functions are named as the arrays they read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from sparsedsl.contraction import nodes as ct
+from sparsedsl.layouts.layout import Layout
+from sparsedsl.spf.nodes import UF, Constraint, Term
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One use of a tensor: its layout's relation with the access put in for the coordinates.
+
+    Physical dimensions are named ``<name>_<dimension>``, arrays ``<tensor>_<array>``,
+    extents ``n_<index>``; ``constraints`` relate them to the logical indices.
+    ``invariants`` are those of the constraints that hold for every stored entry by
+    validation; ``total`` says that every coordinate is stored.  ``functions`` and
+    ``parameters`` map the layout's own names to the names used here.
+    """
+
+    name: str
+    tensor: ct.Tensor
+    access: ct.Access
+    layout: Layout
+    dims: tuple[str, ...]
+    existentials: tuple[str, ...]
+    constraints: tuple[Constraint, ...]
+    invariants: tuple[Constraint, ...]
+    value: UF
+    total: bool
+    functions: tuple[tuple[str, str], ...]
+    parameters: tuple[tuple[str, str], ...]
+
+    def __hash__(self) -> int:
+        """Hash by name alone: cheap, and equal operands have equal names."""
+        return hash(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """``for variable in low .. high``; ``operand`` is None for a loop over a whole extent.
+
+    The range is ``[max(lows), min(highs))``.
+    """
+
+    variable: str
+    lows: tuple[Term, ...]
+    highs: tuple[Term, ...]
+    operand: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Let:
+    """``variable = value``: ``determined`` affinely, or a ``load`` from an index array."""
+
+    variable: str
+    value: Term
+    kind: str
+    operand: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Go on only if the constraint holds (a filter of the layout, or a fact not proved)."""
+
+    constraint: Constraint
+    operand: str
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """``function`` (which reads the sought dimension) must equal ``value``."""
+
+    function: UF
+    value: Term
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """Bind ``variable`` to the position in ``[max(lows), min(highs))`` whose keys match.
+
+    Goes on only on a hit.  Inside a ``Probe`` a miss skips the rest of the probe.
+    """
+
+    variable: str
+    lows: tuple[Term, ...]
+    highs: tuple[Term, ...]
+    keys: tuple[Key, ...]
+    operand: str
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Look the operand up without requiring it: on a miss its value is its fill."""
+
+    operand: str
+    steps: tuple[Let | Guard | Find, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exclude:
+    """Go on unless all these probed operands were hit (an earlier case covers the point)."""
+
+    operands: tuple[str, ...]
+
+
+Step: TypeAlias = "Scan | Let | Guard | Find | Probe | Exclude"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The steps of one case of one additive term, outermost first, and its leaf.
+
+    ``required`` operands are stored at every point reached, ``probed`` ones may not be.
+    The leaf evaluates ``expression`` and delivers it at ``coordinates`` of the output by
+    ``monoid`` (None: plain assignment).
+    """
+
+    operands: tuple[Operand, ...]
+    required: tuple[str, ...]
+    steps: tuple[Step, ...]
+    expression: ct.Expression
+    coordinates: tuple[ct.Affine, ...]
+    monoid: str | None
+    cost: float
+
+    def operand(self, name: str) -> Operand:
+        """Return the operand called ``name``."""
+        return next(o for o in self.operands if o.name == name)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One physical dimension of an assembled output.
+
+    ``dense``: the dimension is the logical coordinate ``coordinates[0]`` itself.  Else
+    positions are appended: ``coordinates`` pairs a coordinate array with the logical mode it
+    holds, and ``pointer`` is the array whose elements ``[parent], [parent + 1]`` bound the
+    segment (None at the root).
+    """
+
+    dense: bool
+    coordinates: tuple[tuple[str, int], ...]
+    pointer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """How the output is delivered.
+
+    ``dense``: into an array by coordinates.  ``append``: entries come in storage order, once
+    each, and are appended to ``levels``.  ``workspace``: as append, but the last mode is
+    gathered in a dense accumulator ordered by a bitmap.  ``stream``: coordinates and values
+    in any order, sorted and combined afterwards.
+    """
+
+    kind: str
+    levels: tuple[Level, ...]
+    modes: tuple[int, ...]
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """A copy of tensor ``source`` in another layout, made before the nest runs."""
+
+    tensor: ct.Tensor
+    source: str
+    layout: Layout
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """One output computed by chains that share the steps of ``prefix`` (may be empty).
+
+    ``initial`` is the value of coordinates no chain reaches; ``cost`` is in estimated
+    nanoseconds, conversions included.
+    """
+
+    output: ct.Tensor
+    layout: Layout
+    coordinates: tuple[str, ...]
+    assembly: Assembly
+    initial: ct.Scalar
+    conversions: tuple[Conversion, ...]
+    prefix: tuple[Step, ...]
+    chains: tuple[Chain, ...]
+    cost: float

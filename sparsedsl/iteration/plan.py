@@ -1,0 +1,438 @@
+"""Plan one output: which cases to visit, how each is iterated, how entries are delivered.
+
+Takes: the additive statements of one output, layouts and sizes.  Gives: a ``Nest``.
+Invariant: the chains visit every coordinate at which the expression can differ from the
+output's fill, and none of them twice in the same case.
+
+Cases come from the support of the expression, a union of conjunctions of operands: one chain
+for each conjunction scans one operand of it, finds the others, probes the rest, and skips
+the points an earlier chain has covered.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from sparsedsl.contraction import algebra
+from sparsedsl.contraction import nodes as ct
+from sparsedsl.contraction.operators import MONOIDS
+from sparsedsl.errors import PlanError
+from sparsedsl.iteration import cost, output, search
+from sparsedsl.iteration.nodes import (
+    Assembly,
+    Chain,
+    Conversion,
+    Nest,
+    Operand,
+    Scan,
+    Step,
+)
+from sparsedsl.iteration.space import extent_name, make_operand
+from sparsedsl.layouts.catalogue import hierarchical
+from sparsedsl.layouts.layout import Layout
+from sparsedsl.spf import terms
+
+Change: TypeAlias = "tuple[ct.Access, Layout, tuple[int, ...]]"
+
+BAD = 40.0
+"""Nanoseconds an entry above which copies in other layouts are considered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """All that planning one output reads.
+
+    ``entries`` gives, for each tensor, the number of tuples up to each of its layout's
+    dimensions; ``extents`` the extent of each index.  ``annihilating`` permits skipping
+    products with an implicit zero.  ``order`` forces the order of logical indices.
+    """
+
+    statements: tuple[ct.Assign, ...]
+    program: ct.Program
+    layouts: Mapping[str, Layout]
+    output: Layout
+    extents: Mapping[str, int]
+    entries: Mapping[str, Mapping[str, float]]
+    annihilating: bool = True
+    order: tuple[str, ...] | None = None
+
+
+def plan(request: Request) -> Nest:
+    """Return the cheapest nest found, with copies in other layouts where they pay.
+
+    Raises
+    ------
+    PlanError
+        If no order of loops binds every index, or a forced order is impossible.
+    """
+    try:
+        best: Nest | None = _plan(request, ())
+        failure: PlanError | None = None
+    except PlanError as error:
+        best, failure = None, error
+    entries = sum(max(e.values(), default=1.0) for e in request.entries.values())
+    if best is None or best.cost > BAD * entries:
+        for variant, conversions in _variants(request):
+            try:
+                other = _plan(variant, conversions)
+            except PlanError:
+                continue
+            if best is None or other.cost < best.cost:
+                best = other
+    if best is None:
+        assert failure is not None
+        raise failure
+    return best
+
+
+def _variants(request: Request) -> list[tuple[Request, tuple[Conversion, ...]]]:
+    """Return requests with one or two accesses read from copies in sorted hierarchical layouts."""
+    accesses = [
+        a
+        for a in _accesses(request)
+        if not request.program.tensor(a.tensor).total and len(a.subscripts) <= 3
+    ]
+    single: list[list[Change]] = []
+    for access in accesses:
+        orders = itertools.permutations(range(len(access.subscripts)))
+        layouts = [(hierarchical(order), order) for order in orders]
+        native = request.layouts[access.tensor]
+        single.append([(access, *made) for made in layouts if made[0].key != native.key])
+    choices = [[change] for changes in single for change in changes]
+    for first, second in itertools.combinations(single, 2):
+        choices.extend([a, b] for a in first for b in second)
+    return [_converted(request, changes) for changes in choices[:48]]
+
+
+def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[Conversion, ...]]:
+    layouts = dict(request.layouts)
+    entries = dict(request.entries)
+    statements = request.statements
+    inputs = list(request.program.inputs)
+    conversions: list[Conversion] = []
+    for access, layout, modes in changes:
+        source = request.program.tensor(access.tensor)
+        order = "".join(str(m) for m in modes)
+        copy = replace(source, name=f"{source.name}_{order}")
+        conversions.append(Conversion(copy, source.name, layout, f"stored in mode order {modes}"))
+        if copy not in inputs:
+            inputs.append(copy)
+        layouts[copy.name] = layout
+        total = max(request.entries[source.name].values(), default=1.0)
+        entries[copy.name] = _estimate(layout, modes, access, request, total)
+        statements = tuple(
+            replace(s, expression=_redirect(s.expression, access, copy.name)) for s in statements
+        )
+    program = replace(request.program, inputs=tuple(inputs))
+    unique = tuple(dict.fromkeys(conversions))
+    changed = replace(
+        request, statements=statements, program=program, layouts=layouts, entries=entries
+    )
+    return changed, unique
+
+
+def _estimate(
+    layout: Layout, modes: tuple[int, ...], access: ct.Access, request: Request, total: float
+) -> dict[str, float]:
+    """Guess how many tuples each level of a copy holds, as if entries were spread evenly."""
+    found: dict[str, float] = {}
+    room = 1.0
+    for dim, mode in zip(layout.relation.inputs, modes, strict=False):
+        index = access.subscripts[mode].name
+        room *= float(request.extents.get(index or "", 1)) or 1.0
+        found[dim] = min(room, total)
+    if layout.relation.inputs[0] in layout.relation.outputs:
+        mode = modes[0]
+        found[layout.relation.inputs[0]] = float(
+            request.extents.get(access.subscripts[mode].name or "", 1)
+        )
+    found[layout.relation.inputs[-1]] = total
+    return found
+
+
+def _redirect(node: ct.Expression, access: ct.Access, name: str) -> ct.Expression:
+    match node:
+        case ct.Access() if node == access:
+            return replace(node, tensor=name)
+        case ct.Stored() if (node.tensor, node.subscripts) == (access.tensor, access.subscripts):
+            return replace(node, tensor=name)
+        case ct.Call(operator, arguments):
+            return ct.Call(operator, tuple(_redirect(a, access, name) for a in arguments))
+        case ct.Reduce(monoid, indices, body):
+            return ct.Reduce(monoid, indices, _redirect(body, access, name))
+        case _:
+            return node
+
+
+def _accesses(request: Request) -> list[ct.Access]:
+    found: dict[ct.Access, None] = {}
+    for statement in request.statements:
+        for access in accesses_of(statement.expression):
+            found.setdefault(access)
+    return list(found)
+
+
+def accesses_of(node: ct.Expression) -> list[ct.Access]:
+    """Return the distinct accesses of an expression, patterns included, left to right."""
+    match node:
+        case ct.Access():
+            return [node]
+        case ct.Stored(tensor, subscripts, span):
+            return [ct.Access(tensor, subscripts, span)]
+        case ct.Call(_, arguments):
+            return list(dict.fromkeys(a for arg in arguments for a in accesses_of(arg)))
+        case ct.Reduce(_, _, body):
+            return accesses_of(body)
+        case ct.Literal() | ct.IndexValue():
+            return []
+
+
+def indices_of(node: ct.Expression) -> list[str]:
+    """Return the index names an expression mentions, in order of appearance."""
+    match node:
+        case ct.Access(_, subscripts, _) | ct.Stored(_, subscripts, _):
+            return list(dict.fromkeys(i for s in subscripts for i in s.indices))
+        case ct.IndexValue(index):
+            return list(index.indices)
+        case ct.Call(_, arguments):
+            return list(dict.fromkeys(i for a in arguments for i in indices_of(a)))
+        case ct.Reduce(_, indices, body):
+            return list(dict.fromkeys([*indices_of(body), *indices]))
+        case ct.Literal():
+            return []
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One conjunction of a statement's support: what one chain iterates."""
+
+    statement: ct.Assign
+    body: ct.Expression
+    monoid: str | None
+    required: tuple[Operand, ...]
+    total: tuple[Operand, ...]
+    probed: tuple[Operand, ...]
+    excluded: tuple[tuple[str, ...], ...]
+
+
+def _plan(request: Request, conversions: tuple[Conversion, ...]) -> Nest:
+    names = _operand_names(request)
+    cases = [case for s in request.statements for case in _cases(request, s, names)]
+    target = request.statements[0]
+    coordinates = tuple(s.name or "" for s in target.subscripts)
+    assembly = output.levels_of(request.output)
+    order = assembly.modes if assembly else tuple(range(len(coordinates)))
+    goal = output.Target(tuple(coordinates[m] for m in order), assembly)
+    dense = assembly is not None and assembly.kind == "dense"
+    if dense or len(cases) == 1:
+        nest = _separate(request, cases, goal)
+    else:
+        nest = _shared(request, cases, goal)
+    copies = sum(
+        max(request.entries[c.source].values(), default=1.0) * cost.CONVERT for c in conversions
+    )
+    return replace(nest, coordinates=coordinates, conversions=conversions, cost=nest.cost + copies)
+
+
+def _operand_names(request: Request) -> dict[ct.Access, str]:
+    counts: dict[str, int] = {}
+    names: dict[ct.Access, str] = {}
+    for access in _accesses(request):
+        counts[access.tensor] = counts.get(access.tensor, 0) + 1
+        many = counts[access.tensor]
+        names[access] = access.tensor if many == 1 else f"{access.tensor}{many}"
+    return names
+
+
+def _cases(request: Request, statement: ct.Assign, names: dict[ct.Access, str]) -> list[Case]:
+    program = request.program
+    expression = statement.expression
+    monoid, body = None, expression
+    if isinstance(expression, ct.Reduce):
+        monoid, body = expression.monoid, expression.body
+    if monoid is not None and statement.accumulate not in (None, monoid):
+        raise PlanError(
+            f"expected one kind of accumulation, found a {monoid} reduction accumulated by "
+            f"{statement.accumulate}",
+            span=statement.span,
+            hint="reduce into an intermediate output first",
+        )
+    operands = {
+        a: make_operand(names[a], program.tensor(a.tensor), a, request.layouts[a.tensor])
+        for a in accesses_of(body)
+    }
+    support = _support(request, statement)
+    total = tuple(o for o in operands.values() if o.total)
+    sparse = [o for o in operands.values() if not o.total]
+    groups = sorted(
+        {tuple(sorted(operands[a].name for a in group)) for group in support}, key=lambda g: g
+    )
+    cases: list[Case] = []
+    for place, group in enumerate(groups):
+        required = tuple(o for o in sparse if o.name in group)
+        excluded = tuple(tuple(n for n in g if n not in group) for g in groups[:place])
+        probed = tuple(o for o in sparse if o.name not in group)
+        combine = monoid or statement.accumulate
+        cases.append(Case(statement, body, combine, required, total, probed, excluded))
+    return cases
+
+
+def _support(request: Request, statement: ct.Assign) -> tuple[frozenset[ct.Access], ...]:
+    program = request.program
+    everywhere = (frozenset[ct.Access](),)
+    expression = statement.expression
+    support = algebra.support(expression, program, request.annihilating)
+    target = program.tensor(statement.target)
+    assembly = output.levels_of(request.output)
+    if assembly is not None and assembly.kind == "dense":
+        return support
+    fill = algebra.fill_of(expression, program, request.annihilating)
+    return support if fill is not None and _same(fill, target.fill) else everywhere
+
+
+def _same(a: ct.Scalar, b: ct.Scalar) -> bool:
+    return a == b or (a != a and b != b)
+
+
+def _sizes(request: Request, operands: tuple[Operand, ...]) -> cost.Sizes:
+    entries: dict[str, float] = {}
+    for operand in operands:
+        known = request.entries.get(operand.tensor.name, {})
+        for dim, name in zip(operand.layout.relation.inputs, operand.dims, strict=True):
+            entries[name] = float(known.get(dim, 1.0))
+    extents = {i: float(n) for i, n in request.extents.items()}
+    return cost.Sizes(extents, entries)
+
+
+def _chain(
+    request: Request,
+    case: Case,
+    goal: output.Target,
+    bound: tuple[str, ...],
+    visits: float,
+) -> tuple[Chain, search.State]:
+    operands = case.required + case.total + case.probed
+    targets = [s.name or "" for s in case.statement.subscripts]
+    indices = tuple(dict.fromkeys([*targets, *indices_of(case.statement.expression)]))
+    sizes = _sizes(request, operands)
+
+    def finish(state: search.State) -> float:
+        return output.deliver_cost(state, goal, operands)
+
+    problem = search.Problem(
+        required=case.required,
+        total=case.total,
+        probed=case.probed,
+        indices=indices,
+        bound=frozenset(bound),
+        excluded=case.excluded,
+        sizes=sizes,
+        order=request.order if not bound else None,
+        visits=visits,
+        finish=finish,
+    )
+    found = search.search(problem)
+    if found is None:
+        raise _no_plan(request, case)
+    state, spent = found
+    chain = Chain(
+        operands=operands,
+        required=tuple(o.name for o in case.required),
+        steps=state.steps,
+        expression=case.body,
+        coordinates=case.statement.subscripts,
+        monoid=case.monoid,
+        cost=spent,
+    )
+    return chain, state
+
+
+def _no_plan(request: Request, case: Case) -> PlanError:
+    layouts = ", ".join(
+        f"{o.tensor.name}: {o.layout.name}" for o in case.required + case.probed + case.total
+    )
+    if request.order is not None:
+        return PlanError(
+            f"expected loops in the order {' '.join(request.order)}, found no way to reach "
+            f"every operand in it ({layouts})",
+            span=case.statement.span,
+            hint='leave order out, or convert an operand with sd.convert(x, "...")',
+        )
+    return PlanError(
+        f"expected every coordinate to be reached by a loop or a search, found none ({layouts})",
+        span=case.statement.span,
+        hint="convert the operands to a sorted compressed layout first",
+    )
+
+
+def _separate(request: Request, cases: list[Case], goal: output.Target) -> Nest:
+    """Plan cases that need no shared loop: a dense output, or a single case."""
+    chains: list[Chain] = []
+    prefix: tuple[Step, ...] = ()
+    assembly = goal.assembly or Assembly("stream", (), (), "")
+    for case in cases:
+        chain, state = _chain(request, case, goal, (), 1.0)
+        if assembly.kind != "dense":
+            kind, depth = output.delivery(state.steps, goal, frozenset())
+            assembly = replace(assembly, kind=kind if goal.assembly else "stream")
+            if assembly.kind == "workspace":
+                prefix = chain.steps[:depth]
+                chain = replace(chain, steps=chain.steps[depth:])
+        chains.append(chain)
+    total = sum(c.cost for c in chains)
+    return _nest(request, assembly, prefix, tuple(chains), total)
+
+
+def _shared(request: Request, cases: list[Case], goal: output.Target) -> Nest:
+    """Plan several cases of a sparse output: shared loops and a workspace, or a stream."""
+    stream = Assembly("stream", (), (), "")
+    free = [_chain(request, c, output.Target(goal.coordinates, None), (), 1.0)[0] for c in cases]
+    streamed = _nest(request, stream, (), tuple(free), sum(c.cost for c in free))
+    if goal.assembly is None or request.order is not None:
+        return streamed
+    outer = goal.coordinates[:-1]
+    visits = 1.0
+    steps: list[Step] = []
+    for index in outer:
+        visits *= max(float(request.extents.get(index, 1)), 1.0)
+        steps.append(Scan(index, (terms.const(0),), (terms.var(extent_name(index)),), None))
+    if visits > 8.0 * streamed.cost:
+        return streamed
+    chains = [_chain(request, c, goal, outer, visits)[0] for c in cases]
+    total = visits * (cost.LOOP + cost.START) + sum(c.cost for c in chains)
+    assembly = replace(goal.assembly, kind="workspace")
+    shared = _nest(request, assembly, tuple(steps), tuple(chains), total)
+    return shared if shared.cost <= streamed.cost else streamed
+
+
+def _nest(
+    request: Request,
+    assembly: Assembly,
+    prefix: tuple[Step, ...],
+    chains: tuple[Chain, ...],
+    total: float,
+) -> Nest:
+    statement = request.statements[0]
+    target = request.program.tensor(statement.target)
+    return Nest(
+        output=target,
+        layout=request.output,
+        coordinates=(),
+        assembly=assembly,
+        initial=_initial(request.program, statement, target),
+        conversions=(),
+        prefix=prefix,
+        chains=chains,
+        cost=total,
+    )
+
+
+def _initial(program: ct.Program, statement: ct.Assign, target: ct.Tensor) -> ct.Scalar:
+    expression = statement.expression
+    if isinstance(expression, ct.Reduce):
+        return MONOIDS[expression.monoid].identity(target.dtype)
+    fill = algebra.fill_of(expression, program)
+    return target.fill if fill is None else fill

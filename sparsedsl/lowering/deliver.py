@@ -1,0 +1,329 @@
+"""Deliver values to the output: dense stores, appended levels, workspaces, streams.
+
+Takes: coordinates and a value at a point.  Gives: the statements around and at that point.
+Invariant: entries appended come in storage order, once each, and none equals the fill; a
+workspace is empty again after each flush.
+
+The workspace is a dense accumulator with three levels of bitmap: walking set bits by counting
+trailing zeros gives the coordinates in order without a sort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sparsedsl.contraction.nodes import Scalar
+from sparsedsl.iteration.nodes import Assembly, Level
+from sparsedsl.loops import build as lb
+from sparsedsl.loops.nodes import (
+    BOOL,
+    INT,
+    Allocate,
+    Assign,
+    Binary,
+    Comment,
+    Const,
+    Expr,
+    For,
+    If,
+    Resize,
+    Stmt,
+    Var,
+    While,
+)
+
+WORD_SHIFT = 6
+WORD_MASK = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """The output of one nest.
+
+    ``name`` prefixes its arrays; ``dtype`` is its values', ``index_dtype`` its index arrays';
+    ``extents`` are the extents of its modes; ``capacity`` the parameter that says how many
+    entries to make room for at first.
+    """
+
+    name: str
+    dtype: str
+    index_dtype: str
+    fill: Scalar
+    extents: tuple[Expr, ...]
+    assembly: Assembly
+
+    def array(self, suffix: str) -> str:
+        """Return the name of one of the output's arrays."""
+        return f"{self.name}_{suffix}"
+
+    def var(self, suffix: str) -> Var:
+        """Return one of the output's counters."""
+        return Var(f"{self.name}_{suffix}", INT)
+
+    @property
+    def capacity(self) -> Var:
+        """The number of entries there is room for, a parameter at first."""
+        return self.var("room")
+
+    @property
+    def last(self) -> Level:
+        """The level whose positions are those of the values."""
+        return self.assembly.levels[-1]
+
+    def differs(self, value: Expr) -> Expr:
+        """Return whether ``value`` is not the fill (NaN differs from all but a NaN fill)."""
+        if self.fill != self.fill:
+            return Binary("==", value, value, BOOL)
+        return Binary("!=", value, Const(self.fill, self.dtype), BOOL)
+
+
+def counter(sink: Sink, level: int) -> Var:
+    """Return the number of positions appended to a level so far."""
+    return sink.var(f"n{level}")
+
+
+def append_start(sink: Sink) -> list[Stmt]:
+    """Allocate the arrays of an appended output and zero its counters."""
+    levels = sink.assembly.levels
+    room = lb.add(sink.var("hint"), 1)
+    out: list[Stmt] = [Assign(sink.capacity, room)]
+    for place, level in enumerate(levels):
+        if level.dense:
+            continue
+        last = place == len(levels) - 1
+        size = room if last else lb.i(16)
+        if not last:
+            out.append(Assign(sink.var(f"room{place}"), size))
+        out.append(Assign(counter(sink, place), lb.i(0)))
+        out.extend(
+            Allocate(sink.array(array), sink.index_dtype, (size,)) for array, _ in level.coordinates
+        )
+        if level.pointer is not None:
+            above = levels[place - 1]
+            entries = sink.extents[above.coordinates[0][1]] if above.dense else lb.i(16)
+            zero = Const(0, sink.index_dtype)
+            shape = (lb.add(entries, 1),)
+            out.append(Allocate(sink.array(level.pointer), sink.index_dtype, shape, zero))
+    out.append(Allocate(sink.array(sink.assembly.value), sink.dtype, (room,)))
+    return out
+
+
+def _index(sink: Sink, value: Expr) -> Expr:
+    return lb.cast(value, sink.index_dtype)
+
+
+def _make_room(sink: Sink, wanted: Expr) -> list[Stmt]:
+    """Grow the last level and the values until ``wanted`` entries fit."""
+    room = sink.capacity
+    arrays = [*(a for a, _ in sink.last.coordinates), sink.assembly.value]
+    grow: tuple[Stmt, ...] = (
+        Assign(room, lb.add(lb.max_(wanted, lb.mul(room, 2)), 16)),
+        *(Resize(sink.array(a), room) for a in arrays),
+    )
+    return [If(lb.gt(wanted, room), grow)]
+
+
+def append_entry(sink: Sink, coordinates: Sequence[Expr], value: Expr) -> list[Stmt]:
+    """Append one entry to the last level; ``coordinates`` are those of all modes."""
+    n = counter(sink, len(sink.assembly.levels) - 1)
+    out: list[Stmt] = [
+        lb.store(sink.array(array), (n,), _index(sink, coordinates[mode]))
+        for array, mode in sink.last.coordinates
+    ]
+    out.append(lb.store(sink.array(sink.assembly.value), (n,), value))
+    out.append(Assign(n, lb.add(n, 1)))
+    return out
+
+
+def append_value(sink: Sink, coordinates: Sequence[Expr], value: Expr) -> list[Stmt]:
+    """Append one entry unless it equals the fill, growing the arrays when full."""
+    n = counter(sink, len(sink.assembly.levels) - 1)
+    entry = Var(f"{sink.name}_value", sink.dtype)
+    body = (*_make_room(sink, lb.add(n, 1)), *append_entry(sink, coordinates, entry))
+    return [Assign(entry, value), If(sink.differs(entry), body)]
+
+
+def close_level(sink: Sink, place: int, coordinates: Sequence[Expr]) -> list[Stmt]:
+    """End one coordinate of level ``place``: point past the entries below it."""
+    level, below = sink.assembly.levels[place], sink.assembly.levels[place + 1]
+    assert below.pointer is not None
+    done = counter(sink, place + 1)
+    pointer = sink.array(below.pointer)
+    if level.dense:
+        at = lb.add(coordinates[level.coordinates[0][1]], 1)
+        return [lb.store(pointer, (at,), _index(sink, done))]
+    n, room = counter(sink, place), sink.var(f"room{place}")
+    grow = If(
+        lb.ge(lb.add(n, 1), room),
+        (
+            Assign(room, lb.mul(room, 2)),
+            *(Resize(sink.array(a), room) for a, _ in level.coordinates),
+            Resize(pointer, lb.add(room, 1)),
+        ),
+    )
+    begun = lb.load(pointer, n)
+    entry: tuple[Stmt, ...] = (
+        grow,
+        *(
+            lb.store(sink.array(array), (n,), _index(sink, coordinates[mode]))
+            for array, mode in level.coordinates
+        ),
+        Assign(n, lb.add(n, 1)),
+        lb.store(pointer, (n,), _index(sink, done)),
+    )
+    return [If(lb.gt(done, begun), entry)]
+
+
+def fill_gaps(sink: Sink, place: int) -> list[Stmt]:
+    """Give coordinates of a dense level that were never visited their empty segment."""
+    level, below = sink.assembly.levels[place], sink.assembly.levels[place + 1]
+    assert below.pointer is not None
+    at = sink.var("gap")
+    pointer = sink.array(below.pointer)
+    here, before = lb.load(pointer, lb.add(at, 1)), lb.load(pointer, at)
+    carry = If(
+        lb.lt(here, before),
+        (lb.store(pointer, (lb.add(at, 1),), _index(sink, before)),),
+    )
+    extent = sink.extents[level.coordinates[0][1]]
+    return [
+        Comment("coordinates never visited get an empty segment"),
+        For(at, lb.i(0), extent, (carry,)),
+    ]
+
+
+def append_results(sink: Sink) -> tuple[str, ...]:
+    """Return the names a kernel with an appended output returns."""
+    names: list[str] = []
+    for place, level in enumerate(sink.assembly.levels):
+        if not level.dense:
+            names.append(counter(sink, place).name)
+            names.extend(sink.array(a) for a, _ in level.coordinates)
+            if level.pointer is not None:
+                names.append(sink.array(level.pointer))
+    return (*names, sink.array(sink.assembly.value))
+
+
+def workspace_start(sink: Sink) -> list[Stmt]:
+    """Allocate the accumulator and its three levels of bitmap."""
+    extent = sink.extents[sink.last.coordinates[-1][1]]
+    words = lb.add(lb.shift_right(extent, WORD_SHIFT), 1)
+    groups = lb.add(lb.shift_right(words, WORD_SHIFT), 1)
+    tops = lb.add(lb.shift_right(groups, WORD_SHIFT), 1)
+    zero = Const(0, "int64")
+    return [
+        Comment("dense accumulator, and a bitmap of three levels that orders it"),
+        Allocate(sink.array("sums"), sink.dtype, (extent,)),
+        Allocate(sink.array("bits"), "int64", (words,), zero),
+        Allocate(sink.array("groups"), "int64", (groups,), zero),
+        Allocate(sink.array("tops"), "int64", (tops,), zero),
+        Assign(sink.var("count"), lb.i(0)),
+    ]
+
+
+def _mark(array: str, at: Expr) -> Stmt:
+    """Set bit ``at`` of a bitmap."""
+    word = lb.shift_right(at, WORD_SHIFT)
+    bit = lb.shift_left(lb.i(1), lb.bit_and(at, WORD_MASK))
+    return lb.store(array, (word,), lb.bit_or(lb.load(array, word), bit))
+
+
+def workspace_add(sink: Sink, at: Expr, value: Expr, combine: str | None) -> list[Stmt]:
+    """Combine one value into the accumulator, marking its coordinate the first time."""
+    word, bit, seen = sink.var("word"), sink.var("bit"), sink.var("seen")
+    sums, bits, groups = sink.array("sums"), sink.array("bits"), sink.array("groups")
+    count = sink.var("count")
+    group = lb.shift_right(word, WORD_SHIFT)
+    new_group = If(lb.eq(lb.load(groups, group), 0), (_mark(sink.array("tops"), group),))
+    first: tuple[Stmt, ...] = (
+        If(lb.eq(seen, 0), (new_group, _mark(groups, word))),
+        lb.store(bits, (word,), lb.bit_or(seen, bit)),
+        lb.store(sums, (at,), value),
+        Assign(count, lb.add(count, 1)),
+    )
+    again = (lb.store(sums, (at,), value, combine),)
+    return [
+        Assign(word, lb.shift_right(at, WORD_SHIFT)),
+        Assign(bit, lb.shift_left(lb.i(1), lb.bit_and(at, WORD_MASK))),
+        Assign(seen, lb.load(bits, word)),
+        If(lb.eq(lb.bit_and(seen, bit), 0), first, again),
+    ]
+
+
+def workspace_flush(sink: Sink, coordinates: Sequence[Expr | None]) -> list[Stmt]:
+    """Append the accumulated entries in order of their coordinate, and clear the bitmap."""
+    mode = sink.last.coordinates[-1][1]
+    n, count = counter(sink, len(sink.assembly.levels) - 1), sink.var("count")
+    at = sink.var("at")
+    value = Var(f"{sink.name}_value", sink.dtype)
+    everything = [at if c is None or m == mode else c for m, c in enumerate(coordinates)]
+    emit: tuple[Stmt, ...] = (
+        Assign(value, lb.load(sink.array("sums"), at, type=sink.dtype)),
+        If(sink.differs(value), tuple(append_entry(sink, everything, value))),
+    )
+    words = _walk(sink, "bits", "word", at, emit)
+    groups = _walk(sink, "groups", "group", sink.var("word"), words)
+    top = sink.var("top")
+    tops = For(
+        top,
+        lb.i(0),
+        lb.length(sink.array("tops")),
+        tuple(_walk(sink, "tops", "top", sink.var("group"), groups)),
+    )
+    body = (*_make_room(sink, lb.add(n, count)), tops, Assign(count, lb.i(0)))
+    return [If(lb.gt(count, 0), body)]
+
+
+def _walk(
+    sink: Sink, bitmap: str, word: str, found: Var, body: tuple[Stmt, ...]
+) -> tuple[Stmt, ...]:
+    """Visit the set bits of one word in order, binding ``found``, and clear the word."""
+    left, at, array = sink.var(f"{bitmap}_left"), sink.var(word), sink.array(bitmap)
+    bit = lb.cttz(left)
+    step: tuple[Stmt, ...] = (
+        Assign(found, lb.add(lb.shift_left(at, WORD_SHIFT), bit)),
+        Assign(left, lb.bit_and(left, lb.sub(left, 1))),
+        *body,
+    )
+    return (
+        Assign(left, lb.load(array, at)),
+        lb.store(array, (at,), lb.i(0)),
+        While(lb.ne(left, 0), step),
+    )
+
+
+def stream_start(sink: Sink) -> list[Stmt]:
+    """Allocate coordinates and values of an unordered stream."""
+    room = lb.add(sink.var("hint"), 1)
+    out: list[Stmt] = [Assign(sink.capacity, room), Assign(sink.var("n"), lb.i(0))]
+    out.extend(
+        Allocate(sink.array(f"coords{m}"), "int64", (room,)) for m in range(len(sink.extents))
+    )
+    out.append(Allocate(sink.array("values"), sink.dtype, (room,)))
+    return out
+
+
+def stream_value(sink: Sink, coordinates: Sequence[Expr], value: Expr) -> list[Stmt]:
+    """Append one entry to the stream."""
+    n, room = sink.var("n"), sink.capacity
+    arrays = [sink.array(f"coords{m}") for m in range(len(sink.extents))]
+    grow = If(
+        lb.ge(n, room),
+        (
+            Assign(room, lb.add(lb.mul(room, 2), 16)),
+            *(Resize(a, room) for a in (*arrays, sink.array("values"))),
+        ),
+    )
+    return [
+        grow,
+        *(lb.store(a, (n,), lb.cast(c, "int64")) for a, c in zip(arrays, coordinates, strict=True)),
+        lb.store(sink.array("values"), (n,), value),
+        Assign(n, lb.add(n, 1)),
+    ]
+
+
+def stream_results(sink: Sink) -> tuple[str, ...]:
+    """Return the names a kernel with a streamed output returns."""
+    coords = (sink.array(f"coords{m}") for m in range(len(sink.extents)))
+    return (sink.var("n").name, *coords, sink.array("values"))
