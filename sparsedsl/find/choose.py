@@ -330,12 +330,27 @@ def _nonnegative(prover: Prover, context: Context) -> frozenset[str]:
             if not isinstance(part, Scan | Let | Find):
                 continue
             inner = parts[: count + 1]
-            here = Context((*outer, *inner), context.operands)
+            ensured = () if isinstance(step, Probe) else _ensuring(context.steps, place + 1)
+            here = Context((*outer, *inner, *ensured), context.operands)
             goal = fo.at_most(terms.const(0), terms.var(part.variable))
             starts_at_zero = isinstance(part, Scan) and terms.const(0) in part.lows
             if starts_at_zero or prover.follows(f"{part.variable} >= 0", here, goal, "unsigned subscripts"):
                 signs.add(part.variable)
     return frozenset(signs)
+
+
+def _ensuring(steps: tuple[Step, ...], place: int) -> tuple[Step, ...]:
+    """Return the guards, and the definitions between them, that follow a step at once.
+
+    Nothing is loaded before them, so what they ensure holds wherever the variable is read.
+    """
+    end = place
+    for at, step in enumerate(steps[place:], place):
+        if isinstance(step, Guard):
+            end = at + 1
+        elif not (isinstance(step, Let) and step.kind == "determined"):
+            break
+    return steps[place:end]
 
 
 def _confirm_delivery(prover: Prover, nest: Nest) -> Nest:

@@ -191,7 +191,9 @@ def _reads(steps: tuple[Step, ...], name: str) -> frozenset[str]:
     return names
 
 
-def deliver_cost(state: State, target: Target, operands: tuple[Operand, ...]) -> float:
+def deliver_cost(
+    state: State, target: Target, operands: tuple[Operand, ...], bound: frozenset[str]
+) -> float:
     """Estimate delivering every point of a complete chain, reading the operands' values."""
     scans = [s for s in state.steps if isinstance(s, Scan)]
     inner = scans[-1].variable if scans else ""
@@ -202,7 +204,7 @@ def deliver_cost(state: State, target: Target, operands: tuple[Operand, ...]) ->
         at = _visits_when_bound(state, target)
         coordinates = tuple(terms.var(c) for c in target.coordinates)
         return total + at * _access_cost(state, coordinates, inner)
-    kind, _ = delivery(state.steps, target, frozenset())
+    kind, _ = delivery(state.steps, target, bound)
     at = _visits_when_bound(state, target)
     per = {"append": cost.APPEND, "workspace": cost.WORKSPACE + cost.FLUSH, "stream": cost.STREAM}
     if assembly is None:

@@ -320,7 +320,7 @@ def _chain(
     sizes = _sizes(request, operands)
 
     def finish(state: search.State) -> float:
-        return output.deliver_cost(state, goal, operands)
+        return output.deliver_cost(state, goal, operands, frozenset(bound))
 
     problem = search.Problem(
         required=case.required,

@@ -172,10 +172,12 @@ def _saturate(problem: Problem, state: State) -> State | None:
     while changed:
         changed = False
         for operand in problem.required + problem.total:
+            # one operand to the end, so that its guards come before anyone reads its indices
             following = _advance(problem, state, operand)
-            if following is not None:
+            while following is not None:
                 state = following
                 changed = True
+                following = _advance(problem, state, operand)
         for operand in problem.probed:
             if operand.name in state.probed or not _access_bound(operand, state.bound):
                 continue

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from sparsedsl.contraction.nodes import Scalar
 from sparsedsl.iteration.nodes import Assembly, Level
 from sparsedsl.loops import build as lb
@@ -75,7 +77,12 @@ class Sink:
         """Return whether ``value`` is not the fill (NaN differs from all but a NaN fill)."""
         if self.fill != self.fill:
             return Binary("==", value, value, BOOL)
-        return Binary("!=", value, Const(self.fill, self.dtype), BOOL)
+        return Binary("!=", value, constant(self.fill, self.dtype), BOOL)
+
+
+def constant(value: Scalar, dtype: str) -> Const:
+    """Return a literal of ``dtype``, converted as NumPy would."""
+    return Const(np.asarray(value).astype(dtype).item(), dtype)
 
 
 def counter(sink: Sink, level: int) -> Var:

@@ -225,7 +225,7 @@ class _Chain:
             dtype = total.type
             identity = MONOIDS[self.chain.monoid or "add"].identity(dtype)
             inner = self._after(place)
-            body = [*loads, Assign(total, Const(identity, dtype)), *inner]
+            body = [*loads, Assign(total, dl.constant(identity, dtype)), *inner]
             body += self._deliver(total)
         else:
             body = [*loads, *self._after(place)]
@@ -346,7 +346,7 @@ class _Chain:
             return self.step(probe.steps[place], lambda: inner(place + 1))
 
         if used:
-            out.append(Assign(value, Const(operand.tensor.fill, operand.tensor.dtype)))
+            out.append(Assign(value, dl.constant(operand.tensor.fill, operand.tensor.dtype)))
             self.values[operand.access] = value
         if stored:
             self.values[_pattern(operand)] = hit
