@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from sparsedsl.errors import LayoutError
 from sparsedsl.layouts.layout import Layout, checked_order
+from sparsedsl.layouts.properties import property_text
 
 LETTERS = "ijklmn"
 
@@ -296,3 +297,25 @@ def hierarchical(order: tuple[int, ...]) -> Layout:
     if len(order) == 2:
         return resolve("csr" if order == (0, 1) else "csc", 2)
     return resolve("csf", len(order), order)
+
+
+@lru_cache(maxsize=1024)
+def known(layout: Layout) -> Layout:
+    """The catalogue's own layout with the same storage and promises, else ``layout`` itself.
+
+    >>> known(layouts["csr"](order=(1, 0))).name
+    'csc'
+    """
+    for entry in layouts.values():
+        match entry:
+            case Family():
+                named = entry.name == layout.name
+                member = entry.of(layout.rank, layout.order) if named else None
+            case Layout():
+                same = len(entry.blocks) == len(layout.block_sizes) and entry.rank == layout.rank
+                member = entry(*layout.block_sizes) if same else None
+        if member is not None and member.signature == layout.signature:
+            own = {property_text(item) for item in layout.properties}
+            if len(own) == len(member.properties):
+                return member
+    return layout

@@ -51,7 +51,11 @@ VALUE_DTYPES = (
 
 
 def validate(
-    layout: Layout, shape: Sequence[int], arrays: Mapping[str, np.ndarray]
+    layout: Layout,
+    shape: Sequence[int],
+    arrays: Mapping[str, np.ndarray],
+    *,
+    distinct: bool = True,
 ) -> dict[str, int]:
     """Check all that ``layout`` promises about ``arrays``.
 
@@ -63,6 +67,8 @@ def validate(
         The logical extents.
     arrays:
         C-contiguous arrays under the names of ``layout.arrays``; index arrays int32 or int64.
+    distinct:
+        Whether a coordinate that is stored twice is an error too.
 
     Returns
     -------
@@ -78,7 +84,7 @@ def validate(
     extents = check_shape(shape, layout)
     check_arrays(layout, arrays)
     values = infer_sizes(layout, extents, arrays)
-    _Checker(layout, values, arrays).run(extents)
+    _Checker(layout, values, arrays, distinct and not unique(layout)).run(extents)
     return values
 
 
@@ -148,6 +154,7 @@ class _Checker:
     layout: Layout
     values: dict[str, int]
     arrays: Mapping[str, np.ndarray]
+    compare: bool
 
     def run(self, extents: tuple[int, ...]) -> None:
         parameters = set(self.values)
@@ -161,7 +168,7 @@ class _Checker:
         for item in self.layout.properties:
             if item not in whole:
                 self._property(item)
-        if not unique(self.layout):
+        if self.compare:
             self._distinct()
 
     def _distinct(self) -> None:
@@ -207,7 +214,7 @@ class _Checker:
             (level + 1 for level, name in enumerate(part.dims) if any(name in n for n in needed)),
             default=0,
         )
-        if not unique(self.layout):
+        if self.compare:
             depth = len(part.dims)
         done: set[str] = set(self.values)
         while True:

@@ -26,7 +26,7 @@ from sparsedsl.layouts.structure import Structure, structures
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Conjunct, FloorDiv, Mod, Product, Relation, Term, Var
 from sparsedsl.spf.parse import parse_relation, parse_term, renewed
-from sparsedsl.spf.text import relation_text
+from sparsedsl.spf.text import constraint_text, relation_text
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -198,8 +198,35 @@ class Layout:
     def __hash__(self) -> int:
         return self._hash
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = (self.name, self.relation, self.value, self.properties)
+        return Layout._of, (*state, self.block_sizes, self.order)
+
     def __repr__(self) -> str:
         return f"<layout {self.label}: {self.text}>"
+
+    @cached_property
+    def signature(self) -> str:
+        """The storage alone: the specification without names of its own and properties."""
+        relation = self.relation
+        names = {
+            **{name: f"n{k}" for k, name in enumerate(relation.parameters)},
+            **{name: f"p{k}" for k, name in enumerate(relation.outputs)},
+            **{name: f"d{k}" for k, name in enumerate(relation.inputs)},
+        }
+        change = {name: t.var(new) for name, new in names.items()}
+        outputs = ", ".join(names[name] for name in relation.outputs)
+        parts = [
+            " and ".join(sorted(constraint_text(renewed(c, change)) for c in x.constraints))
+            for x in relation.conjuncts
+        ]
+        place = t.text(t.substitute(t.atom(self.value), change))
+        return f"[{outputs}] {len(relation.inputs)} {' or '.join(parts)}; {place}"
+
+    def with_properties(self, properties: Iterable[Property]) -> Layout:
+        """The same storage with other promises."""
+        state = (self.name, self.relation, self.value, tuple(properties))
+        return Layout._of(*state, self.block_sizes, self.order)
 
     def require_bound(self) -> Layout:
         """Return the layout itself; LayoutError when block sizes are missing."""

@@ -15,6 +15,7 @@ from sparsedsl.errors import LayoutError
 from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.properties import (
+    Equality,
     Increasing,
     Injective,
     Lexicographic,
@@ -188,6 +189,71 @@ def unique(layout: Layout) -> bool:
     except LayoutError:
         return False
     return all(isinstance(level, Affine) or _keyed(layout, level) for level in found)
+
+
+@lru_cache(maxsize=1024)
+def exact(layout: Layout) -> bool:
+    """Whether every stored value was given: no slot exists but for an entry.
+
+    False for layouts that also hold padding at coordinates of their own (blocks, diagonals,
+    plain arrays), and where the specification does not tell.
+    """
+    if len(layout.structures) != 1:
+        return False
+    try:
+        found = levels(layout)
+    except LayoutError:
+        return False
+    grouped = {name for level in found if isinstance(level, Position) for name in level.group}
+    positions = any(isinstance(level, Position) for level in found)
+    return positions and all(isinstance(x, Position) or x.name in grouped for x in found)
+
+
+@lru_cache(maxsize=1024)
+def packed(layout: Layout) -> bool:
+    """Whether the value array holds one slot per entry and nothing else."""
+    if not exact(layout) or layout.structures[0].filters:
+        return False
+    (length, *others) = layout.lengths.get(layout.value.function, ()) or (None,)
+    level = next((x for x in levels(layout) if layout.value.arguments == (t.var(x.name),)), None)
+    if others or length is None or not isinstance(level, Position):
+        return False
+    if level.start is None:
+        return level.low == t.ZERO
+    first = t.uf(level.start.function, t.ZERO)
+    return any(
+        isinstance(item, Equality) and {item.left, item.right} == {first, t.ZERO}
+        for item in layout.properties
+    )
+
+
+@lru_cache(maxsize=1024)
+def total(layout: Layout) -> bool:
+    """Whether every coordinate of the shape is stored, so that no fill value is ever read.
+
+    >>> from sparsedsl.layouts.catalogue import resolve
+    >>> total(resolve("dense", 2)), total(resolve("csr", 2))
+    (True, False)
+    """
+    if len(layout.structures) != 1 or layout.structures[0].filters:
+        return False
+    try:
+        found = levels(layout)
+    except LayoutError:
+        return False
+    values = {level.name: level.value for level in found if isinstance(level, Affine)}
+    if len(values) != len(found):
+        return False
+    box: list[Constraint] = []
+    for name, extent in zip(layout.relation.outputs, layout.extents, strict=True):
+        box.append(Constraint(t.var(name), False))
+        top = t.subtract(t.subtract(t.var(extent), t.var(name)), t.ONE)
+        box.append(Constraint(top, False))
+    part = layout.structures[0]
+    return all(
+        isl.implied(Constraint(t.substitute(c.term, values), c.equality), box)
+        for c in (*part.scan, *part.invariants)
+    )
 
 
 def _keyed(layout: Layout, level: Position) -> bool:

@@ -1,0 +1,149 @@
+"""Raw arrays -> bound tensors.
+
+Takes: arrays as users hold them.  Gives: ``Tensor``.  Invariant: an array is copied only when
+its dtype, byte order or memory order cannot be used as it is; the user's is never written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sparsedsl.errors import InvalidTensorError, TensorTypeError
+from sparsedsl.layouts.catalogue import AnyLayout, resolve
+from sparsedsl.layouts.check import VALUE_DTYPES, check_arrays, check_shape, validate
+from sparsedsl.layouts.extent import infer_sizes
+from sparsedsl.layouts.layout import Layout
+from sparsedsl.runtime.tensor import Tensor
+
+
+def from_arrays(
+    layout: AnyLayout | str,
+    shape: Sequence[int],
+    arrays: Mapping[str, Any],
+    fill_value: object = 0,
+) -> Tensor:
+    """Bind raw arrays to a layout.
+
+    Parameters
+    ----------
+    layout:
+        A layout or its name; one of any rank takes that of ``shape``.
+    shape:
+        The logical extents.
+    arrays:
+        From each name of ``layout.arrays`` to an array.  Index arrays of any integer dtype
+        (int32 and int64 are used in place), values of a supported dtype.
+    fill_value:
+        The value at coordinates that are not stored.
+
+    Raises
+    ------
+    InvalidTensorError
+        Naming the array, the place and the broken property; ``TensorTypeError`` for dtypes.
+
+    Examples
+    --------
+    >>> from_arrays("csr", (2, 3), {"indptr": [0, 1, 2], "indices": [2, 0], "data": [1.0, 2.0]})
+    <csr tensor shape=(2, 3) dtype=float64 nnz=2 fill=0.0>
+    """
+    chosen = resolve(layout, _rank(shape))
+    return bind(chosen, shape, arrays, fill_value)
+
+
+def _rank(shape: Sequence[int]) -> int:
+    try:
+        return len(shape)
+    except TypeError:
+        raise InvalidTensorError(
+            f"expected shape to be a tuple of integers, found {shape!r}"
+        ) from None
+
+
+def bind(
+    layout: Layout,
+    shape: Sequence[int],
+    arrays: Mapping[str, Any],
+    fill_value: object = 0,
+    *,
+    check: bool = True,
+) -> Tensor:
+    """A tensor over usable versions of ``arrays``; contents are trusted unless ``check``."""
+    if not isinstance(arrays, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidTensorError(
+            f"expected arrays to be a dict from names to arrays, found {type(arrays).__name__}",
+            hint=f"the names are {', '.join(layout.arrays)}",
+        )
+    extents = check_shape(shape, layout)
+    usable: dict[str, np.ndarray] = {}
+    for name, given in arrays.items():
+        is_value = name == layout.value.function
+        usable[name] = usable_values(given, name) if is_value else usable_indices(given, name)
+    if check:
+        values = validate(layout, extents, usable)
+    else:
+        check_arrays(layout, usable)
+        values = infer_sizes(layout, extents, usable)
+    return Tensor(layout, extents, usable, fill_value, values)
+
+
+def usable_values(given: Any, name: str) -> np.ndarray:
+    """``given`` as a C-contiguous native array of a supported dtype, copied only if needed."""
+    array = plain_array(given, name)
+    if array.dtype.newbyteorder("=").name not in VALUE_DTYPES:
+        raise TensorTypeError(
+            f"expected {name} to have one of the dtypes {', '.join(VALUE_DTYPES)}, "
+            f"found {array.dtype}",
+            hint=_advice(array.dtype),
+        )
+    return contiguous(array)
+
+
+def usable_indices(given: Any, name: str) -> np.ndarray:
+    """``given`` as a C-contiguous int32 or int64 array, copied only if needed."""
+    array = plain_array(given, name)
+    if array.dtype.kind not in "iu" and not array.size:
+        array = array.astype(np.int32)
+    if array.dtype.kind not in "iu":
+        raise TensorTypeError(
+            f"expected {name} to hold integers, found {array.dtype}",
+            hint=f"index arrays are int32 or int64: {name}.astype('int64')",
+        )
+    if array.dtype.kind == "u" and array.dtype.itemsize == 8 and (array >= 2**63).any():
+        raise InvalidTensorError(f"{name} holds {int(array.max())}, too large for int64")
+    if array.dtype.newbyteorder("=").name not in ("int32", "int64"):
+        small = array.dtype.itemsize < 4
+        array = array.astype(np.int32 if small else np.int64)
+    return contiguous(array)
+
+
+def plain_array(given: Any, name: str) -> np.ndarray:
+    """``given`` as an ndarray proper; masked and ragged data are refused."""
+    if isinstance(given, np.ma.MaskedArray):
+        raise TensorTypeError(
+            f"{name} is a masked array, and masks are not read",
+            hint="use numpy.ma.filled, or store the unmasked entries alone",
+        )
+    try:
+        array = np.asarray(given)
+    except (ValueError, TypeError) as error:
+        raise TensorTypeError(
+            f"expected {name} to be an array, found {type(given).__name__}: {error}"
+        ) from None
+    return array
+
+
+def contiguous(array: np.ndarray) -> np.ndarray:
+    """``array`` in C order and native byte order; the same object when it is so already."""
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return native if native.flags.c_contiguous else np.ascontiguousarray(native)
+
+
+def _advice(dtype: np.dtype) -> str:
+    if dtype.kind == "f":
+        return "convert it: x.astype('float32'), or 'float64'"
+    if dtype.kind == "c":
+        return "convert it: x.astype('complex128')"
+    return "convert it to a numeric dtype: x.astype('float64')"

@@ -1,0 +1,229 @@
+"""Anything array-like -> a bound tensor.
+
+Takes: scipy, numpy, torch, pydata/sparse and binsparse objects, scalars, tensors.  Gives:
+``Tensor``.  Invariant: libraries that are not loaded are not imported; what was validated once
+is not validated again while the object holds the same arrays.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sparsedsl.errors import InvalidTensorError, TensorTypeError
+from sparsedsl.interop.arrays import bind, contiguous, plain_array, usable_values
+from sparsedsl.interop.scipy_sparse import canonical, from_scipy
+from sparsedsl.layouts.catalogue import AnyLayout, resolve
+from sparsedsl.runtime.tensor import Tensor
+
+
+def asarray(
+    x: Any,
+    layout: AnyLayout | str | None = None,
+    *,
+    copy: bool | None = None,
+    validate: bool = True,
+) -> Tensor:
+    """Bind ``x`` to the layout it has, sharing its memory where possible.
+
+    Parameters
+    ----------
+    x:
+        A scipy sparse array or matrix, numpy array, scalar, ``Tensor``, torch CPU tensor,
+        pydata/sparse array, or an object with ``__binsparse__``.  CSR, CSC, BSR and COO that
+        are unsorted or hold duplicates are put right on a copy.
+    layout:
+        Convert to this layout.
+    copy:
+        True: always copy.  False: raise instead of copying.  None: copy when needed.
+    validate:
+        Check index arrays; False trusts them.
+
+    Raises
+    ------
+    InvalidTensorError
+        For arrays that are not valid in their layout, or when ``copy=False`` cannot be kept.
+    TensorTypeError
+        For objects and dtypes that cannot be held.
+
+    Examples
+    --------
+    >>> asarray(np.eye(2), "csr")
+    <csr tensor shape=(2, 2) dtype=float64 nnz=2 fill=0.0>
+    """
+    found = _bound(x, validate)
+    shared = any(_shares(array, x) for array in found.arrays.values())
+    target = _target(found, layout)
+    if target is not None and target != found.layout:
+        if copy is False:
+            raise _would_copy(f"converting {found.layout.label} to {target.label}")
+        return found.convert(target)
+    if copy is False and not shared:
+        raise _would_copy(f"reading this {type(x).__name__}")
+    return found.copy() if copy and shared else found
+
+
+def _target(found: Tensor, layout: AnyLayout | str | None) -> Any:
+    if layout is None:
+        return None
+    return resolve(layout, found.ndim)
+
+
+def _would_copy(what: str) -> InvalidTensorError:
+    return InvalidTensorError(
+        f"copy=False, but {what} needs a copy", hint="leave copy=None to allow it"
+    )
+
+
+def _bound(x: Any, check: bool) -> Tensor:
+    if isinstance(x, Tensor):
+        return x
+    library = type(x).__module__.partition(".")[0]
+    sparse = sys.modules.get("scipy.sparse")
+    if sparse is not None and sparse.issparse(x):
+        return _remembered(x, check)
+    if library == "torch":
+        return _from_torch(x, check)
+    if library == "sparse" and hasattr(x, "fill_value"):
+        return _from_pydata(x, check)
+    if hasattr(x, "__binsparse__"):
+        from sparsedsl.interop.binsparse import from_binsparse
+
+        return from_binsparse(x, check=check)
+    return _from_numpy(x)
+
+
+def _from_numpy(x: Any) -> Tensor:
+    if isinstance(x, str | bytes | dict | set) or x is None:
+        raise _unknown(x)
+    array = plain_array(x, "the operand")
+    if array.dtype == object:
+        raise _unknown(x)
+    if array.ndim >= 2 and array.flags.f_contiguous and not array.flags.c_contiguous:
+        order = tuple(reversed(range(array.ndim)))
+        layout = resolve("dense", array.ndim, order)
+        return Tensor(layout, array.shape, {"data": usable_values(array.T, "the operand")})
+    layout = resolve("dense", array.ndim)
+    return Tensor(layout, array.shape, {"data": usable_values(array, "the operand")})
+
+
+def _unknown(x: Any) -> TensorTypeError:
+    return TensorTypeError(
+        f"expected a scipy, numpy, torch or pydata/sparse array or a sparsedsl tensor, "
+        f"found {type(x).__name__}",
+        hint="convert it with numpy.asarray, or bind its arrays with sd.from_arrays",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What was bound, for an object that still is alive and holds the same arrays."""
+
+    reference: weakref.ref[Any]
+    parts: tuple[Any, ...]
+    tensor: Tensor
+
+
+_memory: dict[int, _Memory] = {}
+
+
+def _parts(x: Any) -> tuple[Any, ...]:
+    names = ("data", "indptr", "indices", "offsets", "coords", "row", "col")
+    found: list[Any] = [x.shape]
+    for name in names:
+        part = getattr(x, name, None) if name in x.__dict__ else None
+        found += list(part) if isinstance(part, tuple) else [part]
+    return tuple(found)
+
+
+def _remembered(x: Any, check: bool) -> Tensor:
+    """Bind a scipy object, or recall how it was bound; only shared arrays are remembered."""
+    key = id(x)
+    parts = _parts(x)
+    known = _memory.get(key)
+    if known is not None and known.reference() is x and _same(known.parts, parts):
+        return known.tensor
+    tensor = from_scipy(x, check=check)
+    if check and all(_shares(array, x) for array in tensor.arrays.values()):
+        reference = weakref.ref(x, lambda _: _memory.pop(key, None))
+        _memory[key] = _Memory(reference, parts, tensor)
+    return tensor
+
+
+def _same(old: tuple[Any, ...], new: tuple[Any, ...]) -> bool:
+    return (
+        old[0] == new[0]
+        and len(old) == len(new)
+        and all(a is b for a, b in zip(old[1:], new[1:], strict=True))
+    )
+
+
+def _shares(array: np.ndarray, x: Any) -> bool:
+    """Whether ``array`` is, or looks into, memory that ``x`` holds."""
+    if isinstance(x, Tensor):
+        return True
+    if isinstance(x, np.ndarray):
+        return np.may_share_memory(array, x) or not array.size
+    held = getattr(x, "__dict__", None)
+    if held is None:
+        return type(x).__module__.partition(".")[0] == "torch"
+    for part in held.values():
+        for piece in part if isinstance(part, tuple | list) else (part,):
+            if isinstance(piece, np.ndarray) and (
+                array is piece or np.may_share_memory(array, piece)
+            ):
+                return True
+    return not array.size
+
+
+def _from_pydata(x: Any, check: bool) -> Tensor:
+    """pydata/sparse: COO as it is, other formats through COO."""
+    if not hasattr(x, "coords"):
+        x = x.asformat("coo")
+    coords = np.asarray(x.coords)
+    layout = resolve("coo", x.ndim)
+    columns = {f"crd{mode}": np.ascontiguousarray(column) for mode, column in enumerate(coords)}
+    given = {**columns, "data": contiguous(np.asarray(x.data))}
+    try:
+        return bind(layout, x.shape, given, x.fill_value, check=check)
+    except InvalidTensorError:
+        made = canonical(layout, x.shape, bind(layout, x.shape, given, check=False).arrays)
+        return Tensor(layout, made.shape, made.arrays, x.fill_value, made.sizes)
+
+
+def _from_torch(x: Any, check: bool) -> Tensor:
+    """torch: strided, COO, CSR and CSC tensors in CPU memory."""
+    if str(x.device) != "cpu":
+        raise TensorTypeError(
+            f"expected a torch tensor in CPU memory, found device {x.device}", hint="use x.cpu()"
+        )
+    x = x.detach()
+    kind = str(x.layout)
+    if kind == "torch.strided":
+        return _from_numpy(x.numpy())
+    if kind == "torch.sparse_coo":
+        x = x.coalesce()
+        indices = x.indices().numpy()
+        columns = {f"crd{mode}": np.ascontiguousarray(row) for mode, row in enumerate(indices)}
+        given = {**columns, "data": x.values().numpy()}
+        return bind(resolve("coo", x.ndim), tuple(x.shape), given, check=check)
+    names = {
+        "torch.sparse_csr": ("csr", "crow_indices", "col_indices"),
+        "torch.sparse_csc": ("csc", "ccol_indices", "row_indices"),
+    }
+    if kind not in names or x.ndim != 2:
+        raise TensorTypeError(
+            f"expected a strided, COO, CSR or CSC torch tensor, found {kind}",
+            hint="use x.to_sparse_csr()",
+        )
+    name, pointers, indices = names[kind]
+    given = {
+        "indptr": getattr(x, pointers)().numpy(),
+        "indices": getattr(x, indices)().numpy(),
+        "data": x.values().numpy(),
+    }
+    return bind(resolve(name, 2), tuple(x.shape), given, check=check)

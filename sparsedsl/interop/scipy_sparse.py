@@ -1,0 +1,184 @@
+"""scipy.sparse <-> bound tensors, sharing memory where both have the layout.
+
+Takes: scipy sparse arrays and matrices.  Gives: ``Tensor``, and the reverse.
+Invariant: the user's object is never changed, not even put in canonical form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from sparsedsl.errors import InvalidTensorError, LayoutError
+from sparsedsl.interop.arrays import bind, usable_indices, usable_values
+from sparsedsl.layouts.catalogue import layouts, resolve
+from sparsedsl.layouts.check import validate
+from sparsedsl.layouts.construct import construct
+from sparsedsl.layouts.convert import differs, stored
+from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.levels import exact
+from sparsedsl.layouts.order import first_unordered, lexsort
+from sparsedsl.layouts.properties import Equality, Nondecreasing, Property, Range
+from sparsedsl.runtime import operations
+from sparsedsl.runtime.tensor import Tensor, bound
+
+
+def from_scipy(x: Any, *, check: bool) -> Tensor:
+    """Bind a scipy sparse array or matrix; formats without a layout go through coordinates.
+
+    Unsorted indices and duplicates are put right (summed) on a copy.
+    """
+    reader: Callable[[Any], tuple[Layout, dict[str, np.ndarray]]]
+    match x.format:
+        case "csr" | "csc" if x.ndim == 2:
+            reader = _compressed
+        case "bsr":
+            reader = _blocked
+        case "dia":
+            reader = _diagonals
+        case "coo":
+            reader = _coordinates
+        case _:
+            x, reader = x.tocoo(), _coordinates
+    layout, given = reader(x)
+    value = layout.value.function
+    arrays = {
+        name: usable_values(array, f"x.{name}") if name == value else usable_indices(array, name)
+        for name, array in given.items()
+    }
+    if not check:
+        return bind(layout, x.shape, arrays, check=False)
+    try:
+        return bind(layout, x.shape, arrays)
+    except InvalidTensorError:
+        return canonical(layout, x.shape, arrays)
+
+
+def _compressed(x: Any) -> tuple[Layout, dict[str, np.ndarray]]:
+    indptr, indices, data = x.indptr, x.indices, x.data
+    count = int(indptr[-1]) if len(indptr) else 0
+    if 0 <= count < len(indices):
+        indices = indices[:count]
+    if 0 <= count < len(data):
+        data = data[:count]
+    return resolve(x.format, 2), {"indptr": indptr, "indices": indices, "data": data}
+
+
+def _blocked(x: Any) -> tuple[Layout, dict[str, np.ndarray]]:
+    layout = resolve(layouts["bcsr"](*x.blocksize), 2)
+    count = int(x.indptr[-1]) if len(x.indptr) else 0
+    indices, data = x.indices, x.data
+    if 0 <= count < len(indices):
+        indices, data = indices[:count], data[:count]
+    return layout, {"indptr": x.indptr, "indices": indices, "data": data}
+
+
+def _diagonals(x: Any) -> tuple[Layout, dict[str, np.ndarray]]:
+    width, columns = x.data.shape[1], x.shape[1]
+    data = x.data[:, :columns]
+    if width < columns:
+        data = np.zeros((x.data.shape[0], columns), x.data.dtype)
+        data[:, :width] = x.data
+    return resolve("dia", 2), {"offsets": x.offsets, "data": data}
+
+
+def _coordinates(x: Any) -> tuple[Layout, dict[str, np.ndarray]]:
+    columns = x.coords if hasattr(x, "coords") else (x.row, x.col)
+    layout = resolve("coo", x.ndim)
+    named = {f"crd{mode}": column for mode, column in enumerate(columns)}
+    return layout, {**named, "data": x.data}
+
+
+def canonical(layout: Layout, shape: tuple[int, ...], arrays: Mapping[str, np.ndarray]) -> Tensor:
+    """The tensor that unsorted or repeated entries stand for; bad data still raises.
+
+    Entries are read by the layout without its promises of order, then summed and stored anew.
+    """
+    loose = _without_order(layout)
+    sizes = validate(loose, shape, arrays, distinct=False)
+    coords, values = stored(loose, shape, arrays, sizes)
+    coords, values = summed(coords, values)
+    wide = any(arrays[name].dtype.itemsize == 8 for name in layout.functions)
+    made = construct(layout, shape, coords, values, index_dtype="int64" if wide else None)
+    return bound(layout, shape, made, 0)
+
+
+def _without_order(layout: Layout) -> Layout:
+    kept = tuple(item for item in layout.properties if not _orders_keys(item))
+    return layout.with_properties(kept)
+
+
+def _orders_keys(item: Property) -> bool:
+    """Whether a property is about the order of entries, not about where ranges lie."""
+    return not isinstance(item, Equality | Range) and not (
+        isinstance(item, Nondecreasing) and item.within is None
+    )
+
+
+def summed(coords: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted coordinates, the values of equal ones added up (``or`` for bool)."""
+    columns = list(coords)
+    if not columns:
+        total = np.add.reduce(values, keepdims=True, dtype=values.dtype)
+        return coords[:, :1], total if len(values) else values
+    if first_unordered(columns, np.zeros(1, np.int64), strict=True) is None:
+        return coords, values
+    order = lexsort(columns)
+    coords, values = coords[:, order], values[order]
+    fresh = np.ones(coords.shape[1], dtype=bool)
+    fresh[1:] = (coords[:, 1:] != coords[:, :-1]).any(axis=0)
+    starts = np.flatnonzero(fresh)
+    return coords[:, fresh], np.add.reduceat(values, starts, dtype=values.dtype)
+
+
+def to_scipy(x: Tensor) -> Any:
+    """A scipy sparse array of the same entries.
+
+    Shares memory for CSR, CSC, BSR, DIA and COO; any other 2-D layout becomes CSR, and other
+    ranks COO.
+
+    Raises
+    ------
+    LayoutError
+        For a fill value other than 0, which scipy cannot hold.
+    """
+    import scipy.sparse as sp
+
+    if x.fill_value != 0:
+        raise LayoutError(
+            f"scipy.sparse holds tensors whose fill value is 0, found {x.fill_value.item()}",
+            hint="use .to_numpy(), or .coordinates()",
+        )
+    if x.ndim != 2:
+        return _coo(x)
+    arrays, stored_as = x.arrays, x.layout.signature
+    for name, make in (("csr", sp.csr_array), ("csc", sp.csc_array)):
+        if stored_as == resolve(name, 2).signature:
+            return make((arrays["data"], arrays["indices"], arrays["indptr"]), shape=x.shape)
+    if stored_as == resolve("dia", 2).signature:
+        return sp.dia_array((arrays["data"], arrays["offsets"]), shape=x.shape)
+    if stored_as == resolve("coo", 2).signature:
+        return _coo(x)
+    blocks = x.layout.block_sizes
+    fitting = len(blocks) == 2 and all(n % b == 0 for n, b in zip(x.shape, blocks, strict=True))
+    if fitting and stored_as == resolve(layouts["bcsr"](*blocks), 2).signature:
+        return sp.bsr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=x.shape)
+    return to_scipy(x.convert("csr"))
+
+
+def _coo(x: Tensor) -> Any:
+    import scipy.sparse as sp
+
+    if x.layout.signature == resolve("coo", x.ndim).signature and x.ndim:
+        columns = tuple(x.arrays[f"crd{mode}"] for mode in range(x.ndim))
+        return sp.coo_array((x.values, columns), shape=x.shape)
+    coords, values = x.coordinates()
+    if not exact(x.layout):
+        keep = differs(values, 0)
+        coords, values = coords[:, keep], values[keep]
+    return sp.coo_array((values, tuple(coords)), shape=x.shape)
+
+
+operations.register("to_scipy", to_scipy)

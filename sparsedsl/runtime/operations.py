@@ -1,0 +1,40 @@
+"""Operations on bound tensors that later stages provide.
+
+Takes: registrations by name.  Gives: the operators of ``Tensor``.  Invariant: this module
+imports nothing of the stages it calls; a provider is loaded when first needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+Operation: TypeAlias = Callable[..., Any]
+
+_operations: dict[str, Operation] = {}
+
+# The module whose import registers the operations below it.
+INTEROP, API = "sparsedsl.interop", "sparsedsl.api"
+
+
+def register(name: str, operation: Operation) -> None:
+    """Let ``operation`` carry out ``name``: an operator such as ``"matmul"``, or ``"to_scipy"``.
+
+    Binary operators get both operands in order (either may be the tensor), ``"sum"`` the
+    tensor and ``axis``, ``"neg"`` and ``"to_scipy"`` the tensor.
+    """
+    _operations[name] = operation
+
+
+def apply(name: str, *arguments: Any) -> Any:
+    """Carry out a registered operation; ``NotImplemented`` when nothing provides it."""
+    if name not in _operations:
+        module = INTEROP if name == "to_scipy" else API
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name != module:
+                raise
+    operation = _operations.get(name)
+    return NotImplemented if operation is None else operation(*arguments)

@@ -1,0 +1,291 @@
+"""Bound tensors: arrays that keep what their layout promises.
+
+Takes: a layout, a shape and checked arrays.  Gives: ``Tensor``.  Invariant: layout, shape and
+index arrays never change after binding; stored values may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from math import prod
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsedsl.errors import InvalidTensorError, TensorTypeError
+from sparsedsl.layouts import convert as conversion
+from sparsedsl.layouts.catalogue import AnyLayout, known, resolve
+from sparsedsl.layouts.check import validate
+from sparsedsl.layouts.extent import infer_sizes
+from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.levels import packed, total
+from sparsedsl.runtime import operations
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+
+class Tensor:
+    """A tensor stored in a layout; make one with ``asarray`` or ``from_arrays``.
+
+    Parameters
+    ----------
+    layout, shape, arrays:
+        Trusted: nothing is checked here.
+    fill_value:
+        The value at coordinates that are not stored.
+    sizes:
+        The value of every parameter of the layout.
+
+    Attributes
+    ----------
+    shape, ndim, dtype, layout, sizes, fill_value:
+        As given; ``fill_value`` is a NumPy scalar of ``dtype``.
+    arrays:
+        Read-only mapping from array name to array.
+    nnz:
+        Number of stored entries, explicit fill values included.
+    """
+
+    __slots__ = ("__weakref__", "_nnz", "arrays", "fill_value", "layout", "shape", "sizes")
+    __array_ufunc__ = None
+
+    layout: Layout
+    shape: tuple[int, ...]
+    arrays: Mapping[str, np.ndarray]
+    fill_value: np.generic
+    sizes: Mapping[str, int]
+
+    def __init__(
+        self,
+        layout: Layout,
+        shape: Sequence[int],
+        arrays: Mapping[str, np.ndarray],
+        fill_value: object = 0,
+        sizes: Mapping[str, int] | None = None,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "layout", layout)
+        put(self, "shape", tuple(int(extent) for extent in shape))
+        put(self, "arrays", MappingProxyType({name: arrays[name] for name in layout.arrays}))
+        put(self, "fill_value", fill_scalar(fill_value, self.dtype))
+        values = dict(zip(layout.extents, self.shape, strict=True)) if sizes is None else sizes
+        put(self, "sizes", MappingProxyType(dict(values)))
+        put(self, "_nnz", None)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a bound tensor is immutable; cannot set '{name}'")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a bound tensor is immutable; cannot delete '{name}'")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fill = self.fill_value.item()
+        return Tensor, (self.layout, self.shape, dict(self.arrays), fill, dict(self.sizes))
+
+    @property
+    def values(self) -> np.ndarray:
+        """The array of stored values, padding included."""
+        return self.arrays[self.layout.value.function]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype of the values."""
+        return self.values.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of logical modes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates, stored or not (a Python int without limit)."""
+        return prod(self.shape)
+
+    @property
+    def nnz(self) -> int:
+        """Number of stored entries."""
+        if self._nnz is None:
+            object.__setattr__(self, "_nnz", self._count())
+        return self._nnz  # pyright: ignore[reportReturnType]
+
+    def _count(self) -> int:
+        if total(self.layout):
+            return self.size
+        if packed(self.layout):
+            return self.values.size
+        return self.coordinates()[0].shape[1]
+
+    def coordinates(self) -> tuple[np.ndarray, np.ndarray]:
+        """Coordinates, int64 of shape ``(ndim, nnz)``, and values, in storage order."""
+        return conversion.stored(self.layout, self.shape, self.arrays, self.sizes)
+
+    def to_numpy(self) -> np.ndarray:
+        """A NumPy array of ``shape``; a view where the layout is a plain array.
+
+        Raises
+        ------
+        InvalidTensorError
+            When the array would not fit in memory addresses.
+        """
+        if self.size * self.dtype.itemsize >= 2**62:
+            raise InvalidTensorError(
+                f"a dense array of shape {self.shape} does not fit in memory",
+                hint="keep the tensor sparse: use .coordinates() or .convert(layout)",
+            )
+        plain = resolve("dense", self.ndim)
+        if self.layout == plain:
+            return self.values
+        return self.convert(plain).values
+
+    def to_scipy(self) -> Any:
+        """A scipy sparse array, sharing memory where scipy has the layout (2-D, fill 0)."""
+        return operations.apply("to_scipy", self)
+
+    def convert(self, layout: AnyLayout | str) -> Tensor:
+        """The same tensor in another layout (the tensor itself when it is in it already).
+
+        Raises
+        ------
+        LayoutError
+            For unknown layouts, or one that cannot be built.
+        InvalidTensorError
+            When the layout has no place for an entry.
+        """
+        target = resolve(layout, self.ndim)
+        if target == self.layout:
+            return self
+        fill = self.fill_value
+        arrays = conversion.convert(
+            self.layout, target, self.shape, self.arrays, fill=fill, sizes=self.sizes
+        )
+        return bound(target, self.shape, arrays, fill)
+
+    def astype(self, dtype: DTypeLike) -> Tensor:
+        """The same tensor with values of another dtype; the index arrays are shared."""
+        arrays = {**self.arrays, self.layout.value.function: self.values.astype(dtype)}
+        fill = self.fill_value.astype(dtype)
+        return Tensor(self.layout, self.shape, arrays, fill, self.sizes)
+
+    def copy(self) -> Tensor:
+        """A tensor with arrays of its own."""
+        arrays = {name: array.copy() for name, array in self.arrays.items()}
+        return Tensor(self.layout, self.shape, arrays, self.fill_value, self.sizes)
+
+    def validate(self) -> Tensor:
+        """Check the arrays against the layout again; return the tensor itself.
+
+        Raises
+        ------
+        InvalidTensorError
+            Naming the array, the place and the broken property.
+        """
+        validate(self.layout, self.shape, self.arrays)
+        return self
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802
+        """The tensor with its modes reversed; shares all arrays."""
+        if self.ndim < 2:
+            return self
+        layout = known(self.layout(order=tuple(reversed(range(self.ndim)))))
+        return bound(layout, self.shape[::-1], self.arrays, self.fill_value)
+
+    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> np.ndarray:
+        if not total(self.layout):
+            raise TensorTypeError(
+                f"a {self.layout.label} tensor does not become dense by itself",
+                hint="call .to_numpy() to store every coordinate",
+            )
+        return np.array(self.to_numpy(), dtype=dtype, copy=copy)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TensorTypeError("a tensor without modes has no len()", hint="use .shape")
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return (
+            f"<{self.layout.label} tensor shape={self.shape} dtype={self.dtype} "
+            f"nnz={self.nnz} fill={self.fill_value.item()}>"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = {
+            "layout": self.layout.label,
+            "shape": str(self.shape),
+            "dtype": str(self.dtype),
+            "nnz": str(self.nnz),
+            "fill": str(self.fill_value.item()),
+            "relation": self.layout.text,
+        }
+        for name, array in self.arrays.items():
+            rows[name] = f"{array.dtype} {array.shape}"
+        cells = "".join(
+            f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>"
+            for key, value in rows.items()
+        )
+        return f"<table>{cells}</table>"
+
+    def sum(self, axis: int | tuple[int, ...] | None = None) -> Any:
+        """The sum over ``axis``, or over everything."""
+        return operations.apply("sum", self, axis)
+
+    def __matmul__(self, other: Any) -> Any:
+        return operations.apply("matmul", self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return operations.apply("matmul", other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return operations.apply("mul", self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return operations.apply("mul", other, self)
+
+    def __add__(self, other: Any) -> Any:
+        return operations.apply("add", self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return operations.apply("add", other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return operations.apply("sub", self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return operations.apply("sub", other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return operations.apply("div", self, other)
+
+    def __neg__(self) -> Any:
+        return operations.apply("neg", self)
+
+
+def bound(
+    layout: Layout, shape: Sequence[int], arrays: Mapping[str, np.ndarray], fill_value: object
+) -> Tensor:
+    """A tensor from arrays that are known to be right; sizes are read off their lengths."""
+    return Tensor(layout, shape, arrays, fill_value, infer_sizes(layout, shape, arrays))
+
+
+def fill_scalar(value: object, dtype: np.dtype) -> np.generic:
+    """``value`` as a scalar of ``dtype``; TensorTypeError when that would change it."""
+    given = np.asarray(value)
+    if given.ndim or given.dtype.kind not in "biufc":
+        raise TensorTypeError(f"expected fill_value to be a number, found {value!r}")
+    with np.errstate(all="ignore"):
+        cast = given.real.astype(dtype) if given.dtype.kind == "c" else given.astype(dtype)
+        if given.dtype.kind == "c" and dtype.kind == "c":
+            cast = given.astype(dtype)
+    same = cast == given or (given != given and cast != cast)
+    inexact = dtype.kind in "fc" and given.dtype.kind in "iuf" and np.isfinite(cast)
+    if not same and not inexact:
+        raise TensorTypeError(
+            f"fill_value {value!r} is not a value of {dtype}",
+            hint="choose a fill value the dtype holds, or convert the values",
+        )
+    return cast[()]
