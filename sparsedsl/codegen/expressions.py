@@ -122,7 +122,7 @@ class Printer:
     def element(self, array: str, subscripts: tuple[Expr, ...], proved: bool) -> str:
         """Return ``array[subscripts]``, unsigned where that is known to be right."""
         places = (self.subscript(subscript, proved) for subscript in subscripts)
-        return f"{self.name(array)}[{', '.join(places)}]"
+        return f"{self.name(array)}[{', '.join(places) or '()'}]"
 
     def subscript(self, node: Expr, proved: bool) -> str:
         if isinstance(node, Const) or not (proved or self.unsigned):

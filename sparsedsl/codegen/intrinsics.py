@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba import types
 from numba.extending import lower_builtin, type_callable
 
@@ -47,3 +47,8 @@ def _generate_cttz(context: Any, builder: Any, signature: Any, arguments: Any) -
 @lower_builtin(ctpop, types.int64)
 def _generate_ctpop(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
     return builder.ctpop(arguments[0])
+
+
+def host_cpu() -> str:
+    """Return LLVM's name of this machine's processor, such as ``"znver4"``."""
+    return str(binding.get_host_cpu_name())

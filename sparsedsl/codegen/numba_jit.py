@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import importlib.util
 import linecache
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+_PACKAGE = "sparsedsl_generated"
 
-def load(module: Path | str, name: str | None = None) -> Any:
+
+def load(module: Path | str, name: str | None = None, *, path: Path | None = None) -> Any:
     """Return the Numba dispatcher that a generated module defines.
 
     Parameters
     ----------
     module:
-        The path of a module printed by ``codegen.python.source``, or its text.  A module
-        given as text keeps no machine code on disk.
+        The path of a module printed by ``codegen.python.source``, or its text.
     name:
         The function's name; by default that of the only dispatcher defined in the module.
+    path:
+        For a module given as text: the file that holds the same text, beside which Numba
+        keeps machine code.  Without it nothing is kept.
 
     Returns
     -------
@@ -28,34 +32,74 @@ def load(module: Path | str, name: str | None = None) -> Any:
         Not yet compiled: the first call does that, or takes the machine code of an earlier
         process from beside the file.
     """
-    loaded = _from_path(module) if isinstance(module, Path) else _from_text(module)
+    if isinstance(module, Path):
+        path = module
+        module = path.read_text(encoding="utf-8")
+    loaded = _executed(module, path)
     if name is None:
-        (name,) = (n for n, v in vars(loaded).items() if hasattr(v, "py_func"))
-    return getattr(loaded, name)
+        (name,) = (
+            key
+            for key, value in vars(loaded).items()
+            if hasattr(value, "py_func") and value.__module__ == loaded.__name__
+        )
+    dispatcher = getattr(loaded, name)
+    if path is not None:
+        _tolerate_bad_cache(dispatcher, path)
+    return dispatcher
 
 
-def _from_path(path: Path) -> ModuleType:
-    # Numba finds its cached machine code by module name: the same in every process
-    name = f"sparsedsl_generated.{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+def _executed(text: str, path: Path | None) -> ModuleType:
+    """Return the module ``text`` defines, executed."""
+    if path is None:
+        text = text.replace("@njit(cache=True, ", "@njit(", 1)
+        stem = f"k_{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+        filename = f"<{stem}>"
+        # so that tracebacks and Numba's messages show the generated lines
+        linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    else:
+        stem, filename = path.stem, str(path)
+    # Numba finds its machine code, and the module it belongs to, by this name: it must be the
+    # same in every process and importable
+    module = ModuleType(f"{_PACKAGE}.{stem}")
+    module.__file__ = filename
+    sys.modules[module.__name__] = module
     try:
-        spec.loader.exec_module(module)
+        exec(compile(text, filename, "exec"), module.__dict__)
     except BaseException:
-        del sys.modules[name]
+        del sys.modules[module.__name__]
         raise
     return module
 
 
-def _from_text(text: str) -> ModuleType:
-    text = text.replace("@njit(cache=True, ", "@njit(", 1)
-    stem = f"k_{hashlib.sha256(text.encode()).hexdigest()[:24]}"
-    filename = f"<{stem}>"
-    module = ModuleType(f"sparsedsl_generated.{stem}")
-    # so that tracebacks and Numba's messages show the generated lines
-    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    exec(compile(text, filename, "exec"), module.__dict__)
-    return module
+def _tolerate_bad_cache(dispatcher: Any, path: Path) -> None:
+    """Make ``dispatcher`` recompile when its machine code on disk is damaged or unwritable.
+
+    Numba numbers the files of a function's signatures without a lock, so that two processes
+    that save different signatures at once may write one file: saving takes a lock here, and
+    machine code of another signature than the one asked for is not used.
+    """
+    cache = dispatcher._cache
+    if cache.cache_path is None:
+        return
+    load_overload, save_overload = cache.load_overload, cache.save_overload
+
+    def load_or_miss(signature: Any, target: Any) -> Any:
+        try:
+            result = load_overload(signature, target)
+        except Exception:
+            result = None
+            for damaged in Path(cache.cache_path).glob(f"{path.stem}.*.nb[ic]"):
+                with contextlib.suppress(OSError):
+                    damaged.unlink()
+        if result is not None and tuple(result.signature.args) != tuple(signature):
+            return None
+        return result
+
+    def save_if_possible(signature: Any, data: Any) -> None:
+        import filelock
+
+        lock = filelock.FileLock(Path(cache.cache_path) / "lock", timeout=10)
+        with contextlib.suppress(OSError, filelock.Timeout), lock:
+            save_overload(signature, data)
+
+    cache.load_overload, cache.save_overload = load_or_miss, save_if_possible

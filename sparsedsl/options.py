@@ -1,0 +1,273 @@
+"""Settings: a frozen record, the environment it starts from, and ways to change it.
+
+Precedence, strongest first: ``with options(...)`` around the call (in this thread or task),
+an attribute set on ``config`` (in this process), a ``SPARSEDSL_*`` environment variable, the
+default.  The environment is read once, when a setting is first needed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import os
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from sparsedsl.errors import PlanError
+
+
+class OptionError(PlanError, TypeError):
+    """A setting that does not exist, or a value of the wrong type."""
+
+
+def _usable_cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """All settings.
+
+    Attributes
+    ----------
+    threads:
+        Threads a parallel kernel may use; 0 means one for each usable core.
+    verify:
+        Check every intermediate program against the rules of its stage.
+    safe:
+        Compile kernels that check every subscript at run time.
+    cache:
+        Keep compiled kernels on disk.
+    cache_dir:
+        Where; empty means the user's cache directory.
+    cache_limit_mb:
+        Size in MiB beyond which the kernels used longest ago are removed.
+    dump:
+        A directory that receives every intermediate program as text; empty means none.
+    solver_timeout_ms:
+        Time in milliseconds for each proof; one not found in time counts as not provable.
+    parallel_threshold:
+        Stored entries below which ``parallel="auto"`` stays on one thread.
+
+    Raises
+    ------
+    OptionError
+        A value of the wrong type.
+    PlanError
+        A value out of range.
+    """
+
+    threads: int = 0
+    verify: bool = False
+    safe: bool = False
+    cache: bool = True
+    cache_dir: str = ""
+    cache_limit_mb: int = 512
+    dump: str = ""
+    solver_timeout_ms: int = 300
+    parallel_threshold: int = 200_000
+
+    def __post_init__(self) -> None:
+        for name, minimum in _MINIMA.items():
+            value = getattr(self, name)
+            _expect(name, isinstance(value, int) and not isinstance(value, bool), "an int", value)
+            if value < minimum:
+                raise PlanError(
+                    f"option '{name}': expected at least {minimum}, found {value}",
+                    hint=f"pass {name}={max(minimum, getattr(_defaults(), name))}, the default",
+                )
+        for name in ("verify", "safe", "cache"):
+            value = getattr(self, name)
+            _expect(name, isinstance(value, bool), "True or False", value)
+        for name in ("cache_dir", "dump"):
+            value = getattr(self, name)
+            _expect(name, isinstance(value, str), "a path as text", value)
+
+    @property
+    def thread_count(self) -> int:
+        """``threads``, with 0 resolved to the number of usable cores."""
+        return self.threads or _usable_cores()
+
+
+_MINIMA = {
+    "threads": 0,
+    "cache_limit_mb": 1,
+    "solver_timeout_ms": 1,
+    "parallel_threshold": 0,
+}
+
+
+def _expect(name: str, good: bool, expected: str, found: object) -> None:
+    if not good:
+        raise OptionError(f"option '{name}': expected {expected}, found {found!r}")
+
+
+@functools.cache
+def _defaults() -> Options:
+    return Options()
+
+
+def _truth(text: str) -> bool:
+    match text.strip().lower():
+        case "1" | "true" | "yes" | "on":
+            return True
+        case "" | "0" | "false" | "no" | "off":
+            return False
+        case _:
+            raise ValueError("1 or 0")
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("a whole number") from None
+
+
+# Environment variable -> (setting, how its text is read).
+_VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "SPARSEDSL_NUM_THREADS": ("threads", _number),
+    "SPARSEDSL_VERIFY": ("verify", _truth),
+    "SPARSEDSL_SAFE": ("safe", _truth),
+    "SPARSEDSL_NO_CACHE": ("cache", lambda text: not _truth(text)),
+    "SPARSEDSL_CACHE_DIR": ("cache_dir", str),
+    "SPARSEDSL_CACHE_LIMIT_MB": ("cache_limit_mb", _number),
+    "SPARSEDSL_DUMP": ("dump", str),
+    "SPARSEDSL_SOLVER_TIMEOUT_MS": ("solver_timeout_ms", _number),
+    "SPARSEDSL_PARALLEL_THRESHOLD": ("parallel_threshold", _number),
+}
+
+
+def from_environment(environment: Mapping[str, str]) -> Options:
+    """Return the settings that ``environment`` asks for, defaults elsewhere.
+
+    Raises
+    ------
+    PlanError
+        Naming the variable, what it may hold and what it holds.
+
+    >>> from_environment({"SPARSEDSL_NUM_THREADS": "2", "SPARSEDSL_NO_CACHE": "1"}).threads
+    2
+    """
+    result = Options()
+    for variable, (name, read) in _VARIABLES.items():
+        text = environment.get(variable)
+        if text is None:
+            continue
+        try:
+            result = replace(result, **{name: read(text)})
+        except PlanError as error:
+            raise PlanError(f"environment variable {variable}={text!r}: {error.message}") from None
+        except ValueError as error:
+            raise PlanError(
+                f"environment variable {variable}: expected {error}, found {text!r}",
+                hint=f"unset {variable}, or set it to {error}",
+            ) from None
+    return result
+
+
+def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``changes`` with paths as text; raise for a setting that does not exist."""
+    names = [field.name for field in fields(Options)]
+    for name in changes:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, 1)
+            hint = f"did you mean '{close[0]}'?" if close else f"settings: {', '.join(names)}"
+            raise OptionError(f"expected a setting, found '{name}'", hint=hint)
+    return {
+        name: os.fspath(value) if isinstance(value, os.PathLike) else value
+        for name, value in changes.items()
+    }
+
+
+class Config:
+    """The settings in force, as attributes; setting one changes it for the process.
+
+    >>> config.threads = 2
+    >>> with options(threads=1):
+    ...     config.threads
+    1
+    >>> config.reset()
+    """
+
+    __slots__ = ("_base",)
+
+    _base: Options | None
+
+    def __init__(self) -> None:
+        object.__setattr__(self, "_base", None)
+
+    def _process_wide(self) -> Options:
+        base: Options | None = self._base
+        if base is None:
+            base = from_environment(os.environ)
+            object.__setattr__(self, "_base", base)
+        return base
+
+    def current(self) -> Options:
+        """Return the settings in force here."""
+        overrides = _overrides.get()
+        base = self._process_wide()
+        return replace(base, **overrides) if overrides else base
+
+    def reset(self) -> None:
+        """Forget what was set on this object, and read the environment again."""
+        object.__setattr__(self, "_base", None)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            _checked({name: None})
+        except OptionError as error:
+            raise AttributeError(str(error)) from None
+        return getattr(self.current(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, "_base", replace(self._process_wide(), **_checked({name: value})))
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *(field.name for field in fields(Options))]
+
+    def __repr__(self) -> str:
+        pairs = ", ".join(f"{name}={value!r}" for name, value in asdict(self.current()).items())
+        return f"config({pairs})"
+
+
+_overrides: ContextVar[Mapping[str, Any]] = ContextVar("sparsedsl_options", default={})  # noqa: B039
+
+config = Config()
+"""The settings of this process."""
+
+
+def current() -> Options:
+    """Return the settings in force in this thread or task."""
+    return config.current()
+
+
+@contextmanager
+def options(**changes: Any) -> Generator[Options, None, None]:
+    """Change settings inside a ``with`` block, in this thread or task alone.
+
+    Raises
+    ------
+    OptionError
+        An unknown setting or a value of the wrong type.
+    PlanError
+        A value out of range.
+
+    >>> with options(threads=2, verify=True) as chosen:
+    ...     chosen.threads, chosen.verify
+    (2, True)
+    """
+    overrides = {**_overrides.get(), **_checked(changes)}
+    chosen = replace(config.current(), **overrides)
+    token = _overrides.set(overrides)
+    try:
+        yield chosen
+    finally:
+        _overrides.reset(token)

@@ -1,0 +1,442 @@
+"""Generated kernels kept on disk, by what they specialise and by what they contain.
+
+    <directory>/kernels-1/index/<sha of key>.json      key -> kernel, with the caller's metadata
+    <directory>/kernels-1/k_<sha of text>.py           a generated module
+    <directory>/kernels-1/__pycache__/k_<sha>....      Numba's machine code for it
+
+A key is the caller's description of a specialisation together with the versions of everything
+that shapes the result.  A module is executed only if its content has the hash in its name, and
+an index entry is believed only if its own digest matches; anything else counts as absent and
+is written anew.  Files appear by renaming, so several processes may share a directory.  It is
+private to the user.  Where it cannot be used, a temporary directory takes its place with one
+``CacheWarning``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import stat
+import tempfile
+import threading
+import warnings
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sparsedsl.errors import CacheError
+from sparsedsl.options import current
+
+_LAYOUT = "kernels-1"
+_LOCK_SECONDS = 10.0
+
+
+class CacheWarning(UserWarning):
+    """The kernel cache cannot be used where it should be; kernels are kept elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A kernel found in, or added to, the cache.
+
+    Attributes
+    ----------
+    kernel:
+        The hash of the module's text.
+    source:
+        The module's text.
+    metadata:
+        What the caller stored beside it, as JSON keeps it.
+    path:
+        The module's file; None when nothing is kept on disk.
+    """
+
+    kernel: str
+    source: str
+    metadata: Mapping[str, Any] = field(hash=False)
+    path: Path | None
+
+    def load(self) -> Any:
+        """Return the kernel's Numba dispatcher, one per module and process."""
+        place = (self.kernel, str(self.path))
+        with _loading:
+            if place not in _loaded:
+                from sparsedsl.codegen import numba_jit
+
+                _loaded[place] = numba_jit.load(self.source, path=self._file())
+            return _loaded[place]
+
+    def _file(self) -> Path | None:
+        """Return the file if it still holds the module: another process may have evicted it."""
+        if self.path is None or _read(self.path) != self.source:
+            return None
+        return self.path
+
+
+_loaded: dict[tuple[str, str], Any] = {}
+_loading = threading.RLock()
+
+
+@dataclass(frozen=True, slots=True)
+class CacheInfo:
+    """The state of a cache: where it is, what it holds, sizes in bytes."""
+
+    directory: Path | None
+    entries: int
+    kernels: int
+    bytes: int
+    limit_bytes: int
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def _read(path: Path) -> str | None:
+    """Return a file's text, or None where there is none that can be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+@functools.cache
+def environment() -> str:
+    """Return the versions of all that shapes a kernel: part of every key."""
+    from sparsedsl.codegen.intrinsics import host_cpu
+
+    package = Path(__file__).parents[1]
+    code = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        status = path.stat()
+        code.update(f"{path.relative_to(package)} {status.st_size} {status.st_mtime_ns}".encode())
+    versions = [f"python {platform.python_version()} {platform.machine()}", f"cpu {host_cpu()}"]
+    for name in ("sparsedsl", "numba", "llvmlite", "numpy", "z3-solver", "islpy"):
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            versions.append(f"{name} unknown")
+    return "; ".join([*versions, f"code {code.hexdigest()[:16]}"])
+
+
+class KernelCache:
+    """The kernels in one directory, or in this process alone when there is none.
+
+    Parameters
+    ----------
+    directory:
+        A writable directory private to the user; None keeps nothing on disk.
+    limit_bytes:
+        Size beyond which the kernels used longest ago are removed.
+    """
+
+    def __init__(self, directory: Path | None, limit_bytes: int) -> None:
+        self.directory = directory
+        self.limit_bytes = limit_bytes
+        self._memory: dict[str, Entry] = {}
+        self._stored = 0
+
+    def lookup(self, key: str) -> Entry | None:
+        """Return the kernel stored for ``key``, or None.
+
+        Parameters
+        ----------
+        key:
+            The caller's description of the specialisation, any text.
+        """
+        full = f"{environment()}\n{key}"
+        found = self._memory.get(full)
+        if found is None and self.directory is not None:
+            found = self._from_disk(full, self.directory)
+            if found is not None:
+                self._memory[full] = found
+        return found
+
+    def _from_disk(self, full: str, directory: Path) -> Entry | None:
+        index = directory / "index" / f"{_sha(full)}.json"
+        text = _read(index)
+        if text is None:
+            return None
+        try:
+            record = json.loads(text)
+            content = record["content"]
+            good = record["digest"] == _sha(_canonical(content)) and content["key"] == full
+            kernel, metadata = str(content["kernel"]), dict(content["metadata"])
+        except (ValueError, KeyError, TypeError):
+            return None
+        path = directory / f"k_{kernel}.py"
+        source = _read(path) if good else None
+        if source is None or _sha(source) != kernel:
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(index)  # used now: last to be evicted
+        return Entry(kernel, source, metadata, path)
+
+    def store(self, key: str, source: str, metadata: Mapping[str, Any] | None = None) -> Entry:
+        """Keep a generated module for ``key`` and return it.
+
+        Parameters
+        ----------
+        key:
+            As for ``lookup``.
+        source:
+            The module's text, printed with ``cache=True``.
+        metadata:
+            Whatever JSON can hold.
+
+        Raises
+        ------
+        CacheError
+            ``metadata`` that JSON cannot hold.
+        """
+        full = f"{environment()}\n{key}"
+        kernel = _sha(source)
+        content = {"key": full, "kernel": kernel, "metadata": dict(metadata or {})}
+        try:
+            canonical = _canonical(content)
+        except (TypeError, ValueError) as error:
+            raise CacheError(f"expected metadata that JSON can hold: {error}") from None
+        record = {"digest": _sha(canonical), "content": content}
+        path = None
+        while self.directory is not None and path is None:
+            try:
+                path = self._to_disk(self.directory, full, kernel, source, json.dumps(record))
+            except OSError as error:
+                self._move(error)
+        entry = Entry(kernel, source, json.loads(canonical)["metadata"], path)
+        self._memory[full] = entry
+        return entry
+
+    def _to_disk(self, directory: Path, full: str, kernel: str, source: str, record: str) -> Path:
+        path = directory / f"k_{kernel}.py"
+        with _locked(directory):
+            if _read(path) != source:
+                _write(path, source)
+                # the content is the version: a rewritten file must not look newer to Numba
+                os.utime(path, (0, 0))
+            _write(directory / "index" / f"{_sha(full)}.json", record)
+            self._stored += 1
+            if self._stored % 16 == 1:
+                self._evict(directory, keep=path)
+        return path
+
+    def _move(self, error: OSError) -> None:
+        """Go on in a temporary directory, or without one when that fails too."""
+        failed = self.directory
+        temporary = _temporary_directory()
+        self.directory = temporary if temporary != failed else None
+        place = self.directory or "memory"
+        _warn(f"the kernel cache {failed} cannot be written ({error}); using {place}")
+
+    def _evict(self, directory: Path, keep: Path) -> None:
+        """Remove the entries used longest ago until the size is within the limit."""
+        total = sum(size for _, size in _files(directory))
+        if total <= self.limit_bytes:
+            return
+        kernels = _kernels_by_index(directory)
+        users: dict[str, int] = {}
+        for kernel in kernels.values():
+            users[kernel] = users.get(kernel, 0) + 1
+        for index in sorted(kernels, key=_used):
+            kernel = kernels[index]
+            if total <= self.limit_bytes * 3 // 4 or kernel == keep.stem[2:]:
+                continue
+            total -= _remove(index)
+            users[kernel] -= 1
+            if users[kernel] == 0:
+                total -= sum(_remove(path) for path in _parts(directory, kernel))
+        for path in directory.glob("k_*.py"):
+            if path.stem[2:] not in users:
+                for part in _parts(directory, path.stem[2:]):
+                    _remove(part)
+
+    def info(self) -> CacheInfo:
+        """Return where the cache is and what it holds."""
+        if self.directory is None:
+            kernels = {entry.kernel for entry in self._memory.values()}
+            size = sum(len(entry.source) for entry in self._memory.values())
+            return CacheInfo(None, len(self._memory), len(kernels), size, self.limit_bytes)
+        entries = len(list((self.directory / "index").glob("*.json")))
+        kernels = len(list(self.directory.glob("k_*.py")))
+        size = sum(size for _, size in _files(self.directory))
+        return CacheInfo(self.directory, entries, kernels, size, self.limit_bytes)
+
+    def clear(self) -> int:
+        """Remove every kernel, and return how many there were."""
+        removed = self.info().kernels
+        self._memory.clear()
+        if self.directory is not None:
+            with _locked(self.directory):
+                for path, _ in list(_files(self.directory)):
+                    if path.name != "lock":
+                        _remove(path)
+        return removed
+
+
+def _canonical(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, sort_keys=True)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that is never seen half written."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Generator[None, None, None]:
+    """Hold the directory's lock; after a while, or without lock support, go on without."""
+    import filelock
+
+    lock = filelock.FileLock(directory / "lock", timeout=_LOCK_SECONDS)
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(filelock.Timeout, NotImplementedError):
+            stack.enter_context(lock)
+        yield
+
+
+def _files(directory: Path) -> Iterator[tuple[Path, int]]:
+    """Yield every file below ``directory`` with its size in bytes."""
+    for path in directory.rglob("*"):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            if stat.S_ISREG(status.st_mode):
+                yield path, status.st_size
+
+
+def _kernels_by_index(directory: Path) -> dict[Path, str]:
+    """Return the kernel of each index file; "" for one that cannot be read."""
+    found: dict[Path, str] = {}
+    for path in (directory / "index").glob("*.json"):
+        try:
+            found[path] = str(json.loads(_read(path) or "")["content"]["kernel"])
+        except (ValueError, KeyError, TypeError):
+            found[path] = ""
+    return found
+
+
+def _parts(directory: Path, kernel: str) -> list[Path]:
+    """Return a kernel's module and its machine code."""
+    return [
+        directory / f"k_{kernel}.py",
+        *(directory / "__pycache__").glob(f"k_{kernel}.*"),
+    ]
+
+
+def _used(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _remove(path: Path) -> int:
+    """Remove a file and return its size in bytes; 0 if it was not there."""
+    try:
+        size = path.stat().st_size
+        path.unlink()
+    except OSError:
+        return 0
+    return size
+
+
+def _warn(message: str) -> None:
+    if message not in _warned:
+        _warned.add(message)
+        warnings.warn(message, CacheWarning, stacklevel=2)
+
+
+_warned: set[str] = set()
+
+
+@functools.cache
+def _temporary_directory() -> Path | None:
+    """Return a directory of this process, removed at its end; None if there is no place."""
+    try:
+        directory = Path(tempfile.mkdtemp(prefix="sparsedsl-"))
+        (directory / "index").mkdir()
+    except OSError:
+        return None
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return directory
+
+
+def private_directory(base: Path) -> Path:
+    """Return the cache's own directory below ``base``, made if need be.
+
+    Raises
+    ------
+    CacheError
+        It cannot be made or written, belongs to another user, or others may write to it.
+    """
+    directory = base.expanduser() / _LAYOUT
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (directory / "index").mkdir(mode=0o700, exist_ok=True)
+        status = directory.stat()
+        if hasattr(os, "getuid") and status.st_uid != os.getuid():
+            raise CacheError(f"{directory} belongs to another user")
+        if os.name == "posix" and status.st_mode & 0o077:
+            directory.chmod(0o700)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise CacheError(f"{directory} cannot be used: {error}") from None
+    return directory
+
+
+_caches: dict[tuple[str, int] | None, KernelCache] = {}
+
+
+def default() -> KernelCache:
+    """Return the cache the settings in force ask for.
+
+    ``cache=False`` gives one that keeps kernels in this process alone.  A directory that
+    cannot be used is replaced by a temporary one, with a ``CacheWarning``.
+    """
+    settings = current()
+    place = (settings.cache_dir, settings.cache_limit_mb) if settings.cache else None
+    with _loading:
+        if place not in _caches:
+            _caches[place] = _opened(settings.cache_dir, settings.cache_limit_mb << 20, place)
+        return _caches[place]
+
+
+def _opened(base: str, limit: int, place: object) -> KernelCache:
+    if place is None:
+        return KernelCache(None, limit)
+    if not base:
+        import platformdirs
+
+        base = platformdirs.user_cache_dir("sparsedsl")
+    try:
+        return KernelCache(private_directory(Path(base)), limit)
+    except CacheError as error:
+        temporary = _temporary_directory()
+        _warn(f"kernel cache: {error.message}; using {temporary or 'memory'}")
+        return KernelCache(temporary, limit)
+
+
+def info() -> CacheInfo:
+    """Return the state of the cache in force."""
+    return default().info()
+
+
+def clear() -> int:
+    """Empty the cache in force, and return how many kernels it held."""
+    return default().clear()
