@@ -44,6 +44,7 @@ from sparsedsl.loops.nodes import (
     Var,
     While,
 )
+from sparsedsl.loops.operations import ExecutionError as ExecutionError
 
 Array: TypeAlias = npt.NDArray[Any]
 # A Python int or bool for "int" and "bool", a NumPy scalar for a value dtype.
@@ -68,10 +69,6 @@ _OPERATE: dict[str, Callable[[Any, Any], Any]] = {
     "==": op.eq,
     "!=": op.ne,
 }
-
-
-class ExecutionError(AssertionError):
-    """A kernel did what its IR promises not to do, such as reading outside an array."""
 
 
 def interpret(kernel: Kernel, arguments: Mapping[str, Any]) -> tuple[Any, ...]:

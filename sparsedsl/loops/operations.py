@@ -12,6 +12,10 @@ from sparsedsl.loops.nodes import BOOL, INT
 INTRINSICS = frozenset({"cttz", "ctpop"})
 
 
+class ExecutionError(AssertionError):
+    """A kernel did what its IR promises not to do, such as reading outside an array."""
+
+
 def wrapped(value: int) -> int:
     """Return ``value`` modulo 2**64 in the range of int64.
 
@@ -57,7 +61,7 @@ def apply(function: str, arguments: tuple[Any, ...], type: str) -> Any:
     if function == "cttz":
         (word,) = arguments
         if word == 0:
-            raise ValueError("cttz of zero")
+            raise ExecutionError("cttz of zero")
         return (word & -word).bit_length() - 1 if word != -(2**63) else 63
     if function == "ctpop":
         (word,) = arguments

@@ -81,7 +81,7 @@ def _expression(node: Expr) -> tuple[str, int]:
         case Binary("min" | "max" as operator, left, right, _):
             return f"{operator}({expression(left)}, {expression(right)})", _ATOM
         case Binary(operator, left, right, _):
-            strength = PRECEDENCE[operator]
+            strength = PRECEDENCE.get(operator, PRECEDENCE["*"])
             # comparisons do not chain, so both sides must bind tighter
             left_strength = strength + 1 if strength == PRECEDENCE["<"] else strength
             text = f"{_operand(left, left_strength)} {operator} {_operand(right, strength + 1)}"
