@@ -7,6 +7,7 @@ keys, read with `Platform.from_toml`.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import tomllib
 from collections.abc import Mapping
@@ -177,7 +178,7 @@ def _interpolate(points: tuple[tuple[int, float], ...], at: int) -> float:
         tokens, seconds = points[0]
         return seconds * at / tokens
     low, high = points[0], points[1]
-    for pair in zip(points, points[1:], strict=False):
+    for pair in itertools.pairwise(points):
         low, high = pair
         if at <= high[0]:
             break

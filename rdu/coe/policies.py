@@ -144,9 +144,7 @@ def make_policy(name: str, composition: Composition, trace: Trace) -> Policy:
 def _probability(composition: Composition, trace: Trace) -> UsageProbability:
     given = [expert.probability for expert in composition.experts]
     seen = trace.frequencies(len(composition))
-    return UsageProbability(
-        [float(seen[n]) if p is None else p for n, p in enumerate(given)]
-    )
+    return UsageProbability([float(seen[n]) if p is None else p for n, p in enumerate(given)])
 
 
 def _belady(composition: Composition, trace: Trace) -> Belady:

@@ -141,5 +141,6 @@ class ServingReport:
             f"  switches  {self.switches}, hit rate {self.hit_rate:.3f}\n"
             f"  moved     {moved}\n"
             f"  time      {spent}\n"
-            f"  hbm       at most {self.peak_hbm_bytes / 1e9:,.1f} of {self.hbm_bytes / 1e9:,.1f} GB"
+            f"  hbm       at most {self.peak_hbm_bytes / 1e9:,.1f} "
+            f"of {self.hbm_bytes / 1e9:,.1f} GB"
         )
