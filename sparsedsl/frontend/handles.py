@@ -1,0 +1,475 @@
+"""The tensors a kernel sees while it is traced: arguments and outputs.
+
+Takes: subscripts.  Gives: accesses and statements, recorded in the trace under way.
+Invariant: an output's dtype is known from its first assignment on.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import numpy as np
+
+from sparsedsl.contraction.algebra import dtype_of, fill_of
+from sparsedsl.contraction.nodes import (
+    Access,
+    Affine,
+    Assign,
+    Program,
+    Scalar,
+    Stored,
+    Tensor,
+)
+from sparsedsl.contraction.operators import OPERATORS
+from sparsedsl.errors import NotationError, NotationTypeError, Span
+from sparsedsl.frontend.spans import here, user_frame
+from sparsedsl.frontend.sums import bind
+from sparsedsl.frontend.surface import Operand, Value, affine_of, as_value, combine
+
+INFER = object()
+"""The fill of an output that takes whatever fill its expression has."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentInfo:
+    """What tracing needs to know of an argument.
+
+    ``shape`` is only shown to the kernel, and its length is the rank.  ``dtype`` is a NumPy
+    dtype name; ``fill`` the value of entries not stored; ``total`` says all are stored.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    fill: Scalar = 0
+    total: bool = False
+
+
+@dataclass(slots=True)
+class Trace:
+    """Statements and outputs recorded so far."""
+
+    inputs: dict[str, Tensor]
+    outputs: list[Output] = field(default_factory=list["Output"])
+    statements: list[Assign] = field(default_factory=list[Assign])
+    shape_used: bool = False
+
+    def name_output(self, output: Output) -> str:
+        """Return a name for an output: that of the user's variable, made unique."""
+        wanted = _variable_name(output) or "out"
+        taken = set(self.inputs) | {o.name for o in self.outputs if o.name}
+        name, number = wanted, 2
+        while name in taken:
+            name, number = f"{wanted}_{number}", number + 1
+        return name
+
+
+current: ContextVar[Trace | None] = ContextVar("sparsedsl_trace", default=None)
+
+
+def _variable_name(output: Output) -> str | None:
+    frame = user_frame()
+    for name, value in {} if frame is None else frame.f_locals.items():
+        if value is output and name.isidentifier() and name.isascii():
+            return name
+    return None
+
+
+class Handle(Operand):
+    """A tensor inside a kernel; `Argument` and `Output` have what they share here."""
+
+    __slots__ = ()
+    name: str
+
+    def value(self) -> Value:
+        """Return the value of a scalar, which needs no subscripts."""
+        raise NotImplementedError
+
+    def _unsubscripted(self) -> NoReturn:
+        raise NotationError(
+            f"{self.name} is used without subscripts",
+            span=here(),
+            hint=f"say which element is meant: {self.name}[i, j]",
+        )
+
+    def __iter__(self) -> NoReturn:
+        raise NotationTypeError(
+            f"{self.name} cannot be iterated over",
+            span=here(),
+            hint=f"an index stands for every position: {self.name}[i, j]",
+        )
+
+    def __len__(self) -> NoReturn:
+        raise NotationTypeError(
+            f"{self.name} has no length", span=here(), hint=f"use {self.name}.shape[0]"
+        )
+
+    def __matmul__(self, other: Any) -> NoReturn:
+        del other
+        raise NotationTypeError(
+            "'@' has no meaning inside a kernel",
+            span=here(),
+            hint="write the indices: C[i, j] = A[i, k] * B[k, j]",
+        )
+
+    __rmatmul__ = __matmul__
+
+
+class Argument(Handle):
+    """An argument of the kernel under trace."""
+
+    __slots__ = ("_info", "_trace", "name")
+
+    def __init__(self, name: str, info: ArgumentInfo, trace: Trace) -> None:
+        self.name = name
+        self._info = info
+        self._trace = trace
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The argument's shape; a kernel that reads it is specialised for it."""
+        self._trace.shape_used = True
+        return self._info.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of modes."""
+        return len(self._info.shape)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The argument's dtype."""
+        return np.dtype(self._info.dtype)
+
+    @property
+    def fill_value(self) -> Scalar:
+        """The value of entries that are not stored."""
+        return self._info.fill
+
+    def __getitem__(self, key: Any) -> Value:
+        span = here()
+        subscripts = subscripts_of(self.name, key, self.ndim, span)
+        return Value(Access(self.name, subscripts, span), self._info.dtype)
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        del key, value
+        raise NotationError(
+            f"'{self.name}' is an argument and cannot be assigned to",
+            span=here(),
+            hint="make a result with sd.output()",
+        )
+
+    def value(self) -> Value:
+        """Return a scalar argument's value."""
+        if self.ndim:
+            self._unsubscripted()
+        return Value(Access(self.name, (), here()), self._info.dtype)
+
+    def __repr__(self) -> str:
+        return f"<argument {self.name}: {self._info.dtype}, {self.ndim} modes>"
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulation:
+    """What ``C[i, j] += value`` hands to ``C[i, j] = ...``."""
+
+    output: Output
+    subscripts: tuple[Affine, ...]
+    value: Value
+
+
+class OutputAccess(Value):
+    """``C[i, j]``, which may be read, or accumulated into even before it has a value."""
+
+    __slots__ = ("output", "span", "subscripts")
+
+    def __init__(self, output: Output, subscripts: tuple[Affine, ...], span: Span | None) -> None:
+        super().__init__(Access(output.name or "the output", subscripts, span), output.dtype or "")
+        self.output = output
+        self.subscripts = subscripts
+        self.span = span
+
+    def value(self) -> Value:
+        """Return the access, now that it is read."""
+        return self.output.read(self)
+
+    def __iadd__(self, other: Any) -> Any:
+        return Accumulation(self.output, self.subscripts, as_value(other))
+
+    def __isub__(self, other: Any) -> Any:
+        return Accumulation(self.output, self.subscripts, combine("neg", other))
+
+    def _no_accumulation(self, other: Any) -> NoReturn:
+        del other
+        raise NotationError(
+            "an output can be accumulated into by += and -= only",
+            span=here(),
+            hint="use a second sd.output() for the new value",
+        )
+
+    __imul__ = __itruediv__ = __ifloordiv__ = __imod__ = __ipow__ = _no_accumulation
+    __iand__ = __ior__ = __ixor__ = _no_accumulation
+
+
+class Output(Handle):
+    """A result or an intermediate of the kernel under trace."""
+
+    __slots__ = ("_explicit", "_fill", "_read", "_trace", "dtype", "layout", "name", "rank")
+
+    def __init__(self, trace: Trace, layout: Any, dtype: Any, fill: Any) -> None:
+        self._trace = trace
+        self._fill = fill
+        self._explicit = dtype is not None
+        self._read = False
+        self.layout = layout
+        self.dtype: str | None = None if dtype is None else _dtype_name(dtype)
+        self.name = ""
+        self.rank: int | None = None
+
+    def __getitem__(self, key: Any) -> OutputAccess:
+        span = here()
+        return OutputAccess(self, self._subscripts(key, span), span)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        span = here()
+        subscripts = self._subscripts(key, span)
+        accumulating = isinstance(value, Accumulation)
+        if isinstance(value, Accumulation):
+            if value.output is not self or value.subscripts != subscripts:
+                raise NotationError("+= reads and writes different places", span=span)
+            value = value.value
+        first = self.rank is None
+        if not first and not accumulating:
+            raise NotationError(
+                f"'{self.name}' is assigned twice",
+                span=span,
+                hint="use += to accumulate, or a second sd.output()",
+            )
+        _check_left(subscripts, span)
+        given = as_value(value)
+        left = frozenset(n for s in subscripts for n in s.indices)
+        bound = Value(bind(given.expression, left), "")
+        bound.dtype = self._dtype_of(bound)
+        if first and accumulating and self._fill is not INFER and self._fill != 0:
+            bound = combine("add", self._fill, bound)
+        if first:
+            self._define(subscripts, bound, span)
+        else:
+            self._widen(bound.dtype, span)
+        accumulate = "add" if accumulating and not first else None
+        self._trace.statements.append(
+            Assign(self.name, subscripts, bound.expression, accumulate, span)
+        )
+
+    def value(self) -> Value:
+        """Return a scalar output's value."""
+        if self.rank != 0:
+            self._unsubscripted()
+        return self[()].value()
+
+    def read(self, access: OutputAccess) -> Value:
+        """Return the value of an access to this output."""
+        if self.rank is None or self.dtype is None:
+            name = f"'{_variable_name(self) or 'an output'}'"
+            raise NotationError(
+                f"{name} is read before anything is assigned to it", span=access.span
+            )
+        self._read = True
+        return Value(Access(self.name, access.subscripts, access.span), self.dtype)
+
+    def tensor(self) -> Tensor:
+        """Return the output as the program declares it."""
+        assert self.rank is not None
+        assert self.dtype is not None
+        return Tensor(self.name, self.rank, self.dtype, self._fill_in(self.dtype))
+
+    def _subscripts(self, key: Any, span: Span | None) -> tuple[Affine, ...]:
+        return subscripts_of(self.name or _variable_name(self) or "output", key, self.rank, span)
+
+    def _dtype_of(self, value: Value) -> str:
+        return dtype_of(value.expression, self._trace_program())
+
+    def _trace_program(self) -> Program:
+        outputs = tuple(o.tensor() for o in self._trace.outputs if o.rank is not None)
+        return Program(tuple(self._trace.inputs.values()), outputs, (), ())
+
+    def _define(self, subscripts: tuple[Affine, ...], value: Value, span: Span | None) -> None:
+        self.name = self._trace.name_output(self)
+        if self.dtype is None:
+            self.dtype = value.dtype
+        if self._fill is INFER:
+            found = fill_of(value.expression, self._trace_program())
+            self._fill = 0 if found is None else found
+        self.rank = len(subscripts)
+        self._fill_in(self.dtype, span)
+
+    def _widen(self, dtype: str, span: Span | None) -> None:
+        """Let an accumulated value widen a dtype that was inferred."""
+        assert self.dtype is not None
+        if self._explicit:
+            return
+        wider = OPERATORS["add"].result((self.dtype, dtype))
+        if wider != self.dtype and self._read:
+            raise NotationTypeError(
+                f"'{self.name}' has dtype {self.dtype} where it is read, and {dtype} values are "
+                "added to it later",
+                span=span,
+                hint=f'give its dtype: sd.output(dtype="{wider}")',
+            )
+        self.dtype = wider
+
+    def _fill_in(self, dtype: str, span: Span | None = None) -> Scalar:
+        """Return the fill as a value of the dtype."""
+        with np.errstate(all="ignore"):
+            try:
+                found = np.asarray(self._fill).astype(dtype)
+            except (TypeError, ValueError):
+                found = None
+        same = found is not None and (
+            found == self._fill or (found != found and self._fill != self._fill)
+        )
+        if found is None or not same:
+            raise NotationError(
+                f"expected a fill value of dtype {dtype}, found {self._fill!r}",
+                span=span,
+                hint="give sd.output a dtype that holds the fill value",
+            )
+        return found.item()
+
+    def __repr__(self) -> str:
+        return f"<output {self.name or '(unassigned)'}>"
+
+
+def subscripts_of(name: str, key: Any, rank: int | None, span: Span | None) -> tuple[Affine, ...]:
+    """Return the affine subscripts of ``name[key]``; NotationError says what is wrong."""
+    parts: tuple[Any, ...] = key if isinstance(key, tuple) else (key,)
+    subscripts = tuple(_subscript(name, part, span) for part in parts)
+    if rank is not None and len(subscripts) != rank:
+        modes = "1 mode" if rank == 1 else f"{rank} modes"
+        found = "1 subscript" if len(subscripts) == 1 else f"{len(subscripts)} subscripts"
+        raise NotationError(
+            f"{name} has {modes}, found {found}",
+            span=span,
+            hint=f"a scalar is read as {name}[()] or plain {name}" if rank == 0 else None,
+        )
+    return subscripts
+
+
+def _subscript(name: str, part: Any, span: Span | None) -> Affine:
+    affine = affine_of(part)
+    if affine is not None:
+        return affine
+    hint: str | None = None
+    found = repr(part)
+    match part:
+        case str():
+            hint = f'make it an index first: {part.split(",")[0]} = sd.index("...")'
+        case slice():
+            found = "a slice"
+            hint = "an index stands for a whole mode: write A[i, j] instead of A[i, :]"
+        case Handle():
+            found = f"the tensor {part.name}"
+            hint = "subscripts are affine: indirect ones are sparse matrices to multiply by"
+        case Operand():
+            found = f"'{part}'"
+            hint = "subscripts are sums of indices times integers, such as 2*i + j + 1"
+        case _ if part is None or part is Ellipsis:
+            hint = "give one subscript per mode"
+        case _:
+            pass
+    raise NotationError(
+        f"{name}: expected an index or an integer as a subscript, found {found}",
+        span=span,
+        hint=hint,
+    )
+
+
+def _check_left(subscripts: tuple[Affine, ...], span: Span | None) -> None:
+    for n, subscript in enumerate(subscripts):
+        if subscript.name is None:
+            raise NotationError(
+                f"expected a plain index on the left of '=', found '{subscript}'",
+                span=span,
+                hint="move the offset to the right side: C[i] = A[i + 1]",
+            )
+        if subscript in subscripts[:n]:
+            raise NotationError(
+                f"index {subscript} stands twice on the left of '='",
+                span=span,
+                hint="give each mode an index of its own and select with sd.where(i == j, ..., 0)",
+            )
+
+
+def _dtype_name(dtype: Any) -> str:
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found.kind not in "biufc":
+        raise NotationTypeError(
+            f"expected a dtype of numbers or bools, found {dtype!r}", span=here()
+        )
+    return found.name
+
+
+def output(layout: Any = None, dtype: Any = None, fill_value: Any = 0) -> Output:
+    """Make a result of the kernel under trace; assign to it with ``C[i, j] = ...``.
+
+    Parameters
+    ----------
+    layout:
+        A layout or its name; None lets the compiler choose.
+    dtype:
+        The result's dtype; None takes the expression's.
+    fill_value:
+        The value of entries that are not stored.
+
+    Raises
+    ------
+    NotationError
+        Outside a kernel, or for a fill value that the dtype does not hold.
+    """
+    trace = current.get()
+    if trace is None:
+        raise NotationError(
+            "sd.output() is used outside a kernel",
+            span=here(),
+            hint="call it inside a function decorated with @sd.kernel",
+        )
+    if not isinstance(fill_value, bool | int | float | complex | np.generic):
+        raise NotationTypeError(
+            f"expected a number as fill_value, found {type(fill_value).__name__}", span=here()
+        )
+    fill = fill_value.item() if isinstance(fill_value, np.generic) else fill_value
+    made = Output(trace, layout, dtype, fill)
+    trace.outputs.append(made)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """``pattern(A)``: subscript it to ask where A stores entries."""
+
+    argument: Argument | Output
+
+    def __getitem__(self, key: Any) -> Value:
+        span = here()
+        if isinstance(self.argument, Output):
+            access = self.argument[key].value().expression
+            assert isinstance(access, Access)
+            return Value(Stored(access.tensor, access.subscripts, span), "bool")
+        argument = self.argument
+        subscripts = subscripts_of(argument.name, key, argument.ndim, span)
+        return Value(Stored(argument.name, subscripts, span), "bool")
+
+
+def pattern(tensor: Any) -> Pattern:
+    """Return the pattern of a tensor: ``pattern(A)[i, j]`` is true where A stores an entry."""
+    if not isinstance(tensor, Argument | Output):
+        raise NotationTypeError(
+            f"expected a tensor, found {type(tensor).__name__}",
+            span=here(),
+            hint="take the pattern first and subscript it: sd.pattern(A)[i, j]",
+        )
+    return Pattern(tensor)

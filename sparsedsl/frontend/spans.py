@@ -1,0 +1,69 @@
+"""Where in the user's text an operation was written.
+
+Takes: the Python stack, or a span set by a parser.  Gives: a ``Span``.  Invariant: the place
+is always in the user's code, never in the library's.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import linecache
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import FrameType
+
+from sparsedsl.errors import Span
+
+_parsed: ContextVar[Span | None] = ContextVar("sparsedsl_span", default=None)
+
+
+@contextmanager
+def at(span: Span) -> Generator[None, None, None]:
+    """Make `here` return ``span``: for text that is parsed, not executed."""
+    token = _parsed.set(span)
+    try:
+        yield
+    finally:
+        _parsed.reset(token)
+
+
+def here() -> Span | None:
+    """Return the place in the user's code now executing; None if its source is not known."""
+    parsed = _parsed.get()
+    if parsed is not None:
+        return parsed
+    frame = user_frame()
+    return None if frame is None else _span(frame)
+
+
+def user_frame() -> FrameType | None:
+    """Return the innermost stack frame outside the library."""
+    frame = inspect.currentframe()
+    while frame is not None and _is_library(frame.f_globals.get("__name__", "")):
+        frame = frame.f_back
+    return frame
+
+
+def _is_library(module: str) -> bool:
+    return module == "sparsedsl" or module.startswith("sparsedsl.")
+
+
+def _span(frame: FrameType) -> Span | None:
+    code = frame.f_code
+    positions = itertools.islice(code.co_positions(), frame.f_lasti // 2, None)
+    line, last, start, end = next(positions, (frame.f_lineno, None, None, None))
+    if line is None:
+        return None
+    text = linecache.getline(code.co_filename, line, frame.f_globals).rstrip("\n")
+    if not text:
+        return None
+    column = _characters(text, start) if start is not None else len(text) - len(text.lstrip())
+    stop = _characters(text, end) if end is not None and last == line else len(text)
+    return Span(text, column, stop, code.co_filename, line)
+
+
+def _characters(text: str, column: int) -> int:
+    """Turn a column in UTF-8 bytes into one in characters."""
+    return len(text.encode()[:column].decode(errors="ignore"))
