@@ -95,6 +95,24 @@ def output_shapes(program: Program, extents: Mapping[str, int]) -> dict[str, tup
     }
 
 
+def extents_of_result(
+    program: Program, name: str, shape: tuple[int, ...], operand: str = "out"
+) -> dict[str, int]:
+    """Return ``{index: extent}`` for a result whose shape is given, for `check_shapes`.
+
+    Raises
+    ------
+    NotationError
+        If the result has another number of modes.
+    """
+    assign = next(a for a in program.statements if a.target == name)
+    if len(assign.subscripts) != len(shape):
+        raise NotationError(
+            f"{operand}: expected {len(assign.subscripts)} modes, found shape {shape}"
+        )
+    return {s.indices[0]: size for s, size in zip(assign.subscripts, shape, strict=True)}
+
+
 @dataclass(slots=True)
 class _Solver:
     shapes: dict[str, tuple[int, ...]]
@@ -104,7 +122,12 @@ class _Solver:
     def solve(self, program: Program) -> dict[str, int]:
         self._ranks(program)
         for name, size in self.given.items():
-            self.found[name] = (size, _Place("given", -1))
+            self.found[name] = (size, _Place("the given shape", -1))
+        inputs = {tensor.name for tensor in program.inputs}
+        for assign in program.statements:
+            for access in accesses(assign):
+                if access.tensor in inputs:
+                    self._plain(access)
         for assign in program.statements:
             reads = list(accesses(assign))
             if assign.target in self.shapes:

@@ -57,8 +57,8 @@ class Trace:
 
     def name_output(self, output: Output) -> str:
         """Return a name for an output: that of the user's variable, made unique."""
-        wanted = _variable_name(output) or "out"
-        taken = set(self.inputs) | {o.name for o in self.outputs if o.name}
+        wanted = output.name or _variable_name(output) or "out"
+        taken = set(self.inputs) | {o.name for o in self.outputs if o is not output}
         name, number = wanted, 2
         while name in taken:
             name, number = f"{wanted}_{number}", number + 1
@@ -217,14 +217,14 @@ class Output(Handle):
 
     __slots__ = ("_explicit", "_fill", "_read", "_trace", "dtype", "layout", "name", "rank")
 
-    def __init__(self, trace: Trace, layout: Any, dtype: Any, fill: Any) -> None:
+    def __init__(self, trace: Trace, layout: Any, dtype: Any, fill: Any, name: str = "") -> None:
         self._trace = trace
         self._fill = fill
         self._explicit = dtype is not None
         self._read = False
         self.layout = layout
         self.dtype: str | None = None if dtype is None else _dtype_name(dtype)
-        self.name = ""
+        self.name = name
         self.rank: int | None = None
 
     def __getitem__(self, key: Any) -> OutputAccess:
