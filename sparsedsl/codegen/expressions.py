@@ -86,12 +86,15 @@ class Printer:
         The dtype of every array of the kernel.
     names:
         How variables and arrays are called in the text, where not by their own name.
+    used:
+        Names that have a meaning in the kernel.
     unsigned:
         Print every subscript unsigned, also one not proved in range.
     """
 
     dtypes: Mapping[str, str]
     names: Mapping[str, str] = field(default_factory=dict[str, str])
+    used: set[str] = field(default_factory=set[str])
     unsigned: bool = False
     constructors: set[str] = field(default_factory=set[str])
     helpers: dict[str, str] = field(default_factory=dict[str, str])
@@ -100,6 +103,12 @@ class Printer:
     def name(self, name: str) -> str:
         """Return the name in the text of a variable or an array."""
         return self.names.get(name, name)
+
+    def scratch(self, name: str) -> str:
+        """Return ``name``, or one like it that means nothing in the kernel."""
+        while name in self.used:
+            name += "_"
+        return name
 
     def constructor(self, dtype: str) -> str:
         """Return the name of a NumPy scalar type, and import it."""

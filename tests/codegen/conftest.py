@@ -17,3 +17,8 @@ class RandomKernels:
 @pytest.fixture(scope="session")
 def random_kernels():
     return RandomKernels()
+
+
+@pytest.fixture(scope="session")
+def sample_kernels():
+    return runpy.run_path(str(Path(__file__).parent / "sample_kernels.py"))
