@@ -16,7 +16,8 @@ from sparsedsl.interop.arrays import bind, usable_indices, usable_values
 from sparsedsl.layouts.catalogue import layouts, resolve
 from sparsedsl.layouts.check import validate
 from sparsedsl.layouts.construct import construct
-from sparsedsl.layouts.convert import differs, stored
+from sparsedsl.layouts.convert import stored
+from sparsedsl.layouts.enumerate import differs
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import exact
 from sparsedsl.layouts.order import first_unordered, lexsort

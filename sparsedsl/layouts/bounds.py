@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from itertools import islice, product
 
 from sparsedsl.spf import terms as t
-from sparsedsl.spf.nodes import UF, Constraint, FloorDiv, Mod, Product, Term, Var
+from sparsedsl.spf.nodes import UF, Atom, Constraint, FloorDiv, Mod, Product, Term, Var
 
 # Alternatives kept at each step of an elimination: bounds beyond are correct but redundant.
 WIDTH = 4
+# Sums looked at when parts are cancelled against constraints.
+STATES = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +86,70 @@ class Bounds:
                     tops = [t.floordiv(bound, denominator) for bound in inner]
                 case Mod(_, denominator) if t.variables(denominator) <= known:
                     tops = [t.subtract(denominator, t.ONE) if factor > 0 else t.ZERO]
-                case Product(Term(((1, Var(left)),)), right) if left in self.parameters:
+                case Product(left, right) if t.variables(left) <= set(self.parameters):
                     inner = self._extreme(right, factor, known, visiting)
-                    tops = [t.multiply(t.var(left), bound) for bound in inner]
+                    tops = [t.multiply(left, bound) for bound in inner]
+                case Product(left, right) if t.variables(right) <= set(self.parameters):
+                    inner = self._extreme(left, factor, known, visiting)
+                    tops = [t.multiply(right, bound) for bound in inner]
                 case _:
                     tops = []
             choices.append([t.scale(factor, top) for top in tops[:WIDTH]])
         sums = (t.add(t.const(term.constant), *picked) for picked in product(*choices))
         return list(dict.fromkeys(islice(sums, WIDTH * WIDTH)))
+
+    def direct(self, term: Term, known: Collection[str]) -> list[Term]:
+        """Terms not below ``term`` that one constraint alone states."""
+        names = frozenset(known)
+        wanted = _unknown_parts(term, names)
+        found = [] if wanted else [term]
+        for constraint in self.constraints:
+            for sign in (1, -1) if constraint.equality else (1,):
+                given = _unknown_parts(t.scale(-sign, constraint.term), names)
+                # given = factor * wanted, and given <= rest: wanted <= floor(rest / factor).
+                factor = next(iter(given.values()), 0) // next(iter(wanted.values()), 1)
+                if factor > 0 and given == {node: factor * c for node, c in wanted.items()}:
+                    unknown = Term(tuple((c, node) for node, c in wanted.items()))
+                    rest = t.add(t.scale(sign, constraint.term), t.scale(factor, unknown))
+                    whole = t.floordiv(rest, factor)
+                    found.append(t.add(t.subtract(term, unknown), whole))
+        return list(dict.fromkeys(found))
+
+    def cancelled(self, term: Term, known: Collection[str]) -> list[Term]:
+        """``maximum``, also by adding constraints to the sum that cancel unknown parts.
+
+        ``ptr(i) + j`` with ``j < length(i)`` and ``ptr(i + 1) = ptr(i) + length(i)`` becomes
+        ``ptr(i + 1) - 1``, which a bound on ``i`` then bounds.
+        """
+        names = frozenset(known)
+        seen, waiting = {term}, [term]
+        found = self.maximum(term, names)
+        while waiting and len(seen) < STATES:
+            current = waiting.pop(0)
+            for above in self._cancelling(current, names):
+                if above not in seen:
+                    seen.add(above)
+                    waiting.append(above)
+                    found += self.maximum(above, names)
+        return list(dict.fromkeys(found))
+
+    def _cancelling(self, term: Term, known: frozenset[str]) -> Iterable[Term]:
+        """Terms not below ``term``, one of its unknown parts exchanged for others."""
+        limit = _unknown(term, known)
+        for factor, node in term.parts:
+            if t.variables(t.atom(node)) <= known:
+                continue
+            for constraint in self.constraints:
+                inside = next((c for c, other in constraint.term.parts if other == node), 0)
+                if (
+                    not inside
+                    or factor % inside
+                    or (inside * factor > 0 and not constraint.equality)
+                ):
+                    continue
+                above = t.add(term, t.scale(-(factor // inside), constraint.term))
+                if _unknown(above, known) <= limit:
+                    yield above
 
     def _extreme(
         self, term: Term, factor: int, known: frozenset[str], visiting: frozenset[str]
@@ -118,3 +176,12 @@ def _linear(constraint: Constraint, name: str) -> Iterable[Term]:
             rest = t.scale(node.denominator.constant, t.subtract(term, t.atom(node, factor)))
             slack = node.denominator.constant - 1 if factor < 0 else 0
             yield t.add(t.scale(factor, node.numerator), rest, t.const(slack))
+
+
+def _unknown_parts(term: Term, known: frozenset[str]) -> dict[Atom, int]:
+    """The parts of a sum that are not known."""
+    return {node: c for c, node in term.parts if not t.variables(t.atom(node)) <= known}
+
+
+def _unknown(term: Term, known: frozenset[str]) -> int:
+    return len(_unknown_parts(term, known))

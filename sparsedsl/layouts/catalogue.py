@@ -7,7 +7,7 @@ Takes: nothing.  Gives: ``layouts``, a mapping from name to ``Layout`` or ``Fami
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -29,6 +29,7 @@ class Family:
     name: str
     specify: Callable[[int, tuple[int, ...]], Specification]
     summary: str
+    block_sizes: tuple[int, ...] = ()
 
     def of(self, rank: int, order: Sequence[int] | None = None) -> Layout:
         """The layout of ``rank`` modes, stored in ``order`` (logical order by default)."""
@@ -36,13 +37,12 @@ class Family:
         return _member(self, rank, modes)
 
     def __call__(self, *block_sizes: int, order: Sequence[int] | None = None) -> Layout | Family:
-        """Fix the mode order, and with it the rank."""
-        if block_sizes:
-            raise LayoutError(
-                f"the layout '{self.name}' has no block sizes, found {block_sizes}",
-                hint=f'its modes are ordered by sd.layouts["{self.name}"](order=(1, 0))',
-            )
-        return self if order is None else self.of(len(tuple(order)), order)
+        """Fix block sizes, or the mode order and with it the rank."""
+        chosen = replace(self, block_sizes=block_sizes) if block_sizes else self
+        return chosen if order is None else chosen.of(len(tuple(order)), order)
+
+    def __repr__(self) -> str:
+        return f"<layouts {self.name}: {self.summary}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def _member(family: Family, rank: int, order: tuple[int, ...]) -> Layout:
     made = Layout(family.name, given.relation, value=given.value, properties=given.properties)
     if order != tuple(range(rank)):
         object.__setattr__(made, "order", order)
-    return made
+    return made(*family.block_sizes) if family.block_sizes else made
 
 
 def _names(rank: int) -> tuple[list[str], list[str]]:
@@ -134,100 +134,250 @@ def _fibers(rank: int, order: tuple[int, ...]) -> Specification:
     return Specification(relation, f"data(p{rank - 1})", tuple(properties))
 
 
-_POINTERS = ("indptr(0) = 0", "nondecreasing indptr")
+def _morton(rank: int, order: tuple[int, ...]) -> Specification:
+    relation, names = _coordinates(rank, order)
+    properties = (f"morton ({', '.join(names)})",) if names else ()
+    return Specification(relation, "data(p)", properties)
+
+
+def _blocked_coordinates(rank: int, order: tuple[int, ...]) -> Specification:
+    """Coordinates as block numbers in Morton order, and offsets in the block."""
+    indices, extents = _names(rank)
+    within = "ptr(b) <= e < ptr(b + 1)"
+    loads = [
+        f"{indices[mode]} = B*blk{level}(b) + off{level}(e)" for level, mode in enumerate(order)
+    ]
+    blocks = ", ".join(f"blk{level}" for level in range(rank))
+    offsets = ", ".join(f"off{level}" for level in range(rank))
+    constraints = ["0 <= b < NB", within, *loads, *_boxes(indices, extents)]
+    relation = _relation([*extents, "NB", "B"], ["b", "e"], indices, *constraints)
+    ranges = [f"range off{level} in [0, B)" for level in range(rank)]
+    ordered = [f"morton ({blocks})", f"lexicographic ({offsets}) within {within}"] if rank else []
+    pointers = ["ptr(0) = 0", "nondecreasing ptr"]
+    return Specification(relation, "data(e)", (*pointers, *ranges, *ordered))
+
+
+def _marked(rank: int, order: tuple[int, ...]) -> Specification:
+    indices, extents = _names(rank)
+    stored = ", ".join(indices[mode] for mode in order)
+    boxes = [*_boxes(indices, extents), f"mask({stored}) = 1"]
+    relation = _relation(extents, [indices[mode] for mode in order], indices, *boxes)
+    return Specification(relation, f"data({stored})", ("range mask in [0, 2)",))
+
 
 _FAMILIES = (
     Family("dense", _dense, "every coordinate, in a plain array"),
     Family("coo", _sorted_coordinates, "sorted coordinates of every entry"),
     Family("coo_unsorted", _unsorted_coordinates, "coordinates in any order, none twice"),
     Family("csf", _fibers, "a tree of compressed levels"),
+    Family("morton", _morton, "coordinates along the Morton curve"),
+    Family("hicoo", _blocked_coordinates, "coordinates in blocks along the Morton curve"),
+    Family("bitmap", _marked, "a plain array with a mask of what is stored"),
 )
 
-_FIXED = (
-    Layout(
-        "csr",
+_POINTERS = ("indptr(0) = 0", "nondecreasing indptr")
+
+_FIXED = {
+    "csr": Specification(
         "[N, M] -> { [i, p] -> [i, j] : 0 <= i < N and indptr(i) <= p < indptr(i + 1) "
         "and j = indices(p) and 0 <= j < M }",
-        value="data(p)",
-        properties=[*_POINTERS, "increasing indices within indptr(i) <= p < indptr(i + 1)"],
+        "data(p)",
+        (*_POINTERS, "increasing indices within indptr(i) <= p < indptr(i + 1)"),
     ),
-    Layout(
-        "csc",
+    "csc": Specification(
         "[N, M] -> { [j, p] -> [i, j] : 0 <= j < M and indptr(j) <= p < indptr(j + 1) "
         "and i = indices(p) and 0 <= i < N }",
-        value="data(p)",
-        properties=[*_POINTERS, "increasing indices within indptr(j) <= p < indptr(j + 1)"],
+        "data(p)",
+        (*_POINTERS, "increasing indices within indptr(j) <= p < indptr(j + 1)"),
     ),
-    Layout(
-        "dcsr",
+    "dcsr": Specification(
         "[N, M, NR] -> { [q, p] -> [i, j] : 0 <= q < NR and i = rows(q) and 0 <= i < N "
         "and indptr(q) <= p < indptr(q + 1) and j = indices(p) and 0 <= j < M }",
-        value="data(p)",
-        properties=[
+        "data(p)",
+        (
             "increasing rows",
             *_POINTERS,
             "increasing indices within indptr(q) <= p < indptr(q + 1)",
-        ],
+        ),
     ),
-    Layout(
-        "dcsc",
+    "dcsc": Specification(
         "[N, M, NC] -> { [q, p] -> [i, j] : 0 <= q < NC and j = cols(q) and 0 <= j < M "
         "and indptr(q) <= p < indptr(q + 1) and i = indices(p) and 0 <= i < N }",
-        value="data(p)",
-        properties=[
+        "data(p)",
+        (
             "increasing cols",
             *_POINTERS,
             "increasing indices within indptr(q) <= p < indptr(q + 1)",
-        ],
+        ),
     ),
-    Layout(
-        "bcsr",
+    "bcsr": Specification(
         "[N, M, R, C] -> { [bi, p, r, c] -> [i, j] : 0 <= i < N and i = R*bi + r "
         "and 0 <= r < R and indptr(bi) <= p < indptr(bi + 1) and j = C*indices(p) + c "
         "and 0 <= c < C and 0 <= j < M }",
-        value="data(p, r, c)",
-        properties=[
+        "data(p, r, c)",
+        (
             *_POINTERS,
             "increasing indices within indptr(bi) <= p < indptr(bi + 1)",
             "range indices in [0, (M + C - 1) // C)",
-        ],
+        ),
     ),
-    Layout(
-        "bcsc",
+    "bcsc": Specification(
         "[N, M, R, C] -> { [bj, p, r, c] -> [i, j] : 0 <= j < M and j = C*bj + c "
         "and 0 <= c < C and indptr(bj) <= p < indptr(bj + 1) and i = R*indices(p) + r "
         "and 0 <= r < R and 0 <= i < N }",
-        value="data(p, r, c)",
-        properties=[
+        "data(p, r, c)",
+        (
             *_POINTERS,
             "increasing indices within indptr(bj) <= p < indptr(bj + 1)",
             "range indices in [0, (N + R - 1) // R)",
-        ],
+        ),
     ),
-    Layout(
-        "dia",
+    # Runs of neighbouring columns, each with its values next to each other.
+    "vbl": Specification(
+        "[N, M] -> { [i, b, j] -> [i, j] : 0 <= i < N and indptr(i) <= b < indptr(i + 1) "
+        "and start(b) <= j < stop(b) and 0 <= j < M }",
+        "data(ptr(b) + j - start(b))",
+        (
+            *_POINTERS,
+            "ptr(0) = 0",
+            "nondecreasing ptr",
+            "ptr(b + 1) = ptr(b) + stop(b) - start(b)",
+            "increasing start within indptr(i) <= b < indptr(i + 1)",
+        ),
+    ),
+    "dia": Specification(
         "[N, M, ND] -> { [d, j] -> [i, j] : 0 <= d < ND and 0 <= j < M "
         "and i = j - offsets(d) and 0 <= i < N }",
-        value="data(d, j)",
-        properties=["injective offsets"],
+        "data(d, j)",
+        ("injective offsets",),
     ),
-)
+    # Rows padded to one width; counts(i) slots of row i are used.
+    "ell": Specification(
+        "[N, M, W] -> { [i, s] -> [i, j] : 0 <= i < N and 0 <= s < W and s < counts(i) "
+        "and j = cols(i, s) and 0 <= j < M }",
+        "data(i, s)",
+        ("range counts in [0, W + 1)", "increasing cols within 0 <= s < counts(i)"),
+    ),
+    # Slices of C rows, each padded to its own width and stored column by column.
+    "sell": Specification(
+        "[N, M, C] -> { [b, k, r] -> [i, j] : 0 <= i < N and i = C*b + r and 0 <= r < C "
+        "and 0 <= k < widths(b) and k < counts(i) and j = cols(ptr(b) + C*k + r) "
+        "and 0 <= j < M }",
+        "data(ptr(b) + C*k + r)",
+        (
+            "ptr(0) = 0",
+            "nondecreasing ptr",
+            "ptr(b + 1) = ptr(b) + C*widths(b)",
+            "increasing cols within 0 <= k < counts(C*b + r)",
+        ),
+    ),
+    # Square blocks in row-major order, the entries of each as short coordinates.
+    "csb": Specification(
+        "[N, M, B] -> { [u, v, e] -> [i, j] : i = B*u + rows(e) and j = B*v + cols(e) "
+        "and 0 <= B*u < N and 0 <= B*v < M "
+        "and ptr(((M + B - 1)//B)*u + v) <= e < ptr(((M + B - 1)//B)*u + v + 1) "
+        "and 0 <= i < N and 0 <= j < M }",
+        "data(e)",
+        (
+            "ptr(0) = 0",
+            "nondecreasing ptr",
+            "range rows in [0, B)",
+            "range cols in [0, B)",
+            "lexicographic (rows, cols) within ptr(((M + B - 1)//B)*u + v) <= e "
+            "< ptr(((M + B - 1)//B)*u + v + 1)",
+        ),
+    ),
+    # Runs of neighbouring columns that share one value.
+    "rle": Specification(
+        "[N, M] -> { [i, r, j] -> [i, j] : 0 <= i < N and indptr(i) <= r < indptr(i + 1) "
+        "and start(r) <= j < stop(r) and 0 <= j < M }",
+        "data(r)",
+        (*_POINTERS, "increasing start within indptr(i) <= r < indptr(i + 1)"),
+    ),
+    # KL diagonals below the main one and KU above it.
+    "banded": Specification(
+        "[N, M, KL, KU] -> { [i, k] -> [i, j] : 0 <= i < N and 0 <= k <= KL + KU "
+        "and j = i + k - KL and 0 <= j < M }",
+        "data(i, k)",
+    ),
+    # Each row from its first entry to the diagonal.
+    "skyline": Specification(
+        "[N, M] -> { [i, j] -> [i, j] : 0 <= i < N and first(i) <= j <= i and 0 <= j < M }",
+        "data(ptr(i) + j - first(i))",
+        (
+            "range first in [0, N + 1)",
+            "ptr(0) = 0",
+            "nondecreasing ptr",
+            "ptr(i + 1) = ptr(i) + i + 1 - first(i)",
+        ),
+    ),
+    # The lower triangle, row after row.
+    "triangular": Specification(
+        "[N, M] -> { [i, j] -> [i, j] : 0 <= i < N and 0 <= j <= i and j < M }",
+        "data(ptr(i) + j)",
+        ("ptr(0) = 0", "nondecreasing ptr", "ptr(i + 1) = ptr(i) + i + 1"),
+    ),
+    # The lower triangle of a symmetric matrix by rows; the upper one is its mirror image.
+    "symmetric": Specification(
+        "[N, M] -> { [q, p] -> [q, j] : 0 <= q < N and indptr(q) <= p < indptr(q + 1) "
+        "and j = indices(p) and 0 <= j <= q and j < M; [q, p] -> [i, q] : 0 <= q < N and q < M "
+        "and indptr(q) <= p < indptr(q + 1) and i = indices(p) and indices(p) < q and 0 <= i }",
+        "data(p)",
+        (*_POINTERS, "increasing indices within indptr(q) <= p < indptr(q + 1)"),
+    ),
+    # Rows of different lengths, each full from its first column on.
+    "ragged": Specification(
+        "[N, M] -> { [i, j] -> [i, j] : 0 <= i < N and 0 <= j < lengths(i) and j < M }",
+        "data(ptr(i) + j)",
+        (
+            "range lengths in [0, M + 1)",
+            "ptr(0) = 0",
+            "nondecreasing ptr",
+            "ptr(i + 1) = ptr(i) + lengths(i)",
+        ),
+    ),
+    # At most K entries in every G neighbouring columns of a row (2:4 sparsity).
+    "nm": Specification(
+        "[N, M, K, G] -> { [i, b, s] -> [i, j] : 0 <= i < N and 0 <= G*b < M and 0 <= s < K "
+        "and s < counts(i, b) and j = G*b + offs(i, b, s) and 0 <= j < M }",
+        "data(i, b, s)",
+        (
+            "range counts in [0, K + 1)",
+            "range offs in [0, G)",
+            "increasing offs within 0 <= s < counts(i, b)",
+        ),
+    ),
+    # Positions alone: every entry has the one value that is stored.
+    "pattern": Specification(
+        "[N, M] -> { [i, p] -> [i, j] : 0 <= i < N and indptr(i) <= p < indptr(i + 1) "
+        "and j = indices(p) and 0 <= j < M }",
+        "value()",
+        (*_POINTERS, "increasing indices within indptr(i) <= p < indptr(i + 1)"),
+    ),
+}
 
 
 class Catalogue(Mapping[str, AnyLayout]):
     """Layouts by name, upper or lower case: ``layouts["csr"]`` or ``layouts.CSR``."""
 
-    def __init__(self, entries: Sequence[AnyLayout]) -> None:
-        self._entries = {entry.name: entry for entry in entries}
+    def __init__(self, families: Sequence[Family], fixed: Mapping[str, Specification]) -> None:
+        self._made: dict[str, AnyLayout] = {family.name: family for family in families}
+        self._fixed = fixed
+        self._names = (*self._made, *fixed)
 
     def __getitem__(self, name: str) -> AnyLayout:
-        found = self._entries.get(name.lower()) if isinstance(name, str) else None  # pyright: ignore[reportUnnecessaryIsInstance]
-        if found is None:
+        key = name.lower() if isinstance(name, str) else ""  # pyright: ignore[reportUnnecessaryIsInstance]
+        if key not in self._made and key in self._fixed:
+            given = self._fixed[key]
+            self._made[key] = Layout(
+                key, given.relation, value=given.value, properties=given.properties
+            )
+        if key not in self._made:
             raise UnknownLayoutError(
                 f"unknown layout {name!r}; known are {', '.join(self)}",
                 hint="define one of your own with sd.Layout(name, relation, value=...)",
             )
-        return found
+        return self._made[key]
 
     def __getattr__(self, name: str) -> AnyLayout:
         if name.startswith("_"):
@@ -238,13 +388,13 @@ class Catalogue(Mapping[str, AnyLayout]):
             raise AttributeError(str(error)) from None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._names)
 
     def __dir__(self) -> list[str]:
-        return [name.upper() for name in self._entries]
+        return [name.upper() for name in self._names]
 
     def __repr__(self) -> str:
         return f"<layouts: {', '.join(self)}>"
@@ -254,7 +404,7 @@ class UnknownLayoutError(LayoutError, KeyError):
     """A layout name the catalogue does not hold."""
 
 
-layouts = Catalogue((*_FAMILIES, *_FIXED))
+layouts = Catalogue(_FAMILIES, _FIXED)
 
 
 def resolve(layout: AnyLayout | str, rank: int, order: Sequence[int] | None = None) -> Layout:
@@ -299,6 +449,11 @@ def hierarchical(order: tuple[int, ...]) -> Layout:
     return resolve("csf", len(order), order)
 
 
+def plain(rank: int, order: Sequence[int] | None = None) -> Layout:
+    """The layout of a plain array of ``rank`` axes, its axes the modes in ``order``."""
+    return resolve("dense", rank, order)
+
+
 @lru_cache(maxsize=1024)
 def known(layout: Layout) -> Layout:
     """The catalogue's own layout with the same storage and promises, else ``layout`` itself.
@@ -310,7 +465,8 @@ def known(layout: Layout) -> Layout:
         match entry:
             case Family():
                 named = entry.name == layout.name
-                member = entry.of(layout.rank, layout.order) if named else None
+                sized = replace(entry, block_sizes=layout.block_sizes)
+                member = sized.of(layout.rank, layout.order) if named else None
             case Layout():
                 same = len(entry.blocks) == len(layout.block_sizes) and entry.rank == layout.rank
                 member = entry(*layout.block_sizes) if same else None

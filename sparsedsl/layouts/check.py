@@ -35,7 +35,7 @@ from sparsedsl.layouts.properties import (
     Within,
     property_text,
 )
-from sparsedsl.layouts.scan import Scan, check_call, closure, evaluate_checked, where
+from sparsedsl.layouts.scan import OVERLAP, ROOM, Scan, check_call, closure, evaluate_checked, where
 from sparsedsl.layouts.structure import Structure
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Term
@@ -84,7 +84,7 @@ def validate(
     extents = check_shape(shape, layout)
     check_arrays(layout, arrays)
     values = infer_sizes(layout, extents, arrays)
-    _Checker(layout, values, arrays, distinct and not unique(layout)).run(extents)
+    _Checker(layout, values, arrays, distinct and not unique(layout)).run()
     return values
 
 
@@ -156,7 +156,7 @@ class _Checker:
     arrays: Mapping[str, np.ndarray]
     compare: bool
 
-    def run(self, extents: tuple[int, ...]) -> None:
+    def run(self) -> None:
         parameters = set(self.values)
         self._lengths(called=False)
         whole = [p for p in self.layout.properties if _global(p, parameters)]
@@ -164,7 +164,7 @@ class _Checker:
             self._property(item)
         self._lengths(called=True)
         for part in self.layout.structures:
-            self._scan(part, extents)
+            self._scan(part)
         for item in self.layout.properties:
             if item not in whole:
                 self._property(item)
@@ -203,10 +203,9 @@ class _Checker:
     def _evaluate(self, term: Term, env: Mapping[str, t.Index], purpose: str) -> t.Index:
         return evaluate_checked(term, env, self.arrays, purpose)
 
-    def _scan(self, part: Structure, extents: tuple[int, ...]) -> None:
+    def _scan(self, part: Structure) -> None:
         """Walk as deep as something is left to check, and check what the data promises."""
-        limit = prod(extents) + sum(array.size for array in self.arrays.values())
-        scan = Scan(part, self.values, self.arrays, checked=True, limit=limit)
+        scan = Scan(part, self.values, self.arrays, checked=True, limit=self._limit())
         calls = [c for c in (*part.calls, self.layout.value) if not self._safe(c, part)]
         needed = [t.variables(t.atom(call)) for call in calls]
         needed += [t.variables(c.term) for c in (*part.invariants, *part.filters)]
@@ -225,7 +224,7 @@ class _Checker:
                     held = value == 0 if constraint.equality else value >= 0
                     bad = np.flatnonzero(~np.atleast_1d(held))
                     if bad.size:
-                        self._broken_invariant(scan, part, constraint.term, int(bad[0]), value)
+                        self._broken_invariant(scan, part, constraint.term, int(bad[0]))
             done = set(scan.env)
             if scan.level >= depth:
                 break
@@ -245,9 +244,7 @@ class _Checker:
             for x in call.arguments
         )
 
-    def _broken_invariant(
-        self, scan: Scan, part: Structure, term: Term, place: int, value: t.Index
-    ) -> NoReturn:
+    def _broken_invariant(self, scan: Scan, part: Structure, term: Term, place: int) -> NoReturn:
         constraint = next(c for c in part.invariants if c.term == term)
         shown = [
             f"{t.text(t.atom(call))} = {int(np.atleast_1d(scan.evaluate(t.atom(call)))[place])}"
@@ -332,11 +329,14 @@ class _Checker:
             env = {name: scan.env[name] for name in dims}
             self._fail(item, [call.function for call in calls], columns, place, env, at)
 
+    def _limit(self) -> int:
+        """More places than any range of valid data holds."""
+        extents = [self.values[name] for name in self.layout.extents]
+        sizes = sum(array.size for array in self.arrays.values())
+        return prod(extents) + OVERLAP * (sum(extents) + sizes) + ROOM
+
     def _walk(self, part: Structure, dims: tuple[str, ...]) -> Scan:
-        limit = sum(array.size for array in self.arrays.values()) + prod(
-            self.values[name] for name in self.layout.extents
-        )
-        scan = Scan(part, self.values, self.arrays, checked=True, limit=limit, dims=dims)
+        scan = Scan(part, self.values, self.arrays, checked=True, limit=self._limit(), dims=dims)
         return scan.run(len(dims))
 
     def _fail(

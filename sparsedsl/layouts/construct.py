@@ -14,14 +14,16 @@ from typing import NoReturn
 import numpy as np
 
 from sparsedsl.errors import InvalidTensorError, LayoutError
+from sparsedsl.layouts.bounds import Bounds
+from sparsedsl.layouts.enumerate import differs, different, entries
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import Affine, Position, levels
-from sparsedsl.layouts.order import locate, morton_sort, sorted_order
+from sparsedsl.layouts.order import lexsort, locate, morton_sort, sorted_order
 from sparsedsl.layouts.properties import Equality, Range
 from sparsedsl.layouts.scan import Scan, closure
 from sparsedsl.layouts.structure import Structure
 from sparsedsl.spf import terms as t
-from sparsedsl.spf.nodes import UF, Term
+from sparsedsl.spf.nodes import UF, Constraint, Term
 from sparsedsl.spf.terms import Index
 
 INT32_MAX = 2**31 - 1
@@ -67,9 +69,13 @@ def construct(
     """
     layout.require_bound()
     extents = dict(zip(layout.extents, (int(extent) for extent in shape), strict=True))
+    coords, values = np.asarray(coords, np.int64), np.asarray(values)
     builder = _Builder(layout, extents)
-    builder.build(np.asarray(coords, np.int64), values, fill)
+    own = _belongs(layout, extents, coords)
+    builder.build(coords[:, own], values[own], fill)
     arrays = builder.arrays
+    if len(layout.structures) > 1:
+        _require_same(builder, coords, values, fill)
     chosen = np.dtype(index_dtype) if index_dtype is not None else _width(shape, arrays)
     found: dict[str, np.ndarray] = {}
     for name in layout.functions:
@@ -87,6 +93,49 @@ def _width(shape: Sequence[int], arrays: Mapping[str, np.ndarray]) -> np.dtype:
 
 def _largest(array: np.ndarray) -> int:
     return max(int(array.max()), -int(array.min()) - 1)
+
+
+def _belongs(layout: Layout, extents: Mapping[str, int], coords: np.ndarray) -> np.ndarray:
+    """Which entries the first alternative stores: those that satisfy its plain constraints."""
+    own = np.ones(coords.shape[1], dtype=bool)
+    if len(layout.structures) == 1:
+        return own
+    outputs = layout.relation.outputs
+    affine = [level for level in levels(layout) if isinstance(level, Affine)]
+    values = {level.name: level.value for level in affine}
+    env = {**extents, **dict(zip(outputs, coords, strict=True))}
+    for constraint in layout.relation.conjuncts[0].constraints:
+        term = t.substitute(constraint.term, values)
+        if not t.ufs(term) and t.variables(term) <= set(env):
+            value = t.evaluate(term, env, {})
+            own &= value == 0 if constraint.equality else value >= 0
+    return own
+
+
+def _require_same(builder: _Builder, coords: np.ndarray, values: np.ndarray, fill: object) -> None:
+    """Raise unless all alternatives together read back exactly the entries given."""
+    layout = builder.layout
+    found, positions = entries(layout, (), builder.arrays, builder.values)
+    stored = builder.data[positions]
+    sides = [(coords, values), (found, stored)]
+    tables: list[tuple[np.ndarray, np.ndarray]] = []
+    for where, what in sides:
+        keep = differs(what, fill)
+        order = lexsort(list(where[:, keep]))
+        tables.append((where[:, keep][:, order], what[keep][order]))
+    (given, wanted), (read, got) = tables
+    if given.shape == read.shape and (given == read).all() and not different(wanted, got).any():
+        return
+    short = min(given.shape[1], read.shape[1])
+    off = (given[:, :short] != read[:, :short]).any(axis=0) | different(wanted[:short], got[:short])
+    place = int(np.argmax(off)) if off.any() else short
+    table = given if place < given.shape[1] else read
+    entry = tuple(int(x) for x in table[:, place])
+    raise InvalidTensorError(
+        f"the layout '{layout.label}' cannot hold these entries: what it derives at {entry} "
+        "differs from what was given",
+        hint=f"its entries satisfy {layout.text}",
+    )
 
 
 @dataclass(slots=True)
@@ -114,10 +163,12 @@ class _Builder:
                 case Position():
                     positions.append(level)
         for level in positions:
-            self._number(level, count)
+            self._number(level, values, count)
+        self._intervals(count)
         self._defined()
         for level in positions:
             self._keys(level, count)
+        self._marks(count)
         self._defined()
         missing = [name for name in self.layout.functions if name not in self.arrays]
         if missing:
@@ -138,7 +189,7 @@ class _Builder:
         scan = Scan(self.part, self.values, self.arrays, dims=walked or self.part.dims)
         return scan.run(len(walked))
 
-    def _number(self, level: Position, count: int) -> None:
+    def _number(self, level: Position, values: np.ndarray, count: int) -> None:
         """Give every entry its number along a position dim, and fill the arrays of bounds."""
         walk = self._walk(level.group)
         rows = [np.asarray(self.env[name]) for name in level.group]
@@ -148,13 +199,10 @@ class _Builder:
             self._no_place(found)
         keys = [self._column(value, count) for _, value in level.keys]
         columns = [group, *keys]
+        if level.along is not None:
+            columns.append(np.asarray(self.env[level.along]))
         order = morton_sort(keys) if level.morton and keys else sorted_order(columns)
-        fresh = np.ones(count, dtype=bool)
-        if level.keys:
-            fresh[1:] = False
-            for column in columns:
-                ordered = column[order]
-                fresh[1:] |= ordered[1:] != ordered[:-1]
+        fresh = _fresh(level, [column[order] for column in columns], values[order])
         numbers = np.cumsum(fresh) - 1
         counts = np.bincount(group[order][fresh], minlength=walk.count).astype(np.int64)
         starts = np.cumsum(counts) - counts
@@ -169,7 +217,7 @@ class _Builder:
                 np.broadcast_to(np.asarray(low, np.int64), (walk.count,))[group] - starts[group]
             )
         self.env[level.name] = number
-        self._ends(level, env, starts, counts)
+        self._ends(level, env, starts, counts, group)
 
     def _ends(
         self,
@@ -177,6 +225,7 @@ class _Builder:
         env: Mapping[str, Index],
         starts: np.ndarray,
         counts: np.ndarray,
+        group: np.ndarray,
     ) -> None:
         """Make every upper bound of the dim hold: a size, an array of ends or of counts."""
         for high in level.highs:
@@ -185,7 +234,7 @@ class _Builder:
             call = _lone_call(high)
             length = _lone_call(span)
             if length is not None and length.function not in self.arrays:
-                self._fill(length, env, counts)
+                self._fill(length, env, counts, largest=True)
             elif level.start is not None and call is not None:
                 self._fill(call, env, starts + counts)
             elif len(unknown) == 1 and t.coefficient(span, unknown[0]) == 1:
@@ -199,15 +248,83 @@ class _Builder:
                     f"'{self.layout.label}' cannot be built: the end {t.text(high)} of "
                     f"'{level.name}' does not follow from the entries",
                 )
+            elif all(inner.function in self.arrays for inner in t.ufs(span)):
+                full = counts > np.asarray(t.evaluate(span, env, self.arrays))
+                if full.any():
+                    self._no_place(~full[group])
 
-    def _fill(self, call: UF, env: Mapping[str, Index], values: np.ndarray) -> None:
-        """``call = values`` at every place of ``env``; elsewhere what was there, or 0."""
+    def _fill(
+        self,
+        call: UF,
+        env: Mapping[str, Index],
+        values: np.ndarray,
+        *,
+        largest: bool = False,
+    ) -> None:
+        """``call = values`` at every place of ``env``; elsewhere what was there, or padding.
+
+        ``largest`` keeps the largest of several values for one place.
+        """
         shape = self._shape(call.function)
         where = tuple(np.asarray(t.evaluate(x, env, self.arrays)) for x in call.arguments)
         if shape is None:
             shape = tuple(int(w.max()) + 1 if w.size else 0 for w in where)
         array = self.arrays.setdefault(call.function, self._blank(call.function, shape))
-        array[where] = values
+        if not where:
+            array[()] = values.flat[0] if values.size else array
+        elif largest:
+            np.maximum.at(array, where, values)
+        else:
+            array[where] = values
+
+    def _intervals(self, count: int) -> None:
+        """Fill arrays that bound an affine dim by the smallest or largest value it takes."""
+        affine = {x.name for x in levels(self.layout) if isinstance(x, Affine)}
+        for name in affine & set(self.part.dims):
+            for constraint in self.part.scan:
+                bound = _interval_bound(constraint, name)
+                if bound is not None and bound[0].function not in self.arrays:
+                    self._interval(name, *bound)
+
+    def _interval(self, name: str, call: UF, side: int, slack: int) -> None:
+        """``call`` is ``name + slack`` at its least (side 1) or greatest (side -1)."""
+        names = t.variables(t.atom(call))
+        dims = tuple(dim for dim in self.part.dims if dim in names)
+        shape = self._shape(call.function)
+        if not names <= set(self.env) or shape is None:
+            return
+        walk = self._walk(dims)
+        bounds = Bounds(self.part.scan, self.part.parameters)
+        ends = (bounds.upper if side > 0 else bounds.lower)(name, tuple(walk.env))
+        ready = [
+            np.broadcast_to(np.asarray(t.evaluate(end, walk.env, self.arrays)), walk.count)
+            for end in ends
+            if all(inner.function in self.arrays for inner in t.ufs(end))
+        ]
+        # Where no entry is, the interval is empty: it begins after its end.
+        empty = np.zeros(walk.count, np.int64)
+        if ready:
+            edge = np.min(ready, axis=0) if side > 0 else np.max(ready, axis=0)
+            empty = edge + side + slack
+        at = tuple(np.asarray(t.evaluate(x, walk.env, self.arrays)) for x in call.arguments)
+        here = tuple(np.asarray(t.evaluate(x, self.env, self.arrays)) for x in call.arguments)
+        array = np.zeros(shape, np.int64)
+        array[at] = empty
+        value = np.asarray(self.env[name]) + slack
+        array[here] = value
+        (np.minimum if side > 0 else np.maximum).at(array, here, value)
+        self.arrays[call.function] = array
+
+    def _marks(self, count: int) -> None:
+        """Fill arrays that a filter compares with a constant: ``mask(i, j) = 1``."""
+        for constraint in self.part.filters:
+            calls = t.ufs(constraint.term)
+            if len(calls) != 1 or calls[0].function in self.arrays:
+                continue
+            factor = dict((node, c) for c, node in constraint.term.parts).get(calls[0], 0)
+            if abs(factor) == 1:
+                rest = t.subtract(constraint.term, t.atom(calls[0], factor))
+                self._fill(calls[0], self.env, self._column(t.scale(-factor, rest), count))
 
     def _blank(self, function: str, shape: tuple[int, ...]) -> np.ndarray:
         """An array of padding: values that fail the filters on it, or lie in its range."""
@@ -217,8 +334,9 @@ class _Builder:
                 padding = int(t.evaluate(item.low, self.values, self.arrays))
         for constraint in self.part.filters:
             for factor, node in constraint.term.parts:
-                lone = len(t.ufs(constraint.term)) == 1 and isinstance(node, UF)
-                if lone and node.function == function and abs(factor) == 1:
+                if not isinstance(node, UF) or len(t.ufs(constraint.term)) != 1:
+                    continue
+                if node.function == function and abs(factor) == 1:
                     rest = t.subtract(constraint.term, t.atom(node, factor))
                     edge = int(t.evaluate(rest, self.values, self.arrays))
                     padding = -edge - 1 if factor > 0 else edge + 1
@@ -282,6 +400,15 @@ class _Builder:
         elif count:
             data[()] = values[0]
         self.data = data
+        clash = different(data[where] if where else np.repeat(data[None], count), values)
+        if clash.any():
+            place = int(np.argmax(clash))
+            columns = [np.asarray(self.env[name]) for name in self.layout.relation.outputs]
+            raise InvalidTensorError(
+                f"the layout '{self.layout.label}' has one slot for several entries, whose "
+                f"values differ at {tuple(int(column[place]) for column in columns)}",
+                hint=f"its value position is {t.text(t.atom(self.layout.value))}",
+            )
 
     def _require_placed(self, count: int) -> None:
         """Raise unless the layout, scanned, would find every entry where it was put."""
@@ -303,6 +430,35 @@ class _Builder:
             f"the layout '{self.layout.label}' has no place for the entry at {entry}",
             hint=f"its entries satisfy {self.layout.text}",
         )
+
+
+def _fresh(level: Position, columns: list[np.ndarray], values: np.ndarray) -> np.ndarray:
+    """Where a new number begins, given the sorted group, keys and interval dim."""
+    count = len(values)
+    fresh = np.ones(count, dtype=bool)
+    if not level.keys and level.along is None:
+        return fresh
+    fresh[1:] = False
+    if level.along is not None:
+        steps = columns.pop()
+        fresh[1:] |= steps[1:] != steps[:-1] + 1
+        if level.by_value:
+            fresh[1:] |= different(values[1:], values[:-1])
+    for column in columns:
+        fresh[1:] |= column[1:] != column[:-1]
+    return fresh
+
+
+def _interval_bound(constraint: Constraint, name: str) -> tuple[UF, int, int] | None:
+    """(f, side, slack) of a constraint ``f(..) <= name`` (side 1) or ``name < f(..)`` (-1)."""
+    side = t.coefficient(constraint.term, name)
+    rest = t.subtract(constraint.term, t.scale(side, t.var(name)))
+    if constraint.equality or abs(side) != 1 or len(rest.parts) != 1:
+        return None
+    factor, node = rest.parts[0]
+    if factor != -side or not isinstance(node, UF):
+        return None
+    return node, side, rest.constant * side
 
 
 def _lone_call(term: Term) -> UF | None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sparsedsl.layouts.construct import construct
-from sparsedsl.layouts.enumerate import entries
+from sparsedsl.layouts.enumerate import differs, entries
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import exact
 
@@ -58,14 +58,3 @@ def stored(
     data = arrays[layout.value.function]
     values = data[positions] if positions else np.repeat(data[None], coords.shape[1])
     return coords, values
-
-
-def differs(values: np.ndarray, fill: object) -> np.ndarray:
-    """Where a value is not the fill: NaN equals NaN, but -0.0 is not 0.0."""
-    background = np.asarray(fill).astype(values.dtype)
-    same = values == background
-    if values.dtype.kind in "fc":
-        same |= np.isnan(values) & np.isnan(background)
-        for part in (np.real, np.imag) if values.dtype.kind == "c" else (np.real,):
-            same &= np.signbit(part(values)) == np.signbit(part(background))
-    return ~same

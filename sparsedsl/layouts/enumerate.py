@@ -57,3 +57,20 @@ def _table(scan: Scan, terms: Sequence[Term]) -> np.ndarray:
     for row, term in enumerate(terms):
         table[row] = t.evaluate(term, scan.env, scan.arrays)
     return table
+
+
+def differs(values: np.ndarray, fill: object) -> np.ndarray:
+    """Where a value is not the fill: NaN equals NaN, but -0.0 is not 0.0."""
+    background = np.asarray(fill).astype(values.dtype)
+    return different(values, np.broadcast_to(background, values.shape))
+
+
+def different(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Where two arrays of one dtype differ: NaN equals NaN, but -0.0 is not 0.0."""
+    if left.dtype.kind == "c":
+        return different(left.real, right.real) | different(left.imag, right.imag)
+    same = left == right
+    if left.dtype.kind == "f":
+        same &= np.signbit(left) == np.signbit(right)
+        same |= np.isnan(left) & np.isnan(right)
+    return ~same

@@ -18,6 +18,7 @@ from sparsedsl.layouts.properties import Equality, Increasing, Nondecreasing, Pr
 from sparsedsl.layouts.structure import Structure
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Term
+from sparsedsl.spf.parse import equation
 
 if TYPE_CHECKING:
     from sparsedsl.layouts.layout import Layout
@@ -38,30 +39,21 @@ def axis_lengths(
         if isinstance(item, Nondecreasing | Increasing) and item.within is None
     )
     found: dict[str, list[list[Term] | None]] = {}
+    equal = [item for item in properties if isinstance(item, Equality)]
+    facts = tuple(equation(t.subtract(item.left, item.right)) for item in equal)
+    stated = t.all_ufs(side for item in equal for side in (item.left, item.right))
     for part in parts:
-        bounds = Bounds(part.scan, parameters, monotone)
-        for call in _calls(part, value):
+        bounds = Bounds((*part.scan, *facts), parameters, monotone)
+        for call in dict.fromkeys((*_calls(part, value), *stated)):
             axes = found.setdefault(call.function, [[] for _ in call.arguments])
             for axis, argument in enumerate(call.arguments):
-                _grow(axes, axis, bounds.maximum(argument, parameters))
-    for item in properties:
-        if isinstance(item, Equality):
-            _constant_calls(item, found, parameters)
+                tops = bounds.direct(argument, parameters)[:1]
+                _grow(axes, axis, tops or bounds.cancelled(argument, parameters))
     return {name: tuple(map(_largest, axes)) for name, axes in found.items()}
 
 
 def _calls(part: Structure, value: UF) -> Iterable[UF]:
     return (*part.calls, *t.all_ufs(value.arguments), value)
-
-
-def _constant_calls(
-    item: Equality, found: dict[str, list[list[Term] | None]], parameters: tuple[str, ...]
-) -> None:
-    for call in t.all_ufs((item.left, item.right)):
-        axes = found.get(call.function)
-        for axis, argument in enumerate(call.arguments):
-            if axes and t.variables(argument) <= set(parameters):
-                _grow(axes, axis, [argument])
 
 
 def _grow(axes: list[list[Term] | None], axis: int, tops: list[Term]) -> None:
@@ -71,14 +63,13 @@ def _grow(axes: list[list[Term] | None], axis: int, tops: list[Term]) -> None:
 
 
 def _plainest(tops: list[Term]) -> Term:
-    """The subscript's bound that says most: the tightest of those that differ by a constant."""
-    best = tops[0]
-    for top in tops[1:]:
-        difference = t.subtract(top, best)
-        shorter = len(t.ufs(top)) > len(t.ufs(best))
-        if (not difference.parts and difference.constant < 0) or (difference.parts and shorter):
-            best = top
-    return best
+    """The subscript's bound that says most: the one that reads an array, then the shortest."""
+    return min(tops, key=_rank)
+
+
+def _rank(top: Term) -> tuple[bool, int, int, int]:
+    factors = sum(abs(c) for c, _ in top.parts)
+    return not t.ufs(top), len(top.parts), factors, top.constant
 
 
 def _largest(tops: list[Term] | None) -> Term | None:

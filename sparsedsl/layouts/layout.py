@@ -240,7 +240,7 @@ class Layout:
         return self
 
     def __call__(self, *block_sizes: int, order: Sequence[int] | None = None) -> Layout:
-        """Bind block sizes, or permute modes.
+        """Bind block sizes (or all parameters that are no extents), or permute modes.
 
         ``order[k]`` is the logical mode that the layout's k-th mode becomes:
         ``csr(order=(1, 0))`` stores columns.
@@ -256,7 +256,10 @@ class Layout:
         return made if order is None else made._permuted(order)
 
     def _blocked(self, block_sizes: tuple[int, ...]) -> Layout:
-        if len(block_sizes) != len(self.blocks):
+        names = self.blocks
+        if len(block_sizes) > len(names):
+            names = self.relation.parameters[self.rank :]
+        if len(block_sizes) != len(names):
             raise LayoutError(
                 f"expected {len(self.blocks)} block sizes ({', '.join(self.blocks)}) for "
                 f"'{self.name}', found {len(block_sizes)}",
@@ -264,7 +267,7 @@ class Layout:
             )
         values: dict[str, Term] = {}
         checked: list[int] = []
-        for name, size in zip(self.blocks, block_sizes, strict=True):
+        for name, size in zip(names, block_sizes, strict=True):
             checked.append(_whole(size, f"block size {name} of '{self.name}'"))
             values[name] = t.const(checked[-1])
         relation = self.relation

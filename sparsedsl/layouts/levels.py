@@ -44,7 +44,8 @@ class Position:
 
     ``keys`` pairs a call with what it holds, a term over coordinates; the first is most
     significant.  The numbers start at ``low`` in each group; when ``low`` is a call they go
-    on from group to group, in storage order.
+    on from group to group, in storage order.  Without keys, ``along`` is a dim whose values
+    one number covers as an interval; ``by_value`` says that the interval has one value.
     """
 
     name: str
@@ -53,6 +54,8 @@ class Position:
     low: Term
     highs: tuple[Term, ...]
     morton: bool = False
+    along: str | None = None
+    by_value: bool = False
 
     @property
     def start(self) -> UF | None:
@@ -105,7 +108,8 @@ class _Solver:
             return t.atom(node)
         change, constraints = _hidden(self.layout, relation, self.alternative)
         target = change.get(node, t.atom(node)).parts[0][1]
-        assert isinstance(target, Var)
+        if not isinstance(target, Var):
+            return None
         known = (*relation.parameters, *relation.outputs)
         return isl.closed_form(constraints, known, target.name)
 
@@ -156,7 +160,23 @@ def _position(
     dims = tuple(dim for dim in part.dims if dim in group)
     if Position(name, (), dims, lows[0], ends).start is not None:
         dims = tuple(dim for dim in dims if dim in t.variables(lows[0]))
-    return Position(name, ordered, dims, lows[0], ends, morton)
+    along = None if ordered else _interval(part, name)
+    by_value = along is not None and along not in t.variables(t.atom(layout.value))
+    return Position(name, ordered, dims, lows[0], ends, morton, along, by_value)
+
+
+def _interval(part: Structure, name: str) -> str | None:
+    """The dim that ``name`` bounds on both sides by index arrays: ``lo(b) <= j < hi(b)``."""
+    for dim in part.dims:
+        signs = {
+            t.coefficient(c.term, dim)
+            for c in part.scan
+            for call in t.ufs(c.term)
+            if not c.equality and t.var(name) in call.arguments
+        }
+        if {1, -1} <= signs:
+            return dim
+    return None
 
 
 def _ordered_keys(
@@ -205,8 +225,12 @@ def exact(layout: Layout) -> bool:
     except LayoutError:
         return False
     grouped = {name for level in found if isinstance(level, Position) for name in level.group}
-    positions = any(isinstance(level, Position) for level in found)
-    return positions and all(isinstance(x, Position) or x.name in grouped for x in found)
+    grouped |= {level.along or "" for level in found if isinstance(level, Position)}
+    for constraint in layout.structures[0].filters:
+        grouped |= t.variables(constraint.term)
+    return bool(grouped or any(isinstance(level, Position) for level in found)) and all(
+        isinstance(level, Position) or level.name in grouped for level in found
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -16,7 +16,7 @@ import numpy as np
 
 from sparsedsl.errors import InvalidTensorError, TensorTypeError
 from sparsedsl.layouts import convert as conversion
-from sparsedsl.layouts.catalogue import AnyLayout, known, resolve
+from sparsedsl.layouts.catalogue import AnyLayout, known, plain, resolve
 from sparsedsl.layouts.check import validate
 from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.layout import Layout
@@ -136,10 +136,10 @@ class Tensor:
                 f"a dense array of shape {self.shape} does not fit in memory",
                 hint="keep the tensor sparse: use .coordinates() or .convert(layout)",
             )
-        plain = resolve("dense", self.ndim)
-        if self.layout == plain:
+        target = plain(self.ndim)
+        if self.layout == target:
             return self.values
-        return self.convert(plain).values
+        return self.convert(target).values
 
     def to_scipy(self) -> Any:
         """A scipy sparse array, sharing memory where scipy has the layout (2-D, fill 0)."""
@@ -194,7 +194,7 @@ class Tensor:
         layout = known(self.layout(order=tuple(reversed(range(self.ndim)))))
         return bound(layout, self.shape[::-1], self.arrays, self.fill_value)
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> np.ndarray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         if not total(self.layout):
             raise TensorTypeError(
                 f"a {self.layout.label} tensor does not become dense by itself",
@@ -278,9 +278,8 @@ def fill_scalar(value: object, dtype: np.dtype) -> np.generic:
     if given.ndim or given.dtype.kind not in "biufc":
         raise TensorTypeError(f"expected fill_value to be a number, found {value!r}")
     with np.errstate(all="ignore"):
-        cast = given.real.astype(dtype) if given.dtype.kind == "c" else given.astype(dtype)
-        if given.dtype.kind == "c" and dtype.kind == "c":
-            cast = given.astype(dtype)
+        real = given.dtype.kind == "c" and dtype.kind != "c"
+        cast = np.asarray(np.real(given) if real else given).astype(dtype)
     same = cast == given or (given != given and cast != cast)
     inexact = dtype.kind in "fc" and given.dtype.kind in "iuf" and np.isfinite(cast)
     if not same and not inexact:
@@ -288,4 +287,4 @@ def fill_scalar(value: object, dtype: np.dtype) -> np.generic:
             f"fill_value {value!r} is not a value of {dtype}",
             hint="choose a fill value the dtype holds, or convert the values",
         )
-    return cast[()]
+    return dtype.type(cast)

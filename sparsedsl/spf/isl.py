@@ -171,7 +171,7 @@ def _isl() -> Any:
 
 
 def _context() -> Any:
-    """This thread's isl context, its budget of operations renewed."""
+    """The isl context of the running thread, its budget of operations renewed."""
     if not hasattr(_local, "context"):
         _local.context = _isl().Context()
         _local.context.set_max_operations(MAX_OPERATIONS)
@@ -207,8 +207,11 @@ def _by_isl(constraints: Sequence[Constraint], known: frozenset[str], target: st
         if graph.is_empty() or not graph.is_single_valued():
             return None
         pieces: list[Term] = []
-        function = isl.PwMultiAff.from_map(graph.coalesce())
-        function.foreach_piece(lambda _, value: pieces.append(_expression(value.get_at(0), given)))
+
+        def keep(_: Any, value: Any) -> None:
+            pieces.append(_expression(value.get_at(0), given))
+
+        isl.PwMultiAff.from_map(graph.coalesce()).foreach_piece(keep)
     except isl.Error:
         return None
     distinct = list(dict.fromkeys(pieces))

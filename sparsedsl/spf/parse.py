@@ -13,7 +13,7 @@ from itertools import product
 from sparsedsl.errors import LayoutError
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.lex import Cursor, Token, span_of
-from sparsedsl.spf.nodes import Conjunct, Constraint, Relation, Term, Var
+from sparsedsl.spf.nodes import Conjunct, Constraint, Relation, Term
 
 COMPARISONS = ("<=", "<", ">=", ">", "=", "==", "!=")
 
@@ -498,4 +498,4 @@ def _divided(
 
 def _parametric(term: Term, scope: Scope) -> bool:
     """Whether only parameters and constants occur."""
-    return all(isinstance(node, Var) and node.name in scope.parameters for _, node in term.parts)
+    return t.variables(term) <= scope.parameters and not t.ufs(term)

@@ -8,7 +8,7 @@ divisions are folded, a product holds no constant factor.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache, reduce
+from functools import lru_cache
 from typing import TypeAlias, assert_never
 
 import numpy as np
@@ -94,7 +94,10 @@ def _factors(node: Atom) -> list[Atom]:
 
 
 def _product(factors: list[Atom]) -> Atom:
-    return reduce(lambda right, left: Product(atom(left), atom(right)), reversed(factors))
+    node = factors[-1]
+    for factor in reversed(factors[:-1]):
+        node = Product(atom(factor), atom(node))
+    return node
 
 
 def floordiv(numerator: Term, denominator: Term | int) -> Term:
