@@ -203,7 +203,12 @@ def _choose(
     for key in find.keys:
         reads |= terms.variables(Term(((1, key.function),)))
     return Choice(
-        find.variable, taken.name, depth, extent, reads != frozenset({find.variable}), tuple(rejected)
+        find.variable,
+        taken.name,
+        depth,
+        extent,
+        reads != frozenset({find.variable}),
+        tuple(rejected),
     )
 
 
@@ -334,7 +339,9 @@ def _nonnegative(prover: Prover, context: Context) -> frozenset[str]:
             here = Context((*outer, *inner, *ensured), context.operands)
             goal = fo.at_most(terms.const(0), terms.var(part.variable))
             starts_at_zero = isinstance(part, Scan) and terms.const(0) in part.lows
-            if starts_at_zero or prover.follows(f"{part.variable} >= 0", here, goal, "unsigned subscripts"):
+            if starts_at_zero or prover.follows(
+                f"{part.variable} >= 0", here, goal, "unsigned subscripts"
+            ):
                 signs.add(part.variable)
     return frozenset(signs)
 

@@ -116,7 +116,8 @@ def _pair(
     second = [_call(f, operand, "b", within) for f in functions]
     names = dict.fromkeys(n for _, names in (*first, *second) for n in names)
     ranges: list[fo.Formula] = []
-    triggers = [c for c, _ in (*first, *second)]
+    # the first function alone: a solver that has ruled on it may never mention the others
+    triggers = [first[0][0], second[0][0]]
     if within is not None:
         for name in ("a", "b"):
             ranges.append(fo.at_most(within.low, terms.var(name)))

@@ -170,12 +170,12 @@ class Assembly:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A copy of tensor ``source`` in another layout, made before the nest runs."""
+    """A copy of ``source``, its modes stored in ``order``, made before the nest runs."""
 
     tensor: ct.Tensor
     source: str
     layout: Layout
-    why: str
+    order: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

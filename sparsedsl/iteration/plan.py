@@ -47,7 +47,8 @@ class Request:
 
     ``entries`` gives, for each tensor, the number of tuples up to each of its layout's
     dimensions; ``extents`` the extent of each index.  ``annihilating`` permits skipping
-    products with an implicit zero.  ``order`` forces the order of logical indices.
+    products with an implicit zero.  ``order`` forces the order of logical indices,
+    ``workspace`` how a sparse output is gathered (``"sort"``: as a stream).
     """
 
     statements: tuple[ct.Assign, ...]
@@ -58,6 +59,7 @@ class Request:
     entries: Mapping[str, Mapping[str, float]]
     annihilating: bool = True
     order: tuple[str, ...] | None = None
+    workspace: str = "auto"
 
 
 def plan(request: Request) -> Nest:
@@ -117,7 +119,7 @@ def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[
         source = request.program.tensor(access.tensor)
         order = "".join(str(m) for m in modes)
         copy = replace(source, name=f"{source.name}_{order}")
-        conversions.append(Conversion(copy, source.name, layout, f"stored in mode order {modes}"))
+        conversions.append(Conversion(copy, source.name, layout, modes))
         if copy not in inputs:
             inputs.append(copy)
         layouts[copy.name] = layout
@@ -238,12 +240,16 @@ def _plan(request: Request, conversions: tuple[Conversion, ...]) -> Nest:
 
 
 def _operand_names(request: Request) -> dict[ct.Access, str]:
-    counts: dict[str, int] = {}
+    taken = {t.name for t in (*request.program.inputs, *request.program.outputs)}
+    used: set[str] = set()
     names: dict[ct.Access, str] = {}
     for access in _accesses(request):
-        counts[access.tensor] = counts.get(access.tensor, 0) + 1
-        many = counts[access.tensor]
-        names[access] = access.tensor if many == 1 else f"{access.tensor}{many}"
+        name, again = access.tensor, 1
+        while name in used or (again > 1 and name in taken):
+            again += 1
+            name = f"{access.tensor}{again}"
+        used.add(name)
+        names[access] = name
     return names
 
 
@@ -286,18 +292,20 @@ def _support(request: Request, statement: ct.Assign) -> tuple[frozenset[ct.Acces
     expression = statement.expression
     support = algebra.support(expression, program, request.annihilating)
     target = program.tensor(statement.target)
+    if statement.accumulate is not None:
+        identity = MONOIDS[statement.accumulate].identity(target.dtype)
+        neutral = algebra.fill_of(expression, program, request.annihilating)
+        if neutral is None or not algebra.same_value(neutral, identity):
+            return everywhere
     assembly = output.levels_of(request.output)
     if assembly is not None and assembly.kind == "dense":
         return support
     fill = algebra.fill_of(expression, program, request.annihilating)
-    return support if fill is not None and _same(fill, target.fill) else everywhere
+    same = fill is not None and algebra.same_value(fill, target.fill)
+    return support if same else everywhere
 
 
-def _same(a: ct.Scalar, b: ct.Scalar) -> bool:
-    return a == b or (a != a and b != b)
-
-
-def _sizes(request: Request, operands: tuple[Operand, ...]) -> cost.Sizes:
+def sizes_of(request: Request, operands: tuple[Operand, ...]) -> cost.Sizes:
     entries: dict[str, float] = {}
     for operand in operands:
         known = request.entries.get(operand.tensor.name, {})
@@ -317,7 +325,7 @@ def _chain(
     operands = case.required + case.total + case.probed
     targets = [s.name or "" for s in case.statement.subscripts]
     indices = tuple(dict.fromkeys([*targets, *indices_of(case.statement.expression)]))
-    sizes = _sizes(request, operands)
+    sizes = sizes_of(request, operands)
 
     def finish(state: search.State) -> float:
         return output.deliver_cost(state, goal, operands, frozenset(bound))
@@ -377,7 +385,8 @@ def _separate(request: Request, cases: list[Case], goal: output.Target) -> Nest:
         chain, state = _chain(request, case, goal, (), 1.0)
         if assembly.kind != "dense":
             kind, depth = output.delivery(state.steps, goal, frozenset())
-            assembly = replace(assembly, kind=kind if goal.assembly else "stream")
+            sort = goal.assembly is None or (request.workspace == "sort" and kind == "workspace")
+            assembly = replace(assembly, kind="stream" if sort else kind)
             if assembly.kind == "workspace":
                 prefix = chain.steps[:depth]
                 chain = replace(chain, steps=chain.steps[depth:])
@@ -391,7 +400,7 @@ def _shared(request: Request, cases: list[Case], goal: output.Target) -> Nest:
     stream = Assembly("stream", (), (), "")
     free = [_chain(request, c, output.Target(goal.coordinates, None), (), 1.0)[0] for c in cases]
     streamed = _nest(request, stream, (), tuple(free), sum(c.cost for c in free))
-    if goal.assembly is None or request.order is not None:
+    if goal.assembly is None or request.order is not None or request.workspace == "sort":
         return streamed
     outer = goal.coordinates[:-1]
     visits = 1.0
@@ -422,7 +431,7 @@ def _nest(
         layout=request.output,
         coordinates=(),
         assembly=assembly,
-        initial=_initial(request.program, statement, target),
+        initial=_initial(request.program, statement, target, request.annihilating),
         conversions=(),
         prefix=prefix,
         chains=chains,
@@ -430,9 +439,11 @@ def _nest(
     )
 
 
-def _initial(program: ct.Program, statement: ct.Assign, target: ct.Tensor) -> ct.Scalar:
+def _initial(
+    program: ct.Program, statement: ct.Assign, target: ct.Tensor, annihilating: bool
+) -> ct.Scalar:
     expression = statement.expression
     if isinstance(expression, ct.Reduce):
         return MONOIDS[expression.monoid].identity(target.dtype)
-    fill = algebra.fill_of(expression, program)
+    fill = algebra.fill_of(expression, program, annihilating)
     return target.fill if fill is None else fill

@@ -23,7 +23,7 @@ from sparsedsl.spf.nodes import Var as TermVar
 class Emitter:
     """Collects parameters while terms are printed as loop expressions.
 
-    ``index_dtypes`` gives the dtype of each tensor's index arrays, ``program`` the dtypes of
+    ``index_dtypes`` gives the dtype of each index array, ``program`` the dtypes of
     values.  ``aliases`` maps variables that are equal to another one; ``nonnegative`` are the
     variables proved so in the chain being lowered.
     """
@@ -90,17 +90,10 @@ class Emitter:
     def load(self, array: str, arguments: tuple[Term, ...], type: str) -> Load:
         """Return ``array[arguments]`` and make the array a parameter."""
         if array not in self.arrays:
-            self.arrays[array] = ArrayParam(array, self._dtype(array, type), len(arguments))
+            dtype = self.index_dtypes[array] if type == INT else type
+            self.arrays[array] = ArrayParam(array, dtype, len(arguments))
         proved = all(self.is_nonnegative(a) for a in arguments)
         return lb.load(array, *(self.term(a) for a in arguments), type=type, proved=proved)
-
-    def _dtype(self, array: str, type: str) -> str:
-        if type != INT:
-            return type
-        for operand in self.operands.values():
-            if any(name == array for _, name in operand.functions):
-                return self.index_dtypes[operand.tensor.name]
-        raise AssertionError(f"{array} belongs to no operand")
 
     def is_nonnegative(self, term: Term) -> bool:
         """Whether a sum of proved non-negative variables, scaled up, is all there is."""

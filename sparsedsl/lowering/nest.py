@@ -57,8 +57,8 @@ def lower(
 ) -> Lowered:
     """Return the kernel of a proved nest.
 
-    ``index_dtypes`` gives the dtype of each tensor's index arrays, ``output_index_dtype``
-    that of the output's.
+    ``index_dtypes`` gives the dtype of each index array, ``output_index_dtype`` that of the
+    output's.
     """
     nest = proved.nest
     operands = {o.name: o for chain in nest.chains for o in chain.operands}

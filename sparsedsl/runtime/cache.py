@@ -14,7 +14,6 @@ private to the user.  Where it cannot be used, a temporary directory takes its p
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import hashlib
@@ -22,25 +21,28 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
-import stat
-import tempfile
 import threading
-import warnings
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sparsedsl.errors import CacheError
 from sparsedsl.options import current
+from sparsedsl.runtime.cache_files import (
+    CacheWarning,
+    files,
+    last_used,
+    locked,
+    private_directory,
+    read,
+    remove,
+    temporary_directory,
+    warn,
+    write,
+)
 
-_LAYOUT = "kernels-1"
-_LOCK_SECONDS = 10.0
-
-
-class CacheWarning(UserWarning):
-    """The kernel cache cannot be used where it should be; kernels are kept elsewhere."""
+__all__ = ["CacheInfo", "CacheWarning", "Entry", "KernelCache", "clear", "default", "info"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,16 @@ class Entry:
             if place not in _loaded:
                 from sparsedsl.codegen import numba_jit
 
-                _loaded[place] = numba_jit.load(self.source, path=self._file())
+                try:
+                    _loaded[place] = numba_jit.load(self.source, path=self._file())
+                except (OSError, RuntimeError):
+                    # the file went away meanwhile, or Numba cannot write beside it
+                    _loaded[place] = numba_jit.load(self.source)
             return _loaded[place]
 
     def _file(self) -> Path | None:
         """Return the file if it still holds the module: another process may have evicted it."""
-        if self.path is None or _read(self.path) != self.source:
+        if self.path is None or read(self.path) != self.source:
             return None
         return self.path
 
@@ -98,14 +104,6 @@ class CacheInfo:
 
 def _sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:40]
-
-
-def _read(path: Path) -> str | None:
-    """Return a file's text, or None where there is none that can be read."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
 
 
 @functools.cache
@@ -162,7 +160,7 @@ class KernelCache:
 
     def _from_disk(self, full: str, directory: Path) -> Entry | None:
         index = directory / "index" / f"{_sha(full)}.json"
-        text = _read(index)
+        text = read(index)
         if text is None:
             return None
         try:
@@ -173,7 +171,7 @@ class KernelCache:
         except (ValueError, KeyError, TypeError):
             return None
         path = directory / f"k_{kernel}.py"
-        source = _read(path) if good else None
+        source = read(path) if good else None
         if source is None or _sha(source) != kernel:
             return None
         with contextlib.suppress(OSError):
@@ -217,12 +215,12 @@ class KernelCache:
 
     def _to_disk(self, directory: Path, full: str, kernel: str, source: str, record: str) -> Path:
         path = directory / f"k_{kernel}.py"
-        with _locked(directory):
-            if _read(path) != source:
-                _write(path, source)
+        with locked(directory):
+            if read(path) != source:
+                write(path, source)
                 # the content is the version: a rewritten file must not look newer to Numba
                 os.utime(path, (0, 0))
-            _write(directory / "index" / f"{_sha(full)}.json", record)
+            write(directory / "index" / f"{_sha(full)}.json", record)
             self._stored += 1
             if self._stored % 16 == 1:
                 self._evict(directory, keep=path)
@@ -231,32 +229,32 @@ class KernelCache:
     def _move(self, error: OSError) -> None:
         """Go on in a temporary directory, or without one when that fails too."""
         failed = self.directory
-        temporary = _temporary_directory()
+        temporary = temporary_directory()
         self.directory = temporary if temporary != failed else None
         place = self.directory or "memory"
-        _warn(f"the kernel cache {failed} cannot be written ({error}); using {place}")
+        warn(f"the kernel cache {failed} cannot be written ({error}); using {place}")
 
     def _evict(self, directory: Path, keep: Path) -> None:
         """Remove the entries used longest ago until the size is within the limit."""
-        total = sum(size for _, size in _files(directory))
+        total = sum(size for _, size in files(directory))
         if total <= self.limit_bytes:
             return
         kernels = _kernels_by_index(directory)
         users: dict[str, int] = {}
         for kernel in kernels.values():
             users[kernel] = users.get(kernel, 0) + 1
-        for index in sorted(kernels, key=_used):
+        for index in sorted(kernels, key=last_used):
             kernel = kernels[index]
             if total <= self.limit_bytes * 3 // 4 or kernel == keep.stem[2:]:
                 continue
-            total -= _remove(index)
+            total -= remove(index)
             users[kernel] -= 1
             if users[kernel] == 0:
-                total -= sum(_remove(path) for path in _parts(directory, kernel))
+                total -= sum(remove(path) for path in _parts(directory, kernel))
         for path in directory.glob("k_*.py"):
             if path.stem[2:] not in users:
                 for part in _parts(directory, path.stem[2:]):
-                    _remove(part)
+                    remove(part)
 
     def info(self) -> CacheInfo:
         """Return where the cache is and what it holds."""
@@ -266,7 +264,7 @@ class KernelCache:
             return CacheInfo(None, len(self._memory), len(kernels), size, self.limit_bytes)
         entries = len(list((self.directory / "index").glob("*.json")))
         kernels = len(list(self.directory.glob("k_*.py")))
-        size = sum(size for _, size in _files(self.directory))
+        size = sum(size for _, size in files(self.directory))
         return CacheInfo(self.directory, entries, kernels, size, self.limit_bytes)
 
     def clear(self) -> int:
@@ -274,10 +272,10 @@ class KernelCache:
         removed = self.info().kernels
         self._memory.clear()
         if self.directory is not None:
-            with _locked(self.directory):
-                for path, _ in list(_files(self.directory)):
+            with locked(self.directory):
+                for path, _ in list(files(self.directory)):
                     if path.name != "lock":
-                        _remove(path)
+                        remove(path)
         return removed
 
 
@@ -285,46 +283,12 @@ def _canonical(content: Mapping[str, Any]) -> str:
     return json.dumps(content, sort_keys=True)
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file that is never seen half written."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-@contextlib.contextmanager
-def _locked(directory: Path) -> Generator[None, None, None]:
-    """Hold the directory's lock; after a while, or without lock support, go on without."""
-    import filelock
-
-    lock = filelock.FileLock(directory / "lock", timeout=_LOCK_SECONDS)
-    with contextlib.ExitStack() as stack:
-        with contextlib.suppress(filelock.Timeout, NotImplementedError):
-            stack.enter_context(lock)
-        yield
-
-
-def _files(directory: Path) -> Iterator[tuple[Path, int]]:
-    """Yield every file below ``directory`` with its size in bytes."""
-    for path in directory.rglob("*"):
-        with contextlib.suppress(OSError):
-            status = path.stat()
-            if stat.S_ISREG(status.st_mode):
-                yield path, status.st_size
-
-
 def _kernels_by_index(directory: Path) -> dict[Path, str]:
     """Return the kernel of each index file; "" for one that cannot be read."""
     found: dict[Path, str] = {}
     for path in (directory / "index").glob("*.json"):
         try:
-            found[path] = str(json.loads(_read(path) or "")["content"]["kernel"])
+            found[path] = str(json.loads(read(path) or "")["content"]["kernel"])
         except (ValueError, KeyError, TypeError):
             found[path] = ""
     return found
@@ -336,68 +300,6 @@ def _parts(directory: Path, kernel: str) -> list[Path]:
         directory / f"k_{kernel}.py",
         *(directory / "__pycache__").glob(f"k_{kernel}.*"),
     ]
-
-
-def _used(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
-
-
-def _remove(path: Path) -> int:
-    """Remove a file and return its size in bytes; 0 if it was not there."""
-    try:
-        size = path.stat().st_size
-        path.unlink()
-    except OSError:
-        return 0
-    return size
-
-
-def _warn(message: str) -> None:
-    if message not in _warned:
-        _warned.add(message)
-        warnings.warn(message, CacheWarning, stacklevel=2)
-
-
-_warned: set[str] = set()
-
-
-@functools.cache
-def _temporary_directory() -> Path | None:
-    """Return a directory of this process, removed at its end; None if there is no place."""
-    try:
-        directory = Path(tempfile.mkdtemp(prefix="sparsedsl-"))
-        (directory / "index").mkdir()
-    except OSError:
-        return None
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    return directory
-
-
-def private_directory(base: Path) -> Path:
-    """Return the cache's own directory below ``base``, made if need be.
-
-    Raises
-    ------
-    CacheError
-        It cannot be made or written, belongs to another user, or others may write to it.
-    """
-    directory = base.expanduser() / _LAYOUT
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (directory / "index").mkdir(mode=0o700, exist_ok=True)
-        status = directory.stat()
-        if hasattr(os, "getuid") and status.st_uid != os.getuid():
-            raise CacheError(f"{directory} belongs to another user")
-        if os.name == "posix" and status.st_mode & 0o077:
-            directory.chmod(0o700)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
-    except OSError as error:
-        raise CacheError(f"{directory} cannot be used: {error}") from None
-    return directory
 
 
 _caches: dict[tuple[str, int] | None, KernelCache] = {}
@@ -427,8 +329,8 @@ def _opened(base: str, limit: int, place: object) -> KernelCache:
     try:
         return KernelCache(private_directory(Path(base)), limit)
     except CacheError as error:
-        temporary = _temporary_directory()
-        _warn(f"kernel cache: {error.message}; using {temporary or 'memory'}")
+        temporary = temporary_directory()
+        warn(f"kernel cache: {error.message}; using {temporary or 'memory'}")
         return KernelCache(temporary, limit)
 
 

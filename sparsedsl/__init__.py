@@ -1,0 +1,60 @@
+"""Sparse tensor algebra compiled from layouts: write the expression, choose the layouts.
+
+>>> import numpy as np, scipy.sparse as sp, sparsedsl as sd
+>>> @sd.kernel
+... def spmv(A, x):
+...     i, j = sd.indices("i j")
+...     y = sd.output()
+...     y[i] = A[i, j] * x[j]
+...     return y
+>>> spmv(sp.eye_array(2, format="csr"), np.array([3.0, 4.0]))
+array([3., 4.])
+"""
+
+from sparsedsl.api import convert, einsum, evaluate, kernel
+from sparsedsl.errors import (
+    CacheError,
+    InvalidTensorError,
+    LayoutError,
+    NotationError,
+    PlanError,
+    ProofError,
+    SparseDSLError,
+)
+from sparsedsl.frontend import *  # noqa: F403
+from sparsedsl.frontend import __all__ as _notation
+from sparsedsl.interop import asarray, from_arrays
+from sparsedsl.kernel import Compiled, Kernel, Lowered
+from sparsedsl.layouts.catalogue import layouts
+from sparsedsl.layouts.layout import Layout
+from sparsedsl.options import config, options
+from sparsedsl.runtime.tensor import Tensor
+from sparsedsl.sources import ShapeOf
+
+__version__ = "0.1.0"
+
+__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
+    "CacheError",
+    "Compiled",
+    "InvalidTensorError",
+    "Kernel",
+    "Layout",
+    "LayoutError",
+    "Lowered",
+    "NotationError",
+    "PlanError",
+    "ProofError",
+    "ShapeOf",
+    "SparseDSLError",
+    "Tensor",
+    "asarray",
+    "config",
+    "convert",
+    "einsum",
+    "evaluate",
+    "from_arrays",
+    "kernel",
+    "layouts",
+    "options",
+    *_notation,
+]

@@ -1,0 +1,308 @@
+"""What users call: ``kernel``, ``einsum``, ``evaluate``, ``convert``, and tensor operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from functools import lru_cache, partial
+from typing import Any, overload
+
+from sparsedsl.errors import NotationError
+from sparsedsl.frontend.einsum import einsum_program
+from sparsedsl.frontend.handles import ArgumentInfo
+from sparsedsl.frontend.string import parse_statement
+from sparsedsl.frontend.trace import Traced
+from sparsedsl.interop import asarray
+from sparsedsl.kernel import Choices, Engine, Kernel
+from sparsedsl.layouts.catalogue import AnyLayout
+from sparsedsl.runtime.operations import register
+from sparsedsl.runtime.tensor import Tensor
+
+
+@overload
+def kernel(fn: Callable[..., Any], /) -> Kernel: ...
+@overload
+def kernel(
+    fn: None = None,
+    /,
+    *,
+    out: Any = None,
+    order: str | None = None,
+    find: Any = "auto",
+    parallel: Any = "auto",
+    workspace: str = "auto",
+    deterministic: bool = True,
+    semantics: str = "ieee",
+) -> Callable[[Callable[..., Any]], Kernel]: ...
+def kernel(
+    fn: Callable[..., Any] | None = None,
+    /,
+    *,
+    out: Any = None,
+    order: str | None = None,
+    find: Any = "auto",
+    parallel: Any = "auto",
+    workspace: str = "auto",
+    deterministic: bool = True,
+    semantics: str = "ieee",
+) -> Kernel | Callable[[Callable[..., Any]], Kernel]:
+    """Make a kernel of a function that holds tensor expressions.
+
+    The function runs once for each combination of layouts and dtypes, with handles for its
+    arguments; nothing of its source is parsed.  What it assigns to ``sd.output()`` is
+    compiled when first called, and again only for arguments of another kind.
+
+    Parameters
+    ----------
+    out:
+        The layout of the result, where ``sd.output`` names none; a mapping by output name for
+        several results.  By default a result is sparse where its operands make it so.
+    order:
+        The order of the loops, such as ``"i k j"``.
+    find:
+        How matching entries are found: ``"auto"``, ``"table"``, ``"merge"``, ``"gallop"``,
+        ``"binary"``, ``"hash"`` or ``"linear"``, or a mapping from argument to one of them.
+    parallel:
+        ``"auto"``, True or False.  Kernels of this version run on one thread.
+    workspace:
+        How a sparse result is gathered: ``"dense"`` (an accumulator ordered by a bitmap),
+        ``"sort"`` or ``"auto"``.
+    deterministic:
+        Results do not depend on the number of threads; always so in this version.
+    semantics:
+        ``"ieee"``: as dense NumPy would give, so that an implicit zero times infinity is NaN.
+        ``"annihilator"``: implicit zeros annihilate whatever they meet.
+
+    Raises
+    ------
+    NotationError
+        When the function cannot be a kernel, at once; for what it does inside, when called.
+    PlanError
+        For an unknown choice.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp, sparsedsl as sd
+    >>> @sd.kernel
+    ... def spmv(A, x):
+    ...     i, j = sd.indices("i j")
+    ...     y = sd.output()
+    ...     y[i] = A[i, j] * x[j]
+    ...     return y
+    >>> spmv(sp.eye_array(3, format="csr"), np.array([1.0, 2.0, 3.0]))
+    array([1., 2., 3.])
+    """
+    choices = Choices(out, order, find, parallel, workspace, deterministic, semantics)
+    if fn is None:
+        return lambda function: Kernel(function, choices)
+    if not callable(fn):
+        raise NotationError(
+            f"expected a function to make a kernel of, found {type(fn).__name__}",
+            hint="write @sd.kernel above a def, options as keywords",
+        )
+    return Kernel(fn, choices)
+
+
+def einsum(
+    spec: str,
+    *operands: Any,
+    out: AnyLayout | str | None = None,
+    combine: str = "mul",
+    reduce: str = "sum",
+    semantics: str = "ieee",
+) -> Any:
+    """Evaluate NumPy's einsum notation on sparse and dense operands.
+
+    Parameters
+    ----------
+    spec:
+        Such as ``"ik,kj->ij"``; repeated letters, implicit outputs and ``...`` are as in
+        ``numpy.einsum``.
+    operands:
+        scipy sparse, NumPy or ``Tensor``.
+    out:
+        The layout of the result.
+    combine, reduce:
+        Another product and another sum, such as ``combine="add", reduce="min"``.
+    semantics:
+        As in ``kernel``.
+
+    Raises
+    ------
+    NotationError
+        With a caret into ``spec``.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp, sparsedsl as sd
+    >>> sd.einsum("ij,j->i", sp.eye_array(2, format="csr"), np.array([3.0, 4.0]))
+    array([3., 4.])
+    """
+    if not isinstance(spec, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise NotationError(
+            f"expected the specification as text, found {type(spec).__name__}",
+            hint='such as sd.einsum("ij,j->i", A, x)',
+        )
+    engine = _einsum_engine(spec, combine, reduce, _key(out), semantics)
+    return engine.run(operands)
+
+
+class _Boxed:
+    """A layout as a dictionary key that gives the layout back."""
+
+    def __init__(self, layout: Any) -> None:
+        self.layout = layout
+        self.key: Hashable = layout if isinstance(layout, Hashable) else id(layout)
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Boxed) and self.key == other.key
+
+
+def _key(layout: Any) -> _Boxed:
+    return _Boxed(layout)
+
+
+@lru_cache(maxsize=512)
+def _einsum_engine(spec: str, combine: str, reduce: str, out: _Boxed, semantics: str) -> Engine:
+    def tracer(infos: list[ArgumentInfo]) -> Traced:
+        program = einsum_program(spec, infos, combine, reduce)
+        return Traced(program, {}, shape_dependent="..." in spec)
+
+    return Engine(tracer, Choices(out=out.layout, semantics=semantics))
+
+
+def evaluate(
+    statement: str,
+    /,
+    *,
+    out: AnyLayout | str | None = None,
+    dtype: Any = None,
+    fill_value: Any = 0,
+    semantics: str = "ieee",
+    **tensors: Any,
+) -> Any:
+    """Evaluate one statement written as text.
+
+    Parameters
+    ----------
+    statement:
+        Such as ``"C[i,j] = A[i,k] * B[k,j]"``; names are those of the keyword arguments.
+    out, dtype, fill_value:
+        The layout, dtype and fill value of the result.
+    semantics:
+        As in ``kernel``.
+
+    Raises
+    ------
+    NotationError
+        With a caret into ``statement``.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsedsl as sd
+    >>> sd.evaluate("y[i] = A[i,j] * x[j]", A=np.eye(2), x=np.array([3.0, 4.0]))
+    array([3., 4.])
+    """
+    names = tuple(tensors)
+    given = (str(dtype) if dtype is not None else None, repr(fill_value))
+    engine = _evaluate_engine(
+        statement, names, _key(out), given, _key((dtype, fill_value)), semantics
+    )
+    return engine.run(tuple(tensors.values()))
+
+
+@lru_cache(maxsize=512)
+def _evaluate_engine(
+    statement: str,
+    names: tuple[str, ...],
+    out: _Boxed,
+    given: tuple[str | None, str],
+    result: _Boxed,
+    semantics: str,
+) -> Engine:
+    del given
+    dtype, fill_value = result.layout
+
+    def tracer(infos: list[ArgumentInfo]) -> Traced:
+        named = dict(zip(names, infos, strict=True))
+        return Traced(parse_statement(statement, named, dtype=dtype, fill_value=fill_value))
+
+    return Engine(tracer, Choices(out=out.layout, semantics=semantics))
+
+
+def convert(x: Any, layout: AnyLayout | str) -> Tensor:
+    """Store a tensor in another layout.
+
+    Parameters
+    ----------
+    x:
+        scipy sparse, NumPy or ``Tensor``.
+    layout:
+        A layout, a family or a name of ``sd.layouts``.
+
+    Raises
+    ------
+    LayoutError
+        For unknown layouts, or one that cannot be built.
+    InvalidTensorError
+        When the layout has no place for an entry.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsedsl as sd
+    >>> sd.convert(np.eye(2), "csr").nnz
+    2
+    """
+    return asarray(x).convert(layout)
+
+
+def _binary(operator: str, left: Any, right: Any) -> Any:
+    """Apply an elementwise operator to tensors of one shape, or a tensor and a scalar."""
+    a, b = asarray(left), asarray(right)
+    letters = "ijklmnop"
+    ranks = (a.ndim, b.ndim)
+    if a.ndim and b.ndim and a.shape != b.shape:
+        raise NotationError(
+            f"expected operands of one shape, found {a.shape} and {b.shape}",
+            hint="write a kernel to say which indices are shared",
+        )
+    subscripts = [f"[{', '.join(letters[:n])}]" if n else "" for n in ranks]
+    target = letters[: max(ranks)]
+    place = f"[{', '.join(target)}]" if target else "[()]"
+    statement = f"result{place} = left{subscripts[0]} {operator} right{subscripts[1]}"
+    return evaluate(statement, left=a, right=b)
+
+
+def _matmul(left: Any, right: Any) -> Any:
+    a, b = asarray(left), asarray(right)
+    if not 1 <= a.ndim <= 2 or not 1 <= b.ndim <= 2:
+        raise NotationError(
+            f"expected matrices or vectors around @, found {a.ndim} and {b.ndim} modes",
+            hint='use sd.einsum for tensors, such as sd.einsum("ijk,kl->ijl", A, B)',
+        )
+    rows, columns = ("i" if a.ndim == 2 else ""), ("j" if b.ndim == 2 else "")
+    return einsum(f"{rows}k,k{columns}->{rows}{columns}", a, b)
+
+
+def _sum(x: Tensor, axis: Any = None) -> Any:
+    letters = "ijklmnop"[: x.ndim]
+    axes = range(x.ndim) if axis is None else (axis if isinstance(axis, tuple) else (axis,))
+    gone = {a % x.ndim if -x.ndim <= a < x.ndim else -1 for a in axes}
+    if -1 in gone:
+        raise NotationError(f"expected axes of a tensor of {x.ndim} modes, found {axis}")
+    kept = "".join(c for k, c in enumerate(letters) if k not in gone)
+    return einsum(f"{letters}->{kept}", x)
+
+
+def _negative(x: Tensor) -> Any:
+    letters = ", ".join("ijklmnop"[: x.ndim])
+    return evaluate(f"result[{letters}] = -x[{letters}]", x=x)
+
+
+for _name, _symbol in (("mul", "*"), ("add", "+"), ("sub", "-"), ("div", "/")):
+    register(_name, partial(_binary, _symbol))
+register("matmul", _matmul)
+register("sum", _sum)
+register("neg", _negative)

@@ -1,0 +1,57 @@
+"""The layout of an output nobody chose: dense, or the sorted tree its operands suggest.
+
+Takes: the statements of one output and the layouts of what they read.  Gives: a layout.
+Invariant: an output is sparse only where every entry that may differ from its fill is
+bounded, in each mode, by stored entries of sparse operands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sparsedsl.contraction import algebra
+from sparsedsl.contraction import nodes as ct
+from sparsedsl.iteration.output import levels_of
+from sparsedsl.layouts.catalogue import hierarchical, resolve
+from sparsedsl.layouts.layout import Layout
+
+
+def infer_layout(
+    statements: tuple[ct.Assign, ...],
+    program: ct.Program,
+    layouts: Mapping[str, Layout],
+    annihilating: bool,
+) -> Layout:
+    """Return the layout of the output the statements compute.
+
+    A matrix is sparse when each of its indices subscripts a sparse operand wherever the
+    result can be nonzero; it is stored by columns when all sparse matrix operands are.  A
+    vector is sparse when only sparse vectors bound it.
+    """
+    target = program.tensor(statements[0].target)
+    plain = resolve("dense", target.rank)
+    if target.rank == 0:
+        return plain
+    sources: list[ct.Access] = []
+    for statement in statements:
+        fill = algebra.fill_of(statement.expression, program, annihilating)
+        if fill is None or not algebra.same_value(fill, target.fill):
+            return plain
+        wanted = {s.name for s in statement.subscripts}
+        for group in algebra.support(statement.expression, program, annihilating):
+            covered = {i for access in group for s in access.subscripts for i in s.indices}
+            if not wanted <= covered:
+                return plain
+            sources.extend(group)
+    if target.rank == 1 and any(len(a.subscripts) != 1 for a in sources):
+        return plain
+    natural = tuple(range(target.rank))
+    if target.rank != 2:
+        return hierarchical(natural)
+    orders = {_order(layouts[a.tensor]) for a in sources if len(a.subscripts) == 2}
+    return hierarchical((1, 0) if orders == {(1, 0)} else natural)
+
+
+def _order(layout: Layout) -> tuple[int, ...] | None:
+    assembly = levels_of(layout)
+    return None if assembly is None else assembly.modes
