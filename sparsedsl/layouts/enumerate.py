@@ -68,7 +68,8 @@ def differs(values: np.ndarray, fill: object) -> np.ndarray:
 def different(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Where two arrays of one dtype differ: NaN equals NaN, but -0.0 is not 0.0."""
     if left.dtype.kind == "c":
-        return different(left.real, right.real) | different(left.imag, right.imag)
+        real = different(np.real(left), np.real(right))
+        return real | different(np.imag(left), np.imag(right))
     same = left == right
     if left.dtype.kind == "f":
         same &= np.signbit(left) == np.signbit(right)

@@ -14,7 +14,7 @@ from sparsedsl.errors import LayoutError
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.lex import Cursor, Token
 from sparsedsl.spf.nodes import UF, Relation, Term
-from sparsedsl.spf.parse import Scope, expect_end, read_term
+from sparsedsl.spf.read import Scope, expect_end, read_term
 
 KINDS = ("nondecreasing", "increasing", "injective", "permutation", "range", "lexicographic")
 

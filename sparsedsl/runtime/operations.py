@@ -14,8 +14,9 @@ Operation: TypeAlias = Callable[..., Any]
 
 _operations: dict[str, Operation] = {}
 
-# The module whose import registers the operations below it.
-INTEROP, API = "sparsedsl.interop", "sparsedsl.api"
+# The modules whose import registers an operation; all others come from the interface.
+API = "sparsedsl.api"
+_PROVIDERS = {"to_scipy": "sparsedsl.interop", "to_binsparse": "sparsedsl.interop.binsparse"}
 
 
 def register(name: str, operation: Operation) -> None:
@@ -30,7 +31,7 @@ def register(name: str, operation: Operation) -> None:
 def apply(name: str, *arguments: Any) -> Any:
     """Carry out a registered operation; ``NotImplemented`` when nothing provides it."""
     if name not in _operations:
-        module = INTEROP if name == "to_scipy" else API
+        module = _PROVIDERS.get(name, API)
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:

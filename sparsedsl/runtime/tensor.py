@@ -145,6 +145,14 @@ class Tensor:
         """A scipy sparse array, sharing memory where scipy has the layout (2-D, fill 0)."""
         return operations.apply("to_scipy", self)
 
+    def __binsparse_descriptor__(self) -> dict[str, Any]:
+        """The binsparse descriptor: format, shape and dtypes."""
+        return operations.apply("to_binsparse", self)[0]
+
+    def __binsparse__(self) -> dict[str, np.ndarray]:
+        """The arrays under their binsparse names, shared."""
+        return operations.apply("to_binsparse", self)[1]
+
     def convert(self, layout: AnyLayout | str) -> Tensor:
         """The same tensor in another layout (the tensor itself when it is in it already).
 

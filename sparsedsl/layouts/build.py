@@ -1,0 +1,389 @@
+"""Filling the arrays of one alternative of a layout.
+
+Takes: a layout, coordinates and values.  Gives: index arrays and the value array.
+Invariant: each array is filled once, by what is known of it: a key of a position dim, a bound
+of a dim, a mark of a filter, or an equality; every entry is then where a scan would find it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import numpy as np
+
+from sparsedsl.errors import InvalidTensorError, LayoutError
+from sparsedsl.layouts.bounds import Bounds
+from sparsedsl.layouts.enumerate import different
+from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.levels import Affine, Position, levels
+from sparsedsl.layouts.order import locate, morton_sort, sorted_order
+from sparsedsl.layouts.properties import Equality, Range
+from sparsedsl.layouts.scan import Scan, closure
+from sparsedsl.layouts.structure import Structure
+from sparsedsl.spf import terms as t
+from sparsedsl.spf.nodes import UF, Constraint, Term
+from sparsedsl.spf.terms import Index
+
+
+@dataclass(slots=True)
+class Builder:
+    """The dims of every entry in ``env``, index arrays in ``arrays`` as they become known."""
+
+    layout: Layout
+    values: dict[str, int]
+    env: dict[str, Index] = field(default_factory=dict[str, Index])
+    arrays: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
+    data: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+    @property
+    def part(self) -> Structure:
+        return self.layout.structures[0]
+
+    def build(self, coords: np.ndarray, values: np.ndarray, fill: object) -> None:
+        self.env = {**self.values, **dict(zip(self.layout.relation.outputs, coords, strict=True))}
+        count = coords.shape[1]
+        positions: list[Position] = []
+        for level in levels(self.layout):
+            match level:
+                case Affine(name, value):
+                    self.env[name] = self._column(value, count)
+                case Position():
+                    positions.append(level)
+        for level in positions:
+            self._number(level, values, count)
+        self._intervals()
+        self._defined()
+        for level in positions:
+            self._keys(level, count)
+        self._marks(count)
+        self._defined()
+        missing = [name for name in self.layout.functions if name not in self.arrays]
+        if missing:
+            raise LayoutError(
+                f"'{self.layout.label}' cannot be built: nothing tells what "
+                f"{', '.join(missing)} holds",
+                hint="relate the array to a coordinate or a range, or give an equality for it",
+            )
+        self._store(values, fill, count)
+
+    def _column(self, term: Term, count: int) -> np.ndarray:
+        value = t.evaluate(term, self.env, self.arrays)
+        return np.broadcast_to(np.asarray(value, np.int64), (count,))
+
+    def _walk(self, dims: tuple[str, ...]) -> Scan:
+        """Every value of ``dims``, in storage order."""
+        walked = closure(self.part, dims)
+        scan = Scan(self.part, self.values, self.arrays, dims=walked or self.part.dims)
+        return scan.run(len(walked))
+
+    def _number(self, level: Position, values: np.ndarray, count: int) -> None:
+        """Give every entry its number along a position dim, and fill the arrays of bounds."""
+        walk = self._walk(level.group)
+        rows = [np.asarray(self.env[name]) for name in level.group]
+        table = [np.asarray(walk.env[name]) for name in level.group]
+        group, found = locate(rows, table, count)
+        if not found.all():
+            self._no_place(found)
+        keys = [self._column(value, count) for _, value in level.keys]
+        columns = [group, *keys]
+        if level.along is not None:
+            columns.append(np.asarray(self.env[level.along]))
+        order = morton_sort(keys) if level.morton and keys else sorted_order(columns)
+        fresh = _fresh(level, [column[order] for column in columns], values[order])
+        numbers = np.cumsum(fresh) - 1
+        counts = np.bincount(group[order][fresh], minlength=walk.count).astype(np.int64)
+        starts = np.cumsum(counts) - counts
+        number = np.empty(count, np.int64)
+        number[order] = numbers
+        env = dict(walk.env)
+        if level.start is not None:
+            self._fill(level.start, env, starts)
+        else:
+            low = t.evaluate(level.low, env, self.arrays)
+            number += (
+                np.broadcast_to(np.asarray(low, np.int64), (walk.count,))[group] - starts[group]
+            )
+        self.env[level.name] = number
+        self._ends(level, env, starts, counts, group)
+
+    def _ends(
+        self,
+        level: Position,
+        env: Mapping[str, Index],
+        starts: np.ndarray,
+        counts: np.ndarray,
+        group: np.ndarray,
+    ) -> None:
+        """Make every upper bound of the dim hold: a size, an array of ends or of counts."""
+        for high in level.highs:
+            span = t.subtract(high, level.low)
+            unknown = [name for name in t.variables(high) if name not in env]
+            call = _lone_call(high)
+            length = _lone_call(span)
+            if length is not None and length.function not in self.arrays:
+                self._fill(length, env, counts, largest=True)
+            elif level.start is not None and call is not None:
+                self._fill(call, env, starts + counts)
+            elif len(unknown) == 1 and t.coefficient(span, unknown[0]) == 1:
+                rest = t.subtract(span, t.var(unknown[0]))
+                offset = t.evaluate(rest, env, self.arrays)
+                needed = counts - np.asarray(offset)
+                self.values[unknown[0]] = max(int(needed.max(initial=0)), 0)
+                self.env[unknown[0]] = self.values[unknown[0]]
+            elif unknown:
+                raise LayoutError(
+                    f"'{self.layout.label}' cannot be built: the end {t.text(high)} of "
+                    f"'{level.name}' does not follow from the entries",
+                )
+            elif all(inner.function in self.arrays for inner in t.ufs(span)):
+                full = counts > np.asarray(t.evaluate(span, env, self.arrays))
+                if full.any():
+                    self._no_place(~full[group])
+
+    def _fill(
+        self,
+        call: UF,
+        env: Mapping[str, Index],
+        values: np.ndarray,
+        *,
+        largest: bool = False,
+    ) -> None:
+        """``call = values`` at every place of ``env``; elsewhere what was there, or padding.
+
+        ``largest`` keeps the largest of several values for one place.
+        """
+        shape = self._shape(call.function)
+        where = tuple(np.asarray(t.evaluate(x, env, self.arrays)) for x in call.arguments)
+        if shape is None:
+            shape = tuple(int(w.max()) + 1 if w.size else 0 for w in where)
+        array = self.arrays.setdefault(call.function, self._blank(call.function, shape))
+        if not where:
+            array[()] = values.flat[0] if values.size else array
+        elif largest:
+            np.maximum.at(array, where, values)
+        else:
+            array[where] = values
+
+    def _intervals(self) -> None:
+        """Fill arrays that bound an affine dim by the smallest or largest value it takes."""
+        affine = {x.name for x in levels(self.layout) if isinstance(x, Affine)}
+        for name in affine & set(self.part.dims):
+            for constraint in self.part.scan:
+                bound = _interval_bound(constraint, name)
+                if bound is not None and bound[0].function not in self.arrays:
+                    self._interval(name, *bound)
+
+    def _interval(self, name: str, call: UF, side: int, slack: int) -> None:
+        """``call`` is ``name + slack`` at its least (side 1) or greatest (side -1)."""
+        names = t.variables(t.atom(call))
+        dims = tuple(dim for dim in self.part.dims if dim in names)
+        shape = self._shape(call.function)
+        if not names <= set(self.env) or shape is None:
+            return
+        walk = self._walk(dims)
+        bounds = Bounds(self.part.scan, self.part.parameters)
+        ends = (bounds.upper if side > 0 else bounds.lower)(name, tuple(walk.env))
+        ready = [
+            np.broadcast_to(np.asarray(t.evaluate(end, walk.env, self.arrays)), walk.count)
+            for end in ends
+            if all(inner.function in self.arrays for inner in t.ufs(end))
+        ]
+        # Where no entry is, the interval is empty: it begins after its end.
+        empty = np.zeros(walk.count, np.int64)
+        if ready:
+            edge = np.min(ready, axis=0) if side > 0 else np.max(ready, axis=0)
+            empty = edge + side + slack
+        at = tuple(np.asarray(t.evaluate(x, walk.env, self.arrays)) for x in call.arguments)
+        here = tuple(np.asarray(t.evaluate(x, self.env, self.arrays)) for x in call.arguments)
+        array = np.zeros(shape, np.int64)
+        array[at] = empty
+        value = np.asarray(self.env[name]) + slack
+        array[here] = value
+        (np.minimum if side > 0 else np.maximum).at(array, here, value)
+        self.arrays[call.function] = array
+
+    def _marks(self, count: int) -> None:
+        """Fill arrays that a filter compares with a constant: ``mask(i, j) = 1``."""
+        for constraint in self.part.filters:
+            calls = t.ufs(constraint.term)
+            if len(calls) != 1 or calls[0].function in self.arrays:
+                continue
+            factor = {node: c for c, node in constraint.term.parts}.get(calls[0], 0)
+            if abs(factor) == 1:
+                rest = t.subtract(constraint.term, t.atom(calls[0], factor))
+                self._fill(calls[0], self.env, self._column(t.scale(-factor, rest), count))
+
+    def _blank(self, function: str, shape: tuple[int, ...]) -> np.ndarray:
+        """An array of padding: values that fail the filters on it, or lie in its range."""
+        padding = 0
+        for item in self.layout.properties:
+            if isinstance(item, Range) and item.function == function:
+                padding = int(t.evaluate(item.low, self.values, self.arrays))
+        for constraint in self.part.filters:
+            for factor, node in constraint.term.parts:
+                if not isinstance(node, UF) or len(t.ufs(constraint.term)) != 1:
+                    continue
+                if node.function == function and abs(factor) == 1:
+                    rest = t.subtract(constraint.term, t.atom(node, factor))
+                    edge = int(t.evaluate(rest, self.values, self.arrays))
+                    padding = -edge - 1 if factor > 0 else edge + 1
+        return np.full(shape, padding, dtype=np.int64)
+
+    def _shape(self, function: str) -> tuple[int, ...] | None:
+        """The lengths of an array, where they are known by now."""
+        found: list[int] = []
+        for length in self.layout.lengths.get(function, (None,)):
+            if length is None or not t.variables(length) <= set(self.values):
+                return None
+            if not all(call.function in self.arrays for call in t.ufs(length)):
+                return None
+            found.append(max(int(t.evaluate(length, self.values, self.arrays)), 0))
+        return tuple(found)
+
+    def _keys(self, level: Position, count: int) -> None:
+        """Write the keys of a position dim into their arrays."""
+        for call, value in level.keys:
+            if all(f.function in self.arrays for f in t.all_ufs(call.arguments)):
+                self._fill(call, self.env, self._column(value, count))
+
+    def _defined(self) -> None:
+        """Fill arrays that equalities define: ``f(0) = a`` and ``f(i + 1) = f(i) + ...``."""
+        for _ in self.layout.properties:
+            for item in self.layout.properties:
+                if isinstance(item, Equality):
+                    self._define(item)
+
+    def _define(self, item: Equality) -> None:
+        recurrence = _recurrence(item)
+        if recurrence is None or recurrence.call.function in self.arrays:
+            return
+        function, step = recurrence.call.function, recurrence.step
+        if not all(call.function in self.arrays for call in t.ufs(step)):
+            return
+        names = t.variables(t.atom(recurrence.call))
+        dims = tuple(name for name in self.part.dims if name in names)
+        shape = self._shape(function)
+        if shape is None or len(shape) != 1 or not names <= {*self.values, *dims}:
+            return
+        scan = self._walk(dims)
+        array = np.zeros(shape, np.int64)
+        for other in self.layout.properties:
+            first = _constant(other, function)
+            if first is not None and shape[0]:
+                array[0] = int(t.evaluate(first, self.values, self.arrays))
+        places = np.asarray(t.evaluate(recurrence.call.arguments[0], scan.env, self.arrays))
+        array[places] = np.broadcast_to(t.evaluate(step, scan.env, self.arrays), scan.count)
+        self.arrays[function] = np.cumsum(array)
+
+    def _store(self, values: np.ndarray, fill: object, count: int) -> None:
+        where = tuple(self._column(x, count) for x in self.layout.value.arguments)
+        self._require_placed(count)
+        shape = self._shape(self.layout.value.function)
+        if shape is None:
+            shape = tuple(int(w.max()) + 1 if w.size else 0 for w in where)
+        data = np.full(shape, fill, dtype=values.dtype)
+        if where:
+            data[where] = values
+        elif count:
+            data[()] = values[0]
+        self.data = data
+        clash = different(data[where] if where else np.repeat(data[None], count), values)
+        if clash.any():
+            place = int(np.argmax(clash))
+            columns = [np.asarray(self.env[name]) for name in self.layout.relation.outputs]
+            raise InvalidTensorError(
+                f"the layout '{self.layout.label}' has one slot for several entries, whose "
+                f"values differ at {tuple(int(column[place]) for column in columns)}",
+                hint=f"its value position is {t.text(t.atom(self.layout.value))}",
+            )
+
+    def _require_placed(self, count: int) -> None:
+        """Raise unless the layout, scanned, would find every entry where it was put."""
+        part = self.part
+        good = np.ones(count, dtype=bool)
+        for name in self.layout.relation.outputs:
+            good &= self._column(part.definition(name), count) == self.env[name]
+        for constraint in (*part.scan, *part.filters, *part.invariants):
+            value = self._column(constraint.term, count)
+            good &= value == 0 if constraint.equality else value >= 0
+        if not good.all():
+            self._no_place(good)
+
+    def _no_place(self, good: np.ndarray) -> NoReturn:
+        place = int(np.argmin(good))
+        columns = [np.asarray(self.env[name]) for name in self.layout.relation.outputs]
+        entry = tuple(int(column[place]) for column in columns)
+        raise InvalidTensorError(
+            f"the layout '{self.layout.label}' has no place for the entry at {entry}",
+            hint=f"its entries satisfy {self.layout.text}",
+        )
+
+
+def _fresh(level: Position, columns: list[np.ndarray], values: np.ndarray) -> np.ndarray:
+    """Where a new number begins, given the sorted group, keys and interval dim."""
+    count = len(values)
+    fresh = np.ones(count, dtype=bool)
+    if not level.keys and level.along is None:
+        return fresh
+    fresh[1:] = False
+    if level.along is not None:
+        steps = columns.pop()
+        fresh[1:] |= steps[1:] != steps[:-1] + 1
+        if level.by_value:
+            fresh[1:] |= different(values[1:], values[:-1])
+    for column in columns:
+        fresh[1:] |= column[1:] != column[:-1]
+    return fresh
+
+
+def _interval_bound(constraint: Constraint, name: str) -> tuple[UF, int, int] | None:
+    """(f, side, slack) of a constraint ``f(..) <= name`` (side 1) or ``name < f(..)`` (-1)."""
+    side = t.coefficient(constraint.term, name)
+    rest = t.subtract(constraint.term, t.scale(side, t.var(name)))
+    if constraint.equality or abs(side) != 1 or len(rest.parts) != 1:
+        return None
+    factor, node = rest.parts[0]
+    if factor != -side or not isinstance(node, UF):
+        return None
+    return node, side, rest.constant * side
+
+
+def _lone_call(term: Term) -> UF | None:
+    if term.constant == 0 and len(term.parts) == 1 and term.parts[0][0] == 1:
+        node = term.parts[0][1]
+        return node if isinstance(node, UF) else None
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Recurrence:
+    """``call`` (at ``x + 1``) exceeds the same array at ``x`` by ``step``."""
+
+    call: UF
+    step: Term
+
+
+def _recurrence(item: Equality) -> _Recurrence | None:
+    difference = t.subtract(item.left, item.right)
+    for factor, node in difference.parts:
+        if not isinstance(node, UF) or abs(factor) != 1 or len(node.arguments) != 1:
+            continue
+        before = UF(node.function, (t.subtract(node.arguments[0], t.ONE),))
+        rest = t.subtract(t.scale(factor, difference), t.atom(node))
+        step = t.scale(-1, t.add(rest, t.atom(before)))
+        names = t.variables(node.arguments[0])
+        if names and all(call.function != node.function for call in t.ufs(step)):
+            return _Recurrence(node, step)
+    return None
+
+
+def _constant(item: object, function: str) -> Term | None:
+    """``a`` of a property ``function(0) = a``."""
+    if not isinstance(item, Equality):
+        return None
+    for left, right in ((item.left, item.right), (item.right, item.left)):
+        if left == t.uf(function, t.ZERO) and not t.ufs(right):
+            return right
+    return None
