@@ -17,6 +17,8 @@ DTYPES = ["bool", "int8", "int64", "uint8", "uint64", "float32", "float64", "com
           "complex128"]  # fmt: skip
 MIXED = [("int32", "int64"), ("float32", "int32"), ("bool", "float32"), ("int64", "uint64"),
          ("float32", "float64"), ("complex64", "float64"), ("int8", "uint8")]  # fmt: skip
+FLOATING = ["int8", "uint64", "float32", "float64", "complex64", "complex128"]
+MIXING = ["add", "div", "pow", "maximum", "lt", "eq"]
 POSITIONS = ivar("p")
 
 
@@ -79,8 +81,11 @@ def combinations(name):
     arity = OPERATORS[name].arity
     if name == "where":
         return [("bool", d, d) for d in DTYPES] + [("float64", "int32", "float32")]
-    pairs = [(d,) * arity for d in DTYPES]
-    return pairs + MIXED * (arity == 2)
+    if arity == 2:
+        return [(d, d) for d in DTYPES] + (MIXED if name in MIXING else [])
+    # functions of one argument compute in floating point: few integers tell all
+    floating = OPERATORS[name].result(("int64",)) == "float64"
+    return [(d,) for d in (FLOATING if floating else DTYPES)]
 
 
 def reference(name, columns, result):
