@@ -1,0 +1,26 @@
+"""Models: transformers and long convolutions as operator lists, and graphs to run.
+
+>>> from rdu.models import llama
+>>> llama("llama2-7b", "decode").calls
+1932
+"""
+
+from __future__ import annotations
+
+from rdu.models.config import PRESETS, TransformerConfig, from_hf_config, preset
+from rdu.models.fft import flash_fft_conv
+from rdu.models.monarch import monarch_fft
+from rdu.models.operators import ModelGraph, Operator
+from rdu.models.transformer import llama
+
+__all__ = [
+    "PRESETS",
+    "ModelGraph",
+    "Operator",
+    "TransformerConfig",
+    "flash_fft_conv",
+    "from_hf_config",
+    "llama",
+    "monarch_fft",
+    "preset",
+]

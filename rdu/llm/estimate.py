@@ -1,0 +1,270 @@
+"""Time of a model from the chip's numbers alone: a bandwidth model per kernel (section IV).
+
+A fused kernel is a pipeline of stages that share the units in proportion to their work; it runs
+at the pace of the slowest of units, HBM and peer links. An unfused kernel takes as many units as
+keep up with its own memory traffic. No constant here is fitted to a measurement of the paper.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rdu.errors import CapacityError
+from rdu.llm.collectives import Peers
+from rdu.llm.fusion import Fusion, Kernel, cut
+from rdu.llm.launch import Orchestration, config_bytes, launch_seconds
+from rdu.mapping.timing import passes
+from rdu.models.operators import ModelGraph, Operator
+from rdu.specs import Chip, Node
+
+
+@dataclass(frozen=True, slots=True)
+class Assumptions:
+    """What the specs do not give.
+
+    Attributes
+    ----------
+    hbm_efficiency, unit_share:
+        Share of HBM bandwidth a kernel reaches, and of the units a fused kernel uses: published,
+        about 85 % and 90 % for a decoder layer.
+    peer_latency_seconds:
+        One message between sockets. Not published; a default of the size of a PCIe write.
+    peer_ports:
+        Peer links of a socket, from figure 5.
+    """
+
+    hbm_efficiency: float = 0.85
+    unit_share: float = 0.9
+    peer_latency_seconds: float = 1e-6
+    peer_ports: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class KernelTime:
+    """One kernel: seconds of one launch, and what they consist of.
+
+    ``seconds`` is the longest of compute, memory and network, plus ``fill``; ``launch`` comes on
+    top, for the first launch and (``relaunch``) for each repeat.
+    """
+
+    kernel: Kernel
+    seconds: float
+    compute: float
+    memory: float
+    network: float
+    fill: float
+    launch: float
+    relaunch: float
+    launches: int
+    pcus: int
+    pmus: int
+
+    @property
+    def total(self) -> float:
+        """Seconds of all launches."""
+        repeats = self.kernel.repeat
+        return repeats * self.seconds + self.launch_total
+
+    @property
+    def launch_total(self) -> float:
+        """Seconds of launching."""
+        return self.launch + (self.launches - 1) * self.relaunch
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The outcome of `estimate`; per socket, seconds and bytes."""
+
+    graph: ModelGraph
+    fusion: Fusion
+    orchestration: Orchestration
+    kernels: tuple[KernelTime, ...]
+    hbm_bytes_per_second: float
+
+    @property
+    def seconds(self) -> float:
+        """One pass: a prompt, a token step or a training step."""
+        return sum(time.total for time in self.kernels)
+
+    @property
+    def launches(self) -> int:
+        """Kernel calls."""
+        return sum(time.kernel.repeat for time in self.kernels)
+
+    @property
+    def launch_seconds(self) -> float:
+        """Seconds spent launching."""
+        return sum(time.launch_total for time in self.kernels)
+
+    @property
+    def bytes(self) -> Mapping[str, float]:
+        """Traffic by tier and link: ``hbm`` and ``peer``."""
+        payload = sum(
+            op.network_bytes * t.kernel.repeat for t in self.kernels for op in t.kernel.operators
+        )
+        hbm = sum(t.kernel.memory_bytes * t.kernel.repeat for t in self.kernels)
+        return {"hbm": hbm, "peer": payload}
+
+    @property
+    def flops(self) -> float:
+        """Operations."""
+        return self.graph.flops
+
+    @property
+    def hbm_fraction(self) -> float:
+        """Share of peak HBM bandwidth used, end to end."""
+        return self.bytes["hbm"] / (self.seconds * self.hbm_bytes_per_second)
+
+    def group(self, name: str) -> tuple[KernelTime, ...]:
+        """Kernels of one group, such as ``"decoder"``."""
+        return tuple(t for t in self.kernels if t.kernel.operators[0].group == name)
+
+
+def estimate(
+    graph: ModelGraph,
+    node: Node,
+    fusion: Fusion = "spatial",
+    orchestration: Orchestration = "hardware",
+    assumptions: Assumptions | None = None,
+) -> Estimate:
+    """Time one pass of ``graph`` on ``graph.tensor_parallel`` sockets of the node's chip.
+
+    Raises
+    ------
+    CapacityError
+        Where weights and cache do not fit HBM; says by how many bytes.
+    MappingError
+        For an unknown fusion or orchestration.
+
+    Examples
+    --------
+    >>> from rdu.models import llama
+    >>> from rdu.specs import sn40l_node
+    >>> step = estimate(llama("llama2-7b", "decode"), sn40l_node())
+    >>> 1e-3 < step.seconds < 2e-3
+    True
+    """
+    a = assumptions if assumptions is not None else Assumptions()
+    chip = node.chip
+    _require(graph, chip)
+    peers = Peers(
+        graph.tensor_parallel, 1e9 * node.p2p_gb_per_s, a.peer_latency_seconds, a.peer_ports
+    )
+    kernels = cut(graph, fusion, scratchpad=chip.sram_bytes, share=a.unit_share)
+    alone: dict[str, int] = {}
+    for kernel in kernels:
+        group = kernel.operators[0].group
+        alone[group] = alone.get(group, 0) + 1
+    times: list[KernelTime] = []
+    for kernel in kernels:
+        # Only a group that is one kernel repeats it back to back.
+        again = alone[kernel.operators[0].group] == 1
+        times.append(_time(kernel, chip, peers, a, fusion, orchestration, again))
+    return Estimate(graph, fusion, orchestration, tuple(times), 1e12 * chip.hbm_tb_per_s)
+
+
+def _require(graph: ModelGraph, chip: Chip) -> None:
+    need = graph.resident_bytes + graph.cache_bytes
+    if need > chip.hbm_bytes:
+        raise CapacityError(
+            f"{graph.name} {graph.phase} needs {need:,.0f} bytes of HBM a socket "
+            f"({graph.resident_bytes:,.0f} of weights, {graph.cache_bytes:,.0f} of cache), "
+            f"there are {chip.hbm_bytes:,}: {need - chip.hbm_bytes:,.0f} bytes too many",
+            hint="use more sockets, a smaller batch or a shorter sequence",
+        )
+
+
+def _time(
+    kernel: Kernel,
+    chip: Chip,
+    peers: Peers,
+    a: Assumptions,
+    fusion: Fusion,
+    orchestration: Orchestration,
+    again: bool,
+) -> KernelTime:
+    memory = kernel.memory_bytes / (1e12 * chip.hbm_tb_per_s * a.hbm_efficiency)
+    collectives = [peers.all_reduce_parts(op.network_bytes) for op in kernel.operators]
+    network = sum(transfer for _, transfer in collectives)
+    latency = sum(wait for wait, _ in collectives)
+    work = [unit_seconds(op, chip) for op in kernel.operators]
+    if fusion == "none":
+        pcus = max(1, min(chip.pcus, math.ceil(sum(work) / max(memory, 1e-12))))
+        # A pair of buffers a unit, and enough ports for the memory streams.
+        ports = 1e9 * chip.clock_ghz * chip.pmu_port_bytes_per_cycle
+        streams = math.ceil(1e12 * chip.hbm_tb_per_s / ports)
+        pmus = min(chip.pmus, max(pcus, streams if memory else 0))
+        compute = sum(work) / pcus
+    else:
+        pcus, pmus = int(a.unit_share * chip.pcus), int(a.unit_share * chip.pmus)
+        compute = balanced(work, pcus)
+    fill = latency + sum(map(_fill, kernel.operators, [chip] * len(work)))
+    fill += 1e-9 * chip.hbm_latency_ns
+    looped = orchestration == "looped" and again
+    seconds = max(compute, memory, network) + (0.0 if looped else fill)
+    program = config_bytes(chip, pcus, pmus)
+    return KernelTime(
+        kernel=kernel,
+        seconds=seconds,
+        compute=compute,
+        memory=memory,
+        network=network,
+        fill=fill,
+        launch=launch_seconds(chip, program, orchestration) + (fill if looped else 0.0),
+        relaunch=launch_seconds(chip, program, orchestration, loaded=again),
+        launches=1 if looped else kernel.repeat,
+        pcus=pcus,
+        pmus=pmus,
+    )
+
+
+def unit_seconds(op: Operator, chip: Chip) -> float:
+    """Seconds one PCU would take for the operator.
+
+    Products run on the output-stationary array, in blocks that need not divide the shape, or,
+    where the array would be nearly empty (a vector times a matrix), as dot products of SIMD lanes.
+    """
+    clock = 1e9 * chip.clock_ghz
+    cycles = op.elements / chip.simd_lanes
+    if op.product is not None:
+        p = op.product
+        blocks = p.count * passes(chip, p.m, p.n) * max(p.k, chip.systolic_columns)
+        lanes = p.count * p.m * p.n * math.ceil(p.k / chip.simd_lanes)
+        cycles += min(blocks, lanes) * p.density
+    return cycles / clock
+
+
+def balanced(work: Sequence[float], units: int) -> float:
+    """Shortest time of a pipeline whose stages get whole units, at least one each.
+
+    >>> balanced([3.0, 1.0], 4)
+    1.0
+    >>> balanced([3.0, 1.0], 3)
+    1.5
+    """
+    stages = [seconds for seconds in work if seconds > 0]
+    if not stages:
+        return 0.0
+    if len(stages) > units:
+        return sum(stages) / units  # stages share units in turn
+    low, high = sum(stages) / units, max(stages)
+    for _ in range(60):
+        middle = (low + high) / 2
+        if sum(math.ceil(seconds / middle - 1e-9) for seconds in stages) <= units:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _fill(op: Operator, chip: Chip) -> float:
+    """Seconds from the first input of a stage to its first output."""
+    if op.kind in ("layout", "gather", "collective"):
+        cycles = chip.hop_cycles
+    elif op.product is not None:
+        cycles = chip.systolic_rows + chip.systolic_columns - 2 + chip.tail_cycles
+    else:
+        cycles = chip.simd_stages + chip.tail_cycles
+    return (cycles + chip.hop_cycles) / (1e9 * chip.clock_ghz)

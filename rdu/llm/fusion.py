@@ -1,0 +1,146 @@
+"""Kernels from operators: one each, or as many together as the scratchpads hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from rdu.errors import MappingError
+from rdu.models.operators import ModelGraph, Operator, Phase
+
+Fusion: TypeAlias = Literal["none", "spatial"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Consecutive operators of one group, launched together ``repeat`` times.
+
+    Attributes
+    ----------
+    read_bytes, write_bytes:
+        Activations that cross the kernel's border: read once each, written if used outside.
+    scratchpad_bytes:
+        Stage buffers a fused kernel cannot do without, see `scratchpad_bytes`.
+    """
+
+    name: str
+    operators: tuple[Operator, ...]
+    repeat: int
+    read_bytes: float
+    write_bytes: float
+    scratchpad_bytes: float
+
+    @property
+    def weight_bytes(self) -> float:
+        """Weights read by one launch."""
+        return sum(op.weight_bytes for op in self.operators)
+
+    @property
+    def memory_bytes(self) -> float:
+        """Device memory traffic of one launch."""
+        state = sum(op.state_bytes for op in self.operators)
+        return self.read_bytes + self.write_bytes + self.weight_bytes + state
+
+    @property
+    def flops(self) -> float:
+        """Operations of one launch."""
+        return sum(op.flops for op in self.operators)
+
+
+def cut(
+    graph: ModelGraph, fusion: Fusion, *, scratchpad: float, share: float = 0.9
+) -> tuple[Kernel, ...]:
+    """Divide the operators into kernels.
+
+    Parameters
+    ----------
+    fusion:
+        ``"none"``: one kernel an operator. ``"spatial"``: a group becomes one kernel, or as few
+        as fit ``share`` of ``scratchpad`` bytes, filled from the front.
+
+    Raises
+    ------
+    MappingError
+        For an unknown fusion.
+    """
+    kernels: list[Kernel] = []
+    for group, operators in graph.groups.items():
+        if fusion == "none":
+            pieces = [[op] for op in operators]
+        elif fusion == "spatial":
+            pieces = _pieces(operators, graph, share * scratchpad)
+        else:
+            raise MappingError(f"unknown fusion {fusion!r}", hint="known: none, spatial")
+        for piece in pieces:
+            label = piece[0].name if fusion == "none" else f"{len(kernels)}"
+            kernels.append(_kernel(f"{group}.{label}", piece, operators, graph))
+    return tuple(kernels)
+
+
+def scratchpad_bytes(operators: Sequence[Operator], phase: Phase, batch: int) -> float:
+    """Bytes that must stay in scratchpads while the fused kernel streams its tokens.
+
+    Weights stay while more than one token passes (in ``decode`` each is used once and streams
+    through). Sums over all tokens, the gradients of weights, stay in fp32. At a barrier all of
+    one sequence that was made before and is used from there on stays, in a double buffer.
+    """
+    held = 0.0
+    if phase != "decode":
+        held += sum(op.weight_bytes for op in operators)
+        held += sum(2 * op.output_bytes for op in operators if op.accumulates)
+    made = {op.name: n for n, op in enumerate(operators)}
+    for place, barrier in enumerate(operators):
+        if not barrier.barrier:
+            continue
+        alive: dict[str, float] = {}
+        for op in operators[place:]:
+            for tensor, size in op.reads:
+                if made.get(tensor, place) < place:
+                    alive[tensor] = size
+        held += 2 * sum(alive.values()) / batch
+    return held
+
+
+def _pieces(operators: Sequence[Operator], graph: ModelGraph, room: float) -> list[list[Operator]]:
+    pieces: list[list[Operator]] = [[]]
+    for op in operators:
+        longer = [*pieces[-1], op]
+        if pieces[-1] and scratchpad_bytes(longer, graph.phase, graph.batch) > room:
+            pieces.append([op])
+        else:
+            pieces[-1] = longer
+    return pieces
+
+
+def _kernel(
+    name: str, piece: Sequence[Operator], group: Iterable[Operator], graph: ModelGraph
+) -> Kernel:
+    inside = {op.name for op in piece}
+    reads: dict[str, float] = {}
+    for op in piece:
+        for tensor, size in op.reads:
+            if tensor not in inside:
+                reads[tensor] = size
+    used_here = {tensor for op in piece for tensor, _ in op.reads}
+    used_later = {t for op in group if op.name not in inside for t, _ in op.reads}
+    # A result nobody in the kernel uses leaves it; in training, saved activations do too.
+    saved = graph.phase == "train" and not piece[0].group.endswith("backward")
+    writes = sum(
+        op.output_bytes
+        for op in piece
+        if op.name in used_later or op.name not in used_here or (saved and _is_saved(op))
+    )
+    return Kernel(
+        name=name,
+        operators=tuple(piece),
+        repeat=piece[0].repeat,
+        read_bytes=sum(reads.values()),
+        write_bytes=writes,
+        scratchpad_bytes=scratchpad_bytes(piece, graph.phase, graph.batch),
+    )
+
+
+def _is_saved(op: Operator) -> bool:
+    """Products are saved for the backward pass, all but the scores; the rest is recomputed."""
+    return op.kind == "gemm"

@@ -1,0 +1,159 @@
+"""Transformers as operator lists: prompt, one generated token, or one training step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import get_args
+
+from rdu.errors import SpecError
+from rdu.models.config import TransformerConfig, Vision, preset
+from rdu.models.layers import Shape, chain, decoder, matmul, norm, share, softmax
+from rdu.models.operators import GroupBuilder, ModelGraph, Operator, Phase
+from rdu.models.training import adam, backward
+
+
+def llama(
+    config: TransformerConfig | str,
+    phase: Phase,
+    batch: int = 1,
+    sequence: int = 4096,
+    tensor_parallel: int = 8,
+    *,
+    tokens: int = 1,
+) -> ModelGraph:
+    """A transformer in one phase, as the operators of one of ``tensor_parallel`` sockets.
+
+    Parameters
+    ----------
+    config:
+        A `TransformerConfig`, or the name of a preset.
+    phase:
+        ``"prefill"`` reads ``sequence`` tokens, ``"decode"`` makes one token after ``sequence``,
+        ``"train"`` is a forward pass, a backward pass and an Adam step.
+    batch:
+        Sequences.
+    tensor_parallel:
+        Sockets the heads and MLP columns are split over; key-value heads are replicated where
+        there are fewer of them. Norms and residuals are computed on every socket.
+    tokens:
+        Tokens a ``"decode"`` step handles at once: more than one verifies a draft.
+
+    Raises
+    ------
+    SpecError
+        For an unknown phase or preset, or numbers that do not divide.
+
+    Examples
+    --------
+    >>> graph = llama("llama2-7b", "decode", batch=1, sequence=4096, tensor_parallel=8)
+    >>> round(graph.weight_bytes * 8 / 1e9, 1)
+    13.2
+    """
+    c = preset(config) if isinstance(config, str) else config
+    _check(c, phase, batch, sequence, tensor_parallel, tokens)
+    context = sequence if c.window is None else min(sequence, c.window)
+    shape = Shape(
+        batch=batch,
+        tokens=tokens if phase == "decode" else sequence,
+        context=context + (tokens if phase == "decode" else 0),
+        sockets=tensor_parallel,
+        cached=phase != "train",
+    )
+    vision = _vision(c.vision, shape) if c.vision and phase != "decode" else ()
+    layer = GroupBuilder("decoder", c.layers)
+    decoder(layer, c, shape)
+    head = _head(c, shape, phase)
+    operators = [*vision, *_embedding(c, shape), *layer.operators, *head]
+    if phase == "train":
+        operators += backward(head, "head.backward")
+        operators += backward(layer.operators, "decoder.backward")
+        weights = sum(op.weight_bytes for op in layer.operators) / 2
+        operators += adam(weights, "optimizer", c.layers)
+        operators += adam(_embedding_weights(c, tensor_parallel), "optimizer.embedding", 1)
+    held = _resident(c, tensor_parallel)
+    return ModelGraph(
+        name=c.name,
+        phase=phase,
+        batch=batch,
+        sequence=sequence,
+        tensor_parallel=tensor_parallel,
+        operators=tuple(operators),
+        # bf16 weights and gradients and two fp32 moments while training.
+        resident_bytes=held * (6 if phase == "train" else 1),
+        cache_bytes=_cache(c, batch, context, tensor_parallel) if shape.cached else 0.0,
+    )
+
+
+def _check(
+    c: TransformerConfig, phase: str, batch: int, sequence: int, sockets: int, tokens: int
+) -> None:
+    if phase not in get_args(Phase):
+        raise SpecError(f"unknown phase {phase!r}", hint=f"known: {', '.join(get_args(Phase))}")
+    for key, value in (("batch", batch), ("sequence", sequence), ("tensor_parallel", sockets), ("tokens", tokens)):
+        if value < 1:
+            raise SpecError(f"{key} must be at least 1, found {value}")
+    if c.heads % sockets:
+        raise SpecError(
+            f"model {c.name!r}: {c.heads} heads do not divide over {sockets} sockets",
+            hint="choose a tensor_parallel that divides the heads",
+        )
+
+
+def _embedding(c: TransformerConfig, s: Shape) -> tuple[Operator, ...]:
+    b = GroupBuilder("embedding")
+    size = s.rows * c.hidden
+    # Rows of the table are looked up, the table itself is not streamed.
+    x = b.add("embed", "gather", [], size, state=size)
+    if c.positions:
+        b.add("positions", "elementwise", [x], size, weights=s.tokens * c.hidden, passes=True)
+    if c.position == "alibi":
+        norm(b, c, "norm0", x, s.rows)
+    return tuple(b.operators)
+
+
+def _head(c: TransformerConfig, s: Shape, phase: Phase) -> tuple[Operator, ...]:
+    """Final norm, vocabulary projection, and the choice of a token or the loss."""
+    b = GroupBuilder("head")
+    rows = s.rows if phase == "train" else s.batch
+    last = b.tensor("x", rows * c.hidden)
+    last = norm(b, c, "norm", last, rows)
+    vocab = share(c.vocab, s.sockets)
+    logits = matmul(b, "logits", last, rows, c.hidden, vocab)
+    if phase == "train":
+        chances = softmax(b, "softmax", logits, rows)
+        chain(b, "loss", "reduction", chances, rows)
+    else:
+        best = chain(b, "argmax", "reduction", logits, rows)
+        if s.sockets > 1:
+            chain(b, "argmax.allreduce", "collective", best, rows)
+    return tuple(b.operators)
+
+
+def _vision(v: Vision, s: Shape) -> tuple[Operator, ...]:
+    """The image encoder: patches, bidirectional layers, a two-layer projection."""
+    encoder = TransformerConfig(
+        "vision", v.hidden, v.layers, v.heads, v.heads, v.hidden // v.heads, v.intermediate, 1,
+        gated=False, norm="layer", position="learned", bias=True,
+    )  # fmt: skip
+    patches = replace(s, tokens=v.patches, context=v.patches, cached=False)
+    b = GroupBuilder("vision.embedding")
+    x = b.tensor("pixels", patches.rows * v.patch_pixels)
+    matmul(b, "patches", x, patches.rows, v.patch_pixels, v.hidden)
+    layer = GroupBuilder("vision", v.layers)
+    decoder(layer, encoder, patches, causal=False)
+    return (*b.operators, *layer.operators)
+
+
+def _embedding_weights(c: TransformerConfig, sockets: int) -> float:
+    tables = 1 if c.tied else 2
+    return (tables * share(c.vocab, sockets) + c.positions) * c.hidden
+
+
+def _resident(c: TransformerConfig, sockets: int) -> float:
+    """Weights of one socket in bytes, sparse ones counted by what is stored."""
+    matrices = c.layers * c.layer_weights * c.weight_density / sockets
+    return 2 * (matrices + _embedding_weights(c, sockets))
+
+
+def _cache(c: TransformerConfig, batch: int, context: int, sockets: int) -> float:
+    return 4.0 * c.layers * share(c.kv_heads, sockets) * c.head_dim * batch * context
