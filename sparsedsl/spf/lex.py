@@ -117,15 +117,16 @@ class Cursor:
         raise LayoutError(message, span=span_of(self.source, token.start, token.end), hint=hint)
 
     def closing(self) -> int:
-        """Index of the token that closes the parenthesis standing next."""
-        depth = 0
+        """Index of the token that closes the bracket standing next."""
+        open_brackets: list[str] = []
         for index in range(self.place, len(self.tokens)):
             token = self.tokens[index]
             if token.kind == "op" and token.text in "([{":
-                depth += 1
+                open_brackets.append(token.text)
             elif token.kind == "op" and token.text in ")]}":
-                depth -= 1
-                if depth == 0:
+                if open_brackets.pop() + token.text not in ("()", "[]", "{}"):
+                    break
+                if not open_brackets:
                     return index
         return self.fail(
             f"'{self.token.text}' is never closed", hint="add the closing bracket it needs"

@@ -14,6 +14,7 @@ from sparsedsl.spf import terms as t
 from sparsedsl.spf.lex import Cursor, Token
 from sparsedsl.spf.nodes import Conjunct, Constraint, Relation, Term
 from sparsedsl.spf.read import (
+    MARK,
     Scope,
     equation,
     expect_end,
@@ -87,7 +88,6 @@ def _basic(cursor: Cursor, parameters: tuple[str, ...]) -> _Piece:
     scope = Scope(frozenset(parameters), frozenset(names | set(parameters)))
     outputs, new = _outputs(cursor, scope)
     scope.names = frozenset({*names, *parameters, *(name for name in new if name)})
-    scope.taken = set(scope.names)
     formula = TRUE
     if cursor.accept(":"):
         formula = TRUE if cursor.at("}", ";") else _disjunction(cursor, scope)
@@ -180,8 +180,11 @@ def _renamed(
     for exists, constraints in piece.formula:
         change = dict(own)
         chosen: list[str] = []
+        used = {name for c in constraints for name in t.variables(c.term)}
         for name in exists:
-            new = name
+            if name not in used:
+                continue
+            new = name.partition(MARK)[0]
             while new in reserved or new in chosen:
                 new += "_"
             chosen.append(new)

@@ -15,6 +15,10 @@ from sparsedsl.spf.lex import Cursor, Token, span_of
 from sparsedsl.spf.nodes import Constraint, Term
 
 
+# What separates an existential's name from its number while a relation is read.
+MARK = "#"
+
+
 @dataclass(slots=True)
 class Scope:
     """Names that may be used: parameters, and variables (None allows every name)."""
@@ -31,10 +35,8 @@ class Scope:
         return Scope(self.parameters, known, {**self.renamed, **pairs}, self.taken)
 
     def fresh(self, name: str) -> str:
-        """``name``, or a variant of it that is not used yet."""
-        chosen, number = name, 1
-        while chosen in self.taken:
-            chosen, number = f"{name}_{number}", number + 1
+        """A name for one use of ``name``, told apart by a mark that text cannot hold."""
+        chosen = f"{name}{MARK}{len(self.taken)}"
         self.taken.add(chosen)
         return chosen
 
