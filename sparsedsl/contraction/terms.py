@@ -63,9 +63,16 @@ def _split(expression: Expression, program: Program, dtype: str, negative: bool)
             yield from _split(operand, program, dtype, not negative)
         case Reduce("add", indices, body):
             for minus, part in _split(body, program, dtype, negative):
-                yield minus, Reduce("add", indices, part)
+                yield minus, Reduce("add", indices, _widened(part, program, dtype))
         case _:
             yield negative, expression
+
+
+def _widened(expression: Expression, program: Program, dtype: str) -> Expression:
+    """Return the term in ``dtype``, so that its own sum does not wrap or round earlier."""
+    if dtype_of(expression, program) == dtype:
+        return expression
+    return Call("mul", (Literal(np.array(1, dtype).item(), dtype), expression))
 
 
 def _negate(expression: Expression, program: Program, dtype: str) -> Expression:

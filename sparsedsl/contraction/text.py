@@ -23,7 +23,8 @@ from sparsedsl.contraction.nodes import (
 )
 from sparsedsl.contraction.operators import OPERATORS
 
-_LEVELS = (("|",), ("^",), ("&",), ("<", "<=", ">", ">=", "==", "!="), ("+", "-"), ("*", "/"))
+_COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
+_LEVELS = (_COMPARISONS, ("|",), ("^",), ("&",), ("+", "-"), ("*", "/", "//", "%"))
 _UNARY = 20
 _ATOM = 30
 _REDUCTIONS = {"add": "sum", "mul": "prod"}
@@ -81,7 +82,7 @@ def _call_text(operator: str, arguments: tuple[Expression, ...]) -> tuple[str, i
     if len(arguments) == 1:
         return symbol + _wrapped(arguments[0], _UNARY), _UNARY
     level = _level(symbol)
-    tighter_left = symbol == "**" or symbol in _LEVELS[3]
+    tighter_left = symbol == "**" or symbol in _COMPARISONS
     left = _wrapped(arguments[0], level + tighter_left)
     right = _wrapped(arguments[1], level if symbol == "**" else level + 1)
     return f"{left} {symbol} {right}", level
@@ -91,7 +92,7 @@ def _level(symbol: str) -> int:
     for level, symbols in enumerate(_LEVELS):
         if symbol in symbols:
             return level
-    return len(_LEVELS) - 1 if symbol in ("//", "%") else _UNARY + 1
+    return _UNARY + 1  # a power binds more tightly than a sign
 
 
 def _wrapped(expression: Expression, least: int) -> str:
