@@ -32,6 +32,7 @@ from sparsedsl.iteration.nodes import Nest
 from sparsedsl.iteration.output import levels_of
 from sparsedsl.layouts.catalogue import hierarchical
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.loops.nodes import Kernel
 from sparsedsl.runtime.recipe import Recipe
 
 
@@ -86,12 +87,13 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One compiled group: plan, proofs, source and recipe."""
+    """One compiled group: plan, proofs, loops, source and recipe."""
 
     group: Group
     nest: Nest
     choices: tuple[tuple[str, str, str], ...]
     proofs: tuple[Proof, ...]
+    kernel: Kernel
     source: str
     recipe: Recipe
 
@@ -296,7 +298,7 @@ def compile_group(group: Group, settings: Settings) -> Unit:
         for chain in proved.choices
         for c in chain
     )
-    return Unit(group, nest, choices, proved.proofs, source, recipe)
+    return Unit(group, nest, choices, proved.proofs, kernel, source, recipe)
 
 
 def _finds_text(choices: object) -> str:
