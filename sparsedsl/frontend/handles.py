@@ -6,13 +6,14 @@ Invariant: an output's dtype is known from its first assignment on.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import numpy as np
 
-from sparsedsl.contraction.algebra import dtype_of, fill_of
+from sparsedsl.contraction.algebra import dtype_of, fill_of, same_value
 from sparsedsl.contraction.nodes import (
     Access,
     Affine,
@@ -321,14 +322,13 @@ class Output(Handle):
 
     def _fill_in(self, dtype: str, span: Span | None = None) -> Scalar:
         """Return the fill as a value of the dtype."""
-        with np.errstate(all="ignore"):
-            try:
-                found = np.asarray(self._fill).astype(dtype)
-            except (TypeError, ValueError):
-                found = None
-        same = found is not None and (
-            found == self._fill or (found != found and self._fill != self._fill)
-        )
+        complex_needed = isinstance(self._fill, complex) and self._fill.imag != 0
+        found = None
+        if not complex_needed or np.dtype(dtype).kind == "c":
+            plain = self._fill if np.dtype(dtype).kind == "c" else np.real(self._fill)
+            with np.errstate(all="ignore"), suppress(OverflowError):
+                found = np.asarray(plain).astype(dtype)
+        same = found is not None and same_value(found.item(), self._fill)
         if found is None or not same:
             raise NotationError(
                 f"expected a fill value of dtype {dtype}, found {self._fill!r}",

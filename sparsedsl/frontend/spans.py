@@ -39,7 +39,7 @@ def here() -> Span | None:
 
 
 def user_frame() -> FrameType | None:
-    """Return the innermost stack frame outside the library."""
+    """Return the innermost stack frame outside the library and NumPy."""
     frame = inspect.currentframe()
     while frame is not None and _is_library(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
@@ -47,7 +47,7 @@ def user_frame() -> FrameType | None:
 
 
 def _is_library(module: str) -> bool:
-    return module == "sparsedsl" or module.startswith("sparsedsl.")
+    return module.partition(".")[0] in ("sparsedsl", "numpy")
 
 
 def _span(frame: FrameType) -> Span | None:

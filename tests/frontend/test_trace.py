@@ -1,0 +1,543 @@
+"""Kernels of several shapes, against NumPy, and the messages of common mistakes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from sparsedsl.contraction.interpret import interpret
+from sparsedsl.contraction.text import program_text
+from sparsedsl.errors import NotationError, NotationTypeError
+from sparsedsl.frontend import functions as sd
+from sparsedsl.frontend.handles import ArgumentInfo, output, pattern
+from sparsedsl.frontend.surface import index, indices
+from sparsedsl.frontend.trace import trace
+
+RNG = np.random.default_rng(0)
+S = np.where(RNG.random((4, 5)) < 0.5, RNG.normal(size=(4, 5)), 0)
+A, B, W = RNG.normal(size=(4, 3)), RNG.normal(size=(3, 5)), RNG.normal(size=(5, 5))
+x, y = RNG.normal(size=5), RNG.normal(size=4)
+i, j, k, l = indices("i j k l")  # noqa: E741
+
+
+def info(array):
+    array = np.asarray(array)
+    return ArgumentInfo(array.shape, array.dtype.name)
+
+
+def traced(kernel, *arrays):
+    return trace(kernel, [info(a) for a in arrays])
+
+
+def run(kernel, *arrays, patterns=None):
+    found = traced(kernel, *arrays)
+    names = [t.name for t in found.program.inputs]
+    results = interpret(found.program, dict(zip(names, arrays, strict=False)), patterns)
+    values = tuple(results[name] for name in found.program.results)
+    return values if found.result_is_tuple else values[0]
+
+
+def test_sampled_product():
+    def sddmm(S, A, B):
+        C = output("csr")
+        C[i, j] = S[i, j] * A[i, k] * B[k, j]
+        return C
+
+    found = traced(sddmm, S, A, B)
+    assert program_text(found.program) == "C[i, j] = sum(k, S[i, j] * A[i, k] * B[k, j])"
+    assert found.layouts == {"C": "csr"}
+    assert not found.result_is_tuple
+    assert not found.shape_dependent
+    np.testing.assert_allclose(run(sddmm, S, A, B), S * (A @ B))
+
+
+def test_each_term_sums_its_own_indices():
+    def kernel(S, A, B):
+        C = output()
+        C[i, j] = S[i, j] + A[i, k] * B[k, j]
+        return C
+
+    np.testing.assert_allclose(run(kernel, S, A, B), S + A @ B)
+
+
+def test_several_results_accumulation_and_scalars():
+    def kernel(S, alpha, x):
+        rows, total, kept = output(), output(), output(fill_value=1)
+        rows[i] = alpha * S[i, j] * x[j]
+        rows[i] += 2 * S[i, 0]
+        rows[i] -= S[i, 1]
+        total[()] = rows[i] * rows[i]
+        kept[i] += rows[i]
+        return rows, total, kept
+
+    rows, total, kept = run(kernel, S, np.array(0.5), x)
+    expected = 0.5 * S @ x + 2 * S[:, 0] - S[:, 1]
+    np.testing.assert_allclose(rows, expected)
+    np.testing.assert_allclose(total, expected @ expected)
+    np.testing.assert_allclose(kept, 1 + expected)
+
+
+def test_names_of_outputs_are_those_of_variables():
+    def kernel(S):
+        many = [output(), output()]
+        for made in many:
+            made[i] = S[i, j]
+        S2 = output()
+        S2[j] = S[i, j]
+        return (*many, S2)
+
+    assert traced(kernel, S).program.results == ("made", "made_2", "S2")
+
+
+def test_explicit_reductions():
+    def kernel(S, W):
+        least, most, some, every, times = (output() for _ in range(5))
+        least[i] = sd.min(S[i, j] + W[j, k], over=(j, k))
+        most[i] = sd.max(S[i, j], over=j)
+        some[i] = sd.any(S[i, j] > 1, over="j")
+        every[i] = sd.all(S[i, j] > -9, over=j)
+        times[i] = sd.prod(S[i, j] + 2, over=j)
+        return least, most, some, every, times
+
+    least, most, some, every, times = run(kernel, S, W)
+    np.testing.assert_allclose(least, (S[:, :, None] + W).min((1, 2)))
+    np.testing.assert_allclose(most, S.max(1))
+    np.testing.assert_array_equal(some, (S > 1).any(1))
+    np.testing.assert_array_equal(every, (S > -9).all(1))
+    np.testing.assert_allclose(times, (S + 2).prod(1))
+    assert some.dtype == bool
+
+
+def test_predicates_masks_and_patterns():
+    stored = RNG.random(S.shape) < 0.5
+
+    def kernel(S):
+        C = output()
+        C[i, j] = sd.where((i < j) & pattern(S)[i, j], S[i, j], -1) * (2 * i != j)
+        return C
+
+    rows, columns = np.indices(S.shape)
+    expected = np.where((rows < columns) & stored, S, -1) * (2 * rows != columns)
+    np.testing.assert_allclose(run(kernel, S, patterns={"S": stored}), expected)
+
+
+def test_affine_diagonal_and_constant_subscripts():
+    def kernel(x, w, W):
+        conv, diagonal, column = output(), output(), output()
+        conv[i] = x[i + k] * w[k]
+        diagonal[j] = W[j, j] + W[j, 3] + x[4 - j]
+        column[()] = W[2, 3]
+        return conv, diagonal, column
+
+    w = x[:2]
+    conv, diagonal, column = run(kernel, x, w, W)
+    np.testing.assert_allclose(conv, np.convolve(x, w[::-1], "valid"))
+    np.testing.assert_allclose(diagonal, np.diag(W) + W[:, 3] + x[::-1])
+    assert column == W[2, 3]
+
+
+def test_numpy_functions_and_scalars():
+    def kernel(x):
+        C = output()
+        C[j] = np.exp(x[j]) + np.float64(2) * np.abs(x[j]) - np.minimum(x[j], 0.5) + math.pi
+        return C
+
+    expected = np.exp(x) + 2 * abs(x) - np.minimum(x, 0.5) + math.pi
+    np.testing.assert_allclose(run(kernel, x), expected)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "number", "result"),
+    [
+        ("float32", 2, "float32"),
+        ("float32", 2.5, "float32"),
+        ("float32", 2j, "complex64"),
+        ("int32", 2, "int32"),
+        ("int32", 2.5, "float64"),
+        ("bool", 2, "int64"),
+        ("float32", np.float64(2), "float64"),
+        ("uint8", np.int64(300), "int64"),
+    ],
+)
+def test_numbers_take_the_dtype_of_their_company(dtype, number, result):
+    def kernel(a):
+        C = output()
+        C[i] = a[i] * number
+        return C
+
+    found = trace(kernel, [ArgumentInfo((3,), dtype)]).program.outputs[0]
+    assert found.dtype == result == (np.ones(3, dtype) * number).dtype
+
+
+def test_accumulation_widens_an_inferred_dtype():
+    def kernel(n, x):
+        C = output()
+        C[j] = n[j]
+        C[j] += x[j]
+        return C
+
+    found = run(kernel, np.arange(5), x)
+    np.testing.assert_allclose(found, np.arange(5) + x)
+    assert found.dtype == np.float64
+
+
+def test_requested_dtype_and_fill():
+    def kernel(x):
+        C = output(dtype=np.float32, fill_value=np.inf)
+        C[j] = x[j]
+        return C
+
+    assert traced(kernel, x).program.outputs[0].dtype == "float32"
+    assert traced(kernel, x).program.outputs[0].fill == math.inf
+
+
+def test_reading_a_shape_is_noticed():
+    def kernel(x):
+        C = output()
+        C[()] = x[j] / x.shape[0]
+        return C
+
+    assert traced(kernel, x).shape_dependent
+    np.testing.assert_allclose(run(kernel, x), x.mean())
+
+
+def test_what_an_argument_shows():
+    seen = []
+
+    def kernel(a):
+        seen.append((a.ndim, a.dtype, a.fill_value))
+        C = output()
+        C[i] = a[i]
+        return C
+
+    assert not trace(kernel, [ArgumentInfo((3,), "float32", 2.0)]).shape_dependent
+    assert seen == [(1, np.dtype("float32"), 2.0)]
+
+
+def test_defaults_are_constants():
+    def kernel(x, scale=3.0):
+        C = output()
+        C[j] = scale * x[j]
+        return C
+
+    np.testing.assert_allclose(run(kernel, x), 3 * x)
+
+
+def bad(body):
+    """Trace a kernel of one statement body(A, C) with A of two modes; return the error."""
+
+    def kernel(A):
+        C = output()
+        result = body(A, C)
+        return C if result is None else result
+
+    with pytest.raises(NotationError) as caught:
+        traced(kernel, A)
+    return caught.value
+
+
+def assign(left, right):
+    def body(A, C):
+        C[left] = right(A)
+
+    return body
+
+
+MISTAKES = {
+    "too many subscripts": (
+        assign((i, j), lambda A: A[i, j, k]),
+        "A has 2 modes, found 3 subscripts",
+        None,
+    ),
+    "truth value": (
+        assign((i, j), lambda A: A[i, j] if A[i, j] > 0 else 0),
+        "an expression has no truth value while a kernel is traced",
+        "choose with sd.where(condition, x, y) or sd.minimum / sd.maximum; combine conditions "
+        "with & | ~, as in (i < j) & (j < k)",
+    ),
+    "and": (
+        assign((i, j), lambda A: A[i, j] and A[i, j]),
+        "an expression has no truth value while a kernel is traced",
+        "choose with sd.where(condition, x, y) or sd.minimum / sd.maximum; combine conditions "
+        "with & | ~, as in (i < j) & (j < k)",
+    ),
+    "float index": (
+        assign((i, j), lambda A: A[i, 1.5]),
+        "A: expected an index or an integer as a subscript, found 1.5",
+        None,
+    ),
+    "string index": (
+        assign((i, j), lambda A: A["i", j]),
+        "A: expected an index or an integer as a subscript, found 'i'",
+        'make it an index first: i = sd.index("...")',
+    ),
+    "slice": (
+        assign((i, j), lambda A: A[i, :]),
+        "A: expected an index or an integer as a subscript, found a slice",
+        "an index stands for a whole mode: write A[i, j] instead of A[i, :]",
+    ),
+    "product of indices": (
+        assign((i, j), lambda A: A[i, j * k]),
+        "A: expected an index or an integer as a subscript, found 'j * k'",
+        "subscripts are sums of indices times integers, such as 2*i + j + 1",
+    ),
+    "no subscripts": (
+        assign((i, j), lambda A: A * 2),
+        "A is used without subscripts",
+        "say which element is meant: A[i, j]",
+    ),
+    "matrix product": (
+        assign((i, j), lambda A: A @ A),
+        "'@' has no meaning inside a kernel",
+        "write the indices: C[i, j] = A[i, k] * B[k, j]",
+    ),
+    "len": (
+        assign((i, j), lambda A: len(A) * A[i, j]),
+        "A has no length",
+        "use A.shape[0]",
+    ),
+    "iteration": (
+        assign((i, j), lambda A: next(iter(A))),
+        "A cannot be iterated over",
+        "an index stands for every position: A[i, j]",
+    ),
+    "math": (
+        assign((i, j), lambda A: math.exp(A[i, j])),
+        "an expression is no number yet",
+        "use sd.exp, sd.sqrt, ... instead of the math module's",
+    ),
+    "np.sum": (
+        assign((i,), lambda A: np.sum(A[i, j])),
+        "np.add.reduce has no meaning for a sparsedsl expression",
+        "use the functions of sparsedsl, such as sd.exp and sd.sum(..., over=k)",
+    ),
+    "array": (
+        assign((i, j), lambda A: A[i, j] * x),
+        "expected an expression or a number, found ndarray",
+        "give arrays to the kernel as arguments and subscript them: A[i, j]",
+    ),
+    "twice on the left": (
+        assign((i, i), lambda A: A[i, j]),
+        "index i stands twice on the left of '='",
+        "give each mode an index of its own and select with sd.where(i == j, ..., 0)",
+    ),
+    "offset on the left": (
+        assign((i + 1, j), lambda A: A[i, j]),
+        "expected a plain index on the left of '=', found 'i+1'",
+        "move the offset to the right side: C[i] = A[i + 1]",
+    ),
+    "reduction without indices": (
+        assign((i,), lambda A: sd.sum(A[i, j])),
+        "sum: expected the indices to reduce over, found none",
+        "write sd.sum(..., over=k)",
+    ),
+    "reduction over a foreign index": (
+        assign((i,), lambda A: sd.max(A[i, j], over=k)),
+        "max: index k does not occur in the expression",
+        "reduce over indices that subscript some operand inside",
+    ),
+    "ambiguous sum": (
+        assign((i,), lambda A: sd.exp(A[i, j] * A[i, j]) * A[i, j]),
+        "the sum over j could be inside the function or around it",
+        "say which with sd.sum(..., over=j)",
+    ),
+    "bitwise on floats": (
+        assign((i, j), lambda A: A[i, j] & A[i, j]),
+        "'&' is not defined for float64 and float64",
+        "'&' needs bools or integers: compare first, as in '(x > 0) & (y > 0)'",
+    ),
+    "read before assigned": (
+        lambda A, C: assign((i, j), lambda A: C[i, j] + A[i, j])(A, C),
+        "'C' is read before anything is assigned to it",
+        None,
+    ),
+    "subscripted expression": (
+        assign((i, j), lambda A: (A[i, j] + 1)[i, j]),
+        "an expression cannot be subscripted",
+        "subscript the operands: A[i] + B[i]",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_common_mistakes(name):
+    body, message, hint = MISTAKES[name]
+    error = bad(body)
+    assert error.message == message
+    assert error.hint == hint
+    assert error.span is not None
+    assert error.span.file == __file__
+
+
+def test_the_whole_message_points_at_the_place():
+    def kernel(A):
+        C = output()
+        C[i, j] = A[i, j] * A[i, j, k]
+        return C
+
+    with pytest.raises(NotationError) as caught:
+        traced(kernel, A)
+    line = kernel.__code__.co_firstlineno + 2
+    assert str(caught.value) == (
+        "A has 2 modes, found 3 subscripts\n"
+        f'  File "{__file__}", line {line}\n'
+        "  C[i, j] = A[i, j] * A[i, j, k]\n"
+        "                      ^^^^^^^^^^"
+    )
+
+
+def test_assigned_twice():
+    def body(A, C):
+        C[i, j] = A[i, j]
+        C[i, j] = A[i, j]
+
+    error = bad(body)
+    assert error.message == "'C' is assigned twice"
+    assert error.hint == "use += to accumulate, or a second sd.output()"
+
+
+def test_other_accumulations_are_refused():
+    def body(A, C):
+        C[i, j] = A[i, j]
+        C[i, j] *= A[i, j]
+
+    assert bad(body).message == "an output can be accumulated into by += and -= only"
+
+
+def test_assigning_to_an_argument():
+    def body(A, C):
+        A[i, j] = 1
+
+    assert bad(body).message == "'A' is an argument and cannot be assigned to"
+
+
+def test_widening_after_a_read_is_refused():
+    def kernel(n, x):
+        C, D = output(), output()
+        C[j] = n[j]
+        D[j] = C[j]
+        C[j] += x[j]
+        return D
+
+    with pytest.raises(NotationTypeError, match="'C' has dtype int64 where it is read") as caught:
+        traced(kernel, np.arange(5), x)
+    assert caught.value.hint == 'give its dtype: sd.output(dtype="float64")'
+
+
+RETURNS = {
+    "None": (lambda A, C: (), "expected outputs to be returned, found tuple"),
+    "argument": (lambda A, C: A, "expected outputs to be returned, found the argument A"),
+    "expression": (
+        lambda A, C: A[i, j] + 1,
+        "expected outputs to be returned, found the expression A[i, j] + 1.0",
+    ),
+    "number": (lambda A, C: 3, "expected outputs to be returned, found int"),
+    "unassigned": (lambda A, C: None, "returns an output that nothing is assigned to"),
+}
+
+
+@pytest.mark.parametrize("name", RETURNS)
+def test_wrong_results(name):
+    body, message = RETURNS[name]
+    assert message in bad(body).message
+
+
+def test_forgotten_return():
+    def kernel(A):
+        C = output()
+        C[i, j] = A[i, j]
+
+    with pytest.raises(NotationError) as caught:
+        traced(kernel, A)
+    assert caught.value.message == "kernel kernel: expected outputs to be returned, found None"
+    assert caught.value.hint == "end the kernel with: return C"
+    assert caught.value.span.text.strip() == "def kernel(A):"
+
+
+def test_parameters_must_be_plain():
+    with pytest.raises(NotationError, match=r"expected plain parameters, found '\*rest'"):
+        trace(lambda A, *rest: None, [info(A)])
+    with pytest.raises(NotationError, match=r"expected plain parameters, found '\*\*rest'"):
+        trace(lambda A, **rest: None, [info(A)])
+
+
+def test_number_of_arguments():
+    def kernel(A, B):
+        return None
+
+    with pytest.raises(NotationError, match=r"expected 2 arguments \(A, B\), found 1"):
+        traced(kernel, A)
+
+
+def test_output_needs_a_kernel():
+    with pytest.raises(NotationError, match="used outside a kernel"):
+        output()
+
+
+def test_output_of_another_kernel():
+    kept = []
+
+    def first(A):
+        C = output()
+        C[i, j] = A[i, j]
+        kept.append(C)
+        return C
+
+    traced(first, A)
+    with pytest.raises(NotationError, match="found an output of another kernel"):
+        traced(lambda A: kept[0], A)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "fill", "message"),
+    [
+        ("int32", 1.5, "expected a fill value of dtype int32, found 1.5"),
+        ("int32", math.nan, "expected a fill value of dtype int32, found nan"),
+        ("float64", 1j, "expected a fill value of dtype float64, found 1j"),
+        ("uint8", -1, "expected a fill value of dtype uint8, found -1"),
+        ("float64", "0", "expected a number as fill_value, found str"),
+        ("U3", 0, "expected a dtype of numbers or bools, found 'U3'"),
+        ("nothing", 0, "expected a dtype of numbers or bools, found 'nothing'"),
+    ],
+)
+def test_fill_and_dtype_of_an_output(dtype, fill, message):
+    def kernel(A):
+        C = output(dtype=dtype, fill_value=fill)
+        C[i, j] = A[i, j] > 0
+        return C
+
+    with pytest.raises(NotationError) as caught:
+        traced(kernel, A)
+    assert caught.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("i i", "index i is named twice"),
+        ("i 2", "expected an index name such as i, found '2'"),
+        ("", "expected an index name such as i, found ''"),
+        ("i in", "expected an index name such as i, found 'in'"),
+        (3, 'expected index names in one string such as "i j k", found 3'),
+    ],
+)
+def test_index_names(names, message):
+    with pytest.raises(NotationError) as caught:
+        indices(names)
+    assert caught.value.message == message
+
+
+def test_index_takes_one_name():
+    assert repr(2 * index("i") - 1) == "2*i-1"
+    with pytest.raises(NotationError, match="expected one index name, found 2"):
+        index("i j")
+
+
+def test_errors_of_the_users_own_pass_through():
+    def kernel(A):
+        return A.nothing
+
+    with pytest.raises(AttributeError, match="nothing"):
+        traced(kernel, A)
