@@ -191,11 +191,7 @@ def _time(
     latency = sum(wait for wait, _ in collectives)
     work = [unit_seconds(op, chip) for op in kernel.operators]
     if fusion == "none":
-        pcus = max(1, min(chip.pcus, math.ceil(sum(work) / max(memory, 1e-12))))
-        # A pair of buffers a unit, and enough ports for the memory streams.
-        ports = 1e9 * chip.clock_ghz * chip.pmu_port_bytes_per_cycle
-        streams = math.ceil(1e12 * chip.hbm_tb_per_s / ports)
-        pmus = min(chip.pmus, max(pcus, streams if memory else 0))
+        pcus, pmus = _few_units(kernel, sum(work), memory, chip)
         compute = sum(work) / pcus
     else:
         pcus, pmus = int(a.unit_share * chip.pcus), int(a.unit_share * chip.pmus)
@@ -218,6 +214,15 @@ def _time(
         pcus=pcus,
         pmus=pmus,
     )
+
+
+def _few_units(kernel: Kernel, work: float, memory: float, chip: Chip) -> tuple[int, int]:
+    """Units that keep one operator as fast as its memory traffic, and no more."""
+    window = max(memory, 1e-9 * chip.hbm_latency_ns)
+    port = 1e9 * chip.clock_ghz * chip.pmu_port_bytes_per_cycle
+    pcus = min(chip.pcus, max(1, math.ceil(work / window)))
+    streams = math.ceil(kernel.memory_bytes / port / window)
+    return pcus, min(chip.pmus, max(1, pcus, streams))
 
 
 def unit_seconds(op: Operator, chip: Chip) -> float:

@@ -11,8 +11,14 @@ from typing import Any, Literal, cast
 from rdu.errors import SpecError
 
 _GATED_TYPES = frozenset(
-    "llama mistral mixtral qwen2 qwen3 gemma gemma2 gemma3_text phi3 olmo olmo2 cohere internlm2 "
-    "granite stablelm deepseek".split()
+    {
+        *("llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"),
+        *("phi3", "olmo", "olmo2", "cohere", "internlm2", "granite", "stablelm", "deepseek"),
+    }
+)
+_COUNTS = (
+    *("hidden", "layers", "heads", "kv_heads", "head_dim", "intermediate", "vocab"),
+    *("experts", "experts_used"),
 )
 
 
@@ -73,10 +79,7 @@ class TransformerConfig:
     vision: Vision | None = None
 
     def __post_init__(self) -> None:
-        counts = (
-            "hidden layers heads kv_heads head_dim intermediate vocab experts experts_used".split()
-        )
-        for key in counts:
+        for key in _COUNTS:
             value: object = getattr(self, key)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise SpecError(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from rdu.errors import SpecError
 from rdu.models.operators import GroupBuilder, ModelGraph, Product
 
+_PRODUCTS = (("rr", "re", "re"), ("ii", "im", "im"), ("ri", "re", "im"), ("ir", "im", "re"))
+"""Name, operand part and table part of the four real products of a complex one."""
+
 
 def flash_fft_conv(
-    sequence: int = 1 << 20, channels: int = 64, batch: int = 1, radix: int = 32
+    sequence: int = 1 << 20, channels: int = 768, batch: int = 1, radix: int = 32
 ) -> ModelGraph:
     """``y = ifft(fft(u) * k)`` of a real sequence, one socket, every complex step in real parts.
 
@@ -20,7 +25,7 @@ def flash_fft_conv(
     sequence:
         Points, a power of ``radix``.
     channels, batch:
-        Independent sequences; ``batch`` of them share a filter.
+        Independent sequences; ``batch`` of them share a filter, which streams in with them.
 
     Raises
     ------
@@ -40,40 +45,40 @@ def flash_fft_conv(
         order += 1
     if radix**order != sequence or not order:
         raise SpecError(f"sequence must be a power of radix {radix}, found {sequence}")
-    points = sequence * channels * batch
     b = GroupBuilder("convolution")
-    maker = _Complex(b, points, radix)
-    re, im = b.tensor("u", points), None
+    maker = _Complex(b, sequence * channels * batch, sequence, radix)
+    re, im = b.tensor("u", maker.points), None
     re, im = maker.transform("fft", re, im, order, real_output=False)
     assert im is not None
-    filters = 2 * sequence * channels
-    re, im = maker.multiply("filter", re, im, filters)
+    for part in ("filter.k.re", "filter.k.im"):
+        b.tensor(part, sequence * channels)
+    re, im = maker.multiply("filter", re, im, streamed="filter.k")
     maker.transform("ifft", re, im, order, real_output=True)
     return ModelGraph("flashfftconv", "prefill", batch, sequence, 1, tuple(b.operators))
 
 
+@dataclass(frozen=True, slots=True)
 class _Complex:
-    """Complex arithmetic on pairs of real tensors."""
+    """Complex arithmetic on pairs of real tensors of ``points`` elements."""
 
-    def __init__(self, builder: GroupBuilder, points: int, radix: int) -> None:
-        self.b, self.points, self.radix = builder, points, radix
+    b: GroupBuilder
+    points: int
+    sequence: int
+    radix: int
 
     def transform(
         self, name: str, re: str, im: str | None, order: int, *, real_output: bool
     ) -> tuple[str, str | None]:
+        """``order`` products with the DFT matrix, twiddles and transposes between them."""
         for step in range(order):
             if step:
                 assert im is not None
-                re, im = self.multiply(f"{name}.twiddle{step}", re, im, 2 * self.points_of_one())
-                re = self.turn(f"{name}.turn{step}.re", re)
-                im = self.turn(f"{name}.turn{step}.im", im)
+                re, im = self.multiply(f"{name}.twiddle{step}", re, im)
+                re = self.b.add(f"{name}.turn{step}.re", "layout", [re], self.points)
+                im = self.b.add(f"{name}.turn{step}.im", "layout", [im], self.points)
             last = real_output and step == order - 1
             re, im = self.product(f"{name}.dft{step}", re, im, real_output=last)
         return re, im
-
-    def points_of_one(self) -> int:
-        """Entries of one twiddle table, shared by all sequences."""
-        return self.radix**2
 
     def product(
         self, name: str, re: str, im: str | None, *, real_output: bool
@@ -89,18 +94,23 @@ class _Complex:
         cross = [self._gemm(f"{name}.ri", re), self._gemm(f"{name}.ir", im)]
         return out, self._map(f"{name}.im", cross)
 
-    def multiply(self, name: str, re: str, im: str, table: float) -> tuple[str, str]:
-        """A complex multiplication with a constant: four products and two sums."""
-        rr, ii = self._map(f"{name}.rr", [re], table / 2), self._map(f"{name}.ii", [im], table / 2)
-        ri, ir = self._map(f"{name}.ri", [re], table / 2), self._map(f"{name}.ir", [im], table / 2)
-        return self._map(f"{name}.re", [rr, ii]), self._map(f"{name}.im", [ri, ir])
-
-    def turn(self, name: str, x: str) -> str:
-        return self.b.add(name, "layout", [x], self.points)
+    def multiply(
+        self, name: str, re: str, im: str, *, streamed: str | None = None
+    ) -> tuple[str, str]:
+        """A complex multiplication by a table, all sequences' own (streamed) or shared."""
+        parts: dict[str, str] = {}
+        for label, side, part in _PRODUCTS:
+            x = re if side == "re" else im
+            if streamed:
+                parts[label] = self._map(f"{name}.{label}", [x, f"{streamed}.{part}"])
+            else:
+                table = self.sequence if label in ("rr", "ii") else 0
+                parts[label] = self._map(f"{name}.{label}", [x], table)
+        real = self._map(f"{name}.re", [parts["rr"], parts["ii"]])
+        return real, self._map(f"{name}.im", [parts["ri"], parts["ir"]])
 
     def _gemm(self, name: str, x: str) -> str:
-        columns = self.points // self.radix
-        product = Product(1, columns, self.radix, self.radix)
+        product = Product(1, self.points // self.radix, self.radix, self.radix)
         table = self.radix * self.radix
         return self.b.add(name, "gemm", [x], self.points, weights=table, product=product)
 

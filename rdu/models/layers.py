@@ -135,15 +135,15 @@ def attention(b: GroupBuilder, c: TransformerConfig, s: Shape, x: str, *, causal
     scores = b.add("scores", "attention", [q, turned], size, product=product, barrier=True)
     scores = chain(b, "scores.scale", "elementwise", scores, size)
     if c.position == "alibi":
-        scores = b.add("scores.alibi", "elementwise", [scores], size, weights=heads * s.context, passes=True)
+        scores = b.add(
+            "scores.alibi", "elementwise", [scores], size, weights=heads * s.context, passes=True
+        )
     if causal:
         mask = b.tensor("mask", s.tokens * s.context)
         scores = b.add("scores.mask", "elementwise", [scores, mask], size, passes=True)
     weights = softmax(b, "softmax", scores, pairs * s.tokens)
     product = Product(pairs, s.tokens, s.context, d)
-    mixed = b.add(
-        "values", "attention", [weights, *all_v], rows * heads * d, product=product
-    )
+    mixed = b.add("values", "attention", [weights, *all_v], rows * heads * d, product=product)
     joined = chain(b, "values.join", "layout", mixed, rows * heads * d)
     return matmul(b, "o", joined, rows, heads * d, c.hidden, density=density, bias=c.bias)
 
@@ -199,7 +199,9 @@ def decoder(b: GroupBuilder, c: TransformerConfig, s: Shape, *, causal: bool = T
     mixed = attention(b, c, s, first, causal=causal)
     if c.parallel:
         second = norm(b, c, "norm2", x, s.rows)
-        both = b.add("branches.add", "elementwise", [mixed, mlp(b, c, s, second)], size, passes=True)
+        both = b.add(
+            "branches.add", "elementwise", [mixed, mlp(b, c, s, second)], size, passes=True
+        )
         b.add("residual", "elementwise", [x, join("branches", both)], size, passes=True)
         return
     x = b.add("residual1", "elementwise", [x, join("o", mixed)], size, passes=True)

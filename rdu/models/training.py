@@ -70,9 +70,7 @@ def _operand(b: GroupBuilder, op: Operator, index: int, dy: str, *, barrier: boo
             reads.append(_saved(b, op, 1 - index))
         m, k, n = (p.m, p.n, p.k) if index == 0 else (p.k, p.m, p.n)
         turned = Product(p.count, m, k, n, p.density)
-        return b.add(
-            name, op.kind, reads, size, weights=weights, product=turned, barrier=barrier
-        )
+        return b.add(name, op.kind, reads, size, weights=weights, product=turned, barrier=barrier)
     if op.kind in ("layout", "gather"):
         return b.add(name, op.kind, [dy], size, barrier=barrier)
     return b.add(name, "elementwise", [dy, _saved(b, op, index)], size, barrier=barrier)

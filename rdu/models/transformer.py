@@ -89,7 +89,12 @@ def _check(
 ) -> None:
     if phase not in get_args(Phase):
         raise SpecError(f"unknown phase {phase!r}", hint=f"known: {', '.join(get_args(Phase))}")
-    for key, value in (("batch", batch), ("sequence", sequence), ("tensor_parallel", sockets), ("tokens", tokens)):
+    for key, value in (
+        ("batch", batch),
+        ("sequence", sequence),
+        ("tensor_parallel", sockets),
+        ("tokens", tokens),
+    ):
         if value < 1:
             raise SpecError(f"{key} must be at least 1, found {value}")
     if c.heads % sockets:

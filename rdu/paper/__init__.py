@@ -11,7 +11,7 @@ from __future__ import annotations
 from rdu.errors import SpecError
 from rdu.paper.rows import Kind, Row, render
 
-__all__ = ["FIGURES", "TABLES", "Kind", "Row", "figure", "render", "table"]
+__all__ = ["FIGURES", "TABLES", "Kind", "Row", "figure", "render", "runs", "table"]
 
 TABLES = ("I", "IV", "V")
 FIGURES = (1, 10, 11, 12, 13)
@@ -75,3 +75,14 @@ def figure(number: int) -> list[Row]:
             raise SpecError(
                 f"no figure {number!r} here", hint=f"there are {', '.join(map(str, FIGURES))}"
             )
+
+
+def runs() -> list[Row]:
+    """Rows beside the figures: expert run times from the performance model, a slide's switch.
+
+    The 200-token value compared with is the nearest one that table V leaves possible.
+    """
+    from rdu.paper.experts import slide_switch
+    from rdu.paper.language import expert_runs
+
+    return [*expert_runs(), slide_switch()]

@@ -14,6 +14,8 @@ import numpy as np
 from rdu.coe import Composition, Platform, Router, Trace, dgx_a100, dgx_h100, serve, sn40l_node
 from rdu.coe.planning import nodes_needed
 from rdu.errors import CapacityError
+from rdu.memory.tiers import Link
+from rdu.models.config import preset
 from rdu.paper import published
 from rdu.paper.rows import Kind, Row, row
 
@@ -184,3 +186,12 @@ def _eight_links(name: str, sn40l: Platform) -> list[Row]:
         ours = _overall(platform, sn40l, batch, tokens)
         rows.append(row(f"overall bs{batch} {tokens} tokens", quantity, None, ours, kind))
     return rows
+
+
+def slide_switch() -> Row:
+    """Switching Llama-3.1-8B on sixteen sockets, at the slide's 1.6 TB/s of DDR bandwidth."""
+    link = Link("ddr to hbm", published.HC24_DDR_BYTES_PER_SECOND)
+    ours = 1e3 * link.seconds(2 * preset("llama-3.1-8b").parameters)
+    return row(
+        "llama-3.1-8b, 16 sockets", "switching ms", published.HC24_SWITCH_MS, ours, "arithmetic"
+    )

@@ -93,3 +93,9 @@ TABLE_1: dict[str, float] = {"none": 39.5, "gemm0-mul-transpose": 102.6, "spatia
 
 HC24_SWITCH_MS = 10.0
 """Llama-3.1-8B switch on sixteen sockets, vendor's conference slide (0.01 s)."""
+
+RUN_200_MS_RANGE = (340.0, 402.0)
+"""Run time of 200 tokens on the SN40L node that table V leaves possible."""
+
+HC24_DDR_BYTES_PER_SECOND = 1.6e12
+"""Sixteen sockets, the same slide."""

@@ -1,0 +1,217 @@
+"""``rdu coe``: plan a composition of experts from the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rdu.coe.parts import Composition
+from rdu.coe.planning import Plan, draw_sweep, plan, sweep
+from rdu.coe.platform import PLATFORMS, Platform
+from rdu.coe.policies import POLICIES
+from rdu.coe.serve import serve
+from rdu.coe.trace import Trace
+from rdu.errors import SpecError
+
+app = typer.Typer(help="Plan and serve compositions of experts.", no_args_is_help=True)
+
+Experts = Annotated[int, typer.Option(min=1, help="Number of experts.")]
+ExpertGB = Annotated[float, typer.Option(help="Size of one expert, GB (1e9 bytes).")]
+NodeName = Annotated[str, typer.Option(help="dgx_a100, dgx_h100, sn40l_node or a TOML file.")]
+Links = Annotated[int | None, typer.Option(min=1, help="Links between the two tiers.")]
+Rate = Annotated[float | None, typer.Option(help="Requests per second; closed loop without.")]
+Requests = Annotated[int, typer.Option(min=1, help="Length of the trace.")]
+Exponent = Annotated[float, typer.Option(help="Zipf exponent of the expert choice; 0 is uniform.")]
+Batch = Annotated[int, typer.Option(min=1, help="Most requests served together.")]
+Tokens = Annotated[int, typer.Option(min=1, help="Output tokens of an expert.")]
+Json = Annotated[bool, typer.Option("--json", help="Machine output.")]
+Plot = Annotated[Path | None, typer.Option(help="Draw to this file.")]
+
+
+@app.command("plan")
+def plan_command(
+    experts: Experts = 150,
+    expert_gb: ExpertGB = 14.0,
+    node: NodeName = "sn40l_node",
+    links: Links = None,
+    rate: Rate = None,
+    requests: Requests = 10_000,
+    exponent: Exponent = 1.0,
+    batch: Batch = 1,
+    output_tokens: Tokens = 20,
+    prefetch: Annotated[bool, typer.Option(help="Copy a batch's experts once routed.")] = False,
+    overlap: Annotated[bool, typer.Option(help="Copy while experts run.")] = False,
+    group_by_expert: Annotated[
+        bool, typer.Option(help="Run pairs of one expert together.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Footprint, latency, hit rate and cost of each cache policy."""
+    rows = plan(
+        Composition.uniform(experts, 1e9 * expert_gb),
+        load_platform(node, links),
+        rate=rate,
+        requests=requests,
+        exponent=exponent,
+        batch=batch,
+        output_tokens=output_tokens,
+        prefetch=prefetch,
+        overlap=overlap,
+        group_by_expert=group_by_expert,
+    )
+    _show(rows, as_json, by="policy")
+
+
+@app.command("sweep")
+def sweep_command(
+    counts: Annotated[str, typer.Option(help="Numbers of experts, comma separated.")] = (
+        "10,20,30,40,50,75,100,150,200,400,800"
+    ),
+    expert_gb: ExpertGB = 14.0,
+    node: NodeName = "sn40l_node",
+    links: Links = None,
+    policy: Annotated[str, typer.Option(help=f"One of {', '.join(POLICIES)}.")] = "lru",
+    rate: Rate = None,
+    requests: Requests = 2_000,
+    exponent: Exponent = 1.0,
+    batch: Batch = 1,
+    output_tokens: Tokens = 20,
+    plot: Plot = None,
+    as_json: Json = False,
+) -> None:
+    """Latency and hit rate over the number of experts."""
+    rows = sweep(
+        _counts(counts),
+        load_platform(node, links),
+        weight_bytes=1e9 * expert_gb,
+        policy=policy,
+        rate=rate,
+        requests=requests,
+        exponent=exponent,
+        batch=batch,
+        output_tokens=output_tokens,
+    )
+    _show(rows, as_json, by="experts")
+    if plot is not None:
+        draw_sweep(rows, plot)
+
+
+@app.command("serve")
+def serve_command(
+    trace: Annotated[Path, typer.Argument(help="CSV with a column expert and maybe arrival_s.")],
+    experts: Experts = 150,
+    expert_gb: ExpertGB = 14.0,
+    node: NodeName = "sn40l_node",
+    links: Links = None,
+    policy: Annotated[str, typer.Option(help=f"One of {', '.join(POLICIES)}.")] = "lru",
+    batch: Batch = 1,
+    output_tokens: Tokens = 20,
+    prefetch: Annotated[bool, typer.Option(help="Copy a batch's experts once routed.")] = False,
+    overlap: Annotated[bool, typer.Option(help="Copy while experts run.")] = False,
+    group_by_expert: Annotated[
+        bool, typer.Option(help="Run pairs of one expert together.")
+    ] = False,
+    chrome_trace: Annotated[Path | None, typer.Option(help="Write the time line here.")] = None,
+    plot: Plot = None,
+    as_json: Json = False,
+) -> None:
+    """Serve the requests of a file and report latencies, switches and bytes."""
+    composition = Composition.uniform(experts, 1e9 * expert_gb)
+    requests = Trace.from_file(trace, composition, batch=batch, output_tokens=output_tokens)
+    report = serve(
+        composition,
+        load_platform(node, links),
+        requests,
+        policy,
+        prefetch,
+        overlap,
+        group_by_expert,
+    )
+    typer.echo(report.to_json() if as_json else str(report))
+    if chrome_trace is not None:
+        report.chrome_trace(chrome_trace)
+    if plot is not None:
+        report.plot(plot)
+
+
+def load_platform(name: str, links: int | None = None) -> Platform:
+    """A platform by its name or from a file.
+
+    Raises
+    ------
+    SpecError
+        Where it is neither.
+    """
+    if name in PLATFORMS:
+        platform = PLATFORMS[name]()
+    elif name.endswith(".toml"):
+        platform = Platform.from_toml(name)
+    else:
+        raise SpecError(
+            f"unknown node {name!r}", hint=f"known: {', '.join(PLATFORMS)}, or a .toml file"
+        )
+    return platform if links is None else platform.with_links(links)
+
+
+def _counts(text: str) -> list[int]:
+    try:
+        counts = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise SpecError(f"--counts needs whole numbers with commas, found {text!r}") from None
+    if min(counts) < 1:
+        raise SpecError(f"--counts must be at least 1, found {min(counts)}")
+    return counts
+
+
+def _cells(row: Plan) -> dict[str, Any]:
+    report = row.report
+    served: dict[str, Any] = {"refusal": row.refusal}
+    if report is not None:
+        served = {
+            "mean_ms": 1e3 * report.mean_latency,
+            "p50_ms": 1e3 * report.p50,
+            "p99_ms": 1e3 * report.p99,
+            "hit_rate": report.hit_rate,
+            "switches": report.switches,
+            "moved_gb": sum(report.bytes_moved.values()) / 1e9,
+            "stable": row.stable,
+        }
+    return {
+        "platform": row.platform,
+        "policy": row.policy,
+        "experts": row.experts,
+        "footprint_gb": row.footprint_bytes / 1e9,
+        "resident": row.resident,
+        "nodes": row.nodes,
+        **served,
+    }
+
+
+def _show(rows: Sequence[Plan], as_json: bool, *, by: str) -> None:
+    cells = [_cells(row) for row in rows]
+    if as_json:
+        typer.echo(json.dumps(cells, indent=2))
+        return
+    heads = [by, "footprint_gb", "resident", "nodes", "mean_ms", "p50_ms", "p99_ms"]
+    heads += ["hit_rate", "switches", "moved_gb"]
+    lines = [heads, *([_text(row.get(head)) for head in heads] for row in cells)]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(heads))]
+    typer.echo(f"{cells[0]['platform']}" + ("" if by == "policy" else f", {cells[0]['policy']}"))
+    for line in lines:
+        cells_right = (cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        typer.echo("  ".join(cells_right))
+    for row in cells:
+        if row.get("refusal"):
+            typer.echo(f"{by} {row[by]}: {row['refusal']}")
+        elif not row["stable"]:
+            typer.echo(f"{by} {row[by]}: requests come faster than they are served")
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,47 @@
+"""``rdu paper``: the paper's tables and figures beside ours."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated
+
+import typer
+
+from rdu.errors import SpecError
+from rdu.paper import FIGURES, TABLES, Row, figure, render, runs, table
+
+app = typer.Typer(help="Tables and figures of the paper beside ours.", invoke_without_command=True)
+
+
+@app.callback()
+def show(
+    which: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="Such as table-V or figure-12; repeatable. All by default."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine output.")] = False,
+) -> None:
+    """Print the compared numbers, labelled arithmetic, calibrated or predicted."""
+    names = which or [*(f"table-{n}" for n in TABLES), *(f"figure-{n}" for n in FIGURES), "runs"]
+    found = {name: _rows(name) for name in names}
+    if as_json:
+        plain = {name: [dataclasses.asdict(r) for r in rows] for name, rows in found.items()}
+        typer.echo(json.dumps(plain, indent=2))
+        return
+    for name, rows in found.items():
+        typer.echo(f"{name.replace('-', ' ')}\n{render(rows)}\n")
+
+
+def _rows(name: str) -> list[Row]:
+    kind, _, number = name.lower().partition("-")
+    if kind == "table":
+        return table(number.upper())
+    if kind == "figure" and number.isdigit():
+        return figure(int(number))
+    if name == "runs":
+        return runs()
+    raise SpecError(
+        f"nothing of the paper is called {name!r}",
+        hint=f"table-{{{', '.join(TABLES)}}}, figure-{{{', '.join(map(str, FIGURES))}}} or runs",
+    )
