@@ -37,7 +37,8 @@ class Site:
     ``low`` and ``high`` are variables assigned where the range becomes known; ``keys`` gives
     the key functions at a position, ``sought`` the values they must equal, ``extent`` one
     more than the greatest possible key.  ``verify`` asks a table to compare keys, needed
-    when the key functions read more than the position.
+    when the key functions read more than the position.  ``state`` names what a find keeps
+    from query to query; no two finds of a kernel share it.
     """
 
     position: Var
@@ -47,10 +48,11 @@ class Site:
     sought: tuple[Expr, ...]
     extent: Expr | None
     verify: bool
+    state: str
 
     def name(self, suffix: str) -> str:
         """Return the name of an auxiliary variable or array of this find."""
-        return f"{self.position.name}_{suffix}"
+        return f"{self.state}_{suffix}"
 
     def var(self, suffix: str) -> Var:
         """Return an auxiliary integer variable of this find."""

@@ -60,6 +60,13 @@ def make_operand(name: str, tensor: ct.Tensor, access: ct.Access, layout: Layout
         else:
             rename[output] = logical
 
+    for index in _indirect(access):
+        # an index found from such a subscript may lie outside its extent
+        parameters[extent_name(index)] = extent_name(index)
+        last = terms.subtract(terms.var(extent_name(index)), terms.const(1))
+        extra.append(Constraint(terms.var(index), equality=False))
+        extra.append(Constraint(terms.subtract(last, terms.var(index)), equality=False))
+
     def put(term: Term) -> Term:
         return rename_functions(terms.substitute(term, rename), functions)
 
@@ -102,6 +109,12 @@ def _parameter_names(tensor: ct.Tensor, access: ct.Access, layout: Layout) -> di
     for size in layout.sizes:
         names[size] = f"{tensor.name}_{size}"
     return names
+
+
+def _indirect(access: ct.Access) -> list[str]:
+    """Name the indices that occur in subscripts other than a plain index."""
+    subscripts = [s for s in access.subscripts if s.name is None]
+    return list(dict.fromkeys(i for s in subscripts for i in s.indices))
 
 
 def _loads(layout: Layout) -> dict[str, Term]:

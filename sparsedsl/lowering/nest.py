@@ -107,9 +107,9 @@ class _Nest:
         if kind == "workspace":
             start += dl.workspace_start(self.sink)
         walkers = [
-            _Chain(self, chain, choices, signs)
-            for chain, choices, signs in zip(
-                self.nest.chains, self.choices, self.signs, strict=True
+            _Chain(self, chain, choices, signs, f"_{place}" if place else "")
+            for place, (chain, choices, signs) in enumerate(
+                zip(self.nest.chains, self.choices, self.signs, strict=True)
             )
         ]
         main = self._prefix(0, walkers)
@@ -194,12 +194,21 @@ def _what(chain: Chain) -> str:
 
 
 class _Chain:
-    """One walk over the steps of a chain, inside the prefix of its nest."""
+    """One walk over the steps of a chain, inside the prefix of its nest.
+
+    ``suffix`` tells the state of its finds from that of other chains.
+    """
 
     def __init__(
-        self, nest: _Nest, chain: Chain, choices: tuple[Choice, ...], signs: frozenset[str]
+        self,
+        nest: _Nest,
+        chain: Chain,
+        choices: tuple[Choice, ...],
+        signs: frozenset[str],
+        suffix: str,
     ) -> None:
         self.signs = signs
+        self.suffix = suffix
         self.nest = nest
         self.chain = chain
         self.choices = {c.variable: c for c in choices}
@@ -439,7 +448,8 @@ class _Chain:
             return term
 
         position = emitter.bind(find.variable)
-        low, high = Var(f"{find.variable}_lo", "int"), Var(f"{find.variable}_hi", "int")
+        state = f"{find.variable}{self.suffix}"
+        low, high = Var(f"{state}_lo", "int"), Var(f"{state}_hi", "int")
         ends: list[Stmt] = [
             Assign(low, self._extreme(tuple(outer(t) for t in find.lows), lb.max_)),
             Assign(high, self._extreme(tuple(outer(t) for t in find.highs), lb.min_)),
@@ -458,7 +468,7 @@ class _Chain:
         if sought is None:
             sought = tuple(lb.i(0) for _ in find.keys)
         extent = None if choice.extent is None else emitter.term(choice.extent)
-        return al.Site(position, low, high, keys, sought, extent, choice.verify), ends
+        return al.Site(position, low, high, keys, sought, extent, choice.verify, state), ends
 
     def _query(self, variable: str) -> tuple[list[Stmt], Expr]:
         find, probe = next((f, p) for f, p in self._all_finds() if f.variable == variable)
