@@ -70,6 +70,7 @@ class Chip:
     mesh_rows: int
     mesh_columns: int
     link_bytes_per_cycle: int
+    vector_tracks: int
     hop_cycles: int
     fifo_depth: int
     agcus: int
@@ -131,6 +132,11 @@ class Chip:
     def ddr_bytes_per_cycle(self) -> float:
         """DDR bandwidth in bytes a clock cycle."""
         return self.ddr_gb_per_s * 1e9 / (self.clock_ghz * 1e9)
+
+    @property
+    def hop_bytes_per_cycle(self) -> int:
+        """Bytes a cycle between two neighbouring switches, one direction, all tracks."""
+        return self.link_bytes_per_cycle * self.vector_tracks
 
     def cycles(self, seconds: float) -> int:
         """Return the whole cycles that cover ``seconds``."""

@@ -1,0 +1,168 @@
+"""What operators compute, tile by tile: float32 arithmetic, one rounding where a result is stored.
+
+Sums run in one order, ascending along the summed axis, one accumulator an element, as in an
+output-stationary array. The result therefore depends neither on tile sizes nor on fusion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from rdu.graph.graph import Precision
+from rdu.graph.nodes import Constant, Contract, Map, Monoid, Operand, Position
+from rdu.mapping.allocate import gemm_axes
+
+Array: TypeAlias = npt.NDArray[Any]
+_ROWS = 1 << 16
+
+_REDUCE: dict[Monoid, np.ufunc] = {
+    Monoid.SUM: np.add,
+    Monoid.PRODUCT: np.multiply,
+    Monoid.MINIMUM: np.minimum,
+    Monoid.MAXIMUM: np.maximum,
+    Monoid.ANY: np.maximum,
+    Monoid.ALL: np.minimum,
+}
+
+
+def rounded(values: Any, precision: Precision) -> Array:
+    """Round to the storage type and return as float32 (round to nearest, ties to even)."""
+    array = np.asarray(values, dtype=np.float32)
+    if precision is Precision.FP32:
+        return array
+    from ml_dtypes import bfloat16
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array.astype(bfloat16).astype(np.float32)
+
+
+def aligned(array: Array, axes: Sequence[str], wanted: Sequence[str]) -> Array:
+    """Transpose ``array`` to the axes of ``wanted`` it has, with length-one axes for the rest."""
+    order = [axes.index(axis) for axis in wanted if axis in axes]
+    moved = array.transpose(order)
+    shape = iter(moved.shape)
+    return moved.reshape([next(shape) if axis in axes else 1 for axis in wanted])
+
+
+def contract(operator: Contract, accumulator: Array | None, left: Array, right: Array) -> Array:
+    """Add ``sum(left * right)`` of one tile to the accumulator ``[batch, m, n]``, k ascending."""
+    g = gemm_axes(operator)
+    a = _flat(left, operator.left.axes, (g.batch, g.m, g.k))
+    b = _flat(right, operator.right.axes, (g.batch, g.k, g.n))
+    return multiply_add(accumulator, a, b)
+
+
+def multiply_add(accumulator: Array | None, a: Array, b: Array) -> Array:
+    """``accumulator + a @ b`` over ``[batch, m, k]`` and ``[batch, k, n]``, one k at a time."""
+    batch, m = max(a.shape[0], b.shape[0]), a.shape[1]
+    n, depth = b.shape[2], max(a.shape[2], b.shape[1])
+    if accumulator is None:
+        accumulator = np.zeros((batch, m, n), dtype=np.float32)
+    a = np.broadcast_to(a, (batch, m, depth))
+    b = np.ascontiguousarray(np.broadcast_to(b, (batch, depth, n)))
+    rows = max(_ROWS // max(n, 1), 1)
+    for item in range(batch):
+        for start in range(0, m, rows):
+            part = accumulator[item, start : start + rows]
+            columns = np.ascontiguousarray(a[item, start : start + rows].T)
+            product = np.empty_like(part)
+            for k in range(depth):
+                np.multiply(columns[k][:, None], b[item, k][None, :], out=product)
+                np.add(part, product, out=part)
+    return accumulator
+
+
+def contracted(operator: Contract, accumulator: Array, size: Sequence[int]) -> Array:
+    """Turn an accumulator ``[batch, m, n]`` into the output's axes; ``size`` of the output."""
+    g = gemm_axes(operator)
+    axes = (*g.batch, *g.m, *g.n)
+    extent = dict(zip(operator.output.axes, size, strict=True))
+    full = accumulator.reshape([extent[axis] for axis in axes])
+    return full.transpose([axes.index(axis) for axis in operator.output.axes])
+
+
+def mapped(operator: Map, arguments: Sequence[Any], size: Sequence[int]) -> Array:
+    """Apply an elementwise function to a tile; ``arguments`` as prepared by :func:`argument`."""
+    values = operator.function.apply(*arguments)
+    return np.broadcast_to(np.asarray(values, dtype=np.float32), tuple(size))
+
+
+def argument(
+    value: Operand | Constant | Position,
+    tile: Array | None,
+    out: Sequence[str],
+    spans: dict[str, slice],
+) -> Any:
+    """Prepare one argument of a map over the output axes ``out``."""
+    match value:
+        case Operand(axes=axes):
+            assert tile is not None
+            return aligned(tile, axes, out)
+        case Constant(value=constant):
+            return np.float32(constant)
+        case Position(subscript=subscript):
+            total: Any = np.float32(subscript.constant)
+            for axis, coefficient in subscript.terms:
+                line = np.arange(spans[axis].start, spans[axis].stop, dtype=np.int64) * coefficient
+                shape = [-1 if name == axis else 1 for name in out]
+                total = total + line.reshape(shape)
+            return np.asarray(total, dtype=np.float32)
+
+
+def reduced(
+    monoid: Monoid, accumulator: Array | None, tile: Array, axes: Sequence[str], out: Sequence[str]
+) -> Array:
+    """Reduce a tile into the accumulator over the axes ``out`` lacks, ascending."""
+    gone = [axis for axis in axes if axis not in out]
+    flat = _flat(tile, axes, (tuple(gone), tuple(out)))
+    if monoid in (Monoid.ANY, Monoid.ALL):
+        flat = (flat != 0).astype(np.float32)
+    if accumulator is None:
+        accumulator = np.full(flat.shape[1:], monoid.identity, dtype=np.float32)
+    apply = _REDUCE[monoid]
+    for row in flat:
+        accumulator = apply(accumulator, row)
+    shape = [tile.shape[axes.index(axis)] for axis in out]
+    return accumulator.reshape(shape) if shape else accumulator
+
+
+def softmax(tile: Array, axis: int) -> Array:
+    """Softmax along one axis; the sum runs ascending."""
+    moved = np.moveaxis(tile, axis, 0)
+    e = np.exp(moved - moved.max(axis=0, keepdims=True), dtype=np.float32)
+    return np.moveaxis(e / ascending_sum(e), 0, axis)
+
+
+def rms_norm(tile: Array, weight: Array, axis: int, epsilon: float) -> Array:
+    """RMS norm along one axis times a weight vector; the sum runs ascending."""
+    moved = np.moveaxis(tile, axis, 0).astype(np.float32)
+    mean = ascending_sum(moved * moved) / np.float32(len(moved))
+    scaled = moved / np.sqrt(mean + np.float32(epsilon))
+    return np.moveaxis(scaled * weight.reshape((-1,) + (1,) * (moved.ndim - 1)), 0, axis)
+
+
+def ascending_sum(values: Array) -> Array:
+    """Sum along the first axis in float32, one row after the other."""
+    total = np.zeros(values.shape[1:], dtype=np.float32)
+    for row in values:
+        total = total + row
+    return total
+
+
+def _flat(array: Array, axes: Sequence[str], parts: Sequence[tuple[str, ...]]) -> Array:
+    """Reorder to the concatenation of ``parts`` and flatten each part; absent axes have size 1."""
+    names = [axis for part in parts for axis in part]
+    moved = aligned(array, axes, names)
+    shape: list[int] = []
+    position = 0
+    for part in parts:
+        size = 1
+        for _ in part:
+            size *= moved.shape[position]
+            position += 1
+        shape.append(size)
+    return np.ascontiguousarray(moved).reshape(shape)

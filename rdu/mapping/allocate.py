@@ -1,0 +1,247 @@
+"""Units in proportion to work: the slowest stage gets the next unit, until memory is slower."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rdu.graph.graph import Graph
+from rdu.graph.nodes import (
+    Contract,
+    Map,
+    Rearrange,
+    Reduction,
+    RmsNorm,
+    Softmax,
+)
+from rdu.mapping.schedule import Schedule, StageShape
+from rdu.mapping.timing import (
+    Cycles,
+    access,
+    passes,
+    reduction,
+    simd,
+    simd_ports,
+    systolic,
+    systolic_ports,
+)
+from rdu.specs import Chip
+
+
+@dataclass(frozen=True, slots=True)
+class Gemm:
+    """Extents of a contraction as a batch of matrix products."""
+
+    batch: tuple[str, ...]
+    m: tuple[str, ...]
+    k: tuple[str, ...]
+    n: tuple[str, ...]
+
+
+def gemm_axes(operator: Contract) -> Gemm:
+    """Classify a contraction's axes: in both and kept, left only, summed, right only."""
+    left, right = set(operator.left.axes), set(operator.right.axes)
+    out = operator.output.axes
+    every = dict.fromkeys((*operator.left.axes, *operator.right.axes))
+    return Gemm(
+        tuple(a for a in out if a in left and a in right),
+        tuple(a for a in out if a in left and a not in right),
+        tuple(a for a in every if a not in out),
+        tuple(a for a in out if a in right and a not in left),
+    )
+
+
+def firing(
+    chip: Chip, graph: Graph, shape: StageShape, size: Mapping[str, int], width: int
+) -> Cycles:
+    """Cycles of one firing on ``width`` units; ``size`` gives the tile's extent on each axis."""
+    operator = shape.operator
+
+    def volume(axes: Sequence[str]) -> int:
+        return math.prod(size[axis] for axis in axes)
+
+    match operator:
+        case Contract():
+            g = gemm_axes(operator)
+            return systolic(
+                chip, volume(g.batch), volume(g.m), volume(g.k), volume(g.n), width
+            )
+        case Map(output=output):
+            return simd(chip, volume(output.axes), width)
+        case Reduction(operand=operand):
+            return reduction(chip, volume(operand.axes), width)
+        case Softmax(output=output):
+            return _with_tree(chip, simd(chip, volume(output.axes), width, sweeps=3))
+        case RmsNorm(output=output):
+            return _with_tree(chip, simd(chip, volume(output.axes), width, sweeps=2))
+        case Rearrange(output=output):
+            tensor = graph.tensor(output.tensor)
+            return access(chip, volume(output.axes) * tensor.element_bytes, width)
+        case _:
+            raise AssertionError(f"{type(operator).__name__} is not a dense operator")
+
+
+def _with_tree(chip: Chip, base: Cycles) -> Cycles:
+    return Cycles(base.busy, base.fill + 2 * math.ceil(math.log2(max(chip.simd_lanes, 2))))
+
+
+def full_tile(shape: StageShape, schedule: Schedule) -> dict[str, int]:
+    """Extents of a whole tile on the stage's axes."""
+    return {axis: min(schedule.tile[axis], schedule.extents[axis]) for axis in shape.loops}
+
+
+def ports(
+    chip: Chip, graph: Graph, shape: StageShape, size: Mapping[str, int], width: int
+) -> tuple[int, ...]:
+    """PMUs each operand needs for bandwidth when the stage runs on ``width`` units."""
+    operator = shape.operator
+    element = graph.precision.bytes
+    match operator:
+        case Contract():
+            g = gemm_axes(operator)
+            n = math.prod(size[axis] for axis in g.n)
+            return systolic_ports(chip, n, width, element)
+        case Map(output=output):
+            full = math.prod(size[a] for a in output.axes)
+            rate = simd_ports(chip, width, element)
+            return tuple(
+                max(1, -(-rate * math.prod(size[a] for a in r.operand.axes) // max(full, 1)))
+                for r in shape.reads
+            )
+        case Reduction() | Softmax():
+            return (simd_ports(chip, width, element),)
+        case RmsNorm():
+            return (simd_ports(chip, width, element), 1)
+        case Rearrange():
+            return (width,)
+        case _:
+            raise AssertionError(f"{type(operator).__name__} is not a dense operator")
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """What a stage occupies: PCUs, and PMUs behind each operand, the accumulators, the output."""
+
+    width: int
+    pcus: int
+    reads: tuple[int, ...]
+    accumulators: int
+    output: int
+
+    @property
+    def pmus(self) -> int:
+        """All PMUs of the stage."""
+        return sum(self.reads) + self.accumulators + self.output
+
+
+def units(
+    chip: Chip,
+    graph: Graph,
+    shape: StageShape,
+    schedule: Schedule,
+    width: int,
+    *,
+    stored: bool,
+    floor_cycles: float,
+) -> Units:
+    """PCUs and PMUs of a stage on ``width`` units; ``stored``: its result goes to memory.
+
+    A buffer gets PMUs to hold it, to be read at the rate of the stage and to be written in the
+    time the stage or memory takes.
+    """
+    size = full_tile(shape, schedule)
+    pmu = chip.pmu_kib * 1024
+    rates = ports(chip, graph, shape, size, width)
+    busy = max(work(chip, graph, shape, schedule, width), floor_cycles, 1)
+    per_port = busy * chip.pmu_port_bytes_per_cycle
+    reads = tuple(
+        max(
+            rate,
+            -(-read.buffer_bytes // pmu),
+            math.ceil(read.sent * read.tile_bytes / per_port),
+            1,
+        )
+        for rate, read in zip(rates, shape.reads, strict=True)
+    )
+    kept = shape.accumulators * shape.out_tile * 4 if shape.accumulators > 1 else 0
+    out = 2 * shape.out_tile * graph.precision.bytes if stored else 0
+    pcus = 0 if isinstance(shape.operator, Rearrange) else width
+    written = graph.tensor(shape.operator.output.tensor).bytes / per_port if stored else 0
+    return Units(width, pcus, reads, -(-kept // pmu), max(-(-out // pmu), math.ceil(written)))
+
+
+def work(chip: Chip, graph: Graph, shape: StageShape, schedule: Schedule, width: int) -> int:
+    """Busy cycles of a stage over the whole kernel."""
+    return shape.firings * firing(chip, graph, shape, full_tile(shape, schedule), width).busy
+
+
+def next_width(
+    chip: Chip, graph: Graph, shape: StageShape, schedule: Schedule, width: int
+) -> int | None:
+    """Smallest larger width that makes a firing shorter, or None."""
+    size = full_tile(shape, schedule)
+    operator = shape.operator
+    match operator:
+        case Contract():
+            g = gemm_axes(operator)
+            vol = {key: math.prod(size[a] for a in getattr(g, key)) for key in ("batch", "m", "n")}
+            items = vol["batch"] * passes(chip, vol["m"], vol["n"])
+        case Rearrange(output=output):
+            element = graph.tensor(output.tensor).element_bytes
+            volume = math.prod(size[a] for a in output.axes) * element
+            items = -(-volume // chip.pmu_port_bytes_per_cycle)
+        case Map(output=output) | Softmax(output=output) | RmsNorm(output=output):
+            items = -(-math.prod(size[a] for a in output.axes) // chip.simd_lanes)
+        case Reduction(operand=operand):
+            items = -(-math.prod(size[a] for a in operand.axes) // chip.simd_lanes)
+        case _:
+            raise AssertionError(f"{type(operator).__name__} is not a dense operator")
+    rounds = -(-items // width)
+    return None if rounds <= 1 else -(-items // (rounds - 1))
+
+
+def allocate(
+    chip: Chip,
+    graph: Graph,
+    shapes: Sequence[StageShape],
+    schedule: Schedule,
+    stored: Sequence[bool],
+    floor_cycles: float,
+) -> tuple[Units, ...] | None:
+    """Give units to the slowest stage first; None when not even one unit each fits.
+
+    Stops when units run out, when the slowest stage cannot use more, or when it is no slower
+    than memory (``floor_cycles``).
+    """
+    if not shapes:
+        return ()
+
+    def at(index: int, width: int) -> Units:
+        shape = shapes[index]
+        return units(chip, graph, shape, schedule, width, stored=stored[index], floor_cycles=floor_cycles)
+
+    have = [at(index, 1) for index in range(len(shapes))]
+    pcus, pmus = sum(u.pcus for u in have), sum(u.pmus for u in have)
+    if pcus > chip.pcus or pmus > chip.pmus:
+        return None
+    times = [work(chip, graph, shape, schedule, 1) for shape in shapes]
+    while True:
+        slow = max(range(len(shapes)), key=times.__getitem__)
+        if times[slow] <= floor_cycles:
+            break
+        # Jump close to the balance point first, then step by step.
+        width = have[slow].width
+        step = next_width(chip, graph, shapes[slow], schedule, width)
+        if step is None:
+            break
+        grown = at(slow, step)
+        more_pcus = pcus + grown.pcus - have[slow].pcus
+        more_pmus = pmus + grown.pmus - have[slow].pmus
+        if more_pcus > chip.pcus or more_pmus > chip.pmus:
+            break
+        have[slow], pcus, pmus = grown, more_pcus, more_pmus
+        times[slow] = work(chip, graph, shapes[slow], schedule, step)
+    return tuple(have)
+
+

@@ -1,0 +1,270 @@
+"""From a graph to a program: fuse, schedule, give out units, place, route, check."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from rdu.errors import MappingError, RDUError
+from rdu.graph.fusion import Fusion
+from rdu.graph.graph import Graph, kernel_reads, kernel_writes
+from rdu.graph.nodes import Operator
+from rdu.mapping.allocate import allocate, full_tile, ports, work
+from rdu.mapping.flows import kernel_flows, logical_units
+from rdu.mapping.place import place
+from rdu.mapping.program import (
+    Kernel,
+    Orchestration,
+    Program,
+    Stage,
+    Stream,
+    Symbol,
+    Tier,
+)
+from rdu.mapping.route import Routes, route
+from rdu.mapping.schedule import streamed_axes
+from rdu.mapping.search import Choice, choose
+from rdu.mapping.transfers import find_depths, make_loads, make_stores, make_streams
+from rdu.mapping.verify import verify
+from rdu.specs import Chip, Node
+
+
+def compile_graph(
+    graph: Graph,
+    node: Node | Chip,
+    *,
+    fusion: Fusion = "spatial",
+    orchestration: str = "hardware",
+    tiers: Mapping[str, str] | None = None,
+    seed: int = 0,
+    moves: int = 2000,
+) -> Program:
+    """Map a graph onto one socket.
+
+    Parameters
+    ----------
+    graph:
+        What ``rdu.trace`` or a model returns.
+    node:
+        A node (its first socket is used) or a chip.
+    fusion:
+        ``"none"`` (every operator its own kernel), ``"pattern"`` (contractions with the
+        elementwise operators that follow), ``"spatial"`` (one kernel), or named groups.
+    orchestration:
+        ``"hardware"`` or ``"software"``: who starts each kernel.
+    tiers:
+        Tensor name -> ``"hbm"`` or ``"ddr"``; the rest goes to HBM while it fits.
+    seed, moves:
+        Of the simulated annealing that places units.
+
+    Raises
+    ------
+    MappingError
+        If something does not fit; says what, and the smallest change that would fit.
+    RDUError
+        On an unknown orchestration, tier or fusion.
+    """
+    chip_node = node if isinstance(node, Node) else Node(node, 1, 100.0)
+    try:
+        who = Orchestration(orchestration)
+    except ValueError:
+        raise RDUError(
+            f"orchestration must be 'hardware' or 'software', found {orchestration!r}"
+        ) from None
+    chip = chip_node.chip
+    groups = graph.groups(fusion)
+    memory = memory_map(chip, graph, groups, tiers or {})
+    where = {symbol.tensor: symbol.tier for symbol in memory}
+    kernels = tuple(
+        compile_kernel(chip, graph, group, where, f"k{n}", seed=seed, moves=moves)
+        for n, group in enumerate(groups)
+    )
+    label = fusion if isinstance(fusion, str) else "custom"
+    program = Program(graph, chip_node, label, who, kernels, memory)
+    verify(program)
+    return program
+
+
+def compile_kernel(
+    chip: Chip,
+    graph: Graph,
+    group: Sequence[Operator],
+    tiers: Mapping[str, Tier],
+    name: str,
+    *,
+    seed: int,
+    moves: int,
+) -> Kernel:
+    """Map one kernel."""
+    choice = choose(chip, graph, group)
+    schedule, axes = choice.schedule, streamed_axes(group)
+    choice = _with_depths(chip, graph, group, choice, tiers)
+    streams = make_streams(graph, group, choice.shapes)
+    loads = make_loads(graph, group, choice.shapes, streams, schedule, axes, tiers)
+    stores = make_stores(graph, choice.shapes, streams, schedule, tiers)
+    depths = find_depths(choice.shapes, streams, loads, stores, schedule)
+    streams = tuple(replace(s, depth=d) for s, d in zip(streams, depths, strict=True))
+    stages = _stages(chip, graph, choice)
+    units = logical_units(stages)
+    flows = kernel_flows(chip, stages, streams, units)
+    placement = place(chip, units, flows, seed=seed, moves=min(moves, 8 * len(units)))
+    routes = route(chip, placement, flows)
+    stages, streams = _throttled(chip, stages, streams, routes)
+    config = sum(s.units.pcus for s in stages) * chip.pcu_config_kib
+    config += sum(s.units.pmus for s in stages) * chip.pmu_config_kib
+    label = f"{name}:{group[0].name}" + (f"+{len(group) - 1}" if len(group) > 1 else "")
+    return Kernel(
+        label, schedule, stages, streams, loads, stores, placement, routes, math.ceil(config * 1024)
+    )
+
+
+def _with_depths(
+    chip: Chip,
+    graph: Graph,
+    group: Sequence[Operator],
+    choice: Choice,
+    tiers: Mapping[str, Tier],
+) -> Choice:
+    """Enlarge the buffers in front of stages where paths rejoin, and give out units again."""
+    schedule, axes = choice.schedule, streamed_axes(group)
+    streams = make_streams(graph, group, choice.shapes)
+    loads = make_loads(graph, group, choice.shapes, streams, schedule, axes, tiers)
+    stores = make_stores(graph, choice.shapes, streams, schedule, tiers)
+    depths = find_depths(choice.shapes, streams, loads, stores, schedule)
+    shapes = list(choice.shapes)
+    grown = False
+    for stream, depth in zip(streams, depths, strict=True):
+        if stream.target is None or depth == stream.depth:
+            continue
+        shape = shapes[stream.target]
+        reads = list(shape.reads)
+        reads[stream.read] = replace(reads[stream.read], extra=depth - 1)
+        shapes[stream.target] = replace(shape, reads=tuple(reads))
+        grown = True
+    if not grown:
+        return choice
+    writes = set(kernel_writes(graph, tuple(group)))
+    stored = [operator.output.tensor in writes for operator in group]
+    floor = choice.memory_bytes / chip.hbm_bytes_per_cycle
+    units = allocate(chip, graph, shapes, schedule, stored, floor)
+    if units is None:
+        worst = max((r for s in shapes for r in s.reads), key=lambda r: r.buffer_bytes)
+        raise MappingError(
+            f"the buffer of {worst.operand.tensor}, where two paths of the kernel rejoin, needs "
+            f"{worst.buffer_bytes:,} bytes; with it the kernel exceeds {chip.pmus} PMUs",
+            hint="cut the graph there with fusion='pattern' or named groups",
+        )
+    return replace(choice, shapes=tuple(shapes), units=units)
+
+
+def _stages(chip: Chip, graph: Graph, choice: Choice) -> tuple[Stage, ...]:
+    stages: list[Stage] = []
+    for shape, units in zip(choice.shapes, choice.units, strict=True):
+        size = full_tile(shape, choice.schedule)
+        out = graph.tensor(shape.operator.output.tensor)
+        stages.append(
+            Stage(
+                shape.operator.name,
+                shape,
+                units,
+                work(chip, graph, shape, choice.schedule, units.width),
+                ports(chip, graph, shape, size, units.width),
+                out.bytes,
+            )
+        )
+    return tuple(stages)
+
+
+def _throttled(
+    chip: Chip, stages: Sequence[Stage], streams: Sequence[Stream], routes: Routes
+) -> tuple[tuple[Stage, ...], tuple[Stream, ...]]:
+    """Slow flows to what their busiest link leaves them (static bandwidth model).
+
+    Every flow over a link gets the time in which that link carries all its bytes, so that no
+    link exceeds its bandwidth.
+    """
+    stage_need = [0] * len(stages)
+    stream_need = [0] * len(streams)
+    stream_hops = [0] * len(streams)
+    width = chip.hop_bytes_per_cycle
+    for flow, links, hops in zip(routes.flows, routes.links, routes.hops, strict=True):
+        need = max((-(-routes.load[link] // width) for link in links), default=0)
+        if flow.stage is not None:
+            stage_need[flow.stage] = max(stage_need[flow.stage], need)
+        if flow.stream is not None:
+            stream_need[flow.stream] = max(stream_need[flow.stream], need)
+            stream_hops[flow.stream] = max(stream_hops[flow.stream], hops)
+    slowed = tuple(
+        replace(stage, firing_cycles=-(-need // max(stage.shape.firings, 1)))
+        for stage, need in zip(stages, stage_need, strict=True)
+    )
+    sent: list[Stream] = []
+    for stream, need, hops in zip(streams, stream_need, stream_hops, strict=True):
+        if stream.target is None:
+            shape = stages[stream.source or 0].shape
+            count = math.prod(shape.counts[n] for n in shape.kept)
+        else:
+            count = stages[stream.target].shape.reads[stream.read].sent
+        sent.append(replace(stream, hops=hops, tile_cycles=-(-need // max(count, 1))))
+    return slowed, tuple(sent)
+
+
+def memory_map(
+    chip: Chip,
+    graph: Graph,
+    groups: Sequence[tuple[Operator, ...]],
+    wanted: Mapping[str, str],
+) -> tuple[Symbol, ...]:
+    """Place every tensor that some kernel reads or writes outside itself.
+
+    HBM by default. When HBM is too small, the tensors with the fewest bytes transferred go to
+    DDR first (section 2 of the paper: weights stay, activations go).
+
+    Raises
+    ------
+    RDUError
+        On an unknown tensor or tier name.
+    MappingError
+        When DDR is too small as well.
+    """
+    names: dict[str, int] = dict.fromkeys(graph.inputs, 0)
+    for group in groups:
+        for tensor in (*kernel_reads(group), *kernel_writes(graph, group)):
+            names[tensor] = names.get(tensor, 0) + graph.tensor(tensor).bytes
+    chosen: dict[str, Tier] = {}
+    for tensor, tier in wanted.items():
+        if tensor not in names:
+            raise RDUError(
+                f"tiers names {tensor!r}, which is not in memory", hint=f"known: {', '.join(names)}"
+            )
+        if tier not in ("hbm", "ddr"):
+            raise RDUError(f"tier of {tensor!r} must be 'hbm' or 'ddr', found {tier!r}")
+        chosen[tensor] = Tier(tier)
+    for tensor in names:
+        chosen.setdefault(tensor, Tier.HBM)
+    align = 64
+    size = {t: -(-graph.tensor(t).bytes // align) * align for t in names}
+
+    def used(tier: Tier) -> int:
+        return sum(size[t] for t in names if chosen[t] is tier)
+
+    for tensor in sorted(names, key=lambda t: (names[t], t)):
+        if used(Tier.HBM) <= chip.hbm_bytes:
+            break
+        if tensor not in wanted:
+            chosen[tensor] = Tier.DDR
+    for tier, limit in ((Tier.HBM, chip.hbm_bytes), (Tier.DDR, chip.ddr_bytes)):
+        if used(tier) > limit:
+            raise MappingError(
+                f"{tier.value.upper()} holds {limit:,} bytes, the program needs {used(tier):,}: "
+                f"{used(tier) - limit:,} too many",
+                hint="use a smaller problem or a chip with more memory",
+            )
+    next_address = {Tier.HBM: 0, Tier.DDR: 0}
+    symbols: list[Symbol] = []
+    for tensor in names:
+        tier = chosen[tensor]
+        symbols.append(Symbol(tensor, tier, next_address[tier], graph.tensor(tensor).bytes))
+        next_address[tier] += size[tensor]
+    return tuple(symbols)

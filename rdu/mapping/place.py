@@ -1,0 +1,164 @@
+"""Placing a kernel's units on the mesh: a snake through the sites, then simulated annealing.
+
+Every site of the mesh holds one PCU and one PMU. Memory is reached at both ends of a row.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from rdu.errors import MappingError
+from rdu.mapping.flows import Flow, Unit
+from rdu.specs import Chip
+
+Site: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """``sites[n]`` is the (row, column) of logical unit ``units[n]``."""
+
+    units: tuple[Unit, ...]
+    sites: tuple[Site, ...]
+
+    def groups(self) -> dict[str, tuple[Site, ...]]:
+        """Sites of each stage's PCUs (named as the stage) and of each buffer's PMUs."""
+        found: dict[str, list[Site]] = {}
+        for unit, site in zip(self.units, self.sites, strict=True):
+            found.setdefault(unit.group, []).append(site)
+        return {name: tuple(sites) for name, sites in found.items()}
+
+
+def place(
+    chip: Chip, units: Sequence[Unit], flows: Sequence[Flow], *, seed: int = 0, moves: int = 2000
+) -> Placement:
+    """Place units so that bytes times hops are small; the same seed gives the same placement.
+
+    Raises
+    ------
+    MappingError
+        If there are more units of a kind than the chip has.
+    """
+    snake = [
+        (row, column if row % 2 == 0 else chip.mesh_columns - 1 - column)
+        for row in range(chip.mesh_rows)
+        for column in range(chip.mesh_columns)
+    ]
+    limit = {"pcu": chip.pcus, "pmu": chip.pmus}
+    for kind, most in limit.items():
+        need = sum(unit.kind == kind for unit in units)
+        if need > most:
+            raise MappingError(
+                f"a kernel needs {need} {kind.upper()}s, the chip has {most}",
+                hint="cut the graph into more kernels, for example with fusion='pattern'",
+            )
+    slots = _snake_slots(units, limit)
+    sites = [snake[slot] for slot in slots]
+    used = {kind: {s for u, s in zip(units, slots, strict=True) if u.kind == kind} for kind in limit}
+    free = {
+        kind: [snake[n] for n in range(most) if n not in used[kind]] for kind, most in limit.items()
+    }
+    annealed = _anneal(chip, units, sites, free, flows, random.Random(seed), moves)
+    return Placement(tuple(units), tuple(annealed))
+
+
+def _snake_slots(units: Sequence[Unit], limit: dict[str, int]) -> list[int]:
+    """Start positions along the snake: PCUs in order, PMUs spread over their stage's PCUs."""
+    pcu_of: dict[str, list[int]] = {}
+    slots = [0] * len(units)
+    count = 0
+    for n, unit in enumerate(units):
+        if unit.kind == "pcu":
+            slots[n] = count
+            pcu_of.setdefault(unit.group, []).append(count)
+            count += 1
+    taken: set[int] = set()
+    last = 0
+    groups: dict[str, list[int]] = {}
+    for n, unit in enumerate(units):
+        if unit.kind == "pmu":
+            groups.setdefault(unit.group, []).append(n)
+    for group, members in groups.items():
+        span = pcu_of.get(group.rsplit(".", 1)[0])
+        low, high = (span[0], span[-1] + 1) if span else (last, last + len(members))
+        last = high
+        for position, n in enumerate(members):
+            wanted = low + int((position + 0.5) * (high - low) / len(members))
+            slots[n] = _nearest(min(wanted, limit["pmu"] - 1), taken, limit["pmu"])
+            taken.add(slots[n])
+    return slots
+
+
+def _nearest(wanted: int, taken: set[int], size: int) -> int:
+    for distance in range(size):
+        for slot in (wanted + distance, wanted - distance):
+            if 0 <= slot < size and slot not in taken:
+                return slot
+    raise AssertionError("more units than slots")
+
+
+def _anneal(
+    chip: Chip,
+    units: Sequence[Unit],
+    sites: list[Site],
+    free: dict[str, list[Site]],
+    flows: Sequence[Flow],
+    rng: random.Random,
+    moves: int,
+) -> list[Site]:
+    touching: list[list[int]] = [[] for _ in units]
+    for number, flow in enumerate(flows):
+        for unit in {*flow.targets, *(() if flow.source is None else (flow.source,))}:
+            touching[unit].append(number)
+    def cost(numbers: set[int]) -> int:
+        return sum(_cost(chip, flows[n], sites) for n in numbers)
+
+    movable = [n for n in range(len(units)) if touching[n]]
+    if len(movable) < 2:
+        return sites
+    same = {k: [n for n in movable if units[n].kind == k] for k in ("pcu", "pmu")}
+    total = sum(_cost(chip, flow, sites) for flow in flows)
+    heat = total / max(len(flows), 1)
+    for move in range(moves):
+        temperature = heat * (1 - move / moves) ** 2 + 1e-9
+        a = rng.choice(movable)
+        kind = units[a].kind
+        spare = free[kind]
+        if spare and rng.random() < 0.2:
+            slot = rng.randrange(len(spare))
+            numbers = set(touching[a])
+            before = cost(numbers)
+            sites[a], spare[slot] = spare[slot], sites[a]
+            if not _accept(cost(numbers) - before, temperature, rng):
+                sites[a], spare[slot] = spare[slot], sites[a]
+            continue
+        b = rng.choice(same[kind])
+        if a == b:
+            continue
+        numbers = {*touching[a], *touching[b]}
+        before = cost(numbers)
+        sites[a], sites[b] = sites[b], sites[a]
+        if not _accept(cost(numbers) - before, temperature, rng):
+            sites[a], sites[b] = sites[b], sites[a]
+    return sites
+
+
+def _accept(delta: int, temperature: float, rng: random.Random) -> bool:
+    return delta <= 0 or rng.random() < math.exp(-delta / temperature)
+
+
+def _cost(chip: Chip, flow: Flow, sites: Sequence[Site]) -> int:
+    """Bytes times the half perimeter of the flow's bounding box."""
+    ends = [sites[t] for t in flow.targets]
+    if flow.source is not None:
+        ends.append(sites[flow.source])
+    columns = [c for _, c in ends]
+    rows = [r for r, _ in ends]
+    span = max(rows) - min(rows) + max(columns) - min(columns)
+    if flow.source is None or not flow.targets:
+        span += min(min(columns), chip.mesh_columns - 1 - max(columns)) + 1
+    return flow.bytes * span

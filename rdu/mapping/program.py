@@ -1,0 +1,187 @@
+"""A mapped program: kernels of placed stages joined by routed streams.
+
+Takes: a graph and a chip.  Gives: what the emulator runs and what can be printed and drawn.
+Invariant (see ``verify``): no unit is used twice, no buffer is larger than its PMUs, no link
+carries more than its bandwidth, every stream has a route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rdu.graph.graph import Graph
+from rdu.mapping.allocate import Units
+from rdu.mapping.schedule import Coordinates, Schedule, StageShape
+from rdu.specs import Node
+
+if TYPE_CHECKING:
+    from rdu.mapping.place import Placement
+    from rdu.mapping.route import Routes
+
+
+class Orchestration(Enum):
+    """Who starts the kernels: the host, or a schedule held on the chip."""
+
+    SOFTWARE = "software"
+    HARDWARE = "hardware"
+
+
+class Tier(Enum):
+    """Where bytes lie."""
+
+    SRAM = "sram"
+    HBM = "hbm"
+    DDR = "ddr"
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """One tensor in memory: tier, first byte and length."""
+
+    tensor: str
+    tier: Tier
+    address: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Tiles of ``tensor`` on their way to operand ``read`` of stage ``target``.
+
+    ``source`` is the stage that makes them, None for memory; ``depth`` tiles may wait.
+    ``target`` None is a store to memory. A tile is ``hops`` links under way, and the busiest of
+    them takes ``tile_cycles`` for each.
+    """
+
+    tensor: str
+    source: int | None
+    target: int | None
+    read: int
+    depth: int
+    hops: int = 0
+    tile_cycles: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One tile between memory and the streams that carry it."""
+
+    tensor: str
+    tile: Coordinates
+    bytes: int
+    streams: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """An operator on its units.
+
+    ``busy`` cycles of a whole kernel, ``rates`` the PMU ports that feed each operand,
+    ``out_bytes`` what it emits in a whole kernel; ``firing_cycles`` is the least a firing
+    takes because of the links from its buffers.
+    """
+
+    name: str
+    shape: StageShape
+    units: Units
+    busy: int
+    rates: tuple[int, ...]
+    out_bytes: int
+    firing_cycles: int = 0
+
+    def buffer(self, read: int) -> str:
+        """Name of the buffer in front of one operand."""
+        return f"{self.name}.{read}:{self.shape.reads[read].operand.tensor}"
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One launch: stages, the streams between them and the order of memory transfers."""
+
+    name: str
+    schedule: Schedule
+    stages: tuple[Stage, ...]
+    streams: tuple[Stream, ...]
+    loads: Mapping[Tier, tuple[Transfer, ...]]
+    stores: Mapping[Tier, tuple[Transfer, ...]]
+    placement: Placement
+    routes: Routes
+    config_bytes: int
+
+    @property
+    def pcus(self) -> int:
+        """PCUs in use."""
+        return sum(stage.units.pcus for stage in self.stages)
+
+    @property
+    def pmus(self) -> int:
+        """PMUs in use."""
+        return sum(stage.units.pmus for stage in self.stages)
+
+    def moved(self, tier: Tier) -> int:
+        """Bytes between the chip and ``tier``."""
+        sides = (self.loads.get(tier, ()), self.stores.get(tier, ()))
+        return sum(transfer.bytes for side in sides for transfer in side)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """Kernels in launch order and the memory map; made by ``rdu.compile``."""
+
+    graph: Graph
+    node: Node
+    fusion: str
+    orchestration: Orchestration
+    kernels: tuple[Kernel, ...]
+    memory: tuple[Symbol, ...]
+
+    @property
+    def config_bytes(self) -> int:
+        """Configuration of all kernels."""
+        return sum(kernel.config_bytes for kernel in self.kernels)
+
+    @property
+    def placement(self) -> dict[str, dict[str, tuple[tuple[int, int], ...]]]:
+        """Kernel -> logical unit group -> (row, column) of its PCUs or PMUs."""
+        return {kernel.name: kernel.placement.groups() for kernel in self.kernels}
+
+    def bytes(self, tier: str) -> int:
+        """Bytes between the chip and ``"hbm"`` or ``"ddr"``."""
+        return sum(kernel.moved(Tier(tier)) for kernel in self.kernels)
+
+    def draw(self, path: str | Path) -> Path:
+        """Write the placement and routes of every kernel as SVG to ``path``."""
+        from rdu.mapping.draw import draw_program
+
+        return draw_program(self, Path(path))
+
+    def __str__(self) -> str:
+        chip = self.node.chip
+        lines = [
+            f"program {self.graph.name}: {len(self.kernels)} kernels, fusion {self.fusion}, "
+            f"{self.orchestration.value} orchestration, {self.graph.precision.value}"
+        ]
+        for kernel in self.kernels:
+            order = ", ".join(
+                f"{axis}:{kernel.schedule.count(axis)}x{kernel.schedule.tile[axis]}"
+                for axis in kernel.schedule.order
+            )
+            lines.append(
+                f"  {kernel.name}: {kernel.pcus}/{chip.pcus} PCUs, {kernel.pmus}/{chip.pmus} "
+                f"PMUs, {kernel.config_bytes:,} configuration bytes, loops {order}"
+            )
+            for stage in kernel.stages:
+                unit = stage.units
+                lines.append(
+                    f"    {stage.name}: {unit.pcus} PCUs, {unit.pmus} PMUs, "
+                    f"{stage.shape.firings} firings"
+                )
+        for symbol in self.memory:
+            lines.append(
+                f"  {symbol.tier.value} {symbol.address:#014x} {symbol.bytes:>12,} {symbol.tensor}"
+            )
+        return "\n".join(lines)

@@ -1,0 +1,214 @@
+"""Choosing loop order and tile sizes of a kernel by its static cost."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from rdu.errors import MappingError
+from rdu.graph.graph import Graph, kernel_reads, kernel_writes
+from rdu.graph.nodes import Operator, loop_axes
+from rdu.mapping.allocate import Units, allocate, firing, full_tile, work
+from rdu.mapping.schedule import Schedule, StageShape, shape_of, streamed_axes, untiled
+from rdu.specs import Chip
+
+_EDGES = (32, 64, 128, 256, 512, 1024, 2048)
+_LEAST_EDGE = 32
+_MOST_FIRINGS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A schedule, its stages and units, and what it costs."""
+
+    schedule: Schedule
+    shapes: tuple[StageShape, ...]
+    units: tuple[Units, ...]
+    memory_bytes: int
+    cycles: float
+
+
+def choose(chip: Chip, graph: Graph, group: Sequence[Operator]) -> Choice:
+    """Return the cheapest schedule of a kernel of dense operators.
+
+    Every order is tried for up to four axes, otherwise every pair of outermost axes; tile
+    edges are powers of two, refined axis by axis. Cost is the slowest of memory and stages,
+    plus one firing of each stage to fill the pipeline.
+
+    Raises
+    ------
+    MappingError
+        If the stages do not fit the chip's PCUs and PMUs in any way tried; says the shortage
+        of the nearest try and the smallest change that would have made it fit.
+    """
+    axes = list(dict.fromkeys(axis for operator in group for axis in loop_axes(operator)))
+    extents = {axis: graph.extents[axis] for axis in axes}
+    whole = untiled(graph, group)
+    best: Choice | None = None
+    for order in _orders(axes):
+        for edge in _EDGES:
+            tile = {a: n if a in whole else _even(n, edge) for a, n in extents.items()}
+            found = evaluate(chip, graph, group, Schedule(order, tile, extents))
+            best = _better(best, found)
+            if edge >= max(extents.values(), default=1):
+                break
+    if best is None:
+        raise _does_not_fit(chip, graph, group, axes, extents, whole)
+    improved = True
+    while improved:
+        improved = False
+        for axis in axes:
+            if axis in whole:
+                continue
+            for factor in (0.5, 2.0):
+                size = max(int(best.schedule.tile[axis] * factor), _LEAST_EDGE)
+                tile = {**best.schedule.tile, axis: _even(extents[axis], size)}
+                if tile == best.schedule.tile:
+                    continue
+                schedule = replace(best.schedule, tile=tile)
+                found = _better(best, evaluate(chip, graph, group, schedule))
+                if found is not best and found is not None:
+                    best, improved = found, True
+    return best
+
+
+def evaluate(
+    chip: Chip, graph: Graph, group: Sequence[Operator], schedule: Schedule
+) -> Choice | None:
+    """Return the cost of one schedule, or None when it does not fit the chip."""
+    axes = streamed_axes(group)
+    shapes = [shape_of(graph, operator, schedule, axes) for operator in group]
+    if sum(shape.firings for shape in shapes) > _MOST_FIRINGS:
+        return None
+    shapes = _spill_holds(chip, graph, group, shapes)
+    if shapes is None:
+        return None
+    memory = traffic_bytes(graph, group, shapes)
+    writes = set(kernel_writes(graph, tuple(group)))
+    stored = [operator.output.tensor in writes for operator in group]
+    floor = memory / chip.hbm_bytes_per_cycle
+    found = allocate(chip, graph, shapes, schedule, stored, floor)
+    if found is None:
+        return None
+    slowest, fill = floor, 0.0
+    for shape, unit in zip(shapes, found, strict=True):
+        slowest = max(slowest, work(chip, graph, shape, schedule, unit.width))
+        one = firing(chip, graph, shape, full_tile(shape, schedule), unit.width)
+        fill += one.busy + one.fill
+    first = sum(
+        read.tile_bytes for shape in shapes for read in shape.reads
+    ) / chip.hbm_bytes_per_cycle
+    return Choice(schedule, tuple(shapes), found, memory, slowest + fill + first)
+
+
+def traffic_bytes(graph: Graph, group: Sequence[Operator], shapes: Sequence[StageShape]) -> int:
+    """Bytes a kernel moves, tiles that are sent again included."""
+    total = sum(graph.tensor(name).bytes for name in kernel_writes(graph, tuple(group)))
+    for name in kernel_reads(tuple(group)):
+        size = graph.tensor(name).bytes
+        reads = [r for s in shapes for r in s.reads if r.operand.tensor == name]
+        shared = any(not r.reload for r in reads)
+        again = sum(size * r.reloads // max(r.total, 1) for r in reads if r.reload)
+        total += size * shared + again
+    return total
+
+
+def _spill_holds(
+    chip: Chip, graph: Graph, group: Sequence[Operator], shapes: list[StageShape]
+) -> list[StageShape] | None:
+    """Turn the largest held inputs into repeated loads until the buffers fit."""
+    pmu = chip.pmu_kib * 1024
+    outside = set(kernel_reads(tuple(group)))
+
+    def needed(shapes: list[StageShape]) -> int:
+        return sum(
+            sum(-(-read.buffer_bytes // pmu) for read in shape.reads)
+            + (-(-shape.accumulators * shape.out_tile * 4 // pmu) if shape.accumulators > 1 else 0)
+            for shape in shapes
+        )
+
+    while needed(shapes) > chip.pmus:
+        candidates = [
+            (read.buffer_bytes - 2 * read.tile_bytes, s, r)
+            for s, shape in enumerate(shapes)
+            for r, read in enumerate(shape.reads)
+            if read.operand.tensor in outside and not read.reload and not read.gather
+        ]
+        if not candidates or max(candidates)[0] <= 0:
+            return None
+        _, s, r = max(candidates)
+        reads = list(shapes[s].reads)
+        reads[r] = replace(reads[r], reload=True)
+        shapes = [*shapes[:s], replace(shapes[s], reads=tuple(reads)), *shapes[s + 1 :]]
+    return shapes
+
+
+def _orders(axes: list[str]) -> Iterator[tuple[str, ...]]:
+    if len(axes) <= 4:
+        yield from itertools.permutations(axes)
+        return
+    for pair in itertools.permutations(axes, 2):
+        yield (*pair, *(axis for axis in axes if axis not in pair))
+
+
+def _even(extent: int, edge: int) -> int:
+    """Cut ``extent`` into equal tiles no longer than ``edge``."""
+    return -(-extent // -(-extent // edge)) if extent else 1
+
+
+def _better(best: Choice | None, found: Choice | None) -> Choice | None:
+    if found is None:
+        return best
+    if best is None:
+        return found
+
+    def key(choice: Choice) -> tuple[float, int, int]:
+        pmus = sum(unit.pmus for unit in choice.units)
+        return (choice.cycles, pmus, sum(shape.firings for shape in choice.shapes))
+
+    return found if key(found) < key(best) else best
+
+
+def _does_not_fit(
+    chip: Chip,
+    graph: Graph,
+    group: Sequence[Operator],
+    axes: list[str],
+    extents: dict[str, int],
+    whole: frozenset[str],
+) -> MappingError:
+    names = ", ".join(operator.name for operator in group[:6]) + (", ..." if len(group) > 6 else "")
+    stages = len(group)
+    if stages > chip.pcus:
+        return MappingError(
+            f"{stages} stages ({names}) need {stages} PCUs, the chip has {chip.pcus}",
+            hint=f"split the graph into {-(-stages // chip.pcus)} kernels",
+        )
+    pmu = chip.pmu_kib * 1024
+    least, culprit = math.inf, ""
+    streamed = streamed_axes(group)
+    for order in _orders(axes):
+        for edge in _EDGES:
+            tile = {a: n if a in whole else _even(n, edge) for a, n in extents.items()}
+            schedule = Schedule(order, tile, extents)
+            shapes = [shape_of(graph, op, schedule, streamed) for op in group]
+            need = 0
+            worst = (0, "")
+            for shape in shapes:
+                for read in shape.reads:
+                    pmus = max(-(-read.buffer_bytes // pmu), 1)
+                    need += pmus
+                    where = f"{read.operand.tensor} in {shape.operator.name}"
+                    worst = max(worst, (pmus, where))
+                if shape.accumulators > 1:
+                    need += -(-shape.accumulators * shape.out_tile * 4 // pmu)
+            if need < least:
+                least, culprit = need, f"{worst[1]} ({worst[0]} PMUs)"
+    return MappingError(
+        f"the stage buffers of {names} need {least} PMUs of {chip.pmu_kib} KiB, the chip has "
+        f"{chip.pmus}; the largest is {culprit}",
+        hint=f"use a chip with {least} PMUs, or cut the graph there with fusion='pattern' or "
+        "named groups",
+    )

@@ -1,0 +1,101 @@
+"""Closed forms: how many cycles one firing keeps a unit busy, and how long it takes to appear.
+
+``busy`` cycles pass before the same units can start the next firing; the result leaves
+``busy + fill`` cycles after the start, because units are pipelined.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from rdu.specs import Chip
+
+
+@dataclass(frozen=True, slots=True)
+class Cycles:
+    """Initiation interval and pipeline depth of one firing."""
+
+    busy: int
+    fill: int
+
+
+def passes(chip: Chip, m: int, n: int) -> int:
+    """Blocks an output-stationary array needs for an ``m x n`` result, the better way round."""
+    r, c = chip.systolic_rows, chip.systolic_columns
+    return min(_ceil(m, r) * _ceil(n, c), _ceil(m, c) * _ceil(n, r))
+
+
+def systolic(chip: Chip, batch: int, m: int, k: int, n: int, pcus: int) -> Cycles:
+    """A batch of ``m x k`` by ``k x n`` products on ``pcus`` output-stationary arrays.
+
+    Each pass keeps one block of the result in place while k operand pairs stream through;
+    the previous block drains, a vector a cycle, at the same time.
+
+    >>> from rdu.specs import sn40l_node
+    >>> systolic(sn40l_node().chip, 1, 32, 100, 6, 1)
+    Cycles(busy=100, fill=40)
+    """
+    r, c = chip.systolic_rows, chip.systolic_columns
+    rounds = _ceil(batch * passes(chip, m, n), pcus)
+    return Cycles(rounds * max(k, c), r + c - 2 + chip.tail_cycles)
+
+
+def simd(chip: Chip, elements: int, pcus: int, sweeps: int = 1) -> Cycles:
+    """``sweeps`` passes of an elementwise pipeline over ``elements``.
+
+    >>> from rdu.specs import sn40l_node
+    >>> simd(sn40l_node().chip, 6400, 2)
+    Cycles(busy=100, fill=10)
+    """
+    vectors = _ceil(elements, chip.simd_lanes)
+    return Cycles(max(_ceil(vectors, pcus), 1) * sweeps, chip.simd_stages + chip.tail_cycles)
+
+
+def reduction(chip: Chip, elements: int, pcus: int) -> Cycles:
+    """A reduction of ``elements``: the elementwise pipeline and the cross-lane tree."""
+    base = simd(chip, elements, pcus)
+    return Cycles(base.busy, base.fill + math.ceil(math.log2(max(chip.simd_lanes, 2))))
+
+
+def access(chip: Chip, count: int, pmus: int) -> Cycles:
+    """Read ``count`` bytes from ``pmus`` scratchpads at one vector a cycle each."""
+    return Cycles(max(_ceil(count, chip.pmu_port_bytes_per_cycle * pmus), 1), 1)
+
+
+def systolic_ports(chip: Chip, n: int, pcus: int, element_bytes: int) -> tuple[int, int]:
+    """PMU ports that feed the left and the right operand of ``pcus`` arrays at full rate.
+
+    The arrays stand in a grid; a row of it shares its left operand, a column its right one.
+    """
+    columns = min(pcus, _ceil(n, chip.systolic_columns))
+    rows = _ceil(pcus, columns)
+    port = chip.pmu_port_bytes_per_cycle
+    left = _ceil(rows * chip.systolic_rows * element_bytes, port)
+    right = _ceil(columns * chip.systolic_columns * element_bytes, port)
+    return left, right
+
+
+def simd_ports(chip: Chip, pcus: int, element_bytes: int) -> int:
+    """PMU ports that feed one operand of ``pcus`` elementwise pipelines at full rate."""
+    return _ceil(pcus * chip.simd_lanes * element_bytes, chip.pmu_port_bytes_per_cycle)
+
+
+def striped_conflicts(banks: int, rows: int, columns: int, by_column: bool) -> int:
+    """Worst number of elements of one row or column vector that share a bank.
+
+    Element ``(r, c)`` of a transposable tensor lies in bank ``(r + c) mod banks``, so that a
+    vector of up to ``banks`` elements touches each bank once in both directions.
+
+    >>> striped_conflicts(16, 16, 16, by_column=True)
+    1
+    """
+    length = min(rows if by_column else columns, banks)
+    counts = [0] * banks
+    for n in range(length):
+        counts[n % banks] += 1
+    return max(counts)
+
+
+def _ceil(a: int, b: int) -> int:
+    return -(-a // b)

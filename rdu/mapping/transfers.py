@@ -1,0 +1,154 @@
+"""Streams of a kernel, and the static order in which memory serves its tiles.
+
+Loads are sent in the order in which the loop nest first needs them, stores in the order in
+which tiles are finished: one load and one store sequence for each memory tier.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rdu.graph.graph import Graph, kernel_reads, kernel_writes
+from rdu.graph.nodes import Operator, Tensor
+from rdu.mapping.depth import Token, sufficient_depths
+from rdu.mapping.program import Stream, Tier, Transfer
+from rdu.mapping.schedule import Coordinates, Schedule, StageShape, tile_coordinates, tiles
+
+
+def make_streams(
+    graph: Graph, group: Sequence[Operator], shapes: Sequence[StageShape]
+) -> tuple[Stream, ...]:
+    """List the streams: one for every operand, one for every tensor that goes to memory."""
+    maker = {operator.output.tensor: n for n, operator in enumerate(group)}
+    streams: list[Stream] = []
+    for s, shape in enumerate(shapes):
+        for r, read in enumerate(shape.reads):
+            tensor = read.operand.tensor
+            streams.append(Stream(tensor, maker.get(tensor), s, r, read.depth))
+    for tensor in kernel_writes(graph, tuple(group)):
+        streams.append(Stream(tensor, maker[tensor], None, 0, 2))
+    return tuple(streams)
+
+
+def tile_bytes(
+    tensor: Tensor, axes: Sequence[str], tile: Coordinates, schedule: Schedule
+) -> int:
+    """Bytes of one tile; the last along an axis may be smaller."""
+    size = 1
+    for axis, index, extent in zip(axes, tile, tensor.shape, strict=True):
+        size *= schedule.extent(axis, index) if axis in schedule.tile else extent
+    return size * tensor.element_bytes
+
+
+def make_loads(
+    graph: Graph,
+    group: Sequence[Operator],
+    shapes: Sequence[StageShape],
+    streams: Sequence[Stream],
+    schedule: Schedule,
+    axes: Mapping[str, tuple[str, ...]],
+    tiers: Mapping[str, Tier],
+) -> dict[Tier, tuple[Transfer, ...]]:
+    """Order the loads of every tier by the loop index at which a tile is first needed."""
+    keyed: dict[Tier, list[tuple[tuple[int, ...], int, Transfer]]] = {}
+    rank = {axis: n for n, axis in enumerate(schedule.order)}
+
+    def key(names: Sequence[str], index: Sequence[int]) -> tuple[int, ...]:
+        place = [0] * len(rank)
+        for axis, n in zip(names, index, strict=True):
+            if axis in rank:
+                place[rank[axis]] = n
+        return tuple(place)
+
+    for tensor_name in kernel_reads(tuple(group)):
+        tensor, names = graph.tensor(tensor_name), axes[tensor_name]
+        mine = keyed.setdefault(tiers[tensor_name], [])
+        shared = [
+            n
+            for n, stream in enumerate(streams)
+            if stream.tensor == tensor_name
+            and stream.target is not None
+            and not shapes[stream.target].reads[stream.read].reload
+        ]
+        if shared:
+            reads = [shapes[streams[n].target or 0].reads[streams[n].read] for n in shared]
+            lead = next((r for r in reads if not r.gather), reads[0])
+            stage = min(streams[n].target or 0 for n in shared)
+            for tile in tiles(lead, schedule):
+                at = key(lead.operand.axes, tile) if not lead.gather else (0,) * len(rank)
+                size = tile_bytes(tensor, names, tile, schedule)
+                mine.append((at, stage, Transfer(tensor_name, tile, size, tuple(shared))))
+        for n, stream in enumerate(streams):
+            if stream.tensor != tensor_name or n in shared or stream.target is None:
+                continue
+            shape = shapes[stream.target]
+            for step in shape.steps(schedule):
+                for read, tile in step.takes:
+                    if read == stream.read:
+                        size = tile_bytes(tensor, names, tile, schedule)
+                        at = key(shape.loops, step.index)
+                        mine.append((at, stream.target, Transfer(tensor_name, tile, size, (n,))))
+    return {
+        tier: tuple(t for _, _, t in sorted(found, key=lambda item: item[:2]))
+        for tier, found in keyed.items()
+    }
+
+
+def make_stores(
+    graph: Graph,
+    shapes: Sequence[StageShape],
+    streams: Sequence[Stream],
+    schedule: Schedule,
+    tiers: Mapping[str, Tier],
+) -> dict[Tier, tuple[Transfer, ...]]:
+    """Order the stores of every tier by the progress of the stages that make them."""
+    keyed: dict[Tier, list[tuple[float, int, Transfer]]] = {}
+    for n, stream in enumerate(streams):
+        if stream.target is not None or stream.source is None:
+            continue
+        shape = shapes[stream.source]
+        tensor = graph.tensor(stream.tensor)
+        names = shape.operator.output.axes
+        counts = [schedule.count(axis) for axis in names]
+        total = max(math.prod(counts), 1)
+        order = tile_coordinates(counts, shape.out_modes)
+        for position, tile in enumerate(order):
+            size = tile_bytes(tensor, names, tile, schedule)
+            entry = ((position + 1) / total, n, Transfer(stream.tensor, tile, size, (n,)))
+            keyed.setdefault(tiers[stream.tensor], []).append(entry)
+    return {
+        tier: tuple(t for _, _, t in sorted(found, key=lambda item: item[:2]))
+        for tier, found in keyed.items()
+    }
+
+
+def find_depths(
+    shapes: Sequence[StageShape],
+    streams: Sequence[Stream],
+    loads: Mapping[Tier, Sequence[Transfer]],
+    stores: Mapping[Tier, Sequence[Transfer]],
+    schedule: Schedule,
+) -> list[int]:
+    """Depths of all streams with which the kernel cannot block itself."""
+
+    def stage(index: int) -> list[Token] | object:
+        inward = {s.read: n for n, s in enumerate(streams) if s.target == index}
+        outward = [n for n, s in enumerate(streams) if s.source == index]
+        for step in shapes[index].steps(schedule):
+            for read, _ in step.takes:
+                yield (False, inward[read])
+            for _ in step.emits:
+                for n in outward:
+                    yield (True, n)
+
+    def side(transfers: Sequence[Transfer], push: bool) -> object:
+        for transfer in transfers:
+            for n in transfer.streams:
+                yield (push, n)
+
+    processes = [stage(n) for n in range(len(shapes))]
+    processes += [side(t, True) for t in loads.values()]
+    processes += [side(t, False) for t in stores.values()]
+    names = [f"{s.tensor} for operand {s.read}" for s in streams]
+    return sufficient_depths(processes, [s.depth for s in streams], names)  # type: ignore[arg-type]
