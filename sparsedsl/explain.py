@@ -6,7 +6,18 @@ from typing import assert_never
 
 from sparsedsl.contraction.text import statement_text
 from sparsedsl.find import formula as fo
-from sparsedsl.iteration.nodes import Chain, Exclude, Find, Guard, Let, Nest, Probe, Scan, Step
+from sparsedsl.iteration.nodes import (
+    Chain,
+    Exclude,
+    Find,
+    Guard,
+    Let,
+    Merge,
+    Nest,
+    Probe,
+    Scan,
+    Step,
+)
 from sparsedsl.pipeline import Unit
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import Constraint, Term
@@ -34,6 +45,8 @@ def _bound(steps: tuple[Step, ...]) -> list[str]:
             names.append(step.variable)
         elif isinstance(step, Probe):
             names += _bound(step.steps)
+        elif isinstance(step, Merge):
+            names += [*(p.variable for p in step.parts), step.variable]
     return names
 
 
@@ -45,7 +58,7 @@ def plan_text(unit: Unit) -> str:
     depth = sum(isinstance(s, Scan) for s in nest.prefix)
     for chain in nest.chains:
         lines += _steps(chain.steps, chosen, depth)
-        inner = depth + sum(isinstance(s, Scan | Find | Guard) for s in chain.steps)
+        inner = depth + sum(isinstance(s, Scan | Find | Guard | Merge) for s in chain.steps)
         lines.append("  " * inner + _leaf(nest, chain))
     return "\n".join(lines)
 
@@ -86,6 +99,13 @@ def _steps(steps: tuple[Step, ...], chosen: dict[str, str], depth: int) -> list[
             case Probe(operand, inner):
                 lines.append(f"{pad}probe {operand}, its fill on a miss:")
                 lines += _steps(inner, chosen, depth + 1)
+            case Merge(variable, parts):
+                lines.append(f"{pad}merge into {variable}, in order, each once:")
+                for part in parts:
+                    ends = f"{_ends(part.lows, 'max')} .. {_ends(part.highs, 'min')}"
+                    key = terms.text(part.key)
+                    lines.append(f"{pad}  {part.operand}: {part.variable} in {ends}, at {key}")
+                depth += 1
             case Exclude(operands):
                 lines.append(f"{pad}skip where {' and '.join(operands)} were hit")
                 depth += 1

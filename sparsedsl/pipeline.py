@@ -26,7 +26,9 @@ from sparsedsl.contraction.lift import lift
 from sparsedsl.contraction.terms import terms as additive_terms
 from sparsedsl.contraction.verify import verify as verify_program
 from sparsedsl.errors import PlanError
+from sparsedsl.find.choose import Proved
 from sparsedsl.find.smt import Proof
+from sparsedsl.iteration import plan as planning
 from sparsedsl.iteration.infer import infer_layout
 from sparsedsl.iteration.nodes import Nest
 from sparsedsl.iteration.output import levels_of
@@ -67,7 +69,8 @@ class Settings:
 class Group:
     """The additive statements of one output, ready to plan.
 
-    ``layout`` is the one the result is wanted in, ``assembled`` the one the kernel fills.
+    ``layout`` is the one the result is wanted in, ``assembled`` the one the kernel fills;
+    ``whole`` is the statement before it was split, if it was one without a sum.
     """
 
     statements: tuple[ct.Assign, ...]
@@ -78,6 +81,7 @@ class Group:
     extents: Mapping[str, int]
     annihilating: bool
     finite: tuple[str, ...]
+    whole: ct.Assign | None
 
     @property
     def output(self) -> ct.Tensor:
@@ -178,7 +182,13 @@ def _group(
         extents,
         annihilating,
         tuple(sorted(finite)) if annihilating else (),
+        _whole(statements),
     )
+
+
+def _whole(statements: tuple[ct.Assign, ...]) -> ct.Assign | None:
+    reduced = isinstance(statements[0].expression, ct.Reduce)
+    return None if len(statements) > 1 or reduced else statements[0]
 
 
 def _expected(group: Group, sources: Mapping[str, Source]) -> Source:
@@ -242,8 +252,6 @@ def compile_group(group: Group, settings: Settings) -> Unit:
         If no plan exists, or a forced choice is not legal.
     """
     from sparsedsl.codegen.python import source as print_source
-    from sparsedsl.find.choose import prove_nest
-    from sparsedsl.iteration import plan as planning
     from sparsedsl.loops.simplify import simplify
     from sparsedsl.loops.verify import verify as verify_kernel
     from sparsedsl.lowering.nest import lower
@@ -262,14 +270,11 @@ def compile_group(group: Group, settings: Settings) -> Unit:
         annihilating=group.annihilating,
         order=settings.order,
         workspace=settings.workspace,
+        whole=group.whole if settings.workspace == "auto" and settings.find == "auto" else None,
     )
-    nest = planning.plan(request)
+    nest, proved = _planned(request, settings)
     copies = tuple(c.tensor for c in nest.conversions)
     program = replace(group.program, inputs=tuple({*group.program.inputs, *copies}))
-    find = settings.find if isinstance(settings.find, str) else dict(settings.find)
-    operands = tuple(o for chain in nest.chains for o in chain.operands)
-    sizes = planning.sizes_of(request, operands)
-    proved = prove_nest(nest, sizes, find, settings.solver_timeout_ms)
     nest = proved.nest
     dtypes = {
         f"{name}_{array}": dtype
@@ -288,7 +293,8 @@ def compile_group(group: Group, settings: Settings) -> Unit:
         f"finds: {_finds_text(proved.choices)}",
         f"proofs: {proofs} of {len(proved.proofs)} goals",
     )
-    lowered = lower(proved, program, dtypes, _index_dtype(group), notes)
+    widest = max((request.extents[c] for c in nest.coordinates), default=1)
+    lowered = lower(proved, program, dtypes, _index_dtype(group), widest, notes)
     kernel = simplify(verify_kernel(lowered.kernel))
     verify_kernel(kernel)
     recipe = recipe_of(lowered, nest, kernel, group.finite)
@@ -299,6 +305,21 @@ def compile_group(group: Group, settings: Settings) -> Unit:
         for c in chain
     )
     return Unit(group, nest, choices, proved.proofs, kernel, source, recipe)
+
+
+def _planned(request: planning.Request, settings: Settings) -> tuple[Nest, Proved]:
+    """Plan and prove; a plan whose merges are not proved is made again without merging."""
+    from sparsedsl.find.choose import prove_nest
+
+    find = settings.find if isinstance(settings.find, str) else dict(settings.find)
+    while True:
+        nest = planning.plan(request)
+        operands = tuple(o for chain in nest.chains for o in chain.operands)
+        sizes = planning.sizes_of(request, operands)
+        proved = prove_nest(nest, sizes, find, settings.solver_timeout_ms)
+        if proved is not None:
+            return nest, proved
+        request = replace(request, whole=None)
 
 
 def _finds_text(choices: object) -> str:
@@ -324,7 +345,7 @@ def _check_forced(group: Group, settings: Settings) -> None:
             f"expected workspace to be {known}, found {settings.workspace!r}", hint=hint
         )
     if not isinstance(settings.find, str):
-        names = {n for n in group.sources}
+        names = set(group.sources)
         for name, _ in settings.find:
             if name not in names:
                 raise PlanError(

@@ -23,6 +23,7 @@ from sparsedsl.iteration.nodes import (
     Find,
     Guard,
     Let,
+    Merge,
     Nest,
     Operand,
     Probe,
@@ -63,8 +64,10 @@ class Proved:
 
 def prove_nest(
     nest: Nest, sizes: Sizes, forced: str | Mapping[str, str], timeout_ms: int
-) -> Proved:
+) -> Proved | None:
     """Prove what the plan rests on and choose its finds.
+
+    Returns None when the plan merges ranges that are not proved sorted.
 
     ``forced`` is ``"auto"``, an algorithm's name, or a name per tensor.
 
@@ -74,6 +77,8 @@ def prove_nest(
         If a forced algorithm is not known or not legal, or no algorithm is legal.
     """
     prover = Prover(timeout_ms)
+    if not merge_is_ordered(nest, prover):
+        return None
     chains: list[Chain] = []
     choices: list[tuple[Choice, ...]] = []
     signs: list[frozenset[str]] = []
@@ -325,6 +330,9 @@ def _nonnegative(prover: Prover, context: Context) -> frozenset[str]:
     """Prove of each variable that it is never negative, which allows unsigned subscripts."""
     signs: set[str] = set()
     for place, step in enumerate(context.steps):
+        if isinstance(step, Merge):
+            signs |= _merge_signs(prover, context, place, step)
+            continue
         parts: tuple[Step, ...] = (step,)
         outer = context.steps[:place]
         if isinstance(step, Probe):
@@ -344,6 +352,18 @@ def _nonnegative(prover: Prover, context: Context) -> frozenset[str]:
             ):
                 signs.add(part.variable)
     return frozenset(signs)
+
+
+def _merge_signs(prover: Prover, context: Context, place: int, merge: Merge) -> set[str]:
+    here = Context(context.steps[: place + 1], context.operands)
+    names = [merge.variable, *(part.variable for part in merge.parts)]
+    return {
+        n
+        for n in names
+        if prover.follows(
+            f"{n} >= 0", here, fo.at_most(terms.const(0), terms.var(n)), "unsigned subscripts"
+        )
+    }
 
 
 def _ensuring(steps: tuple[Step, ...], place: int) -> tuple[Step, ...]:
@@ -367,6 +387,8 @@ def _confirm_delivery(prover: Prover, nest: Nest) -> Nest:
         return nest
     names = [nest.coordinates[m] for m in assembly.modes]
     chain = nest.chains[0]
+    if any(isinstance(s, Merge) for s in chain.steps):
+        return nest  # its order was proved by ``merge_is_ordered``
     operands = {o.name: o for o in chain.operands}
     if assembly.kind == "workspace":
         steps, wanted = nest.prefix, tuple(names[:-1])
@@ -377,3 +399,15 @@ def _confirm_delivery(prover: Prover, nest: Nest) -> Nest:
     stream = replace(assembly, kind="stream")
     chains = tuple(replace(c, steps=nest.prefix + c.steps) for c in nest.chains)
     return replace(nest, assembly=stream, prefix=(), chains=chains)
+
+
+def merge_is_ordered(nest: Nest, prover: Prover) -> bool:
+    """Whether every range that the nest merges is proved sorted without repeats."""
+    for chain in nest.chains:
+        operands = {o.name: o for o in chain.operands}
+        for place, step in enumerate(chain.steps):
+            if isinstance(step, Merge):
+                before = Context(nest.prefix + chain.steps[:place], operands)
+                if not all(prover.merges(before, part) for part in step.parts):
+                    return False
+    return True

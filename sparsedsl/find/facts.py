@@ -11,7 +11,17 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import assert_never
 
 from sparsedsl.find import formula as fo
-from sparsedsl.iteration.nodes import Exclude, Find, Guard, Let, Operand, Probe, Scan, Step
+from sparsedsl.iteration.nodes import (
+    Exclude,
+    Find,
+    Guard,
+    Let,
+    Merge,
+    Operand,
+    Probe,
+    Scan,
+    Step,
+)
 from sparsedsl.iteration.space import rename_functions
 from sparsedsl.layouts import properties as pr
 from sparsedsl.spf import terms
@@ -192,6 +202,9 @@ def facts(
                 found.extend(fo.equal(Term(((1, k.function),)), k.value) for k in keys)
             case Guard(constraint, _):
                 found.append(fo.holds(constraint))
+            case Merge():
+                bound.add(step.variable)
+                found.extend(_merged(step, operands))
             case Probe() | Exclude():
                 pass
             case _:
@@ -200,6 +213,20 @@ def facts(
             if not _filters_left(operand, (*steps[place + 1 :], *pending)):
                 found.extend(_validated(operand, bound, given))
     return tuple(found)
+
+
+def _merged(step: Merge, operands: Mapping[str, Operand]) -> list[fo.Formula]:
+    """State that cursors stay above their start and that one of them is at the coordinate."""
+    found: list[fo.Formula] = []
+    cases: list[fo.Formula] = []
+    for part in step.parts:
+        at = terms.var(part.variable)
+        found.extend(fo.at_most(low, at) for low in part.lows)
+        operand = operands[part.operand]
+        hit = fo.equal(terms.var(step.variable), part.key)
+        valid = [fo.holds(c) for c in operand.invariants]
+        cases.append(fo.together([in_range(at, part.lows, part.highs), hit, *valid]))
+    return [*found, fo.Any(tuple(cases))]
 
 
 def _filters_left(operand: Operand, steps: tuple[Step, ...]) -> bool:

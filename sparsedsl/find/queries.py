@@ -16,7 +16,18 @@ from sparsedsl.find import algorithms as al
 from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
 from sparsedsl.find.smt import Proof, Question, prove
-from sparsedsl.iteration.nodes import Find, Guard, Let, Operand, Probe, Scan, Step
+from sparsedsl.iteration.nodes import (
+    Find,
+    Guard,
+    Key,
+    Let,
+    Merge,
+    MergePart,
+    Operand,
+    Probe,
+    Scan,
+    Step,
+)
 from sparsedsl.iteration.search import expand
 from sparsedsl.iteration.space import extent_name
 from sparsedsl.spf import terms
@@ -78,6 +89,13 @@ class Prover:
         a, b = terms.var(find.variable), terms.var(f"{find.variable}__2")
         ranges = [fa.in_range(a, find.lows, find.highs), fa.in_range(b, find.lows, find.highs)]
         return a, b, ranges
+
+    def merges(self, before: Context, part: MergePart) -> bool:
+        """Return whether the coordinates of one range of a merge strictly increase (Q4)."""
+        (call,) = terms.ufs(part.key)[:1]
+        key = Key(call, terms.var("coordinate"))
+        find = Find(part.variable, part.lows, part.highs, (key,), part.operand)
+        return part.key == Term(((1, call),)) and self._sorted(before, find)
 
     def _unique(self, before: Context, find: Find) -> bool:
         """Q1: at most one position in the range has the sought keys."""
@@ -230,6 +248,8 @@ def _bound(steps: tuple[Step, ...]) -> frozenset[str]:
                 names.add(step.variable)
             case Probe(_, inner):
                 names |= _bound(inner)
+            case Merge():
+                names |= {step.variable, *(p.variable for p in step.parts)}
             case _:
                 pass
     return frozenset(names)

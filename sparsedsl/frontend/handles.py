@@ -25,7 +25,7 @@ from sparsedsl.contraction.nodes import (
 )
 from sparsedsl.contraction.operators import OPERATORS
 from sparsedsl.errors import NotationError, NotationTypeError, Span
-from sparsedsl.frontend.spans import here, user_frame
+from sparsedsl.frontend.spans import bounded_depth, here, user_frame
 from sparsedsl.frontend.sums import bind
 from sparsedsl.frontend.surface import Operand, Value, affine_of, as_value, combine
 
@@ -250,8 +250,9 @@ class Output(Handle):
         _check_left(subscripts, span)
         given = as_value(value)
         left = frozenset(n for s in subscripts for n in s.indices)
-        bound = Value(bind(given.expression, left), "")
-        bound.dtype = self._dtype_of(bound)
+        with bounded_depth():
+            bound = Value(bind(given.expression, left), "")
+            bound.dtype = self._dtype_of(bound)
         if first and accumulating and self._fill is not INFER and self._fill != 0:
             bound = combine("add", self._fill, bound)
         if first:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
 
-from sparsedsl.errors import Span
+from sparsedsl.errors import NotationError, Span
 
 _parsed: ContextVar[Span | None] = ContextVar("sparsedsl_span", default=None)
 
@@ -36,6 +36,18 @@ def here() -> Span | None:
         return parsed
     frame = user_frame()
     return None if frame is None else _span(frame)
+
+
+@contextmanager
+def bounded_depth() -> Generator[None, None, None]:
+    """Turn running out of stack into an error that says what to do."""
+    try:
+        yield
+    except RecursionError:
+        raise NotationError(
+            "the expression is nested too deeply",
+            hint="compute part of it into an sd.output() of its own",
+        ) from None
 
 
 def user_frame() -> FrameType | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import difflib
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from sparsedsl.contraction.verify import verify
 from sparsedsl.errors import NotationError, Span
 from sparsedsl.frontend.functions import ELEMENTWISE, REDUCTIONS, reduced
 from sparsedsl.frontend.handles import Argument, ArgumentInfo, Output, Trace, pattern
-from sparsedsl.frontend.spans import at, here
+from sparsedsl.frontend.spans import at, bounded_depth, here
 from sparsedsl.frontend.surface import Index, combine, index
 
 _BINARY: dict[type[ast.AST], str] = {
@@ -73,6 +74,12 @@ def parse_statement(
     NotationError
         With a caret under the place in ``text`` that cannot be read.
     """
+    with bounded_depth(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python's own remarks on the text
+        return _program(text, infos, dtype, fill_value)
+
+
+def _program(text: str, infos: Mapping[str, ArgumentInfo], dtype: Any, fill_value: Any) -> Program:
     trace = Trace(
         {
             name: Tensor(name, len(info.shape), info.dtype, info.fill, info.total)

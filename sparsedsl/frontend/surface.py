@@ -329,8 +329,11 @@ def _literal(number: Number, strong: list[str], operator: str) -> Value:
                 span=here(),
                 hint="make the number a NumPy scalar of a wider dtype: np.int64(...)",
             )
-    with np.errstate(all="ignore"):
-        value = np.asarray(number).astype(dtype).item()
+    try:
+        with np.errstate(all="ignore"):
+            value = np.asarray(number).astype(dtype).item()
+    except OverflowError:
+        raise NotationTypeError(f"the number does not fit {dtype.name}", span=here()) from None
     return Value(Literal(value, dtype.name), dtype.name)
 
 

@@ -15,6 +15,7 @@ from sparsedsl.contraction.nodes import Program, Tensor
 from sparsedsl.contraction.verify import verify
 from sparsedsl.errors import NotationError, Span
 from sparsedsl.frontend.handles import Argument, ArgumentInfo, Output, Trace, current
+from sparsedsl.frontend.spans import bounded_depth
 from sparsedsl.frontend.surface import Value
 
 
@@ -116,7 +117,8 @@ def _finish(function: Callable[..., Any], running: Trace, returned: Any) -> Trac
         tuple(result.name for result in results),
     )
     layouts = {o.name: o.layout for o in assigned}
-    return Traced(verify(program), layouts, several, running.shape_used)
+    with bounded_depth():
+        return Traced(verify(program), layouts, several, running.shape_used)
 
 
 class _identities:  # noqa: N801

@@ -112,7 +112,30 @@ class Exclude:
     operands: tuple[str, ...]
 
 
-Step: TypeAlias = "Scan | Let | Guard | Find | Probe | Exclude"
+@dataclass(frozen=True, slots=True)
+class MergePart:
+    """One sorted range of a merge: ``variable`` runs over it, ``key`` is its coordinate."""
+
+    operand: str
+    variable: str
+    lows: tuple[Term, ...]
+    highs: tuple[Term, ...]
+    key: Term
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Visit the union of several sorted ranges once, in order of their coordinate.
+
+    ``variable`` is the least coordinate not yet visited; operands not stored there have
+    their fill.
+    """
+
+    variable: str
+    parts: tuple[MergePart, ...]
+
+
+Step: TypeAlias = "Scan | Let | Guard | Find | Probe | Exclude | Merge"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from sparsedsl.contraction import algebra
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.errors import PlanError
-from sparsedsl.iteration import cost, output, search
+from sparsedsl.iteration import cost, merging, output, search
 from sparsedsl.iteration.nodes import (
     Assembly,
     Chain,
@@ -49,6 +49,7 @@ class Request:
     dimensions; ``extents`` the extent of each index.  ``annihilating`` permits skipping
     products with an implicit zero.  ``order`` forces the order of logical indices,
     ``workspace`` how a sparse output is gathered (``"sort"``: as a stream).
+    ``whole`` is the statement before it was split into terms, if its operands may be merged.
     """
 
     statements: tuple[ct.Assign, ...]
@@ -60,6 +61,7 @@ class Request:
     annihilating: bool = True
     order: tuple[str, ...] | None = None
     workspace: str = "auto"
+    whole: ct.Assign | None = None
 
 
 def plan(request: Request) -> Nest:
@@ -229,7 +231,10 @@ def _plan(request: Request, conversions: tuple[Conversion, ...]) -> Nest:
     order = assembly.modes if assembly else tuple(range(len(coordinates)))
     goal = output.Target(tuple(coordinates[m] for m in order), assembly)
     dense = assembly is not None and assembly.kind == "dense"
-    if dense or len(cases) == 1:
+    merged = None if dense or request.whole is None else _merged(request, request.whole, goal)
+    if merged is not None:
+        nest = merged
+    elif dense or len(cases) == 1:
         nest = _separate(request, cases, goal)
     else:
         nest = _shared(request, cases, goal)
@@ -415,6 +420,50 @@ def _shared(request: Request, cases: list[Case], goal: output.Target) -> Nest:
     assembly = replace(goal.assembly, kind="workspace")
     shared = _nest(request, assembly, tuple(steps), tuple(chains), total)
     return shared if shared.cost <= streamed.cost else streamed
+
+
+def _merged(request: Request, whole: ct.Assign, goal: output.Target) -> Nest | None:
+    """Plan a union of sorted ranges as one merge inside loops over the other coordinates.
+
+    Returns None unless every case is a single operand that is reached, given the outer
+    coordinates, by one range whose coordinates are loaded.
+    """
+    if goal.assembly is None or request.order is not None:
+        return None
+    accesses = accesses_of(whole.expression)
+    names = _operand_names(replace(request, statements=(whole,)))
+    support = _support(request, whole)
+    operands = {
+        a: make_operand(names[a], request.program.tensor(a.tensor), a, request.layouts[a.tensor])
+        for a in accesses
+    }
+    sparse = tuple(o for o in operands.values() if not o.total)
+    if len(support) < 2 or {frozenset({o.access}) for o in sparse} != set(support):
+        return None
+    total = tuple(o for o in operands.values() if o.total)
+    outer, last = goal.coordinates[:-1], goal.coordinates[-1]
+    found = merging.merge_steps(sparse, total, outer, last)
+    if found is None:
+        return None
+    visits = 1.0
+    prefix: list[Step] = []
+    for index in outer:
+        visits *= max(float(request.extents.get(index, 1)), 1.0)
+        prefix.append(Scan(index, (terms.const(0),), (terms.var(extent_name(index)),), None))
+    entries = sum(max(request.entries[o.tensor.name].values(), default=1.0) for o in sparse)
+    if visits > 16.0 * entries:
+        return None
+    chain = Chain(
+        operands=sparse + total,
+        required=(),
+        steps=found,
+        expression=whole.expression,
+        coordinates=whole.subscripts,
+        monoid=None,
+        cost=visits * cost.START * 2 + entries * cost.APPEND * 2,
+    )
+    assembly = replace(goal.assembly, kind="append")
+    return _nest(request, assembly, tuple(prefix), (chain,), chain.cost)
 
 
 def _nest(

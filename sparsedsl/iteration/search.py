@@ -173,11 +173,11 @@ def _saturate(problem: Problem, state: State) -> State | None:
         changed = False
         for operand in problem.required + problem.total:
             # one operand to the end, so that its guards come before anyone reads its indices
-            following = _advance(problem, state, operand)
+            following = advance(problem, state, operand)
             while following is not None:
                 state = following
                 changed = True
-                following = _advance(problem, state, operand)
+                following = advance(problem, state, operand)
         for operand in problem.probed:
             if operand.name in state.probed or not _access_bound(operand, state.bound):
                 continue
@@ -193,7 +193,7 @@ def _access_bound(operand: Operand, bound: frozenset[str]) -> bool:
     return all(set(s.indices) <= bound for s in operand.access.subscripts)
 
 
-def _advance(problem: Problem, state: State, operand: Operand) -> State | None:
+def advance(problem: Problem, state: State, operand: Operand) -> State | None:
     """Take one step that follows for ``operand``, or return None when there is none."""
     indices = [i for s in operand.access.subscripts for i in s.indices if i not in state.bound]
     waiting = [
@@ -345,7 +345,7 @@ def _probe(problem: Problem, state: State, operand: Operand) -> State | None:
     """Look a perhaps stored operand up; every dimension must follow without a loop."""
     inner = replace(state, steps=state.steps)
     while not inner.bound.issuperset(operand.dims):
-        following = _advance(problem, inner, operand)
+        following = advance(problem, inner, operand)
         if following is None:
             return None
         inner = following

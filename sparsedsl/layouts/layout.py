@@ -7,6 +7,7 @@ keys mean equal specifications.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -304,7 +305,7 @@ class Layout:
 def checked_order(order: Sequence[int], rank: int, name: str) -> tuple[int, ...]:
     """``order`` as a permutation of the modes; LayoutError otherwise."""
     try:
-        modes = tuple(int(mode) for mode in order)
+        modes = tuple(operator.index(mode) for mode in order)
     except (TypeError, ValueError):
         modes = ()
     if sorted(modes) != list(range(rank)):

@@ -240,7 +240,7 @@ def packed(layout: Layout) -> bool:
         return False
     (length, *others) = layout.lengths.get(layout.value.function, ()) or (None,)
     level = next((x for x in levels(layout) if layout.value.arguments == (t.var(x.name),)), None)
-    if others or length is None or not isinstance(level, Position):
+    if others or length is None or not isinstance(level, Position) or level.along:
         return False
     if level.start is None:
         return level.low == t.ZERO

@@ -4,7 +4,7 @@ Takes: coordinates and a value at a point.  Gives: the statements around and at 
 Invariant: entries appended come in storage order, once each, and none equals the fill; a
 workspace is empty again after each flush.
 
-The workspace is a dense accumulator with three levels of bitmap: walking set bits by counting
+The workspace is a dense accumulator with a bitmap in levels: walking set bits by counting
 trailing zeros gives the coordinates in order without a sort.
 """
 
@@ -44,8 +44,8 @@ class Sink:
     """The output of one nest.
 
     ``name`` prefixes its arrays; ``dtype`` is its values', ``index_dtype`` its index arrays';
-    ``extents`` are the extents of its modes; ``capacity`` the parameter that says how many
-    entries to make room for at first.
+    ``extents`` are the extents of its modes.  ``identity`` is what a workspace starts from,
+    ``deep`` asks for a third level of its bitmap.
     """
 
     name: str
@@ -54,6 +54,8 @@ class Sink:
     fill: Scalar
     extents: tuple[Expr, ...]
     assembly: Assembly
+    identity: Scalar = 0
+    deep: bool = True
 
     def array(self, suffix: str) -> str:
         """Return the name of one of the output's arrays."""
@@ -65,7 +67,7 @@ class Sink:
 
     @property
     def capacity(self) -> Var:
-        """The number of entries there is room for, a parameter at first."""
+        """The number of entries there is room for."""
         return self.var("room")
 
     @property
@@ -91,10 +93,10 @@ def counter(sink: Sink, level: int) -> Var:
 
 
 def append_start(sink: Sink) -> list[Stmt]:
-    """Allocate the arrays of an appended output and zero its counters."""
+    """Allocate the arrays of an appended output, whose room is known, and zero its counters."""
     levels = sink.assembly.levels
-    room = lb.add(sink.var("hint"), 1)
-    out: list[Stmt] = [Assign(sink.capacity, room)]
+    room = sink.capacity
+    out: list[Stmt] = []
     for place, level in enumerate(levels):
         if level.dense:
             continue
@@ -213,20 +215,21 @@ def append_results(sink: Sink) -> tuple[str, ...]:
 
 
 def workspace_start(sink: Sink) -> list[Stmt]:
-    """Allocate the accumulator and its three levels of bitmap."""
+    """Allocate the accumulator, at the identity, and its bitmap of two or three levels."""
     extent = sink.extents[sink.last.coordinates[-1][1]]
     words = lb.add(lb.shift_right(extent, WORD_SHIFT), 1)
-    groups = lb.add(lb.shift_right(words, WORD_SHIFT), 1)
-    tops = lb.add(lb.shift_right(groups, WORD_SHIFT), 1)
+    groups = lb.add(lb.shift_right(extent, 2 * WORD_SHIFT), 1)
+    tops = lb.add(lb.shift_right(extent, 3 * WORD_SHIFT), 1)
     zero = Const(0, "int64")
-    return [
-        Comment("dense accumulator, and a bitmap of three levels that orders it"),
-        Allocate(sink.array("sums"), sink.dtype, (extent,)),
+    out: list[Stmt] = [
+        Comment("dense accumulator, and a bitmap in levels that orders it"),
+        Allocate(sink.array("sums"), sink.dtype, (extent,), constant(sink.identity, sink.dtype)),
         Allocate(sink.array("bits"), "int64", (words,), zero),
         Allocate(sink.array("groups"), "int64", (groups,), zero),
-        Allocate(sink.array("tops"), "int64", (tops,), zero),
-        Assign(sink.var("count"), lb.i(0)),
     ]
+    if sink.deep:
+        out.append(Allocate(sink.array("tops"), "int64", (tops,), zero))
+    return [*out, Assign(sink.var("count"), lb.i(0))]
 
 
 def _mark(array: str, at: Expr) -> Stmt:
@@ -237,25 +240,22 @@ def _mark(array: str, at: Expr) -> Stmt:
 
 
 def workspace_add(sink: Sink, at: Expr, value: Expr, combine: str | None) -> list[Stmt]:
-    """Combine one value into the accumulator, marking its coordinate the first time."""
-    word, bit, seen = sink.var("word"), sink.var("bit"), sink.var("seen")
-    sums, bits, groups = sink.array("sums"), sink.array("bits"), sink.array("groups")
-    count = sink.var("count")
-    group = lb.shift_right(word, WORD_SHIFT)
-    new_group = If(lb.eq(lb.load(groups, group), 0), (_mark(sink.array("tops"), group),))
-    first: tuple[Stmt, ...] = (
-        If(lb.eq(seen, 0), (new_group, _mark(groups, word))),
-        lb.store(bits, (word,), lb.bit_or(seen, bit)),
-        lb.store(sums, (at,), value),
-        Assign(count, lb.add(count, 1)),
-    )
-    again = (lb.store(sums, (at,), value, combine),)
-    return [
+    """Combine one value into the accumulator and mark its coordinate.
+
+    There is no test for the first visit: slots start at the identity, and marking twice does
+    no harm, so nothing here is mispredicted.
+    """
+    word, group, count = sink.var("word"), sink.var("group"), sink.var("count")
+    out: list[Stmt] = [
+        lb.store(sink.array("sums"), (at,), value, combine),
+        _mark(sink.array("bits"), at),
         Assign(word, lb.shift_right(at, WORD_SHIFT)),
-        Assign(bit, lb.shift_left(lb.i(1), lb.bit_and(at, WORD_MASK))),
-        Assign(seen, lb.load(bits, word)),
-        If(lb.eq(lb.bit_and(seen, bit), 0), first, again),
+        _mark(sink.array("groups"), word),
     ]
+    if sink.deep:
+        out.append(Assign(group, lb.shift_right(word, WORD_SHIFT)))
+        out.append(_mark(sink.array("tops"), group))
+    return [*out, Assign(count, lb.add(count, 1))]
 
 
 def workspace_flush(sink: Sink, coordinates: Sequence[Expr | None]) -> list[Stmt]:
@@ -267,17 +267,16 @@ def workspace_flush(sink: Sink, coordinates: Sequence[Expr | None]) -> list[Stmt
     everything = [at if c is None or m == mode else c for m, c in enumerate(coordinates)]
     emit: tuple[Stmt, ...] = (
         Assign(value, lb.load(sink.array("sums"), at, type=sink.dtype)),
+        lb.store(sink.array("sums"), (at,), constant(sink.identity, sink.dtype)),
         If(sink.differs(value), tuple(append_entry(sink, everything, value))),
     )
     words = _walk(sink, "bits", "word", at, emit)
     groups = _walk(sink, "groups", "group", sink.var("word"), words)
-    top = sink.var("top")
-    tops = For(
-        top,
-        lb.i(0),
-        lb.length(sink.array("tops")),
-        tuple(_walk(sink, "tops", "top", sink.var("group"), groups)),
-    )
+    outer, bitmap, walk = sink.var("group"), "groups", groups
+    if sink.deep:
+        outer, bitmap = sink.var("top"), "tops"
+        walk = _walk(sink, "tops", "top", sink.var("group"), groups)
+    tops = For(outer, lb.i(0), lb.length(sink.array(bitmap)), walk)
     body = (*_make_room(sink, lb.add(n, count)), tops, Assign(count, lb.i(0)))
     return [If(lb.gt(count, 0), body)]
 
@@ -302,8 +301,8 @@ def _walk(
 
 def stream_start(sink: Sink) -> list[Stmt]:
     """Allocate coordinates and values of an unordered stream."""
-    room = lb.add(sink.var("hint"), 1)
-    out: list[Stmt] = [Assign(sink.capacity, room), Assign(sink.var("n"), lb.i(0))]
+    room = sink.capacity
+    out: list[Stmt] = [Assign(sink.var("n"), lb.i(0))]
     out.extend(
         Allocate(sink.array(f"coords{m}"), "int64", (room,)) for m in range(len(sink.extents))
     )

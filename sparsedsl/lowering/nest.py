@@ -15,7 +15,18 @@ from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.find import algorithms as al
 from sparsedsl.find.choose import Choice, Proved
-from sparsedsl.iteration.nodes import Chain, Exclude, Find, Guard, Let, Operand, Probe, Scan, Step
+from sparsedsl.iteration.nodes import (
+    Chain,
+    Exclude,
+    Find,
+    Guard,
+    Let,
+    Merge,
+    Operand,
+    Probe,
+    Scan,
+    Step,
+)
 from sparsedsl.iteration.space import extent_name, subscript_term
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import (
@@ -31,13 +42,21 @@ from sparsedsl.loops.nodes import (
     Kernel,
     Stmt,
     Var,
+    While,
 )
+from sparsedsl.lowering import counting
 from sparsedsl.lowering import deliver as dl
 from sparsedsl.lowering.emitter import Emitter
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import Constraint, Term
 
 Body = Callable[[], list[Stmt]]
+
+DEEP = 2.0**18
+"""Extent above which a workspace's bitmap gets a third level."""
+
+MOST = 1 << 27
+"""Entries to make room for at once; more are added as they come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +72,12 @@ def lower(
     program: ct.Program,
     index_dtypes: Mapping[str, str],
     output_index_dtype: str,
+    widest: float,
     notes: tuple[str, ...],
 ) -> Lowered:
     """Return the kernel of a proved nest.
+
+    ``widest`` is the expected extent of the output's widest mode.
 
     ``index_dtypes`` gives the dtype of each index array, ``output_index_dtype`` that of the
     output's.
@@ -67,8 +89,17 @@ def lower(
     extents: tuple[Expr, ...] = ()
     if nest.assembly.kind != "dense":
         extents = tuple(emitter.variable(extent_name(c)) for c in nest.coordinates)
+    monoids = [c.monoid for c in nest.chains if c.monoid is not None]
+    identity = MONOIDS[monoids[0]].identity(dtype) if monoids else nest.output.fill
     sink = dl.Sink(
-        nest.output.name, dtype, output_index_dtype, nest.output.fill, extents, nest.assembly
+        nest.output.name,
+        dtype,
+        output_index_dtype,
+        nest.output.fill,
+        extents,
+        nest.assembly,
+        identity,
+        deep=widest > DEEP,
     )
     body = _Nest(proved, emitter, sink).body()
     params: list[ArrayParam | IntParam] = [*emitter.arrays.values()]
@@ -77,7 +108,6 @@ def lower(
         value = sink.array(nest.assembly.value)
         params.append(ArrayParam(value, dtype, len(nest.layout.value.arguments)))
     else:
-        params.append(IntParam(sink.var("hint").name))
         stream = nest.assembly.kind == "stream"
         results = dl.stream_results(sink) if stream else dl.append_results(sink)
     params.extend(emitter.integers.values())
@@ -100,10 +130,12 @@ class _Nest:
         """Return the whole body of the kernel."""
         kind = self.nest.assembly.kind
         start: list[Stmt] = []
+        if kind != "dense":
+            start = self._room()
         if kind == "stream":
-            start = dl.stream_start(self.sink)
+            start += dl.stream_start(self.sink)
         elif kind != "dense":
-            start = dl.append_start(self.sink)
+            start += dl.append_start(self.sink)
         if kind == "workspace":
             start += dl.workspace_start(self.sink)
         walkers = [
@@ -118,6 +150,13 @@ class _Nest:
         if kind in ("append", "workspace") and levels[0].dense and not self._all_visited():
             end = dl.fill_gaps(self.sink, 0)
         return [*start, *self.top, *main, *end]
+
+    def _room(self) -> list[Stmt]:
+        """Bound the number of entries by the visits of the loops that deliver them."""
+        room = self.sink.capacity
+        counted = counting.count_visits(self.nest, self.emitter, room)
+        most = lb.min_(room, MOST) if counted else lb.i(1024)
+        return [Assign(room, lb.i(0)), *counted, Assign(room, lb.add(most, 1))]
 
     def _all_visited(self) -> bool:
         """Whether every coordinate of a dense root level is closed once."""
@@ -182,7 +221,7 @@ def _bound_at(steps: tuple[Step, ...], names: list[str]) -> int:
     """Return how many steps it takes until all of ``names`` are bound."""
     missing = set(names)
     for place, step in enumerate(steps):
-        if isinstance(step, Scan | Let):
+        if isinstance(step, Scan | Let | Merge):
             missing.discard(step.variable)
         if not missing:
             return place + 1
@@ -311,9 +350,106 @@ class _Chain:
                 return [*query, If(hit, tuple(body()))]
             case Probe():
                 return [*self._probe(step), *body()]
+            case Merge():
+                return self._merge(step, body)
             case Exclude(names):
                 hits = [Var(f"{n}_hit", BOOL) for n in names]
                 return [If(lb.not_(lb.conj(*hits)), tuple(body()))]
+
+    def _merge(self, merge: Merge, body: Body) -> list[Stmt]:
+        """Advance one cursor an operand; where it is not at the coordinate, it has its fill."""
+        emitter = self.emitter
+        out: list[Stmt] = []
+        ends: list[Var] = []
+        for part in merge.parts:
+            end = Var(f"{part.variable}_hi", "int")
+            ends.append(end)
+            out.append(Assign(emitter.bind(part.variable), self._extreme(part.lows, lb.max_)))
+            out.append(Assign(end, self._extreme(part.highs, lb.min_)))
+        cursors = [Var(p.variable, "int") for p in merge.parts]
+        live = [lb.lt(c, e) for c, e in zip(cursors, ends, strict=True)]
+        if len(merge.parts) > 2:
+            anyone = lb.disj(*live)
+            return [*out, While(anyone, tuple(self._merge_turn(merge, live, body)))]
+        out.append(While(lb.conj(*live), tuple(self._merge_turn(merge, None, body))))
+        for k in range(2):
+            out.append(While(live[k], tuple(self._merge_rest(merge, k, body))))
+        return out
+
+    def _merge_turn(self, merge: Merge, live: list[Expr] | None, body: Body) -> list[Stmt]:
+        """One step of a merge; ``live`` is None where every cursor is known to be inside."""
+        emitter = self.emitter
+        out: list[Stmt] = []
+        beyond = emitter.variable(extent_name(merge.variable))
+        places = [Var(f"{p.operand}_key", "int") for p in merge.parts]
+        for k, part in enumerate(merge.parts):
+            key = emitter.term(part.key)
+            found = key if live is None else lb.select(live[k], key, beyond)
+            out.append(Assign(places[k], found))
+        least: Expr = places[0]
+        for place in places[1:]:
+            least = lb.min_(least, place)
+        variable = emitter.bind(merge.variable)
+        out.append(Assign(variable, least))
+        for place, part in zip(places, merge.parts, strict=True):
+            operand = emitter.operands[part.operand]
+            hit = Var(f"{operand.name}_hit", BOOL)
+            out.append(Assign(hit, lb.eq(place, variable)))
+            out += self._merge_value(operand, hit, inside=live is None)
+        out += self._apart(body)
+        for part in merge.parts:
+            cursor, hit = Var(part.variable, "int"), Var(f"{part.operand}_hit", BOOL)
+            out.append(Assign(cursor, lb.add(cursor, lb.cast(hit, "int"))))
+        return out
+
+    def _merge_value(self, operand: Operand, hit: Expr, *, inside: bool) -> list[Stmt]:
+        """Bind an operand's value at a merge: loaded where hit, else its fill."""
+        used, stored = self._uses(operand)
+        self.loaded.add(operand.name)
+        if stored:
+            self.values[_pattern(operand)] = hit
+        if not used:
+            return []
+        dtype = operand.tensor.dtype
+        load: Expr = self.emitter.load(operand.value.function, operand.value.arguments, dtype)
+        value = Var(f"{operand.name}_v", dtype)
+        self.values[operand.access] = value
+        fill = dl.constant(operand.tensor.fill, dtype)
+        if not inside:
+            return [Assign(value, lb.select(hit, load, fill))]
+        entry = Var(f"{operand.name}_entry", dtype)
+        return [Assign(entry, load), Assign(value, lb.select(hit, entry, fill))]
+
+    def _merge_rest(self, merge: Merge, k: int, body: Body) -> list[Stmt]:
+        """What is left of one operand when the other is at its end."""
+        emitter = self.emitter
+        part = merge.parts[k]
+        out: list[Stmt] = [Assign(emitter.bind(merge.variable), emitter.term(part.key))]
+        for other in merge.parts:
+            operand = emitter.operands[other.operand]
+            used, stored = self._uses(operand)
+            if other is part:
+                load = emitter.load(
+                    operand.value.function, operand.value.arguments, operand.tensor.dtype
+                )
+                value = Var(f"{operand.name}_v", operand.tensor.dtype)
+                out += [Assign(value, load)] if used else []
+                self.values[operand.access] = value
+            else:
+                fill = dl.constant(operand.tensor.fill, operand.tensor.dtype)
+                self.values[operand.access] = fill
+            if stored:
+                self.values[_pattern(operand)] = lb.TRUE if other is part else lb.FALSE
+        out += self._apart(body)
+        cursor = Var(part.variable, "int")
+        return [*out, Assign(cursor, lb.add(cursor, 1))]
+
+    def _apart(self, body: Body) -> list[Stmt]:
+        """Emit ``body`` in a place of its own: what it loads is not loaded elsewhere."""
+        loaded, values = set(self.loaded), dict(self.values)
+        found = body()
+        self.loaded, self.values = loaded, values
+        return found
 
     def _extreme(self, ends: tuple[Term, ...], combine: Callable[[Expr, Expr], Expr]) -> Expr:
         result = self.emitter.term(ends[0])
@@ -376,7 +512,7 @@ class _Chain:
     def _loads(self, place: int) -> list[Stmt]:
         """Load the values of operands whose position has just become known."""
         out: list[Stmt] = []
-        bound = {s.variable for s in self.steps[:place] if isinstance(s, Scan | Let | Find)}
+        bound = {s.variable for s in self.steps[:place] if isinstance(s, Scan | Let | Find | Merge)}
         for operand in self.chain.operands:
             names = frozenset[str]()
             for argument in operand.value.arguments:

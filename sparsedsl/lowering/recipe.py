@@ -22,7 +22,6 @@ def recipe_of(lowered: Lowered, nest: Nest, kernel: Kernel, finite: tuple[str, .
     value = nest.layout.value.function
     monoids = [chain.monoid for chain in nest.chains if chain.monoid is not None]
     output = sink.array(value) if nest.assembly.kind == "dense" else ""
-    hint = sink.var("hint").name
     return Recipe(
         output=nest.output.name,
         kind=nest.assembly.kind,
@@ -32,7 +31,7 @@ def recipe_of(lowered: Lowered, nest: Nest, kernel: Kernel, finite: tuple[str, .
         initial=nest.initial,
         indices=nest.coordinates,
         places=places,
-        arguments=tuple(_argument(p.name, operands, output, hint, nest) for p in kernel.params),
+        arguments=tuple(_argument(p.name, operands, output, nest) for p in kernel.params),
         copies=tuple(Copy(c.tensor.name, c.source, c.order) for c in nest.conversions),
         levels=_levels(lowered, nest),
         value=(value, sink.array(value)),
@@ -42,11 +41,9 @@ def recipe_of(lowered: Lowered, nest: Nest, kernel: Kernel, finite: tuple[str, .
     )
 
 
-def _argument(name: str, operands: list[Operand], output: str, hint: str, nest: Nest) -> Argument:
+def _argument(name: str, operands: list[Operand], output: str, nest: Nest) -> Argument:
     if name == output:
         return Argument("output", nest.output.name, name)
-    if name == hint:
-        return Argument("hint", "", name)
     for operand in operands:
         for own, used in operand.functions:
             if used == name:

@@ -21,8 +21,9 @@ from sparsedsl.layouts.layout import Layout
 from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.tensor import Tensor
 
-KEEP = 0.75
-"""Share of an output array that must be in use for it to be kept without a copy."""
+KEEP_BYTES = 1 << 20
+"""Size from which an output array is kept although it is not full: what was never written
+takes no memory."""
 
 INT32_ENTRIES = 2**31 - 1
 
@@ -62,18 +63,9 @@ def gather(
                 found.append(tensors[argument.tensor].shape[int(argument.name)])
             case "extent":
                 found.append(extents[argument.name])
-            case "hint":
-                found.append(_hint(recipe, tensors))
             case _:
                 found.append(output)
     return found
-
-
-def _hint(recipe: Recipe, tensors: Mapping[str, Tensor]) -> int:
-    """Return how many entries to make room for: as many as the largest operand holds."""
-    used = {a.tensor for a in recipe.arguments if a.kind == "array"}
-    sizes = [tensors[name].values.size for name in used]
-    return min(max(sizes, default=0), 1 << 26)
 
 
 def fresh_output(recipe: Recipe, extents: Mapping[str, int]) -> np.ndarray | None:
@@ -139,7 +131,7 @@ def _from_levels(
 
 def _cut(array: np.ndarray, count: int) -> np.ndarray:
     used = array[:count]
-    return used if count >= KEEP * len(array) else used.copy()
+    return used if count == len(array) or array.nbytes > KEEP_BYTES else used.copy()
 
 
 def _from_stream(

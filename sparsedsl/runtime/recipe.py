@@ -19,7 +19,7 @@ class Argument:
 
     ``kind`` is ``"array"`` (array ``name`` of ``tensor``), ``"size"`` (parameter ``name`` of
     its layout), ``"mode"`` (extent of mode ``name`` of ``tensor``), ``"extent"`` (of index
-    ``name``), ``"hint"`` (room for entries) or ``"output"``.
+    ``name``) or ``"output"``.
     """
 
     kind: str

@@ -1,0 +1,77 @@
+"""Steps that visit the union of several operands' sorted ranges in one merge.
+
+Takes: operands, the coordinates bound outside, and the one to merge over.  Gives: the steps,
+or None where an operand does not come down to a single range of loaded coordinates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sparsedsl.iteration import classify, cost, search
+from sparsedsl.iteration.nodes import Guard, Let, Merge, MergePart, Operand, Step
+from sparsedsl.spf import terms
+
+
+def merge_steps(
+    sparse: tuple[Operand, ...], total: tuple[Operand, ...], outer: tuple[str, ...], last: str
+) -> tuple[Step, ...] | None:
+    """Return definitions, the merge over ``last``, and definitions of dense operands."""
+    problem = search.Problem(
+        required=sparse,
+        total=total,
+        probed=(),
+        indices=(*outer, last),
+        bound=frozenset(outer),
+        excluded=(),
+        sizes=cost.Sizes({}, {}),
+        order=None,
+        visits=1.0,
+        finish=lambda _: 0.0,
+    )
+    state = search.State(problem.bound, (), 1.0, 0.0, frozenset(), frozenset(), (), ())
+    parts: list[MergePart] = []
+    for operand in sparse:
+        state = _settled(problem, state, operand)
+        part = _part(state, operand, last)
+        if part is None:
+            return None
+        parts.append(part)
+    if any(not isinstance(s, Let) for s in state.steps):
+        return None
+    merge = Merge(last, tuple(parts))
+    bound = state.bound | {last, *(p.variable for p in parts)}
+    after = replace(state, bound=bound, steps=(*state.steps, merge))
+    for operand in total:
+        after = _settled(problem, after, operand)
+    complete = all(after.bound.issuperset(o.dims) for o in (*sparse, *total))
+    guarded = any(isinstance(s, Guard) for s in after.steps)
+    return after.steps if complete and not guarded else None
+
+
+def _settled(problem: search.Problem, state: search.State, operand: Operand) -> search.State:
+    following = search.advance(problem, state, operand)
+    while following is not None:
+        state = following
+        following = search.advance(problem, state, operand)
+    return state
+
+
+def _part(state: search.State, operand: Operand, last: str) -> MergePart | None:
+    """Return the one range an operand comes down to, every constraint accounted for."""
+    open_dims = [d for d in operand.dims if d not in state.bound]
+    if len(open_dims) != 1 or operand.existentials:
+        return None
+    (dim,) = open_dims
+    limits = classify.bounds(operand, dim, state.bound)
+    key = classify.closed_form(operand, last, state.bound | {dim})
+    if limits is None or key is None or not terms.ufs(key):
+        return None
+    ensured = {c for name, c in state.handled if name == operand.name} | set(limits.used)
+    for constraint in operand.constraints:
+        at_key = terms.substitute(constraint.term, {last: key})
+        valid = any(at_key == c.term and not constraint.equality for c in operand.invariants)
+        defines = constraint.equality and at_key == terms.const(0)
+        if not (constraint in ensured or valid or defines):
+            return None
+    return MergePart(operand.name, dim, limits.lows, limits.highs, key)
