@@ -541,3 +541,53 @@ def test_errors_of_the_users_own_pass_through():
 
     with pytest.raises(AttributeError, match="nothing"):
         traced(kernel, A)
+
+
+def test_expressions_nested_too_deeply():
+    def body(A, C):
+        total = A[i, j]
+        for _ in range(5000):
+            total = total + A[i, j]
+        C[i, j] = total
+
+    assert bad(body).message == "the expression is nested too deeply"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "number", "message"),
+    [
+        ("int8", 200, "200 does not fit int8"),
+        ("uint8", -1, "-1 does not fit uint8"),
+        ("float64", 10**400, "the number does not fit float64"),
+    ],
+)
+def test_numbers_that_do_not_fit(dtype, number, message):
+    def kernel(a):
+        C = output()
+        C[i] = a[i] + number
+        return C
+
+    with pytest.raises(NotationTypeError) as caught:
+        trace(kernel, [ArgumentInfo((3,), dtype)])
+    assert caught.value.message == message
+
+
+def test_comparing_with_a_number_that_does_not_fit():
+    def kernel(a):
+        C = output()
+        C[i] = a[i] > -1
+        return C
+
+    found = interpret(trace(kernel, [ArgumentInfo((3,), "uint8")]).program, {"a": [0, 1, 2]})
+    assert found["C"].all()
+
+
+def test_integers_to_negative_powers():
+    def kernel(a):
+        C = output()
+        C[i] = a[i] ** -1
+        return C
+
+    with pytest.raises(NotationTypeError) as caught:
+        trace(kernel, [ArgumentInfo((3,), "int64")])
+    assert caught.value.hint == "use a floating exponent: x ** -1.0"
