@@ -27,11 +27,10 @@ class Loader:
     def __init__(self, composition: Composition, platform: Platform, policy: Policy) -> None:
         platform.require(composition)
         self._policy = policy
-        # Whole bytes, so that sums are exact in any order.
-        self._reserved = math.ceil(composition.router.hbm_bytes)
-        self._budget = math.floor(platform.hbm_bytes) - self._reserved
-        self._sizes = [math.floor(expert.hbm_bytes) for expert in composition.experts]
-        self._state = [math.floor(expert.state_bytes) for expert in composition.experts]
+        self._reserved = composition.router.hbm_bytes
+        self._budget = platform.hbm_bytes - self._reserved
+        self._sizes = [expert.hbm_bytes for expert in composition.experts]
+        self._state = [math.ceil(expert.state_bytes) for expert in composition.experts]
         self._up = [platform.switch_seconds(size) for size in self._sizes]
         self._down = [platform.switch_seconds(size) for size in self._state]
         self._used = 0

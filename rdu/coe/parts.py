@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -48,9 +49,9 @@ class Expert:
             raise SpecError(f"{owner}: probability must lie in [0, 1], found {self.probability!r}")
 
     @property
-    def hbm_bytes(self) -> float:
-        """What its binary declares it needs in HBM while active."""
-        return self.weight_bytes + self.state_bytes
+    def hbm_bytes(self) -> int:
+        """What its binary declares it needs in HBM while active, in whole bytes."""
+        return math.ceil(self.weight_bytes) + math.ceil(self.state_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +79,14 @@ class Router:
             not_negative(owner, run_seconds=self.run_seconds)
 
     @property
-    def hbm_bytes(self) -> float:
+    def total_bytes(self) -> int:
+        """Weights and cache, in whole bytes."""
+        return math.ceil(self.weight_bytes) + math.ceil(self.cache_bytes)
+
+    @property
+    def hbm_bytes(self) -> int:
         """What it takes off the experts' HBM."""
-        return self.weight_bytes + self.cache_bytes if self.counted else 0.0
+        return self.total_bytes if self.counted else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +138,6 @@ class Composition:
         return len(self.experts)
 
     @property
-    def bytes(self) -> float:
+    def bytes(self) -> int:
         """All experts and the router together."""
-        router = self.router.weight_bytes + self.router.cache_bytes
-        return router + sum(expert.hbm_bytes for expert in self.experts)
+        return self.router.total_bytes + sum(expert.hbm_bytes for expert in self.experts)

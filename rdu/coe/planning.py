@@ -56,7 +56,7 @@ class Plan:
     experts: int
     rate: float | None
     nodes: int
-    footprint_bytes: float
+    footprint_bytes: int
     resident: int
     report: ServingReport | None
     refusal: str | None

@@ -92,15 +92,15 @@ class Platform:
         return _platform(data, str(path))
 
     @property
-    def hbm_bytes(self) -> float:
-        """Capacity of the tier experts run from."""
-        return self.hbm.capacity_bytes
+    def hbm_bytes(self) -> int:
+        """Capacity of the tier experts run from, in whole bytes."""
+        return math.floor(self.hbm.capacity_bytes)
 
     @property
-    def capacity_bytes(self) -> float:
+    def capacity_bytes(self) -> int:
         """What one node can hold at all."""
-        held = self.backing.capacity_bytes
-        return held if self.staged else held + self.hbm.capacity_bytes
+        held = math.floor(self.backing.capacity_bytes)
+        return held if self.staged else held + self.hbm_bytes
 
     def switch_seconds(self, count: float) -> float:
         """Time to copy ``count`` bytes between the two tiers."""
@@ -127,22 +127,22 @@ class Platform:
         CapacityError
             Saying what did not fit, where, and by how many bytes.
         """
-        free = self.hbm.capacity_bytes - composition.router.hbm_bytes
+        free = self.hbm_bytes - composition.router.hbm_bytes
         for expert in composition.experts:
             if expert.hbm_bytes > free:
                 raise CapacityError(
-                    f"expert {expert.name!r} needs {expert.hbm_bytes:,.0f} bytes of HBM, "
-                    f"{self.name} leaves {max(free, 0.0):,.0f} beside the router: "
-                    f"{expert.hbm_bytes - free:,.0f} bytes too many",
+                    f"expert {expert.name!r} needs {expert.hbm_bytes:,} bytes of HBM, "
+                    f"{self.name} leaves {max(free, 0):,} beside the router: "
+                    f"{expert.hbm_bytes - free:,} bytes too many",
                     hint="use a platform with more HBM, or a smaller expert",
                 )
         if composition.bytes > self.capacity_bytes:
             over = composition.bytes - self.capacity_bytes
             tiers = self.backing.name if self.staged else f"hbm + {self.backing.name}"
             raise CapacityError(
-                f"{len(composition)} experts and the router need {composition.bytes:,.0f} bytes, "
-                f"{tiers} of {self.name} holds {self.capacity_bytes:,.0f}: "
-                f"{over:,.0f} bytes too many",
+                f"{len(composition)} experts and the router need {composition.bytes:,} bytes, "
+                f"{tiers} of {self.name} holds {self.capacity_bytes:,}: "
+                f"{over:,} bytes too many",
                 hint=f"use {math.ceil(composition.bytes / self.capacity_bytes)} nodes, "
                 "or fewer experts",
             )

@@ -1,0 +1,50 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from rdu.coe.cli import app, load_platform
+from rdu.errors import SpecError
+
+runner = CliRunner()
+
+
+def run(*arguments):
+    result = runner.invoke(app, list(arguments))
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_plan_shows_every_policy():
+    rows = json.loads(run("plan", "--experts", "40", "--requests", "200", "--rate", "3", "--json"))
+    assert {row["policy"] for row in rows} == {"lru", "fifo", "lfu", "probability", "belady"}
+    assert rows[0]["footprint_gb"] == pytest.approx(41 * 14)
+    text = run("plan", "--experts", "40", "--requests", "50", "--overlap", "--prefetch")
+    assert "belady" in text
+
+
+def test_sweep_names_what_does_not_fit(tmp_path):
+    picture = tmp_path / "sweep.svg"
+    options = ["--counts", "10,200", "--requests", "50", "--plot", str(picture)]
+    text = run("sweep", "--node", "dgx_a100", *options)
+    assert "experts 200" in text
+    assert "bytes too many" in text
+    assert picture.exists()
+
+
+def test_serve_reads_a_file(tmp_path):
+    trace = tmp_path / "trace.csv"
+    trace.write_text("expert\n0\n1\nexpert0\n")
+    line = tmp_path / "line.json"
+    text = run("serve", str(trace), "--experts", "2", "--chrome-trace", str(line), "--json")
+    assert json.loads(text)["switches"] == 2
+    assert json.loads(line.read_text())["traceEvents"]
+
+
+def test_a_users_mistake_is_a_spec_error():
+    for arguments in (["plan", "--node", "dgx"], ["sweep", "--counts", "ten"]):
+        error = runner.invoke(app, arguments).exception
+        assert isinstance(error, SpecError)
+    with pytest.raises(SpecError, match="unknown node"):
+        load_platform("dgx")
+    assert load_platform("dgx_a100", 8).switch.lanes == 8
