@@ -28,11 +28,9 @@ class Channel:
         "popped_bytes",
         "pushed",
         "pushed_bytes",
-        "reader",
         "waiting_reader",
         "waiting_writer",
         "wake",
-        "writer",
     )
 
     def __init__(
@@ -49,8 +47,6 @@ class Channel:
         self.popped = 0
         self.pushed_bytes = 0
         self.popped_bytes = 0
-        self.writer: Any = None
-        self.reader: Any = None
         self.waiting_reader: Any = None
         self.waiting_writer: Any = None
 

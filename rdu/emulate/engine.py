@@ -104,12 +104,9 @@ class Engine:
         self.channels: list[Channel] = []
         self.ready: deque[Context] = deque()
 
-    def channel(
-        self, name: str, writer: Context, reader: Context, capacity: int, latency: int = 0
-    ) -> Channel:
-        """Join two contexts."""
+    def channel(self, name: str, capacity: int, latency: int = 0) -> Channel:
+        """Make a channel between two contexts of this engine."""
         channel = Channel(name, capacity, latency, self.ready)
-        channel.writer, channel.reader = writer, reader
         self.channels.append(channel)
         return channel
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rdu.graph.graph import Precision
-from rdu.graph.nodes import Constant, Contract, Map, Monoid, Operand, Position
+from rdu.graph.nodes import Constant, Contract, Map, Monoid, Operand, Position, Subscript
 from rdu.mapping.allocate import gemm_axes
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -118,7 +118,8 @@ def reduced(
 ) -> Array:
     """Reduce a tile into the accumulator over the axes ``out`` lacks, ascending."""
     gone = [axis for axis in axes if axis not in out]
-    flat = _flat(tile, axes, (tuple(gone), tuple(out)))
+    rows = _flat(tile, axes, (tuple(gone), tuple(out)))
+    flat = rows.reshape(-1, *(tile.shape[axes.index(axis)] for axis in out))
     if monoid in (Monoid.ANY, Monoid.ALL):
         flat = (flat != 0).astype(np.float32)
     if accumulator is None:
@@ -126,8 +127,25 @@ def reduced(
     apply = _REDUCE[monoid]
     for row in flat:
         accumulator = apply(accumulator, row)
-    shape = [tile.shape[axes.index(axis)] for axis in out]
-    return accumulator.reshape(shape) if shape else accumulator
+    return np.asarray(accumulator)
+
+
+def rearranged(
+    whole: Array,
+    subscripts: Sequence[Subscript],
+    out: Sequence[str],
+    spans: dict[str, slice],
+) -> Array:
+    """Read ``whole`` at affine subscripts over the output tile ``spans``."""
+    index: list[Array] = []
+    for subscript in subscripts:
+        total = np.full((1,) * len(out), subscript.constant, dtype=np.int64)
+        for axis, coefficient in subscript.terms:
+            line = np.arange(spans[axis].start, spans[axis].stop, dtype=np.int64) * coefficient
+            total = total + line.reshape([-1 if name == axis else 1 for name in out])
+        index.append(total)
+    size = tuple(spans[axis].stop - spans[axis].start for axis in out)
+    return np.broadcast_to(whole[tuple(index)], size)
 
 
 def softmax(tile: Array, axis: int) -> Array:

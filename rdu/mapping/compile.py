@@ -115,7 +115,16 @@ def compile_kernel(
     config += sum(s.units.pmus for s in stages) * chip.pmu_config_kib
     label = f"{name}:{group[0].name}" + (f"+{len(group) - 1}" if len(group) > 1 else "")
     return Kernel(
-        label, schedule, stages, streams, loads, stores, placement, routes, math.ceil(config * 1024)
+        label,
+        schedule,
+        stages,
+        streams,
+        loads,
+        stores,
+        placement,
+        routes,
+        math.ceil(config * 1024),
+        axes,
     )
 
 

@@ -100,7 +100,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """One launch: stages, the streams between them and the order of memory transfers."""
+    """One launch: stages, the streams between them and the order of memory transfers.
+
+    ``axes`` are the kernel's axes along which each tensor is cut into tiles.
+    """
 
     name: str
     schedule: Schedule
@@ -111,6 +114,7 @@ class Kernel:
     placement: Placement
     routes: Routes
     config_bytes: int
+    axes: Mapping[str, tuple[str, ...]]
 
     @property
     def pcus(self) -> int:
@@ -121,6 +125,21 @@ class Kernel:
     def pmus(self) -> int:
         """PMUs in use."""
         return sum(stage.units.pmus for stage in self.stages)
+
+    def signature(self) -> tuple[object, ...]:
+        """What the configuration depends on; equal for kernels that only differ in arguments."""
+        stages = tuple(
+            (
+                type(stage.shape.operator).__name__,
+                getattr(getattr(stage.shape.operator, "function", None), "name", ""),
+                stage.shape.counts,
+                stage.units,
+                stage.out_bytes,
+            )
+            for stage in self.stages
+        )
+        streams = tuple((s.source, s.target, s.read, s.depth) for s in self.streams)
+        return (stages, streams, self.placement.sites)
 
     def moved(self, tier: Tier) -> int:
         """Bytes between the chip and ``tier``."""

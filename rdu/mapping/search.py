@@ -11,7 +11,7 @@ from rdu.errors import MappingError
 from rdu.graph.graph import Graph, kernel_reads, kernel_writes
 from rdu.graph.nodes import Operator, loop_axes
 from rdu.mapping.allocate import Units, allocate, firing, full_tile, work
-from rdu.mapping.schedule import Schedule, StageShape, shape_of, streamed_axes, untiled
+from rdu.mapping.schedule import Read, Schedule, StageShape, shape_of, streamed_axes, untiled
 from rdu.specs import Chip
 
 _EDGES = (32, 64, 128, 256, 512, 1024, 2048)
@@ -86,6 +86,7 @@ def evaluate(
     if shapes is None:
         return None
     memory = traffic_bytes(graph, group, shapes)
+    shapes = _cover_latency(chip, graph, group, shapes, memory)
     writes = set(kernel_writes(graph, tuple(group)))
     stored = [operator.output.tensor in writes for operator in group]
     floor = memory / chip.hbm_bytes_per_cycle
@@ -94,7 +95,9 @@ def evaluate(
         return None
     slowest, fill = floor, 0.0
     for shape, unit in zip(shapes, found, strict=True):
-        slowest = max(slowest, work(chip, graph, shape, schedule, unit.width))
+        # A tile must outlast the credit's way back, half the mesh, over the places it has.
+        credit = shape.firings * (chip.mesh_rows + chip.mesh_columns) * chip.hop_cycles // 2
+        slowest = max(slowest, work(chip, graph, shape, schedule, unit.width), credit)
         one = firing(chip, graph, shape, full_tile(shape, schedule), unit.width)
         fill += one.busy + one.fill
     first = sum(
@@ -143,6 +146,31 @@ def _spill_holds(
         reads[r] = replace(reads[r], reload=True)
         shapes = [*shapes[:s], replace(shapes[s], reads=tuple(reads)), *shapes[s + 1 :]]
     return shapes
+
+
+def _cover_latency(
+    chip: Chip,
+    graph: Graph,
+    group: Sequence[Operator],
+    shapes: list[StageShape],
+    memory: int,
+) -> list[StageShape]:
+    """Let as many tiles be under way as arrive in the memory's latency, and two between stages."""
+    outside = set(kernel_reads(tuple(group)))
+    latency = chip.cycles(1e-9 * max(chip.hbm_latency_ns, chip.ddr_latency_ns))
+    latency += (chip.mesh_rows + chip.mesh_columns) * chip.hop_cycles
+    covered: list[StageShape] = []
+    for shape in shapes:
+        reads: list[Read] = []
+        for read in shape.reads:
+            extra = 1
+            if read.operand.tensor in outside:
+                share = graph.tensor(read.operand.tensor).bytes / max(memory, 1)
+                rate = chip.hbm_bytes_per_cycle * share
+                extra = math.ceil(latency * rate / max(read.tile_bytes, 1))
+            reads.append(replace(read, extra=extra))
+        covered.append(replace(shape, reads=tuple(reads)))
+    return covered
 
 
 def _orders(axes: list[str]) -> Iterator[tuple[str, ...]]:

@@ -1,0 +1,42 @@
+"""Starting a kernel: program load, argument load, execution (section 1 of the paper's digest).
+
+Program load moves the configuration of the units in use and is skipped when the same kernel
+ran last; the host or the schedule on the chip adds its own constant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rdu.mapping.program import Kernel, Orchestration
+from rdu.specs import Chip
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Cycles before a kernel executes, and whether its program had to be loaded."""
+
+    cycles: int
+    loaded: bool
+
+
+class Launcher:
+    """Remembers which program is on the chip."""
+
+    def __init__(self, chip: Chip, orchestration: Orchestration) -> None:
+        self.chip = chip
+        self.orchestration = orchestration
+        self.current: tuple[object, ...] | None = None
+
+    def launch(self, kernel: Kernel) -> Launch:
+        """Return the cost of starting ``kernel`` next."""
+        chip = self.chip
+        hardware = self.orchestration is Orchestration.HARDWARE
+        who = chip.hardware_launch_us if hardware else chip.host_launch_us
+        signature = kernel.signature()
+        load = signature != self.current
+        self.current = signature
+        seconds = 1e-6 * (who + chip.argument_load_us)
+        if load:
+            seconds += kernel.config_bytes / (chip.config_load_gb_per_s * 1e9)
+        return Launch(chip.cycles(seconds), load)

@@ -1,0 +1,148 @@
+"""Running a program: kernels one after the other, values and time in one simulation."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from rdu.emulate.channel import Channel
+from rdu.emulate.engine import Engine
+from rdu.emulate.launch import Launcher
+from rdu.emulate.stages import DenseStage, Loader, Port, Storer, Store
+from rdu.graph.graph import Graph
+from rdu.mapping.program import Kernel, Program, Tier
+from rdu.report import KernelReport, Report, StageReport
+from rdu.specs import Chip
+
+
+def simulate(program: Program, arrays: dict[str, Any] | None) -> Report:
+    """Run all kernels. ``arrays`` holds the inputs and receives the rest; None: timing only.
+
+    Raises
+    ------
+    DeadlockError
+        If units wait for each other; a verified program never does.
+    """
+    chip, graph = program.node.chip, program.graph
+    launcher = Launcher(chip, program.orchestration)
+    now = launching = 0
+    kernels: list[KernelReport] = []
+    stages: list[StageReport] = []
+    moved = dict.fromkeys(("sram", "hbm", "ddr"), 0)
+    used = dict.fromkeys(("pcu", "pmu"), 0)
+    flops = {operator.name: graph.operator_flops(operator) for operator in graph.operators}
+    for kernel in program.kernels:
+        launch = launcher.launch(kernel)
+        engine, contexts = build(chip, graph, kernel, arrays)
+        cycles = engine.run()
+        for channel in engine.channels:
+            assert channel.pushed == channel.popped, channel.name
+            assert channel.pushed_bytes == channel.popped_bytes, channel.name
+        bytes_of = {tier.value: kernel.moved(tier) for tier in (Tier.HBM, Tier.DDR)}
+        bytes_of["sram"] = sum(context.moved for context in contexts)
+        for tier, count in bytes_of.items():
+            moved[tier] += count
+        kernels.append(
+            KernelReport(
+                kernel.name,
+                now,
+                launch.cycles,
+                cycles,
+                sum(flops[stage.shape.operator.name] for stage in kernel.stages),
+                bytes_of,
+                kernel.pcus,
+                kernel.pmus,
+                launch.loaded,
+            )
+        )
+        for stage, context in zip(kernel.stages, contexts, strict=True):
+            stages.append(
+                StageReport(
+                    kernel.name,
+                    stage.name,
+                    stage.units.pcus,
+                    stage.units.pmus,
+                    context.start or 0,
+                    context.time,
+                    context.busy,
+                    context.starved,
+                    context.blocked,
+                    context.firings,
+                    tuple(context.spans),
+                )
+            )
+            used["pcu"] += stage.units.pcus * context.busy
+            used["pmu"] += stage.units.pmus * context.busy
+        now += launch.cycles + cycles
+        launching += launch.cycles
+    total = max(now, 1)
+    utilisation = {
+        "pcu": used["pcu"] / (chip.pcus * total),
+        "pmu": used["pmu"] / (chip.pmus * total),
+        "hbm": moved["hbm"] / (chip.hbm_bytes_per_cycle * total),
+        "ddr": moved["ddr"] / (chip.ddr_bytes_per_cycle * total),
+    }
+    return Report(
+        chip.clock_ghz,
+        now,
+        launching,
+        sum(flops.values()),
+        moved,
+        utilisation,
+        tuple(kernels),
+        tuple(stages),
+        graph.assumed,
+    )
+
+
+def build(
+    chip: Chip, graph: Graph, kernel: Kernel, arrays: dict[str, Any] | None
+) -> tuple[Engine, list[DenseStage]]:
+    """Create the contexts and channels of one kernel."""
+    engine = Engine()
+    store = Store(graph, kernel, arrays) if arrays is not None else None
+    channels: list[Channel] = []
+    ports: list[Port] = []
+    for stream in kernel.streams:
+        end = "memory" if stream.target is None else kernel.stages[stream.target].name
+        begin = "memory" if stream.source is None else kernel.stages[stream.source].name
+        name = f"{stream.tensor} ({begin} -> {end})"
+        channel = engine.channel(name, stream.depth, stream.hops * chip.hop_cycles)
+        channels.append(channel)
+        ports.append(Port(channel, stream.tile_cycles))
+    contexts: list[DenseStage] = []
+    for index, stage in enumerate(kernel.stages):
+        inward = [
+            channels[n]
+            for r in range(len(stage.shape.reads))
+            for n, stream in enumerate(kernel.streams)
+            if stream.target == index and stream.read == r
+        ]
+        outward = [ports[n] for n, s in enumerate(kernel.streams) if s.source == index]
+        context = DenseStage(
+            chip, graph, kernel, stage, inward, outward, values=arrays is not None
+        )
+        contexts.append(context)
+        engine.add(context)
+    for tier in (Tier.HBM, Tier.DDR):
+        reads, writes = _shares(chip, kernel, tier)
+        latency = chip.cycles(
+            1e-9 * (chip.hbm_latency_ns if tier is Tier.HBM else chip.ddr_latency_ns)
+        )
+        if loads := kernel.loads.get(tier, ()):
+            engine.add(Loader(f"load {tier.value}", loads, ports, reads, latency, store))
+        if stores := kernel.stores.get(tier, ()):
+            engine.add(Storer(f"store {tier.value}", stores, channels, writes, latency, store))
+    return engine, contexts
+
+
+def _shares(chip: Chip, kernel: Kernel, tier: Tier) -> tuple[Fraction, Fraction]:
+    """Split a tier's bandwidth between loads and stores in proportion to their bytes."""
+    rate = chip.hbm_bytes_per_cycle if tier is Tier.HBM else chip.ddr_bytes_per_cycle
+    whole = Fraction(rate).limit_denominator(1 << 16)
+    loads = sum(t.bytes for t in kernel.loads.get(tier, ()))
+    stores = sum(t.bytes for t in kernel.stores.get(tier, ()))
+    both = max(loads + stores, 1)
+    return whole * max(loads, 1) / both, whole * max(stores, 1) / both
+
+

@@ -1,0 +1,331 @@
+"""Contexts of a dense kernel: memory controllers (AGCU) and stages (PCU groups with buffers).
+
+A stage follows the steps of its schedule. With payloads it computes; without, it only keeps
+time. Both take the same steps, so both give the same cycles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from rdu.emulate import functional as f
+from rdu.emulate.channel import Channel
+from rdu.emulate.engine import Context, Steps
+from rdu.graph.graph import Graph
+from rdu.graph.nodes import (
+    Contract,
+    Map,
+    Operand,
+    Rearrange,
+    Reduction,
+    RmsNorm,
+    Softmax,
+)
+from rdu.mapping.allocate import firing
+from rdu.mapping.program import Kernel, Stage, Transfer
+from rdu.mapping.schedule import Coordinates, Schedule
+from rdu.mapping.timing import Cycles
+from rdu.specs import Chip
+
+
+class Port:
+    """Sends tiles into one stream no faster than the stream's busiest link allows."""
+
+    __slots__ = ("channel", "free", "tile_cycles")
+
+    def __init__(self, channel: Channel, tile_cycles: int) -> None:
+        self.channel = channel
+        self.tile_cycles = tile_cycles
+        self.free = 0
+
+    def send(self, context: Context, payload: Any, delay: int, size: int) -> Steps:
+        """Push one tile of ``size`` bytes, ready ``delay`` cycles from now or when the link is."""
+        ready = max(context.time + delay, self.free + self.tile_cycles)
+        yield from context.push(self.channel, payload, ready - context.time, size)
+        self.free = max(ready, context.time + delay)
+
+
+class Loader(Context):
+    """Reads tiles from one memory tier in their static order."""
+
+    def __init__(
+        self,
+        name: str,
+        transfers: Sequence[Transfer],
+        ports: Sequence[Port | None],
+        bytes_per_cycle: Fraction,
+        latency: int,
+        store: Store | None,
+    ) -> None:
+        super().__init__(name)
+        self.transfers = transfers
+        self.ports = ports
+        self.rate = bytes_per_cycle
+        self.latency = latency
+        self.store = store
+
+    def program(self) -> Steps:
+        """Fetch and send every tile."""
+        pace = Pace(self.rate)
+        for transfer in self.transfers:
+            payload = None
+            if self.store is not None:
+                payload = self.store.read(transfer.tensor, transfer.tile)
+            self.work(pace.cycles(transfer.bytes))
+            for n in transfer.streams:
+                port = self.ports[n]
+                assert port is not None
+                yield from port.send(self, payload, self.latency, transfer.bytes)
+
+
+class Storer(Context):
+    """Writes tiles to one memory tier in their static order."""
+
+    def __init__(
+        self,
+        name: str,
+        transfers: Sequence[Transfer],
+        channels: Sequence[Channel | None],
+        bytes_per_cycle: Fraction,
+        latency: int,
+        store: Store | None,
+    ) -> None:
+        super().__init__(name)
+        self.transfers = transfers
+        self.channels = channels
+        self.rate = bytes_per_cycle
+        self.latency = latency
+        self.store = store
+
+    def program(self) -> Steps:
+        """Take and write every tile."""
+        pace = Pace(self.rate)
+        for transfer in self.transfers:
+            (n,) = transfer.streams
+            channel = self.channels[n]
+            assert channel is not None
+            payload = yield from self.pop(channel, transfer.bytes)
+            self.work(pace.cycles(transfer.bytes))
+            if self.store is not None:
+                self.store.write(transfer.tensor, transfer.tile, payload)
+        self.time += self.latency
+
+
+class Pace:
+    """Whole cycles for bytes at a rational rate, without drift."""
+
+    __slots__ = ("cycles_done", "rate", "total")
+
+    def __init__(self, rate: Fraction) -> None:
+        self.rate = rate
+        self.total = 0
+        self.cycles_done = 0
+
+    def cycles(self, count: int) -> int:
+        """Cycles from the previous transfer's end to this one's."""
+        self.total += count
+        until = -(-self.total * self.rate.denominator // self.rate.numerator)
+        spent = until - self.cycles_done
+        self.cycles_done = until
+        return spent
+
+
+class Store:
+    """Memory contents during one kernel: whole tensors, read and written tile by tile."""
+
+    def __init__(self, graph: Graph, kernel: Kernel, arrays: dict[str, Any]) -> None:
+        self.arrays = arrays
+        self.spans = kernel.axes
+        self.schedule = kernel.schedule
+        self.graph = graph
+
+    def read(self, tensor: str, tile: Coordinates) -> Any:
+        """Return a copy-free view of one tile."""
+        return self.arrays[tensor][self._place(tensor, tile)]
+
+    def write(self, tensor: str, tile: Coordinates, values: Any) -> None:
+        """Store one tile, allocating the tensor at the first."""
+        if tensor not in self.arrays:
+            shape = self.graph.tensor(tensor).shape
+            self.arrays[tensor] = np.full(shape, np.nan, dtype=np.float32)
+        self.arrays[tensor][self._place(tensor, tile)] = values
+
+    def _place(self, tensor: str, tile: Coordinates) -> tuple[slice, ...]:
+        axes = self.spans[tensor]
+        return place_of(self.schedule, axes, tile, self.graph.tensor(tensor).shape)
+
+
+def place_of(
+    schedule: Schedule, axes: Sequence[str], tile: Coordinates, shape: Sequence[int]
+) -> tuple[slice, ...]:
+    """Slices of a tile; an axis the kernel does not iterate is whole."""
+    return tuple(
+        schedule.span(axis, n) if axis in schedule.tile else slice(0, extent)
+        for axis, n, extent in zip(axes, tile, shape, strict=True)
+    )
+
+
+class DenseStage(Context):
+    """One dense operator on its units."""
+
+    def __init__(
+        self,
+        chip: Chip,
+        graph: Graph,
+        kernel: Kernel,
+        stage: Stage,
+        inward: Sequence[Channel],
+        outward: Sequence[Port],
+        *,
+        values: bool,
+    ) -> None:
+        super().__init__(stage.name)
+        self.chip = chip
+        self.graph = graph
+        self.schedule = kernel.schedule
+        self.axes = kernel.axes
+        self.stage = stage
+        self.inward = inward
+        self.outward = outward
+        self.values = values
+        self.moved = 0
+        self._known: dict[tuple[int, ...], Cycles] = {}
+
+    def program(self) -> Steps:
+        """Fire once for every step of the loop nest."""
+        shape, schedule = self.stage.shape, self.schedule
+        held: dict[tuple[int, Coordinates], Any] = {}
+        sums: dict[Coordinates, Any] = {}
+        out_bytes = self.graph.tensor(shape.operator.output.tensor).element_bytes
+        for step in shape.steps(schedule):
+            for r, tile in step.takes:
+                size = self._tile_bytes(r, tile)
+                held[r, tile] = yield from self.pop(self.inward[r], size)
+                self.moved += size
+            extents = tuple(
+                schedule.extent(a, n) for a, n in zip(shape.loops, step.index, strict=True)
+            )
+            cycles = self._cycles(extents)
+            kept = tuple(step.index[n] for n in shape.kept)
+            if self.values:
+                tile_values = self._compute(step.index, extents, held, sums.get(kept))
+                sums[kept] = tile_values
+            self.work(cycles.busy)
+            for tile in step.emits:
+                payload = self._finish(sums.pop(tile), extents) if self.values else None
+                count = out_bytes
+                for n in shape.kept:
+                    count *= extents[n]
+                for port in self.outward:
+                    yield from port.send(self, payload, cycles.fill, count)
+                self.moved += count
+            for drop in step.drops:
+                held.pop(drop, None)
+
+    def _tile_bytes(self, r: int, tile: Coordinates) -> int:
+        operand = self.stage.shape.reads[r].operand
+        tensor = self.graph.tensor(operand.tensor)
+        size = tensor.element_bytes
+        for part in place_of(self.schedule, self.axes[operand.tensor], tile, tensor.shape):
+            size *= part.stop - part.start
+        return size
+
+    def _cycles(self, extents: tuple[int, ...]) -> Cycles:
+        found = self._known.get(extents)
+        if found is None:
+            shape, width = self.stage.shape, self.stage.units.width
+            size = dict(zip(shape.loops, extents, strict=True))
+            found = firing(self.chip, self.graph, shape, size, width)
+            found = Cycles(max(found.busy, self.stage.firing_cycles), found.fill)
+            self._known[extents] = found
+        return found
+
+    # --- values ------------------------------------------------------------------------
+
+    def _operand(
+        self, r: int, index: Coordinates, held: dict[tuple[int, Coordinates], Any]
+    ) -> Any:
+        """Return the part of operand ``r`` that this firing reads."""
+        shape, read = self.stage.shape, self.stage.shape.reads[r]
+        if not read.gather:
+            tile = tuple(index[shape.loops.index(axis)] for axis in read.operand.axes)
+            return held[r, tile]
+        whole = self._gathered(r, held)
+        place = dict(zip(shape.loops, index, strict=True))
+        return whole[tuple(self.schedule.span(axis, place[axis]) for axis in read.operand.axes)]
+
+    def _gathered(self, r: int, held: dict[tuple[int, Coordinates], Any]) -> Any:
+        """Assemble an operand that was taken whole."""
+        key = (r, (-1,))
+        if key not in held:
+            operand = self.stage.shape.reads[r].operand
+            tensor = self.graph.tensor(operand.tensor)
+            whole = np.empty(tensor.shape, dtype=np.float32)
+            axes = self.axes[operand.tensor]
+            for other, tile in list(held):
+                if other == r:
+                    where = place_of(self.schedule, axes, tile, tensor.shape)
+                    whole[where] = held.pop((other, tile))
+            held[key] = whole
+        return held[key]
+
+    def _compute(
+        self,
+        index: Coordinates,
+        extents: tuple[int, ...],
+        held: dict[tuple[int, Coordinates], Any],
+        total: Any,
+    ) -> Any:
+        shape = self.stage.shape
+        operator = shape.operator
+        out = operator.output.axes
+        size = dict(zip(shape.loops, extents, strict=True))
+        match operator:
+            case Contract():
+                left, right = (self._operand(r, index, held) for r in (0, 1))
+                return f.contract(operator, total, left, right)
+            case Map(arguments=arguments):
+                at = dict(zip(shape.loops, index, strict=True))
+                spans = {axis: self.schedule.span(axis, at[axis]) for axis in out}
+                tiles = iter(range(len(shape.reads)))
+                values = [
+                    f.argument(
+                        a,
+                        self._operand(next(tiles), index, held) if isinstance(a, Operand) else None,
+                        out,
+                        spans,
+                    )
+                    for a in arguments
+                ]
+                return f.mapped(operator, values, [size[axis] for axis in out])
+            case Reduction(operand=operand, monoid=monoid):
+                tile = self._operand(0, index, held)
+                return f.reduced(monoid, total, tile, operand.axes, out)
+            case Softmax(operand=operand, axis=axis):
+                tile = self._operand(0, index, held)
+                value = f.softmax(tile, operand.axes.index(axis))
+                return f.aligned(value, operand.axes, out)
+            case RmsNorm(operand=operand, axis=axis, epsilon=epsilon):
+                tile, weight = (self._operand(r, index, held) for r in (0, 1))
+                value = f.rms_norm(tile, weight, operand.axes.index(axis), epsilon)
+                return f.aligned(value, operand.axes, out)
+            case Rearrange(subscripts=subscripts, permutation=names):
+                if names is not None:
+                    return f.aligned(self._operand(0, index, held), names, out)
+                at = dict(zip(shape.loops, index, strict=True))
+                spans = {axis: self.schedule.span(axis, at[axis]) for axis in out}
+                return f.rearranged(self._gathered(0, held), subscripts, out, spans)
+            case _:
+                raise AssertionError(f"{type(operator).__name__} is not a dense operator")
+
+    def _finish(self, total: Any, extents: tuple[int, ...]) -> Any:
+        """Bring a finished tile to the output's axes and round it once."""
+        shape = self.stage.shape
+        operator = shape.operator
+        if isinstance(operator, Contract):
+            total = f.contracted(operator, total, [extents[n] for n in shape.kept])
+        return f.rounded(total, self.graph.precision)
