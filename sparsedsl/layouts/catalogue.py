@@ -328,7 +328,7 @@ def resolve(layout: AnyLayout | str, rank: int, order: Sequence[int] | None = No
     found = layouts[layout] if isinstance(layout, str) else layout
     match found:
         case Family():
-            return found.of(rank, order)
+            chosen = found.of(rank, order)
         case Layout():
             chosen = found if order is None else found(order=order)
         case _:

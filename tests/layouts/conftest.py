@@ -1,0 +1,154 @@
+"""Cases that every layout goes through: layouts, shapes and dense matrices that fit them."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from sparsedsl.layouts.catalogue import Family, layouts
+from sparsedsl.layouts.layout import Layout
+
+# Sizes of layouts that need some, and what a layout holds at all.
+SIZES = {"nm": (2, 4), "banded": (2, 1), "bcsr": (2, 3), "bcsc": (3, 2), "sell": (4,), "csb": (2,)}
+
+# Layouts of the tests' own, written as a user would.
+OWN = (
+    Layout(
+        "padded",
+        "[N, M, W] -> { [i, s] -> [i, j] : 0 <= i < N and 0 <= s < W and cols(i, s) >= 0 "
+        "and j = cols(i, s) and 0 <= j < M }",
+        value="data(i, s)",
+    ),
+    Layout(
+        "one-based",
+        "[N, M] -> { [i, p] -> [i, j] : 0 <= i < N and ptr(i) - 1 <= p < ptr(i + 1) - 1 "
+        "and j = cols(p) - 1 and 0 <= j < M }",
+        value="data(p)",
+        properties=[
+            "ptr(0) = 1",
+            "nondecreasing ptr",
+            "increasing cols within ptr(i) - 1 <= p < ptr(i + 1) - 1",
+        ],
+    ),
+    Layout(
+        "row-major",
+        "[N, M] -> { [i, j] -> [i, j] : 0 <= i < N and 0 <= j < M }",
+        value="data(M*i + j)",
+    ),
+    Layout(
+        "columns-outside",
+        "[N, M, W] -> { [s, i] -> [i, j] : 0 <= s < W and 0 <= i < N and s < len(i) "
+        "and j = cols(s, i) and 0 <= j < M }",
+        value="data(s, i)",
+        properties=["increasing cols within 0 <= s < len(i)"],
+    ),
+    Layout(
+        "spans",
+        "[N, M] -> { [i, p] -> [i, j] : 0 <= i < N and first(i) <= p < last(i) "
+        "and j = cols(p) and 0 <= j < M }",
+        value="data(p)",
+        properties=["increasing cols within first(i) <= p < last(i)"],
+    ),
+)
+
+
+def members(rank):
+    """Every layout of the catalogue at ``rank``, mode orders and block sizes included."""
+    for name, entry in layouts.items():
+        if isinstance(entry, Family):
+            chosen = entry(2) if name == "hicoo" else entry
+            yield chosen.of(rank)
+            if rank > 1:
+                yield chosen.of(rank, tuple(reversed(range(rank))))
+        elif entry.rank == rank:
+            yield entry(*SIZES[name]) if entry.blocks else entry
+    if rank == 2:
+        yield from (own for own in OWN if own.name != "one-based")
+
+
+def holdable(layout, dense):
+    """Whether ``layout`` has a place for every entry of ``dense``, from its definition."""
+    if dense.ndim != 2:
+        return True
+    rows, columns = np.nonzero(dense)
+    match layout.name:
+        case "banded":
+            return bool(np.all((columns - rows <= 1) & (rows - columns <= 2)))
+        case "triangular" | "skyline":
+            return bool(np.all(columns <= rows))
+        case "pattern":
+            return len(set(dense[rows, columns].tolist())) <= 1
+        case "symmetric":
+            return dense.shape[0] == dense.shape[1] and bool((dense == dense.T).all())
+        case "nm":
+            groups = rows * 1000 + columns // 4
+            return not len(groups) or int(np.unique(groups, return_counts=True)[1].max()) <= 2
+        case _:
+            return True
+
+
+def matrices(shape, seed=0):
+    """Dense arrays of every density, with one value, lower, banded and symmetric ones."""
+    rng = np.random.default_rng(seed)
+    for density in (0.0, 0.2, 0.6, 1.0):
+        mask = rng.random(shape) < density
+        yield np.where(mask, rng.integers(1, 4, shape), 0).astype(float)
+        yield np.where(mask, 1.0, 0.0)
+        if len(shape) == 2:
+            lower = np.tril(np.where(mask, rng.random(shape) + 1, 0))
+            yield np.triu(lower, -2)
+            if shape[0] == shape[1]:
+                yield lower + np.tril(lower, -1).T
+
+
+def coordinates(dense):
+    """Coordinates and values of the nonzeros."""
+    if dense.ndim == 0:
+        count = int(dense != 0)
+        return np.zeros((0, count), int), np.full(count, dense[()])
+    coords = np.array(np.nonzero(dense)).reshape(dense.ndim, -1)
+    return coords, dense[tuple(coords)]
+
+
+def scatter(shape, coords, values, dtype=float):
+    """A dense array by adding every entry: a repeated coordinate would show."""
+    dense = np.zeros(shape, dtype)
+    if dense.ndim:
+        np.add.at(dense, tuple(coords), values)
+    else:
+        dense += values.sum()
+    return dense
+
+
+def pytest_generate_tests(metafunc):
+    """``member``: every 2-D layout; ``any_member``: every layout of every small rank."""
+    if "member" in metafunc.fixturenames:
+        found = list(members(2))
+        metafunc.parametrize("member", found, ids=[layout.label for layout in found])
+    if "any_member" in metafunc.fixturenames:
+        found = [layout for rank in (0, 1, 3) for layout in members(rank)]
+        ids = [f"{layout.rank}-{layout.label}" for layout in found]
+        metafunc.parametrize("any_member", found, ids=ids)
+
+
+@pytest.fixture(scope="session")
+def cases():
+    return SimpleNamespace(
+        own={layout.name: layout for layout in OWN},
+        holdable=holdable,
+        matrices=matrices,
+        coordinates=coordinates,
+        scatter=scatter,
+        members=members,
+    )
+
+
+@pytest.fixture
+def shuffle():
+    rng = np.random.default_rng(7)
+
+    def apply(coords, values):
+        order = rng.permutation(coords.shape[1])
+        return coords[:, order], values[order]
+
+    return apply
