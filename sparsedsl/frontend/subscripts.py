@@ -1,0 +1,114 @@
+"""What stands between the brackets: subscripts, and the handles they select from.
+
+Takes: ``name[key]``.  Gives: affine subscripts.  Invariant: as many as the tensor has modes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from sparsedsl.contraction.nodes import Affine
+from sparsedsl.errors import NotationError, NotationTypeError, Span
+from sparsedsl.frontend.spans import here
+from sparsedsl.frontend.surface import Operand, Value, affine_of
+
+
+class Handle(Operand):
+    """A tensor inside a kernel; `Argument` and `Output` have what they share here."""
+
+    __slots__ = ()
+    name: str
+
+    def value(self) -> Value:
+        """Return the value of a scalar, which needs no subscripts."""
+        raise NotImplementedError
+
+    def _unsubscripted(self) -> NoReturn:
+        raise NotationError(
+            f"{self.name} is used without subscripts",
+            span=here(),
+            hint=f"say which element is meant: {self.name}[i, j]",
+        )
+
+    def __iter__(self) -> NoReturn:
+        raise NotationTypeError(
+            f"{self.name} cannot be iterated over",
+            span=here(),
+            hint=f"an index stands for every position: {self.name}[i, j]",
+        )
+
+    def __len__(self) -> NoReturn:
+        raise NotationTypeError(
+            f"{self.name} has no length", span=here(), hint=f"use {self.name}.shape[0]"
+        )
+
+    def __matmul__(self, other: Any) -> NoReturn:
+        del other
+        raise NotationTypeError(
+            "'@' has no meaning inside a kernel",
+            span=here(),
+            hint="write the indices: C[i, j] = A[i, k] * B[k, j]",
+        )
+
+    __rmatmul__ = __matmul__
+
+
+def subscripts_of(name: str, key: Any, rank: int | None, span: Span | None) -> tuple[Affine, ...]:
+    """Return the affine subscripts of ``name[key]``; NotationError says what is wrong."""
+    parts: tuple[Any, ...] = key if isinstance(key, tuple) else (key,)
+    subscripts = tuple(_subscript(name, part, span) for part in parts)
+    if rank is not None and len(subscripts) != rank:
+        modes = "1 mode" if rank == 1 else f"{rank} modes"
+        found = "1 subscript" if len(subscripts) == 1 else f"{len(subscripts)} subscripts"
+        raise NotationError(
+            f"{name} has {modes}, found {found}",
+            span=span,
+            hint=f"a scalar is read as {name}[()] or plain {name}" if rank == 0 else None,
+        )
+    return subscripts
+
+
+def _subscript(name: str, part: Any, span: Span | None) -> Affine:
+    affine = affine_of(part)
+    if affine is not None:
+        return affine
+    hint: str | None = None
+    found = repr(part)
+    match part:
+        case str():
+            hint = f'make it an index first: {part.split(",")[0]} = sd.index("...")'
+        case slice():
+            found = "a slice"
+            hint = "an index stands for a whole mode: write A[i, j] instead of A[i, :]"
+        case Handle():
+            found = f"the tensor {part.name}"
+            hint = "subscripts are affine: indirect ones are sparse matrices to multiply by"
+        case Operand():
+            found = f"'{part}'"
+            hint = "subscripts are sums of indices times integers, such as 2*i + j + 1"
+        case _ if part is None or part is Ellipsis:
+            hint = "give one subscript per mode"
+        case _:
+            pass
+    raise NotationError(
+        f"{name}: expected an index or an integer as a subscript, found {found}",
+        span=span,
+        hint=hint,
+    )
+
+
+def check_left(subscripts: tuple[Affine, ...], span: Span | None) -> None:
+    """Refuse subscripts that cannot stand on the left of ``=``."""
+    for n, subscript in enumerate(subscripts):
+        if subscript.name is None:
+            raise NotationError(
+                f"expected a plain index on the left of '=', found '{subscript}'",
+                span=span,
+                hint="move the offset to the right side: C[i] = A[i + 1]",
+            )
+        if subscript in subscripts[:n]:
+            raise NotationError(
+                f"index {subscript} stands twice on the left of '='",
+                span=span,
+                hint="give each mode an index of its own and select with sd.where(i == j, ..., 0)",
+            )
