@@ -27,7 +27,7 @@ from sparsedsl.interop import asarray
 from sparsedsl.layouts.catalogue import resolve
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import total
-from sparsedsl.options import current
+from sparsedsl.options import Options, current
 from sparsedsl.runtime import cache, execute
 from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.tensor import Tensor
@@ -68,16 +68,15 @@ class Choices:
                 hint='such as order="i k j"',
             )
 
-    def settings(self) -> pipeline.Settings:
-        """Return what of it the pipeline reads."""
+    def settings(self, options: Options) -> pipeline.Settings:
+        """Return what of it, and of the options in force, the pipeline reads."""
         find = self.find if isinstance(self.find, str) else tuple(sorted(self.find.items()))
-        settings = current()
         return pipeline.Settings(
             order=None if self.order is None else tuple(self.order.split()),
             find=find,
             workspace=self.workspace,
-            solver_timeout_ms=settings.solver_timeout_ms,
-            safe=settings.safe,
+            solver_timeout_ms=options.solver_timeout_ms,
+            safe=options.safe,
         )
 
 
@@ -225,6 +224,15 @@ class Engine:
         self.tracer = tracer
         self.choices = choices
         self._specialisations: dict[Any, Specialisation] = {}
+        self._options: Options | None = None
+        self._settings = pipeline.Settings()
+
+    def settings(self) -> pipeline.Settings:
+        """Return the choices and options in force, as the pipeline reads them."""
+        options = current()
+        if options is not self._options:
+            self._options, self._settings = options, self.choices.settings(options)
+        return self._settings
 
     def run(self, given: Sequence[Any]) -> Any:
         """Compute the results for these arguments."""
@@ -236,7 +244,7 @@ class Engine:
 
     def specialise(self, given: Sequence[Tensor | ShapeOf]) -> Specialisation:
         """Return the specialisation for arguments like these."""
-        settings = self.choices.settings()
+        settings = self.settings()
         key = (settings, tuple(signature_of(x) for x in given))
         found = self._specialisations.get(key)
         if found is not None and found.traced.shape_dependent:

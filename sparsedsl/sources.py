@@ -6,8 +6,11 @@ of arrays, never their elements.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -17,6 +20,8 @@ from sparsedsl.layouts.layout import Layout
 from sparsedsl.pipeline import Source
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.spf import terms
+
+Signature: TypeAlias = "tuple[Any, ...]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +94,18 @@ def source_of(x: Tensor | ShapeOf) -> Source:
     return Source(x.layout, x.shape, entries_of(x), dtypes)
 
 
-def entries_of(x: Tensor) -> dict[str, float]:
-    """Return the number of tuples up to each physical dimension, from lengths of arrays.
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """How to count one dimension: by the length of ``array``, or times an axis of the values."""
 
-    A dimension that a 1-D index array is read at counts that array's elements; any other
-    multiplies by the extent of the value array's axis.
-    """
-    layout = x.layout
+    dim: str
+    array: str | None
+    less: int
+    axis: int | None
+
+
+@lru_cache(maxsize=512)
+def _counts(layout: Layout) -> tuple[_Count, ...]:
     calls = [
         call
         for conjunct in layout.relation.conjuncts
@@ -103,26 +113,68 @@ def entries_of(x: Tensor) -> dict[str, float]:
         for call in terms.ufs(constraint.term)
         if len(call.arguments) == 1
     ]
-    entries: dict[str, float] = {}
-    room = 1.0
+    found: list[_Count] = []
     for dim in layout.relation.inputs:
         here, after = terms.var(dim), terms.add(terms.var(dim), terms.const(1))
         ends = {c.function for c in calls if c.arguments == (after,)}
         read = [c.function for c in calls if c.arguments == (here,)]
+        axes = [k for k, a in enumerate(layout.value.arguments) if dim in terms.variables(a)]
         if read:
             name = min(read, key=lambda f: f in ends)
-            room = float(max(x.arrays[name].shape[0] - (name in ends), 0))
+            found.append(_Count(dim, name, int(name in ends), None))
         else:
-            axes = [k for k, a in enumerate(layout.value.arguments) if dim in terms.variables(a)]
-            room *= float(x.values.shape[axes[0]]) if axes else 1.0
-        entries[dim] = room
+            found.append(_Count(dim, None, 0, axes[0] if axes else None))
+    return tuple(found)
+
+
+def entries_of(x: Tensor) -> dict[str, float]:
+    """Return the number of tuples up to each physical dimension, from lengths of arrays.
+
+    A dimension that a 1-D index array is read at counts that array's elements; any other
+    multiplies by the extent of the value array's axis.
+    """
+    entries: dict[str, float] = {}
+    room = 1.0
+    for count in _counts(x.layout):
+        if count.array is not None:
+            room = float(max(x.arrays[count.array].shape[0] - count.less, 0))
+        elif count.axis is not None:
+            room *= x.values.shape[count.axis]
+        entries[count.dim] = room
     return entries
 
 
-def signature_of(x: Tensor | ShapeOf) -> tuple[Any, ...]:
+_signatures: WeakKeyDictionary[Tensor, Signature] = WeakKeyDictionary()
+
+
+def signature_of(x: Tensor | ShapeOf) -> Signature:
     """Return what two arguments must share to share a kernel."""
-    source = source_of(x)
-    sizes = tuple(int(n).bit_length() // 2 for n in (*source.entries.values(), *x.shape))
-    dtypes = tuple(source.index_dtypes.values())
-    fill: Any = None if isinstance(x, ShapeOf) else str(x.fill_value.item())
-    return (source.layout.key, np.dtype(x.dtype).name, dtypes, fill, sizes, len(x.shape))
+    found = _signatures.get(x) if isinstance(x, Tensor) else None
+    if found is None:
+        found = _signature(x)
+        if isinstance(x, Tensor):
+            _signatures[x] = found
+    return found
+
+
+def _signature(x: Tensor | ShapeOf) -> Signature:
+    if isinstance(x, ShapeOf):
+        source = source_of(x)
+        dtypes = tuple(source.index_dtypes.values())
+        return _key(x.layout, np.dtype(x.dtype).str, dtypes, None, source.entries, x.shape)
+    arrays = x.arrays
+    dtypes = tuple(arrays[a].dtype.str for a in x.layout.functions)
+    fill = str(x.fill_value)
+    return _key(x.layout, x.dtype.str, dtypes, fill, entries_of(x), x.shape)
+
+
+def _key(
+    layout: Layout,
+    dtype: str,
+    dtypes: tuple[str, ...],
+    fill: str | None,
+    entries: Mapping[str, float],
+    shape: tuple[int, ...],
+) -> Signature:
+    sizes = tuple(int(n).bit_length() // 2 for n in (*entries.values(), *shape))
+    return (layout, dtype, dtypes, fill, sizes, len(shape))
