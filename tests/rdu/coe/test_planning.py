@@ -1,5 +1,3 @@
-import pytest
-
 from rdu.coe import POLICIES, Composition, dgx_a100, sn40l_node
 from rdu.coe.planning import draw_sweep, nodes_needed, plan, sweep
 

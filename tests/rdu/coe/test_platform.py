@@ -93,7 +93,7 @@ def test_one_dgx_holds_150_experts_and_not_200():
 
 
 def test_an_expert_larger_than_hbm_is_refused():
-    with pytest.raises(CapacityError, match="'big'.*bytes of HBM"):
+    with pytest.raises(CapacityError, match=r"'big'.*bytes of HBM"):
         sn40l_node().require(Composition([Expert("big", 500e9)], Router()))
     sn40l_node().require(Composition([Expert("big", 498e9)], Router()))
 

@@ -1,0 +1,73 @@
+import pytest
+from scipy.stats import spearmanr
+
+from rdu import paper
+
+PAPERS_OWN = {
+    *(f"{m} {p}" for m in ("llama2-7b-4k", "llama2-70b-4k") for p in ("prefill", "decode")),
+    *(f"mistral-7b-{s} {p}" for s in ("2k", "4k") for p in ("prefill", "decode")),
+    *(f"{m} {p}" for m in ("bloom-176b-8k", "falcon-40b-2k") for p in ("prefill", "decode")),
+    *(f"llava-1.5-7b {p}" for p in ("prefill", "decode")),
+    *("llama2-7b-4k train", "sparsegpt-13b-2k train", "flashfftconv-1m"),
+}
+
+
+def rows(number, quantity):
+    return {row.name: row for row in paper.figure(number) if row.quantity == quantity}
+
+
+def test_every_benchmark_has_its_rows():
+    for quantity in ("speedup software", "speedup hardware", "hardware over software"):
+        assert set(rows(10, quantity)) == PAPERS_OWN
+    assert set(rows(11, "kernel ratio")) == PAPERS_OWN
+    assert all(row.kind == "predicted" for row in paper.figure(10) + paper.figure(11))
+
+
+def test_fusion_with_hardware_orchestration_always_pays():
+    assert all(row.ours > 1 for row in rows(10, "speedup hardware").values())
+
+
+def test_hardware_orchestration_helps_decode_most():
+    gain = {name: row.ours for name, row in rows(10, "hardware over software").items()}
+    assert min(gain.values()) >= 1
+    decode = [value for name, value in gain.items() if name.endswith("decode")]
+    others = [value for name, value in gain.items() if not name.endswith("decode")]
+    assert min(decode) > max(others)
+    assert gain["flashfftconv-1m"] == pytest.approx(1, abs=0.05)
+
+
+def test_rank_of_hardware_gain_follows_the_paper():
+    known = [row for row in rows(10, "hardware over software").values() if row.paper is not None]
+    assert spearmanr([r.paper for r in known], [r.ours for r in known]).statistic > 0.7
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("llama2-7b-4k decode", "llama2-70b-4k prefill", "llama2-70b-4k decode"),
+        *("mistral-7b-4k decode", "flashfftconv-1m"),
+    ],
+)
+def test_kernel_ratio_within_30_percent_where_the_model_reaches_it(name):
+    assert abs(rows(11, "kernel ratio")[name].error) < 0.3
+
+
+def test_llama_8b_within_20_percent():
+    by_name = {row.name: row for row in paper.table("IV") if row.quantity == "tokens per second"}
+    assert abs(by_name["llama-3.1-8b"].error) < 0.2
+    speeds = [by_name[f"llama-3.1-{size}"].ours for size in ("8b", "70b", "405b")]
+    assert speeds == sorted(speeds, reverse=True)
+
+
+def test_expert_run_within_25_percent():
+    first, _, third, *_ = paper.runs()
+    assert first.paper == 66.67
+    assert abs(first.error) < 0.25
+    assert abs(third.error) < 0.25
+    assert first.kind == third.kind == "predicted"
+
+
+def test_table_1_from_the_graph():
+    own = [row for row in paper.table("I") if row.paper is not None]
+    assert len(own) == 3
+    assert all(abs(row.error) < 0.002 for row in own)
