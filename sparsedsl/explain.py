@@ -159,6 +159,8 @@ def _unit(unit: Unit) -> list[str]:
         )
     elif group.finite:
         lines.append(f"checked at each call to be finite: {', '.join(group.finite)}")
+    if group.nonzero:
+        lines.append(f"checked at each call to store no zero: {', '.join(group.nonzero)}")
     seconds = sum(p.seconds for p in unit.proofs)
     lines.append(f"proofs ({len(unit.proofs)} in {1e3 * seconds:.0f} ms)")
     for proof in unit.proofs:

@@ -99,7 +99,7 @@ class Specialisation:
     choices: Choices
     settings: pipeline.Settings
     extents: Mapping[str, int]
-    nonfinite: frozenset[str] = frozenset()
+    unusual: frozenset[str] = frozenset()
     groups: tuple[pipeline.Group, ...] = ()
     ready: dict[int, Ready] = field(default_factory=dict[int, Ready])
     variants: dict[frozenset[str], Specialisation] = field(
@@ -117,7 +117,7 @@ class Specialisation:
             self.sources,
             self.extents,
             ieee=self.choices.semantics == "ieee",
-            nonfinite=self.nonfinite,
+            unusual=self.unusual,
         )
 
     def _wanted(self, output: ct.Tensor) -> Layout | None:
@@ -165,7 +165,7 @@ class Specialisation:
         for place, group in enumerate(self.groups):
             ready = self.prepare(place)
             recipe = ready.recipe
-            bad = frozenset(n for n in recipe.finite if not execute.all_finite(values[n]))
+            bad = execute.unusual(recipe, values)
             if bad:
                 return self._variant(bad).run(tensors, out)
             execute.make_copies(recipe, values)
@@ -197,9 +197,9 @@ class Specialisation:
         return given
 
     def _variant(self, bad: frozenset[str]) -> Specialisation:
-        names = self.nonfinite | bad
+        names = self.unusual | bad
         if names not in self.variants:
-            self.variants[names] = replace(self, nonfinite=names, ready={}, variants={}, shapes={})
+            self.variants[names] = replace(self, unusual=names, ready={}, variants={}, shapes={})
         return self.variants[names]
 
     def _extents(self, tensors: Mapping[str, Tensor]) -> Mapping[str, int]:

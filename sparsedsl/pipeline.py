@@ -69,7 +69,8 @@ class Settings:
 class Group:
     """The additive statements of one output, ready to plan.
 
-    ``layout`` is the one the result is wanted in, ``assembled`` the one the kernel fills;
+    ``finite`` and ``nonzero`` name the tensors whose stored values must be so for implicit
+    zeros to be skipped.  ``layout`` is the one the result is wanted in, ``assembled`` the one the kernel fills;
     ``whole`` is the statement before it was split, if it was one without a sum.
     """
 
@@ -81,6 +82,7 @@ class Group:
     extents: Mapping[str, int]
     annihilating: bool
     finite: tuple[str, ...]
+    nonzero: tuple[str, ...]
     whole: ct.Assign | None
 
     @property
@@ -109,7 +111,7 @@ def split(
     extents: Mapping[str, int],
     *,
     ieee: bool,
-    nonfinite: frozenset[str] = frozenset(),
+    unusual: frozenset[str] = frozenset(),
 ) -> tuple[Group, ...]:
     """Return the groups of a program, in the order they run.
 
@@ -119,8 +121,8 @@ def split(
         The layout asked for each output, or None.
     ieee:
         Give what dense NumPy would: implicit zeros times infinity or NaN are NaN.
-    nonfinite:
-        Inputs known to store a value that is not finite.
+    unusual:
+        Inputs known to store an infinity, NaN, or a zero that is divided by.
     """
     lifted = lift(verify_program(program))
     known = dict(sources)
@@ -131,7 +133,7 @@ def split(
         same = [first]
         while pending and pending[0].target == first.target and pending[0].accumulate:
             same.append(pending.pop(0))
-        group = _group(lifted, tuple(same), wanted, known, extents, ieee, nonfinite)
+        group = _group(lifted, tuple(same), wanted, known, extents, ieee, unusual)
         groups.append(group)
         output = group.output
         known[output.name] = _expected(group, known)
@@ -157,15 +159,16 @@ def _group(
     sources: Mapping[str, Source],
     extents: Mapping[str, int],
     ieee: bool,
-    nonfinite: frozenset[str],
+    unusual: frozenset[str],
 ) -> Group:
-    annihilating, finite = True, frozenset[str]()
+    annihilating, finite, nonzero = True, frozenset[str](), frozenset[str]()
     if ieee:
         for statement in statements:
             found = algebra.ieee_operands(statement.expression, program)
-            annihilating &= found.decidable
+            annihilating &= found.nonzero is not None
             finite |= frozenset(found.tensors)
-        annihilating &= not finite & nonfinite
+            nonzero |= frozenset(found.nonzero or ())
+        annihilating &= not (finite | nonzero) & unusual
     parts = tuple(p for s in statements for p in additive_terms(s, program, annihilating))
     layouts = {name: source.layout for name, source in sources.items()}
     target = statements[0].target
@@ -182,6 +185,7 @@ def _group(
         extents,
         annihilating,
         tuple(sorted(finite)) if annihilating else (),
+        tuple(sorted(nonzero)) if annihilating else (),
         _whole(statements),
     )
 
@@ -229,7 +233,7 @@ def describe(group: Group, settings: Settings) -> str:
     output = group.output
     lines.append(f"{output!r} | {group.assembled.key} | {_index_dtype(group)}")
     lines.append(",".join(f"{i}~{_bucket(n)}" for i, n in sorted(group.extents.items())))
-    lines.append(f"{settings!r} {group.annihilating} {group.finite}")
+    lines.append(f"{settings!r} {group.annihilating} {group.finite} {group.nonzero}")
     return "\n".join(lines)
 
 
@@ -276,6 +280,7 @@ def compile_group(group: Group, settings: Settings) -> Unit:
     copies = tuple(c.tensor for c in nest.conversions)
     program = replace(group.program, inputs=tuple({*group.program.inputs, *copies}))
     nest = proved.nest
+    _check_cost(group, nest)
     dtypes = {
         f"{name}_{array}": dtype
         for name, source in group.sources.items()
@@ -297,7 +302,7 @@ def compile_group(group: Group, settings: Settings) -> Unit:
     lowered = lower(proved, program, dtypes, _index_dtype(group), widest, notes)
     kernel = simplify(verify_kernel(lowered.kernel))
     verify_kernel(kernel)
-    recipe = recipe_of(lowered, nest, kernel, group.finite)
+    recipe = recipe_of(lowered, nest, kernel, group.finite, group.nonzero)
     source = print_source(kernel, fastmath=settings.fastmath, safe=settings.safe)
     choices = tuple(
         (c.variable, c.algorithm, "; ".join(f"{n}: {why}" for n, why in c.rejected))
@@ -326,6 +331,22 @@ def _finds_text(choices: object) -> str:
     assert isinstance(choices, tuple)
     found = [f"{c.variable} by {c.algorithm}" for chain in choices for c in chain]
     return ", ".join(found) or "none needed"
+
+
+TOO_LONG = 1e13
+"""Estimated nanoseconds above which visiting implicit zeros is refused: hours."""
+
+
+def _check_cost(group: Group, nest: Nest) -> None:
+    if group.annihilating or nest.cost < TOO_LONG:
+        return
+    raise PlanError(
+        f"dense semantics would visit every coordinate of {group.output.name}, an estimated "
+        f"{nest.cost / 3.6e12:.0f} hours: values that meet implicit zeros are infinite, NaN, "
+        "zero divisors, or may become so",
+        span=group.statements[0].span,
+        hint='use semantics="annihilator" to skip implicit zeros',
+    )
 
 
 def _check_forced(group: Group, settings: Settings) -> None:

@@ -11,8 +11,13 @@ from sparsedsl.runtime.recipe import Argument, Copy, Level, Recipe
 from sparsedsl.spf import terms
 
 
-def recipe_of(lowered: Lowered, nest: Nest, kernel: Kernel, finite: tuple[str, ...]) -> Recipe:
-    """Return how to call ``kernel``, which computes ``nest``."""
+def recipe_of(
+    lowered: Lowered, nest: Nest, kernel: Kernel, finite: tuple[str, ...], nonzero: tuple[str, ...]
+) -> Recipe:
+    """Return how to call ``kernel``, which computes ``nest``.
+
+    ``finite`` and ``nonzero`` name the tensors whose values are checked at each call.
+    """
     sink = lowered.sink
     operands = [o for chain in nest.chains for o in chain.operands]
     places: tuple[int, ...] = ()
@@ -38,6 +43,7 @@ def recipe_of(lowered: Lowered, nest: Nest, kernel: Kernel, finite: tuple[str, .
         results=kernel.results,
         combine=monoids[0] if monoids else None,
         finite=finite,
+        nonzero=nonzero,
     )
 
 

@@ -38,6 +38,13 @@ def all_finite(tensor: Tensor) -> bool:
     return bool(np.isfinite(total)) or bool(np.isfinite(values).all())
 
 
+def unusual(recipe: Recipe, tensors: Mapping[str, Tensor]) -> frozenset[str]:
+    """Return the tensors whose values forbid skipping implicit zeros."""
+    bad = {name for name in recipe.finite if not all_finite(tensors[name])}
+    bad |= {name for name in recipe.nonzero if not tensors[name].values.all()}
+    return frozenset(bad)
+
+
 def make_copies(recipe: Recipe, tensors: MutableMapping[str, Tensor]) -> None:
     """Add the copies in other layouts that the kernel reads."""
     for copy in recipe.copies:

@@ -52,8 +52,9 @@ class Recipe:
 
     ``kind`` is that of the output's assembly.  ``places`` are the modes in the order of the
     value array's axes (dense).  ``results`` are the names the kernel returns.  ``initial``
-    fills a dense output; ``combine`` merges equal coordinates of a stream.  ``finite`` names
-    the tensors whose stored values must be finite.
+    fills a dense output; ``combine`` merges equal coordinates of a stream.  ``finite``
+    names the tensors whose stored values must be finite, ``nonzero`` those that must not
+    store a zero.
     """
 
     output: str
@@ -71,6 +72,7 @@ class Recipe:
     results: tuple[str, ...]
     combine: str | None
     finite: tuple[str, ...]
+    nonzero: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return a value that JSON can hold."""
@@ -102,6 +104,6 @@ class Recipe:
             )
             for level in given["levels"]
         )
-        for name in ("indices", "places", "results", "finite", "value"):
+        for name in ("indices", "places", "results", "finite", "nonzero", "value"):
             given[name] = tuple(given[name])
         return Recipe(**given)
