@@ -658,8 +658,13 @@ def draw(expr, layouts, rng, *, least=3, most=7, dtype="float64", fills=(), inde
         fill = dict(fills).get(name, 0)
         mask = structured(layout, shape, rng)
         dense = np.where(mask, dense, np.asarray(fill, dtype)).astype(dtype)
-        if getattr(layout, "name", layout) == "symmetric":
-            dense = np.tril(dense) + np.tril(dense, -1).T
+        name_of = getattr(layout, "name", layout)
+        if name_of == "symmetric":
+            square = min(shape)
+            lower = np.tril(dense[:square, :square], -1)
+            dense[:square, :square] = np.tril(dense[:square, :square]) + lower.T
+        if name_of == "pattern":
+            dense = np.where(mask, np.asarray(1, dtype), dense).astype(dtype)
         tensors[name] = store(dense, mask, layout, fill, index_dtype)
         truth[name] = dense
     return tensors, truth
@@ -669,8 +674,18 @@ def structured(layout, shape, rng):
     """Where to store entries: anywhere, or where a structured layout has a place for them."""
     mask = rng.random(shape) < rng.choice([0.15, 0.35, 0.6])
     name = getattr(layout, "name", layout)
-    if name in ("triangular", "skyline"):
+    if name in ("triangular", "skyline", "symmetric"):
         mask = np.tril(mask)
     if name == "symmetric":
-        mask = np.tril(mask) | np.tril(mask).T
+        square = min(shape)
+        mask[square:] = False
+        mask[:square, :square] |= mask[:square, :square].T
+    if name == "banded":
+        below, above = layout.block_sizes
+        mask &= np.tril(np.ones(shape, bool), above) & ~np.tril(np.ones(shape, bool), -below - 1)
+    if name == "nm":
+        most, group = layout.block_sizes
+        for start in range(0, shape[1], group):
+            part = mask[:, start : start + group]
+            part &= np.cumsum(part, axis=1) <= most
     return mask

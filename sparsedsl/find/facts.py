@@ -32,20 +32,42 @@ def axioms(operands: Iterable[Operand]) -> tuple[fo.Formula, ...]:
     """Return what the layouts of the operands promise, over the names used in the plan."""
     found: dict[fo.Formula, None] = {}
     for operand in operands:
-        rename: dict[str, Term] = {p: terms.var(q) for p, q in operand.parameters}
-        functions = dict(operand.functions)
-
-        def put(
-            term: Term, rename: dict[str, Term] = rename, functions: dict[str, str] = functions
-        ) -> Term:
-            return rename_functions(terms.substitute(term, rename), functions)
-
-        for name in rename.values():
-            found.setdefault(fo.at_most(terms.const(0), name))
+        for _, name in operand.parameters:
+            found.setdefault(fo.at_most(terms.const(0), terms.var(name)))
         for item in operand.layout.properties:
             for axiom in _property(item, operand):
-                found.setdefault(_rename(axiom, put))
+                found.setdefault(_rename(axiom, _names_used(operand)))
     return tuple(found)
+
+
+def instances(operand: Operand, variable: str) -> tuple[fo.Formula, ...]:
+    """Return the operand's axioms about two positions, for ``variable`` and its second point.
+
+    A solver matches a trigger such as ``cols(ptr(b) + C*k + r)`` by its form and may miss it;
+    a search asks about these two positions, at the operand's own dimensions.
+    """
+    own = dict(zip(operand.layout.relation.inputs, operand.dims, strict=True))
+    here, there = terms.var(variable), terms.var(f"{variable}__2")
+    found: list[fo.Formula] = []
+    for item in operand.layout.properties:
+        for axiom in _property(item, operand):
+            if not isinstance(axiom, fo.Forall) or FIRST not in axiom.variables:
+                continue
+            if not set(axiom.variables) <= {FIRST, SECOND} | own.keys():
+                continue
+            values = {d: terms.var(used) for d, used in own.items() if d in axiom.variables}
+            for ends in ({FIRST: here, SECOND: there}, {FIRST: there, SECOND: here}):
+                chosen = values | ends
+                body = _rename(axiom.body, lambda t, chosen=chosen: terms.substitute(t, chosen))
+                found.append(_rename(body, _names_used(operand)))
+    return tuple(found)
+
+
+def _names_used(operand: Operand) -> Callable[[Term], Term]:
+    """Return how a term of the layout reads in the plan: its parameters and arrays renamed."""
+    rename = {p: terms.var(q) for p, q in operand.parameters}
+    functions = dict(operand.functions)
+    return lambda term: rename_functions(terms.substitute(term, rename), functions)
 
 
 def _rename(node: fo.Formula, put: Callable[[Term], Term]) -> fo.Formula:
@@ -82,16 +104,27 @@ def _property(item: pr.Property, operand: Operand) -> list[fo.Formula]:
         case pr.Permutation(function):
             return [_injective((function,), None, operand)]
         case pr.Range(function, low, high):
-            call, names = _call(function, operand, "x", None)
+            call, names = _call(function, operand, "x'", None)
             value = Term(((1, call),))
             body = fo.together([fo.at_most(low, value), fo.less(value, high)])
             return [fo.Forall(names, body, (call,))]
         case pr.Equality(left, right):
-            return [fo.equal(left, right)]
-        case pr.Morton():
-            return []
+            # with dimensions in it, it holds for those in range only: left out
+            sides = terms.variables(left) | terms.variables(right)
+            open_ = sides - {p for p, _ in operand.parameters}
+            return [] if open_ else [fo.equal(left, right)]
+        case pr.Morton(functions):
+            return [_injective(functions, None, operand)]
         case _:
             assert_never(item)
+
+
+def _sample(function: str, operand: Operand) -> UF:
+    """Return a call of ``function`` that the layout makes."""
+    layout = operand.layout
+    places = [c.term for part in layout.relation.conjuncts for c in part.constraints]
+    places += [*layout.value.arguments, *(t for p in layout.properties for t in pr.terms_of(p))]
+    return next(call for call in terms.all_ufs(places) if call.function == function)
 
 
 def _call(
@@ -99,45 +132,51 @@ def _call(
 ) -> tuple[UF, tuple[str, ...]]:
     """Return a call of ``function`` whose running argument is ``running``, and its variables.
 
-    The other arguments keep the names they have in the relation, so that they meet the
-    variables of ``within``.
+    Without a range the last argument runs.  Other arguments are what they are in the
+    relation, so that they meet the variables of ``within``.
     """
-    sample = next(
-        call
-        for c in operand.layout.relation.conjuncts[0].constraints
-        for call in terms.ufs(c.term)
-        if call.function == function
-    )
-    names: list[Term] = []
-    for place, argument in enumerate(sample.arguments):
-        plain = len(argument.parts) == 1 and not argument.constant
-        name = terms.text(argument) if plain else f"x{place}"
-        last = within is None and place == len(sample.arguments) - 1
-        is_running = last or (within is not None and name == within.variable)
-        names.append(terms.var(running if is_running else name))
-    call = UF(function, tuple(names))
-    return call, tuple(terms.text(n) for n in names)
+    sample = _sample(function, operand)
+    parameters = {p for p, _ in operand.parameters}
+    if within is not None:
+        here = {within.variable: terms.var(running)}
+        call = UF(function, tuple(terms.substitute(a, here) for a in sample.arguments))
+        names = frozenset[str]().union(*(terms.variables(a) for a in call.arguments))
+        return call, tuple(sorted(names - parameters))
+    named = [f"x{place}'" for place in range(len(sample.arguments))]
+    named[-1] = running
+    return UF(function, tuple(terms.var(n) for n in named)), tuple(named)
+
+
+FIRST, SECOND = "a'", "b'"
+"""The running variables of pairwise axioms; no layout can have such names."""
 
 
 def _pair(
     functions: tuple[str, ...], within: pr.Within | None, operand: Operand
 ) -> tuple[list[UF], list[UF], tuple[str, ...], list[fo.Formula], list[UF]]:
-    first = [_call(f, operand, "a", within) for f in functions]
-    second = [_call(f, operand, "b", within) for f in functions]
+    first = [_call(f, operand, FIRST, within) for f in functions]
+    second = [_call(f, operand, SECOND, within) for f in functions]
     names = dict.fromkeys(n for _, names in (*first, *second) for n in names)
     ranges: list[fo.Formula] = []
     # the first function alone: a solver that has ruled on it may never mention the others
     triggers = [first[0][0], second[0][0]]
     if within is not None:
-        for name in ("a", "b"):
-            ranges.append(fo.at_most(within.low, terms.var(name)))
-            ranges.append(fo.less(terms.var(name), within.high))
+        for name in (FIRST, SECOND):
+            here = {within.variable: terms.var(name)}
+            ranges.append(fo.at_most(terms.substitute(within.low, here), terms.var(name)))
+            ranges.append(fo.less(terms.var(name), terms.substitute(within.high, here)))
         outer = (terms.variables(within.low) | terms.variables(within.high)) - names.keys()
-        outer -= {p for p, _ in operand.parameters}
+        outer -= {p for p, _ in operand.parameters} | {within.variable}
         names |= dict.fromkeys(sorted(outer))
         if outer:
-            triggers.append(terms.ufs(within.low)[0])
+            triggers.extend(terms.all_ufs((within.low, within.high))[:1])
     return [c for c, _ in first], [c for c, _ in second], tuple(names), ranges, triggers
+
+
+def _closed(names: tuple[str, ...], body: fo.Formula, triggers: list[UF]) -> fo.Forall:
+    """Quantify ``body``; triggers that leave a variable out are left to the solver."""
+    read = frozenset[str]().union(*(terms.variables(Term(((1, c),))) for c in triggers))
+    return fo.Forall(names, body, tuple(triggers) if read >= set(names) else ())
 
 
 def _values(calls: list[UF]) -> tuple[Term, ...]:
@@ -148,7 +187,7 @@ def _ordered(
     functions: tuple[str, ...], within: pr.Within | None, operand: Operand, *, strict: bool
 ) -> fo.Formula:
     first, second, names, ranges, triggers = _pair(functions, within, operand)
-    a, b = terms.var("a"), terms.var("b")
+    a, b = terms.var(FIRST), terms.var(SECOND)
     if strict:
         body = fo.Implies(
             fo.together([*ranges, fo.less(a, b)]),
@@ -157,7 +196,7 @@ def _ordered(
     else:
         (low,), (high,) = _values(first), _values(second)
         body = fo.Implies(fo.together([*ranges, fo.at_most(a, b)]), fo.at_most(low, high))
-    return fo.Forall(names, body, tuple(triggers))
+    return _closed(names, body, triggers)
 
 
 def _injective(
@@ -165,8 +204,8 @@ def _injective(
 ) -> fo.Formula:
     first, second, names, ranges, triggers = _pair(functions, within, operand)
     same = [fo.equal(x, y) for x, y in zip(_values(first), _values(second), strict=True)]
-    body = fo.Implies(fo.together([*ranges, *same]), fo.equal(terms.var("a"), terms.var("b")))
-    return fo.Forall(names, body, tuple(triggers))
+    body = fo.Implies(fo.together([*ranges, *same]), fo.equal(terms.var(FIRST), terms.var(SECOND)))
+    return _closed(names, body, triggers)
 
 
 def in_range(variable: Term, lows: tuple[Term, ...], highs: tuple[Term, ...]) -> fo.Formula:

@@ -103,7 +103,8 @@ class Prover:
         moved = frozenset({find.variable})
         matches = [fo.equal(Term(((1, k.function),)), k.value) for k in find.keys]
         again = [fa.second(m, moved) for m in matches]
-        hypotheses = (*fa.facts(before.steps, before.operands), *ranges, *matches, *again)
+        known = fa.instances(before.operands[find.operand], find.variable)
+        hypotheses = (*fa.facts(before.steps, before.operands), *ranges, *matches, *again, *known)
         question = Question(
             f"{find.variable} unique",
             fa.axioms(before.operands.values()),
@@ -119,7 +120,8 @@ class Prover:
         moved = frozenset({find.variable})
         keys = tuple(Term(((1, k.function),)) for k in find.keys)
         after = tuple(fa.second_term(k, moved) for k in keys)
-        hypotheses = (*fa.facts(before.steps, before.operands), *ranges, fo.less(a, b))
+        known = fa.instances(before.operands[find.operand], find.variable)
+        hypotheses = (*fa.facts(before.steps, before.operands), *ranges, fo.less(a, b), *known)
         question = Question(
             f"{find.variable} sorted",
             fa.axioms(before.operands.values()),

@@ -113,6 +113,8 @@ def _extensions(problem: Problem, state: State) -> Iterator[State]:
             history=_logical(problem, state.history, scan.variable),
             trail=(*state.trail, visits),
         )
+        for operand in problem.required + problem.total:
+            grown = _with_guards(grown, operand, scan)
         settled = _saturate(problem, grown)
         if settled is not None and _in_order(problem, settled):
             yield settled
@@ -279,7 +281,7 @@ def depends_on(steps: tuple[Step, ...], names: frozenset[str]) -> frozenset[str]
     return names
 
 
-def _with_guards(state: State, operand: Operand, cause: Let | Find) -> State:
+def _with_guards(state: State, operand: Operand, cause: Let | Find | Scan) -> State:
     """Add a guard for each constraint that is bound now and that nothing else ensures."""
     names = state.bound | classify.parameters(operand)
     handled = set(state.handled)
@@ -294,7 +296,9 @@ def _with_guards(state: State, operand: Operand, cause: Let | Find) -> State:
     return replace(state, steps=(*state.steps, *guards), handled=frozenset(handled))
 
 
-def _ensured(state: State, operand: Operand, constraint: Constraint, cause: Let | Find) -> bool:
+def _ensured(
+    state: State, operand: Operand, constraint: Constraint, cause: Let | Find | Scan
+) -> bool:
     """Whether the definition itself, the data's invariants or an index's range say it."""
     if constraint.equality and isinstance(cause, Let):
         gap = terms.substitute(constraint.term, {cause.variable: cause.value})

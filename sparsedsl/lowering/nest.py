@@ -353,7 +353,7 @@ class _Chain:
             case Merge():
                 return self._merge(step, body)
             case Exclude(names):
-                hits = [Var(f"{n}_hit", BOOL) for n in names]
+                hits = [_local(emitter.operands[n], "hit", BOOL) for n in names]
                 return [If(lb.not_(lb.conj(*hits)), tuple(body()))]
 
     def _merge(self, merge: Merge, body: Body) -> list[Stmt]:
@@ -393,12 +393,13 @@ class _Chain:
         out.append(Assign(variable, least))
         for place, part in zip(places, merge.parts, strict=True):
             operand = emitter.operands[part.operand]
-            hit = Var(f"{operand.name}_hit", BOOL)
+            hit = _local(operand, "hit", BOOL)
             out.append(Assign(hit, lb.eq(place, variable)))
             out += self._merge_value(operand, hit, inside=live is None)
         out += self._apart(body)
         for part in merge.parts:
-            cursor, hit = Var(part.variable, "int"), Var(f"{part.operand}_hit", BOOL)
+            cursor = Var(part.variable, "int")
+            hit = _local(emitter.operands[part.operand], "hit", BOOL)
             out.append(Assign(cursor, lb.add(cursor, lb.cast(hit, "int"))))
         return out
 
@@ -412,7 +413,7 @@ class _Chain:
             return []
         dtype = operand.tensor.dtype
         load: Expr = self.emitter.load(operand.value.function, operand.value.arguments, dtype)
-        value = Var(f"{operand.name}_v", dtype)
+        value = _local(operand, "v", dtype)
         self.values[operand.access] = value
         fill = dl.constant(operand.tensor.fill, dtype)
         if not inside:
@@ -432,7 +433,7 @@ class _Chain:
                 load = emitter.load(
                     operand.value.function, operand.value.arguments, operand.tensor.dtype
                 )
-                value = Var(f"{operand.name}_v", operand.tensor.dtype)
+                value = _local(operand, "v", operand.tensor.dtype)
                 out += [Assign(value, load)] if used else []
                 self.values[operand.access] = value
             else:
@@ -474,8 +475,8 @@ class _Chain:
     def _probe(self, probe: Probe) -> list[Stmt]:
         """Look an operand up: its value and whether it was hit, its fill on a miss."""
         operand = self.emitter.operands[probe.operand]
-        hit = Var(f"{operand.name}_hit", BOOL)
-        value = Var(f"{operand.name}_v", operand.tensor.dtype)
+        hit = _local(operand, "hit", BOOL)
+        value = _local(operand, "v", operand.tensor.dtype)
         used, stored = self._uses(operand)
         found: list[Stmt] = [Assign(hit, lb.TRUE)]
         out: list[Stmt] = [Assign(hit, lb.FALSE)]
@@ -528,7 +529,7 @@ class _Chain:
             if stored:
                 self.values[_pattern(operand)] = lb.TRUE
             if used:
-                value = Var(f"{operand.name}_v", operand.tensor.dtype)
+                value = _local(operand, "v", operand.tensor.dtype)
                 load = self.emitter.load(
                     operand.value.function, operand.value.arguments, operand.tensor.dtype
                 )
@@ -620,3 +621,13 @@ class _Chain:
 
 def _pattern(operand: Operand) -> ct.Access:
     return ct.Access(f"?{operand.access.tensor}", operand.access.subscripts)
+
+
+def _local(operand: Operand, suffix: str, type: str) -> Var:
+    """Return a variable of an operand, named apart from its dimensions and arrays."""
+    taken = {*operand.dims, *operand.existentials}
+    taken |= {used for _, used in (*operand.functions, *operand.parameters)}
+    name = f"{operand.name}_{suffix}"
+    while name in taken:
+        name += "_"
+    return Var(name, type)
