@@ -26,7 +26,7 @@ from sparsedsl.contraction.nodes import (
     Scalar,
     Stored,
 )
-from sparsedsl.contraction.operators import MONOIDS, OPERATORS, Annihilator, Operator
+from sparsedsl.contraction.operators import MONOIDS, OPERATORS, Annihilator, Operator, Unless
 
 Support: TypeAlias = tuple[frozenset[Access], ...]
 """A formula in disjunctive normal form: some conjunction's accesses are all stored."""
@@ -93,11 +93,13 @@ class Finiteness:
     """What must be finite for the annihilating support to agree with IEEE evaluation.
 
     ``tensors`` are the names whose stored values must all be finite; ``decidable`` is False
-    when finiteness of the operands does not settle it.
+    when finiteness of the operands does not settle it.  Then, if ``nonzero`` is not None, it
+    is settled by these tensors' stored values being nonzero besides (divisors).
     """
 
     tensors: tuple[str, ...]
     decidable: bool
+    nonzero: tuple[str, ...] | None = ()
 
 
 def ieee_operands(expression: Expression, program: Program) -> Finiteness:
@@ -105,20 +107,41 @@ def ieee_operands(expression: Expression, program: Program) -> Finiteness:
 
     These are the values that meet another operand's implicit zero in a product.  It cannot be
     decided from operands when such a value is a function that may overflow by itself, as in
-    ``A * exp(B)``, or when zero matters too, as in ``A / B``.  Overflow of sums and products
-    of finite values is ignored.  Integer and bool values never need to be checked.
+    ``A * exp(B)``; in ``A / B`` the stored values of ``B`` must be nonzero too.  Overflow of
+    sums and products of finite values is ignored.  Integer and bool values never need to be
+    checked.
     """
     analysis = _Analysis(program, True)
-    names: set[str] = set()
-    decidable = True
+    finite: set[str] = set()
+    nonzero: set[str] = set()
+    settled = True
     for call in _calls(expression):
-        for met in analysis.met_by_annihilators(call):
-            found = None if met is None else finite_if(met, program)
-            if found is None:
-                decidable = False
-            else:
-                names |= found
-    return Finiteness(tuple(sorted(names)), decidable)
+        for met, unless in analysis.met_by_annihilators(call):
+            names = finite_if(met, program)
+            divisors = _nonzero_if(met, program) if unless == "zero" else frozenset[str]()
+            if names is None or divisors is None:
+                settled = False
+                continue
+            finite |= names
+            nonzero |= divisors
+    return Finiteness(
+        tuple(sorted(finite)),
+        settled and not nonzero,
+        tuple(sorted(nonzero)) if settled else None,
+    )
+
+
+def _nonzero_if(expression: Expression, program: Program) -> frozenset[str] | None:
+    """Return tensors whose stored values being nonzero makes the expression nonzero."""
+    match expression:
+        case Access(name):
+            tensor = program.tensor(name)
+            known = tensor.total or (tensor.fill == tensor.fill and tensor.fill != 0)
+            return frozenset({name}) if known else None
+        case Call("neg" | "pos" | "abs", (argument,)):
+            return _nonzero_if(argument, program)
+        case _:
+            return None
 
 
 def finite_if(expression: Expression, program: Program) -> frozenset[str] | None:
@@ -307,8 +330,8 @@ class _Analysis:
         others = [a for n, a in enumerate(call.arguments) if n != fact.position]
         return all(_always_finite(a, self.program) for a in others)
 
-    def met_by_annihilators(self, call: Call) -> Iterator[Expression | None]:
-        """Yield arguments that must be finite; None for a condition finiteness cannot meet."""
+    def met_by_annihilators(self, call: Call) -> Iterator[tuple[Expression, Unless]]:
+        """Yield arguments that meet an implicit zero, and which of their values matter."""
         if call.operator == "where":
             return
         parts = [self.facts(a) for a in call.arguments]
@@ -321,7 +344,7 @@ class _Analysis:
                 # Entries of the argument that lie inside the zero's support meet no zero.
                 if part.fill is not None and unite(part.support, narrow) == unite(narrow):
                     continue
-                yield None if fact.unless == "zero" else argument
+                yield argument, fact.unless
 
     def _evaluate(self, expression: Call, parts: list[_Facts]) -> Scalar | None:
         """Return the operator's value at the arguments' fills, None if one varies."""

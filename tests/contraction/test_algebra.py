@@ -200,7 +200,7 @@ def test_operands_named_finite_make_the_annihilating_support_exact(expression, f
         return
     right = program.statements[0].expression
     needed = ieee_operands(right, program)
-    if not needed.decidable:
+    if needed.nonzero is None:
         return
     fill, formula = fill_of(right, program), support(right, program)
     for n in range(3):
@@ -208,6 +208,8 @@ def test_operands_named_finite_make_the_annihilating_support_exact(expression, f
         finite, _ = values_of([0.0, 1.0, -1.5], program, seed + n)
         arrays |= {name: np.where(patterns[name], finite[name], arrays[name])
                    for name in needed.tensors}  # fmt: skip
+        arrays |= {name: np.where(patterns[name] & (arrays[name] == 0), 3, arrays[name])
+                   for name in needed.nonzero}  # fmt: skip
         try:
             result = interpret(program, arrays, patterns)["out"]
         except ValueError:
@@ -257,20 +259,25 @@ def test_a_sum_over_everything_has_no_known_fill():
 
 
 @pytest.mark.parametrize(
-    ("expression", "tensors", "decidable"),
+    ("expression", "tensors", "decidable", "nonzero"),
     [
-        (call("mul", A, D), ("d",), True),
-        (call("mul", A, B), ("a", "b"), True),
-        (call("mul", A, A), (), True),
-        (call("mul", A, call("exp", D)), (), False),
-        (call("div", A, D), (), False),
-        (call("mul", A, call("tanh", D)), ("d",), True),
-        (call("mul", A, at("n", "i")), ("a",), True),
-        (call("add", A, D), (), True),
+        (call("mul", A, D), ("d",), True, ()),
+        (call("mul", A, B), ("a", "b"), True, ()),
+        (call("mul", A, A), (), True, ()),
+        (call("mul", A, call("exp", D)), (), False, None),
+        (call("div", A, D), ("d",), False, ("d",)),
+        (call("mul", A, call("tanh", D)), ("d",), True, ()),
+        (call("mul", A, at("n", "i")), ("a",), True, ()),
+        (call("add", A, D), (), True, ()),
+        (call("div", A, call("mul", B, D)), ("d",), True, ()),
+        (call("div", A, call("neg", D)), ("d",), False, ("d",)),
+        (call("div", A, call("exp", D)), (), False, None),
+        (call("mul", call("div", A, D), B), ("b", "d"), False, None),
     ],
 )
-def test_operands_that_must_be_finite(expression, tensors, decidable):
-    assert ieee_operands(expression, program_of(expression)) == Finiteness(tensors, decidable)
+def test_operands_that_must_be_finite(expression, tensors, decidable, nonzero):
+    found = ieee_operands(expression, program_of(expression))
+    assert found == Finiteness(tensors, decidable, nonzero)
 
 
 def test_infinite_fill_is_never_settled_by_stored_values():
