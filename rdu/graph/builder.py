@@ -225,8 +225,8 @@ class GraphBuilder:
     ) -> str:
         """``name[out] = sum(product(factors))``, driven by the fibre-tree factors.
 
-        The trees' levels must nest in one order; ``out`` indices that a compressed level
-        drives make the output a fibre tree.
+        The trees' levels must nest in one order. The output is a fibre tree over the indices
+        it keeps of them; a single index left of a larger tree gives a dense output.
         """
         operator = self._serial(op or name)
         flags = tuple(patterns) if patterns is not None else (False,) * len(factors)
@@ -244,8 +244,9 @@ class GraphBuilder:
                 columns = (*columns, *(a for a in levels if a not in columns))
                 table = joined
         assert table is not None
-        driven = {axis for read in trees for axis in self._compressed(read)}
-        sparse_out = tuple(a for a in loops if a in out) if driven & set(out) else ()
+        kept = tuple(a for a in loops if a in out)
+        whole = any(set(self.levels(read)) <= set(out) for read in trees)
+        sparse_out = kept if whole or len(kept) > 1 else ()
         output = self._output(operator, name, out, index)
         if sparse_out:
             rows = reorder(table, columns, sparse_out)
@@ -419,10 +420,6 @@ class GraphBuilder:
             self._fresh(f"{operator}.{index}", f"operator {operator}", index)
         terms = tuple((f"{operator}.{index}", c) for index, c in subscript.terms)
         return Subscript(terms, subscript.constant)
-
-    def _compressed(self, read: Read) -> tuple[str, ...]:
-        levels = self.levels(read)
-        return levels if len(levels) == 1 else levels[1:]
 
     def _add(self, operator: Operator) -> str:
         self.operators.append(operator)

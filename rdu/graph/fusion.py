@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from rdu.errors import RDUError
-from rdu.graph.nodes import Contract, Map, Operator, Rearrange, SparseMap, operands
+from rdu.graph.nodes import Contract, Map, Operator, Rearrange, SparseMap, SparseProduct, operands
 
 if TYPE_CHECKING:
     from rdu.graph.graph import Graph
@@ -17,8 +17,8 @@ Fusion: TypeAlias = str | Sequence[Sequence[str]]
 def groups(graph: Graph, fusion: Fusion) -> tuple[tuple[Operator, ...], ...]:
     """Split the graph's operators into kernels, in an order that can run.
 
-    ``"none"``: every operator is a kernel. ``"pattern"``: a contraction takes the elementwise
-    and transposing operators that follow it alone. ``"spatial"`` (or ``"full"``): one kernel.
+    ``"none"``: every operator is a kernel. ``"pattern"``: a product takes the elementwise
+    and transposing operators that follow it. ``"spatial"`` (or ``"full"``): one kernel.
     Otherwise operator names joined by ``-``, several groups by ``,`` (upper or lower case),
     or a sequence of sequences of names; operators not named stay alone.
 
@@ -63,24 +63,21 @@ def _by_name(graph: Graph, named: list[list[str]]) -> list[list[Operator]]:
 
 
 def _epilogues(graph: Graph) -> list[list[Operator]]:
-    readers: dict[str, list[str]] = {}
-    for operator in graph.operators:
-        for operand in operands(operator):
-            readers.setdefault(operand.tensor, []).append(operator.name)
+    """Put an elementwise or transposing operator behind the latest product it reads from.
+
+    Groups are numbered in the order of their products, and an operator joins the highest of
+    those it reads, so no two groups wait for each other.
+    """
     group_of: dict[str, int] = {}
     result: list[list[Operator]] = []
     for operator in graph.operators:
-        home = None
+        home = len(result)
         if isinstance(operator, (Map, Rearrange, SparseMap)):
-            sources = [o.tensor for o in operands(operator)]
-            inside = [s for s in sources if s in group_of and readers[s] == [operator.name]]
-            outside = [s for s in sources if s not in inside]
-            if len(inside) == 1 and all(graph.tensor(s).role.value == "input" for s in outside):
-                candidate = group_of[inside[0]]
-                if isinstance(result[candidate][0], Contract) or len(result[candidate]) > 1:
-                    home = candidate
-        if home is None:
-            home = len(result)
+            sources = [group_of.get(operand.tensor, -1) for operand in operands(operator)]
+            latest = max(sources, default=-1)
+            if latest >= 0 and isinstance(result[latest][0], (Contract, SparseProduct)):
+                home = latest
+        if home == len(result):
             result.append([])
         result[home].append(operator)
         group_of[operator.output.tensor] = home

@@ -1,0 +1,130 @@
+"""Data in and out of a simulation: dense float32 arrays, and fibre trees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rdu.emulate.functional import rounded
+from rdu.errors import RDUError
+from rdu.graph.graph import Graph
+from rdu.graph.nodes import Fibres
+from rdu.graph.pattern import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A fibre tree's content: sorted coordinates ``[stored, levels]``, values ``[stored, *block]``.
+
+    ``values`` is None in a timing-only run.
+    """
+
+    coordinates: Table
+    values: npt.NDArray[np.float32] | None
+
+    def between(self, start: int, stop: int) -> Tree:
+        """Leaves whose outermost coordinate lies in ``[start, stop)``."""
+        low, high = np.searchsorted(self.coordinates[:, 0], (start, stop))
+        values = None if self.values is None else self.values[low:high]
+        return Tree(self.coordinates[low:high], values)
+
+
+def concatenated(parts: Sequence[Tree], levels: int) -> Tree:
+    """Join trees of ascending outermost coordinates."""
+    full = [part for part in parts if len(part.coordinates)]
+    if not full:
+        return parts[0] if parts else Tree(np.zeros((0, levels), dtype=np.int64), None)
+    values = [part.values for part in full if part.values is not None]
+    joined = np.concatenate(values) if len(values) == len(full) else None
+    return Tree(np.concatenate([part.coordinates for part in full]), joined)
+
+
+def bind(graph: Graph, name: str, array: Any) -> Any:
+    """Check one input against the graph and round it to the storage precision.
+
+    Raises
+    ------
+    RDUError
+        On a wrong shape, complex data, or a tree with more entries than were traced.
+    """
+    tensor = graph.tensor(name)
+    shape = tuple(getattr(array, "shape", np.shape(array)))
+    if shape != tensor.shape:
+        raise RDUError(
+            f"{name}: expected shape {tensor.shape}, found {shape}",
+            hint="trace and compile the kernel again for other shapes",
+        )
+    structure = tensor.structure
+    if not isinstance(structure, Fibres):
+        if hasattr(array, "toarray"):
+            array = array.toarray()
+        elif hasattr(array, "to_numpy"):
+            array = array.to_numpy()
+        dense = np.asarray(array)
+        if dense.dtype.kind not in "biuf" and dense.dtype.name != "bfloat16":
+            raise RDUError(f"{name}: expected real numbers, found {dense.dtype}")
+        return rounded(dense, graph.precision)
+    coordinates, values = _entries(name, array)
+    modes = [tensor.axes.index(axis) for axis in structure.levels]
+    coordinates = coordinates[:, modes]
+    order = np.lexsort(coordinates.T[::-1])
+    coordinates, values = coordinates[order], values[order]
+    if len(coordinates) > 1 and np.any(np.all(coordinates[1:] == coordinates[:-1], axis=1)):
+        raise RDUError(f"{name}: the same coordinate is stored twice", hint="sum duplicates first")
+    if len(coordinates) > structure.stored:
+        raise RDUError(
+            f"{name}: {len(coordinates)} stored entries, the program was traced for "
+            f"{structure.stored}",
+            hint="trace and compile the kernel again with this data",
+        )
+    return Tree(coordinates, rounded(values, graph.precision))
+
+
+def _entries(name: str, array: Any) -> tuple[Table, npt.NDArray[Any]]:
+    if hasattr(array, "tocoo"):
+        found = array.tocoo()
+        coords = getattr(found, "coords", None)
+        parts = coords if coords is not None else (found.row, found.col)
+        table = np.stack([np.asarray(part, dtype=np.int64) for part in parts], axis=1)
+        return table, np.asarray(found.data)
+    if hasattr(array, "to_numpy"):
+        array = array.to_numpy()
+    dense = np.asarray(array)
+    if dense.dtype.kind not in "biuf":
+        raise RDUError(f"{name}: expected real numbers, found {dense.dtype}")
+    table = np.argwhere(dense != 0).astype(np.int64)
+    return table, dense[tuple(table.T)]
+
+
+def densified(graph: Graph, name: str, tree: Tree) -> npt.NDArray[np.float32]:
+    """Write a tree out with its fill value, in mode order."""
+    tensor = graph.tensor(name)
+    structure = tensor.structure
+    assert isinstance(structure, Fibres) and tree.values is not None
+    axes = (*structure.levels, *tensor.block)
+    shape = [tensor.extent(axis) for axis in axes]
+    full = np.full(shape, structure.fill, dtype=np.float32)
+    full[tuple(tree.coordinates.T)] = tree.values
+    return np.ascontiguousarray(full.transpose([axes.index(axis) for axis in tensor.axes]))
+
+
+def result(graph: Graph, name: str, value: Any) -> Any:
+    """Return a result as the user gets it."""
+    tensor = graph.tensor(name)
+    if not isinstance(value, Tree):
+        return value
+    structure = tensor.structure
+    assert isinstance(structure, Fibres)
+    if len(tensor.axes) == 2 and not tensor.block and structure.fill == 0:
+        from scipy.sparse import coo_array
+
+        modes = [structure.levels.index(axis) for axis in tensor.axes]
+        rows, columns = (value.coordinates[:, m] for m in modes)
+        return coo_array((value.values, (rows, columns)), shape=tensor.shape).tocsr()
+    return densified(graph, name, value)
+
+
