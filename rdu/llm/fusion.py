@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 from rdu.errors import MappingError
 from rdu.models.operators import ModelGraph, Operator, Phase
 
 Fusion: TypeAlias = Literal["none", "spatial"]
+
+_BACKWARD = ".backward"
+_SAVED = "saved."
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,14 @@ def cut(
         For an unknown fusion.
     """
     kernels: list[Kernel] = []
-    for group, operators in graph.groups.items():
+    groups = graph.groups
+    for group, operators in groups.items():
+        pieces: list[Sequence[Operator]]
         if fusion == "none":
             pieces = [[op] for op in operators]
         elif fusion == "spatial":
+            if group.endswith(_BACKWARD):
+                operators = recomputing(groups[group.removesuffix(_BACKWARD)], operators)
             pieces = _pieces(operators, graph, share * scratchpad)
         else:
             raise MappingError(f"unknown fusion {fusion!r}", hint="known: none, spatial")
@@ -102,15 +110,42 @@ def scratchpad_bytes(operators: Sequence[Operator], phase: Phase, batch: int) ->
     return held
 
 
-def _pieces(operators: Sequence[Operator], graph: ModelGraph, room: float) -> list[list[Operator]]:
-    pieces: list[list[Operator]] = [[]]
-    for op in operators:
-        longer = [*pieces[-1], op]
-        if pieces[-1] and scratchpad_bytes(longer, graph.phase, graph.batch) > room:
-            pieces.append([op])
-        else:
-            pieces[-1] = longer
-    return pieces
+def _pieces(
+    operators: Sequence[Operator], graph: ModelGraph, room: float
+) -> list[Sequence[Operator]]:
+    """The fewest pieces that fit; among those, the fewest bytes across the cuts."""
+
+    def fits(low: int, high: int) -> bool:
+        return scratchpad_bytes(operators[low:high], graph.phase, graph.batch) <= room
+
+    count = len(operators)
+    if fits(0, count):
+        return [operators]
+    across = _crossing(operators)
+    # best[n]: pieces, bytes across cuts and the last cut of the first n operators.
+    best: list[tuple[int, float, int]] = [(0, 0.0, 0)] + [(count + 1, 0.0, 0)] * count
+    for low in range(count):
+        pieces, cost, _ = best[low]
+        for high in range(low + 1, count + 1):
+            # An operator too large for the scratchpads alone streams its weights again.
+            if high > low + 1 and not fits(low, high):
+                break
+            best[high] = min(best[high], (pieces + 1, cost + across[low], low))
+    cuts = [count]
+    while cuts[-1]:
+        cuts.append(best[cuts[-1]][2])
+    cuts.reverse()
+    return [operators[low:high] for low, high in pairwise(cuts)]
+
+
+def _crossing(operators: Sequence[Operator]) -> list[float]:
+    """Bytes made before each place and used from there on."""
+    last = {tensor: n for n, op in enumerate(operators) for tensor, _ in op.reads}
+    across = [0.0] * len(operators)
+    for made, op in enumerate(operators):
+        for place in range(made + 1, last.get(op.name, made) + 1):
+            across[place] += op.output_bytes
+    return across
 
 
 def _kernel(
@@ -125,7 +160,7 @@ def _kernel(
     used_here = {tensor for op in piece for tensor, _ in op.reads}
     used_later = {t for op in group if op.name not in inside for t, _ in op.reads}
     # A result nobody in the kernel uses leaves it; in training, saved activations do too.
-    saved = graph.phase == "train" and not piece[0].group.endswith("backward")
+    saved = graph.phase == "train" and not piece[0].group.endswith(_BACKWARD)
     writes = sum(
         op.output_bytes
         for op in piece
@@ -142,5 +177,28 @@ def _kernel(
 
 
 def _is_saved(op: Operator) -> bool:
-    """Products are saved for the backward pass, all but the scores; the rest is recomputed."""
-    return op.kind == "gemm"
+    """Whether a fused forward kernel stores the result; the rest is computed again."""
+    return op.kind in ("gemm", "collective")
+
+
+def recomputing(forward: Sequence[Operator], backward: Sequence[Operator]) -> tuple[Operator, ...]:
+    """Put the forward operators whose results are not stored before the backward ones."""
+    stored = {op.name for op in forward if _is_saved(op)}
+    group = backward[0].group
+
+    def source(tensor: str) -> str:
+        return f"{_SAVED}{tensor}" if tensor in stored else tensor
+
+    again = [
+        replace(op, group=group, reads=tuple((source(t), size) for t, size in op.reads))
+        for op in forward
+        if op.name not in stored
+    ]
+    here = {op.name for op in again}
+
+    def read(tensor: str) -> str:
+        plain = tensor.removeprefix(_SAVED)
+        return plain if plain in here or plain not in stored else tensor
+
+    rest = [replace(op, reads=tuple((read(t), size) for t, size in op.reads)) for op in backward]
+    return (*again, *rest)

@@ -36,9 +36,7 @@ def not_negative(owner: str, **values: float) -> None:
     """
     for key, value in values.items():
         if not (math.isfinite(value) and value >= 0):
-            raise SpecError(
-                f"{owner}: {key} must be finite and at least 0, found {value!r}"
-            )
+            raise SpecError(f"{owner}: {key} must be finite and at least 0, found {value!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ def test_error_is_relative():
 
 
 def test_render_aligns_and_marks_what_is_missing():
-    text = render([row("a", "b", None, 2.5, "predicted"), row("long name", "b", 2, 2, "arithmetic")])
+    text = render(
+        [row("a", "b", None, 2.5, "predicted"), row("long name", "b", 2, 2, "arithmetic")]
+    )
     head, first, second = text.splitlines()
     assert head.index("quantity") == first.index("b") == second.index("b")
     assert " - " in first

@@ -1,0 +1,107 @@
+import json
+
+import pytest
+
+from rdu.errors import SpecError
+from rdu.models import PRESETS, TransformerConfig, from_hf_config, preset
+
+# Numbers of parameters printed on the models' own pages.
+PARAMETERS = {
+    "llama2-7b": 6_738_415_616,
+    "llama2-13b": 13_015_864_320,
+    "llama2-70b": 68_976_648_192,
+    "llama-3.1-8b": 8_030_261_248,
+    "llama-3.1-70b": 70_553_706_496,
+    "llama-3.1-405b": 405_853_388_800,
+    "mistral-7b": 7_241_732_096,
+    "bloom-176b": 176_247_271_424,
+}
+
+LLAMA_8B = {
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 500000.0,
+    "tie_word_embeddings": False,
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_to_the_last_one(name):
+    assert preset(name).parameters == PARAMETERS[name]
+
+
+def test_cache_of_a_token():
+    assert preset("llama2-7b").kv_bytes_per_token == 524_288
+
+
+def test_hf_file_gives_the_preset(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA_8B))
+    for path in (tmp_path, tmp_path / "config.json"):
+        assert from_hf_config(path).parameters == PARAMETERS["llama-3.1-8b"]
+
+
+def test_hf_spellings_of_other_families():
+    bloom = {"model_type": "bloom", "n_embed": 1, "hidden_size": 14336, "n_layer": 70}
+    bloom |= {"num_attention_heads": 112, "vocab_size": 250880, "layer_norm_epsilon": 1e-5}
+    read = from_hf_config(bloom)
+    assert read.parameters == PARAMETERS["bloom-176b"]
+    assert read.position == "alibi"
+    gpt2 = {"model_type": "gpt2", "n_embd": 768, "n_layer": 12, "n_head": 12, "vocab_size": 50257}
+    gpt2 |= {"n_positions": 1024, "layer_norm_epsilon": 1e-5, "n_inner": None}
+    assert from_hf_config(gpt2).parameters == 124_439_808
+    falcon = {"model_type": "falcon", "hidden_size": 8192, "num_hidden_layers": 60}
+    falcon |= {"num_attention_heads": 128, "num_kv_heads": 8, "vocab_size": 65024}
+    falcon |= {"new_decoder_architecture": True, "layer_norm_epsilon": 1e-5}
+    assert from_hf_config(falcon).parameters == preset("falcon-40b").parameters
+    old = from_hf_config(falcon | {"new_decoder_architecture": False, "multi_query": True})
+    assert old.kv_heads == 1
+    mixtral = LLAMA_8B | {"model_type": "mixtral", "vocab_size": 32000}
+    mixtral |= {"num_local_experts": 8, "num_experts_per_tok": 2, "sliding_window": None}
+    assert from_hf_config(mixtral).parameters == 46_702_792_704
+    llava = {"model_type": "llava", "text_config": LLAMA_8B}
+    assert from_hf_config(llava).layers == 32
+    qwen = LLAMA_8B | {"model_type": "qwen2", "sliding_window": 4096, "use_sliding_window": False}
+    assert from_hf_config(qwen).window is None
+    assert from_hf_config(qwen).attention_bias
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"hidden_size": None}, "missing key 'hidden_size'"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers"),
+        ({"num_attention_heads": "many"}, "num_attention_heads"),
+        ({"num_key_value_heads": 5}, "5 key-value heads"),
+        ({"hidden_size": 4097}, "4097 does not divide"),
+        ({"num_experts_per_tok": 3}, "3 of 1 experts"),
+    ],
+)
+def test_bad_hf_files_are_refused(change, told):
+    with pytest.raises(SpecError, match=told):
+        from_hf_config(LLAMA_8B | change)
+
+
+def test_unreadable_files_are_refused(tmp_path):
+    with pytest.raises(SpecError, match="cannot read"):
+        from_hf_config(tmp_path / "config.json")
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(SpecError, match="not JSON"):
+        from_hf_config(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(SpecError, match="JSON object"):
+        from_hf_config(tmp_path)
+
+
+def test_senseless_shapes_are_refused():
+    with pytest.raises(SpecError, match="weight_density"):
+        TransformerConfig("a", 8, 1, 1, 1, 8, 8, 8, weight_density=0)
+    with pytest.raises(SpecError, match="unknown model 'gpt-5'"):
+        preset("gpt-5")
+    assert len(PRESETS) == 11
