@@ -178,9 +178,12 @@ def _choose(
 ) -> Choice:
     operand = context.operands[find.operand]
     depth = _depth(context.steps, find, inside)
+    if depth > 0:
+        # a set-up reads arrays at variables that only the guards after them keep in range
+        depth += len(_ensuring(context.steps[:place], depth))
     before = _before(context, find, place, inside)
     facts = prover.find_facts(before, context, find, place, depth)
-    extent = sought_extent(find, context.steps)
+    extent = sought_extent(find, context)
     if extent is not None and depth >= 0 and prover.table_fits(before, find, extent):
         facts |= {al.EXTENT}
     if depth == 0:

@@ -271,14 +271,22 @@ def _loops_binding(steps: tuple[Step, ...], coordinates: tuple[str, ...]) -> lis
     return loops
 
 
-def sought_extent(find: Find, steps: tuple[Step, ...]) -> Term | None:
+def sought_extent(find: Find, context: Context) -> Term | None:
     """Return one more than the greatest key a find can look for, if that is plain to see.
 
     The sought value must be one logical index, perhaps divided by a block size.
     """
     if len(find.keys) != 1:
         return None
-    value = expand(steps, find.keys[0].value)
+    logical = {
+        i for o in context.operands.values() for s in o.access.subscripts for i in s.indices
+    }
+    physical = tuple(
+        s for s in context.steps if not (isinstance(s, Let) and s.variable in logical)
+    )
+    value = expand(physical, find.keys[0].value)
+    if not terms.variables(value) <= logical:
+        return None
     if value.constant or len(value.parts) != 1 or value.parts[0][0] != 1:
         return None
     atom = value.parts[0][1]

@@ -114,7 +114,7 @@ def _variants(request: Request) -> list[tuple[Request, tuple[Conversion, ...]]]:
 def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[Conversion, ...]]:
     layouts = dict(request.layouts)
     entries = dict(request.entries)
-    statements = request.statements
+    statements, whole = request.statements, request.whole
     inputs = list(request.program.inputs)
     conversions: list[Conversion] = []
     for access, layout, modes in changes:
@@ -130,10 +130,18 @@ def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[
         statements = tuple(
             replace(s, expression=_redirect(s.expression, access, copy.name)) for s in statements
         )
+        if whole is not None:
+            redirected = _redirect(whole.expression, access, copy.name)
+            whole = replace(whole, expression=redirected)
     program = replace(request.program, inputs=tuple(inputs))
     unique = tuple(dict.fromkeys(conversions))
     changed = replace(
-        request, statements=statements, program=program, layouts=layouts, entries=entries
+        request,
+        statements=statements,
+        whole=whole,
+        program=program,
+        layouts=layouts,
+        entries=entries,
     )
     return changed, unique
 
