@@ -7,7 +7,7 @@ knows no layout; the loop interpreter runs the very loops that are printed for N
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,7 @@ def remembering_proofs():
         queries.prove = asked
 
 
-@lru_cache(maxsize=None)
+@cache
 def _remembered(question, timeout_ms):
     # time enough on a loaded machine: a time-out would change the plan under test
     return smt.prove(question, 10 * timeout_ms)
