@@ -17,7 +17,7 @@ from rdu.coe.serve import serve
 from rdu.coe.trace import Trace
 from rdu.errors import SpecError
 
-app = typer.Typer(help="Plan and serve compositions of experts.", no_args_is_help=True)
+app = typer.Typer(help="Plan and serve compositions of experts.", invoke_without_command=True)
 
 Experts = Annotated[int, typer.Option(min=1, help="Number of experts.")]
 ExpertGB = Annotated[float, typer.Option(help="Size of one expert, GB (1e9 bytes).")]
@@ -32,8 +32,9 @@ Json = Annotated[bool, typer.Option("--json", help="Machine output.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw to this file.")]
 
 
-@app.command("plan")
+@app.callback()
 def plan_command(
+    context: typer.Context,
     experts: Experts = 150,
     expert_gb: ExpertGB = 14.0,
     node: NodeName = "sn40l_node",
@@ -51,6 +52,8 @@ def plan_command(
     as_json: Json = False,
 ) -> None:
     """Footprint, latency, hit rate and cost of each cache policy."""
+    if context.invoked_subcommand is not None:
+        return
     rows = plan(
         Composition.uniform(experts, 1e9 * expert_gb),
         load_platform(node, links),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from rdu.errors import CapacityError
 from rdu.llm.collectives import Peers
+from rdu.llm.footprint import memory_map
 from rdu.llm.fusion import Fusion, Kernel, cut
 from rdu.llm.launch import Orchestration, config_bytes, launch_seconds
 from rdu.mapping.timing import passes
@@ -82,11 +83,18 @@ class Estimate:
     orchestration: Orchestration
     kernels: tuple[KernelTime, ...]
     hbm_bytes_per_second: float
+    ddr_bytes_per_second: float
+    spilled_bytes: float = 0.0
 
     @property
     def seconds(self) -> float:
         """One pass: a prompt, a token step or a training step."""
-        return sum(time.total for time in self.kernels)
+        return sum(time.total for time in self.kernels) + self.spill_seconds
+
+    @property
+    def spill_seconds(self) -> float:
+        """Seconds for what is spilled to DDR, not overlapped with the kernels."""
+        return self.spilled_bytes / self.ddr_bytes_per_second
 
     @property
     def launches(self) -> int:
@@ -100,12 +108,12 @@ class Estimate:
 
     @property
     def bytes(self) -> Mapping[str, float]:
-        """Traffic by tier and link: ``hbm`` and ``peer``."""
+        """Traffic by tier and link: ``hbm``, ``ddr`` and ``peer``."""
         payload = sum(
             op.network_bytes * t.kernel.repeat for t in self.kernels for op in t.kernel.operators
         )
         hbm = sum(t.kernel.memory_bytes * t.kernel.repeat for t in self.kernels)
-        return {"hbm": hbm, "peer": payload}
+        return {"hbm": hbm, "ddr": self.spilled_bytes, "peer": payload}
 
     @property
     def flops(self) -> float:
@@ -128,13 +136,22 @@ def estimate(
     fusion: Fusion = "spatial",
     orchestration: Orchestration = "hardware",
     assumptions: Assumptions | None = None,
+    *,
+    spill: bool = False,
 ) -> Estimate:
     """Time one pass of ``graph`` on ``graph.tensor_parallel`` sockets of the node's chip.
+
+    Parameters
+    ----------
+    spill:
+        What does not fit HBM is spilled to DDR as `rdu.llm.footprint.memory_map` decides, and its
+        traffic is charged on top. Otherwise it is an error.
 
     Raises
     ------
     CapacityError
-        Where weights and cache do not fit HBM; says by how many bytes.
+        Where weights and cache do not fit HBM (with ``spill``: the cache, or DDR); says by how
+        many bytes.
     MappingError
         For an unknown fusion or orchestration.
 
@@ -148,7 +165,9 @@ def estimate(
     """
     a = assumptions if assumptions is not None else Assumptions()
     chip = node.chip
-    _require(graph, chip)
+    spilled = memory_map(graph, chip, fusion).spilled_transfer_bytes if spill else 0.0
+    if not spill:
+        _require(graph, chip)
     peers = Peers(
         graph.tensor_parallel, 1e9 * node.p2p_gb_per_s, a.peer_latency_seconds, a.peer_ports
     )
@@ -162,7 +181,15 @@ def estimate(
         # Only a group that is one kernel repeats it back to back.
         again = alone[kernel.operators[0].group] == 1
         times.append(_time(kernel, chip, peers, a, fusion, orchestration, again))
-    return Estimate(graph, fusion, orchestration, tuple(times), 1e12 * chip.hbm_tb_per_s)
+    return Estimate(
+        graph=graph,
+        fusion=fusion,
+        orchestration=orchestration,
+        kernels=tuple(times),
+        hbm_bytes_per_second=1e12 * chip.hbm_tb_per_s,
+        ddr_bytes_per_second=1e9 * chip.ddr_gb_per_s,
+        spilled_bytes=spilled,
+    )
 
 
 def _require(graph: ModelGraph, chip: Chip) -> None:
@@ -172,7 +199,7 @@ def _require(graph: ModelGraph, chip: Chip) -> None:
             f"{graph.name} {graph.phase} needs {need:,.0f} bytes of HBM a socket "
             f"({graph.resident_bytes:,.0f} of weights, {graph.cache_bytes:,.0f} of cache), "
             f"there are {chip.hbm_bytes:,}: {need - chip.hbm_bytes:,.0f} bytes too many",
-            hint="use more sockets, a smaller batch or a shorter sequence",
+            hint="use more sockets, a smaller batch, a shorter sequence, or spill=True",
         )
 
 
@@ -244,10 +271,8 @@ def unit_seconds(op: Operator, chip: Chip) -> float:
 def balanced(work: Sequence[float], units: int) -> float:
     """Shortest time of a pipeline whose stages get whole units, at least one each.
 
-    >>> balanced([3.0, 1.0], 4)
-    1.0
-    >>> balanced([3.0, 1.0], 3)
-    1.5
+    >>> [round(balanced([3.0, 1.0], units), 6) for units in (4, 3)]
+    [1.0, 1.5]
     """
     stages = [seconds for seconds in work if seconds > 0]
     if not stages:

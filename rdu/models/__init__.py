@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from rdu.models.benchmarks import BENCHMARKS, benchmark
 from rdu.models.config import PRESETS, TransformerConfig, from_hf_config, preset
 from rdu.models.fft import flash_fft_conv
 from rdu.models.monarch import monarch_fft
@@ -14,10 +15,12 @@ from rdu.models.operators import ModelGraph, Operator
 from rdu.models.transformer import llama
 
 __all__ = [
+    "BENCHMARKS",
     "PRESETS",
     "ModelGraph",
     "Operator",
     "TransformerConfig",
+    "benchmark",
     "flash_fft_conv",
     "from_hf_config",
     "llama",

@@ -16,10 +16,10 @@ def run(*arguments):
 
 
 def test_plan_shows_every_policy():
-    rows = json.loads(run("plan", "--experts", "40", "--requests", "200", "--rate", "3", "--json"))
+    rows = json.loads(run("--experts", "40", "--requests", "200", "--rate", "3", "--json"))
     assert {row["policy"] for row in rows} == {"lru", "fifo", "lfu", "probability", "belady"}
     assert rows[0]["footprint_gb"] == pytest.approx(41 * 14)
-    text = run("plan", "--experts", "40", "--requests", "50", "--overlap", "--prefetch")
+    text = run("--experts", "40", "--requests", "50", "--overlap", "--prefetch")
     assert "belady" in text
 
 
@@ -42,7 +42,7 @@ def test_serve_reads_a_file(tmp_path):
 
 
 def test_a_users_mistake_is_a_spec_error():
-    for arguments in (["plan", "--node", "dgx"], ["sweep", "--counts", "ten"]):
+    for arguments in (["--node", "dgx"], ["sweep", "--counts", "ten"]):
         error = runner.invoke(app, arguments).exception
         assert isinstance(error, SpecError)
     with pytest.raises(SpecError, match="unknown node"):

@@ -102,6 +102,16 @@ def test_weights_that_do_not_fit_are_refused():
     estimate(llama("llama-3.1-405b", "decode", 1, 8192, 16), replace(NODE, sockets=16))
 
 
+def test_spilled_weights_cost_ddr_time():
+    graph = llama("llama-3.1-405b", "decode", 1, 8192, 8)
+    result = estimate(graph, NODE, spill=True)
+    over = graph.resident_bytes + graph.cache_bytes - NODE.chip.hbm_bytes
+    assert over < result.bytes["ddr"] < 1.1 * over + graph.resident_bytes / 126
+    assert result.spill_seconds == pytest.approx(result.bytes["ddr"] / 200e9)
+    fits = llama("llama2-7b", "decode")
+    assert estimate(fits, NODE, spill=True).seconds == estimate(fits, NODE).seconds
+
+
 def test_unknown_modes_are_refused():
     graph = llama("llama2-7b", "decode")
     with pytest.raises(MappingError, match="unknown fusion"):

@@ -30,9 +30,11 @@ def test_fusion_with_hardware_orchestration_always_pays():
 def test_hardware_orchestration_helps_decode_most():
     gain = {name: row.ours for name, row in rows(10, "hardware over software").items()}
     assert min(gain.values()) >= 1
-    decode = [value for name, value in gain.items() if name.endswith("decode")]
-    others = [value for name, value in gain.items() if not name.endswith("decode")]
-    assert min(decode) > max(others)
+    for name, value in gain.items():
+        if name.endswith("decode"):
+            assert value > gain[name.replace("decode", "prefill")]
+        else:
+            assert value < 1.35
     assert gain["flashfftconv-1m"] == pytest.approx(1, abs=0.05)
 
 
@@ -60,11 +62,26 @@ def test_llama_8b_within_20_percent():
 
 
 def test_expert_run_within_25_percent():
-    first, _, third, *_ = paper.runs()
-    assert first.paper == 66.67
-    assert abs(first.error) < 0.25
-    assert abs(third.error) < 0.25
-    assert first.kind == third.kind == "predicted"
+    known = [row for row in paper.runs() if row.quantity == "run ms"]
+    assert [row.name.split()[-2] for row in known] == ["20", "200"]
+    assert known[0].paper == 66.67
+    for row in known:
+        assert abs(row.error) < 0.25
+        assert row.kind == "predicted"
+
+
+def test_unpublished_inputs_are_varied_beside_it():
+    rows = {row.quantity: row for row in paper.runs() if "20 tokens" in row.name}
+    ours = rows["run ms"].ours
+    assert rows["run ms, not padded"].ours < ours
+    assert rows["run ms, peer links twice as fast"].ours < ours
+    assert rows["run ms, peer latency doubled"].ours > ours
+
+
+def test_kernel_looping_helps_within_its_published_bound():
+    rows = {row.quantity: row for row in paper.table("IV") if row.name == "llama-3.1-8b"}
+    gain = rows["tokens per second with kernel looping"].ours / rows["tokens per second"].ours
+    assert 1 < gain <= 2.2
 
 
 def test_table_1_from_the_graph():
