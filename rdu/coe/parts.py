@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rdu.errors import SpecError
-from rdu.memory.tiers import not_negative, positive
+from rdu.memory.tiers import counts, not_negative, positive
 
 LLAMA2_7B_BYTES = 14e9
 """7e9 parameters in bf16: the size the paper charges for a Llama-2-7B expert."""
@@ -74,7 +74,7 @@ class Router:
     def __post_init__(self) -> None:
         owner = f"router {self.name!r}"
         not_negative(owner, weight_bytes=self.weight_bytes, cache_bytes=self.cache_bytes)
-        positive(owner, output_tokens=self.output_tokens)
+        counts(owner, output_tokens=self.output_tokens)
         if self.run_seconds is not None:
             not_negative(owner, run_seconds=self.run_seconds)
 
@@ -127,8 +127,7 @@ class Composition:
         state_bytes: float = 0.0,
     ) -> Composition:
         """``count`` equal experts named ``expert0``, ``expert1``, ... and a router."""
-        if count < 1:
-            raise SpecError(f"a composition needs at least one expert, found {count}")
+        counts("composition", count=count)
         return cls(
             (Expert(f"expert{n}", weight_bytes, state_bytes) for n in range(count)),
             router,

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from rdu.coe.parts import Composition, Expert, Router
 from rdu.errors import CapacityError, SpecError
-from rdu.memory.tiers import Link, Tier, positive
+from rdu.memory.tiers import Link, Tier, counts, positive
 
 _SPECS = Path(__file__).resolve().parent.parent / "specs"
 
@@ -114,8 +114,7 @@ class Platform:
         """
         if model.run_seconds is not None:
             return model.run_seconds
-        if output_tokens < 1:
-            raise SpecError(f"a run needs at least one output token, found {output_tokens}")
+        counts("run", output_tokens=output_tokens)
         scale = model.weight_bytes / self.reference_bytes
         return scale * _interpolate(self.runs, output_tokens)
 
@@ -149,8 +148,7 @@ class Platform:
 
     def with_links(self, links: int) -> Platform:
         """The same platform with ``links`` links between the tiers."""
-        if links < 1:
-            raise SpecError(f"platform {self.name!r}: links must be at least 1, found {links}")
+        counts(f"platform {self.name!r}", links=links)
         return dataclasses.replace(self, switch=dataclasses.replace(self.switch, lanes=links))
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from rdu.coe.parts import Composition
 from rdu.errors import SpecError
+from rdu.memory.tiers import counts, not_negative
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,10 +52,7 @@ class Trace:
         object.__setattr__(self, "experts", _requests(self.experts))
         if self.arrivals is not None:
             object.__setattr__(self, "arrivals", _times(self.arrivals, len(self.experts)))
-        if self.batch < 1:
-            raise SpecError(f"a batch needs at least one request, found batch={self.batch}")
-        if self.output_tokens < 1:
-            raise SpecError(f"output_tokens must be at least 1, found {self.output_tokens}")
+        counts("trace", batch=self.batch, output_tokens=self.output_tokens)
 
     def __len__(self) -> int:
         return len(self.experts)
@@ -64,7 +62,7 @@ class Trace:
         cls, requests: int, experts: int, *, batch: int = 1, output_tokens: int = 20
     ) -> Trace:
         """Every expert in turn: the paper's worst case, in which LRU never hits once spilled."""
-        _counts(requests, experts)
+        _sizes(requests, experts)
         return cls(np.arange(requests) % experts, None, batch, output_tokens)
 
     @classmethod
@@ -79,7 +77,7 @@ class Trace:
         output_tokens: int = 20,
     ) -> Trace:
         """Independent draws, expert ``n`` with weight ``(n + 1) ** -exponent``."""
-        _counts(requests, experts)
+        _sizes(requests, experts)
         weights = np.arange(1, experts + 1, dtype=float) ** -exponent
         draws = np.random.default_rng(seed).choice(experts, requests, p=weights / weights.sum())
         return cls(draws, None, batch, output_tokens)
@@ -96,7 +94,7 @@ class Trace:
         output_tokens: int = 20,
     ) -> Trace:
         """Runs of one expert, of geometric length with mean ``length``, experts uniform."""
-        _counts(requests, experts)
+        _sizes(requests, experts)
         if length < 1:
             raise SpecError(f"a burst has a mean length of at least 1, found {length}")
         rng = np.random.default_rng(seed)
@@ -162,11 +160,9 @@ class Trace:
         return counts / max(int(counts.sum()), 1)
 
 
-def _counts(requests: int, experts: int) -> None:
-    if requests < 0:
-        raise SpecError(f"a trace cannot have {requests} requests")
-    if experts < 1:
-        raise SpecError(f"a trace needs at least one expert, found {experts}")
+def _sizes(requests: int, experts: int) -> None:
+    not_negative("trace", requests=requests)
+    counts("trace", experts=experts)
 
 
 def _requests(given: Any) -> npt.NDArray[np.int64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from rdu.memory.tiers import not_negative, positive
+from rdu.memory.tiers import counts, not_negative, positive
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,8 @@ class Peers:
     ports: int = 10
 
     def __post_init__(self) -> None:
-        positive("peers", sockets=self.sockets, bytes_per_second=self.bytes_per_second)
+        counts("peers", sockets=self.sockets, ports=self.ports)
+        positive("peers", bytes_per_second=self.bytes_per_second)
         not_negative("peers", latency_seconds=self.latency_seconds)
 
     def send(self, count: float) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rdu.errors import SpecError
 from rdu.llm.estimate import Assumptions, estimate
 from rdu.llm.launch import Orchestration
+from rdu.memory.tiers import counts
 from rdu.models.config import TransformerConfig
 from rdu.models.transformer import llama
 from rdu.specs import Node
@@ -57,10 +58,7 @@ def generate(
     CapacityError
         Where weights and cache do not fit HBM.
     """
-    if prompt < 1 or output_tokens < 1:
-        raise SpecError(
-            f"prompt and output_tokens must be at least 1, found {prompt} and {output_tokens}"
-        )
+    counts("generation", prompt=prompt, output_tokens=output_tokens)
     if padded is not None and prompt > padded:
         raise SpecError(f"a prompt of {prompt} tokens does not fit a graph compiled for {padded}")
     length = prompt if padded is None else padded
@@ -93,8 +91,7 @@ def speculative(
     """
     if not 0 <= acceptance < 1:
         raise SpecError(f"acceptance must lie in [0, 1), found {acceptance}")
-    if drafted < 1:
-        raise SpecError(f"drafted must be at least 1, found {drafted}")
+    counts("speculation", drafted=drafted)
     small = llama(draft, "decode", 1, context, node.sockets)
     large = llama(target, "decode", 1, context, node.sockets, tokens=drafted + 1)
     proposing = estimate(small, node, "spatial", orchestration, assumptions).seconds

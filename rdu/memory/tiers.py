@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import TypeGuard
 
 from rdu.errors import CapacityError, SpecError
 
 
-def positive(owner: str, **values: float) -> None:
+def positive(owner: str, **values: object) -> None:
     """Check that every value is a finite number above zero.
 
     Raises
@@ -22,11 +24,11 @@ def positive(owner: str, **values: float) -> None:
         Naming ``owner``, the key and the value found.
     """
     for key, value in values.items():
-        if not (math.isfinite(value) and value > 0):
+        if not (_finite(value) and value > 0):
             raise SpecError(f"{owner}: {key} must be a finite number above 0, found {value!r}")
 
 
-def not_negative(owner: str, **values: float) -> None:
+def not_negative(owner: str, **values: object) -> None:
     """Check that every value is a finite number of at least zero.
 
     Raises
@@ -35,8 +37,25 @@ def not_negative(owner: str, **values: float) -> None:
         Naming ``owner``, the key and the value found.
     """
     for key, value in values.items():
-        if not (math.isfinite(value) and value >= 0):
+        if not (_finite(value) and value >= 0):
             raise SpecError(f"{owner}: {key} must be finite and at least 0, found {value!r}")
+
+
+def counts(owner: str, **values: object) -> None:
+    """Check that every value is a whole number from 1.
+
+    Raises
+    ------
+    SpecError
+        Naming ``owner``, the key and the value found.
+    """
+    for key, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+            raise SpecError(f"{owner}: {key} must be a whole number from 1, found {value!r}")
+
+
+def _finite(value: object) -> TypeGuard[float]:
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +130,8 @@ class Link:
 
     def __post_init__(self) -> None:
         owner = f"link {self.name!r}"
-        positive(owner, lane_bytes_per_second=self.lane_bytes_per_second, lanes=self.lanes)
+        positive(owner, lane_bytes_per_second=self.lane_bytes_per_second)
+        counts(owner, lanes=self.lanes)
         not_negative(owner, latency_seconds=self.latency_seconds)
 
     @property

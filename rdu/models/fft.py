@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rdu.errors import SpecError
+from rdu.memory.tiers import counts
 from rdu.models.operators import GroupBuilder, ModelGraph, Product
 
 _PRODUCTS = (("rr", "re", "re"), ("ii", "im", "im"), ("ri", "re", "im"), ("ir", "im", "re"))
@@ -37,9 +38,8 @@ def flash_fft_conv(
     >>> flash_fft_conv().calls
     95
     """
-    for key, value in (("channels", channels), ("batch", batch), ("radix", radix - 1)):
-        if value < 1:
-            raise SpecError(f"{key} is too small: {value if key != 'radix' else radix}")
+    counts("convolution", sequence=sequence, channels=channels, batch=batch)
+    counts("convolution", **{"radix - 1": radix - 1})
     order = 0
     while radix**order < sequence:
         order += 1

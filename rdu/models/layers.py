@@ -135,9 +135,8 @@ def attention(b: GroupBuilder, c: TransformerConfig, s: Shape, x: str, *, causal
     scores = b.add("scores", "attention", [q, turned], size, product=product, barrier=True)
     scores = chain(b, "scores.scale", "elementwise", scores, size)
     if c.position == "alibi":
-        scores = b.add(
-            "scores.alibi", "elementwise", [scores], size, weights=heads * s.context, passes=True
-        )
+        slopes = b.tensor("alibi", heads * s.context)
+        scores = b.add("scores.alibi", "elementwise", [scores, slopes], size, passes=True)
     if causal:
         mask = b.tensor("mask", s.tokens * s.context)
         scores = b.add("scores.mask", "elementwise", [scores, mask], size, passes=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
 
 from rdu.errors import SpecError
+from rdu.memory.tiers import counts
 from rdu.models.config import TransformerConfig, Vision, preset
 from rdu.models.layers import Shape, chain, decoder, matmul, norm, share, softmax
 from rdu.models.operators import GroupBuilder, ModelGraph, Operator, Phase
@@ -65,11 +67,7 @@ def llama(
     head = _head(c, shape, phase)
     operators = [*vision, *_embedding(c, shape), *layer.operators, *head]
     if phase == "train":
-        operators += backward(head, "head.backward")
-        operators += backward(layer.operators, "decoder.backward")
-        weights = sum(op.weight_bytes for op in layer.operators) / 2
-        operators += adam(weights, "optimizer", c.layers)
-        operators += adam(_embedding_weights(c, tensor_parallel), "optimizer.embedding", 1)
+        operators += _training(c, layer.operators, head, tensor_parallel)
     held = _resident(c, tensor_parallel)
     return ModelGraph(
         name=c.name,
@@ -84,19 +82,26 @@ def llama(
     )
 
 
+def _training(
+    c: TransformerConfig, layer: Sequence[Operator], head: Sequence[Operator], sockets: int
+) -> list[Operator]:
+    """Backward passes and the optimizer, after the forward pass."""
+    # Gathered tables (of the rotary positions) are constants.
+    weights = sum(op.weight_bytes for op in layer if op.kind != "gather") / 2
+    return [
+        *backward(head, "head.backward"),
+        *backward(layer, "decoder.backward"),
+        *adam(weights, "optimizer", c.layers),
+        *adam(_embedding_weights(c, sockets), "optimizer.embedding", 1),
+    ]
+
+
 def _check(
     c: TransformerConfig, phase: str, batch: int, sequence: int, sockets: int, tokens: int
 ) -> None:
     if phase not in get_args(Phase):
         raise SpecError(f"unknown phase {phase!r}", hint=f"known: {', '.join(get_args(Phase))}")
-    for key, value in (
-        ("batch", batch),
-        ("sequence", sequence),
-        ("tensor_parallel", sockets),
-        ("tokens", tokens),
-    ):
-        if value < 1:
-            raise SpecError(f"{key} must be at least 1, found {value}")
+    counts("model", batch=batch, sequence=sequence, tensor_parallel=sockets, tokens=tokens)
     if c.heads % sockets:
         raise SpecError(
             f"model {c.name!r}: {c.heads} heads do not divide over {sockets} sockets",

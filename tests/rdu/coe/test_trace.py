@@ -62,6 +62,8 @@ def test_bad_files_are_refused_with_their_line(tmp_path, text, told):
         lambda: Trace(np.array([0, 1]), np.array([1.0, 0.0])),
         lambda: Trace(np.array([0, 1]), np.array([1.0])),
         lambda: Trace(np.array([0]), batch=0),
+        lambda: Trace(np.array([0]), batch="8"),
+        lambda: Trace(np.array([0]), output_tokens=None),
         lambda: Trace.distinct(-1, 2),
         lambda: Trace.distinct(1, 0),
         lambda: Trace.bursts(1, 1, length=0.5),

@@ -75,7 +75,7 @@ def test_all_reduces_of_a_layer():
 
 
 def test_every_read_has_a_maker_or_comes_from_outside():
-    outside = {"x", "mask", "k.past", "v.past", "cos", "sin", "gradient", "pixels"}
+    outside = {"x", "mask", "k.past", "v.past", "cos", "sin", "gradient", "pixels", "alibi"}
     for name in PRESETS:
         for phase in ("prefill", "decode", "train"):
             for group, operators in llama(name, phase, 1, 64, 8).groups.items():
