@@ -8,9 +8,11 @@ from typing import Any
 from rdu.emulate.channel import Channel
 from rdu.emulate.engine import Engine
 from rdu.emulate.launch import Launcher
-from rdu.emulate.stages import DenseStage, Loader, Port, Storer, Store
+from rdu.emulate.sparse import SparseStage
+from rdu.emulate.stages import DenseStage, Loader, Port, Store, Storer
 from rdu.graph.graph import Graph
 from rdu.mapping.program import Kernel, Program, Tier
+from rdu.mapping.sparse import SparseShape
 from rdu.report import KernelReport, Report, StageReport
 from rdu.specs import Chip
 
@@ -97,7 +99,7 @@ def simulate(program: Program, arrays: dict[str, Any] | None) -> Report:
 
 def build(
     chip: Chip, graph: Graph, kernel: Kernel, arrays: dict[str, Any] | None
-) -> tuple[Engine, list[DenseStage]]:
+) -> tuple[Engine, list[DenseStage | SparseStage]]:
     """Create the contexts and channels of one kernel."""
     engine = Engine()
     store = Store(graph, kernel, arrays) if arrays is not None else None
@@ -110,7 +112,7 @@ def build(
         channel = engine.channel(name, stream.depth, stream.hops * chip.hop_cycles)
         channels.append(channel)
         ports.append(Port(channel, stream.tile_cycles))
-    contexts: list[DenseStage] = []
+    contexts: list[DenseStage | SparseStage] = []
     for index, stage in enumerate(kernel.stages):
         inward = [
             channels[n]
@@ -119,7 +121,8 @@ def build(
             if stream.target == index and stream.read == r
         ]
         outward = [ports[n] for n, s in enumerate(kernel.streams) if s.source == index]
-        context = DenseStage(
+        kind = SparseStage if isinstance(stage.shape, SparseShape) else DenseStage
+        context = kind(
             chip, graph, kernel, stage, inward, outward, values=arrays is not None
         )
         contexts.append(context)
@@ -140,7 +143,7 @@ def _shares(chip: Chip, kernel: Kernel, tier: Tier) -> tuple[Fraction, Fraction]
     """Split a tier's bandwidth between loads and stores in proportion to their bytes."""
     rate = chip.hbm_bytes_per_cycle if tier is Tier.HBM else chip.ddr_bytes_per_cycle
     whole = Fraction(rate).limit_denominator(1 << 16)
-    loads = sum(t.bytes for t in kernel.loads.get(tier, ()))
+    loads = sum(t.bytes for t in kernel.loads.get(tier, ()) if t.fetched)
     stores = sum(t.bytes for t in kernel.stores.get(tier, ()))
     both = max(loads + stores, 1)
     return whole * max(loads, 1) / both, whole * max(stores, 1) / both

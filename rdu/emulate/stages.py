@@ -15,6 +15,7 @@ import numpy as np
 from rdu.emulate import functional as f
 from rdu.emulate.channel import Channel
 from rdu.emulate.engine import Context, Steps
+from rdu.emulate.values import Tree, concatenated
 from rdu.graph.graph import Graph
 from rdu.graph.nodes import (
     Contract,
@@ -27,7 +28,7 @@ from rdu.graph.nodes import (
 )
 from rdu.mapping.allocate import firing
 from rdu.mapping.program import Kernel, Stage, Transfer
-from rdu.mapping.schedule import Coordinates, Schedule
+from rdu.mapping.schedule import Coordinates, Schedule, StageShape
 from rdu.mapping.timing import Cycles
 from rdu.specs import Chip
 
@@ -75,7 +76,7 @@ class Loader(Context):
             payload = None
             if self.store is not None:
                 payload = self.store.read(transfer.tensor, transfer.tile)
-            self.work(pace.cycles(transfer.bytes))
+            self.work(pace.cycles(transfer.bytes) if transfer.fetched else 0)
             for n in transfer.streams:
                 port = self.ports[n]
                 assert port is not None
@@ -145,14 +146,27 @@ class Store:
 
     def read(self, tensor: str, tile: Coordinates) -> Any:
         """Return a copy-free view of one tile."""
-        return self.arrays[tensor][self._place(tensor, tile)]
+        place = self._place(tensor, tile)
+        held = self.arrays[tensor]
+        if isinstance(held, Tree):
+            cut = self._cut(tensor)
+            return held if cut is None else held.between(place[cut].start, place[cut].stop)
+        return held[place]
 
     def write(self, tensor: str, tile: Coordinates, values: Any) -> None:
         """Store one tile, allocating the tensor at the first."""
+        if self.graph.tensor(tensor).sparse:
+            parts = [self.arrays[tensor], values] if tensor in self.arrays else [values]
+            self.arrays[tensor] = concatenated(parts, values.coordinates.shape[1])
+            return
         if tensor not in self.arrays:
             shape = self.graph.tensor(tensor).shape
             self.arrays[tensor] = np.full(shape, np.nan, dtype=np.float32)
         self.arrays[tensor][self._place(tensor, tile)] = values
+
+    def _cut(self, tensor: str) -> int | None:
+        axes = self.spans[tensor]
+        return next((m for m, axis in enumerate(axes) if axis in self.schedule.tile), None)
 
     def _place(self, tensor: str, tile: Coordinates) -> tuple[slice, ...]:
         axes = self.spans[tensor]
@@ -189,6 +203,8 @@ class DenseStage(Context):
         self.schedule = kernel.schedule
         self.axes = kernel.axes
         self.stage = stage
+        assert isinstance(stage.shape, StageShape)
+        self.shape = stage.shape
         self.inward = inward
         self.outward = outward
         self.values = values
@@ -197,7 +213,7 @@ class DenseStage(Context):
 
     def program(self) -> Steps:
         """Fire once for every step of the loop nest."""
-        shape, schedule = self.stage.shape, self.schedule
+        shape, schedule = self.shape, self.schedule
         held: dict[tuple[int, Coordinates], Any] = {}
         sums: dict[Coordinates, Any] = {}
         out_bytes = self.graph.tensor(shape.operator.output.tensor).element_bytes
@@ -227,7 +243,7 @@ class DenseStage(Context):
                 held.pop(drop, None)
 
     def _tile_bytes(self, r: int, tile: Coordinates) -> int:
-        operand = self.stage.shape.reads[r].operand
+        operand = self.shape.reads[r].operand
         tensor = self.graph.tensor(operand.tensor)
         size = tensor.element_bytes
         for part in place_of(self.schedule, self.axes[operand.tensor], tile, tensor.shape):
@@ -237,7 +253,7 @@ class DenseStage(Context):
     def _cycles(self, extents: tuple[int, ...]) -> Cycles:
         found = self._known.get(extents)
         if found is None:
-            shape, width = self.stage.shape, self.stage.units.width
+            shape, width = self.shape, self.stage.units.width
             size = dict(zip(shape.loops, extents, strict=True))
             found = firing(self.chip, self.graph, shape, size, width)
             found = Cycles(max(found.busy, self.stage.firing_cycles), found.fill)
@@ -250,7 +266,7 @@ class DenseStage(Context):
         self, r: int, index: Coordinates, held: dict[tuple[int, Coordinates], Any]
     ) -> Any:
         """Return the part of operand ``r`` that this firing reads."""
-        shape, read = self.stage.shape, self.stage.shape.reads[r]
+        shape, read = self.shape, self.shape.reads[r]
         if not read.gather:
             tile = tuple(index[shape.loops.index(axis)] for axis in read.operand.axes)
             return held[r, tile]
@@ -262,7 +278,7 @@ class DenseStage(Context):
         """Assemble an operand that was taken whole."""
         key = (r, (-1,))
         if key not in held:
-            operand = self.stage.shape.reads[r].operand
+            operand = self.shape.reads[r].operand
             tensor = self.graph.tensor(operand.tensor)
             whole = np.empty(tensor.shape, dtype=np.float32)
             axes = self.axes[operand.tensor]
@@ -280,7 +296,7 @@ class DenseStage(Context):
         held: dict[tuple[int, Coordinates], Any],
         total: Any,
     ) -> Any:
-        shape = self.stage.shape
+        shape = self.shape
         operator = shape.operator
         out = operator.output.axes
         size = dict(zip(shape.loops, extents, strict=True))
@@ -324,7 +340,7 @@ class DenseStage(Context):
 
     def _finish(self, total: Any, extents: tuple[int, ...]) -> Any:
         """Bring a finished tile to the output's axes and round it once."""
-        shape = self.stage.shape
+        shape = self.shape
         operator = shape.operator
         if isinstance(operator, Contract):
             total = f.contracted(operator, total, [extents[n] for n in shape.kept])

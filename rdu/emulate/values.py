@@ -128,3 +128,25 @@ def result(graph: Graph, name: str, value: Any) -> Any:
     return densified(graph, name, value)
 
 
+
+
+def densified_block(
+    graph: Graph, name: str, tree: Tree, span: slice
+) -> npt.NDArray[np.float32] | None:
+    """Write out the part of a tree whose outermost coordinate lies in ``span``, in mode order.
+
+    None without data.
+    """
+    if tree.values is None:
+        return None
+    tensor = graph.tensor(name)
+    structure = tensor.structure
+    assert isinstance(structure, Fibres)
+    axes = (*structure.levels, *tensor.block)
+    shape = [tensor.extent(axis) for axis in axes]
+    shape[0] = span.stop - span.start
+    full = np.full(shape, structure.fill, dtype=np.float32)
+    place = tree.coordinates.copy()
+    place[:, 0] -= span.start
+    full[tuple(place.T)] = tree.values
+    return np.ascontiguousarray(full.transpose([axes.index(axis) for axis in tensor.axes]))

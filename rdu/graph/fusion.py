@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from rdu.errors import RDUError
-from rdu.graph.nodes import Contract, Map, Operator, Rearrange, SparseMap, SparseProduct, operands
+from rdu.graph.nodes import Map, Operator, Rearrange, SparseMap, operands
 
 if TYPE_CHECKING:
     from rdu.graph.graph import Graph
@@ -17,7 +17,7 @@ Fusion: TypeAlias = str | Sequence[Sequence[str]]
 def groups(graph: Graph, fusion: Fusion) -> tuple[tuple[Operator, ...], ...]:
     """Split the graph's operators into kernels, in an order that can run.
 
-    ``"none"``: every operator is a kernel. ``"pattern"``: a product takes the elementwise
+    ``"none"``: every operator is a kernel. ``"pattern"``: an operator takes the elementwise
     and transposing operators that follow it. ``"spatial"`` (or ``"full"``): one kernel.
     Otherwise operator names joined by ``-``, several groups by ``,`` (upper or lower case),
     or a sequence of sequences of names; operators not named stay alone.
@@ -63,9 +63,9 @@ def _by_name(graph: Graph, named: list[list[str]]) -> list[list[Operator]]:
 
 
 def _epilogues(graph: Graph) -> list[list[Operator]]:
-    """Put an elementwise or transposing operator behind the latest product it reads from.
+    """Put an elementwise or transposing operator behind the latest operator it reads from.
 
-    Groups are numbered in the order of their products, and an operator joins the highest of
+    Groups are numbered in the order of their first operators, and an operator joins the highest of
     those it reads, so no two groups wait for each other.
     """
     group_of: dict[str, int] = {}
@@ -75,7 +75,7 @@ def _epilogues(graph: Graph) -> list[list[Operator]]:
         if isinstance(operator, (Map, Rearrange, SparseMap)):
             sources = [group_of.get(operand.tensor, -1) for operand in operands(operator)]
             latest = max(sources, default=-1)
-            if latest >= 0 and isinstance(result[latest][0], (Contract, SparseProduct)):
+            if latest >= 0:
                 home = latest
         if home == len(result):
             result.append([])

@@ -16,6 +16,8 @@ from rdu.graph.nodes import (
     Softmax,
 )
 from rdu.mapping.schedule import Schedule, StageShape
+from rdu.mapping.shapes import Shape
+from rdu.mapping.sparse import SparseShape, sparse_work
 from rdu.mapping.timing import (
     Cycles,
     access,
@@ -138,7 +140,7 @@ class Units:
 def units(
     chip: Chip,
     graph: Graph,
-    shape: StageShape,
+    shape: Shape,
     schedule: Schedule,
     width: int,
     *,
@@ -150,9 +152,8 @@ def units(
     A buffer gets PMUs to hold it, to be read at the rate of the stage and to be written in the
     time the stage or memory takes.
     """
-    size = full_tile(shape, schedule)
     pmu = chip.pmu_kib * 1024
-    rates = ports(chip, graph, shape, size, width)
+    rates = rates_of(chip, graph, shape, schedule, width)
     busy = max(work(chip, graph, shape, schedule, width), floor_cycles, 1)
     per_port = busy * chip.pmu_port_bytes_per_cycle
     reads = tuple(
@@ -164,22 +165,48 @@ def units(
         )
         for rate, read in zip(rates, shape.reads, strict=True)
     )
-    kept = shape.accumulators * shape.out_tile * 4 if shape.accumulators > 1 else 0
+    kept = sums_bytes(shape)
     out = 2 * shape.out_tile * graph.precision.bytes if stored else 0
     pcus = 0 if isinstance(shape.operator, Rearrange) else width
+    nodes = 0
+    if isinstance(shape, SparseShape) and shape.streams is not None:
+        pcus = shape.copies * shape.streams.compute_nodes + width
+        nodes = shape.copies * shape.streams.memory_nodes
     written = graph.tensor(shape.operator.output.tensor).bytes / per_port if stored else 0
-    return Units(width, pcus, reads, -(-kept // pmu), max(-(-out // pmu), math.ceil(written)))
+    return Units(width, pcus, reads, -(-kept // pmu) + nodes, max(-(-out // pmu), math.ceil(written)))
 
 
-def work(chip: Chip, graph: Graph, shape: StageShape, schedule: Schedule, width: int) -> int:
-    """Busy cycles of a stage over the whole kernel."""
+def sums_bytes(shape: Shape) -> int:
+    """Scratchpad bytes of the sums a stage keeps between firings."""
+    if isinstance(shape, SparseShape):
+        return shape.sums_bytes
+    return shape.accumulators * shape.out_tile * 4 if shape.accumulators > 1 else 0
+
+
+def rates_of(
+    chip: Chip, graph: Graph, shape: Shape, schedule: Schedule, width: int
+) -> tuple[int, ...]:
+    """PMUs each operand needs for bandwidth."""
+    if isinstance(shape, SparseShape):
+        return (1,) * len(shape.reads)
+    return ports(chip, graph, shape, full_tile(shape, schedule), width)
+
+
+def work(chip: Chip, graph: Graph, shape: Shape, schedule: Schedule, width: int) -> int:
+    """Busy cycles of a stage over the whole kernel; of a sparse stage an estimate."""
+    if isinstance(shape, SparseShape):
+        return sparse_work(chip, shape, width)
     return shape.firings * firing(chip, graph, shape, full_tile(shape, schedule), width).busy
 
 
 def next_width(
-    chip: Chip, graph: Graph, shape: StageShape, schedule: Schedule, width: int
+    chip: Chip, graph: Graph, shape: Shape, schedule: Schedule, width: int
 ) -> int | None:
     """Smallest larger width that makes a firing shorter, or None."""
+    if isinstance(shape, SparseShape):
+        wider = 2 * width
+        gain = sparse_work(chip, shape, wider) < sparse_work(chip, shape, width)
+        return wider if gain and shape.block.elements > 1 else None
     size = full_tile(shape, schedule)
     operator = shape.operator
     match operator:
@@ -204,7 +231,7 @@ def next_width(
 def allocate(
     chip: Chip,
     graph: Graph,
-    shapes: Sequence[StageShape],
+    shapes: Sequence[Shape],
     schedule: Schedule,
     stored: Sequence[bool],
     floor_cycles: float,

@@ -10,7 +10,7 @@ from rdu.errors import MappingError, RDUError
 from rdu.graph.fusion import Fusion
 from rdu.graph.graph import Graph, kernel_reads, kernel_writes
 from rdu.graph.nodes import Operator
-from rdu.mapping.allocate import allocate, full_tile, ports, work
+from rdu.mapping.allocate import allocate, rates_of, work
 from rdu.mapping.flows import kernel_flows, logical_units
 from rdu.mapping.place import place
 from rdu.mapping.program import (
@@ -23,7 +23,8 @@ from rdu.mapping.program import (
     Tier,
 )
 from rdu.mapping.route import Routes, route
-from rdu.mapping.schedule import streamed_axes
+from rdu.mapping.shapes import streamed_axes
+from rdu.mapping.sparse import SparseShape
 from rdu.mapping.search import Choice, choose
 from rdu.mapping.transfers import find_depths, make_loads, make_stores, make_streams
 from rdu.mapping.verify import verify
@@ -98,16 +99,16 @@ def compile_kernel(
 ) -> Kernel:
     """Map one kernel."""
     choice = choose(chip, graph, group)
-    schedule, axes = choice.schedule, streamed_axes(group)
+    schedule, axes = choice.schedule, streamed_axes(graph, group)
     choice = _with_depths(chip, graph, group, choice, tiers)
     streams = make_streams(graph, group, choice.shapes)
     loads = make_loads(graph, group, choice.shapes, streams, schedule, axes, tiers)
-    stores = make_stores(graph, choice.shapes, streams, schedule, tiers)
+    stores = make_stores(graph, choice.shapes, streams, schedule, axes, tiers)
     depths = find_depths(choice.shapes, streams, loads, stores, schedule)
     streams = tuple(replace(s, depth=d) for s, d in zip(streams, depths, strict=True))
     stages = _stages(chip, graph, choice)
     units = logical_units(stages)
-    flows = kernel_flows(chip, stages, streams, units)
+    flows = kernel_flows(stages, streams, units)
     placement = place(chip, units, flows, seed=seed, moves=min(moves, 8 * len(units)))
     routes = route(chip, placement, flows)
     stages, streams = _throttled(chip, stages, streams, routes)
@@ -136,10 +137,10 @@ def _with_depths(
     tiers: Mapping[str, Tier],
 ) -> Choice:
     """Enlarge the buffers in front of stages where paths rejoin, and give out units again."""
-    schedule, axes = choice.schedule, streamed_axes(group)
+    schedule, axes = choice.schedule, streamed_axes(graph, group)
     streams = make_streams(graph, group, choice.shapes)
     loads = make_loads(graph, group, choice.shapes, streams, schedule, axes, tiers)
-    stores = make_stores(graph, choice.shapes, streams, schedule, tiers)
+    stores = make_stores(graph, choice.shapes, streams, schedule, axes, tiers)
     depths = find_depths(choice.shapes, streams, loads, stores, schedule)
     shapes = list(choice.shapes)
     grown = False
@@ -170,15 +171,21 @@ def _with_depths(
 def _stages(chip: Chip, graph: Graph, choice: Choice) -> tuple[Stage, ...]:
     stages: list[Stage] = []
     for shape, units in zip(choice.shapes, choice.units, strict=True):
-        size = full_tile(shape, choice.schedule)
         out = graph.tensor(shape.operator.output.tensor)
+        busy = work(chip, graph, shape, choice.schedule, units.width)
+        rates = rates_of(chip, graph, shape, choice.schedule, units.width)
+        if isinstance(shape, SparseShape):
+            inside = tuple(read.sent * read.tile_bytes for read in shape.reads)
+        else:
+            inside = tuple(rate * chip.pmu_port_bytes_per_cycle * busy for rate in rates)
         stages.append(
             Stage(
                 shape.operator.name,
                 shape,
                 units,
-                work(chip, graph, shape, choice.schedule, units.width),
-                ports(chip, graph, shape, size, units.width),
+                busy,
+                rates,
+                inside,
                 out.bytes,
             )
         )
@@ -211,8 +218,7 @@ def _throttled(
     sent: list[Stream] = []
     for stream, need, hops in zip(streams, stream_need, stream_hops, strict=True):
         if stream.target is None:
-            shape = stages[stream.source or 0].shape
-            count = math.prod(shape.counts[n] for n in shape.kept)
+            count = stages[stream.source or 0].shape.emitted
         else:
             count = stages[stream.target].shape.reads[stream.read].sent
         sent.append(replace(stream, hops=hops, tile_cycles=-(-need // max(count, 1))))

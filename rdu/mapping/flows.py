@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rdu.mapping.program import Stage, Stream
-from rdu.specs import Chip
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ def logical_units(stages: Sequence[Stage]) -> tuple[Unit, ...]:
 
 
 def kernel_flows(
-    chip: Chip, stages: Sequence[Stage], streams: Sequence[Stream], units: Sequence[Unit]
+    stages: Sequence[Stage], streams: Sequence[Stream], units: Sequence[Unit]
 ) -> tuple[Flow, ...]:
     """List all flows of a kernel."""
     groups: dict[str, list[int]] = {}
@@ -55,11 +54,10 @@ def kernel_flows(
     flows: list[Flow] = []
     for index, stage in enumerate(stages):
         pcus = groups.get(stage.name, [])
-        for read, rate in enumerate(stage.rates if pcus else ()):
+        for read, total in enumerate(stage.inside if pcus else ()):
             pmus = groups[stage.buffer(read)]
-            total = rate * chip.pmu_port_bytes_per_cycle * stage.busy
             # The arrays form a grid: a row shares its left operand, a column its right one.
-            order = pcus if read == 0 else _by_column(pcus, stage.rates[0])
+            order = pcus if read == 0 else _by_column(pcus, max(stage.rates[0], 1))
             share = -(-total // len(pmus))
             flows += [Flow(a, b, share, index) for a, b in fan(pmus, order)]
     for number, stream in enumerate(streams):

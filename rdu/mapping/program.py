@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from rdu.graph.graph import Graph
 from rdu.mapping.allocate import Units
-from rdu.mapping.schedule import Coordinates, Schedule, StageShape
+from rdu.mapping.schedule import Coordinates, Schedule
+from rdu.mapping.shapes import Shape
 from rdu.specs import Node
 
 if TYPE_CHECKING:
@@ -68,28 +69,34 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """One tile between memory and the streams that carry it."""
+    """One tile between memory and the streams that carry it.
+
+    A tile that is not ``fetched`` takes part in the order only: no coordinate needs its data.
+    """
 
     tensor: str
     tile: Coordinates
     bytes: int
     streams: tuple[int, ...]
+    fetched: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """An operator on its units.
 
-    ``busy`` cycles of a whole kernel, ``rates`` the PMU ports that feed each operand,
+    ``busy`` cycles of a whole kernel, ``rates`` the PMU ports that feed each operand
+    and ``inside`` the bytes they send,
     ``out_bytes`` what it emits in a whole kernel; ``firing_cycles`` is the least a firing
     takes because of the links from its buffers.
     """
 
     name: str
-    shape: StageShape
+    shape: Shape
     units: Units
     busy: int
     rates: tuple[int, ...]
+    inside: tuple[int, ...]
     out_bytes: int
     firing_cycles: int = 0
 
@@ -144,7 +151,7 @@ class Kernel:
     def moved(self, tier: Tier) -> int:
         """Bytes between the chip and ``tier``."""
         sides = (self.loads.get(tier, ()), self.stores.get(tier, ()))
-        return sum(transfer.bytes for side in sides for transfer in side)
+        return sum(t.bytes for side in sides for t in side if t.fetched)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -119,6 +119,16 @@ class StageShape:
         """Tiles the stage computes."""
         return math.prod(self.counts)
 
+    @property
+    def emitted(self) -> int:
+        """Tiles that leave during the kernel."""
+        return math.prod(self.counts[n] for n in self.kept)
+
+    def out_order(self, schedule: Schedule) -> Iterator[Coordinates]:
+        """Iterate the output's tiles in the order in which they leave."""
+        del schedule
+        return tile_coordinates([self.counts[n] for n in self.kept], self.out_modes)
+
     def steps(self, schedule: Schedule) -> Iterator[Step]:
         """Iterate the loop nest, outermost slowest: what every firing takes, drops and emits."""
         ends = tuple(n - 1 for n in self.counts)
@@ -182,25 +192,12 @@ def stream_modes(schedule: Schedule, axes: Sequence[str]) -> tuple[int, ...]:
     return tuple(sorted(range(len(axes)), key=lambda m: ranks[m]))
 
 
-def streamed_axes(group: Sequence[Operator]) -> dict[str, tuple[str, ...]]:
-    """Return the axes along which each tensor of a kernel is cut into tiles.
-
-    Those of its producer; for a tensor from memory, those of its first reader.
-    """
-    axes: dict[str, tuple[str, ...]] = {}
-    for operator in group:
-        for operand in operands(operator):
-            axes.setdefault(operand.tensor, operand.axes)
-        axes[operator.output.tensor] = operator.output.axes
-    return axes
-
-
 def shape_of(
     graph: Graph, operator: Operator, schedule: Schedule, axes: Mapping[str, tuple[str, ...]]
 ) -> StageShape:
     """Work out the loops, the operand buffers and the accumulators of one dense stage.
 
-    ``axes`` are those of :func:`streamed_axes`.
+    ``axes`` are those along which each tensor of the kernel is cut.
     """
     assert not is_sparse(operator)
     loops = schedule.sort(loop_axes(operator))

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 
 from rdu.errors import MappingError
 from rdu.graph.graph import Graph, kernel_reads, kernel_writes
-from rdu.graph.nodes import Operator, loop_axes
-from rdu.mapping.allocate import Units, allocate, firing, full_tile, work
-from rdu.mapping.schedule import Read, Schedule, StageShape, shape_of, streamed_axes, untiled
+from rdu.graph.nodes import Operator
+from rdu.mapping.allocate import Units, allocate, firing, full_tile, sums_bytes, work
+from rdu.mapping.schedule import Read, Schedule, StageShape, untiled
+from rdu.mapping.shapes import Shape, make_shape, scheduled_axes, streamed_axes
+from rdu.mapping.sparse import SparseShape, needed_tiles
 from rdu.specs import Chip
 
 _EDGES = (32, 64, 128, 256, 512, 1024, 2048)
@@ -24,14 +26,14 @@ class Choice:
     """A schedule, its stages and units, and what it costs."""
 
     schedule: Schedule
-    shapes: tuple[StageShape, ...]
+    shapes: tuple[Shape, ...]
     units: tuple[Units, ...]
     memory_bytes: int
     cycles: float
 
 
 def choose(chip: Chip, graph: Graph, group: Sequence[Operator]) -> Choice:
-    """Return the cheapest schedule of a kernel of dense operators.
+    """Return the cheapest schedule of a kernel.
 
     Every order is tried for up to four axes, otherwise every pair of outermost axes; tile
     edges are powers of two, refined axis by axis. Cost is the slowest of memory and stages,
@@ -43,19 +45,21 @@ def choose(chip: Chip, graph: Graph, group: Sequence[Operator]) -> Choice:
         If the stages do not fit the chip's PCUs and PMUs in any way tried; says the shortage
         of the nearest try and the smallest change that would have made it fit.
     """
-    axes = list(dict.fromkeys(axis for operator in group for axis in loop_axes(operator)))
+    roots, others = scheduled_axes(graph, group)
+    axes = [*roots, *others]
     extents = {axis: graph.extents[axis] for axis in axes}
     whole = untiled(graph, group)
     best: Choice | None = None
-    for order in _orders(axes):
-        for edge in _EDGES:
-            tile = {a: n if a in whole else _even(n, edge) for a, n in extents.items()}
-            found = evaluate(chip, graph, group, Schedule(order, tile, extents))
+    for order in _orders(others):
+        for edge, first in itertools.product(_edges(extents, others), _edges(extents, roots, 1)):
+            tile = {
+                a: n if a in whole else _even(n, first if a in roots else edge)
+                for a, n in extents.items()
+            }
+            found = evaluate(chip, graph, group, Schedule((*roots, *order), tile, extents))
             best = _better(best, found)
-            if edge >= max(extents.values(), default=1):
-                break
     if best is None:
-        raise _does_not_fit(chip, graph, group, axes, extents, whole)
+        raise _does_not_fit(chip, graph, group, extents, whole)
     improved = True
     while improved:
         improved = False
@@ -63,7 +67,8 @@ def choose(chip: Chip, graph: Graph, group: Sequence[Operator]) -> Choice:
             if axis in whole:
                 continue
             for factor in (0.5, 2.0):
-                size = max(int(best.schedule.tile[axis] * factor), _LEAST_EDGE)
+                least = 1 if axis in roots else _LEAST_EDGE
+                size = max(int(best.schedule.tile[axis] * factor), least)
                 tile = {**best.schedule.tile, axis: _even(extents[axis], size)}
                 if tile == best.schedule.tile:
                     continue
@@ -78,14 +83,14 @@ def evaluate(
     chip: Chip, graph: Graph, group: Sequence[Operator], schedule: Schedule
 ) -> Choice | None:
     """Return the cost of one schedule, or None when it does not fit the chip."""
-    axes = streamed_axes(group)
-    shapes = [shape_of(graph, operator, schedule, axes) for operator in group]
+    axes = streamed_axes(graph, group)
+    shapes = [make_shape(chip, graph, operator, schedule, axes) for operator in group]
     if sum(shape.firings for shape in shapes) > _MOST_FIRINGS:
         return None
     shapes = _spill_holds(chip, graph, group, shapes)
     if shapes is None:
         return None
-    memory = traffic_bytes(graph, group, shapes)
+    memory = traffic_bytes(graph, group, shapes, schedule)
     shapes = _cover_latency(chip, graph, group, shapes, memory)
     writes = set(kernel_writes(graph, tuple(group)))
     stored = [operator.output.tensor in writes for operator in group]
@@ -98,6 +103,9 @@ def evaluate(
         # A tile must outlast the credit's way back, half the mesh, over the places it has.
         credit = shape.firings * (chip.mesh_rows + chip.mesh_columns) * chip.hop_cycles // 2
         slowest = max(slowest, work(chip, graph, shape, schedule, unit.width), credit)
+        if isinstance(shape, SparseShape):
+            fill += work(chip, graph, shape, schedule, unit.width) / max(shape.firings, 1)
+            continue
         one = firing(chip, graph, shape, full_tile(shape, schedule), unit.width)
         fill += one.busy + one.fill
     first = sum(
@@ -106,29 +114,49 @@ def evaluate(
     return Choice(schedule, tuple(shapes), found, memory, slowest + fill + first)
 
 
-def traffic_bytes(graph: Graph, group: Sequence[Operator], shapes: Sequence[StageShape]) -> int:
-    """Bytes a kernel moves, tiles that are sent again included."""
+def traffic_bytes(
+    graph: Graph, group: Sequence[Operator], shapes: Sequence[Shape], schedule: Schedule
+) -> int:
+    """Bytes a kernel moves: tiles that are sent again count, tiles nobody needs do not."""
     total = sum(graph.tensor(name).bytes for name in kernel_writes(graph, tuple(group)))
     for name in kernel_reads(tuple(group)):
         size = graph.tensor(name).bytes
         reads = [r for s in shapes for r in s.reads if r.operand.tensor == name]
         shared = any(not r.reload for r in reads)
         again = sum(size * r.reloads // max(r.total, 1) for r in reads if r.reload)
-        total += size * shared + again
+        total += int(size * _needed(graph, name, shapes, schedule)) * shared + again
     return total
 
 
+def _needed(
+    graph: Graph, name: str, shapes: Sequence[Shape], schedule: Schedule
+) -> float:
+    """Share of a dense tensor's tiles that some stage needs."""
+    share = 0.0
+    if graph.tensor(name).sparse:
+        return 1.0
+    for shape in shapes:
+        for r, read in enumerate(shape.reads):
+            if read.operand.tensor != name:
+                continue
+            if not isinstance(shape, SparseShape) or not shape.collects[r]:
+                return 1.0
+            tiles = needed_tiles(graph, shape, schedule)
+            share = max(share, sum(tiles) / max(len(tiles), 1))
+    return share
+
+
 def _spill_holds(
-    chip: Chip, graph: Graph, group: Sequence[Operator], shapes: list[StageShape]
-) -> list[StageShape] | None:
+    chip: Chip, graph: Graph, group: Sequence[Operator], shapes: list[Shape]
+) -> list[Shape] | None:
     """Turn the largest held inputs into repeated loads until the buffers fit."""
     pmu = chip.pmu_kib * 1024
     outside = set(kernel_reads(tuple(group)))
 
-    def needed(shapes: list[StageShape]) -> int:
+    def needed(shapes: list[Shape]) -> int:
         return sum(
             sum(-(-read.buffer_bytes // pmu) for read in shape.reads)
-            + (-(-shape.accumulators * shape.out_tile * 4 // pmu) if shape.accumulators > 1 else 0)
+            + -(-sums_bytes(shape) // pmu)
             for shape in shapes
         )
 
@@ -136,6 +164,7 @@ def _spill_holds(
         candidates = [
             (read.buffer_bytes - 2 * read.tile_bytes, s, r)
             for s, shape in enumerate(shapes)
+            if isinstance(shape, StageShape)
             for r, read in enumerate(shape.reads)
             if read.operand.tensor in outside and not read.reload and not read.gather
         ]
@@ -152,22 +181,23 @@ def _cover_latency(
     chip: Chip,
     graph: Graph,
     group: Sequence[Operator],
-    shapes: list[StageShape],
+    shapes: list[Shape],
     memory: int,
-) -> list[StageShape]:
+) -> list[Shape]:
     """Let as many tiles be under way as arrive in the memory's latency, and two between stages."""
     outside = set(kernel_reads(tuple(group)))
     latency = chip.cycles(1e-9 * max(chip.hbm_latency_ns, chip.ddr_latency_ns))
     latency += (chip.mesh_rows + chip.mesh_columns) * chip.hop_cycles
-    covered: list[StageShape] = []
+    covered: list[Shape] = []
     for shape in shapes:
         reads: list[Read] = []
-        for read in shape.reads:
-            extra = 1
+        for r, read in enumerate(shape.reads):
+            # A sparse stage takes all tiles of one outer coordinate; the next ones fill up.
+            extra = read.hold if isinstance(shape, SparseShape) and shape.collects[r] else 1
             if read.operand.tensor in outside:
                 share = graph.tensor(read.operand.tensor).bytes / max(memory, 1)
                 rate = chip.hbm_bytes_per_cycle * share
-                extra = math.ceil(latency * rate / max(read.tile_bytes, 1))
+                extra = max(extra, 1) - 1 + math.ceil(latency * rate / max(read.tile_bytes, 1))
             reads.append(replace(read, extra=extra))
         covered.append(replace(shape, reads=tuple(reads)))
     return covered
@@ -179,6 +209,13 @@ def _orders(axes: list[str]) -> Iterator[tuple[str, ...]]:
         return
     for pair in itertools.permutations(axes, 2):
         yield (*pair, *(axis for axis in axes if axis not in pair))
+
+
+def _edges(extents: dict[str, int], axes: Sequence[str], least: int = 32) -> list[int]:
+    """Tile edges worth trying: powers of two up to the longest of ``axes``."""
+    longest = max((extents[a] for a in axes), default=1)
+    edges = [n for n in (1, 8, *_EDGES) if n >= least]
+    return [n for n in edges if n < longest] + [next((n for n in edges if n >= longest), edges[-1])]
 
 
 def _even(extent: int, edge: int) -> int:
@@ -203,7 +240,6 @@ def _does_not_fit(
     chip: Chip,
     graph: Graph,
     group: Sequence[Operator],
-    axes: list[str],
     extents: dict[str, int],
     whole: frozenset[str],
 ) -> MappingError:
@@ -216,12 +252,13 @@ def _does_not_fit(
         )
     pmu = chip.pmu_kib * 1024
     least, culprit = math.inf, ""
-    streamed = streamed_axes(group)
-    for order in _orders(axes):
+    streamed = streamed_axes(graph, group)
+    roots, others = scheduled_axes(graph, group)
+    for order in _orders(others):
         for edge in _EDGES:
             tile = {a: n if a in whole else _even(n, edge) for a, n in extents.items()}
-            schedule = Schedule(order, tile, extents)
-            shapes = [shape_of(graph, op, schedule, streamed) for op in group]
+            schedule = Schedule((*roots, *order), tile, extents)
+            shapes = [make_shape(chip, graph, op, schedule, streamed) for op in group]
             need = 0
             worst = (0, "")
             for shape in shapes:
@@ -230,8 +267,7 @@ def _does_not_fit(
                     need += pmus
                     where = f"{read.operand.tensor} in {shape.operator.name}"
                     worst = max(worst, (pmus, where))
-                if shape.accumulators > 1:
-                    need += -(-shape.accumulators * shape.out_tile * 4 // pmu)
+                need += -(-sums_bytes(shape) // pmu)
             if need < least:
                 least, culprit = need, f"{worst[1]} ({worst[0]} PMUs)"
     return MappingError(

@@ -6,18 +6,19 @@ which tiles are finished: one load and one store sequence for each memory tier.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from rdu.graph.graph import Graph, kernel_reads, kernel_writes
 from rdu.graph.nodes import Operator, Tensor
 from rdu.mapping.depth import Token, sufficient_depths
 from rdu.mapping.program import Stream, Tier, Transfer
-from rdu.mapping.schedule import Coordinates, Schedule, StageShape, tile_coordinates, tiles
+from rdu.mapping.schedule import Coordinates, Schedule, tiles
+from rdu.mapping.shapes import Shape
+from rdu.mapping.sparse import SparseShape, needed_tiles, tree_tile_bytes
 
 
 def make_streams(
-    graph: Graph, group: Sequence[Operator], shapes: Sequence[StageShape]
+    graph: Graph, group: Sequence[Operator], shapes: Sequence[Shape]
 ) -> tuple[Stream, ...]:
     """List the streams: one for every operand, one for every tensor that goes to memory."""
     maker = {operator.output.tensor: n for n, operator in enumerate(group)}
@@ -32,9 +33,11 @@ def make_streams(
 
 
 def tile_bytes(
-    tensor: Tensor, axes: Sequence[str], tile: Coordinates, schedule: Schedule
+    graph: Graph, tensor: Tensor, axes: Sequence[str], tile: Coordinates, schedule: Schedule
 ) -> int:
     """Bytes of one tile; the last along an axis may be smaller."""
+    if tensor.sparse:
+        return tree_tile_bytes(graph, tensor, axes, schedule)[sum(tile)]
     size = 1
     for axis, index, extent in zip(axes, tile, tensor.shape, strict=True):
         size *= schedule.extent(axis, index) if axis in schedule.tile else extent
@@ -44,7 +47,7 @@ def tile_bytes(
 def make_loads(
     graph: Graph,
     group: Sequence[Operator],
-    shapes: Sequence[StageShape],
+    shapes: Sequence[Shape],
     streams: Sequence[Stream],
     schedule: Schedule,
     axes: Mapping[str, tuple[str, ...]],
@@ -77,8 +80,13 @@ def make_loads(
             stage = min(streams[n].target or 0 for n in shared)
             for tile in tiles(lead, schedule):
                 at = key(lead.operand.axes, tile) if not lead.gather else (0,) * len(rank)
-                size = tile_bytes(tensor, names, tile, schedule)
-                mine.append((at, stage, Transfer(tensor_name, tile, size, tuple(shared))))
+                size = tile_bytes(graph, tensor, names, tile, schedule)
+                fetched = any(
+                    _wanted(graph, shapes[s.target or 0], s.read, tile, schedule)
+                    for s in (streams[n] for n in shared)
+                )
+                transfer = Transfer(tensor_name, tile, size, tuple(shared), fetched)
+                mine.append((at, stage, transfer))
         for n, stream in enumerate(streams):
             if stream.tensor != tensor_name or n in shared or stream.target is None:
                 continue
@@ -86,7 +94,7 @@ def make_loads(
             for step in shape.steps(schedule):
                 for read, tile in step.takes:
                     if read == stream.read:
-                        size = tile_bytes(tensor, names, tile, schedule)
+                        size = tile_bytes(graph, tensor, names, tile, schedule)
                         at = key(shape.loops, step.index)
                         mine.append((at, stream.target, Transfer(tensor_name, tile, size, (n,))))
     return {
@@ -95,11 +103,23 @@ def make_loads(
     }
 
 
+def _wanted(
+    graph: Graph, shape: Shape, read: int, tile: Coordinates, schedule: Schedule
+) -> bool:
+    """Whether a stage needs the data of a dense tile: not when its streams never go there."""
+    if not isinstance(shape, SparseShape) or not shape.collects[read]:
+        return True
+    if graph.tensor(shape.reads[read].operand.tensor).sparse:
+        return True
+    return needed_tiles(graph, shape, schedule)[tile[shape.reads[read].modes[0]]]
+
+
 def make_stores(
     graph: Graph,
-    shapes: Sequence[StageShape],
+    shapes: Sequence[Shape],
     streams: Sequence[Stream],
     schedule: Schedule,
+    axes: Mapping[str, tuple[str, ...]],
     tiers: Mapping[str, Tier],
 ) -> dict[Tier, tuple[Transfer, ...]]:
     """Order the stores of every tier by the progress of the stages that make them."""
@@ -109,12 +129,10 @@ def make_stores(
             continue
         shape = shapes[stream.source]
         tensor = graph.tensor(stream.tensor)
-        names = shape.operator.output.axes
-        counts = [schedule.count(axis) for axis in names]
-        total = max(math.prod(counts), 1)
-        order = tile_coordinates(counts, shape.out_modes)
-        for position, tile in enumerate(order):
-            size = tile_bytes(tensor, names, tile, schedule)
+        names = axes[stream.tensor]
+        total = max(shape.emitted, 1)
+        for position, tile in enumerate(shape.out_order(schedule)):
+            size = tile_bytes(graph, tensor, names, tile, schedule)
             entry = ((position + 1) / total, n, Transfer(stream.tensor, tile, size, (n,)))
             keyed.setdefault(tiers[stream.tensor], []).append(entry)
     return {
@@ -124,7 +142,7 @@ def make_stores(
 
 
 def find_depths(
-    shapes: Sequence[StageShape],
+    shapes: Sequence[Shape],
     streams: Sequence[Stream],
     loads: Mapping[Tier, Sequence[Transfer]],
     stores: Mapping[Tier, Sequence[Transfer]],
