@@ -170,9 +170,8 @@ class Specialisation:
                 return self._variant(bad).run(tensors, out)
             execute.make_copies(recipe, values)
             target = self._target(recipe, extents, out)
-            arguments = execute.gather(recipe, values, extents, target)
-            results = ready.entry.load()(*arguments)
-            made = execute.bind(recipe, group.assembled, results, target, extents)
+            kernel = ready.entry.load()
+            made = execute.call(recipe, group.assembled, kernel, values, extents, target)
             values[recipe.output] = made.convert(group.layout)
         return values
 
@@ -184,7 +183,7 @@ class Specialisation:
     ) -> np.ndarray | None:
         given = None if out is None else out.get(recipe.output)
         if given is None:
-            return execute.fresh_output(recipe, extents)
+            return None
         shape = tuple(extents[recipe.indices[m]] for m in recipe.places)
         if given.shape != shape or given.dtype != np.dtype(recipe.dtype):
             raise InvalidTensorError(

@@ -7,7 +7,17 @@ and guards are taken to succeed always.
 
 from __future__ import annotations
 
-from sparsedsl.iteration.nodes import Chain, Find, Let, Merge, Nest, Probe, Scan, Step
+from sparsedsl.iteration.nodes import (
+    Chain,
+    Find,
+    Guard,
+    Let,
+    Merge,
+    Nest,
+    Probe,
+    Scan,
+    Step,
+)
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import Assign, Expr, For, Stmt, Var
 from sparsedsl.lowering.emitter import Emitter
@@ -42,6 +52,9 @@ def _delivering(nest: Nest, chain: Chain) -> tuple[Step, ...] | None:
                 unknown.add(variable)
             case Probe():
                 unknown |= {s.variable for s in step.steps if isinstance(s, Find | Let)}
+            case Guard(constraint):
+                # not taken here, so what it keeps in range must not be a subscript
+                unknown |= terms.variables(constraint.term)
             case Scan(variable) | Let(variable) | Merge(variable):
                 if _reads(step) & unknown:
                     if isinstance(step, Let):

@@ -2,7 +2,7 @@
 
 Takes: coordinates and a value at a point.  Gives: the statements around and at that point.
 Invariant: entries appended come in storage order, once each, and none equals the fill; a
-workspace is empty again after each flush.
+workspace is empty again after each flush; nothing is stored beyond the room there is.
 
 The workspace is a dense accumulator with a bitmap in levels: walking set bits by counting
 trailing zeros gives the coordinates in order without a sort.
@@ -22,6 +22,7 @@ from sparsedsl.loops.nodes import (
     BOOL,
     INT,
     Allocate,
+    ArrayParam,
     Assign,
     Binary,
     Comment,
@@ -29,7 +30,6 @@ from sparsedsl.loops.nodes import (
     Expr,
     For,
     If,
-    Resize,
     Stmt,
     Var,
     While,
@@ -67,8 +67,13 @@ class Sink:
 
     @property
     def capacity(self) -> Var:
-        """The number of entries there is room for."""
+        """The number of entries that room is needed for."""
         return self.var("room")
+
+    @property
+    def values(self) -> str:
+        """The array of values, whose length is the room there is."""
+        return self.array("values" if self.assembly.kind == "stream" else self.assembly.value)
 
     @property
     def last(self) -> Level:
@@ -93,64 +98,58 @@ def counter(sink: Sink, level: int) -> Var:
 
 
 def append_start(sink: Sink) -> list[Stmt]:
-    """Allocate the arrays of an appended output, whose room is known, and zero its counters."""
+    """Zero the counters of an appended output."""
     levels = sink.assembly.levels
-    room = sink.capacity
-    out: list[Stmt] = []
-    for place, level in enumerate(levels):
+    return [
+        Assign(counter(sink, place), lb.i(0))
+        for place, level in enumerate(levels)
+        if not level.dense
+    ]
+
+
+def append_params(sink: Sink) -> list[ArrayParam]:
+    """Return the arrays an appended output is written to, made by the caller.
+
+    Coordinates and values have one length, the room; pointers one more than their parents,
+    and are zero.
+    """
+    names: list[str] = []
+    for level in sink.assembly.levels:
         if level.dense:
             continue
-        last = place == len(levels) - 1
-        size = room if last else lb.i(16)
-        if not last:
-            out.append(Assign(sink.var(f"room{place}"), size))
-        out.append(Assign(counter(sink, place), lb.i(0)))
-        out.extend(
-            Allocate(sink.array(array), sink.index_dtype, (size,)) for array, _ in level.coordinates
-        )
+        names.extend(array for array, _ in level.coordinates)
         if level.pointer is not None:
-            above = levels[place - 1]
-            entries = sink.extents[above.coordinates[0][1]] if above.dense else lb.i(16)
-            zero = Const(0, sink.index_dtype)
-            shape = (lb.add(entries, 1),)
-            out.append(Allocate(sink.array(level.pointer), sink.index_dtype, shape, zero))
-    out.append(Allocate(sink.array(sink.assembly.value), sink.dtype, (room,)))
-    return out
+            names.append(level.pointer)
+    indices = [ArrayParam(sink.array(name), sink.index_dtype, 1) for name in names]
+    return [*indices, ArrayParam(sink.array(sink.assembly.value), sink.dtype, 1)]
 
 
 def _index(sink: Sink, value: Expr) -> Expr:
     return lb.cast(value, sink.index_dtype)
 
 
-def _make_room(sink: Sink, wanted: Expr) -> list[Stmt]:
-    """Grow the last level and the values until ``wanted`` entries fit."""
-    room = sink.capacity
-    arrays = [*(a for a, _ in sink.last.coordinates), sink.assembly.value]
-    grow: tuple[Stmt, ...] = (
-        Assign(room, lb.add(lb.max_(wanted, lb.mul(room, 2)), 16)),
-        *(Resize(sink.array(a), room) for a in arrays),
-    )
-    return [If(lb.gt(wanted, room), grow)]
-
-
 def append_entry(sink: Sink, coordinates: Sequence[Expr], value: Expr) -> list[Stmt]:
-    """Append one entry to the last level; ``coordinates`` are those of all modes."""
+    """Append one entry to the last level while there is room, and count it in any case.
+
+    ``coordinates`` are those of all modes.  A count beyond the room tells the caller how much
+    to give the next time; arrays are never moved, which would cost each iteration.
+    """
     n = counter(sink, len(sink.assembly.levels) - 1)
-    out: list[Stmt] = [
+    stores: list[Stmt] = [
         lb.store(sink.array(array), (n,), _index(sink, coordinates[mode]))
         for array, mode in sink.last.coordinates
     ]
-    out.append(lb.store(sink.array(sink.assembly.value), (n,), value))
-    out.append(Assign(n, lb.add(n, 1)))
-    return out
+    stores.append(lb.store(sink.array(sink.assembly.value), (n,), value))
+    return [If(lb.lt(n, lb.length(sink.values)), tuple(stores)), Assign(n, lb.add(n, 1))]
 
 
 def append_value(sink: Sink, coordinates: Sequence[Expr], value: Expr) -> list[Stmt]:
-    """Append one entry unless it equals the fill, growing the arrays when full."""
-    n = counter(sink, len(sink.assembly.levels) - 1)
+    """Append one entry unless it equals the fill."""
     entry = Var(f"{sink.name}_value", sink.dtype)
-    body = (*_make_room(sink, lb.add(n, 1)), *append_entry(sink, coordinates, entry))
-    return [Assign(entry, value), If(sink.differs(entry), body)]
+    return [
+        Assign(entry, value),
+        If(sink.differs(entry), tuple(append_entry(sink, coordinates, entry))),
+    ]
 
 
 def close_level(sink: Sink, place: int, coordinates: Sequence[Expr]) -> list[Stmt]:
@@ -162,18 +161,8 @@ def close_level(sink: Sink, place: int, coordinates: Sequence[Expr]) -> list[Stm
     if level.dense:
         at = lb.add(coordinates[level.coordinates[0][1]], 1)
         return [lb.store(pointer, (at,), _index(sink, done))]
-    n, room = counter(sink, place), sink.var(f"room{place}")
-    grow = If(
-        lb.ge(lb.add(n, 1), room),
-        (
-            Assign(room, lb.mul(room, 2)),
-            *(Resize(sink.array(a), room) for a, _ in level.coordinates),
-            Resize(pointer, lb.add(room, 1)),
-        ),
-    )
-    begun = lb.load(pointer, n)
+    n = counter(sink, place)
     entry: tuple[Stmt, ...] = (
-        grow,
         *(
             lb.store(sink.array(array), (n,), _index(sink, coordinates[mode]))
             for array, mode in level.coordinates
@@ -181,7 +170,9 @@ def close_level(sink: Sink, place: int, coordinates: Sequence[Expr]) -> list[Stm
         Assign(n, lb.add(n, 1)),
         lb.store(pointer, (n,), _index(sink, done)),
     )
-    return [If(lb.gt(done, begun), entry)]
+    # every position here has an entry below, so that the room for entries is enough
+    begun = lb.load(pointer, n)
+    return [If(lb.lt(n, lb.length(sink.values)), (If(lb.gt(done, begun), entry),))]
 
 
 def fill_gaps(sink: Sink, place: int) -> list[Stmt]:
@@ -203,15 +194,9 @@ def fill_gaps(sink: Sink, place: int) -> list[Stmt]:
 
 
 def append_results(sink: Sink) -> tuple[str, ...]:
-    """Return the names a kernel with an appended output returns."""
-    names: list[str] = []
-    for place, level in enumerate(sink.assembly.levels):
-        if not level.dense:
-            names.append(counter(sink, place).name)
-            names.extend(sink.array(a) for a, _ in level.coordinates)
-            if level.pointer is not None:
-                names.append(sink.array(level.pointer))
-    return (*names, sink.array(sink.assembly.value))
+    """Return the counters of the appended levels, the last one that of the entries."""
+    levels = enumerate(sink.assembly.levels)
+    return tuple(counter(sink, place).name for place, level in levels if not level.dense)
 
 
 def workspace_start(sink: Sink) -> list[Stmt]:
@@ -261,8 +246,7 @@ def workspace_add(sink: Sink, at: Expr, value: Expr, combine: str | None) -> lis
 def workspace_flush(sink: Sink, coordinates: Sequence[Expr | None]) -> list[Stmt]:
     """Append the accumulated entries in order of their coordinate, and clear the bitmap."""
     mode = sink.last.coordinates[-1][1]
-    n, count = counter(sink, len(sink.assembly.levels) - 1), sink.var("count")
-    at = sink.var("at")
+    count, at = sink.var("count"), sink.var("at")
     value = Var(f"{sink.name}_value", sink.dtype)
     everything = [at if c is None or m == mode else c for m, c in enumerate(coordinates)]
     emit: tuple[Stmt, ...] = (
@@ -277,7 +261,7 @@ def workspace_flush(sink: Sink, coordinates: Sequence[Expr | None]) -> list[Stmt
         outer, bitmap = sink.var("top"), "tops"
         walk = _walk(sink, "tops", "top", sink.var("group"), groups)
     tops = For(outer, lb.i(0), lb.length(sink.array(bitmap)), walk)
-    body = (*_make_room(sink, lb.add(n, count)), tops, Assign(count, lb.i(0)))
+    body = (tops, Assign(count, lb.i(0)))
     return [If(lb.gt(count, 0), body)]
 
 
@@ -299,37 +283,19 @@ def _walk(
     )
 
 
-def stream_start(sink: Sink) -> list[Stmt]:
-    """Allocate coordinates and values of an unordered stream."""
-    room = sink.capacity
-    out: list[Stmt] = [Assign(sink.var("n"), lb.i(0))]
-    out.extend(
-        Allocate(sink.array(f"coords{m}"), "int64", (room,)) for m in range(len(sink.extents))
-    )
-    out.append(Allocate(sink.array("values"), sink.dtype, (room,)))
-    return out
+def stream_params(sink: Sink) -> list[ArrayParam]:
+    """Return the arrays an unordered stream is written to, made by the caller."""
+    names = [sink.array(f"coords{m}") for m in range(len(sink.extents))]
+    coordinates = [ArrayParam(name, "int64", 1) for name in names]
+    return [*coordinates, ArrayParam(sink.array("values"), sink.dtype, 1)]
 
 
 def stream_value(sink: Sink, coordinates: Sequence[Expr], value: Expr) -> list[Stmt]:
-    """Append one entry to the stream."""
-    n, room = sink.var("n"), sink.capacity
+    """Append one entry to the stream while there is room, and count it in any case."""
+    n = sink.var("n")
     arrays = [sink.array(f"coords{m}") for m in range(len(sink.extents))]
-    grow = If(
-        lb.ge(n, room),
-        (
-            Assign(room, lb.add(lb.mul(room, 2), 16)),
-            *(Resize(a, room) for a in (*arrays, sink.array("values"))),
-        ),
-    )
-    return [
-        grow,
+    stores = (
         *(lb.store(a, (n,), lb.cast(c, "int64")) for a, c in zip(arrays, coordinates, strict=True)),
         lb.store(sink.array("values"), (n,), value),
-        Assign(n, lb.add(n, 1)),
-    ]
-
-
-def stream_results(sink: Sink) -> tuple[str, ...]:
-    """Return the names a kernel with a streamed output returns."""
-    coords = (sink.array(f"coords{m}") for m in range(len(sink.extents)))
-    return (sink.var("n").name, *coords, sink.array("values"))
+    )
+    return [If(lb.lt(n, lb.length(sink.values)), stores), Assign(n, lb.add(n, 1))]

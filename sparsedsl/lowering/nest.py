@@ -55,9 +55,6 @@ Body = Callable[[], list[Stmt]]
 DEEP = 2.0**18
 """Extent above which a workspace's bitmap gets a third level."""
 
-MOST = 1 << 27
-"""Entries to make room for at once; more are added as they come."""
-
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
@@ -107,9 +104,12 @@ def lower(
     if nest.assembly.kind == "dense":
         value = sink.array(nest.assembly.value)
         params.append(ArrayParam(value, dtype, len(nest.layout.value.arguments)))
+    elif nest.assembly.kind == "stream":
+        params.extend(dl.stream_params(sink))
+        results = (sink.capacity.name, sink.var("n").name)
     else:
-        stream = nest.assembly.kind == "stream"
-        results = dl.stream_results(sink) if stream else dl.append_results(sink)
+        params.extend(dl.append_params(sink))
+        results = (sink.capacity.name, *dl.append_results(sink))
     params.extend(emitter.integers.values())
     kernel = Kernel("kernel", tuple(params), tuple(body), results, notes)
     return Lowered(kernel, sink)
@@ -130,14 +130,12 @@ class _Nest:
         """Return the whole body of the kernel."""
         kind = self.nest.assembly.kind
         start: list[Stmt] = []
-        if kind != "dense":
-            start = self._room()
         if kind == "stream":
-            start += dl.stream_start(self.sink)
+            start = [Assign(self.sink.var("n"), lb.i(0))]
         elif kind != "dense":
-            start += dl.append_start(self.sink)
-        if kind == "workspace":
-            start += dl.workspace_start(self.sink)
+            start = dl.append_start(self.sink)
+        work = dl.workspace_start(self.sink) if kind == "workspace" else []
+        needed = self._needed()
         walkers = [
             _Chain(self, chain, choices, signs, f"_{place}" if place else "")
             for place, (chain, choices, signs) in enumerate(
@@ -149,14 +147,25 @@ class _Nest:
         levels = self.nest.assembly.levels
         if kind in ("append", "workspace") and levels[0].dense and not self._all_visited():
             end = dl.fill_gaps(self.sink, 0)
-        return [*start, *self.top, *main, *end]
-
-    def _room(self) -> list[Stmt]:
-        """Bound the number of entries by the visits of the loops that deliver them."""
+        body = [*work, *self.top, *main, *end]
+        if kind == "dense":
+            return body
         room = self.sink.capacity
-        counted = counting.count_visits(self.nest, self.emitter, room)
-        most = lb.min_(room, MOST) if counted else lb.i(1024)
-        return [Assign(room, lb.i(0)), *counted, Assign(room, lb.add(most, 1))]
+        given = lb.length(self.sink.values)
+        if not needed:
+            return [*start, Assign(room, given), *body]
+        enough = If(lb.le(room, given), tuple(body))
+        return [*start, Assign(room, lb.i(0)), *needed, enough]
+
+    def _needed(self) -> list[Stmt]:
+        """Bound the number of entries by the visits of the loops that deliver them.
+
+        The kernel returns the bound, and does nothing more when the arrays it was given are
+        shorter, so that they are made once and by NumPy, whose large ones are cheap to touch.
+        """
+        if self.nest.assembly.kind == "dense":
+            return []
+        return counting.count_visits(self.nest, self.emitter, self.sink.capacity)
 
     def _all_visited(self) -> bool:
         """Whether every coordinate of a dense root level is closed once."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from sparsedsl.iteration.nodes import Nest, Operand
 from sparsedsl.iteration.space import extent_name
 from sparsedsl.loops.nodes import Kernel
-from sparsedsl.lowering.deliver import counter
+from sparsedsl.lowering import deliver as dl
 from sparsedsl.lowering.nest import Lowered
-from sparsedsl.runtime.recipe import Argument, Copy, Level, Recipe
+from sparsedsl.runtime.recipe import Argument, Copy, Made, Recipe
 from sparsedsl.spf import terms
 
 
@@ -25,6 +25,7 @@ def recipe_of(
         outputs = nest.layout.relation.outputs
         places = tuple(outputs.index(terms.text(a)) for a in nest.layout.value.arguments)
     value = nest.layout.value.function
+    made = {m.param for m in _arrays(lowered, nest)}
     monoids = [chain.monoid for chain in nest.chains if chain.monoid is not None]
     output = sink.array(value) if nest.assembly.kind == "dense" else ""
     return Recipe(
@@ -36,10 +37,9 @@ def recipe_of(
         initial=nest.initial,
         indices=nest.coordinates,
         places=places,
-        arguments=tuple(_argument(p.name, operands, output, nest) for p in kernel.params),
+        arguments=tuple(_argument(p.name, operands, output, made, nest) for p in kernel.params),
         copies=tuple(Copy(c.tensor.name, c.source, c.order) for c in nest.conversions),
-        levels=_levels(lowered, nest),
-        value=(value, sink.array(value)),
+        made=_arrays(lowered, nest),
         results=kernel.results,
         combine=monoids[0] if monoids else None,
         finite=finite,
@@ -47,9 +47,13 @@ def recipe_of(
     )
 
 
-def _argument(name: str, operands: list[Operand], output: str, nest: Nest) -> Argument:
+def _argument(
+    name: str, operands: list[Operand], output: str, made: set[str], nest: Nest
+) -> Argument:
     if name == output:
         return Argument("output", nest.output.name, name)
+    if name in made:
+        return Argument("made", nest.output.name, name)
     for operand in operands:
         for own, used in operand.functions:
             if used == name:
@@ -67,19 +71,32 @@ def _argument(name: str, operands: list[Operand], output: str, nest: Nest) -> Ar
     return Argument("extent", "", name.removeprefix("n_"))
 
 
-def _levels(lowered: Lowered, nest: Nest) -> tuple[Level, ...]:
+def _arrays(lowered: Lowered, nest: Nest) -> tuple[Made, ...]:
+    """Return the arrays the caller makes for a sparse output, and how long each is."""
     sink = lowered.sink
-    if nest.assembly.kind not in ("append", "workspace"):
-        return ()
-    found: list[Level] = []
-    parents = ""
+    match nest.assembly.kind:
+        case "dense":
+            return ()
+        case "stream":
+            names = [p.name for p in dl.stream_params(sink)]
+            dtypes = [p.dtype for p in dl.stream_params(sink)]
+            return tuple(Made(n, n, d, "", "room") for n, d in zip(names, dtypes, strict=True))
+        case _:
+            pass
+    found: list[Made] = []
+    parents, index = "", ""
     for place, level in enumerate(nest.assembly.levels):
         if level.dense:
+            index = nest.coordinates[level.coordinates[0][1]]
             continue
-        pointer = None
+        own = dl.counter(sink, place).name
+        for array, _ in level.coordinates:
+            found.append(Made(array, sink.array(array), sink.index_dtype, own, "room"))
         if level.pointer is not None:
-            pointer = (level.pointer, sink.array(level.pointer))
-        coordinates = tuple((a, sink.array(a)) for a, _ in level.coordinates)
-        found.append(Level(counter(sink, place).name, coordinates, pointer, parents))
-        parents = counter(sink, place).name
+            name = sink.array(level.pointer)
+            length = f"extent {index}" if not parents else "room"
+            found.append(Made(level.pointer, name, sink.index_dtype, parents, length, ends=True))
+        parents = own
+    value = nest.assembly.value
+    found.append(Made(value, sink.array(value), sink.dtype, parents, "room"))
     return tuple(found)

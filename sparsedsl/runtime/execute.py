@@ -6,7 +6,7 @@ the kernel are those the plan was proved for; outputs are cut to the entries wri
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,9 @@ from sparsedsl.runtime.tensor import Tensor
 KEEP_BYTES = 1 << 20
 """Size from which an output array is kept although it is not full: what was never written
 takes no memory."""
+
+MOST = 1 << 26
+"""Entries to make room for at first."""
 
 INT32_ENTRIES = 2**31 - 1
 
@@ -56,9 +59,9 @@ def gather(
     recipe: Recipe,
     tensors: Mapping[str, Tensor],
     extents: Mapping[str, int],
-    output: np.ndarray | None,
+    output: Mapping[str, np.ndarray],
 ) -> list[Any]:
-    """Return the kernel's arguments in order."""
+    """Return the kernel's arguments in order; ``output`` holds the arrays it writes to."""
     found: list[Any] = []
     for argument in recipe.arguments:
         match argument.kind:
@@ -71,14 +74,57 @@ def gather(
             case "extent":
                 found.append(extents[argument.name])
             case _:
-                found.append(output)
+                found.append(output[argument.name])
     return found
 
 
-def fresh_output(recipe: Recipe, extents: Mapping[str, int]) -> np.ndarray | None:
-    """Return the array a dense output is accumulated in, or None for other outputs."""
-    if recipe.kind != "dense":
-        return None
+def call(
+    recipe: Recipe,
+    layout: Layout,
+    kernel: Callable[..., tuple[int, ...]],
+    tensors: Mapping[str, Tensor],
+    extents: Mapping[str, int],
+    target: np.ndarray | None,
+) -> Tensor:
+    """Run a kernel and return its output in ``layout``.
+
+    A sparse output is first given as much room as its operands hold; where the kernel finds
+    that too little, it is called again with what it asked for.
+    """
+    if recipe.kind == "dense":
+        array = fresh_output(recipe, extents) if target is None else target
+        name = next(a.name for a in recipe.arguments if a.kind == "output")
+        kernel(*gather(recipe, tensors, extents, {name: array}))
+        shape = tuple(extents[i] for i in recipe.indices)
+        sizes = dict(zip(layout.extents, shape, strict=True))
+        return Tensor(layout, shape, {layout.value.function: array}, recipe.fill, sizes)
+    used = {a.tensor for a in recipe.arguments if a.kind == "array"}
+    room = sum(tensors[name].values.size for name in used)
+    room = min(room, MOST)
+    while True:
+        arrays = _make(recipe, room, extents)
+        counts = kernel(*gather(recipe, tensors, extents, arrays))
+        needed = max(int(counts[0]) if int(counts[0]) > room else 0, int(counts[-1]))
+        if needed <= room:
+            named = dict(zip(recipe.results, map(int, counts), strict=True))
+            return _bind(recipe, layout, arrays, named, extents)
+        room = needed
+
+
+def _make(recipe: Recipe, room: int, extents: Mapping[str, int]) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {}
+    for made in recipe.made:
+        kind, _, index = made.length.partition(" ")
+        length = room if kind == "room" else extents[index]
+        if made.ends:
+            arrays[made.param] = np.zeros(length + 1, made.dtype)
+        else:
+            arrays[made.param] = np.empty(length, made.dtype)
+    return arrays
+
+
+def fresh_output(recipe: Recipe, extents: Mapping[str, int]) -> np.ndarray:
+    """Return the array a dense output is accumulated in."""
     shape = tuple(extents[recipe.indices[m]] for m in recipe.places)
     room = np.dtype(recipe.dtype).itemsize
     for extent in shape:
@@ -93,47 +139,30 @@ def fresh_output(recipe: Recipe, extents: Mapping[str, int]) -> np.ndarray | Non
     return np.full(shape, recipe.initial, recipe.dtype)
 
 
-def bind(
+def _bind(
     recipe: Recipe,
     layout: Layout,
-    results: tuple[Any, ...],
-    output: np.ndarray | None,
+    made: Mapping[str, np.ndarray],
+    counts: Mapping[str, int],
     extents: Mapping[str, int],
 ) -> Tensor:
-    """Return the output as a tensor in ``layout``."""
+    """Return a sparse output as a tensor: its arrays, cut to what was written."""
     shape = tuple(extents[i] for i in recipe.indices)
-    if output is not None:
-        sizes = dict(zip(layout.extents, shape, strict=True))
-        return Tensor(layout, shape, {layout.value.function: output}, recipe.fill, sizes)
-    named = dict(zip(recipe.results, results, strict=True))
-    if recipe.kind == "stream":
-        return _from_stream(recipe, layout, named, shape)
-    return _from_levels(recipe, layout, named, shape)
-
-
-def _from_levels(
-    recipe: Recipe, layout: Layout, named: Mapping[str, Any], shape: tuple[int, ...]
-) -> Tensor:
-    arrays: dict[str, np.ndarray] = {}
-    count = 0
-    for level in recipe.levels:
-        count = int(named[level.counter])
-        for array, result in level.coordinates:
-            arrays[array] = _cut(named[result], count)
-        if level.pointer is not None:
-            array, result = level.pointer
-            whole = named[result]
-            ends = whole if not level.parents else whole[: int(named[level.parents]) + 1]
-            arrays[array] = _cut(ends, len(ends))
-    if count > INT32_ENTRIES and recipe.index_dtype == "int32":
+    entries = list(counts.values())[-1]
+    if entries > INT32_ENTRIES and recipe.index_dtype == "int32":
         raise PlanError(
-            f"the result {recipe.output} holds {count} entries, more than int32 indices count",
+            f"the result {recipe.output} holds {entries} entries, more than int32 indices count",
             hint="give an operand with int64 indices",
         )
-    array, result = recipe.value
-    arrays[array] = _cut(named[result], count)
-    sizes = infer_sizes(layout, shape, arrays)
-    return Tensor(layout, shape, arrays, recipe.fill, sizes)
+    if recipe.kind == "stream":
+        arrays = [made[m.param][:entries] for m in recipe.made]
+        return _from_stream(recipe, layout, arrays, shape)
+    found: dict[str, np.ndarray] = {}
+    for item in recipe.made:
+        array = made[item.param]
+        length = len(array) if not item.used else counts[item.used] + item.ends
+        found[item.array] = _cut(array, length)
+    return Tensor(layout, shape, found, recipe.fill, infer_sizes(layout, shape, found))
 
 
 def _cut(array: np.ndarray, count: int) -> np.ndarray:
@@ -142,13 +171,11 @@ def _cut(array: np.ndarray, count: int) -> np.ndarray:
 
 
 def _from_stream(
-    recipe: Recipe, layout: Layout, named: Mapping[str, Any], shape: tuple[int, ...]
+    recipe: Recipe, layout: Layout, arrays: list[np.ndarray], shape: tuple[int, ...]
 ) -> Tensor:
     """Sort a stream, merge equal coordinates, drop fill values, build the layout."""
-    count = int(named[recipe.results[0]])
-    coords = np.stack([named[r][:count] for r in recipe.results[1:-1]]) if shape else None
-    assert coords is not None
-    values = named[recipe.results[-1]][:count]
+    coords, values = np.stack(arrays[:-1]), arrays[-1]
+    count = len(values)
     order = np.lexsort(coords[::-1])
     coords, values = coords[:, order], values[order]
     if count:

@@ -19,7 +19,7 @@ class Argument:
 
     ``kind`` is ``"array"`` (array ``name`` of ``tensor``), ``"size"`` (parameter ``name`` of
     its layout), ``"mode"`` (extent of mode ``name`` of ``tensor``), ``"extent"`` (of index
-    ``name``) or ``"output"``.
+    ``name``), ``"made"`` (an array of a sparse output) or ``"output"`` (a dense one).
     """
 
     kind: str
@@ -37,13 +37,20 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
-    """One appended level: its counter and arrays among the results, and what points to it."""
+class Made:
+    """One array of a sparse output: the layout's ``array``, the kernel's parameter ``param``.
 
-    counter: str
-    coordinates: tuple[tuple[str, str], ...]
-    pointer: tuple[str, str] | None
-    parents: str
+    It is made as long as the room (``length`` is ``"room"``) or as an index's extent
+    (``"extent i"``), one longer and zero when it ``ends`` segments; ``used`` names the result
+    that counts how much of it was written ("": all of it).
+    """
+
+    array: str
+    param: str
+    dtype: str
+    used: str
+    length: str
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +58,9 @@ class Recipe:
     """How to call one kernel and bind its output.
 
     ``kind`` is that of the output's assembly.  ``places`` are the modes in the order of the
-    value array's axes (dense).  ``results`` are the names the kernel returns.  ``initial``
+    value array's axes (dense).  ``made`` are the arrays of a sparse one, ``results`` the
+    counts the kernel returns: entries that room is needed for, then those appended, level by
+    level.  ``initial``
     fills a dense output; ``combine`` merges equal coordinates of a stream.  ``finite``
     names the tensors whose stored values must be finite, ``nonzero`` those that must not
     store a zero.
@@ -67,8 +76,7 @@ class Recipe:
     places: tuple[int, ...]
     arguments: tuple[Argument, ...]
     copies: tuple[Copy, ...]
-    levels: tuple[Level, ...]
-    value: tuple[str, str]
+    made: tuple[Made, ...]
     results: tuple[str, ...]
     combine: str | None
     finite: tuple[str, ...]
@@ -95,15 +103,7 @@ class Recipe:
         given["copies"] = tuple(
             Copy(c["name"], c["source"], tuple(c["order"])) for c in given["copies"]
         )
-        given["levels"] = tuple(
-            Level(
-                level["counter"],
-                tuple((a, b) for a, b in level["coordinates"]),
-                None if level["pointer"] is None else tuple(level["pointer"]),
-                level["parents"],
-            )
-            for level in given["levels"]
-        )
-        for name in ("indices", "places", "results", "finite", "nonzero", "value"):
+        given["made"] = tuple(Made(**m) for m in given["made"])
+        for name in ("indices", "places", "results", "finite", "nonzero"):
             given[name] = tuple(given[name])
         return Recipe(**given)
