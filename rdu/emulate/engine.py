@@ -66,8 +66,8 @@ class Context:
             self.time = ready
         return payload
 
-    def push(self, channel: Channel, payload: Any = None, delay: int = 0, count: int = 0) -> Steps:
-        """Send an element that is ready ``delay`` cycles from now plus the channel's latency."""
+    def push(self, channel: Channel, payload: Any = None, done: int = 0, count: int = 0) -> Steps:
+        """Send an element that is complete at cycle ``done``, or now, plus the latency."""
         while not channel.credits:
             channel.waiting_writer = self
             self.waits = ("write", channel)
@@ -76,7 +76,7 @@ class Context:
         if free > self.time:
             self.blocked += free - self.time
             self.time = free
-        channel.items.append((self.time + delay + channel.latency, payload))
+        channel.items.append((max(self.time, done) + channel.latency, payload))
         channel.pushed += 1
         channel.pushed_bytes += count
         if channel.waiting_reader is not None:

@@ -27,7 +27,7 @@ from rdu.graph.streams import block_axes, last_factor
 from rdu.mapping.program import Kernel, Stage
 from rdu.mapping.schedule import Coordinates
 from rdu.mapping.sparse import SparseShape, tree_tile_bytes
-from rdu.mapping.timing import access, simd
+from rdu.mapping.timing import Cycles, access, simd
 from rdu.specs import Chip
 
 
@@ -70,14 +70,15 @@ class SparseStage(Context):
                 held[r, tile] = yield from self.pop(self.inward[r], size)
                 self.moved += size
             result, cycles = self._fire(step.index[0], held, sums)
-            self.work(max(cycles, self.stage.firing_cycles))
+            self.work(max(cycles.busy, self.stage.firing_cycles))
+            done = self.time + cycles.fill
             if step.emits and self.values:
                 result = self._assembled(result, step.index[0])
             for tile in step.emits:
                 payload = self._payload(tile, result, step.index[0])
                 size = self._tile_bytes(shape.operator.output.tensor, tile)
                 for port in self.outward:
-                    yield from port.send(self, payload, 1, size)
+                    yield from port.send(self, payload, done, size)
                 self.moved += size
             for drop in step.drops:
                 held.pop(drop, None)
@@ -133,7 +134,7 @@ class SparseStage(Context):
 
     def _fire(
         self, index: int, held: dict[tuple[int, Coordinates], Any], sums: Sums
-    ) -> tuple[Any, int]:
+    ) -> tuple[Any, Cycles]:
         shape = self.shape
         span = self.schedule.span(shape.root, index)
         match shape.operator:
@@ -149,14 +150,14 @@ class SparseStage(Context):
                     ]
                     raw = np.broadcast_to(function.apply(*given), tree.values.shape)
                     values = f.rounded(self._modes(operand, raw), self.graph.precision)
-                return Tree(tree.coordinates, values), cycles.busy + cycles.fill
+                return Tree(tree.coordinates, values), cycles
             case Densify():
                 tree = self._tree(0, held)
                 out = self.graph.tensor(shape.operator.output.tensor)
                 count = out.bytes // max(shape.firings, 1)
                 cycles = access(self.chip, count, max(sum(self.stage.units.reads), 1))
                 block = densified_block(self.graph, shape.reads[0].operand.tensor, tree, span)
-                return block, max(cycles.busy, len(tree.coordinates)) + cycles.fill
+                return block, Cycles(max(cycles.busy, len(tree.coordinates)), cycles.fill)
             case SparseProduct() | SparseUnion():
                 return self._streams(span, held, sums)
 
@@ -166,22 +167,23 @@ class SparseStage(Context):
 
     def _streams(
         self, span: slice, held: dict[tuple[int, Coordinates], Any], sums: Sums
-    ) -> tuple[Any, int]:
+    ) -> tuple[Any, Cycles]:
         """Run the stream graph, on several copies of it where the tile is cut further."""
         shape = self.shape
         assert shape.streams is not None
         parts = self._parts(span, held)
         items: list[tuple[tuple[int, ...], Any]] = []
-        longest = 0
+        busy = end = 0
         reads = self._reads(held)
         for low, high in parts:
             behaviour = self._behaviour(low, high, held, reads)
             found, cycles = run_streams(shape.streams, behaviour, sums)
             items += found
-            longest = max(longest, cycles)
+            busy = max(busy, cycles.busy)
+            end = max(end, cycles.busy + cycles.fill)
         if not shape.stepwise and not items:
             items = sums  # type: ignore[assignment]
-        return items, longest
+        return items, Cycles(busy, end - busy)
 
     def _parts(
         self, span: slice, held: dict[tuple[int, Coordinates], Any]
@@ -246,19 +248,23 @@ class SparseStage(Context):
                 size = self._block_bytes(operator, r)
             ports = max(self.stage.units.reads[r], 1)
             fetch[r] = access(chip, size, ports).busy
-        out = self.graph.tensor(operator.output.tensor)
         loops = shape.streams.loops if shape.streams is not None else ()
         kept = [a for a in operator.output.axes if a not in loops]
         size = math.prod(self.graph.extents[a] for a in kept)
         width = self.stage.units.width
         block = shape.block
-        del out
+        # A gathered product streams its last factor through the arrays while it computes.
+        streamed = 1
+        if isinstance(operator, SparseProduct) and block.gather:
+            last = last_factor(self.graph, operator)
+            if last is not None:
+                streamed, fetch[last] = fetch[last], 1
         return Behaviour(
             levels,
             reads,
             fetch,
             self._combine(operator) if self.values else None,
-            lambda items: block.cycles(chip, items, width).busy,
+            lambda items: max(block.cycles(chip, items, width).busy, streamed),
             simd(chip, size, width).busy,
             max(chip.systolic_rows, 1) * 4 if block.gather else 1,
             not shape.stepwise,

@@ -43,11 +43,15 @@ class Port:
         self.tile_cycles = tile_cycles
         self.free = 0
 
-    def send(self, context: Context, payload: Any, delay: int, size: int) -> Steps:
-        """Push one tile of ``size`` bytes, ready ``delay`` cycles from now or when the link is."""
-        ready = max(context.time + delay, self.free + self.tile_cycles)
-        yield from context.push(self.channel, payload, ready - context.time, size)
-        self.free = max(ready, context.time + delay)
+    def send(self, context: Context, payload: Any, done: int, size: int) -> Steps:
+        """Push one tile of ``size`` bytes, complete at cycle ``done``, when the link is free.
+
+        The link begins with the first byte that a place is free for.
+        """
+        channel = self.channel
+        begin = max(context.time, self.free)
+        yield from context.push(channel, payload, max(done, begin + self.tile_cycles), size)
+        self.free = max(begin, context.time) + self.tile_cycles
 
 
 class Loader(Context):
@@ -80,7 +84,7 @@ class Loader(Context):
             for n in transfer.streams:
                 port = self.ports[n]
                 assert port is not None
-                yield from port.send(self, payload, self.latency, transfer.bytes)
+                yield from port.send(self, payload, self.time + self.latency, transfer.bytes)
 
 
 class Storer(Context):
@@ -231,13 +235,14 @@ class DenseStage(Context):
                 tile_values = self._compute(step.index, extents, held, sums.get(kept))
                 sums[kept] = tile_values
             self.work(cycles.busy)
+            done = self.time + cycles.fill
             for tile in step.emits:
                 payload = self._finish(sums.pop(tile), extents) if self.values else None
                 count = out_bytes
                 for n in shape.kept:
                     count *= extents[n]
                 for port in self.outward:
-                    yield from port.send(self, payload, cycles.fill, count)
+                    yield from port.send(self, payload, done, count)
                 self.moved += count
             for drop in step.drops:
                 held.pop(drop, None)

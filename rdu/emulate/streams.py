@@ -27,6 +27,7 @@ from rdu.graph.streams import (
     Token,
     Write,
 )
+from rdu.mapping.timing import Cycles
 
 Reference: TypeAlias = "tuple[int, int] | None"
 Sums: TypeAlias = "dict[tuple[int, ...], Any]"
@@ -417,8 +418,12 @@ class Behaviour:
 
 def run_streams(
     graph: StreamGraph, behaviour: Behaviour, sums: Sums
-) -> tuple[list[tuple[tuple[int, ...], Any]], int]:
-    """Run one tile's streams; return the ``(coordinates, value)`` items and the cycles."""
+) -> tuple[list[tuple[tuple[int, ...], Any]], Cycles]:
+    """Run one tile's streams; return the ``(coordinates, value)`` items and the cycles.
+
+    ``busy`` is the work of the busiest node, after which the next tile may enter; the result is
+    complete ``busy + fill`` cycles after the start.
+    """
     engine = Engine()
     sources = _sources(graph)
     readers: dict[int, list[Channel]] = {}
@@ -440,8 +445,9 @@ def run_streams(
         if isinstance(context, Writer):
             writer = context
     assert writer is not None
-    cycles = engine.run(grow=True)
-    return writer.found, cycles
+    end = engine.run(grow=True)
+    busy = max(context.busy for context in engine.contexts)
+    return writer.found, Cycles(busy, end - busy)
 
 
 def _context(

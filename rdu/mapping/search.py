@@ -18,6 +18,7 @@ from rdu.specs import Chip
 
 _EDGES = (32, 64, 128, 256, 512, 1024, 2048)
 _LEAST_EDGE = 32
+_TILE_TURN = 8
 _MOST_FIRINGS = 60_000
 
 
@@ -91,11 +92,16 @@ def evaluate(
     if shapes is None:
         return None
     memory = traffic_bytes(graph, group, shapes, schedule)
-    shapes = _cover_latency(chip, graph, group, shapes, memory)
     writes = set(kernel_writes(graph, tuple(group)))
     stored = [operator.output.tensor in writes for operator in group]
     floor = memory / chip.hbm_bytes_per_cycle
-    found = allocate(chip, graph, shapes, schedule, stored, floor)
+    found = None
+    base = shapes
+    for ahead in (2, 1, 0) if any(isinstance(s, SparseShape) for s in base) else (1,):
+        shapes = _cover_latency(chip, graph, group, base, memory, ahead)
+        found = allocate(chip, graph, shapes, schedule, stored, floor)
+        if found is not None:
+            break
     if found is None:
         return None
     slowest, fill = floor, 0.0
@@ -104,6 +110,8 @@ def evaluate(
         credit = shape.firings * (chip.mesh_rows + chip.mesh_columns) * chip.hop_cycles // 2
         slowest = max(slowest, work(chip, graph, shape, schedule, unit.width), credit)
         if isinstance(shape, SparseShape):
+            # Every tile takes its turn at the memory port, however small.
+            slowest = max(slowest, *(_TILE_TURN * read.sent for read in shape.reads))
             fill += work(chip, graph, shape, schedule, unit.width) / max(shape.firings, 1)
             continue
         one = firing(chip, graph, shape, full_tile(shape, schedule), unit.width)
@@ -183,8 +191,13 @@ def _cover_latency(
     group: Sequence[Operator],
     shapes: list[Shape],
     memory: int,
+    ahead: int,
 ) -> list[Shape]:
-    """Let as many tiles be under way as arrive in the memory's latency, and two between stages."""
+    """Let as many tiles be under way as arrive in the memory's latency, and two between stages.
+
+    A sparse stage takes all tiles of one outer coordinate at once; those of the next ``ahead``
+    coordinates may wait, because a later stage works on an earlier coordinate.
+    """
     outside = set(kernel_reads(tuple(group)))
     latency = chip.cycles(1e-9 * max(chip.hbm_latency_ns, chip.ddr_latency_ns))
     latency += (chip.mesh_rows + chip.mesh_columns) * chip.hop_cycles
@@ -192,8 +205,8 @@ def _cover_latency(
     for shape in shapes:
         reads: list[Read] = []
         for r, read in enumerate(shape.reads):
-            # A sparse stage takes all tiles of one outer coordinate; the next ones fill up.
-            extra = read.hold if isinstance(shape, SparseShape) and shape.collects[r] else 1
+            collects = isinstance(shape, SparseShape) and shape.collects[r]
+            extra = read.hold * ahead if collects else 1
             if read.operand.tensor in outside:
                 share = graph.tensor(read.operand.tensor).bytes / max(memory, 1)
                 rate = chip.hbm_bytes_per_cycle * share
