@@ -1,0 +1,43 @@
+# make demo   install, then run kernels on real matrices and compare them with scipy
+# make test   install, then every check: style, types, imports between packages, tests
+# make clean  remove what the two made
+#
+# PYTHON=python3.12 make demo   chooses the interpreter (3.11 or later).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+
+demo: $(VENV)/demo.stamp
+	$(BIN)/sparsedsl demo
+
+test: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+$(VENV)/made.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "expected Python 3.11 or later, found $$($(PYTHON) --version); set PYTHON=python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/demo.stamp: pyproject.toml $(VENV)/made.stamp
+	$(BIN)/python -m pip install --quiet --editable '.[data,plot]'
+	touch $@
+
+$(VENV)/test.stamp: pyproject.toml $(VENV)/made.stamp
+	$(BIN)/python -m pip install --quiet --editable '.[data,plot,test]'
+	touch $@ $(VENV)/demo.stamp
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks

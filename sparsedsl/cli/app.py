@@ -1,0 +1,298 @@
+"""The commands.  What is slow to import is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import json as jsons
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="sparsedsl",
+    help="Sparse tensor algebra compiled from layouts.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+cache_app = typer.Typer(help="Kernels kept on disk.", no_args_is_help=True)
+app.add_typer(cache_app, name="cache")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Statement = Annotated[str, typer.Argument(help='Such as "C[i,j] = A[i,k] * B[k,j]".')]
+Layouts = Annotated[
+    str, typer.Option(help='Layout of each tensor: "A=csr,B=bcsr(2,2)". Others are dense.')
+]
+Shapes = Annotated[
+    str,
+    typer.Option("--shape", help='Extents of indices or tensors: "i=100,j=80" or "A=100x80".'),
+]
+Counts = Annotated[str, typer.Option("--nnz", help='Stored entries to plan for: "A=5000".')]
+Files = Annotated[
+    list[str] | None,
+    typer.Option("--tensor", "-t", help="NAME=FILE (.mtx, .mtx.gz, .tns, .npz, .npy)."),
+]
+Out = Annotated[str, typer.Option("--out", help="Layout of the result.")]
+Order = Annotated[str, typer.Option(help='Loop order, such as "i k j".')]
+Find = Annotated[str, typer.Option(help="How matching entries are found, such as merge.")]
+Target = Annotated[Path | None, typer.Option("-o", "--output", help="File to write.")]
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Sparse tensor algebra compiled from layouts."""
+    if version:
+        from sparsedsl import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+def _print_json(record: Any) -> None:
+    print(jsons.dumps(record, indent=2, default=str))
+
+
+@app.command()
+def demo(
+    quick: Annotated[bool, typer.Option(help="Small inputs and few samples.")] = False,
+    json: Json = False,
+) -> None:
+    """Run kernels on real matrices beside scipy, and an expert layer on an emulated RDU."""
+    from sparsedsl.demo.show import demonstrate
+
+    agree, record = demonstrate(quick=quick, json=json)
+    if json:
+        _print_json(record)
+    raise typer.Exit(0 if agree else 1)
+
+
+@app.command()
+def explain(
+    statement: Statement,
+    layouts: Layouts = "",
+    shape: Shapes = "",
+    nnz: Counts = "",
+    tensor: Files = None,
+    out: Out = "",
+    order: Order = "",
+    find: Find = "auto",
+    json: Json = False,
+) -> None:
+    """Show the iteration space, the plan, the proofs and the estimated cost of a statement.
+
+    Tensors without a file are made up: random entries, 8 a row unless --nnz says otherwise.
+    """
+    lowered = _lowered(statement, layouts, shape, nnz, tensor, (out, order, find))
+    if not json:
+        print(lowered.explain())
+        return
+    proofs = [
+        {"goal": p.name, "proved": p.proved, "seconds": p.seconds, "allows": p.allows}
+        for p in lowered.proofs
+    ]
+    _print_json(
+        {
+            "statement": statement,
+            "iteration_space": lowered.iteration_space.splitlines(),
+            "plan": lowered.plan.splitlines(),
+            "proofs": proofs,
+            "estimated_seconds": lowered.cost / 1e9,
+        }
+    )
+
+
+@app.command()
+def show(
+    statement: Statement,
+    layouts: Layouts = "",
+    shape: Shapes = "",
+    nnz: Counts = "",
+    tensor: Files = None,
+    out: Out = "",
+    order: Order = "",
+    find: Find = "auto",
+) -> None:
+    """Print the kernel that is generated for a statement."""
+    print(_lowered(statement, layouts, shape, nnz, tensor, (out, order, find)).source)
+
+
+def _lowered(
+    statement: str,
+    layouts: str,
+    shape: str,
+    nnz: str,
+    tensor: list[str] | None,
+    forced: tuple[str, str, str],
+) -> Any:
+    from sparsedsl.cli.arguments import engine, tensors
+
+    given = tensors(statement, layouts=layouts, shapes=shape, counts=nnz, files=tensor or [])
+    out, order, find = forced
+    return engine(statement, tuple(given), out, order, find).lower(list(given.values()))
+
+
+@app.command()
+def run(
+    statement: Statement,
+    tensor: Files = None,
+    layouts: Annotated[str, typer.Option(help="Convert tensors first: A=csc.")] = "",
+    out: Out = "",
+    order: Order = "",
+    find: Find = "auto",
+    output: Target = None,
+    json: Json = False,
+) -> None:
+    """Evaluate a statement on tensors read from files."""
+    import time
+
+    from sparsedsl.cli.arguments import engine, loaded
+    from sparsedsl.interop import asarray
+    from sparsedsl.interop.files import write
+
+    given = loaded(statement, tensor or [], layouts)
+    start = time.perf_counter()
+    result = asarray(engine(statement, tuple(given), out, order, find).run(list(given.values())))
+    seconds = time.perf_counter() - start
+    if output is not None:
+        write(output, result)
+    if json:
+        _print_json({**_record(result), "seconds": seconds, "output": output})
+    else:
+        print(f"{result!r} in {seconds:.3g} s, compilation included")
+        if output is not None:
+            print(f"written to {output}")
+
+
+def _record(tensor: Any) -> dict[str, Any]:
+    return {
+        "layout": tensor.layout.label,
+        "shape": tensor.shape,
+        "dtype": str(tensor.dtype),
+        "nnz": tensor.nnz,
+        "arrays": {name: {"dtype": str(a.dtype), "shape": a.shape} for name, a in _arrays(tensor)},
+    }
+
+
+def _arrays(tensor: Any) -> list[tuple[str, Any]]:
+    return list(tensor.arrays.items())
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="File to read.")],
+    target: Annotated[Path, typer.Argument(help="File to write.")],
+    layout: Annotated[str, typer.Option(help="Layout to store it in.")] = "",
+    json: Json = False,
+) -> None:
+    """Convert a file of a tensor to another file format, another layout, or both.
+
+    A layout that the target's format has no place for is kept as its arrays (.npz only).
+    """
+    from sparsedsl.cli.arguments import layout_of
+    from sparsedsl.interop.files import read, write
+
+    tensor = read(source)
+    if layout:
+        tensor = tensor.convert(layout_of(layout))
+    write(target, tensor)
+    if json:
+        _print_json({**_record(tensor), "output": target})
+        return
+    print(f"{tensor!r}")
+    for name, array in _arrays(tensor):
+        print(f"  {name}: {array.dtype} {array.shape}")
+
+
+@app.command()
+def layouts(
+    name: Annotated[str | None, typer.Argument(help="One layout; all of them without.")] = None,
+    order: Annotated[int, typer.Option(help="Order, for layouts of any order.")] = 2,
+    json: Json = False,
+) -> None:
+    """List the layouts, or show one: its relation, its properties, its arrays and lengths."""
+    from sparsedsl.cli.arguments import specification, summary
+
+    records = summary() if name is None else [specification(name, order)]
+    if json:
+        _print_json(records if name is None else records[0])
+        return
+    if name is None:
+        width = max(len(r["name"]) for r in records)
+        for r in records:
+            print(f"{r['name']:{width}}  {r['about']}")
+        return
+    (r,) = records
+    print(f"{r['name']}\n  {r['relation']}\nvalue\n  {r['value']}")
+    for heading in ("properties", "arrays", "block sizes"):
+        if r[heading]:
+            print(heading)
+            for line in r[heading]:
+                print(f"  {line}")
+
+
+@cache_app.command("info")
+def cache_info(json: Json = False) -> None:
+    """Show where kernels are kept, how many, and how much they take."""
+    from sparsedsl.runtime import cache
+
+    found = cache.info()
+    record = {
+        "directory": str(found.directory) if found.directory else None,
+        "kernels": found.kernels,
+        "entries": found.entries,
+        "bytes": found.bytes,
+        "limit_bytes": found.limit_bytes,
+    }
+    if json:
+        _print_json(record)
+        return
+    print(f"directory  {record['directory'] or 'none: kept in memory'}")
+    print(f"kernels    {found.kernels} for {found.entries} specialisations")
+    print(f"size       {found.bytes / 2**20:.1f} MiB of {found.limit_bytes / 2**20:.0f} MiB")
+
+
+@cache_app.command("clear")
+def cache_clear(json: Json = False) -> None:
+    """Remove every kernel kept on disk."""
+    from sparsedsl.runtime import cache
+
+    removed = cache.clear()
+    if json:
+        _print_json({"removed": removed})
+    else:
+        print(f"removed {removed} kernels")
+
+
+@app.command()
+def warmup(json: Json = False) -> None:
+    """Compile the usual kernels into the cache, so that first calls are quick."""
+    from sparsedsl.cli.warming import usual_kernels
+
+    done: list[dict[str, Any]] = []
+    for name, seconds in usual_kernels():
+        done.append({"kernel": name, "seconds": seconds})
+        if not json:
+            print(f"{seconds:6.2f} s  {name}", flush=True)
+    if json:
+        _print_json(done)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Check the installation: versions, threads, cache, solver, compiler."""
+    from sparsedsl.cli.health import checks
+
+    records = checks()
+    good = all(r["good"] for r in records)
+    if json:
+        _print_json({"good": good, "checks": records})
+    else:
+        for r in records:
+            print(f"{'ok  ' if r['good'] else 'FAIL'}  {r['name']:9}  {r['found']}")
+    if not good:
+        print("error: the installation does not work; reinstall what failed", file=sys.stderr)
+    raise typer.Exit(0 if good else 1)
