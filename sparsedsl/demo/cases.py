@@ -81,15 +81,18 @@ def cases(matrix: Any) -> list[Case]:
     rng = np.random.default_rng(0)
     rows = matrix.tocsr()
     n, m = matrix.shape
-    x = rng.standard_normal(m)
     return [
-        Case("SpMV", spmv, (matrix, x), lambda: matrix @ x, "scipy"),
+        _spmv(matrix, rng.standard_normal(m)),
         _spmspv(matrix, rows),
         _product(matrix, rows),
         _spgemm(matrix, rows),
         _sddmm(matrix, rows, rng.standard_normal((n, RANK)), rng.standard_normal((RANK, m))),
         _mttkrp(matrix, rng.standard_normal((m, RANK)), rng.standard_normal((m, RANK))),
     ]
+
+
+def _spmv(matrix: Any, x: np.ndarray) -> Case:
+    return Case("SpMV", spmv, (matrix, x), lambda: matrix @ x, "scipy")
 
 
 def _spmspv(matrix: Any, rows: Any) -> Case:
