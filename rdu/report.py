@@ -171,7 +171,8 @@ class Report:
         lines = [
             f"{self.seconds * 1e6:.2f} us ({self.cycles:,} cycles, {self.launch_seconds * 1e6:.2f} "
             f"us launching), {len(self.kernels)} kernels, {self.flops:,} flops",
-            "bytes: " + ", ".join(f"{tier} {count:,}" for tier, count in self.bytes.items())
+            "bytes: "
+            + ", ".join(f"{tier} {count:,}" for tier, count in self.bytes.items())
             + f"; {self.operational_intensity:.1f} flops a byte",
             "use: " + ", ".join(f"{k} {100 * v:.1f} %" for k, v in self.utilisation.items()),
         ]

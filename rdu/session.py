@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-
 from rdu.emulate.run import simulate
 from rdu.emulate.values import bind, result
 from rdu.errors import RDUError
@@ -95,5 +94,3 @@ def run(program: Program, *arrays: Any) -> tuple[Any, Report]:
 def estimate(program: Program) -> Report:
     """Time a compiled program without data; the cycles are those of :func:`run`."""
     return simulate(program, None)
-
-

@@ -122,9 +122,7 @@ def build(
         ]
         outward = [ports[n] for n, s in enumerate(kernel.streams) if s.source == index]
         kind = SparseStage if isinstance(stage.shape, SparseShape) else DenseStage
-        context = kind(
-            chip, graph, kernel, stage, inward, outward, values=arrays is not None
-        )
+        context = kind(chip, graph, kernel, stage, inward, outward, values=arrays is not None)
         contexts.append(context)
         engine.add(context)
     for tier in (Tier.HBM, Tier.DDR):
@@ -147,5 +145,3 @@ def _shares(chip: Chip, kernel: Kernel, tier: Tier) -> tuple[Fraction, Fraction]
     stores = sum(t.bytes for t in kernel.stores.get(tier, ()))
     both = max(loads + stores, 1)
     return whole * max(loads, 1) / both, whole * max(stores, 1) / both
-
-

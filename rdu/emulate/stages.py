@@ -267,9 +267,7 @@ class DenseStage(Context):
 
     # --- values ------------------------------------------------------------------------
 
-    def _operand(
-        self, r: int, index: Coordinates, held: dict[tuple[int, Coordinates], Any]
-    ) -> Any:
+    def _operand(self, r: int, index: Coordinates, held: dict[tuple[int, Coordinates], Any]) -> Any:
         """Return the part of operand ``r`` that this firing reads."""
         shape, read = self.shape, self.shape.reads[r]
         if not read.gather:

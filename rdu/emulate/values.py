@@ -128,8 +128,6 @@ def result(graph: Graph, name: str, value: Any) -> Any:
     return densified(graph, name, value)
 
 
-
-
 def densified_block(
     graph: Graph, name: str, tree: Tree, span: slice
 ) -> npt.NDArray[np.float32] | None:

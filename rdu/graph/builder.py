@@ -258,7 +258,13 @@ class GraphBuilder:
         return self._add(SparseProduct(operator, output, used, flags, loop_names, len(table)))
 
     def sparse_union(
-        self, name: str, out: Sequence[str], function: Function, left: Read, right: Read, op: str = ""
+        self,
+        name: str,
+        out: Sequence[str],
+        function: Function,
+        left: Read,
+        right: Read,
+        op: str = "",
     ) -> str:
         """``name[out] = function(left, right)`` where either tree stores an entry."""
         operator = self._serial(op or name)
@@ -477,8 +483,6 @@ def _renamed(node: Any, names: dict[str, str]) -> Any:
     if isinstance(node, tuple):
         return tuple(_renamed(part, names) for part in node)
     if dataclasses.is_dataclass(node) and not isinstance(node, Function):
-        changes = {
-            f.name: _renamed(getattr(node, f.name), names) for f in dataclasses.fields(node)
-        }
+        changes = {f.name: _renamed(getattr(node, f.name), names) for f in dataclasses.fields(node)}
         return type(node)(**changes)
     return node

@@ -341,9 +341,7 @@ class _Lowering:
             return self._reduce(Monoid.SUM, left, current, want)
         return current
 
-    def _alone(
-        self, value: Value, others: set[str], sums: list[str]
-    ) -> tuple[Value, list[str]]:
+    def _alone(self, value: Value, others: set[str], sums: list[str]) -> tuple[Value, list[str]]:
         """Sum away the indices that only this factor has."""
         own = [n for n in sums if n in value.indices and n not in others]
         if not own:
@@ -389,9 +387,7 @@ class _Lowering:
         self.builder.map(name, out, function, *used, extents=extents)
         return Value(name, out)
 
-    def _reduce(
-        self, monoid: Monoid, sums: Sequence[str], value: Lowered, want: Want
-    ) -> Lowered:
+    def _reduce(self, monoid: Monoid, sums: Sequence[str], value: Lowered, want: Want) -> Lowered:
         if not isinstance(value, Value):
             names = tuple(dict.fromkeys((*sums, *(getattr(value, "axes", ())))))
             extents = {n: self.extents[n] for n in names}

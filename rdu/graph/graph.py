@@ -158,9 +158,7 @@ class Graph:
             for name in kernel_reads(group):
                 free = accounting == "paper" and _elementwise_second(self, name, group)
                 note = "second operand of an elementwise operator" if free else ""
-                rows.append(
-                    Traffic(index, name, self.tensor(name).bytes, "read", not free, note)
-                )
+                rows.append(Traffic(index, name, self.tensor(name).bytes, "read", not free, note))
             for name in kernel_writes(self, group):
                 rows.append(Traffic(index, name, self.tensor(name).bytes, "write"))
         if accounting == "paper" and len(kernels) == 1 and len(self.operators) > 1:

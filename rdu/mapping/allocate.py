@@ -66,9 +66,7 @@ def firing(
     match operator:
         case Contract():
             g = gemm_axes(operator)
-            return systolic(
-                chip, volume(g.batch), volume(g.m), volume(g.k), volume(g.n), width
-            )
+            return systolic(chip, volume(g.batch), volume(g.m), volume(g.k), volume(g.n), width)
         case Map(output=output):
             return simd(chip, volume(output.axes), width)
         case Reduction(operand=operand):
@@ -173,7 +171,9 @@ def units(
         pcus = shape.copies * shape.streams.compute_nodes + width
         nodes = shape.copies * shape.streams.memory_nodes
     written = graph.tensor(shape.operator.output.tensor).bytes / per_port if stored else 0
-    return Units(width, pcus, reads, -(-kept // pmu) + nodes, max(-(-out // pmu), math.ceil(written)))
+    return Units(
+        width, pcus, reads, -(-kept // pmu) + nodes, max(-(-out // pmu), math.ceil(written))
+    )
 
 
 def sums_bytes(shape: Shape) -> int:
@@ -246,7 +246,9 @@ def allocate(
 
     def at(index: int, width: int) -> Units:
         shape = shapes[index]
-        return units(chip, graph, shape, schedule, width, stored=stored[index], floor_cycles=floor_cycles)
+        return units(
+            chip, graph, shape, schedule, width, stored=stored[index], floor_cycles=floor_cycles
+        )
 
     have = [at(index, 1) for index in range(len(shapes))]
     pcus, pmus = sum(u.pcus for u in have), sum(u.pmus for u in have)
@@ -270,5 +272,3 @@ def allocate(
         have[slow], pcus, pmus = grown, more_pcus, more_pmus
         times[slow] = work(chip, graph, shapes[slow], schedule, step)
     return tuple(have)
-
-

@@ -23,9 +23,9 @@ from rdu.mapping.program import (
     Tier,
 )
 from rdu.mapping.route import Routes, route
+from rdu.mapping.search import Choice, choose
 from rdu.mapping.shapes import streamed_axes
 from rdu.mapping.sparse import SparseShape
-from rdu.mapping.search import Choice, choose
 from rdu.mapping.transfers import find_depths, make_loads, make_stores, make_streams
 from rdu.mapping.verify import verify
 from rdu.specs import Chip, Node

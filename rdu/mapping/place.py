@@ -58,7 +58,9 @@ def place(
             )
     slots = _snake_slots(units, limit)
     sites = [snake[slot] for slot in slots]
-    used = {kind: {s for u, s in zip(units, slots, strict=True) if u.kind == kind} for kind in limit}
+    used = {
+        kind: {s for u, s in zip(units, slots, strict=True) if u.kind == kind} for kind in limit
+    }
     free = {
         kind: [snake[n] for n in range(most) if n not in used[kind]] for kind, most in limit.items()
     }
@@ -114,6 +116,7 @@ def _anneal(
     for number, flow in enumerate(flows):
         for unit in {*flow.targets, *(() if flow.source is None else (flow.source,))}:
             touching[unit].append(number)
+
     def cost(numbers: set[int]) -> int:
         return sum(_cost(chip, flows[n], sites) for n in numbers)
 

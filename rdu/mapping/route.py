@@ -55,9 +55,7 @@ def route(chip: Chip, placement: Placement, flows: Sequence[Flow]) -> Routes:
     )
 
 
-def _gate(
-    chip: Chip, placement: Placement, flow: Flow, ports: dict[Site, int]
-) -> Site | None:
+def _gate(chip: Chip, placement: Placement, flow: Flow, ports: dict[Site, int]) -> Site | None:
     """Choose the memory port of a flow: the least loaded, the nearest among equals."""
     if flow.source is not None and flow.targets:
         return None

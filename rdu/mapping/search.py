@@ -116,9 +116,9 @@ def evaluate(
             continue
         one = firing(chip, graph, shape, full_tile(shape, schedule), unit.width)
         fill += one.busy + one.fill
-    first = sum(
-        read.tile_bytes for shape in shapes for read in shape.reads
-    ) / chip.hbm_bytes_per_cycle
+    first = (
+        sum(read.tile_bytes for shape in shapes for read in shape.reads) / chip.hbm_bytes_per_cycle
+    )
     return Choice(schedule, tuple(shapes), found, memory, slowest + fill + first)
 
 
@@ -136,9 +136,7 @@ def traffic_bytes(
     return total
 
 
-def _needed(
-    graph: Graph, name: str, shapes: Sequence[Shape], schedule: Schedule
-) -> float:
+def _needed(graph: Graph, name: str, shapes: Sequence[Shape], schedule: Schedule) -> float:
     """Share of a dense tensor's tiles that some stage needs."""
     share = 0.0
     if graph.tensor(name).sparse:
@@ -163,8 +161,7 @@ def _spill_holds(
 
     def needed(shapes: list[Shape]) -> int:
         return sum(
-            sum(-(-read.buffer_bytes // pmu) for read in shape.reads)
-            + -(-sums_bytes(shape) // pmu)
+            sum(-(-read.buffer_bytes // pmu) for read in shape.reads) + -(-sums_bytes(shape) // pmu)
             for shape in shapes
         )
 

@@ -166,7 +166,9 @@ def tree_tile_bytes(
     block = math.prod(tensor.extent(axis) for axis in tensor.block)
     levels = max(len(structure.levels) - 1, 1)
     leaf = block * tensor.element_bytes + 4 * levels
-    positions = [min(size, extent - n * size) if len(structure.levels) > 1 else 1 for n in range(count)]
+    positions = [
+        min(size, extent - n * size) if len(structure.levels) > 1 else 1 for n in range(count)
+    ]
     ends = [4 * (p + (n == count - 1)) for n, p in enumerate(positions)]
     return [int(n) * leaf + end for n, end in zip(leaves, ends, strict=True)]
 
@@ -307,5 +309,3 @@ def sparse_work(chip: Chip, shape: SparseShape, width: int) -> int:
         return tokens
     per_group = -(-shape.items // shape.groups) if shape.items else 0
     return tokens + shape.groups * shape.block.cycles(chip, max(per_group, 1), width).busy
-
-

@@ -103,9 +103,7 @@ def make_loads(
     }
 
 
-def _wanted(
-    graph: Graph, shape: Shape, read: int, tile: Coordinates, schedule: Schedule
-) -> bool:
+def _wanted(graph: Graph, shape: Shape, read: int, tile: Coordinates, schedule: Schedule) -> bool:
     """Whether a stage needs the data of a dense tile: not when its streams never go there."""
     if not isinstance(shape, SparseShape) or not shape.collects[read]:
         return True

@@ -1,0 +1,7 @@
+"""``python -m rdu``."""
+
+from __future__ import annotations
+
+from rdu.cli import main
+
+main()

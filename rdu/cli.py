@@ -1,0 +1,253 @@
+"""The command line ``rdu``: demonstrate, estimate and run programs; experts and the paper."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+import rdu
+from rdu.errors import RDUError, SpecError
+
+app = typer.Typer(
+    help="Emulate a reconfigurable dataflow unit.", no_args_is_help=True, add_completion=False
+)
+
+Fusion = Annotated[
+    str, typer.Option(help="none, pattern, spatial, or operator names joined by '-' and ','.")
+]
+Orchestration = Annotated[str, typer.Option(help="hardware or software.")]
+ChipFile = Annotated[Path | None, typer.Option("--chip", help="TOML file of a chip or node.")]
+Precision = Annotated[str, typer.Option(help="bf16 or fp32.")]
+Json = Annotated[bool, typer.Option("--json", help="Machine output.")]
+Source = Annotated[
+    str, typer.Argument(help="monarch, experts, or FILE.py:function returning (kernel, arguments).")
+]
+Trace = Annotated[Path | None, typer.Option(help="Write a Chrome trace to this file.")]
+Plot = Annotated[Path | None, typer.Option(help="Draw the time line (SVG) to this file.")]
+Draw = Annotated[Path | None, typer.Option(help="Draw the placement (SVG) to this file.")]
+
+
+@app.command()
+def demo(
+    chip: ChipFile = None,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of the expert layer.")] = 64,
+    as_json: Json = False,
+) -> None:
+    """Table I of the paper from a graph, and a routed expert layer unfused and fused."""
+    node = _node(chip)
+    graph = rdu.models.monarch_fft()
+    intensities = [
+        {"fusion": fusion, "paper": _oi(graph, fusion, "paper"), "strict": _oi(graph, fusion)}
+        for fusion in ("none", "gemm0-mul-transpose", "full")
+    ]
+    experts, arrays = _experts(tokens)
+    rows: list[dict[str, Any]] = []
+    results: list[Any] = []
+    for fusion in ("none", "pattern", "spatial"):
+        program = rdu.compile(experts, node, fusion=fusion)
+        result, report = rdu.run(program, *arrays)
+        results.append(result)
+        rows.append(_row(fusion, report))
+    same = all(np.array_equal(results[0], other) for other in results[1:])
+    if as_json:
+        out = {"monarch_fft": intensities, "expert_layer": rows, "equal_results": same}
+        typer.echo(json.dumps(out, indent=2))
+        return
+    typer.echo("Monarch FFT, operations per byte (table I)")
+    _print_table(intensities)
+    typer.echo(f"\nRouted expert layer, {tokens} tokens, 8 experts, 2 a token")
+    _print_table(rows)
+    typer.echo(f"results equal bit for bit: {'yes' if same else 'NO'}")
+
+
+@app.command()
+def estimate(
+    source: Source = "monarch",
+    fusion: Fusion = "spatial",
+    orchestration: Orchestration = "hardware",
+    chip: ChipFile = None,
+    precision: Precision = "bf16",
+    as_json: Json = False,
+    trace: Trace = None,
+    plot: Plot = None,
+    draw: Draw = None,
+) -> None:
+    """Compile a graph and time it without data."""
+    graph, _ = _graph(source, precision)
+    program = rdu.compile(graph, _node(chip), fusion=fusion, orchestration=orchestration)
+    _show(program, rdu.estimate(program), as_json, trace, plot, draw)
+
+
+@app.command()
+def run(
+    source: Source = "experts",
+    fusion: Fusion = "spatial",
+    orchestration: Orchestration = "hardware",
+    chip: ChipFile = None,
+    precision: Precision = "bf16",
+    as_json: Json = False,
+    trace: Trace = None,
+    plot: Plot = None,
+    draw: Draw = None,
+) -> None:
+    """Compile a graph and run it on data (its own, or random for the named graphs)."""
+    graph, arrays = _graph(source, precision)
+    program = rdu.compile(graph, _node(chip), fusion=fusion, orchestration=orchestration)
+    _, report = rdu.run(program, *arrays)
+    _show(program, report, as_json, trace, plot, draw)
+
+
+@app.command("trace")
+def trace_command(
+    source: Source = "monarch",
+    precision: Precision = "bf16",
+    draw: Annotated[Path | None, typer.Option(help="Draw the graph (SVG) to this file.")] = None,
+) -> None:
+    """Print the dataflow graph of a kernel."""
+    graph, _ = _graph(source, precision)
+    typer.echo(str(graph))
+    if draw is not None:
+        typer.echo(f"wrote {graph.draw(draw)}")
+
+
+def _show(
+    program: rdu.Program,
+    report: rdu.Report,
+    as_json: bool,
+    trace: Path | None,
+    plot: Path | None,
+    draw: Path | None,
+) -> None:
+    written = [
+        write(path)
+        for write, path in (
+            (report.chrome_trace, trace),
+            (report.plot, plot),
+            (program.draw, draw),
+        )
+        if path is not None
+    ]
+    if as_json:
+        typer.echo(report.to_json())
+        return
+    typer.echo(str(program))
+    typer.echo(str(report))
+    for path in written:
+        typer.echo(f"wrote {path}")
+
+
+def _row(fusion: str, report: rdu.Report) -> dict[str, Any]:
+    return {
+        "fusion": fusion,
+        "kernels": len(report.kernels),
+        "sram bytes": report.bytes["sram"],
+        "hbm bytes": report.bytes["hbm"],
+        "ddr bytes": report.bytes["ddr"],
+        "flops a byte": round(report.operational_intensity, 1),
+        "microseconds": round(report.seconds * 1e6, 2),
+        "of it launching": round(report.launch_seconds * 1e6, 2),
+    }
+
+
+def _oi(graph: rdu.Graph, fusion: str, accounting: str = "strict") -> float:
+    return round(graph.operational_intensity(fusion, accounting=accounting), 1)
+
+
+def _print_table(rows: list[dict[str, Any]]) -> None:
+    cells = [[f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()] for row in rows]
+    head = list(rows[0])
+    widths = [max(len(head[n]), *(len(row[n]) for row in cells)) for n in range(len(head))]
+    for row in (head, *cells):
+        line = [row[0].ljust(widths[0])]
+        line += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        typer.echo("  ".join(line))
+
+
+def _node(path: Path | None) -> rdu.Node:
+    return rdu.sn40l_node() if path is None else rdu.Node.from_toml(path)
+
+
+def _graph(source: str, precision: str) -> tuple[rdu.Graph, list[Any]]:
+    if source == "monarch":
+        graph = rdu.models.monarch_fft(precision=rdu.Precision(precision))
+        rng = np.random.default_rng(0)
+        return graph, [rng.standard_normal(graph.tensor(n).shape) for n in graph.inputs]
+    if source == "experts":
+        return _experts(64, precision)
+    kernel, arguments = _load(source)()
+    return rdu.trace(kernel, *arguments, precision=precision), list(arguments)
+
+
+def _experts(tokens: int, precision: str = "bf16") -> tuple[rdu.Graph, list[Any]]:
+    from scipy.sparse import csr_array
+
+    from rdu.models.experts import expert_layer
+
+    experts, width, hidden = 8, 64, 128
+    rng = np.random.default_rng(0)
+    dense = np.zeros((tokens, experts))
+    for row in dense:
+        row[rng.choice(experts, 2, replace=False)] = rng.dirichlet((1, 1))
+    arrays: list[Any] = [csr_array(dense), rng.standard_normal((tokens, width))]
+    shapes = ((experts, width, hidden), (experts, width, hidden), (experts, hidden, width))
+    arrays += [rng.standard_normal(shape) / np.sqrt(shape[1]) for shape in shapes]
+    routing = np.argwhere(dense != 0).astype(np.int64)
+    graph = expert_layer(
+        tokens, experts, width, hidden, routing=routing, precision=rdu.Precision(precision)
+    )
+    return graph, arrays
+
+
+def _load(source: str) -> Callable[[], tuple[Any, tuple[Any, ...]]]:
+    path, _, name = source.rpartition(":")
+    if not path or not name:
+        raise RDUError(
+            f"unknown graph {source!r}", hint="use monarch, experts, or FILE.py:function"
+        )
+    file = Path(path)
+    if not file.is_file():
+        raise RDUError(f"no such file: {file}")
+    spec = importlib.util.spec_from_file_location("rdu_user_graph", file)
+    if spec is None or spec.loader is None:
+        raise RDUError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise RDUError(f"{file} has no function {name!r}")
+    return function
+
+
+def _mount() -> None:
+    """Add the sub-commands of the serving runtime and of the paper's tables."""
+    from rdu.coe.cli import app as coe
+    from rdu.paper.cli import app as paper
+
+    app.add_typer(coe, name="coe")
+    app.add_typer(paper, name="paper")
+
+
+_mount()
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one clear line and exit status 2."""
+    try:
+        app()
+    except (RDUError, SpecError) as error:
+        typer.echo(f"rdu: {error}", err=True)
+        sys.exit(2)
+    except ValueError as error:
+        typer.echo(f"rdu: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
