@@ -123,7 +123,8 @@ def check_result(found: Tensor, expected: np.ndarray, rtol: float = 0.0) -> None
         np.testing.assert_array_equal(dense_of(found), expected)
     if exact(found.layout):
         fill = found.fill_value
-        same = np.isnan(found.values) if fill != fill else found.values == fill
+        _, values = stored(found.layout, found.shape, found.arrays, found.sizes)
+        same = np.isnan(values) if fill != fill else values == fill
         assert not same.any(), "an entry equal to the fill is stored"
 
 
