@@ -72,7 +72,7 @@ class Builder:
         value = t.evaluate(term, self.env, self.arrays)
         return np.broadcast_to(np.asarray(value, np.int64), (count,))
 
-    def _walk(self, dims: tuple[str, ...]) -> Scan:
+    def walk(self, dims: tuple[str, ...]) -> Scan:
         """Every value of ``dims``, in storage order."""
         walked = closure(self.part, dims)
         scan = Scan(self.part, self.values, self.arrays, dims=walked or self.part.dims)
@@ -80,7 +80,7 @@ class Builder:
 
     def _number(self, level: Position, values: np.ndarray, count: int) -> None:
         """Give every entry its number along a position dim, and fill the arrays of bounds."""
-        walk = self._walk(level.group)
+        walk = self.walk(level.group)
         rows = [np.asarray(self.env[name]) for name in level.group]
         table = [np.asarray(walk.env[name]) for name in level.group]
         group, found = locate(rows, table, count)
@@ -142,6 +142,25 @@ class Builder:
                 if full.any():
                     self._no_place(~full[group])
 
+    def slots(self, level: Position, env: Mapping[str, Index], counts: np.ndarray) -> bool:
+        """Make the bounds of a dim that begins at 0 hold for ``counts`` entries in each group.
+
+        ``env`` holds the groups.  False when a bound that is known already is too low.
+        """
+        for high in level.highs:
+            call = _lone_call(high)
+            if call is not None:
+                self._fill(call, env, counts, largest=True)
+            elif high.constant == 0 and high in map(t.var, self.layout.sizes):
+                (name,) = t.variables(high)
+                self.values[name] = self.env[name] = int(counts.max(initial=0))
+            elif t.ufs(high) or not t.variables(high) <= set(env):
+                return False
+            elif (counts > np.asarray(t.evaluate(high, env, self.arrays))).any():
+                return False
+        self._defined()
+        return True
+
     def _fill(
         self,
         call: UF,
@@ -182,7 +201,7 @@ class Builder:
         shape = self._shape(call.function)
         if not names <= set(self.env) or shape is None:
             return
-        walk = self._walk(dims)
+        walk = self.walk(dims)
         bounds = Bounds(self.part.scan, self.part.parameters)
         ends = (bounds.upper if side > 0 else bounds.lower)(name, tuple(walk.env))
         ready = [
@@ -216,7 +235,11 @@ class Builder:
                 self._fill(calls[0], self.env, self._column(t.scale(-factor, rest), count))
 
     def _blank(self, function: str, shape: tuple[int, ...]) -> np.ndarray:
-        """An array of padding: values that fail the filters on it, or lie in its range."""
+        """An array of padding."""
+        return np.full(shape, self.padding(function), dtype=np.int64)
+
+    def padding(self, function: str) -> int:
+        """A value that fails the filters on an array, or lies in its range."""
         padding = 0
         for item in self.layout.properties:
             if isinstance(item, Range) and item.function == function:
@@ -229,7 +252,7 @@ class Builder:
                     rest = t.subtract(constraint.term, t.atom(node, factor))
                     edge = int(t.evaluate(rest, self.values, self.arrays))
                     padding = -edge - 1 if factor > 0 else edge + 1
-        return np.full(shape, padding, dtype=np.int64)
+        return padding
 
     def _shape(self, function: str) -> tuple[int, ...] | None:
         """The lengths of an array, where they are known by now."""
@@ -267,7 +290,7 @@ class Builder:
         shape = self._shape(function)
         if shape is None or len(shape) != 1 or not names <= {*self.values, *dims}:
             return
-        scan = self._walk(dims)
+        scan = self.walk(dims)
         array = np.zeros(shape, np.int64)
         for other in self.layout.properties:
             first = _constant(other, function)

@@ -16,7 +16,11 @@ _operations: dict[str, Operation] = {}
 
 # The modules whose import registers an operation; all others come from the interface.
 API = "sparsedsl.api"
-_PROVIDERS = {"to_scipy": "sparsedsl.interop", "to_binsparse": "sparsedsl.interop.binsparse"}
+_PROVIDERS = {
+    "to_scipy": "sparsedsl.interop",
+    "to_binsparse": "sparsedsl.interop.binsparse",
+    "convert_arrays": "sparsedsl.conversion",
+}
 
 
 def register(name: str, operation: Operation) -> None:
@@ -28,7 +32,7 @@ def register(name: str, operation: Operation) -> None:
     _operations[name] = operation
 
 
-def apply(name: str, *arguments: Any) -> Any:
+def apply(name: str, *arguments: Any, **options: Any) -> Any:
     """Carry out a registered operation; ``NotImplemented`` when nothing provides it."""
     if name not in _operations:
         module = _PROVIDERS.get(name, API)
@@ -38,4 +42,4 @@ def apply(name: str, *arguments: Any) -> Any:
             if error.name != module:
                 raise
     operation = _operations.get(name)
-    return NotImplemented if operation is None else operation(*arguments)
+    return NotImplemented if operation is None else operation(*arguments, **options)

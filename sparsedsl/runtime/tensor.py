@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 
+COMPILED = 20_000
+"""Stored values from which compiled conversions may be used."""
+
+
 class Tensor:
     """A tensor stored in a layout; make one with ``asarray`` or ``from_arrays``.
 
@@ -167,9 +171,14 @@ class Tensor:
         if target == self.layout:
             return self
         fill = self.fill_value
-        arrays = conversion.convert(
-            self.layout, target, self.shape, self.arrays, fill=fill, sizes=self.sizes
-        )
+        known = {"fill": fill, "sizes": self.sizes}
+        arrays: dict[str, np.ndarray] | None = None
+        if self.values.size >= COMPILED:
+            arrays = operations.apply(
+                "convert_arrays", self.layout, target, self.shape, self.arrays, **known
+            )
+        if arrays is None:
+            arrays = conversion.convert(self.layout, target, self.shape, self.arrays, **known)
         return bound(target, self.shape, arrays, fill)
 
     def astype(self, dtype: DTypeLike) -> Tensor:

@@ -1,0 +1,380 @@
+"""Loops of a conversion.
+
+Takes: two layouts, dtypes and a plan.  Gives: a ``Program`` of one kernel that fills every
+array, or of two where lengths must be counted first.  Invariant: the kernels read arrays
+``s_...`` of the source and write arrays ``t_...`` that the caller allocated, filled with what
+slots without an entry hold (0 for counts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sparsedsl.conversion import passes
+from sparsedsl.conversion.order import coordinate, extent
+from sparsedsl.conversion.passes import Span
+from sparsedsl.conversion.plan import Plan, choose
+from sparsedsl.conversion.stream import Body, Reader, Stream, of_layout
+from sparsedsl.conversion.target import Level, Target
+from sparsedsl.layouts.bounds import Bounds
+from sparsedsl.layouts.layout import Layout
+from sparsedsl.loops import build as lb
+from sparsedsl.loops.nodes import (
+    Allocate,
+    ArrayParam,
+    Assign,
+    Binary,
+    BOOL,
+    Expr,
+    For,
+    If,
+    IntParam,
+    Kernel,
+    Param,
+    Stmt,
+    Var,
+)
+from sparsedsl.spf import terms as t
+from sparsedsl.spf.nodes import Constraint, Term
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """The kernels of a conversion: ``count`` first where it is not None, then ``fill``.
+
+    ``count`` returns what ``scratch`` names, which ``fill`` takes; ``fill`` returns ``numbers``.
+    The first result of each is 1 where some entry has no place, else 0.
+    """
+
+    plan: Plan
+    count: Kernel | None
+    fill: Kernel
+    scratch: tuple[str, ...]
+    numbers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """What a conversion is specialised for; ``repeated`` coordinates are added up."""
+
+    source: Layout
+    target: Target
+    dtypes: Mapping[str, str]
+    value: str
+    index: str
+    fill: object
+    rankable: bool
+    repeated: bool = False
+
+
+def span_of(rank: int, term: Term) -> tuple[Term, Term]:
+    """The least value of a term over a shape, and the number of values up to the greatest."""
+    box: list[Constraint] = []
+    for mode in range(rank):
+        name, size = t.var(coordinate(mode)), t.var(extent(mode))
+        box.append(Constraint(name, False))
+        box.append(Constraint(t.subtract(t.subtract(size, name), t.ONE), False))
+    extents = tuple(extent(mode) for mode in range(rank))
+    bounds = Bounds(tuple(box), extents)
+    low, high = bounds.minimum(term, extents)[0], bounds.maximum(term, extents)[0]
+    return low, t.add(t.subtract(high, low), t.ONE)
+
+
+def stream_of(request: Request) -> Stream:
+    """The entries of the source that have a place in the target, others noted as bad."""
+    stream = of_layout(request.source, request.value, request.fill, request.repeated)
+    read = _reader(request.target)
+    fits = lb.conj(*(read.holds(check) for check in request.target.checks))
+    if fits == lb.TRUE:
+        return stream
+    bad = (Assign(lb.ivar("bad"), lb.i(1)),)
+    return replace(stream, visit=lambda body: stream.visit((If(fits, body, bad),)))
+
+
+def program_of(request: Request) -> Program:
+    """Write the kernels."""
+    target = request.target
+    plan = choose(stream_of(request), target, rankable=request.rankable)
+    writer = _Writer(request, plan, _reader(target))
+    return writer.program()
+
+
+def _reader(target: Target) -> Reader:
+    layout = target.layout
+    names: dict[str, Expr] = {}
+    for mode, name in enumerate(layout.extents):
+        names[name] = names[extent(mode)] = lb.ivar(extent(mode))
+        names[coordinate(mode)] = lb.ivar(coordinate(mode))
+    for level in target.levels:
+        names[level.name] = lb.ivar(f"t_{level.name}")
+    read = Reader(names, "t_")
+    for name, value in target.affine.items():
+        names[name] = read(value)
+    for mode, name in enumerate(layout.relation.outputs):
+        names.setdefault(name, lb.ivar(coordinate(mode)))
+    return read
+
+
+@dataclass(slots=True)
+class _Writer:
+    request: Request
+    plan: Plan
+    read: Reader
+
+    @property
+    def rank(self) -> int:
+        return self.request.target.layout.rank
+
+    def span(self, term: Term) -> Span:
+        low, size = span_of(self.rank, term)
+        return Span(term, self.read(low), self.read(size))
+
+    def program(self) -> Program:
+        """Assemble the passes into one kernel or two."""
+        plan, request = self.plan, self.request
+        stream, scratch = stream_of(request), dict[str, Param]()
+        before: list[Stmt] = []
+        for place, term in enumerate(plan.sorts):
+            stem = f"list{place}_"
+            dtypes = (request.index, request.value)
+            made, stream, names = passes.sorted_by(
+                stream, self.span(term), self.read, stem, self.rank, dtypes
+            )
+            before += made
+            scratch = {name: ArrayParam(name, request.index, 1) for name in names[:-1]}
+            scratch[names[-1]] = ArrayParam(names[-1], request.value, 1)
+            scratch[f"{stem}count"] = IntParam(f"{stem}count")
+        counting, more, filling, numbers = self._strategy(stream)
+        scratch |= more
+        results = ("bad", *numbers)
+        if plan.whole:
+            body = (*before, *counting, *filling)
+            kernel = self._kernel("convert", body, results, self._arrays(), {})
+            return Program(plan, None, kernel, (), numbers)
+        sized = {f"t_{level.pointer.function}" for level in request.target.levels if level.pointer}
+        sized = sized if plan.strategy != "sequence" else set()
+        early = [param for param in self._arrays() if param.name in sized]
+        first = self._kernel(
+            "count_entries", (*before, *counting), ("bad", *scratch), early, {}
+        )
+        second = self._kernel("convert", tuple(filling), results, self._arrays(), scratch)
+        return Program(plan, first, second, tuple(scratch), numbers)
+
+    def _arrays(self) -> list[ArrayParam]:
+        layout = self.request.target.layout
+        axes = {**layout.functions, layout.value.function: len(layout.value.arguments)}
+        dtypes = dict.fromkeys(layout.functions, self.request.index)
+        dtypes[layout.value.function] = self.request.value
+        return [ArrayParam(f"t_{name}", dtypes[name], ndim) for name, ndim in axes.items()]
+
+    def _kernel(
+        self,
+        name: str,
+        body: Sequence[Stmt],
+        results: tuple[str, ...],
+        arrays: Sequence[ArrayParam],
+        scratch: Mapping[str, Param],
+    ) -> Kernel:
+        source = self.request.source
+        axes = {**source.functions, source.value.function: len(source.value.arguments)}
+        params: list[Param] = [IntParam(extent(mode)) for mode in range(self.rank)]
+        params += [IntParam(f"s_{size}") for size in source.sizes]
+        for array, ndim in axes.items():
+            params.append(ArrayParam(f"s_{array}", self.request.dtypes[array], ndim))
+        params += [*arrays, *scratch.values()]
+        title = f"{source.label} -> {self.request.target.layout.label}: {self.plan.strategy}"
+        start: Body = (Assign(lb.ivar("bad"), lb.i(0)),)
+        return Kernel(
+            name, tuple(params), (*start, *body), results, (title, *self.plan.proofs)
+        )
+
+    def _strategy(
+        self, stream: Stream
+    ) -> tuple[list[Stmt], dict[str, Param], list[Stmt], tuple[str, ...]]:
+        """Statements that count, what they leave, statements that fill, numbers they return."""
+        match self.plan.strategy:
+            case "place":
+                return [], {}, [*stream.visit(self._value(stream))], ()
+            case "sequence":
+                return self._sequence(stream)
+            case "count":
+                return self._count(stream)
+            case "rank":
+                return self._rank(stream)
+
+    def _value(self, stream: Stream) -> Body:
+        """Store the value of an entry; computed places are compared with what lies there."""
+        value = self.request.target.layout.value
+        place = [self.read(argument) for argument in value.arguments]
+        entry = Var("v", self.request.value)
+        combine = None if stream.unique else "add"
+        return (lb.store(f"t_{value.function}", place, entry, combine),)
+
+    def _keys(self, level: Level) -> list[Stmt]:
+        return [
+            lb.store(f"t_{call.function}", [self.read(x) for x in call.arguments], self.read(key))
+            for call, key in level.keys
+        ]
+
+    def _sequence(
+        self, stream: Stream
+    ) -> tuple[list[Stmt], dict[str, Param], list[Stmt], tuple[str, ...]]:
+        """Number entries as they come."""
+        levels = self.request.target.levels
+        names = tuple(f"t_{level.name}" for level in levels)
+        filling = self._numbered(stream, store=True)
+        more: dict[str, Param] = {}
+        counting: list[Stmt] = []
+        if not self.plan.whole and len(self.request.target.layout.value.arguments) == 1:
+            counting, more = passes.counted(stream), {"n": IntParam("n")}
+        elif not self.plan.whole:
+            counting = self._numbered(stream, store=False)
+            counts = [lb.ivar(f"count_{name}") for name in names]
+            counting += [
+                Assign(x, lb.add(lb.ivar(name), 1)) for x, name in zip(counts, names, strict=True)
+            ]
+            more = {x.name: IntParam(x.name) for x in counts}
+        return counting, more, filling, names
+
+    def _numbered(self, stream: Stream, *, store: bool) -> list[Stmt]:
+        levels = self.request.target.levels
+        made: list[Stmt] = [Assign(lb.ivar(f"t_{level.name}"), lb.i(-1)) for level in levels]
+        body: list[Stmt] = []
+        after: list[Stmt] = []
+        for depth, level in enumerate(levels):
+            number = lb.ivar(f"t_{level.name}")
+            columns = [self.read(term) for term in level.columns]
+            latest = [lb.ivar(f"latest_{level.name}_{k}") for k in range(len(columns))]
+            new: list[Stmt] = [Assign(number, lb.add(number, 1))]
+            if store:
+                new += self._keys(level)
+                if level.pointer is not None:
+                    place = lb.add(self.read(level.pointer.arguments[0]), 1)
+                    new.append(passes.bump(f"t_{level.pointer.function}", place))
+                    after.append(self._running(level))
+            if depth == len(levels) - 1 and self.plan.distinct:
+                body += new
+                continue
+            made += [Assign(name, passes.BEFORE) for name in latest]
+            pairs = list(zip(latest, columns, strict=True))
+            new += [Assign(name, column) for name, column in pairs]
+            if depth + 1 < len(levels):
+                below = levels[depth + 1]
+                names = (f"latest_{below.name}_{k}" for k in range(len(below.columns)))
+                if depth + 2 < len(levels) or not self.plan.distinct:
+                    new += [Assign(lb.ivar(name), passes.BEFORE) for name in names]
+            body.append(If(lb.disj(*(lb.ne(a, b) for a, b in pairs)), tuple(new)))
+        if store:
+            body += self._value(stream)
+        return [*made, *stream.visit(tuple(body)), *after]
+
+    def _running(self, level: Level) -> Stmt:
+        assert level.pointer is not None
+        array = f"t_{level.pointer.function}"
+        if level.parent is not None:
+            return passes.running(array, lb.add(lb.ivar(f"t_{level.parent}"), 1))
+        return passes.running(array, lb.sub(lb.length(array), 1))
+
+    def _groups(self, level: Level) -> tuple[Expr, Expr]:
+        """The number of an entry's group, and of groups."""
+        if level.pointer is not None:
+            array = f"t_{level.pointer.function}"
+            return self.read(level.pointer.arguments[0]), lb.sub(lb.length(array), 1)
+        address, groups = lb.expr(0), lb.expr(1)
+        for term in level.columns[: level.grouped]:
+            span = self.span(term)
+            inside = lb.sub(self.read(term), span.low)
+            address = lb.add(lb.mul(address, span.size), inside)
+            groups = lb.mul(groups, span.size)
+        return address, groups
+
+    def _count(
+        self, stream: Stream
+    ) -> tuple[list[Stmt], dict[str, Param], list[Stmt], tuple[str, ...]]:
+        """Count by group, then put each entry behind the earlier ones of its group."""
+        (level,) = self.request.target.levels
+        address, groups = self._groups(level)
+        own = [] if self.plan.distinct else [self.read(x) for x in level.columns[level.grouped :]]
+        next_, number, g = "next_place", lb.ivar(f"t_{level.name}"), lb.ivar("g")
+        more: dict[str, Param] = {}
+        if level.pointer is not None:
+            array = f"t_{level.pointer.function}"
+            counting = passes.group_counts(stream, array, address, 1, own, groups)
+            counting += [self._running(level), Assign(lb.ivar("n"), lb.load(array, groups))]
+            more["n"] = IntParam("n")
+            start = (lb.store(next_, [g], lb.load(array, g)),)
+        else:
+            counting: list[Stmt] = [Allocate("counts", "int64", (groups,), lb.i(0))]
+            counting += passes.group_counts(stream, "counts", address, 0, own, groups)
+            more["counts"] = ArrayParam("counts", "int64", 1)
+            start = (lb.store(next_, [g], 0),)
+        step: Body = (
+            Assign(number, lb.load(next_, address)),
+            lb.store(next_, [address], lb.add(number, 1)),
+            *self._keys(level),
+        )
+        if own:
+            step = (
+                passes.fresh(own, address, step),
+                Assign(number, lb.sub(lb.load(next_, address), 1)),
+            )
+        body = (*step, *self._value(stream))
+        filling: list[Stmt] = [
+            Allocate(next_, "int64", (groups,)),
+            For(g, lb.i(0), groups, start),
+            *(passes.latest(own, groups) if own else ()),
+            *stream.visit(body),
+        ]
+        if not self.request.target.plain:
+            # computed places might coincide: look whether each value is where it was put
+            again = (*step, self._missed())
+            filling += [For(g, lb.i(0), groups, start), *(passes.latest(own, groups) if own else ())]
+            filling += stream.visit(again)
+        return counting, more, filling, ()
+
+    def _missed(self) -> Stmt:
+        """Note as bad an entry whose value is not at its place."""
+        value, dtype = self.request.target.layout.value, self.request.value
+        place = [self.read(argument) for argument in value.arguments]
+        there = lb.load(f"t_{value.function}", *place, type=dtype)
+        differs = Binary("!=", there, Var("v", dtype), BOOL)
+        return If(differs, (Assign(lb.ivar("bad"), lb.i(1)),))
+
+    def _rank(
+        self, stream: Stream
+    ) -> tuple[list[Stmt], dict[str, Param], list[Stmt], tuple[str, ...]]:
+        """Mark keys in a table of bits; an entry's number is the count of marks before its."""
+        (level,) = self.request.target.levels
+        address, groups = self._groups(level)
+        span = self.span(level.keys[0][1])
+        words = lb.floordiv(lb.add(span.size, 63), 64)
+        key = lb.sub(self.read(span.term), span.low)
+        counting = passes.marked(stream, address, key, words, groups)
+        more: dict[str, Param] = {
+            name: ArrayParam(name, "int64", 1) for name in ("bits", "ranks")
+        }
+        more["n"] = IntParam("n")
+        number = lb.ivar(f"t_{level.name}")
+        ends: Body = ()
+        if level.pointer is not None:
+            array = f"t_{level.pointer.function}"
+            ends = (lb.store(array, [lb.add(lb.ivar("g"), 1)], number),)
+        stores: list[Stmt] = []
+        for call, _ in level.keys:
+            place = [self.read(x) for x in call.arguments]
+            stores.append(lb.store(f"t_{call.function}", place, lb.ivar("key")))
+        filling = [
+            *passes.each_bit(groups, words, span.low, number, ends, tuple(stores)),
+            *stream.visit(
+                (
+                    passes.word_of(address, key, words),
+                    Assign(number, passes.rank_of(address, key, words)),
+                    *self._value(stream),
+                )
+            ),
+        ]
+        return counting, more, filling, ()
+
+
+__all__ = ["BOOL", "Binary", "Program", "Request", "program_of", "span_of", "stream_of"]

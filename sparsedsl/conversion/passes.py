@@ -1,0 +1,179 @@
+"""Passes over entries: count, add up, put each entry at its place.
+
+Takes: a stream and levels.  Gives: statements.  Invariant: every pass is linear in the entries
+and the groups; entries of a group keep the order in which the stream gives them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sparsedsl.conversion.order import Columns, coordinate
+from sparsedsl.conversion.stream import Body, Reader, Stream, of_list
+from sparsedsl.loops import build as lb
+from sparsedsl.loops.nodes import (
+    INT,
+    Allocate,
+    Assign,
+    Comment,
+    Expr,
+    For,
+    If,
+    Length,
+    Stmt,
+    Var,
+    While,
+)
+from sparsedsl.spf import terms as t
+from sparsedsl.spf.nodes import Term
+
+BEFORE = lb.i(-(2**62))
+"""Less than every key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A term and the range its values lie in: ``low <= term < low + size``."""
+
+    term: Term
+    low: Expr
+    size: Expr
+
+
+def bump(array: str, place: Expr, by: int = 1) -> Stmt:
+    """``array[place] += by``."""
+    return lb.store(array, [place], lb.add(lb.load(array, place), by))
+
+
+def running(array: str, length: Expr) -> Stmt:
+    """Make ``array[k + 1]`` the sum of the first ``k + 1`` counts."""
+    g = lb.ivar("g")
+    add = lb.add(lb.load(array, lb.add(g, 1)), lb.load(array, g))
+    return For(g, lb.i(0), length, (lb.store(array, [lb.add(g, 1)], add),))
+
+
+def sorted_by(
+    stream: Stream, span: Span, read: Reader, stem: str, rank: int, dtypes: tuple[str, str]
+) -> tuple[list[Stmt], Stream, list[str]]:
+    """A stable counting pass that copies entries into lists sorted by one term.
+
+    ``dtypes`` are those of coordinates and values.  Gives the statements, the stream of the
+    lists, and the names of the lists.
+    """
+    index, value = dtypes
+    starts, count, q = f"{stem}starts", lb.ivar(f"{stem}count"), lb.ivar("q_out")
+    place = lb.sub(read(span.term), span.low)
+    names = [*(f"{stem}{mode}" for mode in range(rank)), f"{stem}v"]
+    put: list[Stmt] = [
+        Assign(q, lb.load(starts, place)),
+        lb.store(starts, [place], lb.add(q, 1)),
+        *(lb.store(f"{stem}{mode}", [q], lb.ivar(coordinate(mode))) for mode in range(rank)),
+        lb.store(f"{stem}v", [q], Var("v", value)),
+    ]
+    made = [
+        Comment(f"sort by {t.text(span.term)}"),
+        Allocate(starts, "int64", (lb.add(span.size, 1),), lb.i(0)),
+        *stream.visit((bump(starts, lb.add(place, 1)),)),
+        running(starts, span.size),
+        Assign(count, lb.load(starts, span.size)),
+        *(Allocate(name, index, (count,)) for name in names[:-1]),
+        Allocate(names[-1], value, (count,)),
+        *stream.visit(tuple(put)),
+    ]
+    order: Columns = (span.term, *stream.order)
+    return made, of_list(stem, rank, value, count, order, stream.unique), names
+
+
+def counted(stream: Stream) -> list[Stmt]:
+    """``n``: the number of entries."""
+    n = lb.ivar("n")
+    if stream.count is not None:
+        return [Assign(n, stream.count)]
+    return [Assign(n, lb.i(0)), *stream.visit((Assign(n, lb.add(n, 1)),))]
+
+
+def group_counts(
+    stream: Stream, counts: str, address: Expr, shift: int, keys: list[Expr], groups: Expr
+) -> list[Stmt]:
+    """Add to ``counts[address + shift]`` one for each entry, or for each new tuple of keys.
+
+    ``keys`` is empty when every entry counts; else equal keys of a group come together.
+    """
+    add = bump(counts, lb.add(address, shift))
+    if not keys:
+        return list(stream.visit((add,)))
+    return [*latest(keys, groups), *stream.visit((fresh(keys, address, (add,)),))]
+
+
+def latest(keys: list[Expr], groups: Expr) -> list[Stmt]:
+    """Arrays for the latest keys of each group."""
+    return [Allocate(f"latest{k}", "int64", (groups,), BEFORE) for k in range(len(keys))]
+
+
+def fresh(keys: list[Expr], address: Expr, body: Body) -> Stmt:
+    """Run ``body`` where the keys differ from the latest of their group."""
+    differ = [lb.ne(lb.load(f"latest{k}", address), key) for k, key in enumerate(keys)]
+    keep = [lb.store(f"latest{k}", [address], key) for k, key in enumerate(keys)]
+    return If(lb.disj(*differ), (*keep, *body))
+
+
+def marked(stream: Stream, address: Expr, key: Expr, words: Expr, groups: Expr) -> list[Stmt]:
+    """Set bit ``key`` in the row ``address`` of a table of bits, and rank the words of bits."""
+    word = lb.add(lb.mul(address, words), lb.shift_right(key, 6))
+    bit = lb.shift_left(1, lb.bit_and(key, 63))
+    n, w = lb.ivar("n"), lb.ivar("w")
+    total = lb.mul(groups, words)
+    return [
+        Allocate("bits", "int64", (total,), lb.i(0)),
+        Allocate("ranks", "int64", (total,)),
+        *stream.visit(
+            (Assign(w, word), lb.store("bits", [w], lb.bit_or(lb.load("bits", w), bit)))
+        ),
+        Assign(n, lb.i(0)),
+        For(
+            w,
+            lb.i(0),
+            total,
+            (lb.store("ranks", [w], n), Assign(n, lb.add(n, lb.ctpop(lb.load("bits", w))))),
+        ),
+    ]
+
+
+def rank_of(address: Expr, key: Expr, words: Expr) -> Expr:
+    """The number of a key: the bits set before its own."""
+    w = lb.ivar("w")
+    below = lb.sub(lb.shift_left(1, lb.bit_and(key, 63)), 1)
+    del address, words
+    return lb.add(lb.load("ranks", w), lb.ctpop(lb.bit_and(lb.load("bits", w), below)))
+
+
+def word_of(address: Expr, key: Expr, words: Expr) -> Stmt:
+    """``w``: the word that holds the bit of a key."""
+    return Assign(lb.ivar("w"), lb.add(lb.mul(address, words), lb.shift_right(key, 6)))
+
+
+def each_bit(
+    groups: Expr, words: Expr, low: Expr, number: Var, before: Body, body: Body
+) -> list[Stmt]:
+    """Visit the set bits in order: ``number`` counts them, ``key`` is what a bit stands for.
+
+    ``before`` runs at the end of each group.
+    """
+    g, k, w, word, key = (lb.ivar(name) for name in ("g", "k", "w", "word", "key"))
+    bit = lb.add(lb.add(lb.mul(k, 64), lb.cttz(word)), low)
+    inner: Body = (
+        Assign(key, bit),
+        *body,
+        Assign(number, lb.add(number, 1)),
+        Assign(word, lb.bit_and(word, lb.sub(word, 1))),
+    )
+    scan: Body = (
+        Assign(word, lb.load("bits", lb.add(lb.mul(g, words), k))),
+        While(lb.ne(word, 0), inner),
+    )
+    del w
+    rows = For(g, lb.i(0), groups, (For(k, lb.i(0), words, scan), *before))
+    return [Assign(number, lb.i(0)), rows]
+
+
+__all__ = ["BEFORE", "INT", "Length", "Span"]

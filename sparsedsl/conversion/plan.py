@@ -1,0 +1,101 @@
+"""Which passes a conversion takes, with the proofs that let it leave others out.
+
+Takes: the order of a stream and a target.  Gives: a ``Plan``.  Invariant: after the passes,
+entries come in the target's order, group by group; each claim of order is proved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sparsedsl.conversion.order import Columns, determines, implies
+from sparsedsl.conversion.stream import Stream
+from sparsedsl.conversion.target import Level, Target
+from sparsedsl.spf import terms as t
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How entries reach their places.
+
+    Attributes
+    ----------
+    strategy:
+        ``"place"``: places are terms over the coordinates.  ``"sequence"``: entries come in the
+        target's order and are numbered as they come.  ``"count"``: counted by group, the
+        running sums are where groups start.  ``"rank"``: keys are marked in a table of bits and
+        numbered by the marks before them.
+    sorts:
+        Terms to sort by before that, in the order of the passes (stable, by counting).
+    distinct:
+        Whether every entry has a number of its own.
+    whole:
+        Whether all lengths are known beforehand, or bounded by the number of entries.
+    proofs:
+        What was proved about order, for the reader.
+    """
+
+    strategy: Literal["place", "sequence", "count", "rank"]
+    sorts: Columns
+    distinct: bool
+    whole: bool
+    proofs: tuple[str, ...]
+
+
+def choose(stream: Stream, target: Target, *, rankable: bool) -> Plan:
+    """Plan the passes; ``rankable`` allows a table of one bit per group and key."""
+    if not target.levels:
+        return Plan("place", (), True, True, ("every place is a term over the coordinates",))
+    rank, wanted = target.layout.rank, target.order
+    distinct = stream.unique and determines(rank, wanted)
+    found = _counting(stream, target, distinct, rankable)
+    if found is None:
+        sorts, proof = _sorts(rank, (), wanted, stream.order)
+        known = stream.count is not None and len(target.layout.value.arguments) == 1
+        return Plan("sequence", sorts, distinct, known, (proof,))
+    return found
+
+
+def _counting(stream: Stream, target: Target, distinct: bool, rankable: bool) -> Plan | None:
+    """The plan for one level with groups, or with few keys; None when sequence serves."""
+    level, *more = target.levels
+    rank, wanted, group = target.layout.rank, target.order, level.columns[: level.grouped]
+    if more:
+        return None
+    if level.kind != "slots" and implies(rank, stream.order, wanted):
+        return None
+    by_rank = not distinct and rankable and level.kind != "slots" and len(level.keys) == 1
+    by_rank = by_rank and level.columns[level.grouped :] == (level.keys[0][1],)
+    ordered = implies(rank, (*group, *stream.order), wanted)
+    if by_rank and not ordered:
+        return Plan("rank", (), distinct, False, ("keys are ranked by a table: no sort",))
+    if level.kind == "list":
+        return None
+    sorts, proof = _sorts(rank, group, wanted[level.grouped :], stream.order)
+    known = level.kind == "pointer" and distinct and stream.count is not None
+    return Plan("count", sorts, distinct, known, (proof,))
+
+
+def _sorts(rank: int, group: Columns, wanted: Columns, order: Columns) -> tuple[Columns, str]:
+    """The fewest stable passes after which entries, group by group, come as ``wanted``."""
+    for count in range(len(wanted) + 1):
+        if implies(rank, (*group, *wanted[:count], *order), (*group, *wanted)):
+            break
+    else:
+        count = len(wanted)
+    sorts = tuple(reversed(wanted[:count]))
+    have, need = shown((*wanted[:count], *order)), shown(wanted)
+    inside = f" within equal {shown(group)}" if group else ""
+    passes = f"sorted by {shown(sorts)}" if sorts else "no sort"
+    return sorts, f"entries in the order {have} are in the order {need}{inside}: {passes}"
+
+
+def shown(columns: Columns) -> str:
+    """Terms as a tuple."""
+    return f"({', '.join(map(t.text, columns))})"
+
+
+def grouped(level: Level) -> Columns:
+    """The terms that tell a level's groups apart."""
+    return level.columns[: level.grouped]

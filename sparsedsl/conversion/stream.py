@@ -1,0 +1,181 @@
+"""Loops that visit every entry of a tensor.
+
+Takes: a layout, or a list of entries.  Gives: a ``Stream``, which puts loops around a body that
+reads the coordinates ``c0, c1, ...`` and the value ``v``.  Invariant: the loops are those of the
+relation, in storage order; padding is not visited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, assert_never
+
+import numpy as np
+
+from sparsedsl.conversion.order import Columns, coordinate, extent, scanned
+from sparsedsl.layouts.bounds import Bounds
+from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.levels import exact, packed
+from sparsedsl.layouts.structure import Structure
+from sparsedsl.loops import build as lb
+from sparsedsl.loops.nodes import BOOL, INT, Assign, Binary, Const, Expr, For, If, Stmt, Var
+from sparsedsl.spf import terms as t
+from sparsedsl.spf.nodes import UF, Constraint, FloorDiv, Mod, Product, Term
+from sparsedsl.spf.nodes import Var as TermVar
+
+Body: TypeAlias = "tuple[Stmt, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Entries one after another.
+
+    ``visit(body)`` is the loops; ``order`` the terms whose tuple never decreases; ``count`` the
+    number of entries where it is known beforehand; ``unique`` whether no coordinate comes twice.
+    """
+
+    visit: Callable[[Body], Body]
+    order: Columns
+    count: Expr | None
+    unique: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Terms as loop expressions, names and arrays replaced.
+
+    Subscripts are printed as proved: the tensor was checked when it was bound, so that every
+    place its scan reaches lies inside the arrays.
+    """
+
+    variables: Mapping[str, Expr]
+    prefix: str
+
+    def __call__(self, term: Term) -> Expr:
+        total: Expr = lb.i(term.constant)
+        for factor, node in sorted(term.parts, key=lambda part: part[0] < 0):
+            value = lb.mul(self._atom(node), abs(factor))
+            total = lb.add(total, value) if factor > 0 else lb.sub(total, value)
+        return total
+
+    def _atom(self, node: TermVar | UF | FloorDiv | Mod | Product) -> Expr:
+        match node:
+            case TermVar(name):
+                return self.variables[name]
+            case UF(function, arguments):
+                return lb.load(self.prefix + function, *map(self, arguments))
+            case FloorDiv(numerator, denominator):
+                return lb.floordiv(self(numerator), self(denominator))
+            case Mod(numerator, denominator):
+                return lb.mod(self(numerator), self(denominator))
+            case Product(left, right):
+                return lb.mul(self(left), self(right))
+            case _:
+                assert_never(node)
+
+    def holds(self, constraint: Constraint) -> Expr:
+        """The condition a constraint states."""
+        return lb.compare("==" if constraint.equality else ">=", self(constraint.term), 0)
+
+
+def of_layout(layout: Layout, dtype: str, fill: object, repeated: bool = False) -> Stream:
+    """The stream of a tensor whose arrays are parameters named ``s_...``.
+
+    A bound tensor stores no coordinate twice; ``repeated`` says that these arrays may.
+    """
+    keep = None if exact(layout) else stored(Var("v", dtype), fill)
+
+    def visit(body: Body) -> Body:
+        kept = body if keep is None else (If(keep, body),)
+        parts = (_nest(layout, part, dtype, kept) for part in layout.structures)
+        return tuple(statement for part in parts for statement in part)
+
+    count = lb.length(f"s_{layout.value.function}") if packed(layout) else None
+    return Stream(visit, scanned(layout), count, not repeated)
+
+
+def stored(value: Expr, fill: object) -> Expr:
+    """Whether a value is not the fill: NaN equals NaN, but -0.0 is not 0.0."""
+    dtype = value.type
+    background = np.asarray(fill).astype(dtype)[()].item()
+    constant = Const(background, dtype)
+    if dtype == BOOL:
+        return lb.not_(value) if background else value
+    if background != background:
+        return Binary("==", value, value, BOOL)
+    other: Expr = Binary("!=", value, constant, BOOL)
+    if np.dtype(dtype).kind == "f" and background == 0:
+        # of the two zeros the one with the other sign is a value: its reciprocal tells
+        sign = "<" if not np.signbit(background) else ">"
+        reciprocal = Binary("/", Const(1.0, dtype), value, dtype)
+        other = lb.disj(other, Binary(sign, reciprocal, Const(0.0, dtype), BOOL))
+    return other
+
+
+def _nest(layout: Layout, part: Structure, dtype: str, body: Body) -> Body:
+    """The loops of one alternative."""
+    names: dict[str, Expr] = {name: lb.ivar(f"s_{name}") for name in part.dims}
+    names |= {name: lb.ivar(f"s_{name}") for name in layout.sizes}
+    names |= {name: lb.ivar(extent(mode)) for mode, name in enumerate(layout.extents)}
+    read = Reader(names, "s_")
+    bounds = Bounds(part.scan, part.parameters)
+    known: set[str] = set(part.parameters)
+    heads: list[tuple[Var, Expr, Expr]] = []
+    inner: list[tuple[list[Stmt], list[Expr]]] = []
+    outputs = {name: part.definition(name) for name in layout.relation.outputs}
+    for name in part.dims:
+        lows = [read(term) for term in bounds.lower(name, known)]
+        highs = [read(t.add(term, t.ONE)) for term in bounds.upper(name, known)]
+        low, high = lows[0], highs[0]
+        for term in lows[1:]:
+            low = lb.max_(low, term)
+        for term in highs[1:]:
+            high = lb.min_(high, term)
+        before = frozenset(known)
+        known.add(name)
+        heads.append((lb.ivar(f"s_{name}"), low, high))
+        due = [c for c in part.scan if _due(c, before, known) and not _enforced(c, name)]
+        due += [c for c in part.filters if _due(c, before, known)]
+        assigns: list[Stmt] = []
+        for mode, term in enumerate(outputs.values()):
+            if t.variables(term) <= known and not (heads[:-1] and t.variables(term) <= before):
+                assigns.append(Assign(lb.ivar(coordinate(mode)), read(term)))
+        inner.append((assigns, [read.holds(c) for c in due]))
+    place = [read(term) for term in layout.value.arguments]
+    value = lb.load(f"s_{layout.value.function}", *place, type=dtype)
+    made: Body = (Assign(Var("v", dtype), value), *body)
+    for (variable, low, high), (assigns, due) in zip(reversed(heads), reversed(inner), strict=True):
+        made = (If(lb.conj(*due), made),) if due else made
+        made = (For(variable, low, high, (*assigns, *made)),)
+    return made
+
+
+def _due(constraint: Constraint, before: frozenset[str], known: set[str]) -> bool:
+    names = t.variables(constraint.term)
+    return names <= known and not names <= before
+
+
+def _enforced(constraint: Constraint, name: str) -> bool:
+    """Whether the range of ``name`` already keeps to a constraint."""
+    factor = t.coefficient(constraint.term, name)
+    rest = t.subtract(constraint.term, t.scale(factor, t.var(name)))
+    return factor != 0 and name not in t.variables(rest)
+
+
+def of_list(stem: str, rank: int, dtype: str, count: Expr, order: Columns, single: bool) -> Stream:
+    """The stream of entries kept in arrays ``stem0, stem1, ..., stem_v``."""
+
+    def visit(body: Body) -> Body:
+        place = lb.ivar("q")
+        reads = [
+            Assign(lb.ivar(coordinate(mode)), lb.load(f"{stem}{mode}", place))
+            for mode in range(rank)
+        ]
+        value = Assign(Var("v", dtype), lb.load(f"{stem}v", place, type=dtype))
+        return (For(place, lb.i(0), count, (*reads, value, *body)),)
+
+    return Stream(visit, order, count, single)
+
+
+__all__ = ["INT", "Body", "Reader", "Stream", "of_layout", "of_list", "stored"]
