@@ -21,6 +21,7 @@ from rdu.mapping.sparse import SparseShape, sparse_work
 from rdu.mapping.timing import (
     Cycles,
     access,
+    bank_conflicts,
     passes,
     reduction,
     simd,
@@ -77,7 +78,12 @@ def firing(
             return _with_tree(chip, simd(chip, volume(output.axes), width, sweeps=2))
         case Rearrange(output=output):
             tensor = graph.tensor(output.tensor)
-            return access(chip, volume(output.axes) * tensor.element_bytes, width)
+            # Transposed buffers are written diagonally, so columns read as fast as rows.
+            base = access(chip, volume(output.axes) * tensor.element_bytes, width)
+            vector = min(chip.pmu_banks, chip.simd_lanes)
+            across = operator.permutation != output.axes
+            wait = bank_conflicts(chip.pmu_banks, vector, across=across, striped=True)
+            return Cycles(base.busy * wait, base.fill)
         case _:
             raise AssertionError(f"{type(operator).__name__} is not a dense operator")
 

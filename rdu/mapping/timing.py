@@ -81,19 +81,20 @@ def simd_ports(chip: Chip, pcus: int, element_bytes: int) -> int:
     return _ceil(pcus * chip.simd_lanes * element_bytes, chip.pmu_port_bytes_per_cycle)
 
 
-def striped_conflicts(banks: int, rows: int, columns: int, by_column: bool) -> int:
-    """Worst number of elements of one row or column vector that share a bank.
+def bank_conflicts(banks: int, vector: int, *, across: bool, striped: bool) -> int:
+    """Cycles one vector read takes: the most of its elements that lie in one bank.
 
-    Element ``(r, c)`` of a transposable tensor lies in bank ``(r + c) mod banks``, so that a
-    vector of up to ``banks`` elements touches each bank once in both directions.
+    Element ``(r, c)`` of a tensor written plainly lies in bank ``c mod banks``, of one written
+    diagonally in ``(r + c) mod banks``. ``across`` reads down a column. Diagonal striping
+    makes both directions as fast as the plain row.
 
-    >>> striped_conflicts(16, 16, 16, by_column=True)
-    1
+    >>> [bank_conflicts(16, 16, across=True, striped=s) for s in (False, True)]
+    [16, 1]
     """
-    length = min(rows if by_column else columns, banks)
     counts = [0] * banks
-    for n in range(length):
-        counts[n % banks] += 1
+    for n in range(vector):
+        row, column = (n, 0) if across else (0, n)
+        counts[(row + column if striped else column) % banks] += 1
     return max(counts)
 
 
