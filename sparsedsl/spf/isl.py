@@ -56,7 +56,7 @@ def closed_form(
     if direct is not None:
         return direct
     usable = [c for c in constraints if _usable(c.term, names)]
-    if not any(target in t.variables(c.term) for c in usable):
+    if not any(target in t.variables(c.term) for c in usable) or _ranges(usable, target):
         return None
     return _by_isl(usable, names, target)
 
@@ -114,6 +114,20 @@ def _solved(constraints: Sequence[Constraint], known: frozenset[str], target: st
             value = t.scale(-1, rest) if factor > 0 else rest
             found.append(t.floordiv(value, abs(factor)))
     return min(found, key=lambda term: (len(t.ufs(term)), len(t.text(term))), default=None)
+
+
+def _ranges(constraints: Sequence[Constraint], target: str) -> bool:
+    """Whether ``target`` is only bounded, in ranges not of one value: isl need not be asked."""
+    lows: list[Term] = []
+    highs: list[Term] = []
+    for constraint in constraints:
+        factor = t.coefficient(constraint.term, target)
+        rest = t.subtract(constraint.term, t.scale(factor, t.var(target)))
+        if target in t.variables(rest) or (factor and constraint.equality) or abs(factor) > 1:
+            return False
+        if factor:
+            (lows if factor > 0 else highs).append(rest)
+    return all(t.add(low, high) != t.const(0) for low in lows for high in highs)
 
 
 def _usable(term: Term, known: frozenset[str]) -> bool:
