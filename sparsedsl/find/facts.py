@@ -7,7 +7,7 @@ filter's operand lends its invariants only once its guards are passed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import assert_never
 
 from sparsedsl.find import formula as fo
@@ -168,9 +168,34 @@ def _pair(
         outer = (terms.variables(within.low) | terms.variables(within.high)) - names.keys()
         outer -= {p for p, _ in operand.parameters} | {within.variable}
         names |= dict.fromkeys(sorted(outer))
+        ranges += _ranges(_computed(names, within, first), operand)
         if outer:
             triggers.extend(terms.all_ufs((within.low, within.high))[:1])
     return [c for c, _ in first], [c for c, _ in second], tuple(names), ranges, triggers
+
+
+def _computed(
+    names: Iterable[str], within: pr.Within, calls: Sequence[tuple[UF, tuple[str, ...]]]
+) -> set[str]:
+    """Name the variables that stand in arithmetic, so that no array's length bounds them."""
+    found: set[str] = set()
+    for call in (*terms.all_ufs((within.low, within.high)), *(c for c, _ in calls)):
+        for argument in call.arguments:
+            if len(argument.parts) > 1 or argument.constant not in (0, 1):
+                found |= terms.variables(argument)
+    return found & set(names) - {FIRST, SECOND}
+
+
+def _ranges(names: set[str], operand: Operand) -> list[fo.Formula]:
+    """Return the ranges that the layout gives these dimensions by themselves."""
+    known = names | {p for p, _ in operand.parameters}
+    return [
+        fo.holds(c)
+        for c in operand.layout.relation.conjuncts[0].constraints
+        if not terms.ufs(c.term)
+        and terms.variables(c.term) & names
+        and terms.variables(c.term) <= known
+    ]
 
 
 def _closed(names: tuple[str, ...], body: fo.Formula, triggers: list[UF]) -> fo.Forall:

@@ -1,0 +1,218 @@
+"""Each find algorithm alone, against brute force on every small model."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sparsedsl.codegen.numba_jit import load as load_numba
+from sparsedsl.codegen.python import source
+from sparsedsl.find import algorithms as al
+from sparsedsl.loops import build as lb
+from sparsedsl.loops.interpret import ExecutionError, interpret
+from sparsedsl.loops.nodes import INT, ArrayParam, For, If, IntParam, Kernel, Var
+from sparsedsl.loops.verify import verify
+
+EXTENT = 5
+NAMES = [a.name for a in al.ALGORITHMS]
+
+
+def kernel(algorithm, columns=1):
+    """``found[q]`` becomes the position in ``[low, high)`` that holds query ``q``, or -1."""
+    names = [f"key{c}" for c in range(columns)]
+    q, position = Var("q", INT), Var("p", INT)
+    site = al.Site(
+        position=position,
+        low=Var("low", INT),
+        high=Var("high", INT),
+        keys=lambda at: tuple(lb.load(name, at) for name in names),
+        sought=tuple(lb.load(f"sought{c}", q) for c in range(columns)),
+        extent=lb.i(EXTENT) if columns == 1 else None,
+        verify=False,
+        state="p",
+    )
+    emission = algorithm.emit(site)
+    hit = If(
+        emission.hit,
+        (lb.store("found", (q,), position),),
+        (lb.store("found", (q,), lb.i(-1)),),
+    )
+    loop = For(q, lb.i(0), lb.length("found"), (*emission.query, hit))
+    params = (
+        *(ArrayParam(name, "int32", 1) for name in names),
+        *(ArrayParam(f"sought{c}", "int64", 1) for c in range(columns)),
+        ArrayParam("found", "int64", 1),
+        IntParam("low"),
+        IntParam("high"),
+    )
+    body = (*emission.top, *emission.setup, loop)
+    return verify(Kernel("kernel", params, body, ("found",)))
+
+
+def models(needs):
+    """Every array of distinct keys the algorithm may meet, every range of it."""
+    for size in range(EXTENT + 1):
+        if al.SORTED in needs:
+            arrays = itertools.combinations(range(EXTENT), size)
+        else:
+            arrays = itertools.permutations(range(EXTENT), min(size, 3))
+        for keys in arrays:
+            for low in range(len(keys) + 1):
+                for high in range(low, len(keys) + 1):
+                    yield np.array(keys, np.int32), low, high
+
+
+def queries(needs):
+    yield list(range(EXTENT))
+    yield [0, 0, 2, 2, 2, 4]
+    yield []
+    if al.RISING not in needs:
+        yield [4, 0, 3, 1, 2, 2, 4]
+
+
+def brute_force(keys, low, high, sought):
+    hits = [[p for p in range(low, high) if keys[p] == s] for s in sought]
+    return [h[0] if h else -1 for h in hits]
+
+
+def runs(algorithm, execute):
+    for keys, low, high in models(algorithm.needs):
+        for sought in queries(algorithm.needs):
+            given = np.array(sought, np.int64)
+            (found,) = execute(keys, given, np.full(len(sought), -7, np.int64), low, high)
+            yield list(found), brute_force(keys, low, high, sought), (keys, low, high, sought)
+
+
+def interpreted(made):
+    names = [p.name for p in made.params]
+    return lambda *arguments: interpret(made, dict(zip(names, arguments, strict=True)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_interpreted(name):
+    algorithm = al.algorithm(name)
+    for found, expected, model in runs(algorithm, interpreted(kernel(algorithm))):
+        assert found == expected, model
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_compiled(name):
+    algorithm = al.algorithm(name)
+    for found, expected, model in runs(algorithm, load_numba(source(kernel(algorithm)))):
+        assert found == expected, model
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "table"])
+def test_two_keys(name):
+    algorithm = al.algorithm(name)
+    run = interpreted(kernel(algorithm, 2))
+    pairs = list(itertools.product(range(3), range(2)))
+    for size in range(len(pairs) + 1):
+        for chosen in itertools.combinations(pairs, size):
+            rows, columns = np.array(chosen, np.int32).reshape(-1, 2).T
+            sought = np.array(pairs, np.int64)
+            keys = (np.ascontiguousarray(rows), np.ascontiguousarray(columns))
+            wanted = (np.ascontiguousarray(c) for c in sought.T)
+            (found,) = run(*keys, *wanted, np.zeros(len(pairs), np.int64), 0, size)
+            assert list(found) == [chosen.index(p) if p in chosen else -1 for p in pairs]
+
+
+def wrong(algorithm):
+    """Report whether some model shows the algorithm wrong."""
+    try:
+        return any(f != e for f, e, _ in runs(algorithm, interpreted(kernel(algorithm))))
+    except ExecutionError:
+        return True
+
+
+def changed(name, **parts):
+    """An algorithm with parts of what it emits replaced by functions of the site."""
+    right = al.algorithm(name)
+
+    def emit(site):
+        emission = right.emit(site)
+        made = {part: make(site, emission) for part, make in parts.items()}
+        return replace(emission, **made)
+
+    return replace(right, emit=emit)
+
+
+def without_clamp(site, emission):
+    return site.matches(site.position)
+
+
+def any_match(site, emission):
+    return lb.lt(site.position, site.high)
+
+
+def one_too_low(name):
+    right = al.algorithm(name)
+
+    def emit(site):
+        return right.emit(replace(site, low=lb.add(site.low, 1)))
+
+    return replace(right, emit=emit)
+
+
+def one_too_high(name):
+    right = al.algorithm(name)
+
+    def emit(site):
+        return right.emit(replace(site, high=lb.add(site.high, 1)))
+
+    return replace(right, emit=emit)
+
+
+@pytest.mark.parametrize("name", ["merge", "gallop", "binary"])
+def test_missing_clamp_is_caught(name):
+    assert wrong(changed(name, hit=without_clamp))
+
+
+@pytest.mark.parametrize("name", ["merge", "gallop", "binary"])
+def test_missing_comparison_is_caught(name):
+    assert wrong(changed(name, hit=any_match))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_range_off_by_one_is_caught(name):
+    assert wrong(one_too_low(name))
+    assert wrong(one_too_high(name))
+
+
+@pytest.mark.parametrize("name", ["merge", "gallop", "binary"])
+def test_unsorted_data_is_caught(name):
+    assert wrong(replace(al.algorithm(name), needs=frozenset({al.UNIQUE})))
+
+
+@pytest.mark.parametrize("name", ["merge", "gallop"])
+def test_falling_queries_are_caught(name):
+    assert wrong(replace(al.algorithm(name), needs=frozenset({al.UNIQUE, al.SORTED})))
+
+
+def test_stale_table_is_caught():
+    """A table used for one range, then another: positions of the first must not hit."""
+    keys = np.array([1, 3, 1, 2], np.int32)
+
+    def two_ranges(algorithm):
+        made = kernel(algorithm)
+        (top, *rest) = made.body
+        first = rest[0]
+        assert isinstance(first, For)
+        earlier = replace(first, start=lb.i(0), stop=lb.i(2))
+        return interpreted(replace(made, body=(top, earlier, *rest)))
+
+    sought = np.arange(EXTENT)
+    expected = brute_force(keys, 2, 4, sought)
+    (found,) = two_ranges(al.algorithm("table"))(keys, sought, np.zeros(EXTENT, int), 2, 4)
+    assert list(found) == expected
+    stale = changed("table", hit=lambda site, _: lb.ge(site.position, 0))
+    (found,) = two_ranges(stale)(keys, sought, np.zeros(EXTENT, int), 2, 4)
+    assert list(found) != expected
+
+
+def test_costs_are_finite_and_not_negative():
+    for length, count, setups, extent in itertools.product((0, 1, 1e6), repeat=4):
+        load = al.Workload(length, count, setups, extent)
+        for algorithm in al.ALGORITHMS:
+            assert 0 <= algorithm.cost(load) < float("inf")

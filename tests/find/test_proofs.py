@@ -1,0 +1,324 @@
+"""What is proved of finds and what is not, and that the axioms are true of data."""
+
+import itertools
+
+import numpy as np
+import pytest
+from expressions import EXPRESSIONS, draw, structured
+from levels import check, interpreting, remembering_proofs, store
+
+import sparsedsl as sd
+from sparsedsl.contraction import nodes as ct
+from sparsedsl.find import algorithms as al
+from sparsedsl.find import facts as fa
+from sparsedsl.find import formula as fo
+from sparsedsl.find.queries import Context, Prover
+from sparsedsl.find.smt import Question, prove
+from sparsedsl.iteration import classify
+from sparsedsl.iteration.nodes import Find, Guard, Key, Let, Scan
+from sparsedsl.iteration.space import make_operand
+from sparsedsl.spf import terms
+from sparsedsl.spf.nodes import UF, Term
+
+BLOCKS = {
+    "bcsr": (2, 3),
+    "bcsc": (3, 2),
+    "sell": (2,),
+    "csb": (3,),
+    "nm": (2, 4),
+    "hicoo": (2,),
+    "banded": (2, 1),
+}
+
+
+def layout_named(name):
+    layout = sd.layouts[name]
+    layout = layout(*BLOCKS[name]) if name in BLOCKS else layout
+    return layout.of(2) if hasattr(layout, "of") else layout
+
+
+def operand_of(layout):
+    access = ct.Access("B", (ct.Affine.of("i"), ct.Affine.of("j")))
+    return make_operand("B", ct.Tensor("B", 2, "float64"), access, layout)
+
+
+def reached(operand):
+    """Bind every dimension of an operand, i and j given: closed forms and finds."""
+    steps = [
+        Scan(index, (terms.const(0),), (terms.var(f"n_{index}"),), None) for index in ("i", "j")
+    ]
+    bound = frozenset({"i", "j"})
+    waiting = list(operand.dims)
+    while waiting:
+        values = {d: classify.closed_form(operand, d, bound) for d in waiting}
+        limits = {d: classify.bounds(operand, d, bound) for d in waiting}
+        sought = {d: classify.keys(operand, d, bound) for d in waiting}
+        ready = [d for d in waiting if values[d] is not None]
+        ready += [d for d in waiting if sought[d].complete and limits[d] is not None]
+        dim = [*ready, *(d for d in waiting if limits[d] is not None)][0]
+        if values[dim] is not None:
+            steps.append(Let(dim, values[dim], "determined", operand.name))
+        else:
+            lows, highs = limits[dim].lows, limits[dim].highs
+            scan = Scan(dim, lows, highs, operand.name)
+            find = Find(dim, lows, highs, sought[dim].keys, operand.name)
+            steps.append(find if dim in ready else scan)
+        waiting.remove(dim)
+        bound |= {dim}
+    return tuple(steps)
+
+
+def facts_of(operand, steps, find, depth):
+    place = steps.index(find)
+    context = {operand.name: operand}
+    before, whole = Context(steps[:place], context), Context(steps, context)
+    return Prover(4000).find_facts(before, whole, find, place, depth)
+
+
+ALL = {al.UNIQUE, al.SORTED, al.RISING}
+
+# layout, dimension found, after how many steps its range is known, what is proved
+VERDICTS = [
+    ("csr", "B_p", 1, ALL),
+    ("csc", "B_p", 2, ALL),
+    ("coo", "B_p", 0, ALL),
+    ("coo_unsorted", "B_p", 0, {al.UNIQUE}),
+    ("dcsr", "B_q", 0, ALL),
+    ("bcsr", "B_p", 1, ALL),
+    ("bcsc", "B_p", 2, ALL),
+    ("dia", "B_d", 0, {al.UNIQUE}),
+    ("ell", "B_s", 1, ALL),
+    ("sell", "B_k", 1, ALL),
+    ("morton", "B_p", 0, {al.UNIQUE}),
+]
+
+
+@pytest.mark.parametrize(("name", "dim", "depth", "expected"), VERDICTS)
+def test_verdicts(name, dim, depth, expected):
+    operand = operand_of(layout_named(name))
+    steps = reached(operand)
+    find = next(s for s in steps if isinstance(s, Find) and s.variable == dim)
+    assert facts_of(operand, steps, find, depth) == expected
+
+
+def without(name, *kinds):
+    """A catalogue layout without some of its properties."""
+    layout = layout_named(name)
+    from sparsedsl.layouts.properties import property_text
+    from sparsedsl.spf.text import relation_text
+
+    kept = [t for t in map(property_text, layout.properties) if not t.startswith(kinds)]
+    value = terms.text(Term(((1, layout.value),)))
+    return sd.Layout(f"loose_{name}", relation_text(layout.relation), value=value, properties=kept)
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"), [("csr", "increasing"), ("coo", "lexicographic"), ("dia", "injective")]
+)
+def test_nothing_follows_without_the_property(name, kinds):
+    operand = operand_of(without(name, kinds))
+    steps = reached(operand)
+    find = next(s for s in steps if isinstance(s, Find))
+    assert facts_of(operand, steps, find, 0) == frozenset()
+
+
+def test_columns_are_not_ordered_across_rows():
+    operand = operand_of(layout_named("csr"))
+    steps = reached(operand)
+    find = next(s for s in steps if isinstance(s, Find))
+    end = terms.uf("B_indptr", terms.var("n_i"))
+    across = Find(find.variable, (terms.const(0),), (end,), find.keys, "B")
+    assert facts_of(operand, (*steps[:-1], across), across, 0) == frozenset()
+
+
+def test_columns_of_coordinates_alone_are_not_ordered():
+    operand = operand_of(layout_named("coo"))
+    steps = reached(operand)
+    find = next(s for s in steps if isinstance(s, Find))
+    key = Key(UF("B_crd1", (terms.var("B_p"),)), terms.var("j"))
+    alone = Find(find.variable, find.lows, find.highs, (key,), "B")
+    assert facts_of(operand, (*steps[:-1], alone), alone, 0) == frozenset()
+
+
+def test_rows_of_sorted_coordinates_are_ordered_but_repeat():
+    operand = operand_of(layout_named("coo"))
+    steps = reached(operand)
+    find = next(s for s in steps if isinstance(s, Find))
+    key = Key(UF("B_crd0", (terms.var("B_p"),)), terms.var("i"))
+    rows = Find(find.variable, find.lows, find.highs, (key,), "B")
+    assert facts_of(operand, (*steps[:-1], rows), rows, 0) == frozenset()
+
+
+def test_cursor_needs_queries_that_rise():
+    """Sought rows of CSC fall back to 0 with each new column when columns are outermost."""
+    operand = operand_of(layout_named("coo"))
+    i, j, *rest = reached(operand)
+    steps = (j, i, *rest)
+    find = next(s for s in steps if isinstance(s, Find))
+    assert facts_of(operand, steps, find, 0) == {al.UNIQUE, al.SORTED}
+
+
+def test_cursor_is_set_up_again_where_its_range_moves():
+    rng = np.random.default_rng(1)
+    with interpreting(), remembering_proofs():
+        expr = EXPRESSIONS["product"]
+        tensors, truth = draw(expr, {"A": "csr", "B": "csc"}, rng)
+        kernel = sd.kernel(find={"B": "merge"})(expr.body)
+        special = kernel.engine.specialise(list(tensors.values()))
+        check(special, tensors, truth)
+
+
+# ---- axioms hold of data ---------------------------------------------------------------
+
+CATALOGUE = (
+    *("csr", "csc", "coo", "coo_unsorted", "csf", "morton", "hicoo", "dcsr", "dcsc", "bcsr"),
+    *("bcsc", "vbl", "dia", "ell", "sell", "csb", "rle", "banded", "skyline", "triangular"),
+    *("ragged", "nm", "pattern", "bitmap"),
+)
+
+
+class OutsideError(Exception):
+    """A call reads outside its array: the axiom says nothing there."""
+
+
+def value_of(term, env, arrays):
+    for call in terms.ufs(term):
+        place = tuple(value_of(a, env, arrays) for a in call.arguments)
+        shape = arrays[call.function].shape
+        if not all(0 <= p < n for p, n in zip(place, shape, strict=True)):
+            raise OutsideError
+    return int(terms.evaluate(term, env, arrays))
+
+
+def holds(formula, env, arrays, reach):
+    """Evaluate a formula over concrete arrays; quantifiers run over ``reach``."""
+    match formula:
+        case fo.Compare(operator, left, right):
+            a, b = value_of(left, env, arrays), value_of(right, env, arrays)
+            return {"=": a == b, "!=": a != b, "<": a < b, "<=": a <= b}[operator]
+        case fo.All(parts):
+            return all(holds(p, env, arrays, reach) for p in parts)
+        case fo.Any(parts):
+            return any(holds(p, env, arrays, reach) for p in parts)
+        case fo.Not(part):
+            return not holds(part, env, arrays, reach)
+        case fo.Implies(premise, conclusion):
+            return not holds(premise, env, arrays, reach) or holds(conclusion, env, arrays, reach)
+        case fo.Forall(variables, body, _):
+            for values in itertools.product(reach, repeat=len(variables)):
+                try:
+                    inner = env | dict(zip(variables, values, strict=True))
+                    if not holds(body, inner, arrays, reach):
+                        return False
+                except OutsideError:
+                    continue
+            return True
+
+
+def model(name, tensor):
+    operand = operand_of(layout_named(name))
+    arrays = {f"B_{a}": x for a, x in tensor.arrays.items()}
+    env = {used: int(tensor.sizes[own]) for own, used in operand.parameters if own in tensor.sizes}
+    return operand, env, arrays
+
+
+def random_tensor(name, seed):
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in rng.integers(0, 5, 2))
+    mask = structured(layout_named(name), shape, rng)
+    return store(np.ones(shape), mask, layout_named(name))
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_axioms_hold_of_data(name):
+    for seed in range(12):
+        tensor = random_tensor(name, seed)
+        operand, env, arrays = model(name, tensor)
+        for axiom in fa.axioms([operand]):
+            assert holds(axiom, env, arrays, range(6)), (fo.text(axiom), tensor.arrays)
+
+
+def test_a_wrong_axiom_is_seen():
+    """The check above would notice: these do not hold of a matrix with two full rows."""
+    tensor = store(np.ones((2, 3)), np.ones((2, 3), bool), layout_named("csr"))
+    _, env, arrays = model("csr", tensor)
+    a, b = terms.var("a'"), terms.var("b'")
+    for function in ("B_indices", "B_indptr"):
+        calls = [UF(function, (x,)) for x in (a, b)]
+        left, right = (Term(((1, c),)) for c in calls)
+        falling = fo.Implies(fo.less(a, b), fo.less(right, left))
+        assert not holds(fo.Forall(("a'", "b'"), falling, tuple(calls)), env, arrays, range(7))
+    across = fo.Implies(fo.less(a, b), fo.less(terms.uf("B_indices", a), terms.uf("B_indices", b)))
+    assert not holds(fo.Forall(("a'", "b'"), across, ()), env, arrays, range(7))
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_axioms_are_not_contradictory(name):
+    operand = operand_of(layout_named(name))
+    steps = reached(operand)
+    hypotheses = list(fa.facts(steps, {"B": operand}))
+    for dim in operand.dims:
+        hypotheses += fa.instances(operand, dim)
+        hypotheses.append(fo.less(terms.var(dim), terms.var(f"{dim}__2")))
+        break
+    question = Question("false", fa.axioms([operand]), tuple(hypotheses), fo.Any(()), "")
+    assert not prove(question, 1500).proved
+
+
+def test_false_follows_from_a_contradiction():
+    x = terms.var("x")
+    question = Question("false", (), (fo.less(x, x),), fo.Any(()), "")
+    assert prove(question, 1500).proved
+
+
+# ---- forced finds ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("find", [a.name for a in al.ALGORITHMS])
+@pytest.mark.parametrize("layout", ["csr", "csc", "coo", "coo_unsorted", "dcsr", "dia", "ell"])
+@pytest.mark.parametrize("name", ["product", "spmspv", "maximum"])
+def test_forced_finds(name, layout, find):
+    rng = np.random.default_rng(2)
+    expr = EXPRESSIONS[name]
+    layouts = {n: layout if r == 2 else "csf" for n, r in expr.sparse()}
+    layouts["A"] = "csr"
+    tensors, truth = draw(expr, layouts, rng)
+    with interpreting(), remembering_proofs():
+        kernel = sd.kernel(find=find)(expr.body)
+        special = kernel.engine.specialise(list(tensors.values()))
+        try:
+            check(special, tensors, truth, expr.rtol)
+        except sd.PlanError as error:
+            reasons = ("not proved", "range is known only inside the probe")
+            assert any(r in error.message for r in reasons)  # noqa: PT017
+            assert "use find=" in error.hint  # noqa: PT017
+            return
+        chosen = [c for unit in special.ready.values() for c in unit.unit.choices]
+        assert all(algorithm == find for _, algorithm, _ in chosen)
+        for least, most in ((0, 2), (2, 6)):
+            check(special, *draw(expr, layouts, rng, least=least, most=most), expr.rtol)
+
+
+def test_unknown_find():
+    a = sd.asarray(np.eye(3), "csr")
+    for find in ("bisect", {"B": "bisect"}):
+        kernel = sd.kernel(find=find)(EXPRESSIONS["product"].body)
+        with pytest.raises(sd.PlanError, match="expected find to be one of"):
+            kernel.lower(a, a).plan
+    kernel = sd.kernel(find={"Z": "merge"})(EXPRESSIONS["product"].body)
+    with pytest.raises(sd.PlanError, match="'Z', which is no operand"):
+        kernel.lower(a, a).plan
+
+
+def test_guards_are_part_of_contexts():
+    """A fact behind a guard is not assumed before it."""
+    operand = operand_of(layout_named("bitmap"))
+    steps = reached(operand)
+    mask = Term(((1, UF("B_mask", (terms.var("B_i"), terms.var("B_j")))),))
+    goal = fo.equal(mask, terms.const(1))
+    prover = Prover(2000)
+    context = Context(steps, {"B": operand})
+    assert not prover.follows("mask", context, goal, "nothing")
+    guard = next(c for c in operand.constraints if terms.ufs(c.term))
+    passed = Context((*steps, Guard(guard, "B")), {"B": operand})
+    assert prover.follows("mask", passed, goal, "nothing")
