@@ -24,6 +24,7 @@ from sparsedsl.errors import (
 from sparsedsl.frontend import *  # noqa: F403
 from sparsedsl.frontend import __all__ as _notation
 from sparsedsl.interop import asarray, from_arrays
+from sparsedsl.interop.files import read, write
 from sparsedsl.kernel import Compiled, Kernel, Lowered
 from sparsedsl.layouts.catalogue import layouts
 from sparsedsl.layouts.layout import Layout
@@ -56,5 +57,7 @@ __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "kernel",
     "layouts",
     "options",
+    "read",
+    "write",
     *_notation,
 ]

@@ -56,13 +56,13 @@ def test_the_same_storage_has_one_name():
 
 
 def test_no_other_module_knows_a_layout_by_name():
-    """Formats are data: outside the catalogue and the bridges to libraries none is named."""
+    """Formats are data: none is named but in the catalogue, the bridges and what users see."""
     root = Path(sparsedsl.__file__).parent
     names = set(layouts) - WORDS
     offenders: list[str] = []
     for path in sorted(root.rglob("*.py")):
         relative = path.relative_to(root)
-        if relative.parts[0] == "interop" or relative.name == "catalogue.py":
+        if relative.parts[0] in ("interop", "demo", "cli") or relative.name == "catalogue.py":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             for word in _words(node):
