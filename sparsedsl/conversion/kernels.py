@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sparsedsl.conversion import passes
-from sparsedsl.conversion.order import coordinate, extent
+from sparsedsl.conversion.order import coordinate, extent, implies
 from sparsedsl.conversion.passes import Span
 from sparsedsl.conversion.plan import Plan, choose
 from sparsedsl.conversion.stream import Body, Reader, Stream, of_layout
@@ -144,7 +144,6 @@ class _Writer:
             before += made
             scratch = {name: ArrayParam(name, request.index, 1) for name in names[:-1]}
             scratch[names[-1]] = ArrayParam(names[-1], request.value, 1)
-            scratch[f"{stem}count"] = IntParam(f"{stem}count")
         counting, more, filling, numbers = self._strategy(stream)
         scratch |= more
         results = ("bad", *numbers)
@@ -296,19 +295,22 @@ class _Writer:
         (level,) = self.request.target.levels
         address, groups = self._groups(level)
         own = [] if self.plan.distinct else [self.read(x) for x in level.columns[level.grouped :]]
+        reads = level.columns[: level.grouped]
         next_, number, g = "next_place", lb.ivar(f"t_{level.name}"), lb.ivar("g")
         more: dict[str, Param] = {}
         if level.pointer is not None:
             array = f"t_{level.pointer.function}"
-            counting = passes.group_counts(stream, array, address, 1, own, groups)
+            counting = passes.group_counts(stream, array, address, 1, own, groups, reads)
             counting += [self._running(level), Assign(lb.ivar("n"), lb.load(array, groups))]
             more["n"] = IntParam("n")
             start = (lb.store(next_, [g], lb.load(array, g)),)
         else:
             counting: list[Stmt] = [Allocate("counts", "int64", (groups,), lb.i(0))]
-            counting += passes.group_counts(stream, "counts", address, 0, own, groups)
+            counting += passes.group_counts(stream, "counts", address, 0, own, groups, reads)
             more["counts"] = ArrayParam("counts", "int64", 1)
             start = (lb.store(next_, [g], 0),)
+        if self.plan.distinct and implies(self.rank, stream.order, reads):
+            return counting, more, self._restarted(stream, level, address), ()
         step: Body = (
             Assign(number, lb.load(next_, address)),
             lb.store(next_, [address], lb.add(number, 1)),
@@ -321,7 +323,7 @@ class _Writer:
             )
         body = (*step, *self._value(stream))
         filling: list[Stmt] = [
-            Allocate(next_, "int64", (groups,)),
+            Allocate(next_, self.request.index, (groups,)),
             For(g, lb.i(0), groups, start),
             *(passes.latest(own, groups) if own else ()),
             *stream.visit(body),
@@ -332,6 +334,26 @@ class _Writer:
             filling += [For(g, lb.i(0), groups, start), *(passes.latest(own, groups) if own else ())]
             filling += stream.visit(again)
         return counting, more, filling, ()
+
+    def _restarted(self, stream: Stream, level: Level, address: Expr) -> list[Stmt]:
+        """Number entries as they come, anew in each group: groups come one after another."""
+        number, group = lb.ivar(f"t_{level.name}"), lb.ivar("group_before")
+        first = lb.i(0)
+        if level.pointer is not None:
+            first = lb.load(f"t_{level.pointer.function}", address)
+        step: Body = (
+            If(lb.ne(address, group), (Assign(group, address), Assign(number, first))),
+            *self._keys(level),
+            *self._value(stream),
+            Assign(number, lb.add(number, 1)),
+        )
+        start: Body = (Assign(group, lb.i(-1)), Assign(number, lb.i(0)))
+        made = [*start, *stream.visit(step)]
+        if not self.request.target.plain:
+            # computed places might coincide: look whether each value is where it was put
+            again = (step[0], self._missed(), step[-1])
+            made += [*start, *stream.visit(again)]
+        return made
 
     def _missed(self) -> Stmt:
         """Note as bad an entry whose value is not at its place."""

@@ -42,7 +42,7 @@ class Span:
 
 def bump(array: str, place: Expr, by: int = 1) -> Stmt:
     """``array[place] += by``."""
-    return lb.store(array, [place], lb.add(lb.load(array, place), by))
+    return lb.store(array, [place], by, "add")
 
 
 def running(array: str, length: Expr) -> Stmt:
@@ -58,30 +58,34 @@ def sorted_by(
     """A stable counting pass that copies entries into lists sorted by one term.
 
     ``dtypes`` are those of coordinates and values.  Gives the statements, the stream of the
-    lists, and the names of the lists.
+    lists, and the names of the lists, the ends of the groups first and the values last.
     """
     index, value = dtypes
     starts, count, q = f"{stem}starts", lb.ivar(f"{stem}count"), lb.ivar("q_out")
     place = lb.sub(read(span.term), span.low)
-    names = [*(f"{stem}{mode}" for mode in range(rank)), f"{stem}v"]
+    # a coordinate that is the term itself is the same in a whole group
+    whole = lb.add(lb.ivar("group"), span.low)
+    same = {mode: whole for mode in range(rank) if span.term == t.var(coordinate(mode))}
+    kept = [mode for mode in range(rank) if mode not in same]
     put: list[Stmt] = [
         Assign(q, lb.load(starts, place)),
         lb.store(starts, [place], lb.add(q, 1)),
-        *(lb.store(f"{stem}{mode}", [q], lb.ivar(coordinate(mode))) for mode in range(rank)),
+        *(lb.store(f"{stem}{mode}", [q], lb.ivar(coordinate(mode))) for mode in kept),
         lb.store(f"{stem}v", [q], Var("v", value)),
     ]
     made = [
         Comment(f"sort by {t.text(span.term)}"),
-        Allocate(starts, "int64", (lb.add(span.size, 1),), lb.i(0)),
-        *stream.visit((bump(starts, lb.add(place, 1)),)),
+        Allocate(starts, index, (lb.add(span.size, 1),), lb.i(0)),
+        *stream.each((bump(starts, lb.add(place, 1)),), (span.term,)),
         running(starts, span.size),
         Assign(count, lb.load(starts, span.size)),
-        *(Allocate(name, index, (count,)) for name in names[:-1]),
-        Allocate(names[-1], value, (count,)),
+        *(Allocate(f"{stem}{mode}", index, (count,)) for mode in kept),
+        Allocate(f"{stem}v", value, (count,)),
         *stream.visit(tuple(put)),
     ]
-    order: Columns = (span.term, *stream.order)
-    return made, of_list(stem, rank, value, count, order, stream.unique), names
+    places = {mode: same.get(mode) for mode in range(rank)}
+    sorted_ = of_list(stem, places, value, span.size, (span.term, *stream.order), stream.unique)
+    return made, sorted_, [starts, *(f"{stem}{mode}" for mode in kept), f"{stem}v"]
 
 
 def counted(stream: Stream) -> list[Stmt]:
@@ -93,15 +97,22 @@ def counted(stream: Stream) -> list[Stmt]:
 
 
 def group_counts(
-    stream: Stream, counts: str, address: Expr, shift: int, keys: list[Expr], groups: Expr
+    stream: Stream,
+    counts: str,
+    address: Expr,
+    shift: int,
+    keys: list[Expr],
+    groups: Expr,
+    reads: Columns,
 ) -> list[Stmt]:
     """Add to ``counts[address + shift]`` one for each entry, or for each new tuple of keys.
 
     ``keys`` is empty when every entry counts; else equal keys of a group come together.
+    ``reads`` are the terms in the address.
     """
     add = bump(counts, lb.add(address, shift))
     if not keys:
-        return list(stream.visit((add,)))
+        return list(stream.each((add,), reads))
     return [*latest(keys, groups), *stream.visit((fresh(keys, address, (add,)),))]
 
 

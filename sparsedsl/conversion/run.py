@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -133,18 +134,19 @@ def _usable(source: Layout, values: np.ndarray, fill: object) -> bool:
     return bool(source.rank)
 
 
-def _value(term: Term, extents: Sequence[int]) -> int:
+@lru_cache(maxsize=4096)
+def _span(term: Term, extents: tuple[int, ...]) -> tuple[int, int]:
+    """The least value of a term over a shape, and the number of values up to the greatest."""
     env = {extent(mode): n for mode, n in enumerate(extents)}
-    return int(t.evaluate(term, env, {}))
+    low, size = span_of(len(extents), term)
+    return int(t.evaluate(low, env, {})), int(t.evaluate(size, env, {}))
 
 
-def _rankable(target: Target, extents: Sequence[int], entries: int) -> bool:
+def _rankable(target: Target, extents: tuple[int, ...], entries: int) -> bool:
     """Whether a table of a bit for each group and key is not much larger than the tensor."""
     if len(target.levels) != 1 or len(target.levels[0].keys) != 1:
         return False
-    words = 1
-    for term in target.levels[0].columns:
-        words *= _value(span_of(target.layout.rank, term)[1], extents)
+    words = prod(_span(term, extents)[1] for term in target.levels[0].columns)
     return words // 64 <= 4 * entries + ROOM
 
 
@@ -153,17 +155,13 @@ def _plan(request: Request) -> Plan:
     return choose(stream_of(request), request.target, rankable=request.rankable)
 
 
-def _affordable(request: Request, extents: Sequence[int], entries: int) -> bool:
+def _affordable(request: Request, extents: tuple[int, ...], entries: int) -> bool:
     """Whether the tables that passes count in are not much larger than the tensor."""
-    plan = _plan(request)
-    rank, room = request.target.layout.rank, 4 * entries + ROOM
-    sizes = [_value(span_of(rank, term)[1], extents) for term in plan.sorts]
+    plan, room = _plan(request), 4 * entries + ROOM
+    sizes = [_span(term, extents)[1] for term in plan.sorts]
     if plan.strategy == "count":
         level = request.target.levels[0]
-        groups = 1
-        for term in level.columns[: level.grouped]:
-            groups *= _value(span_of(rank, term)[1], extents)
-        sizes.append(groups)
+        sizes.append(prod(_span(term, extents)[1] for term in level.columns[: level.grouped]))
     return all(size <= room for size in sizes)
 
 
@@ -214,6 +212,7 @@ def _loaded(request: Request, now: bool) -> Loaded | None:
 
 def _stored(kept: Any, key: str, program: Program) -> list[Any]:
     from sparsedsl.codegen.python import source as print_source
+    from sparsedsl.loops.promote import promote
     from sparsedsl.loops.simplify import simplify
     from sparsedsl.loops.verify import verify
 
@@ -222,7 +221,7 @@ def _stored(kept: Any, key: str, program: Program) -> list[Any]:
         if kernel is None:
             made.append(None)
             continue
-        small = simplify(verify(kernel))
+        small = simplify(promote(verify(kernel)))
         meta = {
             "params": [param.name for param in small.params],
             "scratch": list(program.scratch),
@@ -288,9 +287,8 @@ class _Run:
         table = self.given["counts"]
         address = np.zeros(walk.count, np.int64)
         for name, term in zip(level.position.group, level.columns, strict=False):
-            low, size = span_of(self.target.layout.rank, term)
-            inside = np.asarray(walk.env[name]) - _value(low, self.extents)
-            address = address * _value(size, self.extents) + inside
+            low, size = _span(term, self.extents)
+            address = address * size + np.asarray(walk.env[name]) - low
         counts = table[address]
         if not builder.slots(level.position, walk.env, counts):
             return False
@@ -308,13 +306,28 @@ class _Run:
     ) -> None:
         layout = self.target.layout
         shape = self._shape(name, builder, counts)
-        if name == layout.value.function:
+        if self._written(name):
+            dtype = self.values.dtype if name == layout.value.function else np.dtype(self.index)
+            array = np.empty(shape, dtype)
+        elif name == layout.value.function:
             background = np.asarray(self.fill).astype(self.values.dtype)
             array = _filled(shape, background, self.values.dtype)
         else:
             padding = builder.padding(name)
             array = _filled(shape, np.asarray(padding), np.dtype(self.index))
         made[name] = self.given[f"t_{name}"] = array
+
+    def _written(self, name: str) -> bool:
+        """Whether every element that is kept gets written: one for each number of a level."""
+        layout = self.target.layout
+        calls = [call for level in self.target.levels for call, _ in level.keys]
+        if self.loaded.program.distinct:
+            calls.append(layout.value)
+        numbered = {t.var(level.name) for level in self.target.levels if level.kind != "slots"}
+        return any(
+            call.function == name and len(call.arguments) == 1 and call.arguments[0] in numbered
+            for call in calls
+        )
 
     def _shape(self, name: str, builder: Builder, counts: Mapping[str, int]) -> tuple[int, ...]:
         layout = self.target.layout

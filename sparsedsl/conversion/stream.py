@@ -33,12 +33,23 @@ class Stream:
 
     ``visit(body)`` is the loops; ``order`` the terms whose tuple never decreases; ``count`` the
     number of entries where it is known beforehand; ``unique`` whether no coordinate comes twice.
+    ``flat(body)`` is one loop over all entries, where they lie side by side, for a body that
+    reads only the coordinates in ``near`` (or the value).
     """
 
     visit: Callable[[Body], Body]
     order: Columns
     count: Expr | None
     unique: bool
+    flat: Callable[[Body], Body] | None = None
+    near: frozenset[str] = frozenset()
+
+    def each(self, body: Body, terms: Columns) -> Body:
+        """The shortest loops for a body that reads only the coordinates in ``terms``."""
+        names = {name for term in terms for name in t.variables(term) if name[0] == "c"}
+        if self.flat is not None and names <= self.near:
+            return self.flat(body)
+        return self.visit(body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +102,21 @@ def of_layout(layout: Layout, dtype: str, fill: object, repeated: bool = False) 
         parts = (_nest(layout, part, dtype, kept) for part in layout.structures)
         return tuple(statement for part in parts for statement in part)
 
-    count = lb.length(f"s_{layout.value.function}") if packed(layout) else None
-    return Stream(visit, scanned(layout), count, not repeated)
+    if not packed(layout):
+        return Stream(visit, scanned(layout), None, not repeated)
+    count = lb.length(f"s_{layout.value.function}")
+    (part,), (place,) = layout.structures, layout.value.arguments
+    loads = [(coordinate(k), part.definition(x)) for k, x in enumerate(layout.relation.outputs)]
+    loads = [(name, term) for name, term in loads if t.variables(term) <= t.variables(place)]
+    (dim,) = t.variables(place)
+    read = Reader({dim: lb.ivar(f"s_{dim}")}, "s_")
+
+    def flat(body: Body) -> Body:
+        known = [Assign(lb.ivar(name), read(term)) for name, term in loads]
+        return (For(lb.ivar(f"s_{dim}"), lb.i(0), count, (*known, *body)),)
+
+    near = frozenset(name for name, _ in loads)
+    return Stream(visit, scanned(layout), count, not repeated, flat, near)
 
 
 def stored(value: Expr, fill: object) -> Expr:
@@ -163,19 +187,35 @@ def _enforced(constraint: Constraint, name: str) -> bool:
     return factor != 0 and name not in t.variables(rest)
 
 
-def of_list(stem: str, rank: int, dtype: str, count: Expr, order: Columns, single: bool) -> Stream:
-    """The stream of entries kept in arrays ``stem0, stem1, ..., stem_v``."""
+def of_list(
+    stem: str,
+    coordinates: Mapping[int, Expr | None],
+    dtype: str,
+    groups: Expr,
+    order: Columns,
+    single: bool,
+) -> Stream:
+    """The stream of entries kept in arrays, group after group.
 
+    ``stem + "starts"`` holds the end of each of ``groups`` groups.  A coordinate is in an array
+    ``stem + mode`` (None), or an expression over ``group``, the group's number.
+    """
     def visit(body: Body) -> Body:
-        place = lb.ivar("q")
-        reads = [
-            Assign(lb.ivar(coordinate(mode)), lb.load(f"{stem}{mode}", place))
-            for mode in range(rank)
-        ]
+        place, group, begin = lb.ivar("q"), lb.ivar("group"), lb.ivar("begin")
+        end = lb.load(f"{stem}starts", group)
+        known: list[Stmt] = []
+        reads: list[Stmt] = []
+        for mode, value in coordinates.items():
+            if value is not None:
+                known.append(Assign(lb.ivar(coordinate(mode)), value))
+            else:
+                reads.append(Assign(lb.ivar(coordinate(mode)), lb.load(f"{stem}{mode}", place)))
         value = Assign(Var("v", dtype), lb.load(f"{stem}v", place, type=dtype))
-        return (For(place, lb.i(0), count, (*reads, value, *body)),)
+        inner = For(place, begin, end, (*reads, value, *body))
+        start: Stmt = Assign(begin, lb.i(0))
+        return (start, For(group, lb.i(0), groups, (*known, inner, Assign(begin, end))))
 
-    return Stream(visit, order, count, single)
+    return Stream(visit, order, None, single)
 
 
 __all__ = ["INT", "Body", "Reader", "Stream", "of_layout", "of_list", "stored"]

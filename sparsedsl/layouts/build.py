@@ -180,7 +180,7 @@ class Builder:
         array = self.arrays.setdefault(call.function, self._blank(call.function, shape))
         if not where:
             array[()] = values.flat[0] if values.size else array
-        elif largest:
+        elif largest and not _ascending(where, shape):
             np.maximum.at(array, where, values)
         else:
             array[where] = values
@@ -342,6 +342,14 @@ class Builder:
             f"the layout '{self.layout.label}' has no place for the entry at {entry}",
             hint=f"its entries satisfy {self.layout.text}",
         )
+
+
+def _ascending(where: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> bool:
+    """Whether places come in storage order, so that none comes twice."""
+    places = np.zeros(1, np.int64)
+    for row, length in zip(where, shape, strict=True):
+        places = places * length + row
+    return bool((places[1:] > places[:-1]).all())
 
 
 def _fresh(level: Position, columns: list[np.ndarray], values: np.ndarray) -> np.ndarray:
