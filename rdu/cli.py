@@ -219,7 +219,7 @@ def _load(source: str) -> Callable[[], tuple[Any, tuple[Any, ...]]]:
         raise RDUError(f"{file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    function = getattr(module, name, None)
+    function: Any = getattr(module, name, None)
     if not callable(function):
         raise RDUError(f"{file} has no function {name!r}")
     return function

@@ -32,7 +32,8 @@ def trace(kernel: Any, *args: Any, precision: str = "bf16") -> Graph:
     RDUError
         On a precision, a number of arguments or a statement that cannot be used.
     """
-    from rdu.graph.from_contraction import describe, from_contraction
+    from rdu.graph.arguments import describe
+    from rdu.graph.from_contraction import from_contraction
 
     try:
         storage = Precision(precision)

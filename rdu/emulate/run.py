@@ -30,8 +30,8 @@ def simulate(program: Program, arrays: dict[str, Any] | None) -> Report:
     now = launching = 0
     kernels: list[KernelReport] = []
     stages: list[StageReport] = []
-    moved = dict.fromkeys(("sram", "hbm", "ddr"), 0)
-    used = dict.fromkeys(("pcu", "pmu"), 0)
+    moved: dict[str, int] = {"sram": 0, "hbm": 0, "ddr": 0}
+    used = {"pcu": 0, "pmu": 0}
     flops = {operator.name: graph.operator_flops(operator) for operator in graph.operators}
     for kernel in program.kernels:
         launch = launcher.launch(kernel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from rdu.emulate import functional as f
+from rdu.emulate.blocks import combine_blocks
 from rdu.emulate.channel import Channel
 from rdu.emulate.engine import Context, Steps
 from rdu.emulate.stages import Port, place_of
-from rdu.emulate.streams import Behaviour, Level, Sums, run_streams
+from rdu.emulate.streams import Level, Sums
+from rdu.emulate.tile import Behaviour, run_streams
 from rdu.emulate.values import Tree, concatenated, densified_block
 from rdu.graph.graph import Graph
 from rdu.graph.nodes import (
@@ -64,7 +67,7 @@ class SparseStage(Context):
         shape, schedule = self.shape, self.schedule
         held: dict[tuple[int, Coordinates], Any] = {}
         sums: Sums = {}
-        for step in shape.steps(schedule):
+        for step in shape.steps():
             for r, tile in step.takes:
                 size = self._tile_bytes(shape.reads[r].operand.tensor, tile)
                 held[r, tile] = yield from self.pop(self.inward[r], size)
@@ -200,7 +203,7 @@ class SparseStage(Context):
             if len(inside):
                 cuts.add(int(inside[n * len(inside) // copies]))
         points = sorted(cuts)
-        return list(zip(points[:-1], points[1:], strict=True))
+        return list(itertools.pairwise(points))
 
     def _sparse(self, r: int) -> bool:
         return self.graph.tensor(self.shape.reads[r].operand.tensor).sparse
@@ -256,7 +259,7 @@ class SparseStage(Context):
         # A gathered product streams its last factor through the arrays while it computes.
         streamed = 1
         if isinstance(operator, SparseProduct) and block.gather:
-            last = last_factor(self.graph, operator)
+            last = last_factor(operator)
             if last is not None:
                 streamed, fetch[last] = fetch[last], 1
         return Behaviour(
@@ -282,7 +285,7 @@ class SparseStage(Context):
     ) -> Callable[[tuple[Any, ...]], Any]:
         assert isinstance(operator, SparseProduct)
         if value is None:
-            return lambda place: None
+            return _nothing
         array, start = value
         axes = self.shape.reads[r].operand.axes
         inside = [a for a in operator.loops if a in axes]
@@ -290,7 +293,7 @@ class SparseStage(Context):
         moved = array.transpose(order)
         offsets = [start if a == self.shape.root and self.shape.collects[r] else 0 for a in inside]
         if not inside:
-            return lambda place: moved
+            return lambda _: moved
         return lambda place: moved[tuple(c - o for c, o in zip(place, offsets, strict=True))]
 
     # --- values ------------------------------------------------------------------------
@@ -305,7 +308,7 @@ class SparseStage(Context):
         real = [n for n, pattern in enumerate(operator.patterns) if not pattern]
         out = [a for a in operator.output.axes if a not in operator.loops]
         axes = [block_axes(operator, n) for n in real]
-        last = last_factor(self.graph, operator)
+        last = last_factor(operator)
         order = [n for n in range(len(real)) if real[n] != last]
         if last is not None:
             order.append(real.index(last))
@@ -316,7 +319,7 @@ class SparseStage(Context):
         def combine(waiting: list[list[Any]]) -> list[Any]:
             if not real:
                 return [np.float32(1.0)] * len(waiting)
-            return _blocks(waiting, axes, order, out, summed, extents, shared=shared)
+            return combine_blocks(waiting, axes, order, out, summed, extents, shared=shared)
 
         return combine
 
@@ -388,9 +391,14 @@ class SparseStage(Context):
         return Tree(table[:, columns], f.rounded(values, self.graph.precision))
 
 
+def _nothing(place: tuple[Any, ...]) -> None:
+    """Read nothing: a timing-only run."""
+    del place
+
+
 def _tree_reader(tree: Tree, fill: float, values: bool) -> Callable[[tuple[Any, ...]], Any]:
     if not values or tree.values is None:
-        return lambda place: None
+        return _nothing
     stored = tree.values
     empty = np.full(stored.shape[1:], fill, dtype=np.float32)
 
@@ -399,68 +407,3 @@ def _tree_reader(tree: Tree, fill: float, values: bool) -> Callable[[tuple[Any, 
         return empty if reference is None else stored[reference[0]]
 
     return read
-
-
-def _blocks(
-    waiting: list[list[Any]],
-    axes: Sequence[tuple[str, ...]],
-    order: Sequence[int],
-    out: Sequence[str],
-    summed: Sequence[str],
-    extents: Any,
-    *,
-    shared: bool,
-) -> list[Any]:
-    """Multiply the blocks of each item and sum the block axes the output lacks, ascending.
-
-    All factors but the last are multiplied element by element into the left operand; with
-    ``shared`` the last one is the same for all items, which then are rows of one product.
-    """
-    items = len(waiting)
-    lefts = [np.stack([np.asarray(row[n], dtype=np.float32) for row in waiting]) for n in order]
-    names = list(dict.fromkeys(a for n in order for a in axes[n]))
-    if not summed:
-        total: Any = np.float32(1.0)
-        for n, array in zip(order, lefts, strict=True):
-            part = f.aligned(array, ("#", *axes[n]), ("#", *names))
-            total = part if n == order[0] else total * part
-        moved = f.aligned(np.asarray(total), ("#", *names), ("#", *out))
-        return list(np.asarray(moved, dtype=np.float32))
-    rest = [a for n in order[:-1] for a in axes[n]]
-    left_names = list(dict.fromkeys([*(a for a in rest), *summed]))
-    left: Any = np.ones((items,) + (1,) * len(left_names), dtype=np.float32)
-    for n, array in zip(order[:-1], lefts[:-1], strict=True):
-        left = left * f.aligned(array, ("#", *axes[n]), ("#", *left_names))
-    left = np.broadcast_to(left, (items, *(extents[a] for a in left_names)))
-    last = order[-1]
-    right_names = list(dict.fromkeys([*axes[last], *summed]))
-    stack = lefts[-1][:1] if shared else lefts[-1]
-    right = f.aligned(stack, ("#", *axes[last]), ("#", *right_names))
-    right = np.broadcast_to(right, (len(stack), *(extents[a] for a in right_names)))
-    batch = [a for a in out if a in left_names and a in right_names]
-    m = [a for a in out if a in left_names and a not in right_names]
-    n_axes = [a for a in out if a not in left_names]
-    size = {a: extents[a] for a in (*left_names, *right_names)}
-
-    def volume(group: Sequence[str]) -> int:
-        return math.prod(size[a] for a in group)
-
-    k = volume(summed)
-    if shared:
-        a = f.aligned(left, ("#", *left_names), (*batch, "#", *m, *summed))
-        a = a.reshape(volume(batch), items * volume(m), k)
-        b = f.aligned(right[0], right_names, (*batch, *summed, *n_axes))
-        b = b.reshape(volume(batch), k, volume(n_axes))
-        product = f.multiply_add(None, np.ascontiguousarray(a), b)
-        shape = [*(size[x] for x in batch), items, *(size[x] for x in (*m, *n_axes))]
-        labels = (*batch, "#", *m, *n_axes)
-    else:
-        a = f.aligned(left, ("#", *left_names), ("#", *batch, *m, *summed))
-        a = a.reshape(items * volume(batch), volume(m), k)
-        b = f.aligned(right, ("#", *right_names), ("#", *batch, *summed, *n_axes))
-        b = b.reshape(items * volume(batch), k, volume(n_axes))
-        product = f.multiply_add(None, np.ascontiguousarray(a), b)
-        shape = [items, *(size[x] for x in (*batch, *m, *n_axes))]
-        labels = ("#", *batch, *m, *n_axes)
-    moved = f.aligned(product.reshape(shape), labels, ("#", *out))
-    return list(moved)

@@ -221,7 +221,7 @@ class DenseStage(Context):
         held: dict[tuple[int, Coordinates], Any] = {}
         sums: dict[Coordinates, Any] = {}
         out_bytes = self.graph.tensor(shape.operator.output.tensor).element_bytes
-        for step in shape.steps(schedule):
+        for step in shape.steps():
             for r, tile in step.takes:
                 size = self._tile_bytes(r, tile)
                 held[r, tile] = yield from self.pop(self.inward[r], size)

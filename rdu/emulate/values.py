@@ -104,7 +104,8 @@ def densified(graph: Graph, name: str, tree: Tree) -> npt.NDArray[np.float32]:
     """Write a tree out with its fill value, in mode order."""
     tensor = graph.tensor(name)
     structure = tensor.structure
-    assert isinstance(structure, Fibres) and tree.values is not None
+    assert isinstance(structure, Fibres)
+    assert tree.values is not None
     axes = (*structure.levels, *tensor.block)
     shape = [tensor.extent(axis) for axis in axes]
     full = np.full(shape, structure.fill, dtype=np.float32)

@@ -7,11 +7,13 @@ operator's indices, unless that would make two axes of one tensor or operator th
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from rdu.errors import RDUError
+from rdu.graph.axes import Axes, renamed
 from rdu.graph.graph import Graph, Precision
 from rdu.graph.nodes import (
     Constant,
@@ -67,10 +69,7 @@ class GraphBuilder:
         self.patterns: dict[str, Table] = {}
         self.inputs: list[str] = []
         self.assumed: list[str] = []
-        self._parent: dict[str, str] = {}
-        self._owners: dict[str, set[str]] = {}
-        self._label: dict[str, str] = {}
-        self._origin: dict[str, int] = {}
+        self._axes = Axes()
 
     # --- tensors -----------------------------------------------------------------------
 
@@ -114,7 +113,7 @@ class GraphBuilder:
 
     def levels(self, read: Read) -> tuple[str, ...]:
         """Return the index names of a read along the tensor's levels."""
-        modes = [self._mode(read[0], axis) for axis in self.fibres(read[0]).levels]
+        modes = [self._mode(axis) for axis in self.fibres(read[0]).levels]
         return tuple(read[1][m] for m in modes)
 
     # --- dense operators ---------------------------------------------------------------
@@ -271,7 +270,7 @@ class GraphBuilder:
         index = self._indices(operator, (left, right))
         levels = self.levels(left)
         table = reorder(self.patterns[right[0]], self.levels(right), levels)
-        rows = sort_rows(np_concatenate(self.patterns[left[0]], table))
+        rows = sort_rows(np.concatenate([self.patterns[left[0]], table]))
         output = self._output(operator, name, out, index)
         self.patterns[name] = rows
         axes = tuple(self._axis(name, list(out).index(a)) for a in levels)
@@ -289,7 +288,7 @@ class GraphBuilder:
         output = self._output(operator, name, read[1], self._indices(operator, (read,)))
         used = self._use(read, operator)
         tree = self.fibres(read[0])
-        modes = [self._mode(read[0], axis) for axis in tree.levels]
+        modes = [self._mode(axis) for axis in tree.levels]
         values = [tree.fill if isinstance(a, tuple) else a.value for a in arguments]
         levels = tuple(self._axis(name, m) for m in modes)
         self.structures[name] = Fibres(levels, tree.stored, float(function.apply(*values)))
@@ -307,8 +306,8 @@ class GraphBuilder:
 
     def finish(self, results: Sequence[str]) -> Graph:
         """Name the axes, mark the results and return the graph."""
-        names = self._axis_names()
-        operators = tuple(_renamed(operator, names) for operator in self.operators)
+        names = self._axes.names()
+        operators = tuple(renamed(operator, names) for operator in self.operators)
         extents: dict[str, int] = {}
         tensors: list[Tensor] = []
         for tensor, shape in self.shapes.items():
@@ -317,7 +316,7 @@ class GraphBuilder:
             role = Role.INPUT if tensor in self.inputs else Role.INTERMEDIATE
             if tensor in results and role is not Role.INPUT:
                 role = Role.RESULT
-            structure = _renamed(self.structures[tensor], names)
+            structure = renamed(self.structures[tensor], names)
             tensors.append(Tensor(tensor, axes, shape, role, self.precision.bytes, structure))
         by_name = {t.name: t for t in tensors}
         for operator in operators:
@@ -341,7 +340,7 @@ class GraphBuilder:
     def _axis(self, tensor: str, mode: int) -> str:
         return f"{tensor}#{mode}"
 
-    def _mode(self, tensor: str, axis: str) -> int:
+    def _mode(self, axis: str) -> int:
         return int(axis.rsplit("#", 1)[1])
 
     def _declare(self, name: str, shape: Sequence[int]) -> list[str]:
@@ -349,31 +348,8 @@ class GraphBuilder:
         self.structures[name] = Dense()
         axes = [self._axis(name, m) for m in range(len(shape))]
         for axis in axes:
-            self._fresh(axis, f"tensor {name}", "")
+            self._axes.add(axis, f"tensor {name}", "")
         return axes
-
-    def _fresh(self, node: str, owner: str, label: str) -> None:
-        if node not in self._parent:
-            self._parent[node] = node
-            self._owners[node] = {owner}
-            self._label[node] = label
-            self._origin[node] = len(self._origin)
-
-    def _find(self, node: str) -> str:
-        while self._parent[node] != node:
-            self._parent[node] = self._parent[self._parent[node]]
-            node = self._parent[node]
-        return node
-
-    def _merge(self, a: str, b: str) -> None:
-        a, b = self._find(a), self._find(b)
-        if a == b or self._owners[a] & self._owners[b]:
-            return
-        if self._origin[b] < self._origin[a]:
-            a, b = b, a
-        self._parent[b] = a
-        self._owners[a] |= self._owners.pop(b)
-        self._label[a] = self._label[a] or self._label[b]
 
     def _serial(self, name: str) -> str:
         taken = {operator.name for operator in self.operators}
@@ -405,8 +381,8 @@ class GraphBuilder:
         nodes: list[str] = []
         for mode, index in enumerate(indices):
             node = f"{operator}.{index}"
-            self._fresh(node, f"operator {operator}", index)
-            self._merge(self._axis(tensor, mode), node)
+            self._axes.add(node, f"operator {operator}", index)
+            self._axes.merge(self._axis(tensor, mode), node)
             nodes.append(node)
         return Operand(tensor, tuple(nodes))
 
@@ -423,28 +399,13 @@ class GraphBuilder:
 
     def _subscript(self, operator: str, subscript: Subscript) -> Subscript:
         for index in subscript.axes:
-            self._fresh(f"{operator}.{index}", f"operator {operator}", index)
+            self._axes.add(f"{operator}.{index}", f"operator {operator}", index)
         terms = tuple((f"{operator}.{index}", c) for index, c in subscript.terms)
         return Subscript(terms, subscript.constant)
 
     def _add(self, operator: Operator) -> str:
         self.operators.append(operator)
         return operator.output.tensor
-
-    def _axis_names(self) -> dict[str, str]:
-        chosen: dict[str, str] = {}
-        taken: set[str] = set()
-        for node in self._parent:
-            root = self._find(node)
-            if root not in chosen:
-                label = self._label[root] or "axis"
-                name, n = label, 1
-                while name in taken:
-                    n += 1
-                    name = f"{label}{n}"
-                taken.add(name)
-                chosen[root] = name
-        return {node: chosen[self._find(node)] for node in self._parent}
 
 
 def merge_orders(orders: Sequence[Sequence[str]]) -> tuple[str, ...]:
@@ -467,22 +428,3 @@ def merge_orders(orders: Sequence[Sequence[str]]) -> tuple[str, ...]:
             raise RDUError(f"the fibre trees nest {', '.join(left)} in opposite orders")
         result.append(free[0])
     return tuple(result)
-
-
-def np_concatenate(a: Table, b: Table) -> Table:
-    """Stack two coordinate tables."""
-    import numpy as np
-
-    return np.concatenate([a, b])
-
-
-def _renamed(node: Any, names: dict[str, str]) -> Any:
-    """Replace every provisional axis name inside a node."""
-    if isinstance(node, str):
-        return names.get(node, node)
-    if isinstance(node, tuple):
-        return tuple(_renamed(part, names) for part in node)
-    if dataclasses.is_dataclass(node) and not isinstance(node, Function):
-        changes = {f.name: _renamed(getattr(node, f.name), names) for f in dataclasses.fields(node)}
-        return type(node)(**changes)
-    return node

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, assert_never
+from typing import TypeAlias, assert_never
 
 import numpy as np
 
 from rdu.errors import RDUError
+from rdu.graph.arguments import Argument
 from rdu.graph.builder import GraphBuilder, Read, merge_orders
 from rdu.graph.functions import COPY, ONE
 from rdu.graph.graph import Graph, Precision
 from rdu.graph.nodes import Constant, Function, Monoid, Position, Subscript
-from rdu.graph.pattern import Table
 from sparsedsl.contraction.nodes import (
     Access,
     Affine,
@@ -51,15 +51,6 @@ class Value:
 
 Lowered: TypeAlias = Value | Constant | Position
 Want: TypeAlias = "tuple[str, tuple[str, ...]] | None"
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """What is known of one input: its shape, and its stored coordinates if it is sparse."""
-
-    shape: tuple[int, ...]
-    pattern: Table | None = None
-    stored: int | None = None
 
 
 def from_contraction(
@@ -489,38 +480,3 @@ def _function(operator: str) -> Function:
         apply = found.numpy
         return Function(operator, lambda *x: apply(*(np.asarray(a, dtype=bool) for a in x)))
     return Function(operator, found.numpy)
-
-
-def describe(value: Any) -> Argument:
-    """Read shape and pattern of an argument: NumPy, SciPy, ``sd.Tensor`` or ``sd.ShapeOf``.
-
-    Raises
-    ------
-    RDUError
-        On anything without a shape.
-    """
-    shape = getattr(value, "shape", None)
-    if shape is None:
-        value = np.asarray(value)
-        shape = value.shape
-    shape = tuple(int(n) for n in shape)
-    if isinstance(value, np.ndarray):
-        return Argument(shape)
-    if hasattr(value, "tocoo"):
-        found = value.tocoo()
-        coords = getattr(found, "coords", None)
-        parts = coords if coords is not None else (found.row, found.col)
-        return Argument(shape, np.stack([np.asarray(p, dtype=np.int64) for p in parts], axis=1))
-    if hasattr(value, "to_numpy"):
-        dense = np.asarray(value.to_numpy())
-        if value.nnz >= dense.size:
-            return Argument(shape)
-        return Argument(shape, np.argwhere(dense != 0).astype(np.int64))
-    if hasattr(value, "nnz"):
-        total = 1
-        for n in shape:
-            total *= n
-        if getattr(value, "dense", value.nnz >= total):
-            return Argument(shape)
-        return Argument(shape, stored=int(value.nnz))
-    return Argument(shape)

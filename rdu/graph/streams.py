@@ -187,7 +187,7 @@ def product_streams(graph: Graph, operator: SparseProduct) -> StreamGraph:
         values.append(out)
     if not values:
         values = [coordinates[operator.loops[-1]]]
-    last = last_factor(graph, operator)
+    last = last_factor(operator)
     inner = operator.loops[-1]
     gather = last is not None and inner not in operator.factors[last].axes
     product = s.fresh()
@@ -220,7 +220,7 @@ def union_streams(graph: Graph, operator: SparseUnion) -> StreamGraph:
     return StreamGraph(tuple(s.nodes), roots, loops)
 
 
-def last_factor(graph: Graph, operator: SparseProduct) -> int | None:
+def last_factor(operator: SparseProduct) -> int | None:
     """Return the factor multiplied last: the first of those with the largest dense block."""
     real = [n for n, pattern in enumerate(operator.patterns) if not pattern]
     return max(real, key=lambda n: len(block_axes(operator, n)), default=None)

@@ -124,12 +124,11 @@ class StageShape:
         """Tiles that leave during the kernel."""
         return math.prod(self.counts[n] for n in self.kept)
 
-    def out_order(self, schedule: Schedule) -> Iterator[Coordinates]:
+    def out_order(self) -> Iterator[Coordinates]:
         """Iterate the output's tiles in the order in which they leave."""
-        del schedule
         return tile_coordinates([self.counts[n] for n in self.kept], self.out_modes)
 
-    def steps(self, schedule: Schedule) -> Iterator[Step]:
+    def steps(self) -> Iterator[Step]:
         """Iterate the loop nest, outermost slowest: what every firing takes, drops and emits."""
         ends = tuple(n - 1 for n in self.counts)
         members = [tuple(self.loops.index(a) for a in _axes(r)) for r in self.reads]
@@ -139,7 +138,7 @@ class StageShape:
             for r, read in enumerate(self.reads):
                 if read.gather:
                     if not any(index):
-                        takes += [(r, c) for c in tiles(read, schedule)]
+                        takes += [(r, c) for c in tiles(read)]
                     continue
                 coordinates = tuple(index[n] for n in members[r])
                 if read.reload:
@@ -181,7 +180,7 @@ def tile_coordinates(counts: Sequence[int], modes: Sequence[int]) -> Iterator[Co
         yield tuple(place[m] for m in range(len(counts)))
 
 
-def tiles(read: Read, schedule: Schedule) -> Iterator[Coordinates]:
+def tiles(read: Read) -> Iterator[Coordinates]:
     """Iterate the tiles of an operand's tensor in streaming order."""
     return tile_coordinates(read.counts, read.modes)
 
@@ -253,7 +252,7 @@ def _read(
     return Read(operand, modes, tiled, free, hold, total, reloads, tile_bytes, gather, innermost)
 
 
-def untiled(graph: Graph, group: Sequence[Operator]) -> frozenset[str]:
+def untiled(group: Sequence[Operator]) -> frozenset[str]:
     """Return the axes a kernel must not cut.
 
     Softmax and RMS norm need their axis whole. Where several axes are summed at once only the

@@ -49,7 +49,7 @@ def choose(chip: Chip, graph: Graph, group: Sequence[Operator]) -> Choice:
     roots, others = scheduled_axes(graph, group)
     axes = [*roots, *others]
     extents = {axis: graph.extents[axis] for axis in axes}
-    whole = untiled(graph, group)
+    whole = untiled(group)
     best: Choice | None = None
     for order in _orders(others):
         for edge, first in itertools.product(_edges(extents, others), _edges(extents, roots, 1)):
@@ -88,7 +88,7 @@ def evaluate(
     shapes = [make_shape(chip, graph, operator, schedule, axes) for operator in group]
     if sum(shape.firings for shape in shapes) > _MOST_FIRINGS:
         return None
-    shapes = _spill_holds(chip, graph, group, shapes)
+    shapes = _spill_holds(chip, group, shapes)
     if shapes is None:
         return None
     memory = traffic_bytes(graph, group, shapes, schedule)
@@ -152,9 +152,7 @@ def _needed(graph: Graph, name: str, shapes: Sequence[Shape], schedule: Schedule
     return share
 
 
-def _spill_holds(
-    chip: Chip, graph: Graph, group: Sequence[Operator], shapes: list[Shape]
-) -> list[Shape] | None:
+def _spill_holds(chip: Chip, group: Sequence[Operator], shapes: list[Shape]) -> list[Shape] | None:
     """Turn the largest held inputs into repeated loads until the buffers fit."""
     pmu = chip.pmu_kib * 1024
     outside = set(kernel_reads(tuple(group)))

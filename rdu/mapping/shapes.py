@@ -36,7 +36,7 @@ def streamed_axes(graph: Graph, group: Sequence[Operator]) -> dict[str, tuple[st
     for name, names in axes.items():
         tensor = graph.tensor(name)
         if tensor.sparse:
-            axes[name] = tree_axes(graph, tensor, names)
+            axes[name] = tree_axes(tensor, names)
     return axes
 
 

@@ -105,25 +105,24 @@ class SparseShape:
         """Tiles that leave during the kernel."""
         return math.prod(self.out_counts)
 
-    def out_order(self, schedule: Schedule) -> Iterator[Coordinates]:
+    def out_order(self) -> Iterator[Coordinates]:
         """Iterate the output's tiles in the order in which they leave."""
-        del schedule
         return tile_coordinates(self.out_counts, self.out_modes)
 
-    def steps(self, schedule: Schedule) -> Iterator[Step]:
+    def steps(self) -> Iterator[Step]:
         """One step a tile of the root axis."""
         mode = self.out_axes.index(self.root) if self.stepwise else -1
-        out = list(self.out_order(schedule))
+        out = list(self.out_order())
         for n in range(self.counts[0]):
             takes: list[tuple[int, Coordinates]] = []
             drops: list[tuple[int, Coordinates]] = []
             for r, read in enumerate(self.reads):
                 if not self.collects[r]:
                     if n == 0:
-                        takes += [(r, c) for c in tiles(read, schedule)]
+                        takes += [(r, c) for c in tiles(read)]
                     continue
                 root = read.modes[0]
-                mine = [(r, c) for c in tiles(read, schedule) if c[root] == n]
+                mine = [(r, c) for c in tiles(read) if c[root] == n]
                 takes += mine
                 drops += mine
             if self.stepwise:
@@ -142,9 +141,8 @@ def root_of(graph: Graph, operator: SparseOperator) -> str:
             return tree_levels(graph, operand)[0]
 
 
-def tree_axes(graph: Graph, tensor: Tensor, axes: Sequence[str]) -> tuple[str, ...]:
+def tree_axes(tensor: Tensor, axes: Sequence[str]) -> tuple[str, ...]:
     """Axes along which a fibre tree is cut: its outermost level, every other is whole."""
-    del graph
     assert isinstance(tensor.structure, Fibres)
     first = tensor.axes.index(tensor.structure.levels[0])
     return tuple(axis if mode == first else "" for mode, axis in enumerate(axes))
@@ -255,7 +253,7 @@ def _streams(
     extents = graph.extents
     match operator:
         case SparseProduct(loops=loops, matches=matches):
-            last = last_factor(graph, operator)
+            last = last_factor(operator)
             right = set(block_axes(operator, last)) if last is not None else set[str]()
             blocks = [a for a in loop_axes(operator) if a not in loops]
             out = set(operator.output.axes)
@@ -264,7 +262,8 @@ def _streams(
             m = [a for a in blocks if a in out and a not in right]
             streams = product_streams(graph, operator)
             gather = last is not None and loops[-1] not in operator.factors[last].axes
-            block = Block(*(math.prod(extents[a] for a in part) for part in (m, k, n)), gather)
+            sizes = [math.prod(extents[a] for a in part) for part in (m, k, n)]
+            block = Block(sizes[0], sizes[1], sizes[2], gather)
             copies = _COPIES if stepwise and block.elements == 1 else 1
             groups = min(matches, math.prod(extents[a] for a in loops[:-1])) if gather else matches
             return streams, block, copies, matches, max(groups, 1)

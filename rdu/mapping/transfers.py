@@ -78,7 +78,7 @@ def make_loads(
             reads = [shapes[streams[n].target or 0].reads[streams[n].read] for n in shared]
             lead = next((r for r in reads if not r.gather), reads[0])
             stage = min(streams[n].target or 0 for n in shared)
-            for tile in tiles(lead, schedule):
+            for tile in tiles(lead):
                 at = key(lead.operand.axes, tile) if not lead.gather else (0,) * len(rank)
                 size = tile_bytes(graph, tensor, names, tile, schedule)
                 fetched = any(
@@ -91,7 +91,7 @@ def make_loads(
             if stream.tensor != tensor_name or n in shared or stream.target is None:
                 continue
             shape = shapes[stream.target]
-            for step in shape.steps(schedule):
+            for step in shape.steps():
                 for read, tile in step.takes:
                     if read == stream.read:
                         size = tile_bytes(graph, tensor, names, tile, schedule)
@@ -129,7 +129,7 @@ def make_stores(
         tensor = graph.tensor(stream.tensor)
         names = axes[stream.tensor]
         total = max(shape.emitted, 1)
-        for position, tile in enumerate(shape.out_order(schedule)):
+        for position, tile in enumerate(shape.out_order()):
             size = tile_bytes(graph, tensor, names, tile, schedule)
             entry = ((position + 1) / total, n, Transfer(stream.tensor, tile, size, (n,)))
             keyed.setdefault(tiers[stream.tensor], []).append(entry)
@@ -151,7 +151,7 @@ def find_depths(
     def stage(index: int) -> list[Token] | object:
         inward = {s.read: n for n, s in enumerate(streams) if s.target == index}
         outward = [n for n, s in enumerate(streams) if s.source == index]
-        for step in shapes[index].steps(schedule):
+        for step in shapes[index].steps():
             for read, _ in step.takes:
                 yield (False, inward[read])
             for _ in step.emits:

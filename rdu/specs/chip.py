@@ -190,7 +190,8 @@ class Node:
         for key in values:
             if key not in chip_keys and key not in _NODE_KEYS:
                 raise SpecError(f"{path}: unknown key {key!r}", hint=_closest(key))
-        values = {"sockets": 1, "p2p_gb_per_s": 100.0} | values
+        values.setdefault("sockets", 1)
+        values.setdefault("p2p_gb_per_s", 100.0)
         missing = sorted(chip_keys - set(values))
         if missing:
             raise SpecError(

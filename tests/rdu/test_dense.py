@@ -15,8 +15,15 @@ from rdu.models.monarch import monarch_fft
 
 NODE = rdu.sn40l_node()
 SMALL = NODE.chip.with_changes(
-    pcus=24, pmus=30, mesh_rows=5, mesh_columns=6, pmu_kib=64, agcus=10, systolic_rows=8,
-    systolic_columns=4, simd_lanes=8,
+    pcus=24,
+    pmus=30,
+    mesh_rows=5,
+    mesh_columns=6,
+    pmu_kib=64,
+    agcus=10,
+    systolic_rows=8,
+    systolic_columns=4,
+    simd_lanes=8,
 )
 U = 2.0**-8  # unit roundoff of bf16: eight significant bits
 
@@ -90,8 +97,9 @@ def test_fp32_mode_is_numpy_in_float32():
 
 def gated_mlp(t, d, h):
     b = GraphBuilder("mlp")
-    x, w1, w3, w2 = (b.input(n, s) for n, s in
-                     (("x", (t, d)), ("w1", (d, h)), ("w3", (d, h)), ("w2", (h, d))))
+    x, w1, w3, w2 = (
+        b.input(n, s) for n, s in (("x", (t, d)), ("w1", (d, h)), ("w3", (d, h)), ("w2", (h, d)))
+    )
     up = b.contract("u", "th", (x, "td"), (w1, "dh"))
     gate = b.contract("g", "th", (x, "td"), (w3, "dh"))
     active = b.map("s", "th", SILU, (up, "th"))
@@ -148,9 +156,7 @@ def test_self_attention_with_norm_and_softmax(node):
 def test_access_patterns():
     b = GraphBuilder("shift", Precision.FP32)
     x = b.input("x", (10,))
-    w = b.rearrange(
-        "w", "ij", x, [Subscript((("i", 1), ("j", 2)), 1)], extents={"i": 4, "j": 3}
-    )
+    w = b.rearrange("w", "ij", x, [Subscript((("i", 1), ("j", 2)), 1)], extents={"i": 4, "j": 3})
     graph = b.finish([b.reduce("y", "i", Monoid.SUM, (w, "ij"))])
     data = np.arange(10.0)
     found = run_all(graph, [data])

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-import sparsedsl as sd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rdu
+import sparsedsl as sd
 from rdu.emulate.functional import rounded
 from rdu.graph.graph import Precision
 from rdu.graph.nodes import SparseProduct, SparseUnion

@@ -24,7 +24,10 @@ def test_contract_sums_in_ascending_order(seed, b, m, k, n):
     left = rng.standard_normal((b, m, k)).astype(np.float32)
     right = rng.standard_normal((b, k, n)).astype(np.float32)
     operator = Contract(
-        "g", Operand("c", ("m", "b", "n")), Operand("l", ("b", "m", "k")), Operand("r", ("b", "k", "n"))
+        "g",
+        Operand("c", ("m", "b", "n")),
+        Operand("l", ("b", "m", "k")),
+        Operand("r", ("b", "k", "n")),
     )
     total = f.contract(operator, None, left, right)
     found = f.contracted(operator, total, (m, b, n))

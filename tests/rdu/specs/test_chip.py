@@ -47,7 +47,7 @@ def test_bad_specs_are_refused(tmp_path, old, new, message):
     assert old in text
     path = tmp_path / "chip.toml"
     path.write_text(text.replace(old, new, 1))
-    with pytest.raises(rdu.SpecError, match=".") as caught:
+    with pytest.raises(rdu.SpecError) as caught:
         rdu.Node.from_toml(path)
     assert message in str(caught.value)
     assert "chip.toml" in str(caught.value)
