@@ -1,0 +1,177 @@
+import json
+
+import numpy as np
+import pytest
+import scipy.io
+import scipy.sparse as sp
+
+import sparsedsl as sd
+from sparsedsl.cli import main
+
+PRODUCT = "C[i,j] = A[i,k] * B[k,j]"
+
+
+@pytest.fixture
+def sparsedsl(monkeypatch, capsys):
+    """Run the command line in this process: (exit status, stdout, stderr)."""
+
+    def run(*words):
+        monkeypatch.setattr("sys.argv", ["sparsedsl", *map(str, words)])
+        with pytest.raises(SystemExit) as done:
+            main()
+        text = capsys.readouterr()
+        return done.value.code or 0, text.out, text.err
+
+    return run
+
+
+@pytest.fixture
+def matrix(tmp_path):
+    A = sp.random_array((30, 20), density=0.2, rng=np.random.default_rng(0), format="csr")
+    path = tmp_path / "A.mtx"
+    scipy.io.mmwrite(path, A)
+    return A, path
+
+
+def test_help_lists_the_commands(sparsedsl):
+    status, out, _ = sparsedsl("--help")
+    assert status == 0
+    for command in ("demo", "explain", "show", "run", "convert", "layouts", "cache", "warmup"):
+        assert command in out
+
+
+def test_version(sparsedsl):
+    assert sparsedsl("--version")[:2] == (0, f"{sd.__version__}\n")
+
+
+def test_explain_tells_layouts_plan_and_proofs(sparsedsl):
+    status, out, _ = sparsedsl("explain", PRODUCT, "--layouts", "A=csr,B=bcsr(2,2)")
+    assert status == 0
+    assert "A: float64 in csr" in out
+    assert "B: float64 in bcsr(2, 2)" in out
+    assert "scan A" in out
+    assert "proofs" in out
+
+
+def test_explain_as_json(sparsedsl):
+    status, out, _ = sparsedsl(
+        "explain", PRODUCT, "--layouts", "A=csr,B=csr", "--shape", "i=40,B=50x60", "--json"
+    )
+    record = json.loads(out)
+    assert status == 0
+    assert record["proofs"]
+    assert all({"goal", "proved", "seconds", "allows"} == set(p) for p in record["proofs"])
+    assert record["estimated_seconds"] > 0
+
+
+def test_show_prints_a_module_that_compiles(sparsedsl):
+    status, out, _ = sparsedsl("show", PRODUCT, "--layouts", "A=csr,B=csr", "--order", "i k j")
+    assert status == 0
+    compile(out, "shown", "exec")
+    assert "def kernel(" in out
+
+
+def test_run_reads_and_writes_files(sparsedsl, matrix, tmp_path):
+    A, path = matrix
+    target = tmp_path / "C.mtx"
+    statement = "C[i,j] = A[i,k] * B[j,k]"
+    status, out, _ = sparsedsl("run", statement, "-t", f"A={path}", "-t", f"B={path}", "-o", target)
+    assert status == 0
+    assert "csr tensor shape=(30, 30)" in out
+    assert np.allclose(scipy.io.mmread(target).toarray(), (A @ A.T).toarray())
+
+
+def test_run_as_json_with_a_vector(sparsedsl, matrix, tmp_path):
+    A, path = matrix
+    x = np.arange(20.0)
+    np.save(tmp_path / "x.npy", x)
+    words = ("-t", f"A={path}", "-t", f"x={tmp_path / 'x.npy'}", "-o", tmp_path / "y.npy", "--json")
+    status, out, _ = sparsedsl("run", "y[i] = A[i,j] * x[j]", *words, "--layouts", "A=csc")
+    assert status == 0
+    assert json.loads(out)["shape"] == [30]
+    assert np.allclose(np.load(tmp_path / "y.npy"), A @ x)
+
+
+@pytest.mark.parametrize("layout", ["csc", "bcsr(2,3)", "ell", "dcsr"])
+def test_convert_keeps_the_matrix_and_the_layout(sparsedsl, matrix, tmp_path, layout):
+    A, path = matrix
+    target = tmp_path / "out.npz"
+    status, out, _ = sparsedsl("convert", path, target, "--layout", layout)
+    assert status == 0
+    back = sd.read(target)
+    assert back.layout.label.replace(" ", "") == layout
+    assert back.layout.label in out
+    assert np.array_equal(back.to_numpy(), A.toarray())
+
+
+def test_layouts_lists_all(sparsedsl):
+    names = [line.split()[0] for line in sparsedsl("layouts")[1].splitlines()]
+    assert names == list(sd.layouts)
+
+
+def test_layouts_shows_one(sparsedsl):
+    status, out, _ = sparsedsl("layouts", "csr", "--json")
+    record = json.loads(out)
+    assert status == 0
+    assert record["arrays"][0] == "indptr: length N + 1"
+    assert "nondecreasing indptr" in record["properties"]
+    again = sd.Layout(
+        "again", record["relation"], value=record["value"], properties=record["properties"]
+    )
+    assert again.arrays == sd.layouts.CSR.arrays
+
+
+def test_cache_info_and_clear(sparsedsl, tmp_path):
+    with sd.options(cache_dir=str(tmp_path / "kernels")):
+        sd.evaluate("y[i] = 3 * A[i,j] * x[j]", A=np.eye(2), x=np.ones(2))
+        assert json.loads(sparsedsl("cache", "info", "--json")[1])["kernels"] == 1
+        assert sparsedsl("cache", "clear")[:2] == (0, "removed 1 kernels\n")
+        assert json.loads(sparsedsl("cache", "info", "--json")[1])["kernels"] == 0
+
+
+def test_doctor_finds_a_working_installation(sparsedsl):
+    status, out, _ = sparsedsl("doctor", "--json")
+    record = json.loads(out)
+    assert status == 0
+    assert record["good"]
+    assert {"numba", "z3-solver", "cache", "solver", "kernel"} <= {
+        c["name"] for c in record["checks"]
+    }
+
+
+MISTAKES = [
+    (("explain", "C[i,j] = A[i,k * B[k,j]"), "A[i,k * B[k,j]"),
+    (("explain", "C[i,j]"), "expected a statement"),
+    (("explain", PRODUCT, "--layouts", "A=cs"), "unknown layout 'cs'"),
+    (("explain", PRODUCT, "--layouts", "A"), "expected NAME=VALUE"),
+    (("explain", PRODUCT, "--layouts", "Z=csr"), "no tensor 'Z'"),
+    (("explain", PRODUCT, "--layouts", "A=bcsr"), "block sizes"),
+    (("explain", PRODUCT, "--shape", "q=3"), "no index or tensor 'q'"),
+    (("explain", PRODUCT, "--shape", "i=many"), "whole number"),
+    (("explain", PRODUCT, "--shape", "A=3x4x5"), "2 subscripts"),
+    (("explain", PRODUCT, "--layouts", "A=csr,B=csr", "--order", "j k"), "order"),
+    (("run", PRODUCT, "-t", "A=missing.mtx"), "missing.mtx: no such file"),
+    (("run", PRODUCT), "none for A, B"),
+    (("convert", "missing.xyz", "out.npz"), "expected a file name ending in"),
+    (("convert", "missing.npz", "out.npz"), "no such file"),
+    (("layouts", "cs"), "unknown layout"),
+    (("nonsense",), "No such command"),
+    (("explain",), "Missing argument"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), MISTAKES, ids=lambda v: " ".join(v)[:40])
+def test_mistakes_end_with_status_2_and_a_message(sparsedsl, words, message):
+    status, out, err = sparsedsl(*words)
+    assert status == 2
+    assert message in err
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_a_file_that_is_not_what_it_says(sparsedsl, tmp_path):
+    path = tmp_path / "A.mtx"
+    path.write_text("not a matrix\n")
+    status, _, err = sparsedsl("convert", path, tmp_path / "out.npz")
+    assert status == 2
+    assert "A.mtx" in err

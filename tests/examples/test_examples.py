@@ -1,0 +1,29 @@
+import runpy
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_example_runs(path, capsys):
+    runpy.run_path(str(path), run_name="__main__")
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
+def test_example_is_short_and_says_what_it_is(path):
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 80
+    assert lines[0].startswith('"""')
+
+
+def test_there_are_examples():
+    assert {p.stem for p in EXAMPLES} >= {
+        "spmv",
+        "sddmm",
+        "mttkrp",
+        "custom_layout",
+        "expert_layer",
+    }
