@@ -188,7 +188,7 @@ def _write_npz(path: Path, x: Tensor) -> None:
     }
     arrays: dict[str, Any] = {f"array_{name}": array for name, array in x.arrays.items()}
     arrays |= {_HEADER: np.array(json.dumps(header)), "fill_value": np.asarray(x.fill_value)}
-    np.savez_compressed(path, allow_pickle=False, **arrays)
+    np.savez_compressed(path, **arrays)
 
 
 def _layout(header: Mapping[str, Any]) -> Layout:
