@@ -93,7 +93,7 @@ def kernel(
     """
     choices = Choices(out, order, find, parallel, workspace, deterministic, semantics)
     if fn is None:
-        return lambda function: Kernel(function, choices)
+        return partial(Kernel, choices=choices)
     if not callable(fn):
         raise NotationError(
             f"expected a function to make a kernel of, found {type(fn).__name__}",

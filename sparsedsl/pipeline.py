@@ -32,6 +32,7 @@ from sparsedsl.iteration import plan as planning
 from sparsedsl.iteration.infer import infer_layout
 from sparsedsl.iteration.nodes import Nest
 from sparsedsl.iteration.output import levels_of
+from sparsedsl.iteration.request import Request
 from sparsedsl.layouts.catalogue import hierarchical
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.loops.nodes import Kernel
@@ -70,8 +71,8 @@ class Group:
     """The additive statements of one output, ready to plan.
 
     ``finite`` and ``nonzero`` name the tensors whose stored values must be so for implicit
-    zeros to be skipped.  ``layout`` is the one the result is wanted in, ``assembled`` the one the kernel fills;
-    ``whole`` is the statement before it was split, if it was one without a sum.
+    zeros to be skipped.  ``layout`` is the one the result is wanted in, ``assembled`` the one
+    the kernel fills; ``whole`` is the statement before it was split, if it has no sum.
     """
 
     statements: tuple[ct.Assign, ...]
@@ -191,8 +192,8 @@ def _group(
 
 
 def _whole(statements: tuple[ct.Assign, ...]) -> ct.Assign | None:
-    reduced = isinstance(statements[0].expression, ct.Reduce)
-    return None if len(statements) > 1 or reduced else statements[0]
+    first, *more = statements
+    return None if more or isinstance(first.expression, ct.Reduce) else first
 
 
 def _expected(group: Group, sources: Mapping[str, Source]) -> Source:
@@ -262,7 +263,7 @@ def compile_group(group: Group, settings: Settings) -> Unit:
     from sparsedsl.lowering.recipe import recipe_of
 
     _check_forced(group, settings)
-    request = planning.Request(
+    request = Request(
         statements=group.statements,
         program=group.program,
         layouts={n: s.layout for n, s in group.sources.items()},
@@ -312,7 +313,7 @@ def compile_group(group: Group, settings: Settings) -> Unit:
     return Unit(group, nest, choices, proved.proofs, kernel, source, recipe)
 
 
-def _planned(request: planning.Request, settings: Settings) -> tuple[Nest, Proved]:
+def _planned(request: Request, settings: Settings) -> tuple[Nest, Proved]:
     """Plan and prove; a plan whose merges are not proved is made again without merging."""
     from sparsedsl.find.choose import prove_nest
 

@@ -89,8 +89,8 @@ def lift(program: Program) -> Program:
     statements: list[Assign] = []
     for statement in program.statements:
         expression = lifter.top(statement.expression)
-        reduced = isinstance(expression, Reduce)
-        if reduced and statement.accumulate not in (None, expression.monoid):
+        accumulate = statement.accumulate
+        if isinstance(expression, Reduce) and accumulate not in (None, expression.monoid):
             expression = lifter.inside(expression)
         statements.extend(lifter.before)
         lifter.before.clear()

@@ -95,6 +95,8 @@ def _property(item: pr.Property, operand: Operand) -> list[fo.Formula]:
     match item:
         case pr.Nondecreasing(function, within):
             return [_ordered((function,), within, operand, strict=False)]
+        case pr.Nonincreasing(function, within):
+            return [_ordered((function,), within, operand, strict=False, falling=True)]
         case pr.Increasing(function, within):
             return [_ordered((function,), within, operand, strict=True)]
         case pr.Lexicographic(functions, within):
@@ -209,7 +211,12 @@ def _values(calls: list[UF]) -> tuple[Term, ...]:
 
 
 def _ordered(
-    functions: tuple[str, ...], within: pr.Within | None, operand: Operand, *, strict: bool
+    functions: tuple[str, ...],
+    within: pr.Within | None,
+    operand: Operand,
+    *,
+    strict: bool,
+    falling: bool = False,
 ) -> fo.Formula:
     first, second, names, ranges, triggers = _pair(functions, within, operand)
     a, b = terms.var(FIRST), terms.var(SECOND)
@@ -220,6 +227,8 @@ def _ordered(
         )
     else:
         (low,), (high,) = _values(first), _values(second)
+        if falling:
+            low, high = high, low
         body = fo.Implies(fo.together([*ranges, fo.at_most(a, b)]), fo.at_most(low, high))
     return _closed(names, body, triggers)
 

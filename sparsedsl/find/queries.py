@@ -278,12 +278,8 @@ def sought_extent(find: Find, context: Context) -> Term | None:
     """
     if len(find.keys) != 1:
         return None
-    logical = {
-        i for o in context.operands.values() for s in o.access.subscripts for i in s.indices
-    }
-    physical = tuple(
-        s for s in context.steps if not (isinstance(s, Let) and s.variable in logical)
-    )
+    logical = {i for o in context.operands.values() for s in o.access.subscripts for i in s.indices}
+    physical = tuple(s for s in context.steps if not (isinstance(s, Let) and s.variable in logical))
     value = expand(physical, find.keys[0].value)
     if not terms.variables(value) <= logical:
         return None

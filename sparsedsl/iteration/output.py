@@ -238,9 +238,8 @@ def _access_cost(state: State, arguments: tuple[Term, ...], inner: str) -> float
         state.steps, next(iter(terms.variables(last)), "")
     )
     loaded = any(
-        isinstance(s, Let) and s.kind == "load"
+        isinstance(s, Let) and s.kind == "load" and s.variable in terms.variables(last)
         for s in state.steps
-        if isinstance(s, Let) and s.variable in terms.variables(last)
     )
     contiguous = moving == [False] * (len(moving) - 1) + [True] and direct and not loaded
     return 0.15 if contiguous else cost.SCATTER

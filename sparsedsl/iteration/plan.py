@@ -11,16 +11,13 @@ the points an earlier chain has covered.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 from sparsedsl.contraction import algebra
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.errors import PlanError
-from sparsedsl.iteration import cost, merging, output, search
+from sparsedsl.iteration import copies, cost, merging, output, search
 from sparsedsl.iteration.nodes import (
     Assembly,
     Chain,
@@ -30,38 +27,12 @@ from sparsedsl.iteration.nodes import (
     Scan,
     Step,
 )
+from sparsedsl.iteration.request import Request, accesses, accesses_of, indices_of
 from sparsedsl.iteration.space import extent_name, make_operand
-from sparsedsl.layouts.catalogue import hierarchical
-from sparsedsl.layouts.layout import Layout
 from sparsedsl.spf import terms
-
-Change: TypeAlias = "tuple[ct.Access, Layout, tuple[int, ...]]"
 
 BAD = 40.0
 """Nanoseconds an entry above which copies in other layouts are considered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """All that planning one output reads.
-
-    ``entries`` gives, for each tensor, the number of tuples up to each of its layout's
-    dimensions; ``extents`` the extent of each index.  ``annihilating`` permits skipping
-    products with an implicit zero.  ``order`` forces the order of logical indices,
-    ``workspace`` how a sparse output is gathered (``"sort"``: as a stream).
-    ``whole`` is the statement before it was split into terms, if its operands may be merged.
-    """
-
-    statements: tuple[ct.Assign, ...]
-    program: ct.Program
-    layouts: Mapping[str, Layout]
-    output: Layout
-    extents: Mapping[str, int]
-    entries: Mapping[str, Mapping[str, float]]
-    annihilating: bool = True
-    order: tuple[str, ...] | None = None
-    workspace: str = "auto"
-    whole: ct.Assign | None = None
 
 
 def plan(request: Request) -> Nest:
@@ -78,8 +49,9 @@ def plan(request: Request) -> Nest:
     except PlanError as error:
         best, failure = None, error
     entries = sum(max(e.values(), default=1.0) for e in request.entries.values())
+    used = accesses(request)
     if best is None or best.cost > BAD * entries:
-        for variant, conversions in _variants(request):
+        for variant, conversions in copies.variants(request, used):
             try:
                 other = _plan(variant, conversions)
             except PlanError:
@@ -90,131 +62,6 @@ def plan(request: Request) -> Nest:
         assert failure is not None
         raise failure
     return best
-
-
-def _variants(request: Request) -> list[tuple[Request, tuple[Conversion, ...]]]:
-    """Return requests with one or two accesses read from copies in sorted hierarchical layouts."""
-    accesses = [
-        a
-        for a in _accesses(request)
-        if not request.program.tensor(a.tensor).total and len(a.subscripts) <= 3
-    ]
-    single: list[list[Change]] = []
-    for access in accesses:
-        orders = itertools.permutations(range(len(access.subscripts)))
-        layouts = [(hierarchical(order), order) for order in orders]
-        native = request.layouts[access.tensor]
-        single.append([(access, *made) for made in layouts if made[0].key != native.key])
-    choices = [[change] for changes in single for change in changes]
-    for first, second in itertools.combinations(single, 2):
-        choices.extend([a, b] for a in first for b in second)
-    return [_converted(request, changes) for changes in choices[:48]]
-
-
-def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[Conversion, ...]]:
-    layouts = dict(request.layouts)
-    entries = dict(request.entries)
-    statements, whole = request.statements, request.whole
-    inputs = list(request.program.inputs)
-    conversions: list[Conversion] = []
-    for access, layout, modes in changes:
-        source = request.program.tensor(access.tensor)
-        order = "".join(str(m) for m in modes)
-        copy = replace(source, name=f"{source.name}_{order}")
-        conversions.append(Conversion(copy, source.name, layout, modes))
-        if copy not in inputs:
-            inputs.append(copy)
-        layouts[copy.name] = layout
-        total = max(request.entries[source.name].values(), default=1.0)
-        entries[copy.name] = _estimate(layout, modes, access, request, total)
-        statements = tuple(
-            replace(s, expression=_redirect(s.expression, access, copy.name)) for s in statements
-        )
-        if whole is not None:
-            redirected = _redirect(whole.expression, access, copy.name)
-            whole = replace(whole, expression=redirected)
-    program = replace(request.program, inputs=tuple(inputs))
-    unique = tuple(dict.fromkeys(conversions))
-    changed = replace(
-        request,
-        statements=statements,
-        whole=whole,
-        program=program,
-        layouts=layouts,
-        entries=entries,
-    )
-    return changed, unique
-
-
-def _estimate(
-    layout: Layout, modes: tuple[int, ...], access: ct.Access, request: Request, total: float
-) -> dict[str, float]:
-    """Guess how many tuples each level of a copy holds, as if entries were spread evenly."""
-    found: dict[str, float] = {}
-    room = 1.0
-    for dim, mode in zip(layout.relation.inputs, modes, strict=False):
-        index = access.subscripts[mode].name
-        room *= float(request.extents.get(index or "", 1)) or 1.0
-        found[dim] = min(room, total)
-    if layout.relation.inputs[0] in layout.relation.outputs:
-        mode = modes[0]
-        found[layout.relation.inputs[0]] = float(
-            request.extents.get(access.subscripts[mode].name or "", 1)
-        )
-    found[layout.relation.inputs[-1]] = total
-    return found
-
-
-def _redirect(node: ct.Expression, access: ct.Access, name: str) -> ct.Expression:
-    match node:
-        case ct.Access() if node == access:
-            return replace(node, tensor=name)
-        case ct.Stored() if (node.tensor, node.subscripts) == (access.tensor, access.subscripts):
-            return replace(node, tensor=name)
-        case ct.Call(operator, arguments):
-            return ct.Call(operator, tuple(_redirect(a, access, name) for a in arguments))
-        case ct.Reduce(monoid, indices, body):
-            return ct.Reduce(monoid, indices, _redirect(body, access, name))
-        case _:
-            return node
-
-
-def _accesses(request: Request) -> list[ct.Access]:
-    found: dict[ct.Access, None] = {}
-    for statement in request.statements:
-        for access in accesses_of(statement.expression):
-            found.setdefault(access)
-    return list(found)
-
-
-def accesses_of(node: ct.Expression) -> list[ct.Access]:
-    """Return the distinct accesses of an expression, patterns included, left to right."""
-    match node:
-        case ct.Access():
-            return [node]
-        case ct.Stored(tensor, subscripts, span):
-            return [ct.Access(tensor, subscripts, span)]
-        case ct.Call(_, arguments):
-            return list(dict.fromkeys(a for arg in arguments for a in accesses_of(arg)))
-        case ct.Reduce(_, _, body):
-            return accesses_of(body)
-        case ct.Literal() | ct.IndexValue():
-            return []
-
-
-def indices_of(node: ct.Expression) -> list[str]:
-    """Return the index names an expression mentions, in order of appearance."""
-    match node:
-        case ct.Access(_, subscripts, _) | ct.Stored(_, subscripts, _):
-            return list(dict.fromkeys(i for s in subscripts for i in s.indices))
-        case ct.IndexValue(index):
-            return list(index.indices)
-        case ct.Call(_, arguments):
-            return list(dict.fromkeys(i for a in arguments for i in indices_of(a)))
-        case ct.Reduce(_, indices, body):
-            return list(dict.fromkeys([*indices_of(body), *indices]))
-        case ct.Literal():
-            return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,17 +93,18 @@ def _plan(request: Request, conversions: tuple[Conversion, ...]) -> Nest:
         nest = _separate(request, cases, goal)
     else:
         nest = _shared(request, cases, goal)
-    copies = sum(
-        max(request.entries[c.source].values(), default=1.0) * cost.CONVERT for c in conversions
+    copying = sum(
+        max(request.entries[c.tensor.name].values(), default=1.0) * cost.CONVERT
+        for c in conversions
     )
-    return replace(nest, coordinates=coordinates, conversions=conversions, cost=nest.cost + copies)
+    return replace(nest, coordinates=coordinates, conversions=conversions, cost=nest.cost + copying)
 
 
 def _operand_names(request: Request) -> dict[ct.Access, str]:
     taken = {t.name for t in (*request.program.inputs, *request.program.outputs)}
     used: set[str] = set()
     names: dict[ct.Access, str] = {}
-    for access in _accesses(request):
+    for access in accesses(request):
         name, again = access.tensor, 1
         while name in used or (again > 1 and name in taken):
             again += 1
@@ -438,12 +286,11 @@ def _merged(request: Request, whole: ct.Assign, goal: output.Target) -> Nest | N
     """
     if goal.assembly is None or request.order is not None:
         return None
-    accesses = accesses_of(whole.expression)
     names = _operand_names(replace(request, statements=(whole,)))
     support = _support(request, whole)
     operands = {
         a: make_operand(names[a], request.program.tensor(a.tensor), a, request.layouts[a.tensor])
-        for a in accesses
+        for a in accesses_of(whole.expression)
     }
     sparse = tuple(o for o in operands.values() if not o.total)
     if len(support) < 2 or {frozenset({o.access}) for o in sparse} != set(support):

@@ -115,9 +115,4 @@ class _Counter:
         return Assign(self.room, lb.add(self.room, length))
 
     def _ends(self, lows: tuple[Term, ...], highs: tuple[Term, ...]) -> tuple[Expr, Expr]:
-        low, high = self.emitter.term(lows[0]), self.emitter.term(highs[0])
-        for term in lows[1:]:
-            low = lb.max_(low, self.emitter.term(term))
-        for term in highs[1:]:
-            high = lb.min_(high, self.emitter.term(term))
-        return low, high
+        return self.emitter.extreme(lows, lb.max_), self.emitter.extreme(highs, lb.min_)

@@ -6,7 +6,7 @@ Invariant: every array and extent an expression reads becomes a parameter of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import assert_never
 
 from sparsedsl.contraction import algebra
@@ -78,6 +78,13 @@ class Emitter:
                 return lb.mul(self.term(left), self.term(right))
             case _:
                 assert_never(atom)
+
+    def extreme(self, ends: tuple[Term, ...], combine: Callable[[Expr, Expr], Expr]) -> Expr:
+        """Return the greatest or least of several ends of a range."""
+        result = self.term(ends[0])
+        for end in ends[1:]:
+            result = combine(result, self.term(end))
+        return result
 
     def variable(self, name: str) -> Expr:
         """Return a bound variable, its alias, or a parameter."""

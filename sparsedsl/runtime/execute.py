@@ -155,8 +155,8 @@ def _bind(
             hint="give an operand with int64 indices",
         )
     if recipe.kind == "stream":
-        arrays = [made[m.param][:entries] for m in recipe.made]
-        return _from_stream(recipe, layout, arrays, shape)
+        columns = [made[m.param][:entries] for m in recipe.made]
+        return _from_stream(recipe, layout, columns, shape)
     found: dict[str, np.ndarray] = {}
     for item in recipe.made:
         array = made[item.param]
@@ -171,10 +171,10 @@ def _cut(array: np.ndarray, count: int) -> np.ndarray:
 
 
 def _from_stream(
-    recipe: Recipe, layout: Layout, arrays: list[np.ndarray], shape: tuple[int, ...]
+    recipe: Recipe, layout: Layout, columns: list[np.ndarray], shape: tuple[int, ...]
 ) -> Tensor:
     """Sort a stream, merge equal coordinates, drop fill values, build the layout."""
-    coords, values = np.stack(arrays[:-1]), arrays[-1]
+    coords, values = np.stack(columns[:-1]), columns[-1]
     count = len(values)
     order = np.lexsort(coords[::-1])
     coords, values = coords[:, order], values[order]

@@ -1,0 +1,109 @@
+"""Requests that read some operands from copies in other layouts.
+
+Takes: a request.  Gives: variants of it, each with the copies it needs.  Invariant: a copy
+holds the same entries, sorted, in a tree of levels in some mode order.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TypeAlias
+
+from sparsedsl.contraction import nodes as ct
+from sparsedsl.iteration.nodes import Conversion
+from sparsedsl.iteration.request import Request
+from sparsedsl.layouts.catalogue import hierarchical
+from sparsedsl.layouts.layout import Layout
+
+Change: TypeAlias = "tuple[ct.Access, Layout, tuple[int, ...]]"
+
+MOST_VARIANTS = 48
+"""Variants planned at most."""
+
+
+def variants(
+    request: Request, accesses: list[ct.Access]
+) -> list[tuple[Request, tuple[Conversion, ...]]]:
+    """Return requests with one or two accesses read from copies in sorted hierarchical layouts."""
+    sparse = [
+        a for a in accesses if not request.program.tensor(a.tensor).total and len(a.subscripts) <= 3
+    ]
+    single: list[list[Change]] = []
+    for access in sparse:
+        orders = itertools.permutations(range(len(access.subscripts)))
+        layouts = [(hierarchical(order), order) for order in orders]
+        native = request.layouts[access.tensor]
+        single.append([(access, *made) for made in layouts if made[0].key != native.key])
+    choices = [[change] for changes in single for change in changes]
+    for first, second in itertools.combinations(single, 2):
+        choices.extend([a, b] for a in first for b in second)
+    return [_converted(request, changes) for changes in choices[:MOST_VARIANTS]]
+
+
+def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[Conversion, ...]]:
+    layouts = dict(request.layouts)
+    entries = dict(request.entries)
+    statements, whole = request.statements, request.whole
+    inputs = list(request.program.inputs)
+    conversions: list[Conversion] = []
+    for access, layout, modes in changes:
+        source = request.program.tensor(access.tensor)
+        order = "".join(str(m) for m in modes)
+        copy = replace(source, name=f"{source.name}_{order}")
+        conversions.append(Conversion(copy, source.name, layout, modes))
+        if copy not in inputs:
+            inputs.append(copy)
+        layouts[copy.name] = layout
+        total = max(request.entries[source.name].values(), default=1.0)
+        entries[copy.name] = _estimate(layout, modes, access, request, total)
+        statements = tuple(
+            replace(s, expression=_redirect(s.expression, access, copy.name)) for s in statements
+        )
+        if whole is not None:
+            redirected = _redirect(whole.expression, access, copy.name)
+            whole = replace(whole, expression=redirected)
+    program = replace(request.program, inputs=tuple(inputs))
+    unique = tuple(dict.fromkeys(conversions))
+    changed = replace(
+        request,
+        statements=statements,
+        whole=whole,
+        program=program,
+        layouts=layouts,
+        entries=entries,
+    )
+    return changed, unique
+
+
+def _estimate(
+    layout: Layout, modes: tuple[int, ...], access: ct.Access, request: Request, total: float
+) -> dict[str, float]:
+    """Guess how many tuples each level of a copy holds, as if entries were spread evenly."""
+    found: dict[str, float] = {}
+    room = 1.0
+    for dim, mode in zip(layout.relation.inputs, modes, strict=False):
+        index = access.subscripts[mode].name
+        room *= float(request.extents.get(index or "", 1)) or 1.0
+        found[dim] = min(room, total)
+    if layout.relation.inputs[0] in layout.relation.outputs:
+        mode = modes[0]
+        found[layout.relation.inputs[0]] = float(
+            request.extents.get(access.subscripts[mode].name or "", 1)
+        )
+    found[layout.relation.inputs[-1]] = total
+    return found
+
+
+def _redirect(node: ct.Expression, access: ct.Access, name: str) -> ct.Expression:
+    match node:
+        case ct.Access() if node == access:
+            return replace(node, tensor=name)
+        case ct.Stored() if (node.tensor, node.subscripts) == (access.tensor, access.subscripts):
+            return replace(node, tensor=name)
+        case ct.Call(operator, arguments):
+            return ct.Call(operator, tuple(_redirect(a, access, name) for a in arguments))
+        case ct.Reduce(monoid, indices, body):
+            return ct.Reduce(monoid, indices, _redirect(body, access, name))
+        case _:
+            return node

@@ -1,0 +1,71 @@
+"""What planning one output reads, and the accesses and indices of its statements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sparsedsl.contraction import nodes as ct
+from sparsedsl.layouts.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """All that planning one output reads.
+
+    ``entries`` gives, for each tensor, the number of tuples up to each of its layout's
+    dimensions; ``extents`` the extent of each index.  ``annihilating`` permits skipping
+    products with an implicit zero.  ``order`` forces the order of logical indices,
+    ``workspace`` how a sparse output is gathered (``"sort"``: as a stream).
+    ``whole`` is the statement before it was split into terms, if its operands may be merged.
+    """
+
+    statements: tuple[ct.Assign, ...]
+    program: ct.Program
+    layouts: Mapping[str, Layout]
+    output: Layout
+    extents: Mapping[str, int]
+    entries: Mapping[str, Mapping[str, float]]
+    annihilating: bool = True
+    order: tuple[str, ...] | None = None
+    workspace: str = "auto"
+    whole: ct.Assign | None = None
+
+
+def accesses(request: Request) -> list[ct.Access]:
+    """Return the distinct accesses of all statements, in order of appearance."""
+    found: dict[ct.Access, None] = {}
+    for statement in request.statements:
+        for access in accesses_of(statement.expression):
+            found.setdefault(access)
+    return list(found)
+
+
+def accesses_of(node: ct.Expression) -> list[ct.Access]:
+    """Return the distinct accesses of an expression, patterns included, left to right."""
+    match node:
+        case ct.Access():
+            return [node]
+        case ct.Stored(tensor, subscripts, span):
+            return [ct.Access(tensor, subscripts, span)]
+        case ct.Call(_, arguments):
+            return list(dict.fromkeys(a for arg in arguments for a in accesses_of(arg)))
+        case ct.Reduce(_, _, body):
+            return accesses_of(body)
+        case ct.Literal() | ct.IndexValue():
+            return []
+
+
+def indices_of(node: ct.Expression) -> list[str]:
+    """Return the index names an expression mentions, in order of appearance."""
+    match node:
+        case ct.Access(_, subscripts, _) | ct.Stored(_, subscripts, _):
+            return list(dict.fromkeys(i for s in subscripts for i in s.indices))
+        case ct.IndexValue(index):
+            return list(index.indices)
+        case ct.Call(_, arguments):
+            return list(dict.fromkeys(i for a in arguments for i in indices_of(a)))
+        case ct.Reduce(_, indices, body):
+            return list(dict.fromkeys([*indices_of(body), *indices]))
+        case ct.Literal():
+            return []

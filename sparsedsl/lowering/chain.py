@@ -1,0 +1,214 @@
+"""Lower one chain: its steps outermost first, its leaf, and what is delivered.
+
+Takes: a chain of a proved nest.  Gives: the loops inside the nest's prefix.  Invariant: a
+value is loaded where its position is known and its guards are passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sparsedsl.contraction import algebra
+from sparsedsl.contraction import nodes as ct
+from sparsedsl.contraction.operators import MONOIDS
+from sparsedsl.iteration.nodes import (
+    Chain,
+    Exclude,
+    Find,
+    Guard,
+    Let,
+    Merge,
+    Nest,
+    Probe,
+    Scan,
+    Step,
+)
+from sparsedsl.iteration.space import subscript_term
+from sparsedsl.loops import build as lb
+from sparsedsl.loops.nodes import BOOL, Assign, Const, Expr, For, If, Stmt, Var
+from sparsedsl.lowering import deliver as dl
+from sparsedsl.lowering.closing import bound_at, closings
+from sparsedsl.lowering.finds import Finds
+from sparsedsl.lowering.merge import Merging
+from sparsedsl.lowering.values import Values, local
+from sparsedsl.spf import terms
+from sparsedsl.spf.nodes import Constraint, Term
+
+Body = Callable[[], list[Stmt]]
+
+
+class ChainWalk:
+    """One walk over the steps of a chain, inside the prefix of its nest.
+
+    ``signs`` names the variables proved non-negative in this chain.
+    """
+
+    def __init__(
+        self,
+        nest: Nest,
+        chain: Chain,
+        finds: Finds,
+        sink: dl.Sink,
+        signs: frozenset[str],
+    ) -> None:
+        self.nest = nest
+        self.chain = chain
+        self.finds = finds
+        self.sink = sink
+        self.signs = signs
+        self.emitter = finds.emitter
+        self.steps = nest.prefix + chain.steps
+        self.values = Values(self.emitter, chain.expression)
+        self.merging = Merging(self.emitter, self.values)
+        wanted = [c.name for c in chain.coordinates if c.name is not None]
+        delivered = bound_at(self.steps, wanted) if wanted else 0
+        loops = [p for p, s in enumerate(self.steps) if isinstance(s, Scan)]
+        self.accumulate_at = max(delivered, len(nest.prefix))
+        inner = any(p >= self.accumulate_at for p in loops)
+        self.accumulates = chain.monoid is not None and inner
+
+    def setups(self, place: int) -> list[Stmt]:
+        """Set up the finds whose range is known after ``place`` steps."""
+        self.emitter.nonnegative = self.signs
+        return self.finds.setups(place)
+
+    def walk(self, place: int) -> list[Stmt]:
+        """Emit the steps from ``place`` on, and the leaf."""
+        self.emitter.nonnegative = self.signs
+        out = self.setups(place)
+        loads = self._loads(place)
+        if self.accumulates and place == self.accumulate_at:
+            total = self._accumulator()
+            dtype = total.type
+            identity = MONOIDS[self.chain.monoid or "add"].identity(dtype)
+            inner = self._after(place)
+            body = [*loads, Assign(total, dl.constant(identity, dtype)), *inner]
+            body += self._deliver(total)
+        else:
+            body = [*loads, *self._after(place)]
+        out += body
+        appended = self.nest.assembly.kind == "append"
+        if appended and place > len(self.nest.prefix):
+            out += closings(self.nest, self.sink, self.emitter, self.steps, place)
+        return out
+
+    def _after(self, place: int) -> list[Stmt]:
+        if place == len(self.steps):
+            return self._leaf()
+        return self.step(self.steps[place], lambda: self.walk(place + 1))
+
+    def _accumulator(self) -> Var:
+        return Var(
+            f"{self.sink.name}_sum",
+            algebra.dtype_of(
+                ct.Reduce(self.chain.monoid or "add", (), self.chain.expression),
+                self.emitter.program,
+            ),
+        )
+
+    def _leaf(self) -> list[Stmt]:
+        value = self.emitter.expression(self.chain.expression, self.values.known)
+        if not self.accumulates:
+            return self._deliver(value)
+        total = self._accumulator()
+        monoid = MONOIDS[self.chain.monoid or "add"]
+        combined = lb.apply(monoid.operator, total, lb.cast(value, total.type), type=total.type)
+        return [Assign(total, combined)]
+
+    def _deliver(self, value: Expr) -> list[Stmt]:
+        sink = self.sink
+        value = lb.cast(value, sink.dtype)
+        coordinates = [self.emitter.term(subscript_term(c)) for c in self.chain.coordinates]
+        match self.nest.assembly.kind:
+            case "dense":
+                return [self._store(coordinates, value)]
+            case "append":
+                return dl.append_value(sink, coordinates, value)
+            case "workspace":
+                at = coordinates[sink.last.coordinates[-1][1]]
+                return dl.workspace_add(sink, at, value, self.chain.monoid)
+            case _:
+                return dl.stream_value(sink, coordinates, value)
+
+    def _store(self, coordinates: list[Expr], value: Expr) -> Stmt:
+        layout = self.nest.layout
+        places = [layout.relation.outputs.index(terms.text(a)) for a in layout.value.arguments]
+        array = self.sink.array(layout.value.function)
+        proved = all(
+            self.emitter.is_nonnegative(subscript_term(self.chain.coordinates[p])) for p in places
+        )
+        return lb.store(
+            array, [coordinates[p] for p in places], value, self.chain.monoid, proved=proved
+        )
+
+    def step(self, step: Step, body: Body) -> list[Stmt]:
+        """Emit one step around ``body``."""
+        emitter = self.emitter
+        match step:
+            case Scan(variable, lows, highs, _):
+                low = emitter.extreme(lows, lb.max_)
+                high = emitter.extreme(highs, lb.min_)
+                loop = emitter.bind(variable)
+                return [For(loop, low, high, tuple(body()))]
+            case Let():
+                return [*self._let(step), *body()]
+            case Guard(constraint, _):
+                return [If(self._condition(constraint), tuple(body()))]
+            case Find(variable):
+                query, hit = self.finds.query(variable)
+                return [*query, If(hit, tuple(body()))]
+            case Probe():
+                return [*self._probe(step), *body()]
+            case Merge():
+                return self.merging.emit(step, body)
+            case Exclude(names):
+                hits = [local(emitter.operands[n], "hit", BOOL) for n in names]
+                return [If(lb.not_(lb.conj(*hits)), tuple(body()))]
+
+    def _let(self, step: Let) -> list[Stmt]:
+        value = self.emitter.term(step.value)
+        if isinstance(value, Var | Const):
+            self.emitter.aliases[step.variable] = value
+            return []
+        return [Assign(self.emitter.bind(step.variable), value)]
+
+    def _condition(self, constraint: Constraint) -> Expr:
+        term = constraint.term
+        negative = Term(tuple((-c, a) for c, a in term.parts if c < 0), max(-term.constant, 0))
+        positive = Term(tuple((c, a) for c, a in term.parts if c > 0), max(term.constant, 0))
+        left, right = self.emitter.term(positive), self.emitter.term(negative)
+        return lb.eq(left, right) if constraint.equality else lb.ge(left, right)
+
+    def _probe(self, probe: Probe) -> list[Stmt]:
+        """Look an operand up: its value and whether it was hit, its fill on a miss."""
+        operand = self.emitter.operands[probe.operand]
+        hit = local(operand, "hit", BOOL)
+        value = local(operand, "v", operand.tensor.dtype)
+        fill = dl.constant(operand.tensor.fill, operand.tensor.dtype)
+        out: list[Stmt] = [Assign(hit, lb.FALSE)]
+        if self.values.uses(operand)[0]:
+            out.append(Assign(value, fill))
+
+        def inner(place: int) -> list[Stmt]:
+            if place == len(probe.steps):
+                return [Assign(hit, lb.TRUE), *self.values.bind_loaded(operand, hit)]
+            return self.step(probe.steps[place], lambda: inner(place + 1))
+
+        return [*out, *inner(0)]
+
+    def _loads(self, place: int) -> list[Stmt]:
+        """Load the values of operands whose position has just become known."""
+        out: list[Stmt] = []
+        bound = {s.variable for s in self.steps[:place] if isinstance(s, Scan | Let | Find | Merge)}
+        for operand in self.chain.operands:
+            names = frozenset[str]()
+            for argument in operand.value.arguments:
+                names |= terms.variables(argument)
+            pending = any(
+                isinstance(s, Guard) and s.operand == operand.name for s in self.steps[place:]
+            )
+            probed = any(isinstance(s, Probe) and s.operand == operand.name for s in self.steps)
+            if operand.name in self.values.bound or pending or probed or not names <= bound:
+                continue
+            out += self.values.bind_loaded(operand, lb.TRUE)
+        return out
