@@ -95,8 +95,8 @@ def _property(item: pr.Property, operand: Operand) -> list[fo.Formula]:
     match item:
         case pr.Nondecreasing(function, within):
             return [_ordered((function,), within, operand, strict=False)]
-        case pr.Nonincreasing(function, within):
-            return [_ordered((function,), within, operand, strict=False, falling=True)]
+        case pr.Nonincreasing(function):
+            return [_ordered((function,), None, operand, strict=False, falling=True)]
         case pr.Increasing(function, within):
             return [_ordered((function,), within, operand, strict=True)]
         case pr.Lexicographic(functions, within):
