@@ -1,0 +1,282 @@
+"""Kernels as statements, and the operands an input gives each.
+
+Takes: an input's name and whether the run is quick.  Gives: ``Case``: a statement with its
+operands, as scipy and NumPy hold them (``Fibers`` for tensors of order 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+import sparsedsl as sd
+from sparsedsl.bench.inputs import Fibers, load, moved, other_values
+
+COLUMNS = 64
+"""Columns of the dense factors of SpMM, inner extent of SDDMM."""
+
+RANK = 32
+"""Columns of the factors of MTTKRP."""
+
+NARROW = 16
+"""Columns of the matrix in tensor times matrix, whose dense result is large."""
+
+Operands = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A statement, the inputs it runs on, and how one input gives its operands.
+
+    ``streams`` marks kernels whose time is that of reading their operands once.
+    """
+
+    name: str
+    statement: str
+    inputs: tuple[str, ...]
+    operands: Callable[[Any, np.random.Generator], Operands]
+    streams: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A kernel on the operands of one input, and the same operands as this library takes them."""
+
+    kernel: Kernel
+    input: str
+    operands: Operands
+    arguments: Operands
+
+    def __call__(self) -> Any:
+        """Evaluate the statement, as a user does."""
+        return sd.evaluate(self.kernel.statement, **self.arguments)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all operands."""
+        return sum(_bytes(x) for x in self.operands.values())
+
+
+def _bytes(x: Any) -> int:
+    if isinstance(x, np.ndarray):
+        return x.nbytes
+    if isinstance(x, Fibers):
+        return sum(a.nbytes for a in (x.roots, x.root_of, x.middles, x.starts, x.last, x.values))
+    names = ("data", "indices", "indptr", "offsets")
+    coords = getattr(x, "coords", ())
+    return sum(getattr(x, n).nbytes for n in names if hasattr(x, n)) + sum(
+        c.nbytes for c in coords
+    )
+
+
+def as_argument(x: Any) -> Any:
+    """Return what users would pass: scipy and NumPy as they are, a tensor bound to its arrays."""
+    if not isinstance(x, Fibers):
+        return x
+    arrays = {
+        "crd0": x.roots,
+        "pos1": x.root_of,
+        "crd1": x.middles,
+        "pos2": x.starts,
+        "crd2": x.last,
+        "data": x.values,
+    }
+    return sd.from_arrays("csf", x.shape, arrays)
+
+
+def plain(result: Any) -> Any:
+    """Return a result to compare: NumPy, or scipy CSR; modes before the last are joined."""
+    if isinstance(result, sd.Tensor):
+        if result.ndim <= 2:
+            return sp.csr_array(result.to_scipy())
+        coo = result.convert("coo")
+        *lead, last = (coo.arrays[f"crd{k}"] for k in range(result.ndim))
+        rows = np.ravel_multi_index([c.astype(np.int64) for c in lead], result.shape[:-1])
+        shape = (int(np.prod(result.shape[:-1])), result.shape[-1])
+        return sp.csr_array((coo.arrays["data"], (rows, last)), shape=shape)
+    if sp.issparse(result):
+        return sp.csr_array(result) if result.ndim == 2 else result.toarray()
+    array = np.asarray(result)
+    return array.reshape(-1, array.shape[-1]) if array.ndim > 2 else array
+
+
+def sparse_vector(n: int, part: float, rng: np.random.Generator) -> Any:
+    """Return a sparse vector with ``part`` of its ``n`` places filled, sorted, int32."""
+    places = np.sort(rng.choice(n, max(int(n * part), 1), replace=False)).astype(np.int32)
+    return sp.coo_array((rng.random(places.size), (places,)), shape=(n,))
+
+
+def _vector(form: Callable[[Any], Any]) -> Callable[[Any, np.random.Generator], Operands]:
+    return lambda m, rng: {"A": form(m), "x": rng.random(m.shape[1])}
+
+
+def _sought(form: Callable[[Any], Any], part: float) -> Any:
+    def operands(m: Any, rng: np.random.Generator) -> Operands:
+        return {"A": form(m), "x": sparse_vector(m.shape[1], part, rng)}
+
+    return operands
+
+
+def _skewed(m: Any, rng: np.random.Generator) -> Operands:
+    n = m.shape[0]
+    rows = np.repeat(np.arange(n, dtype=np.int32), 2)
+    columns = rng.integers(0, n, rows.size).astype(np.int32)
+    thin = sp.coo_array((rng.random(rows.size), (rows, columns)), shape=m.shape).tocsr()
+    thin.sum_duplicates()
+    return {"A": m, "B": thin}
+
+
+def _lower(m: Any) -> Any:
+    both = sp.csr_array(m + m.T)
+    both.data = np.ones_like(both.data)
+    lower = sp.csr_array(sp.tril(both, k=-1, format="csr"))
+    lower.sort_indices()
+    return lower
+
+
+def _sparse_factor(x: Fibers, rng: np.random.Generator) -> Any:
+    rows = np.repeat(np.arange(x.shape[2], dtype=np.int32), 2)
+    columns = rng.integers(0, NARROW, rows.size).astype(np.int32)
+    shape = (x.shape[2], NARROW)
+    factor = sp.coo_array((rng.random(rows.size), (rows, columns)), shape=shape).tocsr()
+    factor.sum_duplicates()
+    return factor
+
+
+def _mttkrp(x: Fibers, rng: np.random.Generator) -> Operands:
+    return {"X": x, "B": rng.random((x.shape[1], RANK)), "C": rng.random((x.shape[2], RANK))}
+
+
+_MATVEC = "y[i] = A[i,j] * x[j]"
+_SQUARE = ("a", "b", "c", "d", "e")
+_PRODUCTS = ("a", "b'", "c", "d'", "e")
+_TENSORS = ("t1", "t2")
+
+KERNELS: dict[str, Kernel] = {
+    k.name: k
+    for k in (
+        Kernel("SpMV CSR", _MATVEC, (*_SQUARE, "A_real"), _vector(lambda m: m), streams=True),
+        Kernel("SpMV CSC", _MATVEC, ("a", "b", "c", "e"), _vector(lambda m: m.tocsc()), True),
+        Kernel("SpMV BCSR", _MATVEC, ("d",), _vector(lambda m: m.tobsr((3, 3))), True),
+        Kernel("SpMV DIA", _MATVEC, ("c",), _vector(lambda m: m.todia()), True),
+        Kernel("SpMSpV CSR 1 %", _MATVEC, ("a", "b", "c", "e"), _sought(lambda m: m, 0.01)),
+        Kernel("SpMSpV CSR 10 %", _MATVEC, ("a", "b", "c", "e"), _sought(lambda m: m, 0.1)),
+        Kernel("SpMSpV CSC 1 %", _MATVEC, ("a", "b", "c"), _sought(lambda m: m.tocsc(), 0.01)),
+        Kernel("SpMSpV CSC 10 %", _MATVEC, ("a", "b", "c"), _sought(lambda m: m.tocsc(), 0.1)),
+        Kernel(
+            "SpMM 64",
+            "C[i,j] = A[i,k] * B[k,j]",
+            ("a", "b", "c", "d"),
+            lambda m, rng: {"A": m, "B": rng.random((m.shape[1], COLUMNS))},
+        ),
+        Kernel(
+            "SDDMM 64",
+            "C[i,j] = S[i,j] * P[i,k] * Q[j,k]",
+            ("a", "b", "d"),
+            lambda m, rng: {
+                "S": m,
+                "P": rng.random((m.shape[0], COLUMNS)),
+                "Q": rng.random((m.shape[1], COLUMNS)),
+            },
+        ),
+        Kernel(
+            "A + B",
+            "C[i,j] = A[i,j] + B[i,j]",
+            (*_SQUARE, "A_real"),
+            lambda m, _: {"A": m, "B": moved(m)},
+        ),
+        Kernel(
+            "A + B, one pattern",
+            "C[i,j] = A[i,j] + B[i,j]",
+            ("a", "d"),
+            lambda m, _: {"A": m, "B": other_values(m)},
+        ),
+        Kernel(
+            "A + B + C",
+            "D[i,j] = A[i,j] + B[i,j] + C[i,j]",
+            ("a", "c", "e"),
+            lambda m, _: {"A": m, "B": moved(m), "C": moved(moved(m))},
+        ),
+        Kernel(
+            "A .* B",
+            "C[i,j] = A[i,j] * B[i,j]",
+            (*_SQUARE, "A_real"),
+            lambda m, _: {"A": m, "B": moved(m)},
+        ),
+        Kernel(
+            "A .* B, one pattern",
+            "C[i,j] = A[i,j] * B[i,j]",
+            ("a", "d"),
+            lambda m, _: {"A": m, "B": other_values(m)},
+        ),
+        Kernel("A .* B, 200 against 2", "C[i,j] = A[i,j] * B[i,j]", ("200:2",), _skewed),
+        Kernel(
+            "SpGEMM",
+            "C[i,j] = A[i,k] * B[k,j]",
+            _PRODUCTS,
+            lambda m, _: {"A": m, "B": other_values(m)},
+        ),
+        Kernel(
+            "masked SpGEMM",
+            "C[i,j] = M[i,j] * A[i,k] * B[k,j]",
+            _PRODUCTS,
+            lambda m, _: {"M": m, "A": m, "B": other_values(m)},
+        ),
+        Kernel(
+            "triangles",
+            "s[()] = L[i,j] * L[i,k] * L[k,j]",
+            ("a", "b'", "c", "d'"),
+            lambda m, _: {"L": _lower(m)},
+        ),
+        Kernel(
+            "sampled inner products",
+            "C[i,j] = M[i,j] * A[i,k] * B[j,k]",
+            ("a", "b'", "d'"),
+            lambda m, _: {"M": m, "A": m, "B": other_values(m)},
+        ),
+        Kernel(
+            "TTV",
+            "M[i,j] = X[i,j,k] * v[k]",
+            _TENSORS,
+            lambda x, rng: {"X": x, "v": rng.random(x.shape[2])},
+            streams=True,
+        ),
+        Kernel(
+            "TTM dense 16",
+            "M[i,j,r] = X[i,j,k] * B[k,r]",
+            ("t1",),
+            lambda x, rng: {"X": x, "B": rng.random((x.shape[2], NARROW))},
+        ),
+        Kernel(
+            "TTM sparse 16",
+            "M[i,j,r] = X[i,j,k] * B[k,r]",
+            _TENSORS,
+            lambda x, rng: {"X": x, "B": _sparse_factor(x, rng)},
+        ),
+        Kernel("MTTKRP 32", "M[i,r] = X[i,j,k] * B[j,r] * C[k,r]", _TENSORS, _mttkrp),
+        Kernel(
+            "inner product, order 3",
+            "s[()] = X[i,j,k] * Y[i,j,k]",
+            _TENSORS,
+            lambda x, _: {"X": x, "Y": other_values(x)},
+        ),
+    )
+}
+"""Kernels by name."""
+
+
+def case(kernel: str, name: str, quick: bool = False) -> Case:
+    """Make a kernel's operands from an input.
+
+    Raises
+    ------
+    KeyError
+        For an unknown kernel or input.
+    """
+    chosen = KERNELS[kernel]
+    operands = chosen.operands(load(name, quick), np.random.default_rng(7))
+    return Case(chosen, name, operands, {n: as_argument(x) for n, x in operands.items()})

@@ -1,0 +1,52 @@
+"""Seconds of a kernel's first call in a new process.
+
+``python -m sparsedsl.bench.first KERNEL INPUT`` evaluates the kernel on the quick form of the
+input and prints the seconds that ``import sparsedsl`` and the first call took.  With an empty
+cache directory the call plans, proves and compiles; with a filled one it loads.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """Seconds of the first call of a kernel, cold and from disk, each in a new process."""
+
+    kernel: str
+    cold: float
+    disk: float
+
+
+def first_calls(kernel: str, name: str) -> First:
+    """Start two processes that share a fresh cache directory."""
+    with tempfile.TemporaryDirectory() as place:
+        environment = {**os.environ, "SPARSEDSL_CACHE_DIR": place, "SPARSEDSL_NO_CACHE": "0"}
+        command = [sys.executable, "-m", "sparsedsl.bench.first", kernel, name]
+        seconds: list[float] = []
+        for _ in range(2):
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=False
+            )
+            seconds.append(float(done.stdout.split()[-1]) if done.returncode == 0 else float("nan"))
+    return First(kernel, *seconds)
+
+
+def main() -> None:
+    """Evaluate once and print the seconds."""
+    from sparsedsl.bench.cases import case
+
+    chosen = case(*sys.argv[1:3], quick=True)
+    start = time.perf_counter()
+    chosen()
+    print(time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""Measuring a case: every result is checked first, then all calls are run in turn.
+
+Takes: a ``Case`` and its peers.  Gives: ``Measured``.  A round runs this library and each
+peer once, in an order that rotates, so that what disturbs the machine disturbs all alike;
+ratios are of times of one round.  Nothing is measured of a peer whose result is wrong.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from sparsedsl.bench.cases import Case, plain
+from sparsedsl.bench.peers import Job, Peers
+
+TOLERANCE = 1e-10
+"""Largest difference accepted, relative to the largest value; sums of up to some thousand
+float64 terms are taken in another order by each peer."""
+
+SHORTEST = 5e-4
+"""Seconds that one sample takes at least; shorter calls are repeated within it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """How long a round of calls may go on, and how many rounds at least and at most."""
+
+    seconds: float
+    fewest: int
+    most: int
+
+
+FULL = Spent(1.5, 7, 41)
+QUICK = Spent(0.0, 3, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """Seconds of one call in each round, and ratios over this library's in the same round."""
+
+    name: str
+    variant: str
+    seconds: tuple[float, ...]
+    ratios: tuple[float, ...] = ()
+
+    @property
+    def median(self) -> float:
+        """Median seconds."""
+        return statistics.median(self.seconds)
+
+    @property
+    def least(self) -> float:
+        """Least seconds."""
+        return min(self.seconds)
+
+    @property
+    def ratio(self) -> float:
+        """Median over rounds of this one's time over this library's: above 1, it is slower."""
+        return statistics.median(self.ratios)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """First and third quartile of the ratios."""
+        low, high = np.quantile(self.ratios, (0.25, 0.75))
+        return float(low), float(high)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One case: this library's times, its peers', and what was wrong.
+
+    ``bytes`` counts operands and result once.  ``errors`` maps a name to the reason why it
+    was not timed; ``ours`` is None when this library itself failed.
+    """
+
+    kernel: str
+    input: str
+    streams: bool
+    bytes: int
+    ours: Timed | None
+    first_seconds: float
+    peers: tuple[Timed, ...]
+    errors: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def difference(found: Any, expected: Any) -> float:
+    """Largest absolute difference over the largest magnitude expected; infinite if shapes differ.
+
+    Takes NumPy arrays, scipy sparse arrays or numbers, one of each kind too.
+    """
+    if np.shape(found) != np.shape(expected):
+        return float("inf")
+    if sp.issparse(found) != sp.issparse(expected):
+        found, expected = (x.toarray() if sp.issparse(x) else x for x in (found, expected))
+    if sp.issparse(found):
+        gap = abs(sp.csr_array(found) - sp.csr_array(expected))
+        largest = float(abs(expected).max()) if expected.nnz else 0.0
+        worst = float(gap.max()) if gap.nnz else 0.0
+    else:
+        largest = float(np.max(np.abs(expected), initial=0.0))
+        worst = float(np.max(np.abs(np.subtract(found, expected)), initial=0.0))
+    # a comparison with NaN is false: NaN on one side alone must not pass
+    return worst / (largest or 1.0) if np.isfinite(worst) else float("inf")
+
+
+def measure(case: Case, peers: Peers, spent: Spent = FULL) -> Measured:
+    """Check every result against scipy's, then time all of them in turn."""
+    jobs = peers.jobs(case)
+    reference = plain(jobs[0][2].finish(jobs[0][2].call()))
+    errors: dict[str, str] = {}
+    first = float("nan")
+    ours: list[tuple[str, str, Job]] = []
+    start = time.perf_counter()
+    try:
+        result = case()
+        first = time.perf_counter() - start
+        gap = difference(plain(result), reference)
+        if gap <= TOLERANCE:
+            ours = [("sparsedsl", "", Job(case))]
+        else:
+            errors["sparsedsl"] = f"differs from scipy by {gap:.2g}"
+    except Exception as error:  # a failure is a row of the report, not its end
+        errors["sparsedsl"] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        result = None
+    right = [*ours, *(job for job in jobs if _checked(job, reference, errors))]
+    right = _fastest_variants(right)
+    size = case.bytes + _result_bytes(result)
+    result = reference = None
+    seconds = in_turn([job.call for _, _, job in right], spent)
+    timed = [Timed(n, v, tuple(s)) for (n, v, _), s in zip(right, seconds, strict=True)]
+    if not ours:
+        return Measured(
+            case.kernel.name, case.input, case.kernel.streams, size, None, first, (), errors
+        )
+    base = timed[0]
+    compared = tuple(
+        Timed(t.name, t.variant, t.seconds, _ratios(t.seconds, base.seconds)) for t in timed[1:]
+    )
+    kernel = case.kernel
+    return Measured(kernel.name, case.input, kernel.streams, size, base, first, compared, errors)
+
+
+def _ratios(theirs: Sequence[float], ours: Sequence[float]) -> tuple[float, ...]:
+    return tuple(t / o for t, o in zip(theirs, ours, strict=True))
+
+
+def _checked(job: tuple[str, str, Job], reference: Any, errors: dict[str, str]) -> bool:
+    name, variant, run = job
+    label = f"{name} ({variant})" if variant else name
+    try:
+        gap = difference(plain(run.finish(run.call())), reference)
+    except Exception as error:  # a peer's failure is its own
+        errors[label] = f"{type(error).__name__}: {error}"
+        return False
+    if gap <= TOLERANCE:
+        return True
+    errors[label] = f"differs from scipy by {gap:.2g}"
+    return False
+
+
+def _fastest_variants(jobs: list[tuple[str, str, Job]]) -> list[tuple[str, str, Job]]:
+    """Of the variants of one peer, keep the one that is fastest in three short rounds."""
+    kept: dict[str, list[tuple[str, str, Job]]] = {}
+    for job in jobs:
+        kept.setdefault(job[0], []).append(job)
+    best: list[tuple[str, str, Job]] = []
+    for group in kept.values():
+        if len(group) > 1:
+            trial = in_turn([job.call for _, _, job in group], Spent(0.0, 3, 3))
+            group = [group[int(np.argmin([min(t) for t in trial]))]]
+        best += group
+    return best
+
+
+def _result_bytes(result: Any) -> int:
+    if sp.issparse(result):
+        names = ("data", "indices", "indptr")
+        return sum(getattr(result, n).nbytes for n in names if hasattr(result, n))
+    arrays = getattr(result, "arrays", None)
+    if arrays is not None:
+        return sum(a.nbytes for a in arrays.values())
+    return int(getattr(result, "nbytes", 0))
+
+
+def in_turn(calls: Sequence[Callable[[], Any]], spent: Spent) -> list[list[float]]:
+    """Run calls A B C, B C A, C A B, ...; return seconds of each in each round."""
+    repeats: list[int] = []
+    for call in calls:
+        call()
+        start = time.perf_counter()
+        call()
+        once = max(time.perf_counter() - start, 1e-7)
+        repeats.append(max(1, round(SHORTEST / once)))
+    found: list[list[float]] = [[] for _ in calls]
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    began = time.perf_counter()
+    try:
+        for number in range(spent.most):
+            if number >= spent.fewest and time.perf_counter() - began > spent.seconds * len(calls):
+                break
+            for at in range(len(calls)):
+                which = (at + number) % len(calls)
+                found[which].append(_sample(calls[which], repeats[which]))
+    finally:
+        if was_on:
+            gc.enable()
+    return found
+
+
+def _sample(call: Callable[[], Any], repeats: int) -> float:
+    start = time.perf_counter()
+    for _ in range(repeats):
+        call()
+    return (time.perf_counter() - start) / repeats
+
+
+def bandwidth(quick: bool) -> dict[str, float]:
+    """Measure the memory's bytes a second on one thread, arrays far beyond the caches.
+
+    ``"read"`` is an inner product of two arrays, ``"copy"`` reads one and writes another
+    (16 bytes an element, as STREAM counts).
+    """
+    n = 1 << (16 if quick else 24)
+    a, b = np.ones(n), np.ones(n)
+
+    def read() -> None:
+        np.einsum("i,i->", a, b)
+
+    def copy() -> None:
+        np.copyto(b, a)
+
+    spent = QUICK if quick else Spent(1.0, 7, 21)
+    times = in_turn([read, copy], spent)
+    return {name: 16 * n / min(t) for name, t in zip(("read", "copy"), times, strict=True)}
