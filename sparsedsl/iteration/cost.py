@@ -56,9 +56,9 @@ def find_cost(length: float, queries: float, extent: float, setups: float) -> fl
 
     ``setups`` times the range changes; ``extent`` is the number of possible keys.
     """
-    per_setup = queries / max(setups, 1.0)
+    setups = max(setups, 1.0)
+    per_setup = queries / setups
     table = 2.0 * length + per_setup * (1.0 if extent < 1e5 else 3.0)
     binary = per_setup * (4.0 + 3.0 * math.log2(length + 1.0))
     cursor = length + 2.0 * per_setup
-    once = extent * 0.3
-    return max(setups, 1.0) * min(table, binary, cursor) + (once if table < binary else 0.0)
+    return min(setups * table + extent * 0.3, setups * binary, setups * cursor)

@@ -1,0 +1,67 @@
+from numba import njit
+from numpy import int32 as i32
+from numpy import int64 as i64
+from numpy import uint64 as u64
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def kernel(A_indptr, B_indptr, A_indices, B_indices, A_data, B_data, C_indices, C_indptr, C_data, n_i, n_j):
+    """C[i, j] = A[i, j]; C[i, j] += B[i, j]
+    A: csr
+    B: csr
+    finds: none needed
+    proofs: 7 of 7 goals
+    """
+    C_n1 = 0
+    C_room = 0
+    for i in range(n_i):
+        A_i = i
+        B_i = i
+        C_room += max(A_indptr[A_i + 1] - A_indptr[A_i], 0)
+        C_room += max(B_indptr[B_i + 1] - B_indptr[B_i], 0)
+    if C_room <= len(C_data):
+        for i in range(n_i):
+            A_p = i64(A_indptr[u64(i)])
+            A_p_hi = i64(A_indptr[u64(i + 1)])
+            B_p = i64(B_indptr[u64(i)])
+            B_p_hi = i64(B_indptr[u64(i + 1)])
+            while A_p < A_p_hi and B_p < B_p_hi:
+                A_key = i64(A_indices[u64(A_p)])
+                B_key = i64(B_indices[u64(B_p)])
+                j = min(A_key, B_key)
+                A_hit = A_key == j
+                A_entry = A_data[u64(A_p)]
+                A_v = A_entry if A_hit else 0.0
+                B_hit = B_key == j
+                B_entry = B_data[u64(B_p)]
+                B_v = B_entry if B_hit else 0.0
+                C_value = A_v + B_v
+                if C_value != 0.0:
+                    if C_n1 < len(C_data):
+                        C_indices[u64(C_n1)] = i32(j)
+                        C_data[u64(C_n1)] = C_value
+                    C_n1 += 1
+                A_p += i64(A_hit)
+                B_p += i64(B_hit)
+            while A_p < A_p_hi:
+                j = i64(A_indices[u64(A_p)])
+                A_v = A_data[u64(A_p)]
+                C_value = A_v + 0.0
+                if C_value != 0.0:
+                    if C_n1 < len(C_data):
+                        C_indices[u64(C_n1)] = i32(j)
+                        C_data[u64(C_n1)] = C_value
+                    C_n1 += 1
+                A_p += 1
+            while B_p < B_p_hi:
+                j = i64(B_indices[u64(B_p)])
+                B_v = B_data[u64(B_p)]
+                C_value = 0.0 + B_v
+                if C_value != 0.0:
+                    if C_n1 < len(C_data):
+                        C_indices[u64(C_n1)] = i32(j)
+                        C_data[u64(C_n1)] = C_value
+                    C_n1 += 1
+                B_p += 1
+            C_indptr[u64(i + 1)] = i32(C_n1)
+    return (C_room, C_n1)
