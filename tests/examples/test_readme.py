@@ -52,7 +52,7 @@ def commands():
                 yield pytest.param(first.removeprefix("$ "), rest, id=first)
 
 
-@pytest.mark.parametrize(("command", "expected"), commands())
+@pytest.mark.parametrize(("command", "expected"), list(commands()))
 def test_commands_print_what_is_shown(command, expected, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", shlex.split(command))
     with pytest.raises(SystemExit) as done:
