@@ -234,6 +234,29 @@ def layouts(
                 print(f"  {line}")
 
 
+@app.command()
+def bench(
+    kernels: Annotated[
+        str, typer.Option(help='Names or beginnings, separated by commas: "spmv,spgemm".')
+    ] = "",
+    matrices: Annotated[str, typer.Option(help='Inputs, separated by commas: "a,c".')] = "",
+    quick: Annotated[bool, typer.Option(help="Small inputs and few samples.")] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Markdown file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Picture of the ratios (.png, .svg).")] = None,
+    note: Annotated[str, typer.Option(help="A line for the report.")] = "",
+    json: Json = False,
+) -> None:
+    """Time kernels beside scipy, hand-written code and installed peers, results checked first."""
+    from sparsedsl.bench.command import bench as measure
+
+    agree, record = measure(
+        kernels, matrices, quick=quick, json=json, output=output, picture=plot, note=note
+    )
+    if json:
+        _print_json(record)
+    raise typer.Exit(0 if agree else 1)
+
+
 @cache_app.command("info")
 def cache_info(json: Json = False) -> None:
     """Show where kernels are kept, how many, and how much they take."""

@@ -1,0 +1,53 @@
+"""The command ``sparsedsl bench``: choose, measure with a progress bar, write down."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from sparsedsl.bench.report import markdown, plot, record, show
+from sparsedsl.bench.run import Run, chosen, run
+
+
+def bench(
+    kernels: str = "",
+    matrices: str = "",
+    *,
+    quick: bool = False,
+    json: bool = False,
+    output: Path | None = None,
+    picture: Path | None = None,
+    note: str = "",
+) -> tuple[bool, dict[str, Any]]:
+    """Run and report; return whether every result agreed, and the record that JSON prints."""
+    cells = chosen(kernels, matrices, quick)
+    found = _with_progress(cells, quick)
+    if output is not None:
+        output.write_text(markdown(found, note))
+    if picture is not None:
+        plot(found, picture)
+    if not json:
+        show(found)
+    agree = all(cell.ours is not None and not cell.errors for cell in found.cells)
+    return agree, record(found)
+
+
+def _with_progress(cells: list[tuple[str, str]], quick: bool) -> Run:
+    """A bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        return run(cells, quick=quick)
+    from rich.console import Console
+    from rich.progress import Progress
+
+    kernels = len({kernel for kernel, _ in cells})
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=1 + len(cells) + (0 if quick else kernels))
+        first = True
+
+        def step(text: str) -> None:
+            nonlocal first
+            progress.update(task, description=text, advance=0 if first else 1)
+            first = False
+
+        return run(cells, quick=quick, step=step)

@@ -1,0 +1,263 @@
+"""A run as text: a table for the terminal, Markdown, JSON records, a plot.
+
+Takes: ``Run``.  Ratios are a peer's time over this library's, of one round, medians over
+rounds: above 1, this library is faster.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sparsedsl.bench.measure import Measured, Timed
+from sparsedsl.bench.run import Run
+from sparsedsl.errors import SparseDSLError
+
+PAR = 0.95
+"""A ratio below which a cell counts as slower than a peer."""
+
+METHOD = """\
+Times are medians of warm calls as a user makes them, with scipy arrays or bound tensors as
+arguments, checks of arguments and making of results included. Hand-written kernels take and
+give raw arrays. Each result was compared with scipy's before anything was timed. Each round
+runs every peer once, in rotating order; a ratio is the median over rounds of the peer's time
+over that of sparsedsl in the same round, the quartiles in parentheses: above 1, sparsedsl is
+faster. Rows of sparse results are sorted: scipy's and the others' are, where they leave them
+unsorted, sorted within the time. Where a peer has several variants, the one faster in a short
+trial was taken; its name follows the ratio. Everything runs on one thread."""
+
+
+def geometric_mean(ratios: Iterable[float]) -> float:
+    """The geometric mean; NaN of nothing."""
+    logs = [math.log(r) for r in ratios]
+    return math.exp(sum(logs) / len(logs)) if logs else float("nan")
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in milliseconds, three digits."""
+    ms = seconds * 1e3
+    return f"{ms:.0f}" if ms >= 100 else f"{ms:.3g}"
+
+
+def _peer(cell: Measured, name: str) -> Timed | None:
+    return next((t for t in cell.peers if t.name == name), None)
+
+
+def _ratio(timed: Timed | None) -> str:
+    if timed is None:
+        return "-"
+    low, high = timed.spread
+    variant = f" {timed.variant}" if timed.variant else ""
+    return f"{timed.ratio:.2f} ({low:.2f}-{high:.2f}){variant}"
+
+
+def _names(run: Run) -> list[str]:
+    return [n for n in run.versions if any(_peer(c, n) for c in run.cells)]
+
+
+def summary(run: Run) -> list[tuple[str, int, float, int]]:
+    """Return (peer, cells, geometric mean of ratios, cells under ``PAR``), fastest peer last."""
+    rows: list[tuple[str, int, float, int]] = []
+    groups = {
+        name: [t.ratio for c in run.cells if (t := _peer(c, name)) is not None]
+        for name in _names(run)
+    }
+    groups["fastest of all"] = [min(t.ratio for t in c.peers) for c in run.cells if c.peers]
+    for name, ratios in groups.items():
+        rows.append((name, len(ratios), geometric_mean(ratios), sum(r < PAR for r in ratios)))
+    return rows
+
+
+def _fraction(run: Run, cell: Measured) -> str:
+    if not cell.streams or cell.ours is None:
+        return ""
+    return f"{cell.bytes / cell.ours.median / run.bandwidth['read']:.0%}"
+
+
+def _markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    return [*lines, *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def _cell_rows(run: Run) -> list[list[str]]:
+    names = _names(run)
+    return [
+        [
+            c.kernel,
+            c.input,
+            duration(c.ours.median) if c.ours else "failed",
+            duration(c.ours.least) if c.ours else "",
+            *(_ratio(_peer(c, name)) for name in names),
+        ]
+        for c in run.cells
+    ]
+
+
+def _heads(run: Run) -> list[str]:
+    return ["kernel", "input", "median ms", "least ms", *(f"/ {name}" for name in _names(run))]
+
+
+def slower(run: Run) -> list[tuple[str, str, Timed]]:
+    """Return cells where a peer is faster than ``PAR`` allows, the worst first."""
+    found = [(c.kernel, c.input, t) for c in run.cells for t in c.peers if t.ratio < PAR]
+    return sorted(found, key=lambda item: item[2].ratio)
+
+
+def markdown(run: Run, note: str = "") -> str:
+    """Return the report."""
+    lines = ["# Benchmarks", "", METHOD, *(["", note] if note else [])]
+    lines += ["", "## Machine", ""]
+    lines += [f"- {name}: {value}" for name, value in run.machine.items()]
+    lines += [f"- {name}: {version}" for name, version in run.versions.items()]
+    lines += [f"- bandwidth, {n}: {v / 1e9:.1f} GB/s" for n, v in run.bandwidth.items()]
+    lines += [f"- left out, {name}: {reason}" for name, reason in run.absent.items()]
+    lines += ["", "## Summary", ""]
+    heads = ["peer", "cells", "geometric mean of ratios", f"cells under {PAR}"]
+    lines += _markdown_table(
+        heads, [[n, str(c), f"{mean:.2f}", str(under)] for n, c, mean, under in summary(run)]
+    )
+    lines += ["", "## Inputs", ""]
+    lines += _markdown_table(["name", "what"], [[n, about] for n, about in run.inputs.items()])
+    lines += ["", "## Kernels", "", *_markdown_table(_heads(run), _cell_rows(run))]
+    lines += _streams(run) + _slower(run) + _firsts(run) + _errors(run)
+    return "\n".join(lines) + "\n"
+
+
+def _streams(run: Run) -> list[str]:
+    rows = [
+        [c.kernel, c.input, f"{c.bytes / 2**20:.0f}", f"{c.bytes / c.ours.median / 1e9:.1f}"]
+        + [_fraction(run, c)]
+        for c in run.cells
+        if c.streams and c.ours
+    ]
+    heads = ["kernel", "input", "MiB", "GB/s", "of read bandwidth"]
+    about = (
+        "Bytes of operands and result, each counted once, over the median time. Above 100 %, "
+        "the input stays in cache between calls."
+    )
+    return ["", "## Streaming", "", about, "", *_markdown_table(heads, rows)] if rows else []
+
+
+def _slower(run: Run) -> list[str]:
+    rows = [[k, i, t.name, _ratio(t)] for k, i, t in slower(run)]
+    heads = ["kernel", "input", "peer", "ratio"]
+    about = "Cells where a peer is faster, the worst first."
+    return ["", "## Slower", "", about, "", *_markdown_table(heads, rows)] if rows else []
+
+
+def _firsts(run: Run) -> list[str]:
+    rows = [[f.kernel, f"{f.cold:.2f}", f"{f.disk:.2f}"] for f in run.firsts]
+    about = (
+        "Seconds of the first call in a new process after `import sparsedsl`, small inputs: "
+        "with an empty cache (planning, proofs, compilation, loading of libraries), and with "
+        "the kernel on disk."
+    )
+    heads = ["kernel", "cold s", "from disk s"]
+    return ["", "## First calls", "", about, "", *_markdown_table(heads, rows)] if rows else []
+
+
+def _errors(run: Run) -> list[str]:
+    rows = [[c.kernel, c.input, n, e] for c in run.cells for n, e in c.errors.items()]
+    heads = ["kernel", "input", "who", "why"]
+    return ["", "## Not timed", "", *_markdown_table(heads, rows)] if rows else []
+
+
+def record(run: Run) -> dict[str, Any]:
+    """Return everything as JSON takes it; times in seconds, bandwidth in bytes a second."""
+
+    def timed(t: Timed) -> dict[str, Any]:
+        common = {"median": t.median, "least": t.least, "samples": list(t.seconds)}
+        more = {"ratio": t.ratio, "spread": list(t.spread)} if t.ratios else {}
+        return {"name": t.name, "variant": t.variant, **common, **more}
+
+    cells = [
+        {
+            "kernel": c.kernel,
+            "input": c.input,
+            "bytes": c.bytes,
+            "sparsedsl": timed(c.ours) if c.ours else None,
+            "peers": [timed(t) for t in c.peers],
+            "errors": c.errors,
+        }
+        for c in run.cells
+    ]
+    return {
+        "quick": run.quick,
+        "machine": run.machine,
+        "inputs": run.inputs,
+        "bandwidth": run.bandwidth,
+        "versions": run.versions,
+        "absent": run.absent,
+        "summary": [
+            {"peer": n, "cells": c, "mean_ratio": mean if c else None, "under_par": under}
+            for n, c, mean, under in summary(run)
+        ],
+        "cells": cells,
+        "first_calls": [
+            {
+                "kernel": f.kernel,
+                "cold": None if math.isnan(f.cold) else f.cold,
+                "disk": None if math.isnan(f.disk) else f.disk,
+            }
+            for f in run.firsts
+        ],
+    }
+
+
+def show(run: Run) -> None:
+    """Print the table and the summary to the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title="time over that of sparsedsl: above 1, sparsedsl is faster")
+    for place, head in enumerate(_heads(run)):
+        table.add_column(head, justify="left" if place < 2 else "right")
+    for row in _cell_rows(run):
+        table.add_row(*row)
+    console.print(table)
+    for name, cells, mean, under in summary(run):
+        console.print(f"{name}: {mean:.2f} over {cells} cells, {under} under {PAR}")
+    for cell in run.cells:
+        for name, error in cell.errors.items():
+            console.print(f"not timed: {cell.kernel} on {cell.input}, {name}: {error}")
+    for name, reason in run.absent.items():
+        console.print(f"left out: {name}: {reason}")
+
+
+def plot(run: Run, path: Path) -> None:
+    """Draw the ratios of every cell on a logarithmic axis.
+
+    Raises
+    ------
+    SparseDSLError
+        Without matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise SparseDSLError(
+            "--plot: expected matplotlib, found none",
+            hint="pip install 'sparsedsl[plot]'",
+        ) from None
+    cells = [c for c in run.cells if c.peers]
+    figure = Figure(figsize=(8, 1.2 + 0.22 * len(cells)), layout="constrained")
+    axes: Any = figure.subplots()
+    for name in _names(run):
+        points = [(t, y) for y, c in enumerate(cells) if (t := _peer(c, name)) is not None]
+        middles = [t.ratio for t, _ in points]
+        spreads = [t.spread for t, _ in points]
+        # the median lies between the quartiles, but for rounding
+        below = [max(m - s[0], 0.0) for m, s in zip(middles, spreads, strict=True)]
+        above = [max(s[1] - m, 0.0) for m, s in zip(middles, spreads, strict=True)]
+        heights = [y for _, y in points]
+        axes.errorbar(middles, heights, xerr=[below, above], fmt="o", markersize=4, label=name)
+    axes.axvline(1.0, color="0.6", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(cells)), [f"{c.kernel}  {c.input}" for c in cells], fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xlabel("time over that of sparsedsl (above 1, sparsedsl is faster)")
+    axes.legend(fontsize=7)
+    figure.savefig(path, dpi=150)

@@ -1,0 +1,150 @@
+"""A whole run: which kernels on which inputs, and on what machine.
+
+Takes: the user's choice.  Gives: ``Run``, all that was measured.  One thread throughout.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from sparsedsl.bench.cases import KERNELS, case
+from sparsedsl.bench.first import First, first_calls
+from sparsedsl.bench.inputs import known
+from sparsedsl.bench.measure import FULL, QUICK, Measured, bandwidth, measure
+from sparsedsl.bench.peers import Peers, find
+from sparsedsl.errors import NotationError
+from sparsedsl.options import options
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything a run found.
+
+    ``machine`` and ``inputs`` are lines by name; ``bandwidth`` is bytes a second by kind of
+    access; ``absent`` holds the reason for each peer that was not there.
+    """
+
+    quick: bool
+    machine: dict[str, str]
+    inputs: dict[str, str]
+    bandwidth: dict[str, float]
+    versions: dict[str, str]
+    absent: dict[str, str]
+    cells: tuple[Measured, ...]
+    firsts: tuple[First, ...]
+
+
+def chosen(kernels: str = "", inputs: str = "", quick: bool = False) -> list[tuple[str, str]]:
+    """Return (kernel, input) for each cell asked for; empty text asks for all.
+
+    Names are separated by commas.  A kernel's name may be shortened to its beginning, and
+    upper and lower case are alike: ``"spmv,a .* b"``.
+
+    Raises
+    ------
+    NotationError
+        For names that nothing has, and choices that leave nothing.
+    """
+    wanted = [_kernels(part.strip()) for part in kernels.split(",") if part.strip()]
+    names = {name for group in wanted for name in group} or {*KERNELS}
+    places = [part.strip() for part in inputs.split(",") if part.strip()]
+    there = known(quick)
+    for place in places:
+        if place not in there:
+            raise NotationError(
+                f"--matrices: expected the name of an input, found '{place}'",
+                hint=f"inputs: {', '.join(there)}",
+            )
+    cells = [
+        (kernel.name, place)
+        for kernel in KERNELS.values()
+        if kernel.name in names
+        for place in kernel.inputs
+        if (place in places or not places) and place in there
+    ]
+    if not cells:
+        raise NotationError(
+            f"no kernel of '{kernels}' runs on '{inputs}'",
+            hint="; ".join(f"{n}: {', '.join(KERNELS[n].inputs)}" for n in KERNELS if n in names),
+        )
+    return cells
+
+
+def _kernels(text: str) -> list[str]:
+    exact = [name for name in KERNELS if name.lower() == text.lower()]
+    found = exact or [name for name in KERNELS if name.lower().startswith(text.lower())]
+    if not found:
+        raise NotationError(
+            f"--kernels: expected the name of a kernel or its beginning, found '{text}'",
+            hint=f"kernels: {', '.join(KERNELS)}",
+        )
+    return found
+
+
+def _processor() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _load() -> str:
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "not known"
+
+
+def run(
+    cells: Sequence[tuple[str, str]],
+    *,
+    quick: bool = False,
+    peers: Peers | None = None,
+    step: Callable[[str], None] = lambda _: None,
+) -> Run:
+    """Measure cells; ``step`` is told what comes next.
+
+    First calls in new processes are measured in full runs alone, once for each kernel.
+    """
+    from sparsedsl import __version__
+
+    there = find() if peers is None else peers
+    before = _load()
+    step("memory bandwidth")
+    speeds = bandwidth(quick)
+    measured: list[Measured] = []
+    with options(threads=1):
+        for kernel, place in cells:
+            step(f"{kernel} on {place}")
+            spent = QUICK if quick else FULL
+            measured.append(measure(case(kernel, place, quick), there, spent))
+    firsts: list[First] = []
+    for kernel in dict.fromkeys(kernel for kernel, _ in cells if not quick):
+        step(f"first call of {kernel}")
+        firsts.append(first_calls(kernel, KERNELS[kernel].inputs[0]))
+    about = known(quick)
+    machine = {
+        "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        "threads": "1",
+        "load before and after": f"{before}, {_load()}",
+        "system": f"{platform.system()} {platform.release()}",
+        "Python": platform.python_version(),
+        "sparsedsl": __version__,
+    }
+    places = dict.fromkeys(place for _, place in cells)
+    return Run(
+        quick=quick,
+        machine=machine,
+        inputs={place: about[place] for place in places},
+        bandwidth=speeds,
+        versions=there.versions,
+        absent=there.absent,
+        cells=tuple(measured),
+        firsts=tuple(firsts),
+    )
