@@ -19,7 +19,7 @@ from sparsedsl.layouts.enumerate import different
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import Affine, Position, levels
 from sparsedsl.layouts.order import locate, morton_sort, sorted_order
-from sparsedsl.layouts.properties import Equality, Range
+from sparsedsl.layouts.properties import Equality, Nonincreasing, Permutation, Range
 from sparsedsl.layouts.scan import Scan, closure
 from sparsedsl.layouts.structure import Structure
 from sparsedsl.spf import terms as t
@@ -36,29 +36,59 @@ class Builder:
     env: dict[str, Index] = field(default_factory=dict[str, Index])
     arrays: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
     data: np.ndarray = field(default_factory=lambda: np.empty(0))
+    alternative: int = 0
+    stored: bool = False
 
     @property
     def part(self) -> Structure:
-        return self.layout.structures[0]
+        """The alternative that is filled."""
+        return self.layout.structures[self.alternative]
 
-    def build(self, coords: np.ndarray, values: np.ndarray, fill: object) -> None:
+    def room(self, coords: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Which entries lie below the bounds that are known before any array is filled."""
+        positions = self._placed(coords)
+        fits = np.ones(coords.shape[1], dtype=bool)
+        for level in positions:
+            if level.highs == (t.add(level.low, t.ONE),):
+                continue
+            _, _, starts, group, number = self._numbers(level, values, coords.shape[1])
+            self.env[level.name] = number - starts[group]
+            if level.start is not None:
+                break
+            for high in level.highs:
+                if not t.ufs(high) and t.variables(high) <= set(self.env):
+                    fits &= self._column(t.subtract(high, t.var(level.name)), len(fits)) > 0
+        return fits
+
+    def _placed(self, coords: np.ndarray) -> list[Position]:
+        """Evaluate the affine dims; return the others."""
         self.env = {**self.values, **dict(zip(self.layout.relation.outputs, coords, strict=True))}
         count = coords.shape[1]
         positions: list[Position] = []
-        for level in levels(self.layout):
+        for level in levels(self.layout, self.alternative):
             match level:
                 case Affine(name, value):
                     self.env[name] = self._column(value, count)
                 case Position():
                     positions.append(level)
+        return positions
+
+    def prepare(self, coords: np.ndarray, values: np.ndarray) -> None:
+        """Fill the index arrays of the alternative."""
+        count = coords.shape[1]
+        positions = self._placed(coords)
         for level in positions:
             self._number(level, values, count)
         self._intervals()
+        self._leaps()
         self._defined()
         for level in positions:
             self._keys(level, count)
         self._marks(count)
         self._defined()
+
+    def store(self, values: np.ndarray, fill: object) -> None:
+        """Put the values of the prepared entries where the alternative has them."""
         missing = [name for name in self.layout.functions if name not in self.arrays]
         if missing:
             raise LayoutError(
@@ -66,7 +96,7 @@ class Builder:
                 f"{', '.join(missing)} holds",
                 hint="relate the array to a coordinate or a range, or give an equality for it",
             )
-        self._store(values, fill, count)
+        self._store(values, fill, len(values))
 
     def _column(self, term: Term, count: int) -> np.ndarray:
         value = t.evaluate(term, self.env, self.arrays)
@@ -78,8 +108,14 @@ class Builder:
         scan = Scan(self.part, self.values, self.arrays, dims=walked or self.part.dims)
         return scan.run(len(walked))
 
-    def _number(self, level: Position, values: np.ndarray, count: int) -> None:
-        """Give every entry its number along a position dim, and fill the arrays of bounds."""
+    def _numbers(
+        self, level: Position, values: np.ndarray, count: int
+    ) -> tuple[Scan, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Number the keys of every group, the groups one after another.
+
+        Gives the groups, the count and the first number of each, and every entry's group and
+        number.
+        """
         walk = self.walk(level.group)
         rows = [np.asarray(self.env[name]) for name in level.group]
         table = [np.asarray(walk.env[name]) for name in level.group]
@@ -97,6 +133,16 @@ class Builder:
         starts = np.cumsum(counts) - counts
         number = np.empty(count, np.int64)
         number[order] = numbers
+        return walk, counts, starts, group, number
+
+    def _number(self, level: Position, values: np.ndarray, count: int) -> None:
+        """Give every entry its number along a position dim, and fill the arrays of bounds."""
+        if level.highs == (t.add(level.low, t.ONE),):
+            self.env[level.name] = self._column(level.low, count)
+            return
+        if self._permuted(level, count):
+            return
+        walk, counts, starts, group, number = self._numbers(level, values, count)
         env = dict(walk.env)
         if level.start is not None:
             self._fill(level.start, env, starts)
@@ -107,6 +153,30 @@ class Builder:
             )
         self.env[level.name] = number
         self._ends(level, env, starts, counts, group)
+
+    def _permuted(self, level: Position, count: int) -> bool:
+        """Number all values of a key that a permutation holds; False for other levels.
+
+        They come in their own order, or by how many entries they have, the most first, where a
+        nonincreasing array of counts says so.
+        """
+        if len(level.keys) != 1 or level.group or level.low != t.ZERO:
+            return False
+        (call, value), high = level.keys[0], level.highs[0]
+        if Permutation(call.function) not in self.layout.properties:
+            return False
+        if t.ufs(high) or not t.variables(high) <= set(self.values):
+            return False
+        length = int(t.evaluate(high, self.values, {}))
+        keys = self._column(value, count)
+        order = np.arange(length)
+        if any(isinstance(item, Nonincreasing) for item in self.layout.properties):
+            order = np.argsort(-np.bincount(keys, minlength=length), kind="stable")
+        self.arrays[call.function] = order
+        number = np.empty(length, np.int64)
+        number[order] = np.arange(length)
+        self.env[level.name] = number[keys]
+        return True
 
     def _ends(
         self,
@@ -187,12 +257,28 @@ class Builder:
 
     def _intervals(self) -> None:
         """Fill arrays that bound an affine dim by the smallest or largest value it takes."""
-        affine = {x.name for x in levels(self.layout) if isinstance(x, Affine)}
+        found = levels(self.layout, self.alternative)
+        affine = {x.name for x in found if isinstance(x, Affine)}
         for name in affine & set(self.part.dims):
             for constraint in self.part.scan:
                 bound = _interval_bound(constraint, name)
                 if bound is not None and bound[0].function not in self.arrays:
                     self._interval(name, *bound)
+
+    def _leaps(self) -> None:
+        """Fill arrays that ``f(x) + e < f(x + 1)`` defines: the least that leave room."""
+        for constraint in self.part.scan:
+            leap = None if constraint.equality else _leap(constraint.term)
+            if leap is None or leap.call.function in self.arrays:
+                continue
+            names = t.variables(t.atom(leap.call)) | t.variables(leap.step)
+            shape = self._shape(leap.call.function)
+            if shape is None or len(shape) != 1 or not names <= set(self.env):
+                continue
+            array = np.zeros(shape, np.int64)
+            where = np.asarray(t.evaluate(leap.call.arguments[0], self.env, self.arrays))
+            np.maximum.at(array, where, np.asarray(t.evaluate(leap.step, self.env, self.arrays)))
+            self.arrays[leap.call.function] = np.cumsum(array)
 
     def _interval(self, name: str, call: UF, side: int, slack: int) -> None:
         """``call`` is ``name + slack`` at its least (side 1) or greatest (side -1)."""
@@ -306,7 +392,10 @@ class Builder:
         shape = self._shape(self.layout.value.function)
         if shape is None:
             shape = tuple(int(w.max()) + 1 if w.size else 0 for w in where)
-        data = np.full(shape, fill, dtype=values.dtype)
+        data = self.data
+        if data.shape != shape or data.dtype != values.dtype or not self.stored:
+            data = np.full(shape, fill, dtype=values.dtype)
+        self.stored = True
         if where:
             data[where] = values
         elif count:
@@ -406,6 +495,18 @@ def _recurrence(item: Equality) -> _Recurrence | None:
         step = t.scale(-1, t.add(rest, t.atom(before)))
         names = t.variables(node.arguments[0])
         if names and all(call.function != node.function for call in t.ufs(step)):
+            return _Recurrence(node, step)
+    return None
+
+
+def _leap(term: Term) -> _Recurrence | None:
+    """The least step of ``f(x + 1) - f(x) - e >= 0``: at least ``e``."""
+    for factor, node in term.parts:
+        if factor != 1 or not isinstance(node, UF) or len(node.arguments) != 1:
+            continue
+        before = UF(node.function, (t.subtract(node.arguments[0], t.ONE),))
+        step = t.scale(-1, t.add(t.subtract(term, t.atom(node)), t.atom(before)))
+        if t.variables(node.arguments[0]) and not t.ufs(step):
             return _Recurrence(node, step)
     return None
 

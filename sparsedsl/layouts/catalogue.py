@@ -225,6 +225,41 @@ _FIXED = {
             "increasing cols within 0 <= k < counts(C*b + r)",
         ),
     ),
+    # The first W entries of each row as padded rows, the others as coordinates.
+    "hyb": Specification(
+        "[N, M, NNZ, W] -> { [u, v, q] -> [i, j] : 0 <= u < N and 0 <= v < W and v < counts(u) "
+        "and q = W*u + v and i = u and j = cols(u, v) and 0 <= j < M; "
+        "[u, v, q] -> [i, j] : 0 <= u < NNZ and v = 0 and q = W*N + u and i = rest0(u) "
+        "and j = rest1(u) and 0 <= i < N and 0 <= j < M }",
+        "data(q)",
+        (
+            "range counts in [0, W + 1)",
+            "increasing cols within 0 <= v < counts(u)",
+            "lexicographic (rest0, rest1)",
+        ),
+    ),
+    # Rows by falling length; the d-th entries of all rows that have one lie side by side.
+    "jad": Specification(
+        "[N, M, ND] -> { [r, d] -> [i, j] : 0 <= r < N and i = perm(r) and 0 <= i < N "
+        "and 0 <= d < ND and d < counts(r) and jptr(d) + r < jptr(d + 1) "
+        "and j = indices(jptr(d) + r) and 0 <= j < M }",
+        "data(jptr(d) + r)",
+        (
+            "permutation perm",
+            "nonincreasing counts",
+            "range counts in [0, ND + 1)",
+            "jptr(0) = 0",
+            "nondecreasing jptr",
+            "increasing indices within 0 <= d < counts(r)",
+        ),
+    ),
+    # Buckets of a hash of the coordinates, as wide as the fullest; -1 marks a free slot.
+    "hash": Specification(
+        "[N, M, W, B] -> { [b, s] -> [i, j] : 0 <= b < B and 0 <= s < W and crd0(b, s) >= 0 "
+        "and i = crd0(b, s) and j = crd1(b, s) and b = (31*i + j) mod B "
+        "and 0 <= i < N and 0 <= j < M }",
+        "data(b, s)",
+    ),
     # Square blocks in row-major order, the entries of each as short coordinates.
     "csb": Specification(
         "[N, M, B] -> { [u, v, e] -> [i, j] : i = B*u + rows(e) and j = B*v + cols(e) "

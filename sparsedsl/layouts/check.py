@@ -29,6 +29,7 @@ from sparsedsl.layouts.properties import (
     Lexicographic,
     Morton,
     Nondecreasing,
+    Nonincreasing,
     Permutation,
     Property,
     Range,
@@ -266,6 +267,8 @@ class _Checker:
         match item:
             case Nondecreasing(function, within) | Increasing(function, within):
                 self._ordered(item, (function,), within)
+            case Nonincreasing(function):
+                self._ordered(item, (function,), None)
             case Lexicographic(functions, within) | Injective(functions, within):
                 self._ordered(item, functions, within)
             case Morton(functions):
@@ -397,6 +400,8 @@ def _first_bad(
     match item:
         case Injective():
             return first_duplicate(columns, starts)
+        case Nonincreasing():
+            return first_unordered([~column for column in columns], starts, strict=False)
         case Morton():
             return first_unordered_morton(columns, starts)
         case _:
@@ -412,7 +417,7 @@ def _global(item: Property, parameters: Iterable[str]) -> bool:
             return within is None
         case Equality(left, right):
             return t.variables(left) | t.variables(right) <= set(parameters)
-        case Permutation() | Range() | Morton():
+        case Permutation() | Range() | Morton() | Nonincreasing():
             return True
         case _:
             assert_never(item)

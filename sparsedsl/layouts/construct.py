@@ -63,12 +63,8 @@ def construct(
     layout.require_bound()
     extents = dict(zip(layout.extents, (int(extent) for extent in shape), strict=True))
     coords, values = np.asarray(coords, np.int64), np.asarray(values)
-    builder = Builder(layout, extents)
-    own = _belongs(layout, extents, coords)
-    builder.build(coords[:, own], values[own], fill)
+    builder = _built(layout, extents, coords, values, fill)
     arrays = builder.arrays
-    if len(layout.structures) > 1:
-        _require_same(builder, coords, values, fill)
     chosen = np.dtype(index_dtype) if index_dtype is not None else _width(shape, arrays)
     found: dict[str, np.ndarray] = {}
     for name in layout.functions:
@@ -88,16 +84,52 @@ def _largest(array: np.ndarray) -> int:
     return max(int(array.max()), -int(array.min()) - 1)
 
 
-def _belongs(layout: Layout, extents: Mapping[str, int], coords: np.ndarray) -> np.ndarray:
-    """Which entries the first alternative stores: those that satisfy its plain constraints."""
-    own = np.ones(coords.shape[1], dtype=bool)
+def _built(
+    layout: Layout, extents: Mapping[str, int], coords: np.ndarray, values: np.ndarray, fill: object
+) -> Builder:
+    """Store each entry in the first alternative that has room for it.
+
+    An alternative that calls no array of its own derives its entries from what the others hold.
+    """
+    builder = Builder(layout, dict(extents))
     if len(layout.structures) == 1:
-        return own
+        builder.prepare(coords, values)
+        builder.store(values, fill)
+        return builder
+    left = np.ones(coords.shape[1], dtype=bool)
+    called: set[str] = set()
+    parts: list[tuple[Builder, np.ndarray]] = []
+    for place, part in enumerate(layout.structures):
+        names = {call.function for call in part.calls}
+        if place and names <= called:
+            continue
+        called |= names
+        own = left & _belongs(layout, extents, coords, place)
+        trial = Builder(layout, dict(extents), alternative=place)
+        own[own] = trial.room(coords[:, own], values[own])
+        filler = Builder(layout, builder.values, arrays=builder.arrays, alternative=place)
+        filler.prepare(coords[:, own], values[own])
+        parts.append((filler, own))
+        left &= ~own
+    for filler, own in parts:
+        filler.data, filler.stored = builder.data, builder.stored
+        filler.env |= builder.values
+        filler.store(values[own], fill)
+        builder.data, builder.stored = filler.data, True
+    _require_same(builder, coords, values, fill)
+    return builder
+
+
+def _belongs(
+    layout: Layout, extents: Mapping[str, int], coords: np.ndarray, place: int
+) -> np.ndarray:
+    """Which entries satisfy the constraints of an alternative on coordinates alone."""
+    own = np.ones(coords.shape[1], dtype=bool)
     outputs = layout.relation.outputs
-    affine = [level for level in levels(layout) if isinstance(level, Affine)]
+    affine = [level for level in levels(layout, place) if isinstance(level, Affine)]
     values = {level.name: level.value for level in affine}
     env = {**extents, **dict(zip(outputs, coords, strict=True))}
-    for constraint in layout.relation.conjuncts[0].constraints:
+    for constraint in layout.relation.conjuncts[place].constraints:
         term = t.substitute(constraint.term, values)
         if not t.ufs(term) and t.variables(term) <= set(env):
             value = t.evaluate(term, env, {})

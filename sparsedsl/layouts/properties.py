@@ -16,7 +16,10 @@ from sparsedsl.spf.lex import Cursor, Token
 from sparsedsl.spf.nodes import UF, Relation, Term
 from sparsedsl.spf.read import Scope, expect_end, read_term
 
-KINDS = ("nondecreasing", "increasing", "injective", "permutation", "range", "lexicographic")
+KINDS = (
+    *("nondecreasing", "nonincreasing", "increasing", "injective", "permutation", "range"),
+    "lexicographic",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,13 @@ class Nondecreasing:
 
     function: str
     within: Within | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nonincreasing:
+    """``function``, of one subscript, never increases."""
+
+    function: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +105,15 @@ class Equality:
 
 
 Property: TypeAlias = (
-    Nondecreasing | Increasing | Injective | Permutation | Range | Lexicographic | Morton | Equality
+    Nondecreasing
+    | Nonincreasing
+    | Increasing
+    | Injective
+    | Permutation
+    | Range
+    | Lexicographic
+    | Morton
+    | Equality
 )
 
 
@@ -106,7 +124,7 @@ def functions_of(item: Property) -> tuple[str, ...]:
             return (function, *_called(within))
         case Injective(functions, within) | Lexicographic(functions, within):
             return (*functions, *_called(within))
-        case Permutation(function):
+        case Permutation(function) | Nonincreasing(function):
             return (function,)
         case Range(function, low, high):
             return (function, *(call.function for call in t.all_ufs((low, high))))
@@ -129,7 +147,7 @@ def terms_of(item: Property) -> tuple[Term, ...]:
             return (low, high)
         case Equality(left, right):
             return (left, right)
-        case Permutation() | Morton():
+        case Permutation() | Morton() | Nonincreasing():
             return ()
         case _:
             assert_never(item)
@@ -157,7 +175,7 @@ def substituted(item: Property, values: Mapping[str, Term]) -> Property:
             return Range(function, t.substitute(low, values), t.substitute(high, values))
         case Equality(left, right):
             return Equality(t.substitute(left, values), t.substitute(right, values))
-        case Permutation() | Morton():
+        case Permutation() | Morton() | Nonincreasing():
             return item
         case _:
             assert_never(item)
@@ -174,6 +192,8 @@ def property_text(item: Property) -> str:
     match item:
         case Nondecreasing(function, within):
             return f"nondecreasing {function}{_tail(within)}"
+        case Nonincreasing(function):
+            return f"nonincreasing {function}"
         case Increasing(function, within):
             return f"increasing {function}{_tail(within)}"
         case Injective(functions, within):
@@ -249,6 +269,8 @@ class _Reader:
         match word.text:
             case "nondecreasing":
                 return Nondecreasing(self._function(), self._within())
+            case "nonincreasing":
+                return Nonincreasing(self._function())
             case "increasing":
                 return Increasing(self._function(), self._within())
             case "injective":

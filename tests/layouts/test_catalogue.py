@@ -9,7 +9,7 @@ from sparsedsl.layouts.catalogue import Family, known, layouts, plain, resolve
 from sparsedsl.layouts.layout import Layout
 
 # Words that are also names of layouts but mean other things elsewhere.
-WORDS = {"dense", "pattern", "symmetric", "triangular", "bitmap", "ragged", "morton"}
+WORDS = {"dense", "pattern", "symmetric", "triangular", "bitmap", "ragged", "morton", "hash"}
 
 
 def test_layouts_are_found_by_name_in_any_case():
