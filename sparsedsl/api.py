@@ -62,12 +62,14 @@ def kernel(
         How matching entries are found: ``"auto"``, ``"table"``, ``"merge"``, ``"gallop"``,
         ``"binary"``, ``"hash"`` or ``"linear"``, or a mapping from argument to one of them.
     parallel:
-        ``"auto"``, True or False.  Kernels of this version run on one thread.
+        ``"auto"``, True or False.  The outermost loop of a dense result is shared among
+        threads where its turns are proved to write apart; sparse results are assembled by one.
     workspace:
         How a sparse result is gathered: ``"dense"`` (an accumulator ordered by a bitmap),
         ``"sort"`` or ``"auto"``.
     deterministic:
-        Results do not depend on the number of threads; always so in this version.
+        Results do not depend on the number of threads; always so in this version, since no
+        sum is split.
     semantics:
         ``"ieee"``: as dense NumPy would give, so that an implicit zero times infinity is NaN.
         ``"annihilator"``: implicit zeros annihilate whatever they meet.

@@ -152,6 +152,8 @@ def _unit(unit: Unit) -> list[str]:
     lines += [f"plan (estimated {nest.cost / 1e6:.3g} ms)", *_indented(plan_text(unit))]
     for variable, algorithm, rejected in unit.choices:
         lines.append(f"find {variable}: {algorithm} ({rejected})")
+    if unit.recipe.shared is not None:
+        lines.append(f"threads may share the loop over {unit.recipe.shared}")
     if not group.annihilating:
         lines.append(
             "implicit zeros are visited: a value that meets them may not be finite "

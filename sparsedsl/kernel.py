@@ -171,7 +171,15 @@ class Specialisation:
             execute.make_copies(recipe, values)
             target = self._target(recipe, extents, out)
             kernel = ready.entry.load()
-            made = execute.call(recipe, group.assembled, kernel, values, extents, target)
+            made = execute.call(
+                recipe,
+                group.assembled,
+                kernel,
+                values,
+                extents,
+                target,
+                self.choices.parallel,
+            )
             values[recipe.output] = made.convert(group.layout)
         return values
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from sparsedsl.errors import PlanError
 from sparsedsl.find import algorithms as al
 from sparsedsl.find import formula as fo
+from sparsedsl.find import parallel
 from sparsedsl.find.queries import Context, Prover, sought_extent
 from sparsedsl.find.smt import Proof
 from sparsedsl.iteration.cost import Sizes
@@ -54,12 +55,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """A nest ready to be lowered."""
+    """A nest ready to be lowered; ``parallel`` names a loop that threads may share."""
 
     nest: Nest
     choices: tuple[tuple[Choice, ...], ...]
     nonnegative: tuple[frozenset[str], ...]
     proofs: tuple[Proof, ...]
+    parallel: str | None
 
 
 def prove_nest(
@@ -94,7 +96,10 @@ def prove_nest(
         signs.append(_nonnegative(prover, context))
     proved = replace(nest, chains=tuple(chains))
     proved = _confirm_delivery(prover, proved)
-    return Proved(proved, tuple(choices), tuple(signs), tuple(prover.proofs))
+    for chain in proved.chains:
+        parallel.prove_closed_forms(prover, chain)
+    shared = parallel.parallel_loop(prover, proved)
+    return Proved(proved, tuple(choices), tuple(signs), tuple(prover.proofs), shared)
 
 
 def _finds(steps: tuple[Step, ...]) -> list[tuple[Find, int, Probe | None]]:

@@ -117,8 +117,6 @@ def _property(item: pr.Property, operand: Operand) -> list[fo.Formula]:
             return [] if open_ else [fo.equal(left, right)]
         case pr.Morton(functions):
             return [_injective(functions, None, operand)]
-        case pr.Nonincreasing():
-            return []  # no search uses it
         case _:
             assert_never(item)
 

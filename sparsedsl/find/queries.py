@@ -168,8 +168,8 @@ class Prover:
             for p, s in enumerate(context.steps)
             if isinstance(s, Scan) and s.variable == loops[-1]
         )
-        shared = _bound(context.steps[:last])
-        moved = _bound(context.steps) - shared
+        shared = bound_names(context.steps[:last])
+        moved = bound_names(context.steps) - shared
         del depth
         here = fa.facts(context.steps, context.operands)
         there = tuple(fa.second(f, moved) for f in here)
@@ -204,7 +204,7 @@ class Prover:
             return False
         stored = Term(((1, key.function),))
         inside = fa.in_range(terms.var(find.variable), find.lows, find.highs)
-        known = frozenset({find.variable}) | _bound(before.steps)
+        known = frozenset({find.variable}) | bound_names(before.steps)
         names = known | {q for _, q in operand.parameters}
         valid = [fo.holds(c) for c in operand.invariants if terms.variables(c.term) <= names]
         goal = fo.together([fo.at_most(terms.const(0), stored), fo.less(stored, extent)])
@@ -242,14 +242,15 @@ def _of(step: Step) -> str | None:
     return step.operand if isinstance(step, Guard) else None
 
 
-def _bound(steps: tuple[Step, ...]) -> frozenset[str]:
+def bound_names(steps: tuple[Step, ...]) -> frozenset[str]:
+    """Return the variables that the steps bind."""
     names: set[str] = set()
     for step in steps:
         match step:
             case Scan() | Let() | Find():
                 names.add(step.variable)
             case Probe(_, inner):
-                names |= _bound(inner)
+                names |= bound_names(inner)
             case Merge():
                 names |= {step.variable, *(p.variable for p in step.parts)}
             case _:

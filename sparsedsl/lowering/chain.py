@@ -40,7 +40,8 @@ Body = Callable[[], list[Stmt]]
 class ChainWalk:
     """One walk over the steps of a chain, inside the prefix of its nest.
 
-    ``signs`` names the variables proved non-negative in this chain.
+    ``signs`` names the variables proved non-negative in this chain, ``shared`` a loop whose
+    range is given by the caller.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class ChainWalk:
         finds: Finds,
         sink: dl.Sink,
         signs: frozenset[str],
+        shared: str | None,
     ) -> None:
+        self.shared = shared
         self.nest = nest
         self.chain = chain
         self.finds = finds
@@ -148,6 +151,8 @@ class ChainWalk:
             case Scan(variable, lows, highs, _):
                 low = emitter.extreme(lows, lb.max_)
                 high = emitter.extreme(highs, lb.min_)
+                if variable == self.shared:
+                    low, high = (emitter.variable(f"{variable}_{e}") for e in ("begin", "end"))
                 loop = emitter.bind(variable)
                 return [For(loop, low, high, tuple(body()))]
             case Let():

@@ -44,10 +44,15 @@ DEEP = 2.0**18
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
-    """A kernel and the output it fills: ``results`` name what it returns, in order."""
+    """A kernel, the output it fills, and the loop whose range the caller gives, if any.
+
+    ``prepares`` says that a call does work of its own before that loop.
+    """
 
     kernel: Kernel
     sink: dl.Sink
+    shared: str | None
+    prepares: bool
 
 
 def lower(
@@ -98,7 +103,8 @@ def lower(
         results = (sink.capacity.name, *dl.append_results(sink))
     params.extend(emitter.integers.values())
     kernel = Kernel("kernel", tuple(params), tuple(body), results, notes)
-    return Lowered(kernel, sink)
+    prepares = any(c.depth <= 0 for chain in proved.choices for c in chain)
+    return Lowered(kernel, sink, proved.parallel, prepares)
 
 
 class _NestWalk:
@@ -108,6 +114,7 @@ class _NestWalk:
         self.nest = proved.nest
         self.choices = proved.choices
         self.signs = proved.nonnegative
+        self.shared = proved.parallel
         self.emitter = emitter
         self.sink = sink
         self.top: list[Stmt] = []
@@ -148,7 +155,7 @@ class _NestWalk:
     ) -> ChainWalk:
         steps = self.nest.prefix + chain.steps
         finds = Finds(self.emitter, steps, choices, suffix, self.top)
-        return ChainWalk(self.nest, chain, finds, self.sink, signs)
+        return ChainWalk(self.nest, chain, finds, self.sink, signs, self.shared)
 
     def _needed(self) -> list[Stmt]:
         """Bound the number of entries by the visits of the loops that deliver them.

@@ -10,6 +10,9 @@ from sparsedsl.lowering.nest import Lowered
 from sparsedsl.runtime.recipe import Argument, Copy, Made, Recipe
 from sparsedsl.spf import terms
 
+PIECES = 4
+"""Pieces of a shared loop a thread, where a call costs little: more balance uneven turns."""
+
 
 def recipe_of(
     lowered: Lowered, nest: Nest, kernel: Kernel, finite: tuple[str, ...], nonzero: tuple[str, ...]
@@ -37,19 +40,25 @@ def recipe_of(
         initial=nest.initial,
         indices=nest.coordinates,
         places=places,
-        arguments=tuple(_argument(p.name, operands, output, made, nest) for p in kernel.params),
+        arguments=tuple(
+            _argument(p.name, operands, output, made, nest, lowered.shared) for p in kernel.params
+        ),
         copies=tuple(Copy(c.tensor.name, c.source, c.order) for c in nest.conversions),
         made=_arrays(lowered, nest),
         results=kernel.results,
         combine=monoids[0] if monoids else None,
         finite=finite,
         nonzero=nonzero,
+        shared=lowered.shared,
+        pieces=1 if lowered.prepares else PIECES,
     )
 
 
 def _argument(
-    name: str, operands: list[Operand], output: str, made: set[str], nest: Nest
+    name: str, operands: list[Operand], output: str, made: set[str], nest: Nest, shared: str | None
 ) -> Argument:
+    if shared is not None and name in (f"{shared}_begin", f"{shared}_end"):
+        return Argument(name.removeprefix(f"{shared}_"), "", shared)
     if name == output:
         return Argument("output", nest.output.name, name)
     if name in made:

@@ -18,6 +18,7 @@ from sparsedsl.layouts.construct import construct
 from sparsedsl.layouts.convert import differs
 from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.runtime import threads
 from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.tensor import Tensor
 
@@ -71,8 +72,10 @@ def gather(
                 found.append(tensors[argument.tensor].sizes[argument.name])
             case "mode":
                 found.append(tensors[argument.tensor].shape[int(argument.name)])
-            case "extent":
+            case "extent" | "end":
                 found.append(extents[argument.name])
+            case "begin":
+                found.append(0)
             case _:
                 found.append(output[argument.name])
     return found
@@ -85,22 +88,27 @@ def call(
     tensors: Mapping[str, Tensor],
     extents: Mapping[str, int],
     target: np.ndarray | None,
+    parallel: bool | str,
 ) -> Tensor:
     """Run a kernel and return its output in ``layout``.
 
     A sparse output is first given as much room as its operands hold; where the kernel finds
-    that too little, it is called again with what it asked for.
+    that too little, it is called again with what it asked for.  ``parallel`` is True, False
+    or ``"auto"``.
     """
     if recipe.kind == "dense":
         array = fresh_output(recipe, extents) if target is None else target
         name = next(a.name for a in recipe.arguments if a.kind == "output")
-        kernel(*gather(recipe, tensors, extents, {name: array}))
+        arguments = gather(recipe, tensors, extents, {name: array})
+        if recipe.shared is None or parallel is False:
+            kernel(*arguments)
+        else:
+            work = None if parallel is True else _stored(recipe, tensors)
+            threads.share(recipe, kernel, arguments, extents[recipe.shared], work)
         shape = tuple(extents[i] for i in recipe.indices)
         sizes = dict(zip(layout.extents, shape, strict=True))
         return Tensor(layout, shape, {layout.value.function: array}, recipe.fill, sizes)
-    used = {a.tensor for a in recipe.arguments if a.kind == "array"}
-    room = sum(tensors[name].values.size for name in used)
-    room = min(room, MOST)
+    room = min(_stored(recipe, tensors), MOST)
     while True:
         arrays = _make(recipe, room, extents)
         counts = kernel(*gather(recipe, tensors, extents, arrays))
@@ -109,6 +117,12 @@ def call(
             named = dict(zip(recipe.results, map(int, counts), strict=True))
             return _bind(recipe, layout, arrays, named, extents)
         room = needed
+
+
+def _stored(recipe: Recipe, tensors: Mapping[str, Tensor]) -> int:
+    """Return how many values the kernel's operands hold together."""
+    used = {a.tensor for a in recipe.arguments if a.kind == "array"}
+    return sum(tensors[name].values.size for name in used)
 
 
 def _make(recipe: Recipe, room: int, extents: Mapping[str, int]) -> dict[str, np.ndarray]:

@@ -19,7 +19,8 @@ class Argument:
 
     ``kind`` is ``"array"`` (array ``name`` of ``tensor``), ``"size"`` (parameter ``name`` of
     its layout), ``"mode"`` (extent of mode ``name`` of ``tensor``), ``"extent"`` (of index
-    ``name``), ``"made"`` (an array of a sparse output) or ``"output"`` (a dense one).
+    ``name``), ``"begin"`` and ``"end"`` (of the loop over index ``name``),
+    ``"made"`` (an array of a sparse output) or ``"output"`` (a dense one).
     """
 
     kind: str
@@ -63,7 +64,8 @@ class Recipe:
     level.  ``initial``
     fills a dense output; ``combine`` merges equal coordinates of a stream.  ``finite``
     names the tensors whose stored values must be finite, ``nonzero`` those that must not
-    store a zero.
+    store a zero.  ``shared`` is the index whose loop threads may share, in
+    ``pieces`` calls a thread.
     """
 
     output: str
@@ -81,6 +83,8 @@ class Recipe:
     combine: str | None
     finite: tuple[str, ...]
     nonzero: tuple[str, ...]
+    shared: str | None
+    pieces: int
 
     def to_json(self) -> dict[str, Any]:
         """Return a value that JSON can hold."""

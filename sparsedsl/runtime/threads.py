@@ -1,0 +1,54 @@
+"""Share the outermost loop of a kernel among threads.
+
+Takes: a recipe whose loop was proved to write apart, and the kernel's arguments.  Gives:
+nothing; the output is filled.  Invariant: every turn runs once, in one thread, so the result
+is the same bit for bit whatever the number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+from sparsedsl.options import current
+from sparsedsl.runtime.recipe import Recipe
+
+
+@lru_cache(maxsize=4)
+def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+    """Return the pool of this process: a forked child has none of its parent's threads."""
+    del process
+    return ThreadPoolExecutor(threads, thread_name_prefix="sparsedsl")
+
+
+def share(
+    recipe: Recipe,
+    kernel: Callable[..., Any],
+    arguments: list[Any],
+    extent: int,
+    work: int | None,
+) -> None:
+    """Run the kernel over ``extent`` turns, on several threads if the work is worth it.
+
+    ``work`` counts the operands' values; None asks for threads in any case.
+    """
+    options = current()
+    threads = options.thread_count
+    small = work is not None and work < options.parallel_threshold
+    if threads < 2 or small or extent < 2 * threads:
+        kernel(*arguments)
+        return
+    begin = next(k for k, a in enumerate(recipe.arguments) if a.kind == "begin")
+    end = next(k for k, a in enumerate(recipe.arguments) if a.kind == "end")
+    pieces = threads * recipe.pieces
+
+    def run(piece: int) -> None:
+        mine = list(arguments)
+        mine[begin] = extent * piece // pieces
+        mine[end] = extent * (piece + 1) // pieces
+        kernel(*mine)
+
+    list(_pool(threads, os.getpid()).map(run, range(pieces)))
