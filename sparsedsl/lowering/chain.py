@@ -149,10 +149,11 @@ class ChainWalk:
         emitter = self.emitter
         match step:
             case Scan(variable, lows, highs, _):
-                low = emitter.extreme(lows, lb.max_)
-                high = emitter.extreme(highs, lb.min_)
                 if variable == self.shared:
                     low, high = (emitter.variable(f"{variable}_{e}") for e in ("begin", "end"))
+                else:
+                    low = emitter.extreme(lows, lb.max_)
+                    high = emitter.extreme(highs, lb.min_)
                 loop = emitter.bind(variable)
                 return [For(loop, low, high, tuple(body()))]
             case Let():
