@@ -77,6 +77,7 @@ class Choices:
             workspace=self.workspace,
             solver_timeout_ms=options.solver_timeout_ms,
             safe=options.safe,
+            share=self.parallel is not False,
         )
 
 
@@ -482,14 +483,17 @@ class Compiled:
     def njit(self) -> Any:
         """The plain Numba dispatcher, callable from ``@njit`` code.
 
-        Its parameters are those of the function in ``source``.
+        Its parameters are the arrays and extents that ``njit.py_func`` names; a dense result
+        is written to the array given for it, which starts at the fill value.
         """
         if len(self._special.groups) != 1:
             raise PlanError(
                 f"expected a kernel of one loop nest, found {len(self._special.groups)}",
                 hint="write one statement a kernel to call it from @njit code",
             )
-        return self._special.prepare(0).entry.load()
+        settings = replace(self._special.settings, share=False)
+        alone = replace(self._special, settings=settings, ready={}, variants={}, shapes={})
+        return alone.prepare(0).entry.load()
 
     def __repr__(self) -> str:
         return f"<compiled {program_text(self._special.traced.program)}>"

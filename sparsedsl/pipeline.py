@@ -55,7 +55,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The choices a user can force, and the semantics of implicit zeros."""
+    """The choices a user can force, and what the caller of a kernel can do.
+
+    ``share``: the caller gives the range of a loop that threads may share.
+    """
 
     order: tuple[str, ...] | None = None
     find: str | tuple[tuple[str, str], ...] = "auto"
@@ -64,6 +67,7 @@ class Settings:
     solver_timeout_ms: int = 400
     fastmath: bool = True
     safe: bool = False
+    share: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +328,7 @@ def _planned(request: Request, settings: Settings) -> tuple[Nest, Proved]:
         sizes = planning.sizes_of(request, operands)
         proved = prove_nest(nest, sizes, find, settings.solver_timeout_ms)
         if proved is not None:
-            return nest, proved
+            return nest, proved if settings.share else replace(proved, parallel=None)
         request = replace(request, whole=None)
 
 

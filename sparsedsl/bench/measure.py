@@ -37,7 +37,7 @@ class Spent:
     most: int
 
 
-FULL = Spent(1.5, 7, 41)
+FULL = Spent(0.6, 7, 41)
 QUICK = Spent(0.0, 3, 3)
 
 
@@ -157,7 +157,7 @@ def _checked(job: tuple[str, str, Job], reference: Any, errors: dict[str, str]) 
     try:
         gap = difference(plain(run.finish(run.call())), reference)
     except Exception as error:  # a peer's failure is its own
-        errors[label] = f"{type(error).__name__}: {error}"
+        errors[label] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         return False
     if gap <= TOLERANCE:
         return True

@@ -184,7 +184,7 @@ def _graphblas() -> dict[str, Prepare]:
         "masked SpGEMM": job(lambda h: masked(h["A"], h["B"], h["M"])),
         "sampled inner products": job(lambda h: masked(h["A"], h["B"].T, h["M"])),
         "triangles": job(
-            lambda h: masked(h["L"], h["L"], h["L"]).reduce_scalar(gb.monoid.plus).new().value
+            lambda h: masked(h["L"], h["L"], h["L"]).reduce_scalar(gb.monoid.plus).get(0.0)
         ),
     }
 
@@ -320,8 +320,8 @@ def find() -> Peers:
         else:
             try:
                 found = library.kernels()
-            except (ImportError, OSError) as error:
-                absent[library.name] = f"installed, but does not load: {error}"
+            except Exception as error:  # whatever a broken installation raises
+                absent[library.name] = f"installed, but does not load: {str(error).splitlines()[0]}"
                 continue
             kernels[library.name] = {k: [("", prepare)] for k, prepare in found.items()}
             versions[library.name] = version(library.package)

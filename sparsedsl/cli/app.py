@@ -227,7 +227,7 @@ def layouts(
         return
     (r,) = records
     print(f"{r['name']}\n  {r['relation']}\nvalue\n  {r['value']}")
-    for heading in ("properties", "arrays", "block sizes"):
+    for heading in ("properties", "arrays", "block sizes", "bytes", "example"):
         if r[heading]:
             print(heading)
             for line in r[heading]:

@@ -14,6 +14,7 @@ from sparsedsl.frontend.trace import Traced
 from sparsedsl.interop import asarray, from_arrays
 from sparsedsl.kernel import Choices, Engine
 from sparsedsl.layouts.catalogue import AnyLayout, Family, layouts, resolve
+from sparsedsl.layouts.describe import bytes_text, picture
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.properties import property_text
 from sparsedsl.runtime.tensor import Tensor
@@ -237,4 +238,6 @@ def specification(name: str, order: int) -> dict[str, Any]:
         "properties": [property_text(item) for item in layout.properties],
         "arrays": arrays,
         "block sizes": list(layout.blocks),
+        "bytes": [] if layout.blocks else [f"{bytes_text(layout)} (w an index, v a value)"],
+        "example": [] if layout.blocks else picture(layout).splitlines(),
     }

@@ -8,11 +8,24 @@ they rest on is proved in ``find`` before they are emitted.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
 from sparsedsl.iteration import cost
 from sparsedsl.iteration.nodes import Assembly, Let, Level, Operand, Scan, Step
 from sparsedsl.iteration.search import State, depends_on
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.properties import (
+    Equality,
+    Increasing,
+    Injective,
+    Lexicographic,
+    Morton,
+    Nondecreasing,
+    Nonincreasing,
+    Permutation,
+    Property,
+    Range,
+)
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import UF, Constraint, Term, Var
 
@@ -41,12 +54,31 @@ def levels_of(layout: Layout) -> Assembly | None:
         return None
     dense = all(level.dense for level in levels)
     if dense:
+        places = tuple(terms.var(dim) for dim in relation.inputs)
+        if layout.functions or layout.value.arguments != places:
+            return None
         return Assembly("dense", tuple(levels), tuple(modes), layout.value.function)
     last = terms.var(relation.inputs[-1])
     filtered = used != len([c for c in constraints if not _is_output_range(layout, c)])
     if levels[-1].dense or layout.value.arguments != (last,) or filtered:
         return None
+    if not all(_appended(item, levels) for item in layout.properties):
+        return None
     return Assembly("append", tuple(levels), tuple(modes), layout.value.function)
+
+
+def _appended(item: Property, levels: list[Level]) -> bool:
+    """Whether a property holds of entries appended in the order of the levels' coordinates."""
+    match item:
+        case Morton() | Permutation() | Nonincreasing():
+            return False
+        case Lexicographic(functions):
+            orders = [tuple(name for name, _ in level.coordinates) for level in levels]
+            return any(order[: len(functions)] == functions for order in orders)
+        case Nondecreasing() | Increasing() | Injective() | Range() | Equality():
+            return True
+        case _:
+            assert_never(item)
 
 
 def _level(

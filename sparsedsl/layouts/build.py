@@ -19,7 +19,7 @@ from sparsedsl.layouts.enumerate import different
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import Affine, Position, levels
 from sparsedsl.layouts.order import locate, morton_sort, sorted_order
-from sparsedsl.layouts.properties import Equality, Nonincreasing, Permutation, Range
+from sparsedsl.layouts.properties import Equality, Injective, Nonincreasing, Permutation, Range
 from sparsedsl.layouts.scan import Scan, closure
 from sparsedsl.layouts.structure import Structure
 from sparsedsl.spf import terms as t
@@ -81,11 +81,11 @@ class Builder:
             self._number(level, values, count)
         self._intervals()
         self._leaps()
-        self._defined()
+        self.defined()
         for level in positions:
             self._keys(level, count)
         self._marks(count)
-        self._defined()
+        self.defined()
 
     def store(self, values: np.ndarray, fill: object) -> None:
         """Put the values of the prepared entries where the alternative has them."""
@@ -228,7 +228,7 @@ class Builder:
                 return False
             elif (counts > np.asarray(t.evaluate(high, env, self.arrays))).any():
                 return False
-        self._defined()
+        self.defined()
         return True
 
     def _fill(
@@ -322,7 +322,13 @@ class Builder:
 
     def _blank(self, function: str, shape: tuple[int, ...]) -> np.ndarray:
         """An array of padding."""
-        return np.full(shape, self.padding(function), dtype=np.int64)
+        array = np.full(shape, self.padding(function), dtype=np.int64)
+        filtered = any(call.function == function for c in self.part.filters for call in t.ufs(c.term))
+        for item in self.layout.properties:
+            if isinstance(item, Injective) and function in item.functions and filtered and shape:
+                # free slots hold different values, so that none of them looks like another
+                array -= np.sign(-array) * np.arange(shape[-1])
+        return array
 
     def padding(self, function: str) -> int:
         """A value that fails the filters on an array, or lies in its range."""
@@ -357,7 +363,7 @@ class Builder:
             if all(f.function in self.arrays for f in t.all_ufs(call.arguments)):
                 self._fill(call, self.env, self._column(value, count))
 
-    def _defined(self) -> None:
+    def defined(self) -> None:
         """Fill arrays that equalities define: ``f(0) = a`` and ``f(i + 1) = f(i) + ...``."""
         for _ in self.layout.properties:
             for item in self.layout.properties:

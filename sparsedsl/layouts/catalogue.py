@@ -253,12 +253,13 @@ _FIXED = {
             "increasing indices within 0 <= d < counts(r)",
         ),
     ),
-    # Buckets of a hash of the coordinates, as wide as the fullest; -1 marks a free slot.
+    # Buckets of a hash of the coordinates, as wide as the fullest; below 0 a slot is free.
     "hash": Specification(
         "[N, M, W, B] -> { [b, s] -> [i, j] : 0 <= b < B and 0 <= s < W and crd0(b, s) >= 0 "
         "and i = crd0(b, s) and j = crd1(b, s) and b = (31*i + j) mod B "
         "and 0 <= i < N and 0 <= j < M }",
         "data(b, s)",
+        ("injective (crd0, crd1) within 0 <= s < W",),
     ),
     # Square blocks in row-major order, the entries of each as short coordinates.
     "csb": Specification(
