@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test clean
+.PHONY: help demo test style imports types tests clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -18,11 +18,24 @@ help:
 demo: $(VENV)/demo.stamp
 	$(BIN)/sparsedsl demo
 
+# in this order, so that the summary of the tests comes last
 test: $(VENV)/test.stamp
+	$(MAKE) --no-print-directory style
+	$(MAKE) --no-print-directory imports
+	$(MAKE) --no-print-directory types
+	$(MAKE) --no-print-directory tests
+
+style: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+imports: $(VENV)/test.stamp
 	$(BIN)/lint-imports --no-cache
+
+types: $(VENV)/test.stamp
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+tests: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 $(VENV)/made.stamp:
