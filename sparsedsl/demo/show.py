@@ -135,7 +135,7 @@ def _show_experts(experts: Experts, console: Console) -> None:
     table = Table(title="On the emulated SN40L socket, bfloat16", title_justify="left")
     table.add_column("fusion", no_wrap=True)
     tiers = list(experts.mapped[0].bytes)
-    for column in ("kernels", *(f"{t} bytes" for t in tiers), "flops/byte", "time"):
+    for column in ("kernels", *(f"{t} bytes" for t in tiers), "flops/B", "time"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in experts.mapped:
         table.add_row(

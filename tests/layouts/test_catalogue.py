@@ -8,9 +8,9 @@ from sparsedsl.errors import LayoutError
 from sparsedsl.layouts.catalogue import Family, known, layouts, plain, resolve
 from sparsedsl.layouts.layout import Layout
 
-# Words that are also names of layouts but mean other things elsewhere.
-# what meets other libraries' layouts, and what users see
+# What meets other libraries' layouts, and what users see.
 NAMING = ("interop", "demo", "cli", "bench")
+# Words that are also names of layouts but mean other things elsewhere.
 WORDS = {"dense", "pattern", "symmetric", "triangular", "bitmap", "ragged", "morton", "hash"}
 
 
