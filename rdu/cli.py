@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import typer
@@ -222,7 +222,7 @@ def _load(source: str) -> Callable[[], tuple[Any, tuple[Any, ...]]]:
     function: Any = getattr(module, name, None)
     if not callable(function):
         raise RDUError(f"{file} has no function {name!r}")
-    return function
+    return cast(Callable[[], tuple[Any, tuple[Any, ...]]], function)
 
 
 def _mount() -> None:

@@ -9,7 +9,7 @@ from rdu.emulate.channel import Channel
 from rdu.emulate.engine import Engine
 from rdu.emulate.launch import Launcher
 from rdu.emulate.sparse import SparseStage
-from rdu.emulate.stages import DenseStage, Loader, Port, Store, Storer
+from rdu.emulate.stages import DenseStage, Loader, Port, Store, Storer, slowed
 from rdu.graph.graph import Graph
 from rdu.mapping.program import Kernel, Program, Tier
 from rdu.mapping.sparse import SparseShape
@@ -111,7 +111,7 @@ def build(
         name = f"{stream.tensor} ({begin} -> {end})"
         channel = engine.channel(name, stream.depth, stream.hops * chip.hop_cycles)
         channels.append(channel)
-        ports.append(Port(channel, stream.tile_cycles))
+        ports.append(Port(channel, slowed(stream.tile_cycles, kernel.slowdown)))
     contexts: list[DenseStage | SparseStage] = []
     for index, stage in enumerate(kernel.stages):
         inward = [
@@ -138,10 +138,14 @@ def build(
 
 
 def _shares(chip: Chip, kernel: Kernel, tier: Tier) -> tuple[Fraction, Fraction]:
-    """Split a tier's bandwidth between loads and stores in proportion to their bytes."""
+    """Rates of a tier's loads and stores.
+
+    Loads leave room for all stores, so that both together never take less than their bytes
+    need; a store, when its tile is there, goes at full rate.
+    """
     rate = chip.hbm_bytes_per_cycle if tier is Tier.HBM else chip.ddr_bytes_per_cycle
-    whole = Fraction(rate).limit_denominator(1 << 16)
+    whole = Fraction(rate).limit_denominator(1 << 16) / kernel.slowdown
     loads = sum(t.bytes for t in kernel.loads.get(tier, ()) if t.fetched)
     stores = sum(t.bytes for t in kernel.stores.get(tier, ()))
     both = max(loads + stores, 1)
-    return whole * max(loads, 1) / both, whole * max(stores, 1) / both
+    return whole * max(loads, 1) / both, whole

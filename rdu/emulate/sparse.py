@@ -13,7 +13,7 @@ from rdu.emulate import functional as f
 from rdu.emulate.blocks import combine_blocks
 from rdu.emulate.channel import Channel
 from rdu.emulate.engine import Context, Steps
-from rdu.emulate.stages import Port, place_of
+from rdu.emulate.stages import Port, place_of, slowed
 from rdu.emulate.streams import Level, Sums
 from rdu.emulate.tile import Behaviour, run_streams
 from rdu.emulate.values import Tree, concatenated, densified_block
@@ -53,6 +53,7 @@ class SparseStage(Context):
         self.chip = chip
         self.graph = graph
         self.schedule = kernel.schedule
+        self.slowdown = kernel.slowdown
         self.axes = kernel.axes
         self.stage = stage
         self.shape = stage.shape
@@ -64,7 +65,7 @@ class SparseStage(Context):
 
     def program(self) -> Steps:
         """Run the streams of every tile of the root axis."""
-        shape, schedule = self.shape, self.schedule
+        shape = self.shape
         held: dict[tuple[int, Coordinates], Any] = {}
         sums: Sums = {}
         for step in shape.steps():
@@ -73,7 +74,7 @@ class SparseStage(Context):
                 held[r, tile] = yield from self.pop(self.inward[r], size)
                 self.moved += size
             result, cycles = self._fire(step.index[0], held, sums)
-            self.work(max(cycles.busy, self.stage.firing_cycles))
+            self.work(slowed(cycles.busy, self.slowdown))
             done = self.time + cycles.fill
             if step.emits and self.values:
                 result = self._assembled(result, step.index[0])

@@ -120,6 +120,11 @@ class Storer(Context):
         self.time += self.latency
 
 
+def slowed(cycles: int, factor: Fraction) -> int:
+    """Whole cycles of a firing in a kernel that a link slows down."""
+    return -(-cycles * factor.numerator // factor.denominator)
+
+
 class Pace:
     """Whole cycles for bytes at a rational rate, without drift."""
 
@@ -205,6 +210,7 @@ class DenseStage(Context):
         self.chip = chip
         self.graph = graph
         self.schedule = kernel.schedule
+        self.slowdown = kernel.slowdown
         self.axes = kernel.axes
         self.stage = stage
         assert isinstance(stage.shape, StageShape)
@@ -261,7 +267,7 @@ class DenseStage(Context):
             shape, width = self.shape, self.stage.units.width
             size = dict(zip(shape.loops, extents, strict=True))
             found = firing(self.chip, self.graph, shape, size, width)
-            found = Cycles(max(found.busy, self.stage.firing_cycles), found.fill)
+            found = Cycles(slowed(found.busy, self.slowdown), found.fill)
             self._known[extents] = found
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 
 from rdu.errors import MappingError, RDUError
 from rdu.graph.fusion import Fusion
@@ -21,6 +22,7 @@ from rdu.mapping.program import (
     Stream,
     Symbol,
     Tier,
+    Transfer,
 )
 from rdu.mapping.route import Routes, route
 from rdu.mapping.search import Choice, choose
@@ -104,14 +106,18 @@ def compile_kernel(
     streams = make_streams(graph, group, choice.shapes)
     loads = make_loads(graph, group, choice.shapes, streams, schedule, axes, tiers)
     stores = make_stores(graph, choice.shapes, streams, schedule, axes, tiers)
-    depths = find_depths(choice.shapes, streams, loads, stores, schedule)
+    depths = find_depths(choice.shapes, streams, loads, stores)
     streams = tuple(replace(s, depth=d) for s, d in zip(streams, depths, strict=True))
     stages = _stages(chip, graph, choice)
     units = logical_units(stages)
     flows = kernel_flows(stages, streams, units)
     placement = place(chip, units, flows, seed=seed, moves=min(moves, 8 * len(units)))
     routes = route(chip, placement, flows)
-    stages, streams = _throttled(chip, stages, streams, routes)
+    streams = _routed(chip, stages, streams, routes)
+    interval = static_interval(chip, stages, loads, stores)
+    # Static bandwidth model: when a link cannot carry its bytes in the time of the slowest
+    # stage, stages and memory are slowed alike until it can.
+    slowdown = max(Fraction(1), Fraction(routes.floor(chip.hop_bytes_per_cycle), interval))
     config = sum(s.units.pcus for s in stages) * chip.pcu_config_kib
     config += sum(s.units.pmus for s in stages) * chip.pmu_config_kib
     label = f"{name}:{group[0].name}" + (f"+{len(group) - 1}" if len(group) > 1 else "")
@@ -126,6 +132,8 @@ def compile_kernel(
         routes,
         math.ceil(config * 1024),
         axes,
+        interval,
+        slowdown,
     )
 
 
@@ -141,7 +149,7 @@ def _with_depths(
     streams = make_streams(graph, group, choice.shapes)
     loads = make_loads(graph, group, choice.shapes, streams, schedule, axes, tiers)
     stores = make_stores(graph, choice.shapes, streams, schedule, axes, tiers)
-    depths = find_depths(choice.shapes, streams, loads, stores, schedule)
+    depths = find_depths(choice.shapes, streams, loads, stores)
     shapes = list(choice.shapes)
     grown = False
     for stream, depth in zip(streams, depths, strict=True):
@@ -192,37 +200,39 @@ def _stages(chip: Chip, graph: Graph, choice: Choice) -> tuple[Stage, ...]:
     return tuple(stages)
 
 
-def _throttled(
+def _routed(
     chip: Chip, stages: Sequence[Stage], streams: Sequence[Stream], routes: Routes
-) -> tuple[tuple[Stage, ...], tuple[Stream, ...]]:
-    """Slow flows to what their busiest link leaves them (static bandwidth model).
-
-    Every flow over a link gets the time in which that link carries all its bytes, so that no
-    link exceeds its bandwidth.
-    """
-    stage_need = [0] * len(stages)
-    stream_need = [0] * len(streams)
-    stream_hops = [0] * len(streams)
-    width = chip.hop_bytes_per_cycle
-    for flow, links, hops in zip(routes.flows, routes.links, routes.hops, strict=True):
-        need = max((-(-routes.load[link] // width) for link in links), default=0)
-        if flow.stage is not None:
-            stage_need[flow.stage] = max(stage_need[flow.stage], need)
+) -> tuple[Stream, ...]:
+    """Note for every stream its longest path and the cycles a tile takes through its ports."""
+    carried = [0] * len(streams)
+    hops_of = [0] * len(streams)
+    for flow, hops in zip(routes.flows, routes.hops, strict=True):
         if flow.stream is not None:
-            stream_need[flow.stream] = max(stream_need[flow.stream], need)
-            stream_hops[flow.stream] = max(stream_hops[flow.stream], hops)
-    slowed = tuple(
-        replace(stage, firing_cycles=-(-need // max(stage.shape.firings, 1)))
-        for stage, need in zip(stages, stage_need, strict=True)
-    )
+            carried[flow.stream] = max(carried[flow.stream], flow.bytes)
+            hops_of[flow.stream] = max(hops_of[flow.stream], hops)
     sent: list[Stream] = []
-    for stream, need, hops in zip(streams, stream_need, stream_hops, strict=True):
+    for stream, count, hops in zip(streams, carried, hops_of, strict=True):
         if stream.target is None:
-            count = stages[stream.source or 0].shape.emitted
+            tiles = stages[stream.source or 0].shape.emitted
         else:
-            count = stages[stream.target].shape.reads[stream.read].sent
-        sent.append(replace(stream, hops=hops, tile_cycles=-(-need // max(count, 1))))
-    return slowed, tuple(sent)
+            tiles = stages[stream.target].shape.reads[stream.read].sent
+        per_tile = -(-count // (max(tiles, 1) * chip.link_bytes_per_cycle))
+        sent.append(replace(stream, hops=hops, tile_cycles=per_tile))
+    return tuple(sent)
+
+
+def static_interval(
+    chip: Chip,
+    stages: Sequence[Stage],
+    loads: Mapping[Tier, Sequence[Transfer]],
+    stores: Mapping[Tier, Sequence[Transfer]],
+) -> int:
+    """Cycles of the slowest of stages and memory tiers, each at full rate all the time."""
+    slowest = max((stage.busy for stage in stages), default=1)
+    for tier, rate in ((Tier.HBM, chip.hbm_bytes_per_cycle), (Tier.DDR, chip.ddr_bytes_per_cycle)):
+        moved = sum(t.bytes for side in (loads, stores) for t in side.get(tier, ()) if t.fetched)
+        slowest = max(slowest, math.ceil(moved / rate))
+    return max(slowest, 1)
 
 
 def memory_map(

@@ -64,8 +64,15 @@ def place(
     free = {
         kind: [snake[n] for n in range(most) if n not in used[kind]] for kind, most in limit.items()
     }
-    annealed = _anneal(chip, units, sites, free, flows, random.Random(seed), moves)
+    annealed = _anneal(chip, units, list(sites), free, flows, random.Random(seed), moves)
+    if wire_cost(chip, flows, annealed) > wire_cost(chip, flows, sites):
+        annealed = sites
     return Placement(tuple(units), tuple(annealed))
+
+
+def wire_cost(chip: Chip, flows: Sequence[Flow], sites: Sequence[Site]) -> int:
+    """Bytes times the half perimeter of every flow's bounding box: what annealing lowers."""
+    return sum(_cost(chip, flow, sites) for flow in flows)
 
 
 def _snake_slots(units: Sequence[Unit], limit: dict[str, int]) -> list[int]:
@@ -124,8 +131,7 @@ def _anneal(
     if len(movable) < 2:
         return sites
     same = {k: [n for n in movable if units[n].kind == k] for k in ("pcu", "pmu")}
-    total = sum(_cost(chip, flow, sites) for flow in flows)
-    heat = total / max(len(flows), 1)
+    heat = 0.05 * wire_cost(chip, flows, sites) / max(len(flows), 1)
     for move in range(moves):
         temperature = heat * (1 - move / moves) ** 2 + 1e-9
         a = rng.choice(movable)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,8 +55,8 @@ class Stream:
     """Tiles of ``tensor`` on their way to operand ``read`` of stage ``target``.
 
     ``source`` is the stage that makes them, None for memory; ``depth`` tiles may wait.
-    ``target`` None is a store to memory. A tile is ``hops`` links under way, and the busiest of
-    them takes ``tile_cycles`` for each.
+    ``target`` None is a store to memory. A tile is ``hops`` links under way and takes
+    ``tile_cycles`` to leave.
     """
 
     tensor: str
@@ -87,8 +88,7 @@ class Stage:
 
     ``busy`` cycles of a whole kernel, ``rates`` the PMU ports that feed each operand
     and ``inside`` the bytes they send,
-    ``out_bytes`` what it emits in a whole kernel; ``firing_cycles`` is the least a firing
-    takes because of the links from its buffers.
+    ``out_bytes`` what it emits in a whole kernel.
     """
 
     name: str
@@ -98,7 +98,6 @@ class Stage:
     rates: tuple[int, ...]
     inside: tuple[int, ...]
     out_bytes: int
-    firing_cycles: int = 0
 
     def buffer(self, read: int) -> str:
         """Name of the buffer in front of one operand."""
@@ -109,7 +108,9 @@ class Stage:
 class Kernel:
     """One launch: stages, the streams between them and the order of memory transfers.
 
-    ``axes`` are the kernel's axes along which each tensor is cut into tiles.
+    ``axes`` are the kernel's axes along which each tensor is cut into tiles. ``interval`` is
+    the time of its slowest stage or memory tier by the static bandwidth model; ``slowdown``
+    stretches it where a link needs longer.
     """
 
     name: str
@@ -122,6 +123,8 @@ class Kernel:
     routes: Routes
     config_bytes: int
     axes: Mapping[str, tuple[str, ...]]
+    interval: int
+    slowdown: Fraction
 
     @property
     def pcus(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rdu.errors import MappingError
@@ -17,6 +17,7 @@ from rdu.mapping.sparse import SparseShape, needed_tiles
 from rdu.specs import Chip
 
 _EDGES = (32, 64, 128, 256, 512, 1024, 2048)
+_SMALL_EDGES = (1, 4, 16)
 _LEAST_EDGE = 32
 _TILE_TURN = 8
 _MOST_FIRINGS = 60_000
@@ -50,17 +51,9 @@ def choose(chip: Chip, graph: Graph, group: Sequence[Operator]) -> Choice:
     axes = [*roots, *others]
     extents = {axis: graph.extents[axis] for axis in axes}
     whole = untiled(group)
-    best: Choice | None = None
-    for order in _orders(others):
-        for edge, first in itertools.product(_edges(extents, others), _edges(extents, roots, 1)):
-            tile = {
-                a: n if a in whole else _even(n, first if a in roots else edge)
-                for a, n in extents.items()
-            }
-            found = evaluate(chip, graph, group, Schedule((*roots, *order), tile, extents))
-            best = _better(best, found)
+    best = _first(chip, graph, group, _EDGES) or _first(chip, graph, group, _SMALL_EDGES)
     if best is None:
-        raise _does_not_fit(chip, graph, group, extents, whole)
+        raise _does_not_fit(chip, graph, group)
     improved = True
     while improved:
         improved = False
@@ -219,11 +212,10 @@ def _orders(axes: list[str]) -> Iterator[tuple[str, ...]]:
         yield (*pair, *(axis for axis in axes if axis not in pair))
 
 
-def _edges(extents: dict[str, int], axes: Sequence[str], least: int = 32) -> list[int]:
-    """Tile edges worth trying: powers of two up to the longest of ``axes``."""
+def _edges(extents: dict[str, int], axes: Sequence[str], steps: Sequence[int]) -> list[int]:
+    """Tile edges worth trying: those of ``steps`` up to the first that covers every axis."""
     longest = max((extents[a] for a in axes), default=1)
-    edges = [n for n in (1, 8, *_EDGES) if n >= least]
-    return [n for n in edges if n < longest] + [next((n for n in edges if n >= longest), edges[-1])]
+    return [n for n, before in zip(steps, (0, *steps), strict=False) if before < longest]
 
 
 def _even(extent: int, edge: int) -> int:
@@ -244,43 +236,70 @@ def _better(best: Choice | None, found: Choice | None) -> Choice | None:
     return found if key(found) < key(best) else best
 
 
-def _does_not_fit(
+def _does_not_fit(chip: Chip, graph: Graph, group: Sequence[Operator]) -> MappingError:
+    """Say what is short and the least number of units with which the kernel would fit."""
+    names = ", ".join(operator.name for operator in group[:6]) + (", ..." if len(group) > 6 else "")
+    if len(group) > chip.pcus:
+        return MappingError(
+            f"{len(group)} stages ({names}) need {len(group)} PCUs, the chip has {chip.pcus}",
+            hint=f"split the graph into {-(-len(group) // chip.pcus)} kernels",
+        )
+
+    def fits(pmus: int, pcus: int) -> bool:
+        sites = max(pmus, pcus)
+        rows = -(-sites // chip.mesh_columns)
+        larger = chip.with_changes(pmus=pmus, pcus=pcus, mesh_rows=max(rows, chip.mesh_rows))
+        edges = (*_SMALL_EDGES, *_EDGES)
+        return _first(larger, graph, group, edges, any_will_do=True) is not None
+
+    most = 2**16
+    if fits(most, chip.pcus):
+        need = _least(lambda n: fits(n, chip.pcus), chip.pmus, most)
+        short = f"its buffers need {need} PMUs of {chip.pmu_kib} KiB, the chip has {chip.pmus}"
+        change = f"use a chip with {need} PMUs"
+    elif fits(most, most):
+        need = _least(lambda n: fits(most, n), chip.pcus, most)
+        short = f"its streams need {need} PCUs, the chip has {chip.pcus}"
+        change = f"use a chip with {need} PCUs"
+    else:
+        short = f"its buffers need more than {most} PMUs of {chip.pmu_kib} KiB"
+        change = "use a smaller problem"
+    hint = f"{change}, or cut the graph with fusion='pattern' or named groups"
+    if len(group) == 1:
+        hint = f"{change}, or a smaller problem"
+    return MappingError(f"the kernel of {names} does not fit: {short}", hint=hint)
+
+
+def _least(fits: Callable[[int], bool], low: int, high: int) -> int:
+    """Smallest number above ``low`` that fits, by bisection; ``high`` is known to fit."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high
+
+
+def _first(
     chip: Chip,
     graph: Graph,
     group: Sequence[Operator],
-    extents: dict[str, int],
-    whole: frozenset[str],
-) -> MappingError:
-    names = ", ".join(operator.name for operator in group[:6]) + (", ..." if len(group) > 6 else "")
-    stages = len(group)
-    if stages > chip.pcus:
-        return MappingError(
-            f"{stages} stages ({names}) need {stages} PCUs, the chip has {chip.pcus}",
-            hint=f"split the graph into {-(-stages // chip.pcus)} kernels",
-        )
-    pmu = chip.pmu_kib * 1024
-    least, culprit = math.inf, ""
-    streamed = streamed_axes(graph, group)
+    steps: Sequence[int],
+    *,
+    any_will_do: bool = False,
+) -> Choice | None:
+    """Best schedule over all orders with tile edges ``steps``, the same for all axes."""
     roots, others = scheduled_axes(graph, group)
+    extents = {axis: graph.extents[axis] for axis in (*roots, *others)}
+    whole = untiled(group)
+    best: Choice | None = None
     for order in _orders(others):
-        for edge in _EDGES:
-            tile = {a: n if a in whole else _even(n, edge) for a, n in extents.items()}
-            schedule = Schedule((*roots, *order), tile, extents)
-            shapes = [make_shape(chip, graph, op, schedule, streamed) for op in group]
-            need = 0
-            worst = (0, "")
-            for shape in shapes:
-                for read in shape.reads:
-                    pmus = max(-(-read.buffer_bytes // pmu), 1)
-                    need += pmus
-                    where = f"{read.operand.tensor} in {shape.operator.name}"
-                    worst = max(worst, (pmus, where))
-                need += -(-sums_bytes(shape) // pmu)
-            if need < least:
-                least, culprit = need, f"{worst[1]} ({worst[0]} PMUs)"
-    return MappingError(
-        f"the stage buffers of {names} need {least} PMUs of {chip.pmu_kib} KiB, the chip has "
-        f"{chip.pmus}; the largest is {culprit}",
-        hint=f"use a chip with {least} PMUs, or cut the graph there with fusion='pattern' or "
-        "named groups",
-    )
+        outer = _edges(extents, roots, (1, 8, *_EDGES))
+        for edge, first in itertools.product(_edges(extents, others, steps), outer):
+            tile = {
+                a: n if a in whole else _even(n, first if a in roots else edge)
+                for a, n in extents.items()
+            }
+            found = evaluate(chip, graph, group, Schedule((*roots, *order), tile, extents))
+            best = _better(best, found)
+            if best is not None and any_will_do:
+                return best
+    return best

@@ -144,7 +144,6 @@ def find_depths(
     streams: Sequence[Stream],
     loads: Mapping[Tier, Sequence[Transfer]],
     stores: Mapping[Tier, Sequence[Transfer]],
-    schedule: Schedule,
 ) -> list[int]:
     """Depths of all streams with which the kernel cannot block itself."""
 

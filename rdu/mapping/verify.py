@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rdu.errors import MappingError
 from rdu.mapping.place import Site
 from rdu.mapping.program import Kernel, Program
@@ -60,16 +62,12 @@ def _links(chip: Chip, kernel: Kernel) -> None:
             ends = {kernel.placement.sites[t] for t in flow.targets}
             if ends != {kernel.placement.sites[flow.source]}:
                 raise MappingError(f"{kernel.name}: a flow of {flow.bytes:,} bytes has no route")
-        if flow.stage is not None:
-            stage = kernel.stages[flow.stage]
-            cycles = max(stage.busy, stage.firing_cycles * stage.shape.firings)
-        else:
-            cycles = None
-        for link in links:
-            load = routes.load[link]
-            if cycles is not None and load > cycles * chip.hop_bytes_per_cycle:
-                raise MappingError(
-                    f"{kernel.name}: link {link[0]} to {link[1]} carries {load:,} bytes in "
-                    f"{cycles:,} cycles, {chip.hop_bytes_per_cycle} a cycle are possible",
-                    hint="slow the stage down or place its units further apart",
-                )
+    cycles = math.floor(kernel.interval * kernel.slowdown)
+    for link, load in routes.load.items():
+        if load > cycles * chip.hop_bytes_per_cycle:
+            raise MappingError(
+                f"{kernel.name}: link {link[0]} to {link[1]} carries {load:,} bytes in "
+                f"{cycles:,} cycles, {chip.hop_bytes_per_cycle} a cycle are possible",
+                hint=f"slow the kernel to {-(-load // chip.hop_bytes_per_cycle):,} cycles or "
+                "place its units further apart",
+            )

@@ -7,9 +7,7 @@ from rdu.graph.functions import MULTIPLY
 from rdu.graph.graph import Graph, Precision
 
 
-def monarch_fft(
-    rows: int = 1024, inner: int = 128, precision: Precision = Precision.BF16
-) -> Graph:
+def monarch_fft(rows: int = 1024, inner: int = 128, precision: Precision = Precision.BF16) -> Graph:
     """Build ``Out = W1 @ transpose((W0 @ I0) * Scale)``.
 
     ``W0`` is ``rows x inner``, ``I0`` ``inner x rows``, ``Scale`` ``rows x rows``, ``W1``

@@ -1,0 +1,209 @@
+import dataclasses
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import rdu
+from rdu.graph.builder import GraphBuilder
+from rdu.graph.functions import ADD, SIGMOID
+from rdu.mapping.depth import sufficient_depths
+from rdu.mapping.flows import fan
+from rdu.mapping.place import place, wire_cost
+from rdu.mapping.verify import verify
+from rdu.models.monarch import monarch_fft
+
+NODE = rdu.sn40l_node()
+
+
+def program(fusion="spatial", **options):
+    return rdu.compile(monarch_fft(128, 32), NODE, fusion=fusion, **options)
+
+
+def changed(compiled, **changes):
+    kernel = dataclasses.replace(compiled.kernels[0], **changes)
+    return dataclasses.replace(compiled, kernels=(kernel, *compiled.kernels[1:]))
+
+
+def test_program_states_what_it_uses():
+    compiled = program()
+    (kernel,) = compiled.kernels
+    groups = compiled.placement[kernel.name]
+    assert len(groups["Gemm0"]) == kernel.stages[0].units.pcus
+    assert sum(len(sites) for sites in groups.values()) == kernel.pcus + kernel.pmus
+    assert compiled.config_bytes == (kernel.pcus + kernel.pmus) * 8 * 1024
+    text = str(compiled)
+    for word in ("Gemm0", "PCUs", "configuration bytes", "hbm 0x", "Scale"):
+        assert word in text
+
+
+def test_memory_map_does_not_overlap():
+    symbols = sorted(program("none").memory, key=lambda s: s.address)
+    for before, after in itertools.pairwise(symbols):
+        assert before.address + before.bytes <= after.address
+    assert {s.tensor for s in symbols} == {"I0", "W0", "Scale", "W1", "P", "S", "T", "Out"}
+    assert {s.tensor for s in program("spatial").memory} == {"I0", "W0", "Scale", "W1", "Out"}
+
+
+def test_a_unit_used_twice_is_found():
+    compiled = program()
+    placement = compiled.kernels[0].placement
+    sites = list(placement.sites)
+    kinds = [unit.kind for unit in placement.units]
+    first, second = [n for n, kind in enumerate(kinds) if kind == "pcu"][:2]
+    sites[second] = sites[first]
+    bad = changed(compiled, placement=dataclasses.replace(placement, sites=tuple(sites)))
+    with pytest.raises(rdu.MappingError, match=r"twice|used by"):
+        verify(bad)
+
+
+def test_a_unit_outside_the_mesh_is_found():
+    compiled = program()
+    placement = compiled.kernels[0].placement
+    sites = ((99, 0), *placement.sites[1:])
+    bad = changed(compiled, placement=dataclasses.replace(placement, sites=sites))
+    with pytest.raises(rdu.MappingError, match="outside the mesh"):
+        verify(bad)
+
+
+def test_an_overloaded_link_is_found():
+    compiled = program()
+    with pytest.raises(rdu.MappingError, match=r"link .* carries .*"):
+        verify(changed(compiled, interval=1))
+
+
+def test_a_flow_without_a_route_is_found():
+    compiled = program()
+    routes = compiled.kernels[0].routes
+    far = next(n for n, links in enumerate(routes.links) if len(links) > 3)
+    links = list(routes.links)
+    links[far] = ()
+    with pytest.raises(rdu.MappingError, match="no route"):
+        verify(changed(compiled, routes=dataclasses.replace(routes, links=tuple(links))))
+
+
+def test_an_overfull_buffer_is_found():
+    compiled = program()
+    stage = compiled.kernels[0].stages[0]
+    read = dataclasses.replace(stage.shape.reads[0], tile_bytes=2**24)
+    shape = dataclasses.replace(stage.shape, reads=(read, *stage.shape.reads[1:]))
+    stages = (dataclasses.replace(stage, shape=shape), *compiled.kernels[0].stages[1:])
+    with pytest.raises(rdu.MappingError, match="the buffer of W0 in Gemm0 needs"):
+        verify(changed(compiled, stages=stages))
+
+
+def test_too_many_stages_say_how_to_split():
+    b = GraphBuilder("long")
+    name = b.input("x", (8, 8))
+    for n in range(6):
+        name = b.map(f"t{n}", "ij", SIGMOID, (name, "ij"))
+    graph = b.finish([name])
+    chip = NODE.chip.with_changes(pcus=4, pmus=12, mesh_rows=3, mesh_columns=4)
+    with pytest.raises(rdu.MappingError) as caught:
+        rdu.compile(graph, chip)
+    assert "6 stages" in str(caught.value)
+    assert "split the graph into 2 kernels" in str(caught.value)
+    assert len(rdu.compile(graph, chip, fusion=[["t0", "t1"], ["t2", "t3"]]).kernels) == 4
+
+
+def test_buffers_that_do_not_fit_say_what_would():
+    b = GraphBuilder("norm")
+    x = b.input("x", (4, 60_000))
+    w = b.input("w", (60_000,))
+    graph = b.finish([b.rms_norm("n", (x, "ij"), w, "j")])
+    chip = NODE.chip.with_changes(pcus=4, pmus=4, mesh_rows=2, mesh_columns=2, pmu_kib=16)
+    with pytest.raises(rdu.MappingError) as caught:
+        rdu.compile(graph, chip)
+    message = str(caught.value)
+    assert "need" in message
+    assert "PMUs of 16 KiB, the chip has 4" in message
+    needed = int(message.split("use a chip with ")[1].split()[0])
+    larger = chip.with_changes(pmus=needed, mesh_rows=2, mesh_columns=needed)
+    assert rdu.compile(graph, larger).kernels
+    with pytest.raises(rdu.MappingError):
+        rdu.compile(graph, larger.with_changes(pmus=needed - 1))
+
+
+def test_memory_that_is_too_small():
+    chip = NODE.chip.with_changes(hbm_gib=1e-4, ddr_tib=1e-3)
+    compiled = rdu.compile(monarch_fft(256, 32), chip, fusion="none")
+    tiers = {symbol.tensor: symbol.tier.value for symbol in compiled.memory}
+    assert "ddr" in tiers.values()
+    assert sum(s.bytes for s in compiled.memory if s.tier.value == "hbm") <= chip.hbm_bytes
+    with pytest.raises(rdu.MappingError, match="too many"):
+        rdu.compile(monarch_fft(256, 32), chip.with_changes(ddr_tib=1e-8))
+
+
+def test_every_link_keeps_to_its_bandwidth():
+    for fusion in ("none", "spatial"):
+        for kernel in program(fusion).kernels:
+            cycles = kernel.interval * kernel.slowdown
+            width = NODE.chip.hop_bytes_per_cycle
+            assert all(load <= cycles * width for load in kernel.routes.load.values())
+            for links in kernel.routes.links:
+                for (r1, c1), (r2, c2) in links:
+                    assert abs(r1 - r2) + abs(c1 - c2) == 1
+
+
+def test_link_loads_are_the_sum_of_the_flows():
+    (kernel,) = program().kernels
+    total = {}
+    for flow, links in zip(kernel.routes.flows, kernel.routes.links, strict=True):
+        assert len(set(links)) == len(links)
+        for link in links:
+            total[link] = total.get(link, 0) + flow.bytes
+    assert total == kernel.routes.load
+
+
+def test_annealing_shortens_the_wires():
+    (kernel,) = program().kernels
+    units, flows = kernel.placement.units, kernel.routes.flows
+
+    def wires(moves):
+        sites = place(NODE.chip, units, flows, moves=moves).sites
+        assert len(set(zip((u.kind for u in units), sites, strict=True))) == len(units)
+        return wire_cost(NODE.chip, flows, sites)
+
+    assert wires(3000) < wires(300) <= wires(0)
+    assert wires(500) == wires(500)
+
+
+def test_drawing(tmp_path):
+    text = program("none").draw(tmp_path / "p.svg").read_text()
+    for name in ("Gemm0", "Mul", "Transpose", "Gemm1"):
+        assert name in text
+
+
+def test_depths_of_a_path_that_rejoins():
+    # One stream runs five tiles ahead of the other.
+    fork = [(True, 0)] * 5 + [(True, 1)] * 5
+    join = [(False, 1), (False, 0)] * 5
+    assert sufficient_depths([fork, join], [1, 1], ["early", "late"]) == [5, 1]
+    with pytest.raises(rdu.MappingError, match="late"):
+        sufficient_depths([[], [(False, 0)]], [1], ["late"])
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_fan_serves_every_target(sources, targets):
+    pairs = fan(list(range(sources)), list(range(100, 100 + targets)))
+    assert [a for a, _ in pairs] == list(range(sources))
+    assert {t for _, part in pairs for t in part} == set(range(100, 100 + targets))
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(1, 200), st.integers(1, 200), st.sampled_from([64, 256, 512]))
+def test_residual_needs_no_luck(rows, columns, kib):
+    chip = NODE.chip.with_changes(pmu_kib=kib)
+    b = GraphBuilder("residual")
+    x, w, g = (
+        b.input("x", (rows, columns)),
+        b.input("w", (columns, columns)),
+        b.input("g", (columns,)),
+    )
+    n = b.rms_norm("n", (x, "ij"), g, "j")
+    y = b.contract("y", "ik", (n, "ij"), (w, "jk"))
+    graph = b.finish([b.map("r", "ik", ADD, (y, "ik"), (x, "ik"))])
+    report = rdu.estimate(rdu.compile(graph, chip, moves=50))
+    assert report.bytes["hbm"] == graph.bytes("spatial")

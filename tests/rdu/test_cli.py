@@ -1,0 +1,83 @@
+import json
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from rdu.cli import app, main
+
+RUNNER = CliRunner()
+
+
+def call(*arguments):
+    result = RUNNER.invoke(app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_demo_shows_table_one_and_the_expert_layer():
+    data = json.loads(call("demo", "--tokens", "16", "--json"))
+    assert [row["paper"] for row in data["monarch_fft"]] == [39.5, 102.6, 410.4]
+    assert data["equal_results"] is True
+    kernels = [row["kernels"] for row in data["expert_layer"]]
+    assert kernels[0] > kernels[-1] == 1
+    text = call("demo", "--tokens", "16")
+    assert "410.4" in text
+    assert "results equal bit for bit: yes" in text
+
+
+def test_estimate_writes_files(tmp_path):
+    paths = [tmp_path / name for name in ("t.json", "r.svg", "p.svg")]
+    text = call(
+        "estimate",
+        "monarch",
+        "--fusion",
+        "none",
+        "--trace",
+        str(paths[0]),
+        "--plot",
+        str(paths[1]),
+        "--draw",
+        str(paths[2]),
+    )
+    assert all(path.exists() for path in paths)
+    assert "4 kernels" in text
+
+
+def test_run_a_users_kernel(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import numpy as np, sparsedsl as sd\n"
+        "@sd.kernel\n"
+        "def mv(A, x):\n"
+        "    i, j = sd.indices('i j')\n"
+        "    y = sd.output()\n"
+        "    y[i] = A[i, j] * x[j]\n"
+        "    return y\n"
+        "def make():\n"
+        "    return mv, (np.ones((4, 6)), np.ones(6))\n"
+    )
+    data = json.loads(call("run", f"{file}:make", "--json"))
+    assert data["flops"] == 48
+    assert "Contract" in call("trace", f"{file}:make")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nothing"], "unknown graph 'nothing'"),
+        (["run", "absent.py:make"], "no such file"),
+        (["estimate", "--fusion", "Gemm7"], "Gemm7"),
+        (["estimate", "--chip", "absent.toml"], "cannot read"),
+        (["estimate", "--orchestration", "manual"], "orchestration"),
+        (["estimate", "--precision", "fp8"], "fp8"),
+    ],
+)
+def test_mistakes_exit_with_two_and_one_message(arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["rdu", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err
