@@ -53,15 +53,18 @@ def scanned(layout: Layout) -> Columns:
     except LayoutError:
         return ()
     columns: list[Term] = []
+    walked: set[str] = set()
     for name in layout.structures[0].dims:
         match found[name]:
             case Affine(_, value):
                 columns.append(renamed(layout, value))
             case Position() as level:
-                keys = _sorted_keys(layout, level)
+                # keys are in order within a group: all that tells groups apart is settled before
+                keys = _sorted_keys(layout, level) if set(level.group) <= walked else None
                 if keys is None:
                     break
                 columns += [renamed(layout, key) for key in keys]
+        walked.add(name)
     return tuple(columns)
 
 

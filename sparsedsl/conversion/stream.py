@@ -170,8 +170,9 @@ def _nest(layout: Layout, part: Structure, dtype: str, body: Body) -> Body:
     value = lb.load(f"s_{layout.value.function}", *place, type=dtype)
     made: Body = (Assign(Var("v", dtype), value), *body)
     for (variable, low, high), (assigns, due) in zip(reversed(heads), reversed(inner), strict=True):
+        made = (*assigns, *made)
         made = (If(lb.conj(*due), made),) if due else made
-        made = (For(variable, low, high, (*assigns, *made)),)
+        made = (For(variable, low, high, made),)
     return made
 
 

@@ -1,0 +1,42 @@
+"""Compiled conversions run by the loop interpreter, which checks every subscript."""
+
+from functools import cache
+
+import pytest
+
+from sparsedsl.conversion import run
+from sparsedsl.conversion.kernels import program_of
+from sparsedsl.loops.interpret import interpret
+from sparsedsl.loops.promote import promote
+from sparsedsl.loops.simplify import simplify
+from sparsedsl.loops.verify import verify
+
+
+def _callable(kernel):
+    if kernel is None:
+        return None, ()
+    small = verify(simplify(promote(verify(kernel))))
+    names = tuple(param.name for param in small.params)
+    return (lambda *given: interpret(small, dict(zip(names, given, strict=True)))), names
+
+
+@cache
+def _interpreted(request, now):
+    program = program_of(request)
+    count, count_names = _callable(program.count)
+    fill, fill_names = _callable(program.fill)
+    return run.Loaded(
+        program.plan, count, count_names, fill, fill_names, program.scratch, program.numbers
+    )
+
+
+@pytest.fixture
+def interpreted(monkeypatch):
+    """Conversions by interpreted kernels; call with True to allow tables of bits."""
+    monkeypatch.setattr(run, "_loaded", _interpreted)
+
+    def convert(*arguments, rankable=False, **options):
+        monkeypatch.setattr(run, "_rankable", lambda *_: rankable)
+        return run.convert(*arguments, force=True, **options)
+
+    return convert

@@ -1,0 +1,74 @@
+"""Which passes conversions take, and what is proved to leave the others out."""
+
+import pytest
+
+from sparsedsl.conversion.order import determines, implies, scanned
+from sparsedsl.conversion.plan import choose
+from sparsedsl.conversion.stream import of_layout
+from sparsedsl.conversion.target import target_of
+from sparsedsl.layouts.catalogue import layouts, resolve
+from sparsedsl.spf import terms as t
+
+I, J, K = (t.var(f"c{mode}") for mode in range(3))
+
+
+def plan(source, target, rankable=False, rank=2):
+    start = source if not isinstance(source, str) else resolve(source, rank)
+    to = target if not isinstance(target, str) else resolve(target, rank)
+    return choose(of_layout(start, "float64", 0.0), target_of(to), rankable=rankable)
+
+
+def test_orders_of_scans():
+    assert scanned(resolve("csr", 2)) == (I, J)
+    assert scanned(resolve("csc", 2)) == (J, I)
+    assert scanned(resolve("coo_unsorted", 2)) == ()
+    assert scanned(resolve("csf", 3, (2, 0, 1))) == (K, I, J)
+    blocks = scanned(layouts["bcsr"](2, 4))
+    assert blocks[:2] == (t.floordiv(I, 2), t.floordiv(J, 4))
+
+
+def test_orders_that_follow():
+    assert implies(2, (I, J), (t.floordiv(I, 4),))
+    assert implies(2, (I, J), (t.floordiv(I, 8), t.floordiv(I, 4)))
+    assert implies(2, (J, I, J), (J, I))
+    assert not implies(2, (I, J), (J,))
+    assert not implies(2, (I, J), (t.floordiv(I, 4), t.floordiv(J, 4)))
+    assert implies(2, (t.floordiv(I, 2), t.mod(I, 2), J), (I, J))
+    assert determines(2, (I, t.subtract(J, I)))
+    assert not determines(2, (t.subtract(J, I),))
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "strategy", "sorts"),
+    [
+        ("coo", "csr", "sequence", ()),
+        ("csr", "csc", "count", ()),
+        ("csc", "csr", "count", ()),
+        ("csr", "ell", "count", ()),
+        ("csr", "dcsr", "sequence", ()),
+        ("csr", "coo", "sequence", ()),
+        ("csc", "dcsr", "sequence", (I,)),
+        ("coo_unsorted", "csr", "count", (J,)),
+        ("coo_unsorted", "coo", "sequence", (J, I)),
+        ("csr", "dense", "place", ()),
+        ("dia", "csr", "count", (J,)),
+        ("dense", "coo_unsorted", "sequence", ()),
+    ],
+)
+def test_passes(source, target, strategy, sorts):
+    found = plan(source, target)
+    assert (found.strategy, found.sorts) == (strategy, sorts)
+
+
+def test_blocks_are_ranked_by_a_table_or_sorted():
+    blocks = layouts["bcsr"](4, 4)
+    assert plan("csr", blocks, rankable=True).strategy == "rank"
+    without = plan("csr", blocks)
+    assert (without.strategy, without.sorts) == ("count", (t.floordiv(J, 4),))
+    assert "sorted by (floor(c1/4))" in without.proofs[0]
+
+
+def test_trees_sort_only_what_is_out_of_order():
+    assert plan("coo", "csf", rank=3).sorts == ()
+    assert plan(resolve("coo", 3, (2, 0, 1)), "csf", rank=3).sorts == (J, I)
+    assert plan(resolve("csf", 3, (1, 0, 2)), "csf", rank=3).sorts == (I,)

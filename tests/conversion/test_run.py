@@ -1,0 +1,174 @@
+"""Compiled conversions against the interpreted ones, which know nothing of loops."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import sparsedsl as sd
+from sparsedsl.conversion import run
+from sparsedsl.conversion.target import target_of
+from sparsedsl.layouts.catalogue import layouts, resolve
+from sparsedsl.layouts.check import validate
+from sparsedsl.layouts.construct import construct
+from sparsedsl.layouts.convert import convert as plainly
+from sparsedsl.layouts.extent import infer_sizes
+from sparsedsl.layouts.layout import Layout
+
+SOURCES = (
+    *("dense", "coo", "coo_unsorted", "csr", "csc", "dcsr", "csf", "dia", "ell", "bitmap"),
+    *("bcsr(2, 3)", "bcsc(3, 2)", "sell(3)", "csb(2)", "nm(2, 3)", "banded(6, 6)", "vbl", "jad"),
+    "hyb(2)",
+)
+TARGETS = tuple(name for name in SOURCES if name not in ("bitmap", "vbl", "jad", "hyb(2)"))
+
+
+def layout_of(name, rank=2):
+    stem, _, sizes = name.partition("(")
+    if sizes:
+        return layouts[stem](*map(int, sizes.rstrip(")").split(",")))
+    return resolve(stem, rank)
+
+
+def matrix(shape, seed, density=0.5):
+    rng = np.random.default_rng(seed)
+    dense = np.where(rng.random(shape) < density, rng.integers(1, 9, shape), 0).astype(float)
+    return dense
+
+
+def agree(source, target, shape, arrays, made, fill=0.0):
+    """Whether two conversions gave the same arrays."""
+    wanted = plainly(source, target, shape, arrays, fill=fill)
+    validate(target, shape, made)
+    for name, array in wanted.items():
+        assert made[name].dtype == array.dtype, name
+        np.testing.assert_array_equal(made[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("rankable", [False, True])
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_pair(target, rankable, interpreted):
+    to = layout_of(target)
+    for source in SOURCES:
+        start = layout_of(source)
+        if start == to:
+            continue
+        for shape, density in (((5, 7), 0.4), ((6, 6), 1.0), ((1, 1), 1.0), ((4, 1), 0.7)):
+            dense = matrix(shape, 3, density)
+            for group in range(0, shape[1], 3) if "nm" in source + target else ():
+                dense[:, group + 2 :] = 0
+            coords = np.array(np.nonzero(dense))
+            arrays = construct(start, shape, coords, dense[tuple(coords)])
+            if not arrays[start.value.function].size:
+                continue
+            sizes = infer_sizes(start, shape, arrays)
+            made = interpreted(start, to, shape, arrays, sizes=sizes, rankable=rankable)
+            assert made is not None
+            agree(start, to, shape, arrays, made)
+
+
+@settings(
+    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from(["coo", "csf", "dense", "coo_unsorted"]),
+    st.sampled_from(["coo", "csf", "dense"]),
+)
+def test_any_rank_and_mode_order(interpreted, shape, seed, first, second):
+    rng = np.random.default_rng(seed)
+    rank = len(shape)
+    dense = matrix(shape, seed)
+    source = resolve(first, rank, tuple(rng.permutation(rank).tolist()))
+    target = resolve(second, rank, tuple(rng.permutation(rank).tolist()))
+    coords = np.array(np.nonzero(dense)).reshape(rank, -1)
+    arrays = construct(source, shape, coords, dense[tuple(coords)])
+    if source == target or not arrays[source.value.function].size:
+        return
+    sizes = infer_sizes(source, shape, arrays)
+    made = interpreted(source, target, shape, arrays, sizes=sizes)
+    agree(source, target, shape, arrays, made)
+
+
+@pytest.mark.parametrize(
+    ("fill", "values"),
+    [
+        (0.0, [0.0, -0.0, np.nan, 1.0]),
+        (-0.0, [0.0, -0.0, np.nan, 1.0]),
+        (np.nan, [0.0, np.nan, 1.0, np.nan]),
+        (np.inf, [np.inf, -np.inf, 0.0, 1.0]),
+    ],
+)
+def test_only_the_fill_itself_is_dropped(fill, values, interpreted):
+    arrays = {"data": np.array([values])}
+    source, target = resolve("dense", 2), resolve("csr", 2)
+    sizes = infer_sizes(source, (1, 4), arrays)
+    made = interpreted(source, target, (1, 4), arrays, fill=fill, sizes=sizes)
+    agree(source, target, (1, 4), arrays, made, fill)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bool", "int8", "uint64", "complex128"])
+def test_values_keep_their_dtype(dtype, interpreted):
+    coords = np.array([[0, 1, 2], [2, 0, 2]])
+    arrays = construct(resolve("csr", 2), (3, 3), coords, np.ones(3, dtype))
+    made = interpreted(resolve("csr", 2), resolve("csc", 2), (3, 3), arrays)
+    agree(resolve("csr", 2), resolve("csc", 2), (3, 3), arrays, made)
+    assert made["data"].dtype == dtype
+
+
+def test_wide_indices_stay_wide(interpreted):
+    coords = np.array([[0, 1], [1, 0]])
+    rows = construct(resolve("csr", 2), (2, 2), coords, np.ones(2), index_dtype="int64")
+    made = interpreted(resolve("csr", 2), resolve("csc", 2), (2, 2), rows)
+    assert made["indices"].dtype == np.int64
+
+
+def test_an_entry_without_a_place_is_left_to_the_conversion_that_names_it(interpreted):
+    coords = np.array([[0, 0], [0, 5]])
+    rows = construct(resolve("csr", 2), (6, 6), coords, np.ones(2))
+    assert interpreted(resolve("csr", 2), layouts["banded"](1, 1), (6, 6), rows) is None
+    crowded = construct(resolve("csr", 2), (1, 4), np.array([[0] * 3, [0, 1, 2]]), np.ones(3))
+    assert interpreted(resolve("csr", 2), layouts["nm"](2, 4), (1, 4), crowded) is None
+
+
+def test_layouts_that_counting_does_not_fill_are_left_alone():
+    for name in ("vbl", "rle", "symmetric", "morton", "pattern"):
+        assert target_of(resolve(name, 2)) is None
+
+
+def test_a_users_layout_is_compiled_without_any_change(interpreted):
+    tiled = Layout(
+        "tiles-by-columns",
+        "[N, M, NT] -> { [q, c, r] -> [i, j] : 0 <= q < NT and i = 2*rows(q) + r "
+        "and j = 2*cols(q) + c and 0 <= r < 2 and 0 <= c < 2 and 0 <= i < N and 0 <= j < M }",
+        value="data(q, c, r)",
+        properties=[
+            "lexicographic (cols, rows)",
+            "range rows in [0, (N + 1) // 2)",
+            "range cols in [0, (M + 1) // 2)",
+        ],
+    )
+    dense = matrix((5, 7), 1)
+    coords = np.array(np.nonzero(dense))
+    for name in ("csr", "csc", "coo_unsorted"):
+        start = resolve(name, 2)
+        arrays = construct(start, dense.shape, coords, dense[tuple(coords)])
+        made = interpreted(start, tiled, dense.shape, arrays)
+        agree(start, tiled, dense.shape, arrays, made)
+
+
+def test_large_tensors_are_converted_by_compiled_code(monkeypatch):
+    """The whole path: kernels cached, compiled, called; small tensors never reach it."""
+    rows = sp.random_array((300, 400), density=0.9, rng=np.random.default_rng(0), format="csr")
+    called = []
+    inner = run._Run.run
+    monkeypatch.setattr(run._Run, "run", lambda self: called.append(1) or inner(self))
+    tensor = sd.asarray(rows)
+    made = tensor.convert("csc")
+    for name in ("indptr", "indices", "data"):
+        np.testing.assert_array_equal(made.arrays[name], getattr(rows.tocsc(), name))
+    assert called == [1]
+    sd.asarray(rows[:5]).convert("csc")
+    assert called == [1]
