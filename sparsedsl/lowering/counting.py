@@ -19,7 +19,7 @@ from sparsedsl.iteration.nodes import (
     Step,
 )
 from sparsedsl.loops import build as lb
-from sparsedsl.loops.nodes import Assign, Expr, For, Stmt, Var
+from sparsedsl.loops.nodes import Assign, Const, Expr, For, Stmt, Var
 from sparsedsl.lowering.emitter import Emitter
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import Term
@@ -28,13 +28,19 @@ DEEPEST = 3
 """Loops that counting may nest; deeper counts cost more than growing the output."""
 
 
-def count_visits(nest: Nest, emitter: Emitter, room: Var) -> list[Stmt]:
-    """Return statements that add up the visits, or none where they cannot be counted."""
+def count_visits(
+    nest: Nest, signs: tuple[frozenset[str], ...], emitter: Emitter, room: Var
+) -> list[Stmt]:
+    """Return statements that add up the visits, or none where they cannot be counted.
+
+    ``signs`` names the variables proved non-negative in each chain.
+    """
     out: list[Stmt] = []
-    for chain in nest.chains:
+    for chain, known in zip(nest.chains, signs, strict=True):
         steps = _delivering(nest, chain)
         if steps is None:
             return []
+        emitter.nonnegative = known
         out += _Counter(emitter, room).count(steps)
     return out
 
@@ -98,6 +104,9 @@ class _Counter:
         match step:
             case Let(variable, value, _, _):
                 found = self.emitter.term(value)
+                if isinstance(found, Var | Const):
+                    self.emitter.aliases[variable] = found
+                    return self.count(rest)
                 return [Assign(self.emitter.bind(variable), found), *self.count(rest)]
             case Scan(variable, lows, highs, _):
                 low, high = self._ends(lows, highs)

@@ -165,7 +165,7 @@ class _NestWalk:
         """
         if self.nest.assembly.kind == "dense":
             return []
-        return counting.count_visits(self.nest, self.emitter, self.sink.capacity)
+        return counting.count_visits(self.nest, self.signs, self.emitter, self.sink.capacity)
 
     def _all_visited(self) -> bool:
         """Whether every coordinate of a dense root level is closed once."""
