@@ -9,10 +9,11 @@ from fractions import Fraction
 
 from rdu.errors import MappingError, RDUError
 from rdu.graph.fusion import Fusion
-from rdu.graph.graph import Graph, kernel_reads, kernel_writes
+from rdu.graph.graph import Graph, kernel_writes
 from rdu.graph.nodes import Operator
 from rdu.mapping.allocate import allocate, rates_of, work
 from rdu.mapping.flows import kernel_flows, logical_units
+from rdu.mapping.memory import memory_map
 from rdu.mapping.place import place
 from rdu.mapping.program import (
     Kernel,
@@ -20,7 +21,6 @@ from rdu.mapping.program import (
     Program,
     Stage,
     Stream,
-    Symbol,
     Tier,
     Transfer,
 )
@@ -64,7 +64,9 @@ def compile_graph(
     Raises
     ------
     MappingError
-        If something does not fit; says what, and the smallest change that would fit.
+        If a kernel does not fit the chip; says what, and the smallest change that would fit.
+    CapacityError
+        If the tensors do not fit HBM and DDR.
     RDUError
         On an unknown orchestration, tier or fusion.
     """
@@ -233,63 +235,3 @@ def static_interval(
         moved = sum(t.bytes for side in (loads, stores) for t in side.get(tier, ()) if t.fetched)
         slowest = max(slowest, math.ceil(moved / rate))
     return max(slowest, 1)
-
-
-def memory_map(
-    chip: Chip,
-    graph: Graph,
-    groups: Sequence[tuple[Operator, ...]],
-    wanted: Mapping[str, str],
-) -> tuple[Symbol, ...]:
-    """Place every tensor that some kernel reads or writes outside itself.
-
-    HBM by default. When HBM is too small, the tensors with the fewest bytes transferred go to
-    DDR first (section 2 of the paper: weights stay, activations go).
-
-    Raises
-    ------
-    RDUError
-        On an unknown tensor or tier name.
-    MappingError
-        When DDR is too small as well.
-    """
-    names: dict[str, int] = dict.fromkeys(graph.inputs, 0)
-    for group in groups:
-        for tensor in (*kernel_reads(group), *kernel_writes(graph, group)):
-            names[tensor] = names.get(tensor, 0) + graph.tensor(tensor).bytes
-    chosen: dict[str, Tier] = {}
-    for tensor, tier in wanted.items():
-        if tensor not in names:
-            raise RDUError(
-                f"tiers names {tensor!r}, which is not in memory", hint=f"known: {', '.join(names)}"
-            )
-        if tier not in ("hbm", "ddr"):
-            raise RDUError(f"tier of {tensor!r} must be 'hbm' or 'ddr', found {tier!r}")
-        chosen[tensor] = Tier(tier)
-    for tensor in names:
-        chosen.setdefault(tensor, Tier.HBM)
-    align = 64
-    size = {t: -(-graph.tensor(t).bytes // align) * align for t in names}
-
-    def used(tier: Tier) -> int:
-        return sum(size[t] for t in names if chosen[t] is tier)
-
-    for tensor in sorted(names, key=lambda t: (names[t], t)):
-        if used(Tier.HBM) <= chip.hbm_bytes:
-            break
-        if tensor not in wanted:
-            chosen[tensor] = Tier.DDR
-    for tier, limit in ((Tier.HBM, chip.hbm_bytes), (Tier.DDR, chip.ddr_bytes)):
-        if used(tier) > limit:
-            raise MappingError(
-                f"{tier.value.upper()} holds {limit:,} bytes, the program needs {used(tier):,}: "
-                f"{used(tier) - limit:,} too many",
-                hint="use a smaller problem or a chip with more memory",
-            )
-    next_address = {Tier.HBM: 0, Tier.DDR: 0}
-    symbols: list[Symbol] = []
-    for tensor in names:
-        tier = chosen[tensor]
-        symbols.append(Symbol(tensor, tier, next_address[tier], graph.tensor(tensor).bytes))
-        next_address[tier] += size[tensor]
-    return tuple(symbols)

@@ -10,6 +10,7 @@ from rdu.graph.builder import GraphBuilder
 from rdu.graph.functions import ADD, SIGMOID
 from rdu.mapping.depth import sufficient_depths
 from rdu.mapping.flows import fan
+from rdu.mapping.memory import lifetimes
 from rdu.mapping.place import place, wire_cost
 from rdu.mapping.verify import verify
 from rdu.models.monarch import monarch_fft
@@ -39,9 +40,16 @@ def test_program_states_what_it_uses():
 
 
 def test_memory_map_does_not_overlap():
-    symbols = sorted(program("none").memory, key=lambda s: s.address)
-    for before, after in itertools.pairwise(symbols):
-        assert before.address + before.bytes <= after.address
+    compiled = program("none")
+    symbols = compiled.memory
+    lives = {life.name: life for life in lifetimes(compiled.graph, compiled.graph.groups("none"))}
+    for one, other in itertools.combinations(symbols, 2):
+        apart = (
+            one.address + one.bytes <= other.address or other.address + other.bytes <= one.address
+        )
+        assert apart or not lives[one.tensor].overlaps(lives[other.tensor])
+    top = max(s.address + s.bytes for s in symbols)
+    assert top < sum(s.bytes for s in symbols)
     assert {s.tensor for s in symbols} == {"I0", "W0", "Scale", "W1", "P", "S", "T", "Out"}
     assert {s.tensor for s in program("spatial").memory} == {"I0", "W0", "Scale", "W1", "Out"}
 
@@ -126,12 +134,16 @@ def test_buffers_that_do_not_fit_say_what_would():
 
 
 def test_memory_that_is_too_small():
-    chip = NODE.chip.with_changes(hbm_gib=1e-4, ddr_tib=1e-3)
+    chip = NODE.chip.with_changes(hbm_gib=3e-4, ddr_tib=1e-3)
     compiled = rdu.compile(monarch_fft(256, 32), chip, fusion="none")
     tiers = {symbol.tensor: symbol.tier.value for symbol in compiled.memory}
     assert "ddr" in tiers.values()
-    assert sum(s.bytes for s in compiled.memory if s.tier.value == "hbm") <= chip.hbm_bytes
-    with pytest.raises(rdu.MappingError, match="too many"):
+    top = max(s.address + s.bytes for s in compiled.memory if s.tier.value == "hbm")
+    assert top <= chip.hbm_bytes
+    fixed = dict.fromkeys(("Scale", "W0", "W1", "I0"), "hbm")
+    with pytest.raises(rdu.CapacityError, match=r"HBM holds .* more"):
+        rdu.compile(monarch_fft(256, 32), chip, fusion="none", tiers=fixed)
+    with pytest.raises(rdu.CapacityError, match=r"DDR holds .* more"):
         rdu.compile(monarch_fft(256, 32), chip.with_changes(ddr_tib=1e-8))
 
 
