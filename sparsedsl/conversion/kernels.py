@@ -249,9 +249,14 @@ class _Writer:
             if store:
                 new += self._keys(level)
                 if level.pointer is not None:
+                    array = f"t_{level.pointer.function}"
                     place = lb.add(self.read(level.pointer.arguments[0]), 1)
-                    new.append(passes.bump(f"t_{level.pointer.function}", place))
-                    after.append(self._running(level))
+                    if level.parent is not None:
+                        # every parent has children: the last one to come is where they end
+                        new.append(lb.store(array, [place], lb.add(number, 1)))
+                    else:
+                        new.append(passes.bump(array, place))
+                        after.append(self._running(level))
             if depth == len(levels) - 1 and self.plan.distinct:
                 body += new
                 continue
@@ -271,8 +276,6 @@ class _Writer:
     def _running(self, level: Level) -> Stmt:
         assert level.pointer is not None
         array = f"t_{level.pointer.function}"
-        if level.parent is not None:
-            return passes.running(array, lb.add(lb.ivar(f"t_{level.parent}"), 1))
         return passes.running(array, lb.sub(lb.length(array), 1))
 
     def _groups(self, level: Level) -> tuple[Expr, Expr]:

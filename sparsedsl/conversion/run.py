@@ -21,6 +21,7 @@ from sparsedsl.conversion.order import extent
 from sparsedsl.conversion.plan import Plan, choose
 from sparsedsl.conversion.target import Level, Target, target_of
 from sparsedsl.layouts.build import Builder
+from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import exact
 from sparsedsl.runtime import operations
@@ -94,7 +95,8 @@ def convert(
     if loaded is None:
         return None
     given = {extent(mode): n for mode, n in enumerate(extents)}
-    given |= {f"s_{name}": int((sizes or {}).get(name, 0)) for name in source.sizes}
+    known = infer_sizes(source, extents, arrays) if sizes is None else sizes
+    given |= {f"s_{name}": int(known[name]) for name in source.sizes}
     given |= {f"s_{name}": arrays[name] for name in source.arrays}
     return _Run(request.target, loaded, extents, request.index, values, fill, given).run()
 

@@ -381,13 +381,16 @@ def resolve(layout: AnyLayout | str, rank: int, order: Sequence[int] | None = No
 
 
 @lru_cache(maxsize=256)
-def hierarchical(order: tuple[int, ...]) -> Layout:
+def hierarchical(order: tuple[int, ...], thin: bool = False) -> Layout:
     """The sorted tree layout that stores modes in ``order``, direct to enter at the root.
+
+    A ``thin`` one lists the coordinates that occur at the root too, so that it takes no
+    memory for those that do not.
 
     >>> hierarchical((1, 0)).name
     'csc'
     """
-    if len(order) == 2:
+    if len(order) == 2 and not thin:
         return resolve("csr" if order == (0, 1) else "csc", 2)
     return resolve("csf", len(order), order)
 

@@ -93,7 +93,9 @@ def _lengths(
         sizes: list[int] = []
         for length in axes:
             if length is None:
-                missing.append(name)
+                # nothing but the count given for the array itself can tell
+                sizes.append(counts.get(name, 0))
+                missing += [] if name in counts else [name]
                 continue
             term = t.replace(length, {node: t.const(count) for node, count in known.items()})
             calls = {call.function for call in t.ufs(term)} - set(builder.arrays)
