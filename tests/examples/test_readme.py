@@ -53,12 +53,8 @@ def commands():
 
 
 @pytest.mark.parametrize(("command", "expected"), list(commands()))
-def test_commands_print_what_is_shown(command, expected, capsys, monkeypatch):
-    monkeypatch.setattr("sys.argv", shlex.split(command))
-    with pytest.raises(SystemExit) as done:
-        main()
-    assert not done.value.code
-    assert plain(capsys.readouterr().out) == plain(expected)
+def test_commands_print_what_is_shown(command, expected):
+    assert plain(output(command)) == plain(expected)
 
 
 def test_there_are_commands():
@@ -76,15 +72,33 @@ def test_links_lead_somewhere():
         assert (ROOT / target).exists(), target
 
 
+def output(command):
+    """What a command prints."""
+    out = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
+        patch.setattr("sys.argv", shlex.split(command))
+        with pytest.raises(SystemExit) as done:
+            main()
+    assert not done.value.code
+    return out.getvalue()
+
+
 def renewed():
-    """The README with the output that its python blocks have now."""
+    """The README with the output that its blocks have now."""
     outputs = [out for _, out, _ in printed()]
+    assert sum(language == "text" for language, _ in BLOCKS) == len(outputs)
     codes = iter(outputs)
 
     def replace(found):
-        return f"```text\n{next(codes)}```" if found[1] == "text" else found[0]
+        if found[1] not in ("text", "console"):
+            return found[0]
+        if found[1] == "text":
+            block = f"```text\n{next(codes)}```"
+        else:
+            command = found[2].partition("\n")[0]
+            block = f"```console\n{command}\n{output(command.removeprefix('$ '))}```"
+        return found[0] if plain(block) == plain(found[0]) else block
 
-    assert sum(language == "text" for language, _ in BLOCKS) == len(outputs)
     return FENCE.sub(replace, README)
 
 
