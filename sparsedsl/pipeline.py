@@ -177,7 +177,7 @@ def _group(
     parts = tuple(p for s in statements for p in additive_terms(s, program, annihilating))
     layouts = {name: source.layout for name, source in sources.items()}
     target = statements[0].target
-    layout = wanted.get(target) or infer_layout(parts, program, layouts, annihilating)
+    layout = wanted.get(target) or infer_layout(parts, program, layouts, annihilating, extents)
     assembled = layout
     if levels_of(layout) is None:
         assembled = hierarchical(tuple(range(layout.rank)))
@@ -317,6 +317,10 @@ def compile_group(group: Group, settings: Settings) -> Unit:
     return Unit(group, nest, choices, proved.proofs, kernel, source, recipe)
 
 
+MOST_COPIES = 3
+"""Accesses read from copies before a missing find is reported."""
+
+
 def _planned(request: Request, settings: Settings) -> tuple[Nest, Proved]:
     """Plan and prove; a plan whose merges are not proved is made again without merging."""
     from sparsedsl.find.choose import prove_nest
@@ -326,7 +330,14 @@ def _planned(request: Request, settings: Settings) -> tuple[Nest, Proved]:
         nest = planning.plan(request)
         operands = tuple(o for chain in nest.chains for o in chain.operands)
         sizes = planning.sizes_of(request, operands)
-        proved = prove_nest(nest, sizes, find, settings.solver_timeout_ms)
+        try:
+            proved = prove_nest(nest, sizes, find, settings.solver_timeout_ms)
+        except PlanError:
+            # no find is legal in some operand's own layout: a sorted copy has one
+            if request.copying == MOST_COPIES or find != "auto":
+                raise
+            request = replace(request, copying=request.copying + 1)
+            continue
         if proved is not None:
             return nest, proved if settings.share else replace(proved, parallel=None)
         request = replace(request, whole=None)

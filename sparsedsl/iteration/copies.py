@@ -16,29 +16,45 @@ from sparsedsl.iteration.request import Request
 from sparsedsl.layouts.catalogue import hierarchical
 from sparsedsl.layouts.layout import Layout
 
-Change: TypeAlias = "tuple[ct.Access, Layout, tuple[int, ...]]"
+Change: TypeAlias = "tuple[ct.Access, Layout, tuple[int, ...], bool]"
 
-MOST_VARIANTS = 48
+MOST_VARIANTS = 24
 """Variants planned at most."""
+
+THIN = 16.0
+"""Coordinates for an entry from which the root of a copy is a list."""
 
 
 def variants(
     request: Request, accesses: list[ct.Access]
 ) -> list[tuple[Request, tuple[Conversion, ...]]]:
-    """Return requests with one or two accesses read from copies in sorted hierarchical layouts."""
+    """Return requests with one, two or all accesses read from sorted hierarchical copies."""
     sparse = [
         a for a in accesses if not request.program.tensor(a.tensor).total and len(a.subscripts) <= 3
     ]
     single: list[list[Change]] = []
     for access in sparse:
         orders = itertools.permutations(range(len(access.subscripts)))
-        layouts = [(hierarchical(order), order) for order in orders]
+        layouts: list[tuple[Layout, tuple[int, ...], bool]] = []
+        for order in orders:
+            thin = _is_thin(request, access, order)
+            layouts.append((hierarchical(order, thin), order, thin))
         native = request.layouts[access.tensor]
         single.append([(access, *made) for made in layouts if made[0].key != native.key])
     choices = [[change] for changes in single for change in changes]
     for first, second in itertools.combinations(single, 2):
         choices.extend([a, b] for a in first for b in second)
-    return [_converted(request, changes) for changes in choices[:MOST_VARIANTS]]
+    if len(single) > 2:
+        choices.append([changes[0] for changes in single if changes])
+    enough = [changes for changes in choices if len(changes) >= request.copying]
+    return [_converted(request, changes) for changes in enough[:MOST_VARIANTS]]
+
+
+def _is_thin(request: Request, access: ct.Access, order: tuple[int, ...]) -> bool:
+    """Whether the root mode has so many more coordinates than entries that a list is better."""
+    index = access.subscripts[order[0]].name
+    entries = max(request.entries[access.tensor].values(), default=1.0)
+    return float(request.extents.get(index or "", 1)) > THIN * entries
 
 
 def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[Conversion, ...]]:
@@ -47,11 +63,11 @@ def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[
     statements, whole = request.statements, request.whole
     inputs = list(request.program.inputs)
     conversions: list[Conversion] = []
-    for access, layout, modes in changes:
+    for access, layout, modes, thin in changes:
         source = request.program.tensor(access.tensor)
         order = "".join(str(m) for m in modes)
         copy = replace(source, name=f"{source.name}_{order}")
-        conversions.append(Conversion(copy, source.name, layout, modes))
+        conversions.append(Conversion(copy, source.name, layout, modes, thin))
         if copy not in inputs:
             inputs.append(copy)
         layouts[copy.name] = layout

@@ -15,12 +15,16 @@ from sparsedsl.iteration.output import levels_of
 from sparsedsl.layouts.catalogue import hierarchical, resolve
 from sparsedsl.layouts.layout import Layout
 
+HUGE = 2**27
+"""Extent from which a result lists the rows that occur: one pointer a row is too much."""
+
 
 def infer_layout(
     statements: tuple[ct.Assign, ...],
     program: ct.Program,
     layouts: Mapping[str, Layout],
     annihilating: bool,
+    extents: Mapping[str, int],
 ) -> Layout:
     """Return the layout of the output the statements compute.
 
@@ -49,7 +53,14 @@ def infer_layout(
     if target.rank != 2:
         return hierarchical(natural)
     orders = {_order(layouts[a.tensor]) for a in sources if len(a.subscripts) == 2}
-    return hierarchical((1, 0) if orders == {(1, 0)} else natural)
+    order = (1, 0) if orders == {(1, 0)} else natural
+    root = extents[target_index(statements[0], order[0])]
+    return hierarchical(order, thin=root > HUGE)
+
+
+def target_index(statement: ct.Assign, mode: int) -> str:
+    """Return the index of one mode of the target."""
+    return statement.subscripts[mode].name or ""
 
 
 def _order(layout: Layout) -> tuple[int, ...] | None:

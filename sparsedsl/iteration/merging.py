@@ -27,6 +27,7 @@ def merge_steps(
         sizes=cost.Sizes({}, {}),
         order=None,
         visits=1.0,
+        limit=1,
         finish=lambda _: 0.0,
     )
     state = search.State(problem.bound, (), 1.0, 0.0, frozenset(), frozenset(), (), ())

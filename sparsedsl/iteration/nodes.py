@@ -193,12 +193,16 @@ class Assembly:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """A copy of ``source``, its modes stored in ``order``, made before the nest runs."""
+    """A copy of ``source``, its modes stored in ``order``, made before the nest runs.
+
+    ``thin`` tells which of the trees that store such an order it is.
+    """
 
     tensor: ct.Tensor
     source: str
     layout: Layout
     order: tuple[int, ...]
+    thin: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,9 @@ from sparsedsl.iteration.request import Request, accesses, accesses_of, indices_
 from sparsedsl.iteration.space import extent_name, make_operand
 from sparsedsl.spf import terms
 
+FEWER = 500
+"""States a search visits for each variant with copies."""
+
 BAD = 40.0
 """Nanoseconds an entry above which copies in other layouts are considered."""
 
@@ -43,23 +46,24 @@ def plan(request: Request) -> Nest:
     PlanError
         If no order of loops binds every index, or a forced order is impossible.
     """
+    best: Nest | None = None
+    failure = PlanError("no copy of an operand helps")
     try:
-        best: Nest | None = _plan(request, ())
-        failure: PlanError | None = None
+        if request.copying == 0:
+            best = _plan(request, ())
     except PlanError as error:
-        best, failure = None, error
+        failure = error
     entries = sum(max(e.values(), default=1.0) for e in request.entries.values())
     used = accesses(request)
     if best is None or best.cost > BAD * entries:
         for variant, conversions in copies.variants(request, used):
             try:
-                other = _plan(variant, conversions)
+                other = _plan(replace(variant, effort=FEWER), conversions)
             except PlanError:
                 continue
             if best is None or other.cost < best.cost:
                 best = other
     if best is None:
-        assert failure is not None
         raise failure
     return best
 
@@ -201,6 +205,7 @@ def _chain(
         sizes=sizes,
         order=request.order if not bound else None,
         visits=visits,
+        limit=request.effort,
         finish=finish,
     )
     found = search.search(problem)

@@ -18,6 +18,8 @@ class Request:
     products with an implicit zero.  ``order`` forces the order of logical indices,
     ``workspace`` how a sparse output is gathered (``"sort"``: as a stream).
     ``whole`` is the statement before it was split into terms, if its operands may be merged.
+    ``effort`` bounds the states a search visits; ``copying`` is how many accesses a
+    plan must read from copies at least.
     """
 
     statements: tuple[ct.Assign, ...]
@@ -30,6 +32,8 @@ class Request:
     order: tuple[str, ...] | None = None
     workspace: str = "auto"
     whole: ct.Assign | None = None
+    effort: int = 4000
+    copying: int = 0
 
 
 def accesses(request: Request) -> list[ct.Access]:

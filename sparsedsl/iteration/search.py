@@ -26,9 +26,6 @@ from sparsedsl.iteration.space import extent_name
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import Constraint, Term, Var
 
-NODE_LIMIT = 4000
-"""States visited before the search settles for the best plan so far."""
-
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -37,7 +34,8 @@ class Problem:
     ``required`` operands are stored at every point wanted, ``total`` ones everywhere,
     ``probed`` ones perhaps.  ``bound`` is known from an enclosing prefix.  ``excluded``
     names groups of operands whose joint hit another case covers.  ``order`` forces the
-    order in which logical indices are bound.  ``visits`` is how often the chain is entered.
+    order in which logical indices are bound.  ``visits`` is how often the chain is entered,
+    ``limit`` how many states are visited before the search settles for the best so far.
     """
 
     required: tuple[Operand, ...]
@@ -49,6 +47,7 @@ class Problem:
     sizes: cost.Sizes
     order: tuple[str, ...] | None
     visits: float
+    limit: int
     finish: Callable[[State], float]
 
 
@@ -70,7 +69,7 @@ def search(problem: Problem) -> tuple[State, float] | None:
     """Return the cheapest complete plan and its cost, or None if there is none."""
     begin = State(problem.bound, (), problem.visits, 0.0, frozenset(), frozenset(), (), ())
     best: list[tuple[State, float] | None] = [None]
-    budget = [NODE_LIMIT]
+    budget = [problem.limit]
 
     def visit(state: State) -> None:
         budget[0] -= 1

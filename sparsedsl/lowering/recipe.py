@@ -43,7 +43,7 @@ def recipe_of(
         arguments=tuple(
             _argument(p.name, operands, output, made, nest, lowered.shared) for p in kernel.params
         ),
-        copies=tuple(Copy(c.tensor.name, c.source, c.order) for c in nest.conversions),
+        copies=tuple(Copy(c.tensor.name, c.source, c.order, c.thin) for c in nest.conversions),
         made=_arrays(lowered, nest),
         results=kernel.results,
         combine=monoids[0] if monoids else None,

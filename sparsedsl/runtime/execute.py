@@ -6,7 +6,9 @@ the kernel are those the plan was proved for; outputs are cut to the entries wri
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -53,7 +55,8 @@ def make_copies(recipe: Recipe, tensors: MutableMapping[str, Tensor]) -> None:
     """Add the copies in other layouts that the kernel reads."""
     for copy in recipe.copies:
         if copy.name not in tensors:
-            tensors[copy.name] = tensors[copy.source].convert(hierarchical(copy.order))
+            layout = hierarchical(copy.order, copy.thin)
+            tensors[copy.name] = tensors[copy.source].convert(layout)
 
 
 def gather(
@@ -137,15 +140,25 @@ def _make(recipe: Recipe, room: int, extents: Mapping[str, int]) -> dict[str, np
     return arrays
 
 
+@lru_cache(maxsize=1)
+def memory_bytes() -> int:
+    """Return the machine's memory, or a bound that any machine keeps where it is not told."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2**46
+
+
 def fresh_output(recipe: Recipe, extents: Mapping[str, int]) -> np.ndarray:
     """Return the array a dense output is accumulated in."""
     shape = tuple(extents[recipe.indices[m]] for m in recipe.places)
     room = np.dtype(recipe.dtype).itemsize
     for extent in shape:
         room *= extent
-    if room > 2**46:
+    if room > memory_bytes():
         raise PlanError(
-            f"the result {recipe.output} would be a dense array of {room / 2**40:.0f} TiB",
+            f"the result {recipe.output} would be a dense array of {room / 2**30:.3g} GiB, more "
+            f"than the {memory_bytes() / 2**30:.3g} GiB of this machine",
             hint='ask for a sparse result with sd.output("csr"), or reduce more indices',
         )
     if recipe.initial == 0 and not str(recipe.initial).startswith("-"):

@@ -30,11 +30,12 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A copy of ``source`` made before the call, its modes stored in ``order``."""
+    """A copy of ``source`` made before the call: the tree ``hierarchical(order, thin)``."""
 
     name: str
     source: str
     order: tuple[int, ...]
+    thin: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Recipe:
                 given[name] = complex(value["re"], value["im"])
         given["arguments"] = tuple(Argument(**a) for a in given["arguments"])
         given["copies"] = tuple(
-            Copy(c["name"], c["source"], tuple(c["order"])) for c in given["copies"]
+            Copy(c["name"], c["source"], tuple(c["order"]), c["thin"]) for c in given["copies"]
         )
         given["made"] = tuple(Made(**m) for m in given["made"])
         for name in ("indices", "places", "results", "finite", "nonzero"):
