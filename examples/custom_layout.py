@@ -49,6 +49,8 @@ def main() -> None:
     assert np.allclose(spmm(stored, X), A @ X)
     print(spmm.lower(stored, X).plan)
 
+    # converting to it follows from the specification too; rows then keep their order
+    assert np.allclose(spmm(sd.convert(A, SORTED_ROWS), X), A @ X)
     back = stored.convert("csr").to_scipy()
     assert (back != A).nnz == 0
 

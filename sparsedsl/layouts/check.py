@@ -275,7 +275,7 @@ class _Checker:
                 self._ordered(item, functions, None)
             case Permutation(function):
                 self._range(item, function, t.ZERO, t.const(self.arrays[function].size))
-                self._ordered(Injective((function,)), (function,), None)
+                self._ordered(item, (function,), None)
             case Range(function, low, high):
                 self._range(item, function, low, high)
             case Equality():
@@ -398,7 +398,7 @@ def _first_bad(
     item: Property, columns: list[np.ndarray], starts: np.ndarray
 ) -> tuple[int, int] | None:
     match item:
-        case Injective():
+        case Injective() | Permutation():
             return first_duplicate(columns, starts)
         case Nonincreasing():
             return first_unordered([~column for column in columns], starts, strict=False)
