@@ -34,7 +34,7 @@ def csr(m: Any) -> Arrays:
 # Matrix times vector
 
 
-@njit(fastmath={"reassoc"})
+@njit(cache=True, fastmath={"reassoc"})
 def spmv(pos, crd, val, x):
     y = np.empty(pos.size - 1)
     for i in range(y.size):
@@ -45,7 +45,7 @@ def spmv(pos, crd, val, x):
     return y
 
 
-@njit
+@njit(cache=True)
 def spmv_columns(pos, crd, val, x, n):
     y = np.zeros(n)
     for j in range(x.size):
@@ -55,7 +55,7 @@ def spmv_columns(pos, crd, val, x, n):
     return y
 
 
-@njit
+@njit(cache=True)
 def spmv_blocks(pos, crd, val, x):
     y = np.empty(3 * (pos.size - 1))
     for i in range(pos.size - 1):
@@ -70,7 +70,7 @@ def spmv_blocks(pos, crd, val, x):
     return y
 
 
-@njit
+@njit(cache=True)
 def spmv_diagonals(offsets, val, x, n):
     """Take strips of rows that stay in cache, and each diagonal on each strip."""
     y = np.zeros(n)
@@ -90,7 +90,7 @@ def spmv_diagonals(offsets, val, x, n):
 # Matrix times sparse vector
 
 
-@njit(fastmath={"reassoc"})
+@njit(cache=True, fastmath={"reassoc"})
 def spmspv_table(pos, crd, val, at, xv, m):
     x = np.zeros(m)
     for p in range(at.size):
@@ -104,7 +104,7 @@ def spmspv_table(pos, crd, val, at, xv, m):
     return y
 
 
-@njit
+@njit(cache=True)
 def spmspv_bitmap(pos, crd, val, at, xv, m):
     """Ask a bitmap, which stays in the first cache, before the vector."""
     x = np.zeros(m)
@@ -123,7 +123,7 @@ def spmspv_bitmap(pos, crd, val, at, xv, m):
     return y
 
 
-@njit
+@njit(cache=True)
 def spmspv_columns(pos, crd, val, at, xv, n):
     y = np.zeros(n)
     for q in range(at.size):
@@ -139,7 +139,7 @@ def spmspv_columns(pos, crd, val, at, xv, n):
 def columns_fixed(width: int) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
     """Make kernels whose inner loop has a constant trip count: it unrolls into vectors."""
 
-    @njit(fastmath={"reassoc", "contract"})
+    @njit(cache=True, fastmath={"reassoc", "contract"})
     def spmm(pos, crd, val, b):
         c = np.empty((pos.size - 1, width))
         for i in range(c.shape[0]):
@@ -152,7 +152,7 @@ def columns_fixed(width: int) -> tuple[Callable[..., Any], Callable[..., Any], C
                     out[j] += factor * row[j]
         return c
 
-    @njit(fastmath={"reassoc", "contract"})
+    @njit(cache=True, fastmath={"reassoc", "contract"})
     def sddmm(pos, crd, val, left, right):
         out = np.empty(val.size)
         for i in range(pos.size - 1):
@@ -165,7 +165,7 @@ def columns_fixed(width: int) -> tuple[Callable[..., Any], Callable[..., Any], C
                 out[p] = val[p] * total
         return out
 
-    @njit(fastmath={"contract"})
+    @njit(cache=True, fastmath={"contract"})
     def mttkrp(roots, root_of, middles, starts, last, val, b, c, n):
         m = np.zeros((n, width))
         total = np.empty(width)
@@ -189,7 +189,7 @@ def columns_fixed(width: int) -> tuple[Callable[..., Any], Callable[..., Any], C
 # Element by element
 
 
-@njit
+@njit(cache=True)
 def add_branches(ap, ac, av, bp, bc, bv):
     n = ap.size - 1
     most = av.size + bv.size
@@ -224,7 +224,7 @@ def add_branches(ap, ac, av, bp, bc, bv):
     return pos, crd[:at], val[:at]
 
 
-@njit
+@njit(cache=True)
 def add_branch_free(ap, ac, av, bp, bc, bv):
     n = ap.size - 1
     most = av.size + bv.size
@@ -254,7 +254,7 @@ def add_branch_free(ap, ac, av, bp, bc, bv):
     return pos, crd[:at], val[:at]
 
 
-@njit
+@njit(cache=True)
 def add3(ap, ac, av, bp, bc, bv, cp, cc, cv):
     """Merge three rows, a column beyond all standing for the end of each."""
     n = ap.size - 1
@@ -289,8 +289,8 @@ def add3(ap, ac, av, bp, bc, bv, cp, cc, cv):
     return pos, crd[:at], val[:at]
 
 
-@njit
-def mul_branches(ap, ac, av, bp, bc, bv, m):
+@njit(cache=True)
+def mul_branches(ap, ac, av, bp, bc, bv):
     n = ap.size - 1
     most = min(av.size, bv.size)
     pos, crd, val = np.empty(n + 1, np.int32), np.empty(most, np.uint32), np.empty(most)
@@ -314,8 +314,8 @@ def mul_branches(ap, ac, av, bp, bc, bv, m):
     return pos, crd[:at], val[:at]
 
 
-@njit
-def mul_branch_free(ap, ac, av, bp, bc, bv, m):
+@njit(cache=True)
+def mul_branch_free(ap, ac, av, bp, bc, bv):
     n = ap.size - 1
     # one place more: a place is written before it is known to hold a match
     most = min(av.size, bv.size) + 1
@@ -335,7 +335,7 @@ def mul_branch_free(ap, ac, av, bp, bc, bv, m):
     return pos, crd[:at], val[:at]
 
 
-@njit
+@njit(cache=True)
 def mul_table(ap, ac, av, bp, bc, bv, m):
     """Keep where each column of B's row lies; a position outside the row is an old one."""
     n = ap.size - 1
@@ -358,8 +358,8 @@ def mul_table(ap, ac, av, bp, bc, bv, m):
     return pos, crd[:at], val[:at]
 
 
-@njit
-def mul_search(ap, ac, av, bp, bc, bv, m):
+@njit(cache=True)
+def mul_search(ap, ac, av, bp, bc, bv):
     """Seek each column of B in the longer row of A, by halving without branches."""
     n = ap.size - 1
     most = min(av.size, bv.size) + 1
@@ -385,19 +385,19 @@ def mul_search(ap, ac, av, bp, bc, bv, m):
 # Products of sparse matrices
 
 
-@njit
-def product_bound(ap, ac, bp):
+@njit(cache=True)
+def product_bound(ac, bp):
     total = 0
     for p in range(ac.size):
         total += bp[ac[p] + uint32(1)] - bp[ac[p]]
     return total
 
 
-@njit
+@njit(cache=True)
 def spgemm_bitmap(ap, ac, av, bp, bc, bv, m):
     """Gather a row in a dense accumulator, then walk a bitmap of two levels for its order."""
     n = ap.size - 1
-    most = product_bound(ap, ac, bp)
+    most = product_bound(ac, bp)
     pos, crd, val = np.empty(n + 1, np.int32), np.empty(most, np.uint32), np.empty(most)
     row = np.zeros(m)
     words = np.zeros((m >> 6) + 1, np.int64)
@@ -436,14 +436,14 @@ def spgemm_bitmap(ap, ac, av, bp, bc, bv, m):
     return pos, crd[:at].copy(), val[:at].copy()
 
 
-@njit
+@njit(cache=True)
 def spgemm_insert(ap, ac, av, bp, bc, bv, m):
     """Gather a row in a dense accumulator, keep its columns sorted as they come.
 
     For rows of few entries; new columns move the larger ones up.
     """
     n = ap.size - 1
-    most = product_bound(ap, ac, bp)
+    most = product_bound(ac, bp)
     pos, crd, val = np.empty(n + 1, np.int32), np.empty(most, np.uint32), np.empty(most)
     row = np.zeros(m)
     stamp = np.full(m, 0xFFFFFFFF, np.uint32)
@@ -472,7 +472,7 @@ def spgemm_insert(ap, ac, av, bp, bc, bv, m):
     return pos, crd[:at].copy(), val[:at].copy()
 
 
-@njit
+@njit(cache=True)
 def masked_product(mp, mc, mv, ap, ac, av, bp, bc, bv, m):
     """Number the mask's columns, and add only products that meet one."""
     out = np.zeros(mv.size)
@@ -492,7 +492,7 @@ def masked_product(mp, mc, mv, ap, ac, av, bp, bc, bv, m):
     return out
 
 
-@njit
+@njit(cache=True)
 def masked_product_scatter(mp, mc, mv, ap, ac, av, bp, bc, bv, m):
     """Add every product to a dense row, read the mask's columns, clear what was touched."""
     out = np.empty(mv.size)
@@ -511,7 +511,7 @@ def masked_product_scatter(mp, mc, mv, ap, ac, av, bp, bc, bv, m):
     return out
 
 
-@njit
+@njit(cache=True)
 def triangles(pos, crd, val, m):
     total = 0.0
     place = np.full(m, 0xFFFFFFFF, np.uint32)
@@ -529,7 +529,7 @@ def triangles(pos, crd, val, m):
     return total
 
 
-@njit
+@njit(cache=True)
 def sampled(mp, mc, mv, ap, ac, av, bp, bc, bv, m):
     """Number the columns of a row of A once, for all rows of B that the mask names."""
     out = np.empty(mv.size)
@@ -548,7 +548,7 @@ def sampled(mp, mc, mv, ap, ac, av, bp, bc, bv, m):
     return out
 
 
-@njit(fastmath={"reassoc"})
+@njit(cache=True, fastmath={"reassoc"})
 def sampled_scatter(mp, mc, mv, ap, ac, av, bp, bc, bv, m):
     """Spread a row of A over zeros: products of what does not meet are zero (no infinities)."""
     out = np.empty(mv.size)
@@ -569,7 +569,7 @@ def sampled_scatter(mp, mc, mv, ap, ac, av, bp, bc, bv, m):
 # Tensors of order 3
 
 
-@njit(fastmath={"reassoc"})
+@njit(cache=True, fastmath={"reassoc"})
 def ttv(starts, last, val, v):
     out = np.empty(starts.size - 1)
     for f in range(out.size):
@@ -583,7 +583,7 @@ def ttv(starts, last, val, v):
 def ttm_fixed(width: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Make products with a matrix of ``width`` (at most 64) columns: one word is the bitmap."""
 
-    @njit(fastmath={"reassoc", "contract"})
+    @njit(cache=True, fastmath={"reassoc", "contract"})
     def dense(roots, root_of, middles, starts, last, val, b, n, m):
         out = np.zeros((n, m, width))
         for a in range(roots.size):
@@ -595,10 +595,10 @@ def ttm_fixed(width: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
                         row[r] += factor * other[r]
         return out
 
-    @njit
+    @njit(cache=True)
     def sparse(starts, last, val, bp, bc, bv):
         count = starts.size - 1
-        most = min(product_bound(starts, last, bp), count * width)
+        most = min(product_bound(last, bp), count * width)
         pos, crd, out = np.empty(count + 1, np.int32), np.empty(most, np.uint32), np.empty(most)
         row = np.zeros(width)
         at = uint64(0)
@@ -623,7 +623,7 @@ def ttm_fixed(width: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     return dense, sparse
 
 
-@njit
+@njit(cache=True)
 def inner(xr, xf, xm, xs, xl, xv, yr, yf, ym, ys, yl, yv):
     total = 0.0
     a = b = uint64(0)
@@ -799,10 +799,10 @@ BY_ROWS = {
 BY_COLUMNS = {"": sparse_vector(spmspv_columns, 0)}
 SUMS = {"branches": elementwise(add_branches), "branch-free": elementwise(add_branch_free)}
 PRODUCTS = {
-    "branches": elementwise(mul_branches, extent=True),
-    "branch-free": elementwise(mul_branch_free, extent=True),
+    "branches": elementwise(mul_branches),
+    "branch-free": elementwise(mul_branch_free),
     "table": elementwise(mul_table, extent=True),
-    "search": elementwise(mul_search, extent=True),
+    "search": elementwise(mul_search),
 }
 
 KERNELS: dict[str, dict[str, Any]] = {

@@ -68,9 +68,7 @@ def _bytes(x: Any) -> int:
         return sum(a.nbytes for a in (x.roots, x.root_of, x.middles, x.starts, x.last, x.values))
     names = ("data", "indices", "indptr", "offsets")
     coords = getattr(x, "coords", ())
-    return sum(getattr(x, n).nbytes for n in names if hasattr(x, n)) + sum(
-        c.nbytes for c in coords
-    )
+    return sum(getattr(x, n).nbytes for n in names if hasattr(x, n)) + sum(c.nbytes for c in coords)
 
 
 def as_argument(x: Any) -> Any:

@@ -99,22 +99,29 @@ def rmat(scale: int, degree: int, seed: int = 0) -> Any:
     return _csr(rng.random(rows.size), rows, columns, (n, n))
 
 
+def _chain(side: int) -> Any:
+    offsets: Any = [-1, 0, 1]
+    return sp.diags_array([1.0, 1.0, 1.0], offsets=offsets, shape=(side, side))
+
+
 def grid(side: int, seed: int = 0) -> Any:
     """Return the five-point stencil on a square grid, values drawn."""
-    near = sp.diags_array([1.0, 1.0, 1.0], offsets=[-1, 0, 1], shape=(side, side))
+    near = _chain(side)
     eye = sp.eye_array(side)
-    pattern = (sp.kron(near, eye) + sp.kron(eye, near)).tocoo()
+    pattern: Any = (sp.kron(near, eye) + sp.kron(eye, near)).tocoo()
     rng = np.random.default_rng(seed)
-    return _csr(rng.random(pattern.nnz), *pattern.coords, pattern.shape)
+    rows, columns = pattern.coords
+    return _csr(rng.random(pattern.nnz), rows, columns, pattern.shape)
 
 
 def blocks(side: int, seed: int = 0) -> Any:
     """Return the pattern of trilinear elements on a cube of nodes, three unknowns a node."""
-    near = sp.diags_array([1.0, 1.0, 1.0], offsets=[-1, 0, 1], shape=(side, side))
+    near = _chain(side)
     nodes = sp.kron(sp.kron(near, near), near)
-    pattern = sp.kron(nodes, np.ones((3, 3))).tocoo()
+    pattern: Any = sp.kron(nodes, np.ones((3, 3))).tocoo()
     rng = np.random.default_rng(seed)
-    return _csr(rng.random(pattern.nnz), *pattern.coords, pattern.shape)
+    rows, columns = pattern.coords
+    return _csr(rng.random(pattern.nnz), rows, columns, pattern.shape)
 
 
 def tensor(shape: tuple[int, int, int], entries: int, seed: int = 0) -> Fibers:

@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,7 +32,7 @@ class Job:
     """A call to time, and how its result becomes NumPy or scipy to compare."""
 
     call: Callable[[], Any]
-    finish: Callable[[Any], Any] = lambda result: result  # noqa: E731
+    finish: Callable[[Any], Any] = lambda result: result
 
 
 def _times_vector(o: Operands) -> Job:
@@ -289,6 +290,8 @@ def _hand() -> dict[str, list[tuple[str, Prepare]]]:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Numba's cache finds functions by the name of their module
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
 
     def prepared(variant: Any) -> Prepare:

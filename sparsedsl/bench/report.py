@@ -127,8 +127,13 @@ def markdown(run: Run, note: str = "") -> str:
 
 def _streams(run: Run) -> list[str]:
     rows = [
-        [c.kernel, c.input, f"{c.bytes / 2**20:.0f}", f"{c.bytes / c.ours.median / 1e9:.1f}"]
-        + [_fraction(run, c)]
+        [
+            c.kernel,
+            c.input,
+            f"{c.bytes / 2**20:.0f}",
+            f"{c.bytes / c.ours.median / 1e9:.1f}",
+            _fraction(run, c),
+        ]
         for c in run.cells
         if c.streams and c.ours
     ]
@@ -141,8 +146,8 @@ def _streams(run: Run) -> list[str]:
 
 
 def _slower(run: Run) -> list[str]:
-    rows = [[k, i, t.name, _ratio(t)] for k, i, t in slower(run)]
-    heads = ["kernel", "input", "peer", "ratio"]
+    rows = [[k, i, t.name, _ratio(t), f"{t.least_ratio:.2f}"] for k, i, t in slower(run)]
+    heads = ["kernel", "input", "peer", "ratio", "ratio of least times"]
     about = "Cells where a peer is faster, the worst first."
     return ["", "## Slower", "", about, "", *_markdown_table(heads, rows)] if rows else []
 
@@ -169,7 +174,9 @@ def record(run: Run) -> dict[str, Any]:
 
     def timed(t: Timed) -> dict[str, Any]:
         common = {"median": t.median, "least": t.least, "samples": list(t.seconds)}
-        more = {"ratio": t.ratio, "spread": list(t.spread)} if t.ratios else {}
+        if not t.ratios:
+            return {"name": t.name, "variant": t.variant, **common}
+        more = {"ratio": t.ratio, "spread": list(t.spread), "least_ratio": t.least_ratio}
         return {"name": t.name, "variant": t.variant, **common, **more}
 
     cells = [

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import sparsedsl as sd
+from sparsedsl.bench.cases import KERNELS, case, plain
+from sparsedsl.bench.inputs import MATRICES, TENSORS, Fibers, real
+from sparsedsl.bench.peers import SCIPY, find
+
+
+def _dense(x):
+    if not isinstance(x, Fibers):
+        return x.toarray() if sp.issparse(x) else np.asarray(x)
+    spread = np.repeat(np.arange(x.middles.size), np.diff(x.starts))
+    dense = np.zeros(x.shape)
+    dense[x.first[spread], x.middles[spread], x.last] = x.values
+    return dense
+
+
+def _einsum(statement, operands):
+    """What NumPy makes of a statement that is one product."""
+    left, right = statement.split(" = ")
+    subscripts = [part[part.index("[") + 1 : -1].replace(",", "") for part in right.split(" * ")]
+    names = [part[: part.index("[")] for part in right.split(" * ")]
+    out = left[left.index("[") + 1 : -1].replace(",", "").strip("()")
+    return np.einsum(f"{','.join(subscripts)}->{out}", *(_dense(operands[n]) for n in names))
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_scipy_computes_the_statement(kernel):
+    """The reference of all other checks, against NumPy's einsum."""
+    chosen = KERNELS[kernel]
+    made = case(kernel, chosen.inputs[0], quick=True)
+    job = find().jobs(made)[0][2]
+    found = plain(job.finish(job.call()))
+    found = found.toarray() if sp.issparse(found) else found
+    if " + " in chosen.statement:
+        expected = sum(_dense(x) for x in made.operands.values())
+    else:
+        expected = _einsum(chosen.statement, made.operands)
+    np.testing.assert_allclose(found, expected.reshape(found.shape), rtol=1e-12, atol=1e-12)
+
+
+def test_every_kernel_has_a_reference_and_a_hand_written_kernel():
+    assert {*SCIPY} == {*KERNELS}
+    assert {*find().kernels["hand"]} == {*KERNELS}
+
+
+def test_inputs_of_kernels_exist():
+    there = {*MATRICES, *TENSORS, *real(quick=True)}
+    assert {name for kernel in KERNELS.values() for name in kernel.inputs} <= there
+
+
+def test_plain_joins_leading_modes():
+    dense = np.arange(24.0).reshape(2, 3, 4)
+    tensor = sd.convert(dense, "csf")
+    np.testing.assert_array_equal(plain(tensor).toarray(), dense.reshape(6, 4))
+    np.testing.assert_array_equal(plain(dense), dense.reshape(6, 4))
+
+
+def test_bytes_count_every_array():
+    made = case("SpMV CSR", "a", quick=True)
+    a = made.operands["A"]
+    assert made.bytes == 12 * a.nnz + 4 * (a.shape[0] + 1) + 8 * a.shape[1]

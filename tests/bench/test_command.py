@@ -1,0 +1,107 @@
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from sparsedsl.bench.cases import KERNELS
+from sparsedsl.bench.measure import Measured, Timed
+from sparsedsl.bench.report import geometric_mean, markdown, record, slower, summary
+from sparsedsl.bench.run import Run, chosen
+from sparsedsl.cli.app import app
+from sparsedsl.errors import NotationError
+
+
+def test_everything_is_chosen_by_default():
+    assert len(chosen()) == sum(len(k.inputs) for k in KERNELS.values())
+
+
+def test_names_may_be_beginnings():
+    assert chosen("SPGEMM, spmv c", "a") == [
+        ("SpMV CSR", "a"),
+        ("SpMV CSC", "a"),
+        ("SpGEMM", "a"),
+    ]
+    # a whole name is no beginning of others
+    assert {kernel for kernel, _ in chosen("a + b")} == {"A + B"}
+
+
+@pytest.mark.parametrize(
+    ("kernels", "inputs", "said"),
+    [
+        ("gemv", "", "expected the name of a kernel"),
+        ("", "z", "expected the name of an input"),
+        ("ttv", "a", "no kernel of 'ttv' runs on 'a'"),
+    ],
+)
+def test_unknown_names_say_what_there_is(kernels, inputs, said):
+    with pytest.raises(NotationError, match=said) as caught:
+        chosen(kernels, inputs)
+    assert caught.value.hint
+
+
+def _run():
+    ours = Timed("sparsedsl", "", (1.0, 1.0))
+    fast = Timed("hand", "table", (0.5, 0.5), (0.5, 0.5), 0.5)
+    slow = Timed("scipy", "", (2.0, 2.0), (2.0, 2.0), 2.0)
+    cell = Measured("SpMV CSR", "a", True, 10**9, ours, 0.1, (slow, fast), {"MKL": "differs"})
+    failed = Measured("SpGEMM", "a", False, 1, None, 0.1, (), {"sparsedsl": "differs"})
+    return Run(
+        quick=False,
+        machine={"cores": "2"},
+        inputs={"a": "square"},
+        bandwidth={"read": 2e9, "copy": 2e9},
+        versions={"scipy": "1", "hand": "1"},
+        absent={"torch": "not installed"},
+        cells=(cell, failed),
+        firsts=(),
+    )
+
+
+def test_report_holds_ratios_fractions_and_reasons():
+    text = markdown(_run(), "beside other work")
+    for part in (
+        "beside other work",
+        "| SpMV CSR | a | 1000 | 1000 | 2.00 (2.00-2.00) | 0.50 (0.50-0.50) table |",
+        "| SpGEMM | a | failed |",
+        "50%",
+        "| SpMV CSR | a | hand | 0.50 (0.50-0.50) table | 0.50 |",
+        "left out, torch: not installed",
+        "| SpMV CSR | a | MKL | differs |",
+    ):
+        assert part in text
+
+
+def test_summary_takes_geometric_means():
+    assert geometric_mean([0.5, 2.0]) == pytest.approx(1.0)
+    rows = {name: rest for name, *rest in summary(_run())}
+    assert rows["scipy"] == [1, pytest.approx(2.0), 0]
+    assert rows["fastest of all"] == [1, pytest.approx(0.5), 1]
+
+
+def test_slower_cells_are_listed():
+    assert [(k, i, t.name) for k, i, t in slower(_run())] == [("SpMV CSR", "a", "hand")]
+
+
+def test_record_is_json():
+    again = json.loads(json.dumps(record(_run()), allow_nan=False))
+    assert again["cells"][0]["peers"][0]["ratio"] == 2.0
+    assert again["cells"][1]["sparsedsl"] is None
+
+
+def test_command_measures_and_writes(tmp_path):
+    report, picture = tmp_path / "r.md", tmp_path / "r.png"
+    asked = ["bench", "--quick", "--kernels", "spmv csr,ttv", "--matrices", "a,t1", "--json"]
+    result = CliRunner().invoke(app, [*asked, "-o", str(report), "--plot", str(picture)])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert [(c["kernel"], c["input"]) for c in found["cells"]] == [("SpMV CSR", "a"), ("TTV", "t1")]
+    assert all({"scipy", "hand"} <= {p["name"] for p in c["peers"]} for c in found["cells"])
+    assert "## Kernels" in report.read_text()
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_command_prints_a_table():
+    result = CliRunner().invoke(app, ["bench", "--quick", "--kernels", "a + b,", "--matrices", "a"])
+    assert result.exit_code == 0, result.output
+    assert "/ scipy" in result.stdout
+    assert "over 1 cells" in result.stdout

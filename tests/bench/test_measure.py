@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from sparsedsl.bench import measure as m
+from sparsedsl.bench.cases import case, plain
+from sparsedsl.bench.peers import SCIPY, Job, Peers, find
+
+
+def peers(**more):
+    kernels = {"scipy": {k: [("", prepare)] for k, prepare in SCIPY.items()}}
+    for name, job in more.items():
+        kernels[name] = {"SpMV CSR": [("", lambda operands, job=job: job(operands))]}
+    return Peers(kernels, dict.fromkeys(kernels, "1"), {})
+
+
+def test_difference_is_relative_to_the_largest():
+    assert m.difference(np.array([1.0, 100.0]), np.array([2.0, 100.0])) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("other", [np.asarray, sp.csr_array])
+def test_difference_takes_any_kinds(kind, other):
+    x = np.array([[0.0, 2.0], [0.0, 0.0]])
+    y = np.array([[0.0, 2.0], [0.0, 1.0]])
+    assert m.difference(kind(x), other(x)) == 0
+    assert m.difference(kind(x), other(y)) == pytest.approx(0.5)
+
+
+def test_difference_sees_nan_and_shapes():
+    assert m.difference(np.array([np.nan]), np.array([1.0])) == np.inf
+    assert m.difference(np.ones(3), np.ones(4)) == np.inf
+    assert m.difference(np.float64(2), 2.0) == 0
+
+
+def test_calls_run_in_turn_and_each_goes_first():
+    order = []
+    calls = [lambda name=name: order.append(name) for name in "abc"]
+    original, m.SHORTEST = m.SHORTEST, 0.0
+    try:
+        found = m.in_turn(calls, m.Spent(0.0, 3, 3))
+    finally:
+        m.SHORTEST = original
+    assert "".join(order) == "aabbcc" + "abc" + "bca" + "cab"
+    assert [len(times) for times in found] == [3, 3, 3]
+
+
+def test_a_wrong_peer_is_not_timed():
+    wrong = peers(wrong=lambda o: Job(lambda: o["A"] @ o["x"] + 1))
+    found = m.measure(case("SpMV CSR", "a", quick=True), wrong, m.QUICK)
+    assert [t.name for t in found.peers] == ["scipy"]
+    assert found.errors["wrong"].startswith("differs from scipy by")
+    assert found.ours is not None
+
+
+def test_a_failing_peer_is_named():
+    def fail():
+        raise RuntimeError("no room")
+
+    found = m.measure(case("SpMV CSR", "a", True), peers(bad=lambda o: Job(fail)), m.QUICK)
+    assert found.errors == {"bad": "RuntimeError: no room"}
+
+
+def test_a_wrong_result_of_ours_is_an_error():
+    made = case("SpMV CSR", "a", quick=True)
+    made.arguments["x"] = made.arguments["x"] + 1
+    found = m.measure(made, peers(), m.QUICK)
+    assert found.ours is None
+    assert "differs from scipy" in found.errors["sparsedsl"]
+
+
+def test_the_fastest_variant_counts():
+    import time
+
+    def slow(o):
+        def call():
+            time.sleep(0.005)
+            return o["A"] @ o["x"]
+
+        return Job(call)
+
+    both = peers()
+    both.kernels["p"] = {
+        "SpMV CSR": [("slow", slow), ("quick", lambda o: Job(lambda: o["A"] @ o["x"]))]
+    }
+    found = m.measure(case("SpMV CSR", "a", quick=True), both, m.QUICK)
+    assert [(t.name, t.variant) for t in found.peers] == [("scipy", ""), ("p", "quick")]
+
+
+def test_ratios_pair_rounds():
+    t = m.Timed("p", "", (2.0, 6.0, 4.0), (2.0, 3.0, 1.0))
+    assert (t.median, t.least, t.ratio) == (4.0, 2.0, 2.0)
+    assert t.spread == (1.5, 2.5)
+
+
+@pytest.mark.parametrize("name", ["a", "b'", "d'"])
+@pytest.mark.parametrize("kernel", ["SpGEMM", "A .* B"])
+def test_hand_written_kernels_agree(kernel, name):
+    """All variants, those that ``measure`` sets aside too; other kernels: ``pytest bench``."""
+    made = case(kernel, name, quick=True)
+    (_, _, scipys), *others = find().jobs(made)
+    expected = plain(scipys.finish(scipys.call()))
+    assert [peer for peer, _, _ in others].count("hand") > 1
+    for _, variant, job in others:
+        assert m.difference(plain(job.finish(job.call())), expected) <= m.TOLERANCE, variant
+
+
+def test_bandwidth_is_positive():
+    assert min(m.bandwidth(quick=True).values()) > 0
