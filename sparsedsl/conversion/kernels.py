@@ -21,11 +21,11 @@ from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import (
+    BOOL,
     Allocate,
     ArrayParam,
     Assign,
     Binary,
-    BOOL,
     Expr,
     For,
     If,
@@ -89,7 +89,11 @@ def stream_of(request: Request) -> Stream:
     if fits == lb.TRUE:
         return stream
     bad = (Assign(lb.ivar("bad"), lb.i(1)),)
-    return replace(stream, visit=lambda body: stream.visit((If(fits, body, bad),)))
+
+    def visit(body: Body) -> Body:
+        return stream.visit((If(fits, body, bad),))
+
+    return replace(stream, visit=visit, flat=None)
 
 
 def program_of(request: Request) -> Program:
@@ -154,9 +158,7 @@ class _Writer:
         sized = {f"t_{level.pointer.function}" for level in request.target.levels if level.pointer}
         sized = sized if plan.strategy != "sequence" else set()
         early = [param for param in self._arrays() if param.name in sized]
-        first = self._kernel(
-            "count_entries", (*before, *counting), ("bad", *scratch), early, {}
-        )
+        first = self._kernel("count_entries", (*before, *counting), ("bad", *scratch), early, {})
         second = self._kernel("convert", tuple(filling), results, self._arrays(), scratch)
         return Program(plan, first, second, tuple(scratch), numbers)
 
@@ -184,9 +186,7 @@ class _Writer:
         params += [*arrays, *scratch.values()]
         title = f"{source.label} -> {self.request.target.layout.label}: {self.plan.strategy}"
         start: Body = (Assign(lb.ivar("bad"), lb.i(0)),)
-        return Kernel(
-            name, tuple(params), (*start, *body), results, (title, *self.plan.proofs)
-        )
+        return Kernel(name, tuple(params), (*start, *body), results, (title, *self.plan.proofs))
 
     def _strategy(
         self, stream: Stream
@@ -334,7 +334,10 @@ class _Writer:
         if not self.request.target.plain:
             # computed places might coincide: look whether each value is where it was put
             again = (*step, self._missed())
-            filling += [For(g, lb.i(0), groups, start), *(passes.latest(own, groups) if own else ())]
+            filling += [
+                For(g, lb.i(0), groups, start),
+                *(passes.latest(own, groups) if own else ()),
+            ]
             filling += stream.visit(again)
         return counting, more, filling, ()
 
@@ -376,9 +379,7 @@ class _Writer:
         words = lb.floordiv(lb.add(span.size, 63), 64)
         key = lb.sub(self.read(span.term), span.low)
         counting = passes.marked(stream, address, key, words, groups)
-        more: dict[str, Param] = {
-            name: ArrayParam(name, "int64", 1) for name in ("bits", "ranks")
-        }
+        more: dict[str, Param] = {name: ArrayParam(name, "int64", 1) for name in ("bits", "ranks")}
         more["n"] = IntParam("n")
         number = lb.ivar(f"t_{level.name}")
         ends: Body = ()

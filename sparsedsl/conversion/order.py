@@ -80,9 +80,7 @@ def _sorted_keys(layout: Layout, level: Position) -> Columns | None:
             case _:
                 continue
         whole = within is None or (
-            within.variable == level.name
-            and within.low == level.low
-            and within.high in level.highs
+            within.variable == level.name and within.low == level.low and within.high in level.highs
         )
         if whole and set(functions) <= set(by_name):
             return tuple(by_name[name] for name in functions)

@@ -137,9 +137,7 @@ def marked(stream: Stream, address: Expr, key: Expr, words: Expr, groups: Expr) 
     return [
         Allocate("bits", "int64", (total,), lb.i(0)),
         Allocate("ranks", "int64", (total,)),
-        *stream.visit(
-            (Assign(w, word), lb.store("bits", [w], lb.bit_or(lb.load("bits", w), bit)))
-        ),
+        *stream.visit((Assign(w, word), lb.store("bits", [w], lb.bit_or(lb.load("bits", w), bit)))),
         Assign(n, lb.i(0)),
         For(
             w,

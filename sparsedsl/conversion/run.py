@@ -130,7 +130,7 @@ def _request(
 
 
 def _usable(source: Layout, values: np.ndarray, fill: object) -> bool:
-    if not values.size or values.dtype.kind == "c" and not exact(source):
+    if not values.size or (values.dtype.kind == "c" and not exact(source)):
         return False
     del fill
     return bool(source.rank)
@@ -375,7 +375,7 @@ def _part(array: np.ndarray, count: int) -> np.ndarray:
 
 def _filled(shape: tuple[int, ...], value: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """An array of one value; memory for zeros is not touched before it is written."""
-    if not value and not (dtype.kind in "fc" and np.signbit(value.real)):
+    if not value and not (dtype.kind in "fc" and np.signbit(np.real(value))):
         return np.zeros(shape, dtype)
     return np.full(shape, value, dtype)
 

@@ -201,6 +201,7 @@ def of_list(
     ``stem + "starts"`` holds the end of each of ``groups`` groups.  A coordinate is in an array
     ``stem + mode`` (None), or an expression over ``group``, the group's number.
     """
+
     def visit(body: Body) -> Body:
         place, group, begin = lb.ivar("q"), lb.ivar("group"), lb.ivar("begin")
         end = lb.load(f"{stem}starts", group)

@@ -173,6 +173,8 @@ def _injective(target: Target) -> bool:
 
 
 def _plain(term: Term) -> bool:
-    return len(term.parts) == 1 and term == t.atom(term.parts[0][1]) and isinstance(
-        term.parts[0][1], Var
+    return (
+        len(term.parts) == 1
+        and term == t.atom(term.parts[0][1])
+        and isinstance(term.parts[0][1], Var)
     )

@@ -224,9 +224,11 @@ class Builder:
             elif high.constant == 0 and high in map(t.var, self.layout.sizes):
                 (name,) = t.variables(high)
                 self.values[name] = self.env[name] = int(counts.max(initial=0))
-            elif t.ufs(high) or not t.variables(high) <= set(env):
-                return False
-            elif (counts > np.asarray(t.evaluate(high, env, self.arrays))).any():
+            elif (
+                t.ufs(high)
+                or not t.variables(high) <= set(env)
+                or (counts > np.asarray(t.evaluate(high, env, self.arrays))).any()
+            ):
                 return False
         self.defined()
         return True
@@ -323,7 +325,9 @@ class Builder:
     def _blank(self, function: str, shape: tuple[int, ...]) -> np.ndarray:
         """An array of padding."""
         array = np.full(shape, self.padding(function), dtype=np.int64)
-        filtered = any(call.function == function for c in self.part.filters for call in t.ufs(c.term))
+        filtered = any(
+            call.function == function for c in self.part.filters for call in t.ufs(c.term)
+        )
         for item in self.layout.properties:
             if isinstance(item, Injective) and function in item.functions and filtered and shape:
                 # free slots hold different values, so that none of them looks like another

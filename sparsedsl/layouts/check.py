@@ -424,8 +424,8 @@ def _global(item: Property, parameters: Iterable[str]) -> bool:
 
 
 def _call_over(part: Structure, value: UF, function: str, within: Within) -> UF | None:
-    """The call of ``function`` in which the running variable is a subscript."""
-    for call in (*part.calls, *t.all_ufs(value.arguments)):
-        if call.function == function and t.var(within.variable) in call.arguments:
-            return call
-    return None
+    """The call of ``function`` in which the running variable is, or is in, a subscript."""
+    found = [c for c in (*part.calls, *t.all_ufs(value.arguments)) if c.function == function]
+    plain = [call for call in found if t.var(within.variable) in call.arguments]
+    inside = [call for call in found if within.variable in t.variables(t.atom(call))]
+    return next(iter((*plain, *inside)), None)

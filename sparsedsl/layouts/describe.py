@@ -78,7 +78,9 @@ def _lengths(
     env = dict(zip(layout.extents, (int(n) for n in shape), strict=True))
     env |= {name: counts[name] for name in layout.sizes if name in counts}
     known: dict[Atom, int] = {}
-    told = [(layout.lengths[name], count) for name, count in counts.items() if name in layout.lengths]
+    told = [
+        (layout.lengths[name], count) for name, count in counts.items() if name in layout.lengths
+    ]
     if packed(layout):
         told.append((layout.lengths[layout.value.function], nnz))
     for lengths, count in told:
@@ -188,7 +190,9 @@ def picture(layout: Layout) -> str:
     """A small example: the tensor, then every array as it is stored."""
     dense, arrays = example(layout)
     lines: list[str] = []
-    for number, block in enumerate(dense.reshape(-1, *dense.shape[-2:]) if dense.ndim > 2 else [dense]):
+    for number, block in enumerate(
+        dense.reshape(-1, *dense.shape[-2:]) if dense.ndim > 2 else [dense]
+    ):
         if number:
             lines.append("")
         for row in np.atleast_2d(block):
@@ -217,4 +221,3 @@ def _rows(array: np.ndarray) -> list[str]:
         width = max((len(str(x)) for x in array.ravel().tolist()), default=1)
         return ["[" + " ".join(f"{x!s:>{width}}" for x in row) + "]" for row in array.tolist()]
     return [" ".join("".join(_rows(part)) for part in np.atleast_2d(block)) for block in array]
-

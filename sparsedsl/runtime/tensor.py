@@ -171,14 +171,18 @@ class Tensor:
         if target == self.layout:
             return self
         fill = self.fill_value
-        known = {"fill": fill, "sizes": self.sizes}
         arrays: dict[str, np.ndarray] | None = None
         if self.values.size >= COMPILED:
             arrays = operations.apply(
-                "convert_arrays", self.layout, target, self.shape, self.arrays, **known
+                "convert_arrays",
+                *(self.layout, target, self.shape, self.arrays),
+                fill=fill,
+                sizes=self.sizes,
             )
         if arrays is None:
-            arrays = conversion.convert(self.layout, target, self.shape, self.arrays, **known)
+            arrays = conversion.convert(
+                self.layout, target, self.shape, self.arrays, fill=fill, sizes=self.sizes
+            )
         return bound(target, self.shape, arrays, fill)
 
     def astype(self, dtype: DTypeLike) -> Tensor:

@@ -9,7 +9,16 @@ from sparsedsl.layouts.catalogue import Family, layouts
 from sparsedsl.layouts.layout import Layout
 
 # Sizes of layouts that need some, and what a layout holds at all.
-SIZES = {"hyb": (2,), "hash": (3,), "nm": (2, 4), "banded": (2, 1), "bcsr": (2, 3), "bcsc": (3, 2), "sell": (4,), "csb": (2,)}
+SIZES = {
+    "hyb": (2,),
+    "hash": (3,),
+    "nm": (2, 4),
+    "banded": (2, 1),
+    "bcsr": (2, 3),
+    "bcsc": (3, 2),
+    "sell": (4,),
+    "csb": (2,),
+}
 
 # Layouts of the tests' own, written as a user would.
 OWN = (

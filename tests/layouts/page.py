@@ -74,7 +74,7 @@ def how_found(matrix, other):
     lowered = elementwise.lower(matrix, other)
     (unit,) = lowered.units
     own = [c for c in unit.choices if c[0].startswith("B_")]
-    if any(not c.tensor.name == "B" for c in unit.nest.conversions):
+    if any(c.tensor.name != "B" for c in unit.nest.conversions):
         return "in a copy by rows"
     if not own:
         walked = any(c[0].startswith("A_") for c in unit.choices)
