@@ -9,7 +9,9 @@ from sparsedsl.conversion.target import target_of
 from sparsedsl.layouts.catalogue import layouts, resolve
 from sparsedsl.spf import terms as t
 
-I, J, K = (t.var(f"c{mode}") for mode in range(3))
+I, J, K = (  # noqa: E741
+    t.var(f"c{mode}") for mode in range(3)
+)
 
 
 def plan(source, target, rankable=False, rank=2):

@@ -33,8 +33,7 @@ def layout_of(name, rank=2):
 
 def matrix(shape, seed, density=0.5):
     rng = np.random.default_rng(seed)
-    dense = np.where(rng.random(shape) < density, rng.integers(1, 9, shape), 0).astype(float)
-    return dense
+    return np.where(rng.random(shape) < density, rng.integers(1, 9, shape), 0).astype(float)
 
 
 def agree(source, target, shape, arrays, made, fill=0.0):
