@@ -433,15 +433,12 @@ def spgemm_bitmap(ap, ac, av, bp, bc, bv, m):
                     row[j] = 0.0
                     at += uint64(1)
         pos[i + 1] = at
-    return pos, crd[:at].copy(), val[:at].copy()
+    return pos, crd[:at], val[:at]
 
 
 @njit(cache=True)
-def spgemm_insert(ap, ac, av, bp, bc, bv, m):
-    """Gather a row in a dense accumulator, keep its columns sorted as they come.
-
-    For rows of few entries; new columns move the larger ones up.
-    """
+def spgemm_sort(ap, ac, av, bp, bc, bv, m):
+    """Gather a row in a dense accumulator, list its columns as they come, sort the list."""
     n = ap.size - 1
     most = product_bound(ac, bp)
     pos, crd, val = np.empty(n + 1, np.int32), np.empty(most, np.uint32), np.empty(most)
@@ -460,16 +457,21 @@ def spgemm_insert(ap, ac, av, bp, bc, bv, m):
                 else:
                     stamp[j] = uint32(i)
                     row[j] = factor * bv[q]
-                    s = at
-                    while s > begin and crd[s - uint64(1)] > j:
-                        crd[s] = crd[s - uint64(1)]
-                        s -= uint64(1)
-                    crd[s] = j
+                    crd[at] = j
                     at += uint64(1)
-        for s in range(begin, at):
-            val[s] = row[crd[s]]
+        if at - begin <= uint64(32):
+            for r in range(begin + uint64(1), at):
+                j, s = crd[r], uint64(r)
+                while s > begin and crd[s - uint64(1)] > j:
+                    crd[s] = crd[s - uint64(1)]
+                    s -= uint64(1)
+                crd[s] = j
+        else:
+            crd[begin:at].sort()
+        for r in range(begin, at):
+            val[r] = row[crd[r]]
         pos[i + 1] = at
-    return pos, crd[:at].copy(), val[:at].copy()
+    return pos, crd[:at], val[:at]
 
 
 @njit(cache=True)
@@ -822,7 +824,7 @@ KERNELS: dict[str, dict[str, Any]] = {
     "A .* B": PRODUCTS,
     "A .* B, one pattern": PRODUCTS,
     "A .* B, 200 against 2": PRODUCTS,
-    "SpGEMM": {"bitmap": product(spgemm_bitmap), "insertion": product(spgemm_insert)},
+    "SpGEMM": {"bitmap": product(spgemm_bitmap), "sort": product(spgemm_sort)},
     "masked SpGEMM": {
         "table": with_mask(masked_product),
         "scatter": with_mask(masked_product_scatter),

@@ -1,8 +1,7 @@
 """Each kernel on each input, by this library and by each peer; results are checked first.
 
-``pytest bench --quick`` for small inputs, ``-k "SpGEMM and hand"`` to choose, and
-``--benchmark-group-by=group`` (given in the fixture) to compare.  ``sparsedsl bench`` runs the
-same cases in turn and reports ratios.
+``pytest bench --quick`` takes small inputs, ``-k "SpGEMM and hand"`` chooses, and results come
+in groups to compare.  ``sparsedsl bench`` runs the same cases in turn and reports ratios.
 """
 
 from functools import lru_cache
