@@ -240,20 +240,25 @@ def allocate(
     shapes: Sequence[Shape],
     schedule: Schedule,
     stored: Sequence[bool],
-    floor_cycles: float,
+    targets: Sequence[float],
 ) -> tuple[Units, ...] | None:
-    """Give units to the slowest stage first; None when not even one unit each fits.
+    """Give units to the stage furthest over its target first; None when one each does not fit.
 
-    Stops when units run out, when the slowest stage cannot use more, or when it is no slower
-    than memory (``floor_cycles``).
+    A stage at its target gets no more, nor one that cannot use more. When units run out, or
+    the slowest of stages with one common target cannot use more, no other gets more either.
     """
     if not shapes:
         return ()
 
     def at(index: int, width: int) -> Units:
-        shape = shapes[index]
         return units(
-            chip, graph, shape, schedule, width, stored=stored[index], floor_cycles=floor_cycles
+            chip,
+            graph,
+            shapes[index],
+            schedule,
+            width,
+            stored=stored[index],
+            floor_cycles=targets[index],
         )
 
     have = [at(index, 1) for index in range(len(shapes))]
@@ -261,20 +266,56 @@ def allocate(
     if pcus > chip.pcus or pmus > chip.pmus:
         return None
     times = [work(chip, graph, shape, schedule, 1) for shape in shapes]
-    while True:
-        slow = max(range(len(shapes)), key=times.__getitem__)
-        if times[slow] <= floor_cycles:
+    # Start near the balance, so that few single steps remain.
+    wanted = [time / target for time, target in zip(times, targets, strict=True)]
+    scale = min(1.0, chip.pcus / max(sum(wanted), 1.0))
+    guess = [at(n, max(int(0.7 * scale * w), 1)) for n, w in enumerate(wanted)]
+    total = sum(u.pcus for u in guess), sum(u.pmus for u in guess)
+    if total[0] <= chip.pcus and total[1] <= chip.pmus:
+        have, (pcus, pmus) = guess, total
+        widths = [u.width for u in have]
+        times = [
+            work(chip, graph, shape, schedule, w) for shape, w in zip(shapes, widths, strict=True)
+        ]
+    common = len(set(targets)) == 1
+    open_to_more = set(range(len(shapes)))
+    while open_to_more:
+        slow = max(open_to_more, key=lambda n: (times[n] / targets[n], -n))
+        if times[slow] <= targets[slow]:
             break
-        # Jump close to the balance point first, then step by step.
-        width = have[slow].width
-        step = next_width(chip, graph, shapes[slow], schedule, width)
-        if step is None:
-            break
-        grown = at(slow, step)
+        step = next_width(chip, graph, shapes[slow], schedule, have[slow].width)
+        grown = have[slow] if step is None else at(slow, step)
         more_pcus = pcus + grown.pcus - have[slow].pcus
         more_pmus = pmus + grown.pmus - have[slow].pmus
-        if more_pcus > chip.pcus or more_pmus > chip.pmus:
-            break
+        if step is None or more_pcus > chip.pcus or more_pmus > chip.pmus:
+            if common:
+                break
+            open_to_more.discard(slow)
+            continue
         have[slow], pcus, pmus = grown, more_pcus, more_pmus
         times[slow] = work(chip, graph, shapes[slow], schedule, step)
     return tuple(have)
+
+
+def stage_targets(
+    chip: Chip, graph: Graph, shapes: Sequence[Shape], outside: frozenset[str], memory: int
+) -> list[float]:
+    """Cycles each stage may take without making the kernel slower than memory.
+
+    Stages that overlap may each take as long as memory takes for everything. When some stage
+    sends nothing until it is (nearly) done, stages run one after the other, and each may take
+    as long as memory takes for what it reads itself.
+    """
+    floor = max(memory / chip.hbm_bytes_per_cycle, 1.0)
+    barrier = any(2 * shape.before_first > shape.firings for shape in shapes)
+    if not barrier or len(shapes) == 1:
+        return [floor] * len(shapes)
+    found: list[float] = []
+    for shape in shapes:
+        own = sum(
+            graph.tensor(read.operand.tensor).bytes
+            for read in shape.reads
+            if read.operand.tensor in outside
+        )
+        found.append(max(own / chip.hbm_bytes_per_cycle, floor / (8 * len(shapes)), 1.0))
+    return found

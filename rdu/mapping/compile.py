@@ -9,9 +9,9 @@ from fractions import Fraction
 
 from rdu.errors import MappingError, RDUError
 from rdu.graph.fusion import Fusion
-from rdu.graph.graph import Graph, kernel_writes
+from rdu.graph.graph import Graph, kernel_reads, kernel_writes
 from rdu.graph.nodes import Operator
-from rdu.mapping.allocate import allocate, rates_of, work
+from rdu.mapping.allocate import allocate, rates_of, stage_targets, work
 from rdu.mapping.flows import kernel_flows, logical_units
 from rdu.mapping.memory import memory_map
 from rdu.mapping.place import place
@@ -105,8 +105,9 @@ def compile_kernel(
     choice = choose(chip, graph, group)
     schedule, axes = choice.schedule, streamed_axes(graph, group)
     choice = _with_depths(chip, graph, group, choice, tiers)
+    busy = firing_cycles(chip, graph, choice)
     streams = make_streams(graph, group, choice.shapes)
-    loads = make_loads(graph, group, choice.shapes, streams, schedule, axes, tiers)
+    loads = make_loads(graph, group, choice.shapes, streams, schedule, axes, tiers, busy)
     stores = make_stores(graph, choice.shapes, streams, schedule, axes, tiers)
     depths = find_depths(choice.shapes, streams, loads, stores)
     streams = tuple(replace(s, depth=d) for s, d in zip(streams, depths, strict=True))
@@ -148,8 +149,9 @@ def _with_depths(
 ) -> Choice:
     """Enlarge the buffers in front of stages where paths rejoin, and give out units again."""
     schedule, axes = choice.schedule, streamed_axes(graph, group)
+    busy = firing_cycles(chip, graph, choice)
     streams = make_streams(graph, group, choice.shapes)
-    loads = make_loads(graph, group, choice.shapes, streams, schedule, axes, tiers)
+    loads = make_loads(graph, group, choice.shapes, streams, schedule, axes, tiers, busy)
     stores = make_stores(graph, choice.shapes, streams, schedule, axes, tiers)
     depths = find_depths(choice.shapes, streams, loads, stores)
     shapes = list(choice.shapes)
@@ -166,8 +168,9 @@ def _with_depths(
         return choice
     writes = set(kernel_writes(graph, tuple(group)))
     stored = [operator.output.tensor in writes for operator in group]
-    floor = choice.memory_bytes / chip.hbm_bytes_per_cycle
-    units = allocate(chip, graph, shapes, schedule, stored, floor)
+    outside = frozenset(kernel_reads(tuple(group)))
+    targets = stage_targets(chip, graph, shapes, outside, choice.memory_bytes)
+    units = allocate(chip, graph, shapes, schedule, stored, targets)
     if units is None:
         worst = max((r for s in shapes for r in s.reads), key=lambda r: r.buffer_bytes)
         raise MappingError(
@@ -176,6 +179,14 @@ def _with_depths(
             hint="cut the graph there with fusion='pattern' or named groups",
         )
     return replace(choice, shapes=tuple(shapes), units=units)
+
+
+def firing_cycles(chip: Chip, graph: Graph, choice: Choice) -> list[int]:
+    """Cycles of one firing of each stage."""
+    return [
+        -(-work(chip, graph, shape, choice.schedule, unit.width) // max(shape.firings, 1))
+        for shape, unit in zip(choice.shapes, choice.units, strict=True)
+    ]
 
 
 def _stages(chip: Chip, graph: Graph, choice: Choice) -> tuple[Stage, ...]:

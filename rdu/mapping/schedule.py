@@ -124,6 +124,20 @@ class StageShape:
         """Tiles that leave during the kernel."""
         return math.prod(self.counts[n] for n in self.kept)
 
+    @property
+    def before_first(self) -> int:
+        """Firings up to and including the one that sends the first tile."""
+        tiled = [n for n in self.summed if self.counts[n] > 1]
+        last = [self.counts[n] if n in self.summed else 1 for n in range(len(self.counts))]
+        if not tiled:
+            return 1
+        # All sums must end: the loops inside the first summed one run almost through.
+        index = [count - 1 for count in last]
+        position = 0
+        for n, count in enumerate(self.counts):
+            position = position * count + index[n]
+        return position + 1
+
     def out_order(self) -> Iterator[Coordinates]:
         """Iterate the output's tiles in the order in which they leave."""
         return tile_coordinates([self.counts[n] for n in self.kept], self.out_modes)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from rdu.errors import MappingError
 from rdu.graph.graph import Graph, kernel_reads, kernel_writes
 from rdu.graph.nodes import Operator
-from rdu.mapping.allocate import Units, allocate, firing, full_tile, sums_bytes, work
+from rdu.mapping.allocate import Units, allocate, firing, full_tile, stage_targets, sums_bytes, work
 from rdu.mapping.schedule import Read, Schedule, StageShape, untiled
 from rdu.mapping.shapes import Shape, make_shape, scheduled_axes, streamed_axes
 from rdu.mapping.sparse import SparseShape, needed_tiles
@@ -87,17 +87,18 @@ def evaluate(
     memory = traffic_bytes(graph, group, shapes, schedule)
     writes = set(kernel_writes(graph, tuple(group)))
     stored = [operator.output.tensor in writes for operator in group]
-    floor = memory / chip.hbm_bytes_per_cycle
+    outside = frozenset(kernel_reads(tuple(group)))
+    targets = stage_targets(chip, graph, shapes, outside, memory)
     found = None
     base = shapes
     for ahead in (2, 1, 0) if any(isinstance(s, SparseShape) for s in base) else (1,):
         shapes = _cover_latency(chip, graph, group, base, memory, ahead)
-        found = allocate(chip, graph, shapes, schedule, stored, floor)
+        found = allocate(chip, graph, shapes, schedule, stored, targets)
         if found is not None:
             break
     if found is None:
         return None
-    slowest, fill = floor, 0.0
+    slowest, fill = memory / chip.hbm_bytes_per_cycle, 0.0
     for shape, unit in zip(shapes, found, strict=True):
         # A tile must outlast the credit's way back, half the mesh, over the places it has.
         credit = shape.firings * (chip.mesh_rows + chip.mesh_columns) * chip.hop_cycles // 2
@@ -105,10 +106,11 @@ def evaluate(
         if isinstance(shape, SparseShape):
             # Every tile takes its turn at the memory port, however small.
             slowest = max(slowest, *(_TILE_TURN * read.sent for read in shape.reads))
-            fill += work(chip, graph, shape, schedule, unit.width) / max(shape.firings, 1)
+            share = shape.before_first / max(shape.firings, 1)
+            fill += share * work(chip, graph, shape, schedule, unit.width)
             continue
         one = firing(chip, graph, shape, full_tile(shape, schedule), unit.width)
-        fill += one.busy + one.fill
+        fill += one.busy * shape.before_first + one.fill
     first = (
         sum(read.tile_bytes for shape in shapes for read in shape.reads) / chip.hbm_bytes_per_cycle
     )

@@ -105,6 +105,11 @@ class SparseShape:
         """Tiles that leave during the kernel."""
         return math.prod(self.out_counts)
 
+    @property
+    def before_first(self) -> int:
+        """Firings up to and including the one that sends the first tile."""
+        return 1 if self.stepwise else self.firings
+
     def out_order(self) -> Iterator[Coordinates]:
         """Iterate the output's tiles in the order in which they leave."""
         return tile_coordinates(self.out_counts, self.out_modes)

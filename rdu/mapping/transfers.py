@@ -12,7 +12,7 @@ from rdu.graph.graph import Graph, kernel_reads, kernel_writes
 from rdu.graph.nodes import Operator, Tensor
 from rdu.mapping.depth import Token, sufficient_depths
 from rdu.mapping.program import Stream, Tier, Transfer
-from rdu.mapping.schedule import Coordinates, Schedule, tiles
+from rdu.mapping.schedule import Coordinates, Read, Schedule
 from rdu.mapping.shapes import Shape
 from rdu.mapping.sparse import SparseShape, needed_tiles, tree_tile_bytes
 
@@ -52,55 +52,70 @@ def make_loads(
     schedule: Schedule,
     axes: Mapping[str, tuple[str, ...]],
     tiers: Mapping[str, Tier],
+    busy: Sequence[int],
 ) -> dict[Tier, tuple[Transfer, ...]]:
-    """Order the loads of every tier by the loop index at which a tile is first needed."""
-    keyed: dict[Tier, list[tuple[tuple[int, ...], int, Transfer]]] = {}
-    rank = {axis: n for n, axis in enumerate(schedule.order)}
+    """Order the loads of every tier by the cycle at which a tile would be needed.
 
-    def key(names: Sequence[str], index: Sequence[int]) -> tuple[int, ...]:
-        place = [0] * len(rank)
-        for axis, n in zip(names, index, strict=True):
-            if axis in rank:
-                place[rank[axis]] = n
-        return tuple(place)
-
-    for tensor_name in kernel_reads(tuple(group)):
-        tensor, names = graph.tensor(tensor_name), axes[tensor_name]
-        mine = keyed.setdefault(tiers[tensor_name], [])
-        shared = [
-            n
-            for n, stream in enumerate(streams)
-            if stream.tensor == tensor_name
-            and stream.target is not None
-            and not shapes[stream.target].reads[stream.read].reload
-        ]
-        if shared:
-            reads = [shapes[streams[n].target or 0].reads[streams[n].read] for n in shared]
-            lead = next((r for r in reads if not r.gather), reads[0])
-            stage = min(streams[n].target or 0 for n in shared)
-            for tile in tiles(lead):
-                at = key(lead.operand.axes, tile) if not lead.gather else (0,) * len(rank)
-                size = tile_bytes(graph, tensor, names, tile, schedule)
+    ``busy`` are the cycles of one firing of each stage.
+    """
+    needs = need_times(shapes, streams, busy)
+    keyed: dict[Tier, list[tuple[int, int, int, Transfer]]] = {}
+    for name in kernel_reads(tuple(group)):
+        tensor = graph.tensor(name)
+        mine = keyed.setdefault(tiers[name], [])
+        readers = [n for n, s in enumerate(streams) if s.tensor == name and s.target is not None]
+        held = [n for n in readers if not _read(shapes, streams[n]).reload]
+        for together in ([held] if held else []) + [[n] for n in readers if n not in held]:
+            stage = min(streams[n].target or 0 for n in together)
+            for position, (_, tile) in enumerate(needs[together[0]]):
+                at = min(needs[n][position][0] for n in together)
+                size = tile_bytes(graph, tensor, axes[name], tile, schedule)
                 fetched = any(
                     _wanted(graph, shapes[s.target or 0], s.read, tile, schedule)
-                    for s in (streams[n] for n in shared)
+                    for s in (streams[n] for n in together)
                 )
-                transfer = Transfer(tensor_name, tile, size, tuple(shared), fetched)
-                mine.append((at, stage, transfer))
-        for n, stream in enumerate(streams):
-            if stream.tensor != tensor_name or n in shared or stream.target is None:
-                continue
-            shape = shapes[stream.target]
-            for step in shape.steps():
-                for read, tile in step.takes:
-                    if read == stream.read:
-                        size = tile_bytes(graph, tensor, names, tile, schedule)
-                        at = key(shape.loops, step.index)
-                        mine.append((at, stream.target, Transfer(tensor_name, tile, size, (n,))))
+                transfer = Transfer(name, tile, size, tuple(together), fetched)
+                mine.append((at, stage, position, transfer))
     return {
-        tier: tuple(t for _, _, t in sorted(found, key=lambda item: item[:2]))
+        tier: tuple(entry[3] for entry in sorted(found, key=lambda entry: entry[:3]))
         for tier, found in keyed.items()
     }
+
+
+def need_times(
+    shapes: Sequence[Shape], streams: Sequence[Stream], busy: Sequence[int]
+) -> dict[int, list[tuple[int, Coordinates]]]:
+    """Return when each stage first needs each tile from memory if memory were never late.
+
+    For every stream from memory the tiles in the order taken, with the cycle.
+    """
+    made: dict[int, list[int]] = {n: [] for n in range(len(streams))}
+    needed: dict[int, list[tuple[int, Coordinates]]] = {}
+    for s, shape in enumerate(shapes):
+        inward = {stream.read: n for n, stream in enumerate(streams) if stream.target == s}
+        outward = [n for n, stream in enumerate(streams) if stream.source == s]
+        taken = dict.fromkeys(inward.values(), 0)
+        now = 0
+        for step in shape.steps():
+            for read, _ in step.takes:
+                n = inward[read]
+                if streams[n].source is not None:
+                    now = max(now, made[n][taken[n]])
+                    taken[n] += 1
+            for read, tile in step.takes:
+                n = inward[read]
+                if streams[n].source is None:
+                    needed.setdefault(n, []).append((now, tile))
+            now += busy[s]
+            for _ in step.emits:
+                for n in outward:
+                    made[n].append(now)
+    return needed
+
+
+def _read(shapes: Sequence[Shape], stream: Stream) -> Read:
+    assert stream.target is not None
+    return shapes[stream.target].reads[stream.read]
 
 
 def _wanted(graph: Graph, shape: Shape, read: int, tile: Coordinates, schedule: Schedule) -> bool:
