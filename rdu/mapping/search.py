@@ -98,7 +98,7 @@ def evaluate(
             break
     if found is None:
         return None
-    slowest, fill = memory / chip.hbm_bytes_per_cycle, 0.0
+    slowest = memory / chip.hbm_bytes_per_cycle
     for shape, unit in zip(shapes, found, strict=True):
         # A tile must outlast the credit's way back, half the mesh, over the places it has.
         credit = shape.firings * (chip.mesh_rows + chip.mesh_columns) * chip.hop_cycles // 2
@@ -106,15 +106,43 @@ def evaluate(
         if isinstance(shape, SparseShape):
             # Every tile takes its turn at the memory port, however small.
             slowest = max(slowest, *(_TILE_TURN * read.sent for read in shape.reads))
-            share = shape.before_first / max(shape.firings, 1)
-            fill += share * work(chip, graph, shape, schedule, unit.width)
-            continue
-        one = firing(chip, graph, shape, full_tile(shape, schedule), unit.width)
-        fill += one.busy * shape.before_first + one.fill
-    first = (
-        sum(read.tile_bytes for shape in shapes for read in shape.reads) / chip.hbm_bytes_per_cycle
-    )
-    return Choice(schedule, tuple(shapes), found, memory, slowest + fill + first)
+    path = critical_path(chip, graph, group, shapes, schedule, found)
+    return Choice(schedule, tuple(shapes), found, memory, max(slowest, path) + 0.05 * path)
+
+
+def critical_path(
+    chip: Chip,
+    graph: Graph,
+    group: Sequence[Operator],
+    shapes: Sequence[Shape],
+    schedule: Schedule,
+    found: Sequence[Units],
+) -> float:
+    """Cycles from the first load to the end of the last stage, without tile-level detail.
+
+    A stage starts with the first tile of those before it, or with their last where it takes
+    the whole tensor first, and ends neither before its own work and loads are done nor before
+    its last input.
+    """
+    first: dict[str, float] = {}
+    last: dict[str, float] = {}
+    for operator, shape, unit in zip(group, shapes, found, strict=True):
+        total = float(work(chip, graph, shape, schedule, unit.width))
+        one = total / max(shape.firings, 1)
+        if not isinstance(shape, SparseShape):
+            one += firing(chip, graph, shape, full_tile(shape, schedule), unit.width).fill
+        start = end = 0.0
+        for read in shape.reads:
+            name = read.operand.tensor
+            if name in last:
+                start = max(start, last[name] if read.gather else first[name])
+                end = max(end, last[name] + one)
+            else:
+                start = max(start, read.tile_bytes / chip.hbm_bytes_per_cycle)
+                total = max(total, graph.tensor(name).bytes / chip.hbm_bytes_per_cycle)
+        first[operator.output.tensor] = start + one * shape.before_first
+        last[operator.output.tensor] = max(end, start + total, start + one * shape.before_first)
+    return max(last.values(), default=0.0)
 
 
 def traffic_bytes(
