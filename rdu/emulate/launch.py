@@ -1,7 +1,8 @@
 """Starting a kernel: program load, argument load, execution (section 1 of the paper's digest).
 
-Program load moves the configuration of the units in use and is skipped when the same kernel
-ran last; the host or the schedule on the chip adds its own constant.
+Program load moves the configuration of the units in use. The host loads it at every launch;
+the schedule on the chip loads it from HBM, and not again when the same kernel ran last. Each
+adds its own constant.
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ class Launcher:
         hardware = self.orchestration is Orchestration.HARDWARE
         who = chip.hardware_launch_us if hardware else chip.host_launch_us
         signature = kernel.signature()
-        load = signature != self.current
+        load = signature != self.current or not hardware
         self.current = signature
         seconds = 1e-6 * (who + chip.argument_load_us)
         if load:
-            seconds += kernel.config_bytes / (chip.config_load_gb_per_s * 1e9)
+            rate = chip.hbm_tb_per_s * 1e12 if hardware else chip.config_load_gb_per_s * 1e9
+            seconds += kernel.config_bytes / rate
         return Launch(chip.cycles(seconds), load)

@@ -258,9 +258,11 @@ def test_launch_costs(orchestration):
     report = rdu.estimate(program)
     chip = NODE.chip
     who = chip.hardware_launch_us if orchestration == "hardware" else chip.host_launch_us
+    rate = 1e12 * chip.hbm_tb_per_s
+    if orchestration == "software":
+        rate = 1e9 * chip.config_load_gb_per_s
     seconds = sum(
-        1e-6 * (who + chip.argument_load_us) + k.config_bytes / (chip.config_load_gb_per_s * 1e9)
-        for k in program.kernels
+        1e-6 * (who + chip.argument_load_us) + k.config_bytes / rate for k in program.kernels
     )
     assert report.launch_seconds == pytest.approx(seconds, abs=4e-9)
 
@@ -273,6 +275,8 @@ def test_a_repeated_kernel_is_loaded_once():
     graph = b.finish([b.map("u", "ij", MULTIPLY, (t, "ij"), (y, "ij"))])
     report = rdu.estimate(rdu.compile(graph, NODE, fusion="none"))
     assert [kernel.loaded for kernel in report.kernels] == [True, False, True]
+    program = rdu.compile(graph, NODE, fusion="none", orchestration="software")
+    assert all(kernel.loaded for kernel in rdu.estimate(program).kernels)
 
 
 def test_compile_and_run_are_deterministic():
