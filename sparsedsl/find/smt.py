@@ -19,6 +19,13 @@ from typing import assert_never
 from sparsedsl.find import formula as fo
 from sparsedsl.spf.nodes import UF, Atom, FloorDiv, Mod, Product, Term, Var
 
+STEPS = 10_000
+"""Solver steps allowed a millisecond of the time limit: a count, so that a busy machine
+proves what an idle one does."""
+
+SLACK = 20
+"""Times the limit after which the clock ends a question all the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -61,7 +68,8 @@ def _ask(question: Question, timeout_ms: int) -> tuple[str, str]:
     solver = z3.SimpleSolver()
     solver.set("auto_config", False)
     solver.set("mbqi", False)
-    solver.set("timeout", timeout_ms)
+    solver.set("rlimit", timeout_ms * STEPS)
+    solver.set("timeout", timeout_ms * SLACK)
     writer = _Writer(z3)
     try:
         for part in _relevant(question):

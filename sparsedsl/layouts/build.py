@@ -19,11 +19,18 @@ from sparsedsl.layouts.enumerate import different
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import Affine, Position, levels
 from sparsedsl.layouts.order import locate, morton_sort, sorted_order
+from sparsedsl.layouts.patterns import (
+    first_value,
+    interval_bound,
+    leap,
+    lone_call,
+    recurrence,
+)
 from sparsedsl.layouts.properties import Equality, Injective, Nonincreasing, Permutation, Range
 from sparsedsl.layouts.scan import Scan, closure
 from sparsedsl.layouts.structure import Structure
 from sparsedsl.spf import terms as t
-from sparsedsl.spf.nodes import UF, Constraint, Term
+from sparsedsl.spf.nodes import UF, Term
 from sparsedsl.spf.terms import Index
 
 
@@ -190,8 +197,8 @@ class Builder:
         for high in level.highs:
             span = t.subtract(high, level.low)
             unknown = [name for name in t.variables(high) if name not in env]
-            call = _lone_call(high)
-            length = _lone_call(span)
+            call = lone_call(high)
+            length = lone_call(span)
             if length is not None and length.function not in self.arrays:
                 self._fill(length, env, counts, largest=True)
             elif level.start is not None and call is not None:
@@ -218,7 +225,7 @@ class Builder:
         ``env`` holds the groups.  False when a bound that is known already is too low.
         """
         for high in level.highs:
-            call = _lone_call(high)
+            call = lone_call(high)
             if call is not None:
                 self._fill(call, env, counts, largest=True)
             elif high.constant == 0 and high in map(t.var, self.layout.sizes):
@@ -263,14 +270,14 @@ class Builder:
         affine = {x.name for x in found if isinstance(x, Affine)}
         for name in affine & set(self.part.dims):
             for constraint in self.part.scan:
-                bound = _interval_bound(constraint, name)
+                bound = interval_bound(constraint, name)
                 if bound is not None and bound[0].function not in self.arrays:
                     self._interval(name, *bound)
 
     def _leaps(self) -> None:
         """Fill arrays that ``f(x) + e < f(x + 1)`` defines: the least that leave room."""
         for constraint in self.part.scan:
-            leap = None if constraint.equality else _leap(constraint.term)
+            leap = None if constraint.equality else leap(constraint.term)
             if leap is None or leap.call.function in self.arrays:
                 continue
             names = t.variables(t.atom(leap.call)) | t.variables(leap.step)
@@ -375,7 +382,7 @@ class Builder:
                     self._define(item)
 
     def _define(self, item: Equality) -> None:
-        recurrence = _recurrence(item)
+        recurrence = recurrence(item)
         if recurrence is None or recurrence.call.function in self.arrays:
             return
         function, step = recurrence.call.function, recurrence.step
@@ -389,7 +396,7 @@ class Builder:
         scan = self.walk(dims)
         array = np.zeros(shape, np.int64)
         for other in self.layout.properties:
-            first = _constant(other, function)
+            first = first_value(other, function)
             if first is not None and shape[0]:
                 array[0] = int(t.evaluate(first, self.values, self.arrays))
         places = np.asarray(t.evaluate(recurrence.call.arguments[0], scan.env, self.arrays))
@@ -466,66 +473,3 @@ def _fresh(level: Position, columns: list[np.ndarray], values: np.ndarray) -> np
     for column in columns:
         fresh[1:] |= column[1:] != column[:-1]
     return fresh
-
-
-def _interval_bound(constraint: Constraint, name: str) -> tuple[UF, int, int] | None:
-    """(f, side, slack) of a constraint ``f(..) <= name`` (side 1) or ``name < f(..)`` (-1)."""
-    side = t.coefficient(constraint.term, name)
-    rest = t.subtract(constraint.term, t.scale(side, t.var(name)))
-    if constraint.equality or abs(side) != 1 or len(rest.parts) != 1:
-        return None
-    factor, node = rest.parts[0]
-    if factor != -side or not isinstance(node, UF):
-        return None
-    return node, side, rest.constant * side
-
-
-def _lone_call(term: Term) -> UF | None:
-    if term.constant == 0 and len(term.parts) == 1 and term.parts[0][0] == 1:
-        node = term.parts[0][1]
-        return node if isinstance(node, UF) else None
-    return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Recurrence:
-    """``call`` (at ``x + 1``) exceeds the same array at ``x`` by ``step``."""
-
-    call: UF
-    step: Term
-
-
-def _recurrence(item: Equality) -> _Recurrence | None:
-    difference = t.subtract(item.left, item.right)
-    for factor, node in difference.parts:
-        if not isinstance(node, UF) or abs(factor) != 1 or len(node.arguments) != 1:
-            continue
-        before = UF(node.function, (t.subtract(node.arguments[0], t.ONE),))
-        rest = t.subtract(t.scale(factor, difference), t.atom(node))
-        step = t.scale(-1, t.add(rest, t.atom(before)))
-        names = t.variables(node.arguments[0])
-        if names and all(call.function != node.function for call in t.ufs(step)):
-            return _Recurrence(node, step)
-    return None
-
-
-def _leap(term: Term) -> _Recurrence | None:
-    """The least step of ``f(x + 1) - f(x) - e >= 0``: at least ``e``."""
-    for factor, node in term.parts:
-        if factor != 1 or not isinstance(node, UF) or len(node.arguments) != 1:
-            continue
-        before = UF(node.function, (t.subtract(node.arguments[0], t.ONE),))
-        step = t.scale(-1, t.add(t.subtract(term, t.atom(node)), t.atom(before)))
-        if t.variables(node.arguments[0]) and not t.ufs(step):
-            return _Recurrence(node, step)
-    return None
-
-
-def _constant(item: object, function: str) -> Term | None:
-    """``a`` of a property ``function(0) = a``."""
-    if not isinstance(item, Equality):
-        return None
-    for left, right in ((item.left, item.right), (item.right, item.left)):
-        if left == t.uf(function, t.ZERO) and not t.ufs(right):
-            return right
-    return None

@@ -210,6 +210,7 @@ class ChainWalk:
             names = frozenset[str]()
             for argument in operand.value.arguments:
                 names |= terms.variables(argument)
+            names -= {used for _, used in operand.parameters}
             pending = any(
                 isinstance(s, Guard) and s.operand == operand.name for s in self.steps[place:]
             )

@@ -14,7 +14,6 @@ from sparsedsl.spf import terms as t
 from sparsedsl.spf.lex import Cursor, Token, span_of
 from sparsedsl.spf.nodes import Constraint, Term
 
-
 # What separates an existential's name from its number while a relation is read.
 MARK = "#"
 

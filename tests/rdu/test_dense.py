@@ -1,5 +1,7 @@
 """Dense graphs end to end: values against NumPy, fused against unfused, time against bounds."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -277,6 +279,28 @@ def test_a_repeated_kernel_is_loaded_once():
     assert [kernel.loaded for kernel in report.kernels] == [True, False, True]
     program = rdu.compile(graph, NODE, fusion="none", orchestration="software")
     assert all(kernel.loaded for kernel in rdu.estimate(program).kernels)
+
+
+def test_repeated_layers_are_simulated_once_with_the_same_cycles():
+    b = GraphBuilder("layers")
+    x = b.input("x", (40, 24))
+    for n in range(4):
+        w, v = b.input(f"w{n}", (24, 50)), b.input(f"v{n}", (50, 24))
+        h = b.contract(f"h{n}", "ij", (x, "ik"), (w, "kj"))
+        s = b.map(f"s{n}", "ij", SILU, (h, "ij"))
+        y = b.contract(f"y{n}", "ij", (s, "ik"), (v, "kj"))
+        x = b.map(f"z{n}", "ij", ADD, (y, "ij"), (x, "ij"))
+    graph = b.finish([x])
+    for fusion in ("none", "pattern"):
+        program = rdu.compile(graph, NODE, fusion=fusion)
+        assert sum(kernel.twin is not None for kernel in program.kernels) >= 6
+        apart = dataclasses.replace(
+            program, kernels=tuple(dataclasses.replace(k, twin=None) for k in program.kernels)
+        )
+        fast, slow = rdu.estimate(program), rdu.estimate(apart)
+        assert fast.to_json() == slow.to_json()
+        arrays = random_arrays(graph, scale=0.2)
+        assert rdu.run(program, *arrays)[1].cycles == fast.cycles
 
 
 def test_compile_and_run_are_deterministic():
