@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
 from rdu.errors import MappingError, RDUError
 from rdu.graph.fusion import Fusion
 from rdu.graph.graph import Graph, kernel_reads, kernel_writes
-from rdu.graph.nodes import Operator
+from rdu.graph.nodes import Operator, loop_axes
 from rdu.mapping.allocate import allocate, rates_of, stage_targets, work
 from rdu.mapping.flows import kernel_flows, logical_units
 from rdu.mapping.memory import memory_map
-from rdu.mapping.place import place
+from rdu.mapping.place import Placement, place
 from rdu.mapping.program import (
     Kernel,
     Orchestration,
@@ -24,13 +24,17 @@ from rdu.mapping.program import (
     Tier,
     Transfer,
 )
+from rdu.mapping.repeat import group_key
 from rdu.mapping.route import Routes, route
-from rdu.mapping.search import Choice, choose
+from rdu.mapping.schedule import Schedule
+from rdu.mapping.search import Choice, choose, evaluate
 from rdu.mapping.shapes import streamed_axes
 from rdu.mapping.sparse import SparseShape
 from rdu.mapping.transfers import find_depths, make_loads, make_stores, make_streams
 from rdu.mapping.verify import verify
 from rdu.specs import Chip, Node
+
+_ROUNDS = 6
 
 
 def compile_graph(
@@ -81,12 +85,16 @@ def compile_graph(
     groups = graph.groups(fusion)
     memory = memory_map(chip, graph, groups, tiers or {})
     where = {symbol.tensor: symbol.tier for symbol in memory}
-    kernels = tuple(
-        compile_kernel(chip, graph, group, where, f"k{n}", seed=seed, moves=moves)
-        for n, group in enumerate(groups)
-    )
+    kernels: list[Kernel] = []
+    known: dict[Hashable, int] = {}
+    for n, group in enumerate(groups):
+        key = group_key(graph, group, where)
+        twin = None if key is None else known.setdefault(key, n)
+        like = kernels[twin] if twin is not None and twin < n else None
+        kernel = compile_kernel(chip, graph, group, where, f"k{n}", seed, moves, like)
+        kernels.append(kernel if like is None else replace(kernel, twin=twin))
     label = fusion if isinstance(fusion, str) else "custom"
-    program = Program(graph, chip_node, label, who, kernels, memory)
+    program = Program(graph, chip_node, label, who, tuple(kernels), memory)
     verify(program)
     return program
 
@@ -97,14 +105,18 @@ def compile_kernel(
     group: Sequence[Operator],
     tiers: Mapping[str, Tier],
     name: str,
-    *,
     seed: int,
     moves: int,
+    like: Kernel | None = None,
 ) -> Kernel:
-    """Map one kernel."""
-    choice = choose(chip, graph, group)
+    """Map one kernel; ``like`` is a kernel that differs in names only, to copy decisions from."""
+    choice = choose(chip, graph, group) if like is None else _as_in(chip, graph, group, like)
     schedule, axes = choice.schedule, streamed_axes(graph, group)
-    choice = _with_depths(chip, graph, group, choice, tiers)
+    for _ in range(_ROUNDS):
+        deeper = _with_depths(chip, graph, group, choice, tiers)
+        if deeper is choice:
+            break
+        choice = deeper
     busy = firing_cycles(chip, graph, choice)
     streams = make_streams(graph, group, choice.shapes)
     loads = make_loads(graph, group, choice.shapes, streams, schedule, axes, tiers, busy)
@@ -114,7 +126,10 @@ def compile_kernel(
     stages = _stages(chip, graph, choice)
     units = logical_units(stages)
     flows = kernel_flows(stages, streams, units)
-    placement = place(chip, units, flows, seed=seed, moves=min(moves, 8 * len(units)))
+    if like is None:
+        placement = place(chip, units, flows, seed=seed, moves=min(moves, 8 * len(units)))
+    else:
+        placement = Placement(units, like.placement.sites)
     routes = route(chip, placement, flows)
     streams = _routed(chip, stages, streams, routes)
     interval = static_interval(chip, stages, loads, stores)
@@ -179,6 +194,21 @@ def _with_depths(
             hint="cut the graph there with fusion='pattern' or named groups",
         )
     return replace(choice, shapes=tuple(shapes), units=units)
+
+
+def _as_in(chip: Chip, graph: Graph, group: Sequence[Operator], like: Kernel) -> Choice:
+    """Choose as for a kernel with the same loops under other names."""
+    names: dict[str, str] = {}
+    for operator, stage in zip(group, like.stages, strict=True):
+        names |= dict(zip(loop_axes(stage.shape.operator), loop_axes(operator), strict=True))
+    schedule = Schedule(
+        tuple(names[a] for a in like.schedule.order),
+        {names[a]: size for a, size in like.schedule.tile.items()},
+        {names[a]: size for a, size in like.schedule.extents.items()},
+    )
+    choice = evaluate(chip, graph, group, schedule)
+    assert choice is not None
+    return choice
 
 
 def firing_cycles(chip: Chip, graph: Graph, choice: Choice) -> list[int]:

@@ -110,7 +110,8 @@ class Kernel:
 
     ``axes`` are the kernel's axes along which each tensor is cut into tiles. ``interval`` is
     the time of its slowest stage or memory tier by the static bandwidth model; ``slowdown``
-    stretches it where a link needs longer.
+    stretches it where a link needs longer. ``twin`` is the number of an earlier kernel that
+    differs in names only.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Kernel:
     axes: Mapping[str, tuple[str, ...]]
     interval: int
     slowdown: Fraction
+    twin: int | None = None
 
     @property
     def pcus(self) -> int:

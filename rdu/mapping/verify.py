@@ -21,6 +21,7 @@ def verify(program: Program) -> None:
     for kernel in program.kernels:
         _units(program.node.chip, kernel)
         _buffers(program.node.chip, kernel)
+        _depths(kernel)
         _links(program.node.chip, kernel)
 
 
@@ -53,6 +54,19 @@ def _buffers(chip: Chip, kernel: Kernel) -> None:
                     f"{read.buffer_bytes:,} bytes, its {count} PMUs hold {count * pmu:,}",
                     hint=f"give it {-(-read.buffer_bytes // pmu)} PMUs or smaller tiles",
                 )
+
+
+def _depths(kernel: Kernel) -> None:
+    for stream in kernel.streams:
+        if stream.target is None:
+            continue
+        stage = kernel.stages[stream.target]
+        room = stage.shape.reads[stream.read].depth
+        if stream.depth > room:
+            raise MappingError(
+                f"{kernel.name}: {stream.depth} tiles of {stream.tensor} wait for {stage.name}, "
+                f"its buffer has room for {room}"
+            )
 
 
 def _links(chip: Chip, kernel: Kernel) -> None:
