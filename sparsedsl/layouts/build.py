@@ -277,17 +277,17 @@ class Builder:
     def _leaps(self) -> None:
         """Fill arrays that ``f(x) + e < f(x + 1)`` defines: the least that leave room."""
         for constraint in self.part.scan:
-            leap = None if constraint.equality else leap(constraint.term)
-            if leap is None or leap.call.function in self.arrays:
+            found = None if constraint.equality else leap(constraint.term)
+            if found is None or found.call.function in self.arrays:
                 continue
-            names = t.variables(t.atom(leap.call)) | t.variables(leap.step)
-            shape = self._shape(leap.call.function)
+            names = t.variables(t.atom(found.call)) | t.variables(found.step)
+            shape = self._shape(found.call.function)
             if shape is None or len(shape) != 1 or not names <= set(self.env):
                 continue
             array = np.zeros(shape, np.int64)
-            where = np.asarray(t.evaluate(leap.call.arguments[0], self.env, self.arrays))
-            np.maximum.at(array, where, np.asarray(t.evaluate(leap.step, self.env, self.arrays)))
-            self.arrays[leap.call.function] = np.cumsum(array)
+            where = np.asarray(t.evaluate(found.call.arguments[0], self.env, self.arrays))
+            np.maximum.at(array, where, np.asarray(t.evaluate(found.step, self.env, self.arrays)))
+            self.arrays[found.call.function] = np.cumsum(array)
 
     def _interval(self, name: str, call: UF, side: int, slack: int) -> None:
         """``call`` is ``name + slack`` at its least (side 1) or greatest (side -1)."""
@@ -382,13 +382,13 @@ class Builder:
                     self._define(item)
 
     def _define(self, item: Equality) -> None:
-        recurrence = recurrence(item)
-        if recurrence is None or recurrence.call.function in self.arrays:
+        found = recurrence(item)
+        if found is None or found.call.function in self.arrays:
             return
-        function, step = recurrence.call.function, recurrence.step
+        function, step = found.call.function, found.step
         if not all(call.function in self.arrays for call in t.ufs(step)):
             return
-        names = t.variables(t.atom(recurrence.call))
+        names = t.variables(t.atom(found.call))
         dims = tuple(name for name in self.part.dims if name in names)
         shape = self._shape(function)
         if shape is None or len(shape) != 1 or not names <= {*self.values, *dims}:
@@ -399,7 +399,7 @@ class Builder:
             first = first_value(other, function)
             if first is not None and shape[0]:
                 array[0] = int(t.evaluate(first, self.values, self.arrays))
-        places = np.asarray(t.evaluate(recurrence.call.arguments[0], scan.env, self.arrays))
+        places = np.asarray(t.evaluate(found.call.arguments[0], scan.env, self.arrays))
         array[places] = np.broadcast_to(t.evaluate(step, scan.env, self.arrays), scan.count)
         self.arrays[function] = np.cumsum(array)
 
