@@ -20,6 +20,7 @@ from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.extent import check_shapes
 from sparsedsl.contraction.text import program_text
 from sparsedsl.errors import InvalidTensorError, NotationError, PlanError
+from sparsedsl.find.algorithms import ALGORITHMS
 from sparsedsl.find.smt import Proof
 from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.trace import Traced, parameters, trace
@@ -62,6 +63,11 @@ class Choices:
                 f"{type(self.find).__name__}",
                 hint='such as find="merge" or find={"B": "gallop"}',
             )
+        wanted = [self.find] if isinstance(self.find, str) else list(self.find.values())
+        known = ("auto", *(a.name for a in ALGORITHMS))
+        for name in wanted:
+            if name not in known:
+                raise PlanError(f"expected find to be one of {', '.join(known)}, found {name!r}")
         if self.order is not None and not isinstance(self.order, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise PlanError(
                 f"expected order to be text, found {type(self.order).__name__}",

@@ -6,6 +6,7 @@ when it is first asked for.  Invariant: nothing here depends on which layouts th
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -81,9 +82,15 @@ class Catalogue(Mapping[str, AnyLayout]):
         if key not in self._made:
             raise UnknownLayoutError(
                 f"unknown layout {name!r}; known are {', '.join(self)}",
-                hint="define one of your own with sd.Layout(name, relation, value=...)",
+                hint=self._advice(key),
             )
         return self._made[key]
+
+    def _advice(self, key: str) -> str:
+        close = difflib.get_close_matches(key, list(self), n=2, cutoff=0.6)
+        if close:
+            return f"did you mean {' or '.join(close)}?"
+        return "define one of your own with sd.Layout(name, relation, value=...)"
 
     def __getattr__(self, name: str) -> AnyLayout:
         if name.startswith("_"):

@@ -302,9 +302,8 @@ def test_forced_finds(name, layout, find):
 def test_unknown_find():
     a = sd.asarray(np.eye(3), "csr")
     for find in ("bisect", {"B": "bisect"}):
-        kernel = sd.kernel(find=find)(EXPRESSIONS["product"].body)
         with pytest.raises(sd.PlanError, match="expected find to be one of"):
-            kernel.lower(a, a).plan
+            sd.kernel(find=find)(EXPRESSIONS["product"].body)
     kernel = sd.kernel(find={"Z": "merge"})(EXPRESSIONS["product"].body)
     with pytest.raises(sd.PlanError, match="'Z', which is no operand"):
         kernel.lower(a, a).plan
