@@ -15,10 +15,8 @@ def kernel(A_indptr, B_indptr, A_indices, B_indices, A_data, B_data, C_indices, 
     C_n1 = 0
     C_room = 0
     for i in range(n_i):
-        A_i = i
-        B_i = i
-        C_room += max(A_indptr[A_i + 1] - A_indptr[A_i], 0)
-        C_room += max(B_indptr[B_i + 1] - B_indptr[B_i], 0)
+        C_room += max(A_indptr[u64(i + 1)] - A_indptr[u64(i)], 0)
+        C_room += max(B_indptr[u64(i + 1)] - B_indptr[u64(i)], 0)
     if C_room <= len(C_data):
         for i in range(n_i):
             A_p = i64(A_indptr[u64(i)])

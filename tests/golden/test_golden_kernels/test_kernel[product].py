@@ -16,8 +16,7 @@ def kernel(A_indptr, B_indptr, B_indices, A_data, A_indices, B_data, C_indices, 
     C_n1 = 0
     C_room = 0
     for i in range(n_i):
-        A_i = i
-        C_room += max(A_indptr[A_i + 1] - A_indptr[A_i], 0)
+        C_room += max(A_indptr[u64(i + 1)] - A_indptr[u64(i)], 0)
     if C_room <= len(C_data):
         B_p_table = np.empty(n_j, np.int64)
         for B_p_table_place in range(len(B_p_table)):

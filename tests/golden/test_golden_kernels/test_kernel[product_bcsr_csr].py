@@ -11,15 +11,14 @@ def kernel(B_indptr, A_indptr, A_indices, B_data, B_indices, A_data, C_indices, 
     A: bcsr(4, 4)
     B: csr
     finds: A_p by table
-    proofs: 17 of 17 goals
+    proofs: 19 of 19 goals
     """
     C_n1 = 0
     C_room = 0
     for i in range(n_i):
         A_bi = i // 4
         A_r = i - A_bi * 4
-        B_i = i
-        C_room += max(B_indptr[B_i + 1] - B_indptr[B_i], 0)
+        C_room += max(B_indptr[u64(i + 1)] - B_indptr[u64(i)], 0)
     if C_room <= len(C_data):
         A_p_table = np.empty((n_j + 3) // 4, np.int64)
         for A_p_table_place in range(len(A_p_table)):

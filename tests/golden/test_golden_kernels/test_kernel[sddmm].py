@@ -16,8 +16,7 @@ def kernel(S_indptr, S_data, S_indices, a_data, b_data, C_indices, C_indptr, C_d
     C_n1 = 0
     C_room = 0
     for i in range(n_i):
-        S_i = i
-        C_room += max(S_indptr[S_i + 1] - S_indptr[S_i], 0)
+        C_room += max(S_indptr[u64(i + 1)] - S_indptr[u64(i)], 0)
     if C_room <= len(C_data):
         for i in range(n_i):
             for S_p in range(i64(S_indptr[u64(i)]), i64(S_indptr[u64(i + 1)])):

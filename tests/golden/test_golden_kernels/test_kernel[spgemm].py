@@ -18,11 +18,9 @@ def kernel(A_indptr, A_indices, B_indptr, A_data, B_data, B_indices, C_indices, 
     C_n1 = 0
     C_room = 0
     for i in range(n_i):
-        A_i = i
-        for A_p in range(i64(A_indptr[A_i]), i64(A_indptr[A_i + 1])):
-            k = i64(A_indices[A_p])
-            B_i = k
-            C_room += max(B_indptr[B_i + 1] - B_indptr[B_i], 0)
+        for A_p in range(i64(A_indptr[u64(i)]), i64(A_indptr[u64(i + 1)])):
+            k = i64(A_indices[u64(A_p)])
+            C_room += max(B_indptr[u64(k + 1)] - B_indptr[u64(k)], 0)
     if C_room <= len(C_data):
         # dense accumulator, and a bitmap in levels that orders it
         C_sums = np.empty(n_j, np.float64)
