@@ -32,7 +32,7 @@ from sparsedsl.options import Options, current
 from sparsedsl.runtime import cache, execute
 from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.tensor import Tensor
-from sparsedsl.sources import ShapeOf, signature_of, source_of
+from sparsedsl.sources import ShapeOf, info_of, signature_of, source_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,13 +353,6 @@ def specialise(
     sources = {n: source_of(x) for n, x in zip(names, given, strict=True)}
     extents = check_shapes(traced.program, shapes)
     return Specialisation(traced, sources, choices, settings, extents)
-
-
-def info_of(x: Tensor | ShapeOf) -> ArgumentInfo:
-    """Return what tracing reads of an argument."""
-    if isinstance(x, ShapeOf):
-        return ArgumentInfo(tuple(x.shape), np.dtype(x.dtype).name, 0, x.dense)
-    return ArgumentInfo(x.shape, x.dtype.name, x.fill_value.item(), total(x.layout))
 
 
 def _tensor(x: Any) -> Tensor | ShapeOf:

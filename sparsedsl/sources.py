@@ -15,8 +15,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from sparsedsl.errors import InvalidTensorError
+from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.layouts.catalogue import hierarchical, resolve
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.levels import total
 from sparsedsl.pipeline import Source
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.spf import terms
@@ -178,3 +180,10 @@ def _key(
 ) -> Signature:
     sizes = tuple(int(n).bit_length() // 2 for n in (*entries.values(), *shape))
     return (layout, dtype, dtypes, fill, sizes, len(shape))
+
+
+def info_of(x: Tensor | ShapeOf) -> ArgumentInfo:
+    """Return what tracing reads of an argument."""
+    if isinstance(x, ShapeOf):
+        return ArgumentInfo(tuple(x.shape), np.dtype(x.dtype).name, 0, x.dense)
+    return ArgumentInfo(x.shape, x.dtype.name, x.fill_value.item(), total(x.layout))
