@@ -1,10 +1,17 @@
+import os
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # modules that several folders of tests share lie beside this file
 sys.path.insert(0, str(Path(__file__).parent))
+
+# a check of the tree draws the same cases each time; HYPOTHESIS_PROFILE=search draws new ones
+settings.register_profile("check", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "check"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -65,10 +65,12 @@ class ChainWalk:
         self.merging = Merging(self.emitter, self.values)
         wanted = [c.name for c in chain.coordinates if c.name is not None]
         delivered = bound_at(self.steps, wanted) if wanted else 0
-        loops = [p for p, s in enumerate(self.steps) if isinstance(s, Scan)]
-        self.accumulate_at = max(delivered, len(nest.prefix))
-        inner = any(p >= self.accumulate_at for p in loops)
-        self.accumulates = chain.monoid is not None and inner
+        known = max(delivered, len(nest.prefix))
+        # behind the guards that follow, which may say that the coordinates are none of the output's
+        self.accumulate_at = next(
+            (p for p in range(known, len(self.steps)) if isinstance(self.steps[p], Scan)), None
+        )
+        self.accumulates = chain.monoid is not None and self.accumulate_at is not None
 
     def setups(self, place: int) -> list[Stmt]:
         """Set up the finds whose range is known after ``place`` steps."""
