@@ -165,7 +165,7 @@ def estimate(
     """
     a = assumptions if assumptions is not None else Assumptions()
     chip = node.chip
-    spilled = memory_map(graph, chip, fusion).spilled_transfer_bytes if spill else 0.0
+    spilled = memory_map(graph, chip, fusion, a.unit_share).spilled_transfer_bytes if spill else 0.0
     if not spill:
         _require(graph, chip)
     peers = Peers(
@@ -180,7 +180,7 @@ def estimate(
     for kernel in kernels:
         # Only a group that is one kernel repeats it back to back.
         again = alone[kernel.operators[0].group] == 1
-        times.append(_time(kernel, chip, peers, a, fusion, orchestration, again))
+        times.append(_time(kernel, chip, peers, a, fusion, orchestration, again, graph.batch))
     return Estimate(
         graph=graph,
         fusion=fusion,
@@ -211,6 +211,7 @@ def _time(
     fusion: Fusion,
     orchestration: Orchestration,
     again: bool,
+    sequences: int,
 ) -> KernelTime:
     memory = kernel.memory_bytes / (1e12 * chip.hbm_tb_per_s * a.hbm_efficiency)
     collectives = [peers.all_reduce_parts(op.network_bytes) for op in kernel.operators]
@@ -222,7 +223,7 @@ def _time(
         compute = sum(work) / pcus
     else:
         pcus, pmus = int(a.unit_share * chip.pcus), int(a.unit_share * chip.pmus)
-        compute = balanced(work, pcus)
+        compute = pipelined(work, _sections(kernel.operators), pcus, sequences)
     fill = latency + sum(map(_fill, kernel.operators, [chip] * len(work)))
     fill += 1e-9 * chip.hbm_latency_ns
     looped = orchestration == "looped" and again
@@ -257,15 +258,53 @@ def unit_seconds(op: Operator, chip: Chip) -> float:
 
     Products run on the output-stationary array, in blocks that need not divide the shape, or,
     where the array would be nearly empty (a vector times a matrix), as dot products of SIMD lanes.
+    fp32 fills half the lanes and, the array being one of bf16, leaves the lanes alone.
     """
     clock = 1e9 * chip.clock_ghz
-    cycles = op.elements / chip.simd_lanes
+    width = chip.simd_lanes * 2 // op.element_bytes
+    cycles = op.elements / width
     if op.product is not None:
         p = op.product
-        blocks = p.count * passes(chip, p.m, p.n) * max(p.k, chip.systolic_columns)
-        lanes = p.count * p.m * p.n * math.ceil(p.k / chip.simd_lanes)
-        cycles += min(blocks, lanes) * p.density
+        lanes = p.count * p.m * p.n * math.ceil(p.k / width)
+        if op.element_bytes == 2:
+            blocks = p.count * passes(chip, p.m, p.n) * max(p.k, chip.systolic_columns)
+            lanes = min(blocks, lanes)
+        cycles += lanes * p.density
     return cycles / clock
+
+
+def _sections(operators: Sequence[Operator]) -> list[int]:
+    """How many barriers lie before each operator, on the longest way to it."""
+    passed: dict[str, int] = {}
+    for op in operators:
+        before = max((passed.get(tensor, 0) for tensor, _ in op.reads), default=0)
+        passed[op.name] = before + op.barrier
+    return list(passed.values())
+
+
+def pipelined(
+    work: Sequence[float], sections: Sequence[int], units: int, sequences: int = 1
+) -> float:
+    """Shortest time of a pipeline that barriers cut into sections.
+
+    A section starts on a sequence when the one before has finished it, so several sequences keep
+    all units busy, and one does not. Units are shared in proportion to the work (best for many
+    sequences), or to its square root by section (least sum of the sections' times).
+
+    >>> [pipelined([4.0, 4.0], [0, 1], 2, sequences) for sequences in (1, 4)]
+    [8.0, 5.0]
+    """
+    even = balanced(work, units)
+    total: dict[int, float] = {}
+    for section, seconds in zip(sections, work, strict=True):
+        total[section] = total.get(section, 0.0) + seconds
+    parts = [seconds for seconds in total.values() if seconds > 0]
+    if len(parts) < 2:
+        return even
+    roots = sum(math.sqrt(seconds) for seconds in parts)
+    slowest = math.sqrt(max(parts)) * roots / units
+    rooted = ((sequences - 1) * slowest + roots**2 / units) / sequences
+    return min(even * (sequences - 1 + len(parts)) / sequences, max(rooted, even))
 
 
 def balanced(work: Sequence[float], units: int) -> float:

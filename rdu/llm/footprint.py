@@ -59,15 +59,17 @@ def _weights(graph: ModelGraph, end: int) -> list[Symbol]:
     ]
 
 
-def memory_map(graph: ModelGraph, chip: Chip, fusion: Fusion = "spatial") -> MemoryMap:
-    """Place the model in HBM and DDR of one socket.
+def memory_map(
+    graph: ModelGraph, chip: Chip, fusion: Fusion = "spatial", share: float = 0.9
+) -> MemoryMap:
+    """Place the model in HBM and DDR of one socket; ``share`` as in `rdu.llm.cut`.
 
     Raises
     ------
     CapacityError
         Where cache does not fit HBM, or what is spilled does not fit DDR.
     """
-    kernels = cut(graph, fusion, scratchpad=chip.sram_bytes)
+    kernels = cut(graph, fusion, scratchpad=chip.sram_bytes, share=share)
     hbm = Tier("hbm", chip.hbm_bytes, 1e12 * chip.hbm_tb_per_s, 1e-9 * chip.hbm_latency_ns)
     ddr = Tier("ddr", chip.ddr_bytes, 1e9 * chip.ddr_gb_per_s, 1e-9 * chip.ddr_latency_ns)
     return allocate(symbols(graph, kernels), hbm, ddr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
@@ -52,6 +53,7 @@ class Kernel:
         return sum(op.flops for op in self.operators)
 
 
+@lru_cache(maxsize=64)
 def cut(
     graph: ModelGraph, fusion: Fusion, *, scratchpad: float, share: float = 0.9
 ) -> tuple[Kernel, ...]:

@@ -13,13 +13,17 @@ _PRODUCTS = (("rr", "re", "re"), ("ii", "im", "im"), ("ri", "re", "im"), ("ir", 
 
 
 def flash_fft_conv(
-    sequence: int = 1 << 20, channels: int = 768, batch: int = 1, radix: int = 32
+    sequence: int = 1 << 20,
+    channels: int = 768,
+    batch: int = 1,
+    radix: int = 32,
+    element_bytes: int = 4,
 ) -> ModelGraph:
     """``y = ifft(fft(u) * k)`` of a real sequence, one socket, every complex step in real parts.
 
     An FFT of ``radix ** order`` points is ``order`` products with a ``radix x radix`` DFT matrix,
     with a twiddle multiplication and a transpose between them. The first product has a real
-    input, the last one a real output.
+    input, the last one a real output. A transpose needs the whole sequence before it.
 
     Parameters
     ----------
@@ -27,6 +31,8 @@ def flash_fft_conv(
         Points, a power of ``radix``.
     channels, batch:
         Independent sequences; ``batch`` of them share a filter, which streams in with them.
+    element_bytes:
+        4 for fp32, 2 for bf16. Frameworks have no complex numbers of bf16.
 
     Raises
     ------
@@ -45,7 +51,9 @@ def flash_fft_conv(
         order += 1
     if radix**order != sequence or not order:
         raise SpecError(f"sequence must be a power of radix {radix}, found {sequence}")
-    b = GroupBuilder("convolution")
+    if element_bytes not in (2, 4):
+        raise SpecError(f"element_bytes must be 2 (bf16) or 4 (fp32), found {element_bytes!r}")
+    b = GroupBuilder("convolution", element_bytes=element_bytes)
     maker = _Complex(b, sequence * channels * batch, sequence, radix)
     re, im = b.tensor("u", maker.points), None
     re, im = maker.transform("fft", re, im, order, real_output=False)
@@ -54,7 +62,8 @@ def flash_fft_conv(
         b.tensor(part, sequence * channels)
     re, im = maker.multiply("filter", re, im, streamed="filter.k")
     maker.transform("ifft", re, im, order, real_output=True)
-    return ModelGraph("flashfftconv", "prefill", batch, sequence, 1, tuple(b.operators))
+    sequences = batch * channels
+    return ModelGraph("flashfftconv", "prefill", sequences, sequence, 1, tuple(b.operators))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +83,8 @@ class _Complex:
             if step:
                 assert im is not None
                 re, im = self.multiply(f"{name}.twiddle{step}", re, im)
-                re = self.b.add(f"{name}.turn{step}.re", "layout", [re], self.points)
-                im = self.b.add(f"{name}.turn{step}.im", "layout", [im], self.points)
+                re = self._turn(f"{name}.turn{step}.re", re)
+                im = self._turn(f"{name}.turn{step}.im", im)
             last = real_output and step == order - 1
             re, im = self.product(f"{name}.dft{step}", re, im, real_output=last)
         return re, im
@@ -108,6 +117,9 @@ class _Complex:
                 parts[label] = self._map(f"{name}.{label}", [x], table)
         real = self._map(f"{name}.re", [parts["rr"], parts["ii"]])
         return real, self._map(f"{name}.im", [parts["ri"], parts["ir"]])
+
+    def _turn(self, name: str, x: str) -> str:
+        return self.b.add(name, "layout", [x], self.points, barrier=True)
 
     def _gemm(self, name: str, x: str) -> str:
         product = Product(1, self.points // self.radix, self.radix, self.radix)

@@ -66,6 +66,8 @@ class Operator:
         True where the gradient passes unchanged: additions and casts.
     fork:
         True where the output enters column-split weights, so that its gradient is a partial sum.
+    element_bytes:
+        Width of the numbers computed with: 2 for bf16, 4 for fp32.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Operator:
     passes: bool = False
     fork: bool = False
     repeat: int = 1
+    element_bytes: int = 2
 
     @property
     def accumulates(self) -> bool:
@@ -212,6 +215,7 @@ class GroupBuilder:
                 passes=passes,
                 fork=fork,
                 repeat=self.repeat,
+                element_bytes=width,
             )
         )
         self._sizes[name] = elements

@@ -1,8 +1,13 @@
-"""Fusion and orchestration (figures 10, 11) and tokens per second (table IV), all predicted.
+"""Fusion and orchestration (figures 10, 11) and tokens per second (table IV).
 
-Inputs, the same for every row: ``rdu/specs/sn40l.toml`` (launch constants included), the published
-85 % and 90 % and the peer latency of `rdu.llm.Assumptions`, batch 1 (the paper gives none), and
-eight sockets (one for FlashFFTConv, sixteen in table IV). Nothing is calibrated on these values.
+Inputs, the same for every row: ``rdu/specs/sn40l.toml``, the published 85 % and 90 % and the peer
+latency of `rdu.llm.Assumptions`, one sequence a replica (the paper gives no batch), the split over
+eight sockets that `rdu.models.benchmark` states, and sixteen sockets in table IV.
+
+Three of them were chosen with the published bars in view, so rows that depend on them and have a
+published value are labelled calibrated: the two launch constants (`rdu.paper.calibration`), that
+small models run a replica a socket, and that the convolution is in fp32 (its bf16 bars stand
+beside). The same benchmarks without a published value are predictions.
 """
 
 from __future__ import annotations
@@ -12,9 +17,10 @@ from functools import cache
 
 from rdu.llm import Assumptions, Estimate, Fusion, Orchestration, estimate, generate, speculative
 from rdu.models.benchmarks import BENCHMARKS, benchmark
+from rdu.models.fft import flash_fft_conv
 from rdu.models.transformer import llama
 from rdu.paper import published
-from rdu.paper.rows import Row, row
+from rdu.paper.rows import Kind, Row, row
 from rdu.specs import sn40l_node
 
 DRAFTED, ACCEPTANCE = 4, 0.8
@@ -30,11 +36,16 @@ def figure_10() -> list[Row]:
         hardware = unfused / _time(name, "spatial", "hardware").seconds
         one, two = published.FIGURE_10.get(name, (None, None))
         ratio = two / one if one is not None and two is not None else None
+        kind: Kind = "predicted" if one is None else "calibrated"
         rows += [
-            row(name, "speedup software", one, software, "predicted"),
-            row(name, "speedup hardware", two, hardware, "predicted"),
-            row(name, "hardware over software", ratio, hardware / software, "predicted"),
+            row(name, "speedup software", one, software, kind),
+            row(name, "speedup hardware", two, hardware, kind),
+            row(name, "hardware over software", ratio, hardware / software, kind),
         ]
+    bf16 = flash_fft_conv(element_bytes=2)
+    slow = estimate(bf16, sn40l_node(), "none", "software").seconds
+    fast = estimate(bf16, sn40l_node(), "spatial", "hardware").seconds
+    rows.append(row("flashfftconv-1m", "speedup hardware in bf16", None, slow / fast, "predicted"))
     return rows
 
 
@@ -43,8 +54,11 @@ def figure_11() -> list[Row]:
     rows: list[Row] = []
     for name in BENCHMARKS:
         unfused = _time(name, "none", "software").launches
-        ratio = unfused / _time(name, "spatial", "hardware").launches
-        rows.append(row(name, "kernel ratio", published.FIGURE_11.get(name), ratio, "predicted"))
+        fused = _time(name, "spatial", "hardware")
+        paper = published.FIGURE_11.get(name)
+        replicas = fused.graph.tensor_parallel == 1 and name != "flashfftconv-1m"
+        kind: Kind = "calibrated" if paper is not None and replicas else "predicted"
+        rows.append(row(name, "kernel ratio", paper, unfused / fused.launches, kind))
     return rows
 
 
@@ -107,4 +121,4 @@ def expert_runs() -> list[Row]:
 
 @cache
 def _time(name: str, fusion: Fusion, orchestration: Orchestration) -> Estimate:
-    return estimate(benchmark(name), sn40l_node(), fusion, orchestration)
+    return estimate(benchmark(name), sn40l_node(), fusion, orchestration, spill=True)

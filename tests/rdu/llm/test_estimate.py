@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rdu.errors import CapacityError, MappingError
 from rdu.llm import Assumptions, estimate
-from rdu.llm.estimate import balanced, unit_seconds
+from rdu.llm.estimate import balanced, pipelined, unit_seconds
 from rdu.models import llama
 from rdu.models.operators import Operator, Product
 from rdu.specs import sn40l_node
@@ -94,6 +94,24 @@ def test_balanced_is_feasible_and_cannot_be_much_better(work, units):
     better = 0.999 * time
     needed = sum(-(-seconds // better) for seconds in work)
     assert needed > units or time <= sum(work) / units * 1.001
+
+
+def test_a_barrier_keeps_units_idle_unless_sequences_follow_each_other():
+    work, sections = [3.0, 1.0], [0, 1]
+    alone = pipelined(work, sections, 4)
+    assert alone == pytest.approx((3**0.5 + 1) ** 2 / 4)  # units by the square root of the work
+    assert pipelined(work, [0, 0], 4) == pytest.approx(1.0)
+    many = pipelined(work, sections, 4, 1000)
+    assert 1.0 < many < 1.01 < alone
+    assert pipelined([2.0], [3], 4) == pytest.approx(0.5)
+
+
+def test_fp32_products_run_on_half_the_lanes():
+    chip = NODE.chip.with_changes(clock_ghz=1.0)
+    op = Operator("a", "gemm", "g", (), 1.0, product=Product(1, 64, 32, 32), element_bytes=4)
+    assert unit_seconds(op, chip) == pytest.approx(64 * 32 * 2 * 1e-9)
+    plain = Operator("a", "elementwise", "g", (), 1.0, elements=320, element_bytes=4)
+    assert unit_seconds(plain, chip) == pytest.approx(20e-9)
 
 
 def test_weights_that_do_not_fit_are_refused():

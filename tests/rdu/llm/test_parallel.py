@@ -19,7 +19,7 @@ def test_tensor_alone_is_the_plain_estimate():
 def test_micro_batches_fill_the_pipeline():
     def rate(parts):
         return parallel(
-            "llama2-7b", "prefill", NODE, tensor=4, pipeline=2, batch=8, micro_batches=parts
+            "llama2-7b", "prefill", NODE, tensor=4, pipeline=2, batch=64, micro_batches=parts
         ).tokens_per_second
 
     assert rate(8) > 1.5 * rate(1)
