@@ -14,6 +14,7 @@ unfused one, comes out faster.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ from rdu.llm import Estimate, estimate
 from rdu.models.benchmarks import benchmark
 from rdu.paper import published
 from rdu.specs import Node, sn40l_node
+
+Grid: TypeAlias = npt.NDArray[np.floating[Any]]
 
 HOST_LAUNCH_US = np.arange(5, 101) / 10
 """Tried values."""
@@ -54,6 +57,8 @@ def calibrate(node: Node | None = None, *, signs: bool = True) -> Calibration:
     True
     """
     n = node if node is not None else sn40l_node()
+    host: Grid
+    rate: Grid
     host, rate = np.meshgrid(1e-6 * HOST_LAUNCH_US, 1e9 * CONFIG_LOAD_GB_PER_S)
     total = np.zeros(host.shape)
     allowed = np.ones(host.shape, bool)
@@ -76,9 +81,7 @@ def calibrate(node: Node | None = None, *, signs: bool = True) -> Calibration:
     )
 
 
-def _host_seconds(
-    e: Estimate, node: Node, host: npt.NDArray[np.float64], rate: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def _host_seconds(e: Estimate, node: Node, host: Grid, rate: Grid) -> Grid:
     """Seconds of a host-driven program under each pair of constants."""
     chip = node.chip
     program = sum(
