@@ -36,7 +36,7 @@ types: $(VENV)/test.stamp
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 tests: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 $(VENV)/made.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -6,13 +6,14 @@ knows no layout; the loop interpreter runs the very loops that are printed for N
 
 from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 
 from sparsedsl import pipeline
+from sparsedsl.codegen import numba_jit
 from sparsedsl.contraction.interpret import interpret as interpret_dense
 from sparsedsl.find import queries, smt
 from sparsedsl.kernel import Ready, Specialisation
@@ -38,6 +39,21 @@ class InterpretedKernel:
         return call
 
 
+@dataclass(frozen=True)
+class CompiledKernel:
+    """What the cache gives for a compiled kernel, but kept nowhere."""
+
+    source: str
+
+    def load(self):
+        return _compiled(self.source)
+
+
+@lru_cache(maxsize=8)
+def _compiled(source):
+    return numba_jit.load(source)
+
+
 def _prepare_interpreted(special: Specialisation, place: int) -> Ready:
     key = -1 - place
     if key not in special.ready:
@@ -47,15 +63,31 @@ def _prepare_interpreted(special: Specialisation, place: int) -> Ready:
     return special.ready[key]
 
 
+def _prepare_compiled(special: Specialisation, place: int) -> Ready:
+    if place not in special.ready:
+        planned = _prepare_interpreted(special, place)
+        special.ready[place] = replace(planned, entry=CompiledKernel(planned.unit.source))
+    return special.ready[place]
+
+
 @contextmanager
-def interpreting():
-    """Inside the block every kernel runs in the loop interpreter instead of Numba."""
-    compiled = Specialisation.prepare
-    Specialisation.prepare = _prepare_interpreted
+def _preparing(prepare):
+    usual = Specialisation.prepare
+    Specialisation.prepare = prepare
     try:
         yield
     finally:
-        Specialisation.prepare = compiled
+        Specialisation.prepare = usual
+
+
+def interpreting():
+    """Inside the block every kernel runs in the loop interpreter instead of Numba."""
+    return _preparing(_prepare_interpreted)
+
+
+def compiling():
+    """Inside the block kernels planned by ``interpreting`` are not planned again for Numba."""
+    return _preparing(_prepare_compiled)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Every expression over combinations of layouts, in the loop interpreter, against the oracle."""
+"""Every expression over combinations of layouts, at each level, against the dense oracle."""
 
 import itertools
 import zlib
@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 from expressions import EXPRESSIONS, draw
-from levels import check, interpreting, remembering_proofs
+from levels import check, compiling, interpreting, remembering_proofs
 
 import sparsedsl as sd
 
@@ -33,8 +33,8 @@ ANY_RANK = ("csf", "coo", "coo_unsorted", "bitmap", "dense", "morton", "hicoo")
 
 
 @pytest.fixture(autouse=True)
-def _level():
-    with interpreting(), remembering_proofs():
+def _proofs():
+    with remembering_proofs():
         yield
 
 
@@ -46,18 +46,22 @@ def layout_named(name, rank):
 
 
 def run(name, layouts, **choices):
-    """Check an expression on arguments of several shapes, with one kernel for all."""
+    """Check an expression at each level, on arguments of several shapes with one kernel."""
     expr = EXPRESSIONS[name]
     chosen = {
         operand: layout_named(layout, rank)
         for (operand, rank), layout in zip(expr.sparse(), itertools.cycle(layouts), strict=False)
     }
     rng = np.random.default_rng(zlib.crc32(f"{name} {layouts}".encode()))
-    tensors, truth = draw(expr, chosen, rng)
-    special = sd.kernel(**choices)(expr.body).engine.specialise(list(tensors.values()))
-    check(special, tensors, truth, expr.rtol)
+    arguments = [draw(expr, chosen, rng)]
     for least, most in ((0, 2), (1, 1), (0, 4), (4, 9)):
-        check(special, *draw(expr, chosen, rng, least=least, most=most), expr.rtol)
+        arguments.append(draw(expr, chosen, rng, least=least, most=most))
+    tensors, _ = arguments[0]
+    special = sd.kernel(**choices)(expr.body).engine.specialise(list(tensors.values()))
+    for level in (interpreting, compiling):
+        with level():
+            for given in arguments:
+                check(special, *given, expr.rtol)
     return special
 
 
