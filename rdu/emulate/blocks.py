@@ -7,27 +7,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rdu.emulate import functional as f
 
 
 def combine_blocks(
-    waiting: list[list[Any]],
+    blocks: Sequence[npt.NDArray[np.float32]],
     axes: Sequence[tuple[str, ...]],
     order: Sequence[int],
     out: Sequence[str],
     summed: Sequence[str],
     extents: Mapping[str, int],
+    items: int,
     *,
     shared: bool,
-) -> list[Any]:
+) -> npt.NDArray[np.float32]:
     """Multiply the blocks of each item and sum the block axes the output lacks, ascending.
 
-    All factors but the last are multiplied element by element into the left operand; with
-    ``shared`` the last one is the same for all items, which then are rows of one product.
+    ``blocks[n]`` is ``[items, *axes[n]]``. All factors but the last of ``order`` are multiplied
+    element by element into the left operand; with ``shared`` the last one is ``[1, ...]``, the
+    same for all items, which then are rows of one product. Returns ``[items, *out]``.
     """
-    items = len(waiting)
-    lefts = [np.stack([np.asarray(row[n], dtype=np.float32) for row in waiting]) for n in order]
+    lefts = [blocks[n] for n in order]
     names = list(dict.fromkeys(a for n in order for a in axes[n]))
     if not summed:
         total: Any = np.float32(1.0)
@@ -35,7 +37,8 @@ def combine_blocks(
             part = f.aligned(array, ("#", *axes[n]), ("#", *names))
             total = part if n == order[0] else total * part
         moved = f.aligned(np.asarray(total), ("#", *names), ("#", *out))
-        return list(np.asarray(moved, dtype=np.float32))
+        whole = np.asarray(moved, dtype=np.float32)
+        return np.broadcast_to(whole, (items, *whole.shape[1:]))
     rest = [a for n in order[:-1] for a in axes[n]]
     left_names = list(dict.fromkeys([*(a for a in rest), *summed]))
     left: Any = np.ones((items,) + (1,) * len(left_names), dtype=np.float32)
@@ -44,7 +47,7 @@ def combine_blocks(
     left = np.broadcast_to(left, (items, *(extents[a] for a in left_names)))
     last = order[-1]
     right_names = list(dict.fromkeys([*axes[last], *summed]))
-    stack = lefts[-1][:1] if shared else lefts[-1]
+    stack = lefts[-1]
     right = f.aligned(stack, ("#", *axes[last]), ("#", *right_names))
     right = np.broadcast_to(right, (len(stack), *(extents[a] for a in right_names)))
     batch = [a for a in out if a in left_names and a in right_names]
@@ -72,5 +75,4 @@ def combine_blocks(
         product = f.multiply_add(None, np.ascontiguousarray(a), b)
         shape = [items, *(size[x] for x in (*batch, *m, *n_axes))]
         labels = ("#", *batch, *m, *n_axes)
-    moved = f.aligned(product.reshape(shape), labels, ("#", *out))
-    return list(moved)
+    return f.aligned(product.reshape(shape), labels, ("#", *out))

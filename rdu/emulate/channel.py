@@ -50,10 +50,5 @@ class Channel:
         self.waiting_reader: Any = None
         self.waiting_writer: Any = None
 
-    def grow(self) -> None:
-        """Add one element of capacity, free from the start of time."""
-        self.capacity += 1
-        self.credits.append(0)
-
     def __repr__(self) -> str:
         return f"Channel({self.name!r}, {len(self.items)}/{self.capacity})"

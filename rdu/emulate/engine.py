@@ -114,11 +114,8 @@ class Engine:
         """Register a context."""
         self.contexts.append(context)
 
-    def run(self, *, grow: bool = False) -> int:
+    def run(self) -> int:
         """Run to the end and return the last clock, in cycles.
-
-        With ``grow`` a full channel of a blocked group is enlarged instead of giving up (the
-        smallest first), which finds sufficient buffer depths.
 
         Raises
         ------
@@ -128,28 +125,15 @@ class Engine:
         programs = {context: context.program() for context in self.contexts}
         alive = set(self.contexts)
         self.ready.extend(self.contexts)
-        while True:
-            while self.ready:
-                context = self.ready.popleft()
-                try:
-                    next(programs[context])
-                except StopIteration:
-                    alive.discard(context)
-            if not alive:
-                break
-            if not (grow and self._grow()):
-                raise self._deadlock(alive)
+        while self.ready:
+            context = self.ready.popleft()
+            try:
+                next(programs[context])
+            except StopIteration:
+                alive.discard(context)
+        if alive:
+            raise self._deadlock(alive)
         return max((context.time for context in self.contexts), default=0)
-
-    def _grow(self) -> bool:
-        full = [c for c in self.channels if c.waiting_writer is not None]
-        if not full:
-            return False
-        channel = min(full, key=lambda c: (c.capacity, c.name))
-        channel.grow()
-        self.ready.append(channel.waiting_writer)
-        channel.waiting_writer = None
-        return True
 
     def _deadlock(self, alive: set[Context]) -> DeadlockError:
         lines: list[str] = []

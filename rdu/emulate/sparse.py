@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,9 @@ from rdu.emulate.blocks import combine_blocks
 from rdu.emulate.channel import Channel
 from rdu.emulate.engine import Context, Steps
 from rdu.emulate.stages import Port, place_of, slowed
-from rdu.emulate.streams import Level, Sums
-from rdu.emulate.tile import Behaviour, run_streams
+from rdu.emulate.sums import Entries, nothing
+from rdu.emulate.tile import Behaviour, Combine, Reader, Values, run_streams
+from rdu.emulate.tokens import Level
 from rdu.emulate.values import Tree, concatenated, densified_block
 from rdu.graph.graph import Graph
 from rdu.graph.nodes import (
@@ -67,13 +68,14 @@ class SparseStage(Context):
         """Run the streams of every tile of the root axis."""
         shape = self.shape
         held: dict[tuple[int, Coordinates], Any] = {}
-        sums: Sums = {}
+        loops = shape.streams.loops if shape.streams is not None else ()
+        sums = nothing(sum(axis in shape.operator.output.axes for axis in loops))
         for step in shape.steps():
             for r, tile in step.takes:
                 size = self._tile_bytes(shape.reads[r].operand.tensor, tile)
                 held[r, tile] = yield from self.pop(self.inward[r], size)
                 self.moved += size
-            result, cycles = self._fire(step.index[0], held, sums)
+            result, sums, cycles = self._fire(step.index[0], held, sums)
             self.work(slowed(cycles.busy, self.slowdown))
             done = self.time + cycles.fill
             if step.emits and self.values:
@@ -137,12 +139,13 @@ class SparseStage(Context):
     # --- firing ------------------------------------------------------------------------
 
     def _fire(
-        self, index: int, held: dict[tuple[int, Coordinates], Any], sums: Sums
-    ) -> tuple[Any, Cycles]:
+        self, index: int, held: dict[tuple[int, Coordinates], Any], sums: Entries
+    ) -> tuple[Any, Entries, Cycles]:
+        """Compute one tile: its result, the sums kept for later tiles, the cycles."""
         shape = self.shape
         span = self.schedule.span(shape.root, index)
         match shape.operator:
-            case SparseMap(operand=operand, function=function, arguments=arguments):
+            case SparseMap(function=function, arguments=arguments):
                 tree = self._tree(0, held)
                 size = len(tree.coordinates) * shape.block.elements
                 cycles = simd(self.chip, size, self.stage.units.width)
@@ -153,41 +156,44 @@ class SparseStage(Context):
                         for a in arguments
                     ]
                     raw = np.broadcast_to(function.apply(*given), tree.values.shape)
-                    values = f.rounded(self._modes(operand, raw), self.graph.precision)
-                return Tree(tree.coordinates, values), cycles
+                    values = f.rounded(raw, self.graph.precision)
+                return Tree(tree.coordinates, values), sums, cycles
             case Densify():
                 tree = self._tree(0, held)
                 out = self.graph.tensor(shape.operator.output.tensor)
                 count = out.bytes // max(shape.firings, 1)
                 cycles = access(self.chip, count, max(sum(self.stage.units.reads), 1))
                 block = densified_block(self.graph, shape.reads[0].operand.tensor, tree, span)
-                return block, Cycles(max(cycles.busy, len(tree.coordinates)), cycles.fill)
+                busy = max(cycles.busy, len(tree.coordinates))
+                return block, sums, Cycles(busy, cycles.fill)
             case SparseProduct() | SparseUnion():
                 return self._streams(span, held, sums)
 
-    def _modes(self, operand: Operand, values: Any) -> Any:
-        del operand
-        return values
-
     def _streams(
-        self, span: slice, held: dict[tuple[int, Coordinates], Any], sums: Sums
-    ) -> tuple[Any, Cycles]:
+        self, span: slice, held: dict[tuple[int, Coordinates], Any], sums: Entries
+    ) -> tuple[Entries, Entries, Cycles]:
         """Run the stream graph, on several copies of it where the tile is cut further."""
         shape = self.shape
         assert shape.streams is not None
-        parts = self._parts(span, held)
-        items: list[tuple[tuple[int, ...], Any]] = []
-        busy = end = 0
         reads = self._reads(held)
-        for low, high in parts:
-            behaviour = self._behaviour(low, high, held, reads)
-            found, cycles = run_streams(shape.streams, behaviour, sums)
-            items += found
+        parts: list[Entries] = []
+        busy = end = 0
+        for low, high in self._parts(span, held):
+            found, sums, cycles = run_streams(
+                shape.streams, self._behaviour(low, high, reads), sums
+            )
+            parts.append(found)
             busy = max(busy, cycles.busy)
             end = max(end, cycles.busy + cycles.fill)
-        if not shape.stepwise and not items:
-            items = sums  # type: ignore[assignment]
-        return items, Cycles(busy, end - busy)
+        if not shape.stepwise:
+            return sums, sums, Cycles(busy, end - busy)
+        places = np.concatenate([part.places for part in parts])
+        full = [part.values for part in parts if part.values is not None]
+        return (
+            Entries(places, np.concatenate(full) if full else None),
+            sums,
+            Cycles(busy, end - busy),
+        )
 
     def _parts(
         self, span: slice, held: dict[tuple[int, Coordinates], Any]
@@ -221,18 +227,13 @@ class SparseStage(Context):
         return found
 
     def _behaviour(
-        self,
-        low: int,
-        high: int,
-        held: dict[tuple[int, Coordinates], Any],
-        operands: dict[int, tuple[Any, int] | Tree | None],
+        self, low: int, high: int, operands: dict[int, tuple[Any, int] | Tree | None]
     ) -> Behaviour:
-        del held
         shape, chip = self.shape, self.chip
         operator = shape.operator
         assert isinstance(operator, (SparseProduct, SparseUnion))
         levels: dict[int, Level] = {}
-        reads: dict[int, Callable[[tuple[Any, ...]], Any]] = {}
+        reads: dict[int, Reader] = {}
         fetch: dict[int, int] = {}
         for r, read in enumerate(shape.reads):
             tensor = self.graph.tensor(read.operand.tensor)
@@ -245,24 +246,26 @@ class SparseStage(Context):
                 start, stop = (low, high) if begins else (0, tensor.extent(structure.levels[0]))
                 tree = value.between(start, stop)
                 levels[r] = Level(tree, len(structure.levels) > 1, start, stop)
-                reads[r] = _tree_reader(tree, structure.fill, self.values)
+                if tree.values is not None:
+                    reads[r] = _tree_reader(tree.values, structure.fill)
                 size = math.prod(tensor.extent(a) for a in tensor.block) * tensor.element_bytes
             else:
-                reads[r] = self._dense_reader(operator, r, value)
+                if value is not None:
+                    reads[r] = self._dense_reader(operator, r, value)
                 size = self._block_bytes(operator, r)
-            ports = max(self.stage.units.reads[r], 1)
-            fetch[r] = access(chip, size, ports).busy
+            fetch[r] = access(chip, size, max(self.stage.units.reads[r], 1)).busy
         loops = shape.streams.loops if shape.streams is not None else ()
         kept = [a for a in operator.output.axes if a not in loops]
         size = math.prod(self.graph.extents[a] for a in kept)
         width = self.stage.units.width
         block = shape.block
         # A gathered product streams its last factor through the arrays while it computes.
-        streamed = 1
+        streamed, shared = 1, frozenset[int]()
         if isinstance(operator, SparseProduct) and block.gather:
             last = last_factor(operator)
             if last is not None:
                 streamed, fetch[last] = fetch[last], 1
+                shared = frozenset((last,))
         return Behaviour(
             levels,
             reads,
@@ -273,6 +276,7 @@ class SparseStage(Context):
             max(chip.systolic_rows, 1) * 4 if block.gather else 1,
             not shape.stepwise,
             chip.fifo_depth,
+            shared,
         )
 
     def _block_bytes(self, operator: SparseProduct | SparseUnion, r: int) -> int:
@@ -282,11 +286,9 @@ class SparseStage(Context):
         return size * self.graph.precision.bytes
 
     def _dense_reader(
-        self, operator: SparseProduct | SparseUnion, r: int, value: Any
-    ) -> Callable[[tuple[Any, ...]], Any]:
+        self, operator: SparseProduct | SparseUnion, r: int, value: tuple[Any, int]
+    ) -> Reader:
         assert isinstance(operator, SparseProduct)
-        if value is None:
-            return _nothing
         array, start = value
         axes = self.shape.reads[r].operand.axes
         inside = [a for a in operator.loops if a in axes]
@@ -294,18 +296,16 @@ class SparseStage(Context):
         moved = array.transpose(order)
         offsets = [start if a == self.shape.root and self.shape.collects[r] else 0 for a in inside]
         if not inside:
-            return lambda _: moved
-        return lambda place: moved[tuple(c - o for c, o in zip(place, offsets, strict=True))]
+            return lambda places: np.broadcast_to(moved, (len(places), *moved.shape))
+        return lambda places: moved[tuple((places - offsets).T)]
 
     # --- values ------------------------------------------------------------------------
 
-    def _combine(
-        self, operator: SparseProduct | SparseUnion
-    ) -> Callable[[list[list[Any]]], list[Any]]:
+    def _combine(self, operator: SparseProduct | SparseUnion) -> Combine:
         precision = self.graph.precision
         if isinstance(operator, SparseUnion):
             apply = operator.function.apply
-            return lambda waiting: [f.rounded(apply(*values), precision) for values in waiting]
+            return lambda blocks, _: f.rounded(apply(*blocks), precision)
         real = [n for n, pattern in enumerate(operator.patterns) if not pattern]
         out = [a for a in operator.output.axes if a not in operator.loops]
         axes = [block_axes(operator, n) for n in real]
@@ -317,10 +317,8 @@ class SparseStage(Context):
         summed = [a for a in dict.fromkeys(a for names in axes for a in names) if a not in out]
         shared = last is not None and operator.loops[-1] not in operator.factors[last].axes
 
-        def combine(waiting: list[list[Any]]) -> list[Any]:
-            if not real:
-                return [np.float32(1.0)] * len(waiting)
-            return combine_blocks(waiting, axes, order, out, summed, extents, shared=shared)
+        def combine(blocks: Sequence[Values], items: int) -> Values:
+            return combine_blocks(blocks, axes, order, out, summed, extents, items, shared=shared)
 
         return combine
 
@@ -332,20 +330,24 @@ class SparseStage(Context):
         operator = shape.operator
         if isinstance(operator, (SparseMap, Densify)):
             return result
-        items = sorted(result.items()) if isinstance(result, dict) else result
         loops = shape.streams.loops if shape.streams is not None else ()
         out = operator.output.axes
         kept = [a for a in loops if a in out]
         block = [a for a in out if a not in kept]
         if self.graph.tensor(operator.output.tensor).sparse:
-            return self._tree_result(items, kept, block)
+            return self._tree_result(result, kept, block)
         span = self._span(index)
         size = [self.graph.extents[a] for a in (*kept, *block)]
         if shape.stepwise:
             size[0] = span.stop - span.start
         full = np.zeros(size, dtype=np.float32)
-        for coordinates, value in items:
-            full[(coordinates[0] - span.start, *coordinates[1:]) if kept else ()] = value
+        if len(result):
+            places = result.places.copy()
+            if kept:
+                places[:, 0] -= span.start
+                full[tuple(places.T)] = result.values
+            else:
+                full[...] = result.values[-1]
         names = [*kept, *block]
         return f.rounded(full.transpose([names.index(a) for a in out]), self.graph.precision)
 
@@ -375,7 +377,7 @@ class SparseStage(Context):
 
     def _tree_result(
         self,
-        items: Sequence[tuple[tuple[int, ...], Any]],
+        entries: Entries,
         kept: Sequence[str],
         block: Sequence[str],
     ) -> Tree:
@@ -383,28 +385,17 @@ class SparseStage(Context):
         structure = out.structure
         assert isinstance(structure, Fibres)
         sizes = [self.graph.extents[a] for a in block]
-        table = np.array([c for c, _ in items], dtype=np.int64).reshape(len(items), len(kept))
-        values = np.zeros((len(items), *sizes), dtype=np.float32)
-        for n, (_, value) in enumerate(items):
-            values[n] = value
+        values = entries.values
+        if values is None:
+            values = np.zeros((0, *sizes), dtype=np.float32)
         own = dict(zip(out.axes, self.shape.operator.output.axes, strict=True))
         columns = [list(kept).index(own[axis]) for axis in structure.levels]
-        return Tree(table[:, columns], f.rounded(values, self.graph.precision))
+        return Tree(entries.places[:, columns], f.rounded(values, self.graph.precision))
 
 
-def _nothing(place: tuple[Any, ...]) -> None:
-    """Read nothing: a timing-only run."""
-    del place
-
-
-def _tree_reader(tree: Tree, fill: float, values: bool) -> Callable[[tuple[Any, ...]], Any]:
-    if not values or tree.values is None:
-        return _nothing
-    stored = tree.values
-    empty = np.full(stored.shape[1:], fill, dtype=np.float32)
-
-    def read(place: tuple[Any, ...]) -> Any:
-        (reference,) = place
-        return empty if reference is None else stored[reference[0]]
-
-    return read
+def _tree_reader(stored: Values, fill: float) -> Reader:
+    """Read leaves by the first leaf of their references, which is -1 for none."""
+    empty = np.full((1, *stored.shape[1:]), fill, dtype=np.float32)
+    # The fill stands behind the last leaf, where -1 finds it.
+    padded = np.concatenate([stored, empty])
+    return lambda places: padded[places[:, 0]]

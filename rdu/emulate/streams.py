@@ -1,398 +1,247 @@
-"""Contexts of stream nodes: a token a cycle each, coordinates always, values when there are any."""
+"""Stream nodes on whole streams: what each sends, and in which order it takes and sends.
+
+A node sends or works one token a cycle. All functions take whole streams as arrays and give
+the streams sent with the node's script.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeAlias, assert_never
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rdu.emulate.channel import Channel
-from rdu.emulate.engine import Context, Steps
-from rdu.emulate.values import Tree
-from rdu.graph.streams import (
-    Accumulate,
-    Compute,
-    Done,
-    Fetch,
-    Item,
-    Locate,
-    Merge,
-    Repeat,
-    Scan,
-    Stop,
-    Token,
-    Write,
-)
-
-Reference: TypeAlias = "tuple[int, int] | None"
-Sums: TypeAlias = "dict[tuple[int, ...], Any]"
-_DONE = Done()
+from rdu.emulate.scripts import Port, Script, Slot, by_rows
+from rdu.emulate.tokens import DONE, ITEM, Ints, Level, Mask, Tokens, one_reference
+from rdu.graph.streams import Accumulate, Compute, Fetch, Locate, Merge, Repeat, Scan, Write
 
 
-@dataclass(slots=True)
-class Level:
-    """A tree within one tile, as scanners read it."""
-
-    tree: Tree
-    uncompressed: bool
-    start: int
-    stop: int
-
-    def children(self, reference: Reference, level: int) -> list[tuple[int, Reference]]:
-        """Coordinates of a fibre and the references of its children."""
-        if reference is None:
-            return []
-        low, high = reference
-        column = self.tree.coordinates[low:high, level]
-        if level == 0 and self.uncompressed:
-            ends = np.searchsorted(column, np.arange(self.start, self.stop + 1)) + low
-            return [
-                (self.start + n, (int(ends[n]), int(ends[n + 1])))
-                for n in range(self.stop - self.start)
-            ]
-        values, first = np.unique(column, return_index=True)
-        ends = [*(first + low).tolist(), high]
-        return [(c, (ends[n], ends[n + 1])) for n, c in enumerate(values.tolist())]
-
-    def child(self, reference: Reference, coordinate: int) -> Reference:
-        """Reference of one child of an uncompressed level."""
-        if reference is None:
-            return None
-        low, high = reference
-        column = self.tree.coordinates[low:high, 0]
-        a, b = np.searchsorted(column, (coordinate, coordinate + 1))
-        return (low + int(a), low + int(b)) if b > a else None
+def root(name: str, stream: int, leaves: int) -> tuple[Tokens, Script]:
+    """The reference stream of a tree: one item."""
+    at = Port(stream, np.arange(2))
+    return one_reference(leaves), Script(name, np.ones(2, dtype=np.int64), (), (at,))
 
 
-class Node(Context):
-    """A stream node; ``inward`` and ``outward`` map stream numbers to channels."""
+def scan(node: Scan, level: Level, source: Tokens) -> tuple[Tokens, Tokens, Script]:
+    """Open every fibre referred to; return coordinates and references.
 
-    def __init__(
-        self, name: str, inward: dict[int, Channel], outward: dict[int, list[Channel]]
-    ) -> None:
-        super().__init__(name)
-        self.inward = inward
-        self.outward = outward
-
-    def emit(self, stream: int, token: Token) -> Steps:
-        """Send a token to every reader of a stream; a cycle."""
-        self.time += 1
-        self.busy += 1
-        for channel in self.outward.get(stream, ()):
-            yield from self.push(channel, token)
-
-    def take(self, stream: int) -> Steps:
-        """Receive the next token of a stream."""
-        return (yield from self.pop(self.inward[stream]))
-
-
-class Root(Node):
-    """Starts a tree's reference stream."""
-
-    def __init__(
-        self, name: str, outward: dict[int, list[Channel]], stream: int, reference: Reference
-    ) -> None:
-        super().__init__(name, {}, outward)
-        self.stream = stream
-        self.reference = reference
-
-    def program(self) -> Steps:
-        yield from self.emit(self.stream, Item(self.reference))
-        yield from self.emit(self.stream, _DONE)
-
-
-class Scanner(Node):
-    """Level scan: opens every fibre it is referred to."""
-
-    def __init__(
-        self,
-        node: Scan,
-        inward: dict[int, Channel],
-        outward: dict[int, list[Channel]],
-        level: Level,
-    ) -> None:
-        super().__init__(f"scan {node.factor}.{node.level}", inward, outward)
-        self.node = node
-        self.level = level
-
-    def program(self) -> Steps:
-        node = self.node
-        opened = False
-        while True:
-            token: Token = yield from self.take(node.source)
-            match token:
-                case Item(value=reference):
-                    if opened:
-                        yield from self._both(Stop(0), Stop(0))
-                    opened = True
-                    for coordinate, child in self.level.children(reference, node.level):
-                        yield from self._both(Item(coordinate), Item(child))
-                case Stop(level=level):
-                    opened = False
-                    yield from self._both(Stop(level + 1), Stop(level + 1))
-                case Done():
-                    if opened:
-                        yield from self._both(Stop(0), Stop(0))
-                    yield from self._both(_DONE, _DONE)
-                    return
-                case _:
-                    assert_never(token)
-
-    def _both(self, coordinate: Token, reference: Token) -> Steps:
-        yield from self.emit(self.node.coordinates, coordinate)
-        self.time -= 1  # one cycle for the pair
-        self.busy -= 1
-        yield from self.emit(self.node.references, reference)
-
-
-class Repeater(Node):
-    """Repeats items, or with ``level`` locates their children, over a deeper stream."""
-
-    def __init__(
-        self,
-        node: Repeat | Locate,
-        inward: dict[int, Channel],
-        outward: dict[int, list[Channel]],
-        level: Level | None,
-    ) -> None:
-        super().__init__("locate" if level else "repeat", inward, outward)
-        self.source, self.over = node.source, node.over
-        self.out = node.out if isinstance(node, Repeat) else node.references
-        self.level = level
-
-    def program(self) -> Steps:
-        while True:
-            outer: Token = yield from self.take(self.source)
-            if isinstance(outer, Done):
-                token = yield from self.take(self.over)
-                assert isinstance(token, Done)
-                yield from self.emit(self.out, _DONE)
-                return
-            if isinstance(outer, Stop):
-                # An outer list that was empty: its stop is one level higher here.
-                token = yield from self.take(self.over)
-                assert token == Stop(outer.level + 1), (outer, token)
-                yield from self.emit(self.out, token)
-                continue
-            value = outer.value
-            while True:
-                token = yield from self.take(self.over)
-                if isinstance(token, Item):
-                    found = value if self.level is None else self.level.child(value, token.value)
-                    yield from self.emit(self.out, Item(found))
-                    continue
-                yield from self.emit(self.out, token)
-                if isinstance(token, Stop) and token.level > 0:
-                    closing = yield from self.take(self.source)
-                    assert closing == Stop(token.level - 1), (closing, token)
-                break
-
-
-class Merger(Node):
-    """Intersects or unites coordinate streams."""
-
-    def __init__(
-        self, node: Merge, inward: dict[int, Channel], outward: dict[int, list[Channel]]
-    ) -> None:
-        super().__init__("unite" if node.union else "intersect", inward, outward)
-        self.node = node
-
-    def program(self) -> Steps:
-        node = self.node
-        ways = range(len(node.coordinates))
-        heads: list[Token] = []
-        for n in ways:
-            heads.append((yield from self.take(node.coordinates[n])))
-        while True:
-            items = [n for n in ways if isinstance(heads[n], Item)]
-            if not items:
-                for n in ways:
-                    reference = yield from self.take(node.references[n])
-                    assert reference == heads[n] == heads[0]
-                yield from self._send(heads[0], dict.fromkeys(ways, heads[0]))
-                if isinstance(heads[0], Done):
-                    return
-                for n in ways:
-                    heads[n] = yield from self.take(node.coordinates[n])
-                continue
-            least = min(heads[n].value for n in items)  # type: ignore[union-attr]
-            equal = [n for n in items if heads[n].value == least]  # type: ignore[union-attr]
-            found: dict[int, Token] = {}
-            for n in equal:
-                found[n] = yield from self.take(node.references[n])
-                heads[n] = yield from self.take(node.coordinates[n])
-            if node.union or len(equal) == len(node.coordinates):
-                tokens = {n: found.get(n, Item(None)) for n in ways}
-                yield from self._send(Item(least), tokens)
-            else:
-                self.time += 1
-                self.busy += 1
-
-    def _send(self, coordinate: Token, references: dict[int, Token]) -> Steps:
-        yield from self.emit(self.node.out, coordinate)
-        self.time -= len(references)  # all outputs leave in one cycle
-        self.busy -= len(references)
-        for n, token in references.items():
-            yield from self.emit(self.node.out_references[n], token)
-
-
-class Fetcher(Node):
-    """Reads values: ``read(tokens' values)`` gives a block, or None without data.
-
-    ``cycles`` are spent on every block that is not the previous one.
+    The stop behind a fibre is known when the next token is: a stop that ends more lists
+    takes its place.
     """
-
-    def __init__(
-        self,
-        node: Fetch,
-        inward: dict[int, Channel],
-        outward: dict[int, list[Channel]],
-        read: Callable[[tuple[Any, ...]], Any],
-        cycles: int,
-    ) -> None:
-        super().__init__(f"fetch {node.factor}", inward, outward)
-        self.node = node
-        self.read = read
-        self.cycles = cycles
-
-    def program(self) -> Steps:
-        node = self.node
-        previous: tuple[Any, ...] | None = None
-        while True:
-            tokens: list[Token] = []
-            for source in node.sources:
-                tokens.append((yield from self.take(source)))
-            first = tokens[0]
-            if isinstance(first, Item):
-                place = tuple(t.value for t in tokens)  # type: ignore[union-attr]
-                if place != previous:
-                    self.time += self.cycles - 1
-                    self.busy += self.cycles - 1
-                    previous = place
-                yield from self.emit(node.out, Item((place, self.read(place))))
-                continue
-            yield from self.emit(node.out, first)
-            if isinstance(first, Done):
-                return
-
-
-class Computer(Node):
-    """Combines the blocks of all factors, item by item or a whole innermost list at once."""
-
-    def __init__(
-        self,
-        node: Compute,
-        inward: dict[int, Channel],
-        outward: dict[int, list[Channel]],
-        combine: Callable[[list[list[Any]]], list[Any]] | None,
-        cycles: Callable[[int], int],
-        most: int,
-    ) -> None:
-        super().__init__("compute", inward, outward)
-        self.node = node
-        self.combine = combine
-        self.cycles = cycles
-        self.most = most
-
-    def program(self) -> Steps:
-        node = self.node
-        waiting: list[list[Any]] = []
-        while True:
-            tokens: list[Token] = []
-            for source in node.sources:
-                tokens.append((yield from self.take(source)))
-            first = tokens[0]
-            if isinstance(first, Item):
-                waiting.append([t.value[1] for t in tokens])  # type: ignore[union-attr]
-                if not node.gather or len(waiting) >= self.most:
-                    yield from self._send(waiting)
-                    waiting = []
-                continue
-            if waiting:
-                yield from self._send(waiting)
-                waiting = []
-            yield from self.emit(node.out, first)
-            if isinstance(first, Done):
-                return
-
-    def _send(self, waiting: list[list[Any]]) -> Steps:
-        spent = max(self.cycles(len(waiting)) - len(waiting), 0)
-        self.time += spent
-        self.busy += spent
-        values = self.combine(waiting) if self.combine is not None else [None] * len(waiting)
-        for value in values:
-            yield from self.emit(self.node.out, Item(value))
+    items = source.items
+    coordinates, first, last = level.fibres(node.level)
+    starts = np.searchsorted(first, source.data[:, 0])
+    ends = np.searchsorted(first, source.data[:, 1])
+    if node.level == 0 and level.uncompressed:
+        starts, ends = np.zeros_like(starts), np.full_like(ends, len(coordinates))
+    real = items & (source.data[:, 0] >= 0)
+    children = np.where(real, ends - starts, 0)
+    after_item = np.concatenate([[False], items[:-1]])
+    close = after_item & (items | (source.stop == DONE))
+    count = close + np.where(items, children, 1)
+    before = np.cumsum(count) - count
+    cause = np.repeat(np.arange(len(source)), count)
+    offset = np.arange(len(cause)) - before[cause]
+    stop = np.where(items[cause], ITEM, source.stop[cause] + 1)
+    stop[source.stop[cause] == DONE] = DONE
+    stop[close[cause] & (offset == 0)] = 0
+    child = np.where(stop == ITEM, starts[cause] + offset - close[cause], 0)
+    found = np.zeros((len(cause), 2), dtype=np.int64)
+    names = np.zeros(len(cause), dtype=np.int64)
+    if len(first):
+        names = coordinates[child]
+        found = np.stack([first[child], last[child]], axis=1)
+        found[first[child] == last[child], 0] = -1
+    sent = np.arange(len(cause))
+    at = 2 * sent + cause + 1
+    work = np.zeros(len(source) + 2 * len(cause), dtype=np.int64)
+    work[at] = 1
+    script = Script(
+        f"scan {node.factor}.{node.level}",
+        work,
+        (Port(node.source, np.arange(len(source)) + 2 * before),),
+        (Port(node.coordinates, at), Port(node.references, at + 1)),
+    )
+    return Tokens(stop, names), Tokens(stop, found), script
 
 
-class Adder(Node):
-    """Accumulates by kept coordinates; ``sums`` outlives the tile when nothing is flushed."""
-
-    def __init__(
-        self,
-        node: Accumulate,
-        inward: dict[int, Channel],
-        outward: dict[int, list[Channel]],
-        sums: Sums,
-        cycles: int,
-        *,
-        keep: bool,
-    ) -> None:
-        super().__init__("accumulate", inward, outward)
-        self.node = node
-        self.sums = sums
-        self.cycles = cycles
-        self.keep = keep
-
-    def program(self) -> Steps:
-        node = self.node
-        while True:
-            token: Token = yield from self.take(node.source)
-            places: list[Token] = []
-            for stream in node.coordinates:
-                places.append((yield from self.take(stream)))
-            match token:
-                case Item(value=value):
-                    place = tuple(t.value for t in places)  # type: ignore[union-attr]
-                    if node.flush is None:
-                        yield from self.emit(node.out, Item((place, value)))
-                        continue
-                    self.time += self.cycles
-                    self.busy += self.cycles
-                    if place in self.sums and value is not None:
-                        self.sums[place] = self.sums[place] + value
-                    else:
-                        self.sums[place] = value
-                case Stop(level=level):
-                    if node.flush is not None and level >= node.flush and not self.keep:
-                        yield from self._flush()
-                case Done():
-                    yield from self.emit(node.out, _DONE)
-                    return
-                case _:
-                    assert_never(token)
-
-    def _flush(self) -> Steps:
-        for place in sorted(self.sums):
-            yield from self.emit(self.node.out, Item((place, self.sums[place])))
-        self.sums.clear()
+def repeat(
+    node: Repeat | Locate, level: Level | None, source: Tokens, over: Tokens
+) -> tuple[Tokens, Script]:
+    """Repeat items, or with ``level`` locate their children, over a deeper stream."""
+    ends = (over.stop >= 0) & (over.stop != DONE)
+    group = np.cumsum(ends) - ends
+    after_item = np.concatenate([[False], source.items[:-1]])
+    closing = after_item & ~source.items & (source.stop != DONE)
+    heads = np.flatnonzero(~closing)
+    head = heads[group]
+    begins = np.concatenate([[True], ends[:-1]])
+    closes = ends & (over.stop > 0) & source.items[head]
+    assert int(begins.sum()) + int(closes.sum()) == len(source), "lists of two streams differ"
+    always = np.ones(len(over), dtype=bool)
+    out = node.out if isinstance(node, Repeat) else node.references
+    script = by_rows(
+        "repeat" if isinstance(node, Repeat) else f"locate {node.factor}.{node.level}",
+        len(over),
+        [
+            Slot(node.source, False, begins),
+            Slot(node.over, False, always),
+            Slot(out, True, always, 1),
+            Slot(node.source, False, closes),
+        ],
+    )
+    data = source.data[head]
+    if level is not None:
+        data = level.located(over.data, over.items & (data[:, 0] >= 0))
+    return Tokens(over.stop, data), script
 
 
-class Writer(Node):
-    """Collects the result."""
+def merge(
+    node: Merge, coordinates: Sequence[Tokens], references: Sequence[Tokens]
+) -> tuple[Tokens, list[Tokens], Script]:
+    """Intersect or unite coordinate streams, list by list."""
+    span = 2 + max(int(c.data[c.items].max(initial=0)) for c in coordinates)
+    last = coordinates[0].stop[~coordinates[0].items]
+    keys = [c.lists * span + np.where(c.items, c.data, span - 1) for c in coordinates]
+    rows = np.unique(np.concatenate(keys))
+    place = [np.minimum(np.searchsorted(k, rows), len(k) - 1) for k in keys]
+    present = [k[p] == rows for k, p in zip(keys, place, strict=True)]
+    stops = rows % span == span - 1
+    full: Mask = np.all(present, axis=0)
+    sent = stops | full if not node.union else np.ones(len(rows), dtype=bool)
+    code = np.full(len(rows), ITEM)
+    code[stops] = last
+    script = _merge_script(node, present, stops, sent, code == DONE)
+    out = Tokens(code[sent], (rows % span)[sent])
+    found: list[Tokens] = []
+    for n, reference in enumerate(references):
+        data = np.where(present[n][:, None], reference.data[place[n]], -1)
+        found.append(Tokens(code[sent], data[sent]))
+    return out, found, script
 
-    def __init__(self, node: Write, inward: dict[int, Channel]) -> None:
-        super().__init__("write", inward, {})
-        self.node = node
-        self.found: list[tuple[tuple[int, ...], Any]] = []
 
-    def program(self) -> Steps:
-        while True:
-            token: Token = yield from self.take(self.node.source)
-            self.time += 1
-            self.busy += 1
-            if isinstance(token, Done):
-                return
-            if isinstance(token, Item):
-                self.found.append(token.value)
+def _merge_script(
+    node: Merge, present: Sequence[Mask], stops: Mask, sent: Mask, done: Mask
+) -> Script:
+    """The heads of all ways are taken first; an item's successor when it is used up."""
+    start = np.zeros(len(stops) + 1, dtype=bool)
+    start[0] = True
+
+    def row(mask: Mask) -> Mask:
+        return np.concatenate([[False], mask])
+
+    slots = [Slot(c, False, start) for c in node.coordinates]
+    for n, (coordinate, reference) in enumerate(
+        zip(node.coordinates, node.references, strict=True)
+    ):
+        slots.append(Slot(reference, False, row(present[n])))
+        slots.append(Slot(coordinate, False, row(present[n] & ~stops)))
+    slots.append(Slot(node.out, True, row(sent), 1))
+    slots += [Slot(stream, True, row(sent)) for stream in node.out_references]
+    slots.append(Slot(None, False, row(~sent), 1))
+    slots += [Slot(c, False, row(stops & ~done)) for c in node.coordinates]
+    return by_rows("unite" if node.union else "intersect", len(start), slots)
+
+
+def fetch(node: Fetch, sources: Sequence[Tokens], cycles: int) -> tuple[Tokens, Script]:
+    """Read values at places; a block that is not the previous one takes ``cycles``."""
+    items = sources[0].items
+    parts = [s.data.reshape(len(s), -1) for s in sources]
+    place = np.concatenate(parts, axis=1)
+    inside = place[items]
+    fresh = np.ones(len(inside), dtype=bool)
+    fresh[1:] = np.any(inside[1:] != inside[:-1], axis=1)
+    work = np.ones(len(items), dtype=np.int64)
+    work[np.flatnonzero(items)[fresh]] = cycles
+    always = np.ones(len(items), dtype=bool)
+    slots = [Slot(source, False, always) for source in node.sources]
+    script = by_rows(
+        f"fetch {node.factor}", len(items), [*slots, Slot(node.out, True, always, work)]
+    )
+    return Tokens(sources[0].stop, place), script
+
+
+def compute(
+    node: Compute, source: Tokens, cycles: Callable[[int], int], most: int
+) -> tuple[Tokens, Script, Ints]:
+    """Combine blocks item by item, or up to ``most`` items of an innermost list at once.
+
+    Also returns the items ``[low, high)`` that enter the array together, ``[batches, 2]``.
+    """
+    rows = np.arange(len(source))
+    batches = batches_of(source, most if node.gather else 1)
+    where = np.flatnonzero(source.items)
+    last = rows.copy()
+    work = np.ones(len(rows), dtype=np.int64)
+    lengths = batches[:, 1] - batches[:, 0]
+    last[where] = np.repeat(where[batches[:, 1] - 1], lengths) if len(batches) else 0
+    sizes, which = np.unique(lengths, return_inverse=True)
+    extra = np.array([max(cycles(n) - n, 0) for n in sizes.tolist()], dtype=np.int64)
+    work[where[batches[:, 0]]] += extra[which.reshape(-1)]
+    script = _in_order("compute", node.sources, node.out, len(rows), last, work)
+    return Tokens(source.stop, source.data), script, batches
+
+
+def batches_of(source: Tokens, most: int) -> Ints:
+    """Cut the items of every innermost list into runs of at most ``most``: ``[runs, 2]``."""
+    lists = source.lists[source.items]
+    count = len(lists)
+    new = np.ones(count, dtype=bool)
+    new[1:] = lists[1:] != lists[:-1]
+    first = np.flatnonzero(new)
+    inside = np.arange(count) - first[np.cumsum(new) - 1] if count else np.arange(0)
+    begins = np.flatnonzero(inside % most == 0)
+    return np.stack([begins, np.append(begins[1:], count)[: len(begins)]], axis=1)
+
+
+def accumulate(
+    node: Accumulate,
+    source: Tokens,
+    flushed: tuple[Ints, Ints] | None,
+    cycles: int,
+) -> Script:
+    """Add items; ``flushed`` gives the rows at which sums leave and how many, None: all pass."""
+    ports = (node.source, *node.coordinates)
+    rows, items = np.arange(len(source)), source.items
+    done = rows[source.stop == DONE]
+    if flushed is None:
+        leaving = np.sort(np.concatenate([rows[items], done]))
+        spent = np.zeros(len(rows), dtype=np.int64)
+    else:
+        leaving = np.concatenate([np.repeat(flushed[0], flushed[1]), done])
+        spent = np.where(items, cycles, 0)
+    work = np.ones(len(leaving), dtype=np.int64)
+    return _in_order("accumulate", ports, node.out, len(rows), leaving, work, spent)
+
+
+def write(node: Write, count: int) -> Script:
+    """Collect ``count`` tokens, one a cycle."""
+    work = np.ones(count, dtype=np.int64)
+    work[0] = 0
+    return Script("write", work, (Port(node.source, np.arange(count)),), (), 1)
+
+
+def _in_order(
+    name: str,
+    ports: Sequence[int],
+    out: int,
+    rows: int,
+    leaving: Ints,
+    work: Ints,
+    spent: Ints | None = None,
+) -> Script:
+    """Take a token of every port a row; send number n after row ``leaving[n]`` (ascending).
+
+    ``work`` is spent before each send, ``spent`` after the takes of each row.
+    """
+    width = len(ports)
+    sent_before = np.searchsorted(leaving, np.arange(rows), "left")
+    at_row = np.arange(rows) * width + sent_before
+    at_out = (leaving + 1) * width + np.arange(len(leaving))
+    cost = np.zeros(rows * width + len(leaving), dtype=np.int64)
+    cost[at_out] = work
+    if spent is not None:
+        behind = at_row + width
+        inside = behind < len(cost)
+        np.add.at(cost, behind[inside], spent[inside])
+    takes = tuple(Port(port, at_row + n) for n, port in enumerate(ports))
+    return Script(name, cost, takes, (Port(out, at_out),))

@@ -9,32 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias, assert_never
 
 from rdu.graph.graph import Graph
 from rdu.graph.nodes import Fibres, Operand, SparseProduct, SparseUnion
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A coordinate, a reference into a fibre tree, or a value."""
-
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """The end of ``level + 1`` nested lists."""
-
-    level: int
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The end of a stream."""
-
-
-Token: TypeAlias = Item | Stop | Done
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +102,40 @@ class Write:
 StreamNode: TypeAlias = Scan | Locate | Repeat | Merge | Fetch | Compute | Accumulate | Write
 
 
+def sources(node: StreamNode) -> tuple[int, ...]:
+    """Streams a node takes tokens from."""
+    match node:
+        case Scan(source=source) | Write(source=source):
+            return (source,)
+        case Locate(source=source, over=over) | Repeat(source=source, over=over):
+            return (source, over)
+        case Merge(coordinates=coordinates, references=references):
+            return (*coordinates, *references)
+        case Fetch(sources=many) | Compute(sources=many):
+            return many
+        case Accumulate(coordinates=coordinates, source=source):
+            return (source, *coordinates)
+        case _:
+            assert_never(node)
+
+
+def targets(node: StreamNode) -> tuple[int, ...]:
+    """Streams a node sends tokens into."""
+    match node:
+        case Scan(coordinates=coordinates, references=references):
+            return (coordinates, references)
+        case Locate(references=references):
+            return (references,)
+        case Merge(out=out, out_references=references):
+            return (out, *references)
+        case Repeat(out=out) | Fetch(out=out) | Compute(out=out) | Accumulate(out=out):
+            return (out,)
+        case Write():
+            return ()
+        case _:
+            assert_never(node)
+
+
 @dataclass(frozen=True, slots=True)
 class StreamGraph:
     """Nodes and ``roots``: the streams that start as one reference to a tree's root."""
@@ -141,6 +153,26 @@ class StreamGraph:
     def compute_nodes(self) -> int:
         """Nodes that run in PCUs."""
         return len(self.nodes) - self.memory_nodes
+
+    def depths(self, fifo_depth: int, gather: int) -> dict[tuple[int, int], int]:
+        """Places in the queue of every (stream, number of the node that reads it).
+
+        Where paths of different length meet, the shorter one is routed past as many switches
+        as the longer one has nodes, each with a queue of ``fifo_depth``. Coordinates that
+        overtake a product of ``gather`` items wait for all of them.
+        """
+        arrival = dict.fromkeys(self.roots, 0)
+        gathers = any(isinstance(node, Compute) and node.gather for node in self.nodes)
+        found: dict[tuple[int, int], int] = {}
+        for n, node in enumerate(self.nodes):
+            inward = sources(node)
+            latest = max(arrival[stream] for stream in inward)
+            for stream in inward:
+                found[stream, n] = fifo_depth * (1 + latest - arrival[stream])
+                if gathers and isinstance(node, Accumulate) and stream != node.source:
+                    found[stream, n] += gather
+            arrival |= dict.fromkeys(targets(node), latest + 1)
+        return found
 
 
 class _Streams:

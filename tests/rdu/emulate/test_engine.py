@@ -108,36 +108,3 @@ def test_deadlock_names_the_channels_and_who_waits():
     message = str(caught.value)
     assert "left waits to read right to left (0 of 1 held)" in message
     assert "right waits to read left to right (0 of 1 held)" in message
-
-
-def test_starved_credits_deadlock_unless_grown():
-    def build():
-        engine = Engine()
-        early, late = engine.channel("early", 1), engine.channel("late", 1)
-
-        class Fork(Context):
-            def program(self):
-                for n in range(5):
-                    yield from self.push(early, n)
-                for n in range(5):
-                    yield from self.push(late, n)
-
-        class Join(Context):
-            def program(self):
-                self.got = []
-                for _ in range(5):
-                    second = yield from self.pop(late)
-                    self.got.append((second, (yield from self.pop(early))))
-
-        join = Join("join")
-        engine.add(Fork("fork"))
-        engine.add(join)
-        return engine, join, early
-
-    engine, _, _ = build()
-    with pytest.raises(DeadlockError, match="fork waits to write early"):
-        engine.run()
-    engine, join, early = build()
-    engine.run(grow=True)
-    assert join.got == [(n, n) for n in range(5)]
-    assert early.capacity == 5

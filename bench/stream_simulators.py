@@ -1,0 +1,269 @@
+"""Tokens a second of the emulator's streams, and of a simulator that steps every block.
+
+The second is a small re-implementation, for this comparison, of how SAM's Python simulator
+works: every block has an ``update`` that runs once a cycle and moves at most one token, tokens
+are integers and the strings ``"S0"``, ``"S1"``, ``"D"``, queues are unbounded lists. It runs the
+graph of ``X[i, j] = B[i, j] + C[i, j]`` with the same nodes that the emulator uses. A token is
+counted whenever a block takes one.
+
+    python bench/stream_simulators.py
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+import numpy as np
+import scipy.sparse as sp
+
+import rdu
+import sparsedsl as sd
+from rdu.emulate import sparse, tile
+
+
+class Block:
+    """Takes from ``inward`` queues, sends to lists of queues; ``update`` is one cycle."""
+
+    def __init__(self, count):
+        self.inward = [deque() for _ in range(count)]
+        self.outward = {}
+        self.taken = 0
+        self.done = False
+
+    def take(self, n):
+        self.taken += 1
+        return self.inward[n].popleft()
+
+    def send(self, port, token):
+        for queue in self.outward.get(port, ()):
+            queue.append(token)
+
+
+class Root(Block):
+    def __init__(self):
+        super().__init__(0)
+        self.left = [0, "D"]
+
+    def update(self):
+        if self.left:
+            self.send("ref", self.left.pop(0))
+        self.done = not self.left
+
+
+class CompressedScan(Block):
+    """A level of coordinates; the first level of these matrices holds every row."""
+
+    def __init__(self, positions, coordinates):
+        super().__init__(1)
+        self.positions, self.coordinates = positions, coordinates
+        self.at = self.end = None
+        self.close = False
+
+    def update(self):
+        if self.done:
+            return
+        if self.at is not None and self.at < self.end:
+            self.send("crd", self.coordinates[self.at])
+            self.send("ref", self.at)
+            self.at += 1
+            return
+        if not self.inward[0]:
+            return
+        if self.close:
+            head = self.inward[0][0]
+            if isinstance(head, str) and head != "D":
+                self.take(0)
+                self.both("S" + str(int(head[1:]) + 1))
+            else:
+                self.both("S0")
+            self.close = False
+            return
+        token = self.take(0)
+        if token == "D":
+            self.both("D")
+            self.done = True
+        elif isinstance(token, str):
+            self.both("S" + str(int(token[1:]) + 1))
+        else:
+            self.at, self.end = self.positions[token], self.positions[token + 1]
+            self.close = True
+            if self.at < self.end:
+                self.send("crd", self.coordinates[self.at])
+                self.send("ref", self.at)
+                self.at += 1
+
+    def both(self, token):
+        self.send("crd", token)
+        self.send("ref", token)
+
+
+class Union(Block):
+    """Coordinates in either input; ``"N"`` stands for a reference that is not there."""
+
+    def __init__(self):
+        super().__init__(4)
+
+    def update(self):
+        if self.done or not all(self.inward):
+            return
+        a, b = self.inward[0][0], self.inward[2][0]
+        if isinstance(a, str) and isinstance(b, str):
+            token, *_ = (self.take(n) for n in range(4))
+            for port in ("crd", "ref1", "ref2"):
+                self.send(port, token)
+            self.done = token == "D"
+            return
+        first = not isinstance(a, str) and (isinstance(b, str) or a <= b)
+        second = not isinstance(b, str) and (isinstance(a, str) or b <= a)
+        refs = ["N", "N"]
+        if first:
+            self.send("crd", self.take(0))
+            refs[0] = self.take(1)
+        if second:
+            coordinate = self.take(2)
+            if not first:
+                self.send("crd", coordinate)
+            refs[1] = self.take(3)
+        self.send("ref1", refs[0])
+        self.send("ref2", refs[1])
+
+
+class Values(Block):
+    def __init__(self, data):
+        super().__init__(1)
+        self.data = data
+
+    def update(self):
+        if self.done or not self.inward[0]:
+            return
+        token = self.take(0)
+        if token == "N":
+            token = 0.0
+        elif not isinstance(token, str):
+            token = self.data[token]
+        self.send("val", token)
+        self.done = token == "D"
+
+
+class Add(Block):
+    def __init__(self):
+        super().__init__(2)
+
+    def update(self):
+        if self.done or not all(self.inward):
+            return
+        a, b = self.take(0), self.take(1)
+        self.send("val", a if isinstance(a, str) else a + b)
+        self.done = a == "D"
+
+
+class Write(Block):
+    def __init__(self):
+        super().__init__(1)
+        self.found = []
+
+    def update(self):
+        if self.done or not self.inward[0]:
+            return
+        token = self.take(0)
+        if not isinstance(token, str):
+            self.found.append(token)
+        self.done = token == "D"
+
+
+def stepped(a, b):
+    """Run ``a + b`` cycle by cycle; return values, coordinates, tokens and cycles."""
+    blocks = []
+
+    def add(block):
+        blocks.append(block)
+        return block
+
+    def join(source, port, target, n):
+        source.outward.setdefault(port, []).append(target.inward[n])
+
+    rows, columns, adder = Union(), Union(), Add()
+    for n, m in enumerate((a, b)):
+        start = add(Root())
+        outer = add(CompressedScan([0, m.shape[0]], list(range(m.shape[0]))))
+        inner = CompressedScan(m.indptr.tolist(), m.indices.tolist())
+        values = Values(m.data.tolist())
+        join(start, "ref", outer, 0)
+        join(outer, "crd", rows, 2 * n)
+        join(outer, "ref", rows, 2 * n + 1)
+        join(rows, f"ref{n + 1}", inner, 0)
+        join(inner, "crd", columns, 2 * n)
+        join(inner, "ref", columns, 2 * n + 1)
+        join(columns, f"ref{n + 1}", values, 0)
+        join(values, "val", adder, n)
+        blocks += [inner, values]
+    blocks[4:4] = [rows]
+    blocks += [columns, adder]
+    outputs = [add(Write()) for _ in range(3)]
+    join(rows, "crd", outputs[0], 0)
+    join(columns, "crd", outputs[1], 0)
+    join(adder, "val", outputs[2], 0)
+    cycles = 0
+    while not all(block.done for block in outputs):
+        for block in blocks:
+            block.update()
+        cycles += 1
+    tokens = sum(block.taken for block in blocks)
+    return outputs[2].found, outputs[1].found, tokens, cycles
+
+
+@sd.kernel
+def plus(B, C):
+    i, j = sd.indices("i j")
+    X = sd.output()
+    X[i, j] = B[i, j] + C[i, j]
+    return X
+
+
+def streamed(a, b, repeats):
+    """Return the emulator's tokens and seconds for the streams of ``a + b``, and the result."""
+    chip = rdu.sn40l_node(1).chip
+    program = rdu.compile(rdu.trace(plus, a, b, precision="fp32"), chip)
+    counted = {"tokens": 0, "seconds": 0.0}
+    inner = tile.run_streams
+
+    def timed(graph, behaviour, sums):
+        begin = time.perf_counter()
+        result = inner(graph, behaviour, sums)
+        counted["seconds"] += time.perf_counter() - begin
+        return result
+
+    def counting(scripts, wires):
+        counted["tokens"] += sum(len(port.at) for s in scripts for port in s.takes)
+        return clocks(scripts, wires)
+
+    clocks, sparse.run_streams, tile.last_clock = tile.last_clock, timed, counting
+    try:
+        best = (0.0, 0)
+        for _ in range(repeats):
+            counted |= {"tokens": 0, "seconds": 0.0}
+            result, _ = rdu.run(program, a, b)
+            best = max(best, (counted["tokens"] / counted["seconds"], counted["tokens"]))
+    finally:
+        sparse.run_streams, tile.last_clock = inner, clocks
+    return best, result
+
+
+def main():
+    print(f"{'rows':>6} {'nnz':>8} {'stepped/s':>12} {'emulator/s':>12} {'ratio':>7}")
+    for rows, density in ((100, 0.1), (500, 0.05), (1000, 0.05)):
+        a, b = (sp.random_array((rows, rows), density=density, format="csr", rng=n) for n in (0, 1))
+        rate = 0.0
+        for _ in range(3):
+            begin = time.perf_counter()
+            values, _, tokens, _ = stepped(a, b)
+            rate = max(rate, tokens / (time.perf_counter() - begin))
+        (fast, _), result = streamed(a, b, 5)
+        assert np.allclose(values, (a + b).data)
+        assert abs(result - (a + b)).max() < 1e-6
+        print(f"{rows:6} {a.nnz:8} {rate:12,.0f} {fast:12,.0f} {fast / rate:7.1f}")
+
+
+if __name__ == "__main__":
+    main()
