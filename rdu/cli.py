@@ -40,7 +40,7 @@ def demo(
     tokens: Annotated[int, typer.Option(min=1, help="Tokens of the expert layer.")] = 64,
     as_json: Json = False,
 ) -> None:
-    """Table I of the paper from a graph, and a routed expert layer unfused and fused."""
+    """Table I of the paper, a routed expert layer unfused and fused, and experts that write."""
     node = _node(chip)
     graph = rdu.models.monarch_fft()
     intensities = [
@@ -56,8 +56,10 @@ def demo(
         results.append(result)
         rows.append(_row(fusion, report))
     same = all(np.array_equal(results[0], other) for other in results[1:])
+    written = _written(node)
     if as_json:
         out = {"monarch_fft": intensities, "expert_layer": rows, "equal_results": same}
+        out["composition"] = written
         typer.echo(json.dumps(out, indent=2))
         return
     typer.echo("Monarch FFT, operations per byte (table I)")
@@ -65,6 +67,27 @@ def demo(
     typer.echo(f"\nRouted expert layer, {tokens} tokens, 8 experts, 2 a token")
     _print_table(rows)
     typer.echo(f"results equal bit for bit: {'yes' if same else 'NO'}")
+    typer.echo("\nSmall decoders trained on texts at hand, each prompt routed to one of three")
+    _print_table(written)
+
+
+def _written(node: rdu.Node) -> list[dict[str, Any]]:
+    """Prompts answered by the small composition, on the unit and in NumPy."""
+    from rdu import small
+
+    prompts, count = ["If the iterable is ", "Return a new array ", "the distribution is "], 8
+    composition = small.shipped()
+    ours, numpy = composition.run(prompts, count, node), composition.reference(prompts, count)
+    return [
+        {
+            "prompt": reply.prompt,
+            "expert": reply.expert,
+            "text": reply.text,
+            "as NumPy": "yes" if reply.text == other.text else "NO",
+            "microseconds": round(1e6 * reply.seconds, 1),
+        }
+        for reply, other in zip(ours.replies, numpy.replies, strict=True)
+    ]
 
 
 @app.command()

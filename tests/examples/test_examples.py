@@ -26,4 +26,5 @@ def test_there_are_examples():
         "mttkrp",
         "custom_layout",
         "expert_layer",
+        "composition",
     }

@@ -1,0 +1,29 @@
+"""A composition of experts small enough to run for real, trained on texts every install has.
+
+>>> from rdu import small
+>>> composition = small.shipped()
+>>> [reply.expert for reply in composition.reference(["The for statement"], 4).replies]
+['language']
+"""
+
+from rdu.small.composition import Replies, Reply, TextComposition, expert, shipped
+from rdu.small.emulated import Answer, EmulatedDecoder
+from rdu.small.model import Decoder, generate
+from rdu.small.router import TextRouter, WordRouter
+from rdu.small.training import Recipe, train
+
+__all__ = [
+    "Answer",
+    "Decoder",
+    "EmulatedDecoder",
+    "Recipe",
+    "Replies",
+    "Reply",
+    "TextComposition",
+    "TextRouter",
+    "WordRouter",
+    "expert",
+    "generate",
+    "shipped",
+    "train",
+]
