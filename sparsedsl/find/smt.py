@@ -14,10 +14,9 @@ import time
 from dataclasses import dataclass
 from functools import cache
 from typing import Any as Anything
-from typing import assert_never
 
 from sparsedsl.find import formula as fo
-from sparsedsl.spf.nodes import UF, Atom, FloorDiv, Mod, Product, Term, Var
+from sparsedsl.find.smtlib import script
 
 STEPS = 10_000
 """Solver steps allowed a millisecond of the time limit: a count, so that a busy machine
@@ -65,20 +64,15 @@ def prove(question: Question, timeout_ms: int = 400) -> Proof:
 
 def _ask(question: Question, timeout_ms: int) -> tuple[str, str]:
     z3 = _z3()
+    smtlib = script(_relevant(question), question.goal)
     solver = z3.SimpleSolver()
-    solver.set("auto_config", False)
-    solver.set("mbqi", False)
-    solver.set("rlimit", timeout_ms * STEPS)
-    solver.set("timeout", timeout_ms * SLACK)
-    writer = _Writer(z3)
+    solver.set(auto_config=False, mbqi=False)
+    solver.set(rlimit=timeout_ms * STEPS, timeout=timeout_ms * SLACK)
     try:
-        for part in _relevant(question):
-            solver.add(writer.formula(part, {}))
-        solver.add(z3.Not(writer.formula(question.goal, {})))
-        verdict = "proved" if solver.check() == z3.unsat else "unknown"
-        return solver.to_smt2(), verdict
+        solver.from_string(smtlib)
+        return smtlib, "proved" if solver.check() == z3.unsat else "unknown"
     except z3.Z3Exception as error:
-        return f"; not asked: {error}", "unknown"
+        return f"{smtlib}\n; not decided: {error}", "unknown"
 
 
 def _relevant(question: Question) -> list[fo.Formula]:
@@ -99,61 +93,6 @@ def _relevant(question: Question) -> list[fo.Formula]:
                 known |= used
                 changed = True
     return [*kept, *question.hypotheses]
-
-
-class _Writer:
-    """Writes formulas as Z3 expressions, one function symbol a name."""
-
-    def __init__(self, z3: Anything) -> None:
-        self.z3 = z3
-
-    def formula(self, node: fo.Formula, bound: dict[str, Anything]) -> Anything:
-        z3 = self.z3
-        match node:
-            case fo.Compare(operator, left, right):
-                a, b = self.term(left, bound), self.term(right, bound)
-                table = {"=": a == b, "!=": a != b, "<": a < b, "<=": a <= b}
-                return table[operator]
-            case fo.All(parts):
-                return z3.And([self.formula(p, bound) for p in parts])
-            case fo.Any(parts):
-                return z3.Or([self.formula(p, bound) for p in parts])
-            case fo.Not(part):
-                return z3.Not(self.formula(part, bound))
-            case fo.Implies(premise, conclusion):
-                return z3.Implies(self.formula(premise, bound), self.formula(conclusion, bound))
-            case fo.Forall(variables, body, triggers):
-                inner = bound | {v: z3.Int(f"{v}'") for v in variables}
-                calls = [self.atom(call, inner) for call in triggers]
-                patterns = [z3.MultiPattern(*calls)] if calls else []
-                quantified = [inner[v] for v in variables]
-                return z3.ForAll(quantified, self.formula(body, inner), patterns=patterns)
-            case _:
-                assert_never(node)
-
-    def term(self, node: Term, bound: dict[str, Anything]) -> Anything:
-        total = self.z3.IntVal(node.constant)
-        for coefficient, atom in node.parts:
-            value = self.atom(atom, bound)
-            total = total + (value if coefficient == 1 else coefficient * value)
-        return self.z3.simplify(total) if not node.parts else total
-
-    def atom(self, node: Atom, bound: dict[str, Anything]) -> Anything:
-        z3 = self.z3
-        match node:
-            case Var(name):
-                return bound[name] if name in bound else z3.Int(name)
-            case UF(function, arguments):
-                sorts = [z3.IntSort()] * (len(arguments) + 1)
-                return z3.Function(function, *sorts)(*(self.term(a, bound) for a in arguments))
-            case FloorDiv(numerator, denominator):
-                return self.term(numerator, bound) / self.term(denominator, bound)
-            case Mod(numerator, denominator):
-                return self.term(numerator, bound) % self.term(denominator, bound)
-            case Product(left, right):
-                return self.term(left, bound) * self.term(right, bound)
-            case _:
-                assert_never(node)
 
 
 @cache
