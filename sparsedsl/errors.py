@@ -2,7 +2,8 @@
 
     SparseDSLError
     ├── NotationError        an expression that cannot be read or has no meaning   (ValueError)
-    │   └── NotationTypeError    the same, for a dtype                             (TypeError)
+    │   ├── NotationTypeError    the same, for a dtype                             (TypeError)
+    │   └── NotationAttributeError   the same, for a name after a dot         (AttributeError)
     ├── LayoutError          a layout specification that cannot be read            (ValueError)
     ├── InvalidTensorError   data that breaks what its layout promises             (ValueError)
     │   └── TensorTypeError      the same, for a dtype                             (TypeError)
@@ -82,6 +83,10 @@ class NotationError(SparseDSLError, ValueError):
 
 class NotationTypeError(NotationError, TypeError):
     """An expression whose dtypes have no meaning together."""
+
+
+class NotationAttributeError(NotationError, AttributeError):
+    """A name after a dot that means nothing inside a kernel."""
 
 
 class LayoutError(SparseDSLError, ValueError):

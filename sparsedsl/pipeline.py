@@ -2,7 +2,7 @@
 
 | stage | module | gives |
 |---|---|---|
-| lift, split | contraction.lift, contraction.terms | statements with sums at the top |
+| settle, lift, split | contraction.versions, .lift, .terms | statements with sums at the top |
 | infer | iteration.infer | the output's layout |
 | plan | iteration.plan | a nest of scans, finds and guards |
 | prove | find.choose | the same with proofs and a find for each search |
@@ -25,6 +25,7 @@ from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.lift import lift
 from sparsedsl.contraction.terms import terms as additive_terms
 from sparsedsl.contraction.verify import verify as verify_program
+from sparsedsl.contraction.versions import settled, together
 from sparsedsl.errors import PlanError
 from sparsedsl.find.choose import Proved
 from sparsedsl.find.smt import Proof
@@ -129,7 +130,7 @@ def split(
     unusual:
         Inputs known to store an infinity, NaN, or a zero that is divided by.
     """
-    lifted = lift(verify_program(program))
+    lifted = together(lift(settled(verify_program(program))))
     known = dict(sources)
     groups: list[Group] = []
     pending = list(lifted.statements)

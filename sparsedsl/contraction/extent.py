@@ -84,7 +84,7 @@ def check_shapes(
         Naming both operands, the index and the sizes if two disagree; naming the subscript if
         it leaves its tensor; naming the index if nothing determines it.
     """
-    return _Solver(dict(shapes), dict(extents or {})).solve(program)
+    return _Solver(dict(shapes), dict(program.extents) | dict(extents or {})).solve(program)
 
 
 def output_shapes(program: Program, extents: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
@@ -226,5 +226,6 @@ def _unknown(index: str, assign: Assign) -> NotationError:
     return NotationError(
         f"index {index} has no extent: it subscripts no operand",
         span=assign.span,
-        hint=f"use {index} as a subscript on the right, or give the result's shape with out=",
+        hint=f"use {index} as a subscript on the right, or give the result's shape: "
+        "sd.output(shape=(...))",
     )

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from sparsedsl.contraction.algebra import dtype_of, fill_of
 from sparsedsl.contraction.bindings import free_indices
 from sparsedsl.contraction.nodes import (
@@ -82,6 +84,18 @@ class _Lifter:
         self.program = replace(self.program, outputs=(*self.program.outputs, tensor))
         return Access(name, subscripts)
 
+    def delivers(self, statement: Assign, reduce: Reduce) -> bool:
+        """Whether points of a reduction may be combined right into the statement's target.
+
+        All statements of a target must combine alike, in its dtype: an int8 sum wraps before
+        it is widened.  A wider floating sum only rounds less.
+        """
+        name = statement.target
+        combined = {s.accumulate for s in self.program.statements if s.target == name}
+        dtype, target = dtype_of(reduce, self.program), self.program.tensor(name).dtype
+        rounds = np.dtype(dtype).kind in "fc" and np.can_cast(dtype, target)
+        return combined <= {None, reduce.monoid} and (dtype == target or rounds)
+
 
 def lift(program: Program) -> Program:
     """Return an equivalent program with reductions at the top of statements only."""
@@ -89,8 +103,7 @@ def lift(program: Program) -> Program:
     statements: list[Assign] = []
     for statement in program.statements:
         expression = lifter.top(statement.expression)
-        accumulate = statement.accumulate
-        if isinstance(expression, Reduce) and accumulate not in (None, expression.monoid):
+        if isinstance(expression, Reduce) and not lifter.delivers(statement, expression):
             expression = lifter.inside(expression)
         statements.extend(lifter.before)
         lifter.before.clear()

@@ -131,12 +131,16 @@ class Assign:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """``inputs`` are given, ``outputs`` computed (intermediates too), ``results`` returned."""
+    """``inputs`` are given, ``outputs`` computed (intermediates too), ``results`` returned.
+
+    ``extents`` are those the user gave to indices: no operand need determine them.
+    """
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     statements: tuple[Assign, ...]
     results: tuple[str, ...]
+    extents: tuple[tuple[str, int], ...] = ()
 
     def tensor(self, name: str) -> Tensor:
         """Return the input or output called ``name``; KeyError if there is none."""

@@ -115,6 +115,7 @@ def canonical(program: Program) -> str:
     for assign in program.statements:
         target = _subscripted(assign.target, assign.subscripts)
         lines.append(f"{target} {assign.accumulate or ''}= {_prefix(assign.expression)}")
+    lines += [f"{index} < {extent}" for index, extent in program.extents]
     lines.append(f"return {', '.join(program.results)}")
     return "\n".join(lines)
 

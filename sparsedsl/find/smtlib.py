@@ -82,9 +82,7 @@ class _Writer:
             case UF(function, arguments):
                 symbol = _symbol(function)
                 sorts = " ".join(["Int"] * len(arguments))
-                self.declared.setdefault(
-                    f"{function}()", f"(declare-fun {symbol} ({sorts}) Int)"
-                )
+                self.declared.setdefault(f"{function}()", f"(declare-fun {symbol} ({sorts}) Int)")
                 written = " ".join(self.term(a, bound) for a in arguments)
                 return f"({symbol} {written})" if arguments else symbol
             case FloorDiv(numerator, denominator):
@@ -112,6 +110,27 @@ def _symbol(name: str) -> str:
     return name if name.isidentifier() and name not in _WORDS else f"|{name}|"
 
 
-_WORDS = frozenset({"and", "or", "not", "div", "mod", "abs", "let", "forall", "exists", "par",
-                    "true", "false", "assert", "ite", "xor", "distinct", "is", "as", "match"})
+_WORDS = frozenset(
+    {
+        "and",
+        "or",
+        "not",
+        "div",
+        "mod",
+        "abs",
+        "let",
+        "forall",
+        "exists",
+        "par",
+        "true",
+        "false",
+        "assert",
+        "ite",
+        "xor",
+        "distinct",
+        "is",
+        "as",
+        "match",
+    }
+)
 """Names that mean something in SMT-LIB."""

@@ -50,12 +50,26 @@ class ArgumentInfo:
 
 @dataclass(slots=True)
 class Trace:
-    """Statements and outputs recorded so far."""
+    """Statements, outputs and extents given so far."""
 
     inputs: dict[str, Tensor]
     outputs: list[Output] = field(default_factory=list["Output"])
     statements: list[Assign] = field(default_factory=list[Assign])
+    extents: dict[str, int] = field(default_factory=dict[str, int])
     shape_used: bool = False
+
+    def give_extents(
+        self, subscripts: tuple[Affine, ...], shape: tuple[int | None, ...], span: Span | None
+    ) -> None:
+        """Let the shape of an output give its indices their extents."""
+        for subscript, size in zip(subscripts, shape, strict=True):
+            index = subscript.indices[0]
+            if size is not None and self.extents.setdefault(index, size) != size:
+                raise NotationError(
+                    f"index {index}: expected {self.extents[index]} (the shape of another "
+                    f"output), found {size}",
+                    span=span,
+                )
 
     def name_output(self, output: Output) -> str:
         """Return a name for an output: that of the user's variable, made unique."""
@@ -177,10 +191,29 @@ class OutputAccess(Value):
 class Output(Handle):
     """A result or an intermediate of the kernel under trace."""
 
-    __slots__ = ("_explicit", "_fill", "_read", "_trace", "dtype", "layout", "name", "rank")
+    __slots__ = (
+        "_explicit",
+        "_fill",
+        "_read",
+        "_shape",
+        "_trace",
+        "dtype",
+        "layout",
+        "name",
+        "rank",
+    )
 
-    def __init__(self, trace: Trace, layout: Any, dtype: Any, fill: Any, name: str = "") -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        layout: Any,
+        dtype: Any,
+        fill: Any,
+        name: str = "",
+        shape: tuple[int | None, ...] | None = None,
+    ) -> None:
         self._trace = trace
+        self._shape = shape
         self._fill = fill
         self._explicit = dtype is not None
         self._read = False
@@ -264,6 +297,14 @@ class Output(Handle):
         if self._fill is INFER:
             found = fill_of(value.expression, self._trace_program())
             self._fill = 0 if found is None else found
+        if self._shape is not None and len(self._shape) != len(subscripts):
+            raise NotationError(
+                f"expected {len(self._shape)} subscripts, as many as the shape {self._shape} "
+                f"that '{self.name}' was given, found {len(subscripts)}",
+                span=span,
+            )
+        if self._shape is not None:
+            self._trace.give_extents(subscripts, self._shape, span)
         self.rank = len(subscripts)
         self._fill_in(self.dtype, span)
 
@@ -315,7 +356,24 @@ def _dtype_name(dtype: Any) -> str:
     return found.name
 
 
-def output(layout: Any = None, dtype: Any = None, fill_value: Any = 0) -> Output:
+def _checked_shape(shape: Any) -> tuple[int | None, ...] | None:
+    if shape is None:
+        return None
+    parts: list[Any] = list(shape) if isinstance(shape, tuple | list) else [shape]
+    for part in parts:
+        whole = isinstance(part, int | np.integer) and not isinstance(part, bool)
+        if part is not None and not (whole and part >= 0):
+            raise NotationError(
+                f"expected a shape of extents, each at least 0 or None, found {shape!r}",
+                span=here(),
+                hint="None leaves an extent to the operands: sd.output(shape=(None, 4))",
+            )
+    return tuple(None if part is None else int(part) for part in parts)
+
+
+def output(
+    layout: Any = None, dtype: Any = None, fill_value: Any = 0, *, shape: Any = None
+) -> Output:
     """Make a result of the kernel under trace; assign to it with ``C[i, j] = ...``.
 
     Parameters
@@ -326,6 +384,9 @@ def output(layout: Any = None, dtype: Any = None, fill_value: Any = 0) -> Output
         The result's dtype; None takes the expression's.
     fill_value:
         The value of entries that are not stored.
+    shape:
+        The result's extents, for indices that subscript no operand (``C[i, j] = x[i]``); None
+        in it leaves an extent to the operands.
 
     Raises
     ------
@@ -344,7 +405,7 @@ def output(layout: Any = None, dtype: Any = None, fill_value: Any = 0) -> Output
             f"expected a number as fill_value, found {type(fill_value).__name__}", span=here()
         )
     fill = fill_value.item() if isinstance(fill_value, np.generic) else fill_value
-    made = Output(trace, layout, dtype, fill)
+    made = Output(trace, layout, dtype, fill, shape=_checked_shape(shape))
     trace.outputs.append(made)
     return made
 

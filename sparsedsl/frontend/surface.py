@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
 from sparsedsl.contraction.nodes import Affine, Call, Expression, IndexValue, Literal
 from sparsedsl.contraction.operators import OPERATORS
-from sparsedsl.errors import NotationError, NotationTypeError
+from sparsedsl.errors import NotationAttributeError, NotationError, NotationTypeError
 from sparsedsl.frontend.spans import here
 
 Number: TypeAlias = bool | int | float | complex
@@ -80,6 +80,27 @@ class Operand:
             )
         return combine(name, *inputs)
 
+    def __array_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...], options: Mapping[str, Any]
+    ) -> Any:
+        del types
+        if function is np.where and len(args) == 3 and not options:
+            return combine("where", *args)
+        raise NotationError(
+            f"np.{function.__name__} has no meaning for a sparsedsl expression",
+            span=here(),
+            hint="use the functions of sparsedsl, such as sd.where and sd.sum(..., over=k)",
+        )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise NotationAttributeError(
+            f"'.{name}' has no meaning inside a kernel",
+            span=here(),
+            hint=_INSTEAD.get(name, "write one statement over indices: C[i, j] = A[i, k] * x[k]"),
+        )
+
     def __bool__(self) -> NoReturn:
         raise NotationError(
             "an expression has no truth value while a kernel is traced",
@@ -109,6 +130,16 @@ class Operand:
         self._refuse("has no matrix product", "write the indices: C[i, j] = A[i, k] * B[k, j]")
 
     __rmatmul__ = __matmul__
+
+    def __divmod__(self, other: Any) -> NoReturn:
+        self._refuse("has no divmod", "write the quotient x // y and the remainder x % y apart")
+
+    __rdivmod__ = __divmod__
+
+    def __lshift__(self, other: Any) -> NoReturn:
+        self._refuse("cannot be shifted", "multiply by a power of two, or divide with //")
+
+    __rlshift__ = __rshift__ = __rrshift__ = __lshift__
 
 
 class Value(Operand):
@@ -262,6 +293,20 @@ _UFUNCS: dict[Any, str] = {
     np.logical_not: "not",
     np.logical_xor: "xor",
 }
+
+_INSTEAD = {
+    "T": "swap the subscripts: A[j, i]",
+    "sum": "write sd.sum(A[i, j], over=j)",
+    "dot": "write the indices: C[i, j] = A[i, k] * B[k, j]",
+    "multiply": "write A[i, j] * B[i, j]",
+    "max": "write sd.max(A[i, j], over=j), or sd.maximum(x, y)",
+    "min": "write sd.min(A[i, j], over=j), or sd.minimum(x, y)",
+    "astype": "give the result a dtype: sd.output(dtype=...)",
+    "conj": "write sd.conj(A[i, j])",
+    "real": "write sd.real(A[i, j])",
+    "imag": "write sd.imag(A[i, j])",
+}
+"""What to write instead of the attributes that arrays have."""
 
 _COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 

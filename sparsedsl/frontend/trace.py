@@ -115,6 +115,7 @@ def _finish(function: Callable[..., Any], running: Trace, returned: Any) -> Trac
         tuple(o.tensor() for o in assigned),
         tuple(running.statements),
         tuple(result.name for result in results),
+        tuple(running.extents.items()),
     )
     layouts = {o.name: o.layout for o in assigned}
     with bounded_depth():

@@ -68,12 +68,22 @@ def _known(operand: Operand, plain: Abstract, bound: frozenset[str]) -> tuple[st
     return tuple(sorted((names | calls) & used))
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)
+def mentioned(operand: Operand) -> frozenset[str]:
+    """Return the variables an operand's constraints mention: no others change what follows."""
+    return frozenset[str]().union(*(terms.variables(c.term) for c in operand.constraints))
+
+
 def closed_form(operand: Operand, target: str, bound: frozenset[str]) -> Term | None:
     """Return the one value ``target`` can have, as a term over bound names, or None.
 
     >>> # csr: A_i = i, and j = A_indices(A_p) once A_p is bound
     """
+    return _closed_form(operand, target, bound & mentioned(operand))
+
+
+@lru_cache(maxsize=65536)
+def _closed_form(operand: Operand, target: str, bound: frozenset[str]) -> Term | None:
     plain = abstract(operand.constraints)
     if not any(c.equality and target in terms.variables(c.term) for c in plain.constraints):
         return None
@@ -90,9 +100,13 @@ class Bounds:
     used: tuple[Constraint, ...]
 
 
-@lru_cache(maxsize=65536)
 def bounds(operand: Operand, dim: str, bound: frozenset[str]) -> Bounds | None:
     """Return the range of ``dim`` over bound names, or None while it is not bounded."""
+    return _bounds(operand, dim, bound & mentioned(operand))
+
+
+@lru_cache(maxsize=65536)
+def _bounds(operand: Operand, dim: str, bound: frozenset[str]) -> Bounds | None:
     names = bound | parameters(operand)
     lows: list[Term] = []
     highs: list[Term] = []
@@ -177,9 +191,13 @@ class Sought:
     used: tuple[Constraint, ...]
 
 
-@lru_cache(maxsize=65536)
 def keys(operand: Operand, dim: str, bound: frozenset[str]) -> Sought:
     """Return what bound names say of the coordinates read at ``dim``."""
+    return _keys(operand, dim, bound & mentioned(operand))
+
+
+@lru_cache(maxsize=65536)
+def _keys(operand: Operand, dim: str, bound: frozenset[str]) -> Sought:
     names = bound | parameters(operand)
     plain = abstract(operand.constraints)
     known = _known(operand, plain, bound)

@@ -21,6 +21,9 @@ Change: TypeAlias = "tuple[ct.Access, Layout, tuple[int, ...], bool]"
 MOST_VARIANTS = 24
 """Variants planned at most."""
 
+PERMUTED = 3
+"""Modes of a tensor up to which copies in every mode order are considered."""
+
 THIN = 16.0
 """Coordinates for an entry from which the root of a copy is a list."""
 
@@ -28,15 +31,18 @@ THIN = 16.0
 def variants(
     request: Request, accesses: list[ct.Access]
 ) -> list[tuple[Request, tuple[Conversion, ...]]]:
-    """Return requests with one, two or all accesses read from sorted hierarchical copies."""
-    sparse = [
-        a for a in accesses if not request.program.tensor(a.tensor).total and len(a.subscripts) <= 3
-    ]
+    """Return requests with one, two or all accesses read from sorted hierarchical copies.
+
+    The last one reads every access from a copy in its natural order: a tree is searched level
+    by level, so that loops over the indices reach every entry of it whatever the subscripts.
+    """
+    sparse = [a for a in accesses if not request.program.tensor(a.tensor).total]
     single: list[list[Change]] = []
     for access in sparse:
-        orders = itertools.permutations(range(len(access.subscripts)))
+        rank = len(access.subscripts)
+        natural = tuple(range(rank))
         layouts: list[tuple[Layout, tuple[int, ...], bool]] = []
-        for order in orders:
+        for order in itertools.permutations(natural) if rank <= PERMUTED else [natural]:
             thin = _is_thin(request, access, order)
             layouts.append((hierarchical(order, thin), order, thin))
         native = request.layouts[access.tensor]
@@ -44,14 +50,17 @@ def variants(
     choices = [[change] for changes in single for change in changes]
     for first, second in itertools.combinations(single, 2):
         choices.extend([a, b] for a in first for b in second)
-    if len(single) > 2:
-        choices.append([changes[0] for changes in single if changes])
-    enough = [changes for changes in choices if len(changes) >= request.copying]
-    return [_converted(request, changes) for changes in enough[:MOST_VARIANTS]]
+    every = [changes[0] for changes in single if changes]
+    enough = [changes for changes in choices if len(changes) >= request.copying][:MOST_VARIANTS]
+    if len(every) > 2 and every not in enough:
+        enough.append(every)
+    return [_converted(request, changes) for changes in enough]
 
 
 def _is_thin(request: Request, access: ct.Access, order: tuple[int, ...]) -> bool:
     """Whether the root mode has so many more coordinates than entries that a list is better."""
+    if not order:
+        return False
     index = access.subscripts[order[0]].name
     entries = max(request.entries[access.tensor].values(), default=1.0)
     return float(request.extents.get(index or "", 1)) > THIN * entries
@@ -102,6 +111,8 @@ def _estimate(
         index = access.subscripts[mode].name
         room *= float(request.extents.get(index or "", 1)) or 1.0
         found[dim] = min(room, total)
+    if not modes:
+        return found
     if layout.relation.inputs[0] in layout.relation.outputs:
         mode = modes[0]
         found[layout.relation.inputs[0]] = float(

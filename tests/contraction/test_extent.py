@@ -109,7 +109,8 @@ def test_broadcast_index_needs_an_extent():
         "index j has no extent: it subscripts no operand\n"
         "  y[i] = ...\n"
         "  ^^^^^^^^^^\n"
-        "hint: use j as a subscript on the right, or give the result's shape with out="
+        "hint: use j as a subscript on the right, or give the result's shape: "
+        "sd.output(shape=(...))"
     )
     given = extents_of_result(program, "y", (4, 6))
     assert check_shapes(program, {"x": (4,)}, given) == {"i": 4, "j": 6}

@@ -174,3 +174,21 @@ def test_negative_zero_of_dense_results():
     tensors = {"A": store(a, a != 0, "csr"), "b": sd.asarray(np.zeros((2, 2)))}
     found = kernel_for("spmm", tensors).run(dict(tensors))["C"].to_numpy()
     assert not found.any()
+
+
+def test_scalars_and_layouts_without_a_search_are_read_from_copies():
+    def body(A, s, B):
+        i, j = sd.indices("i j")
+        y = sd.output()
+        y[i] = sd.max(sd.maximum(s[()] / 2, A[j, i + j]) - B[i, j], over=j)
+        return y
+
+    rng = np.random.default_rng(9)
+    a, b = (rng.integers(0, 3, shape).astype(float) for shape in ((3, 5), (3, 3)))
+    tensors = {
+        "A": store(a, a != 0, "vbl"),
+        "s": store(np.array(3.0), np.ones((), bool), "coo"),
+        "B": store(b, b != 0, "rle"),
+    }
+    special = sd.kernel(body).engine.specialise(list(tensors.values()))
+    check(special, tensors, {"A": a, "s": np.array(3.0), "B": b})

@@ -310,8 +310,8 @@ MISTAKES = {
     ),
     "np.sum": (
         assign((i,), lambda A: np.sum(A[i, j])),
-        "np.add.reduce has no meaning for a sparsedsl expression",
-        "use the functions of sparsedsl, such as sd.exp and sd.sum(..., over=k)",
+        "np.sum has no meaning for a sparsedsl expression",
+        "use the functions of sparsedsl, such as sd.where and sd.sum(..., over=k)",
     ),
     "array": (
         assign((i, j), lambda A: A[i, j] * x),
@@ -352,6 +352,26 @@ MISTAKES = {
         lambda A, C: assign((i, j), lambda A: C[i, j] + A[i, j])(A, C),
         "'C' is read before anything is assigned to it",
         None,
+    ),
+    "divmod": (
+        assign((i, j), lambda A: divmod(A[i, j], 2)),
+        "an expression has no divmod",
+        "write the quotient x // y and the remainder x % y apart",
+    ),
+    "shift": (
+        assign((i, j), lambda A: A[i, j] << 1),
+        "an expression cannot be shifted",
+        "multiply by a power of two, or divide with //",
+    ),
+    "attribute of an argument": (
+        assign((i, j), lambda A: A.T[i, j]),
+        "'.T' has no meaning inside a kernel",
+        "swap the subscripts: A[j, i]",
+    ),
+    "attribute of an expression": (
+        assign((i, j), lambda A: A[i, j].cumsum()),
+        "'.cumsum' has no meaning inside a kernel",
+        "write one statement over indices: C[i, j] = A[i, k] * x[k]",
     ),
     "subscripted expression": (
         assign((i, j), lambda A: (A[i, j] + 1)[i, j]),
@@ -527,6 +547,53 @@ def test_index_names(names, message):
     with pytest.raises(NotationError) as caught:
         indices(names)
     assert caught.value.message == message
+
+
+def test_numpy_where_chooses():
+    def kernel(x):
+        C = output()
+        C[i] = np.where(x[i] > 0, x[i], 2 * x[i])
+        return C
+
+    np.testing.assert_allclose(run(kernel, x), np.where(x > 0, x, 2 * x))
+
+
+def test_a_shape_gives_extents_to_indices_on_the_left():
+    def kernel(x):
+        C = output(shape=(None, 3))
+        C[i, j] = x[i] * (j < 2)
+        return C
+
+    np.testing.assert_allclose(run(kernel, x), np.outer(x, [1, 1, 0]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((5, -1), r"expected a shape of extents, each at least 0 or None, found (5, -1)"),
+        ((5,), "expected 1 subscripts, as many as the shape (5,) that 'C' was given, found 2"),
+    ],
+)
+def test_shapes_that_do_not_fit(shape, message):
+    def kernel(x):
+        C = output(shape=shape)
+        C[i, j] = x[i]
+        return C
+
+    with pytest.raises(NotationError) as caught:
+        traced(kernel, x)
+    assert caught.value.message == message
+    assert caught.value.span is not None
+
+
+def test_a_shape_disagrees_with_an_operand():
+    def kernel(x):
+        C = output(shape=(4, 2))
+        C[i, j] = x[i]
+        return C
+
+    with pytest.raises(NotationError, match=r"expected 4 \(the given shape\), found 5"):
+        run(kernel, x)
 
 
 def test_index_takes_one_name():
