@@ -161,6 +161,10 @@ def _unit(unit: Unit) -> list[str]:
         )
     elif group.finite:
         lines.append(f"checked at each call to be finite: {', '.join(group.finite)}")
+    for side, what in (("above", "no -inf or NaN"), ("below", "no inf or NaN")):
+        names = [name for demand, name in group.bounded if demand == side]
+        if names:
+            lines.append(f"checked at each call to store {what}: {', '.join(names)}")
     if group.nonzero:
         lines.append(f"checked at each call to store no zero: {', '.join(group.nonzero)}")
     seconds = sum(p.seconds for p in unit.proofs)

@@ -76,8 +76,10 @@ class Group:
     """The additive statements of one output, ready to plan.
 
     ``finite`` and ``nonzero`` name the tensors whose stored values must be so for implicit
-    zeros to be skipped.  ``layout`` is the one the result is wanted in, ``assembled`` the one
-    the kernel fills; ``whole`` is the statement before it was split, if it has no sum.
+    zeros to be skipped, ``bounded`` those that must be ``"above"`` minus infinity or
+    ``"below"`` infinity for implicit infinities to be.  ``layout`` is the one the result is
+    wanted in, ``assembled`` the one the kernel fills; ``whole`` is the statement before it was
+    split, if it has no sum.
     """
 
     statements: tuple[ct.Assign, ...]
@@ -89,6 +91,7 @@ class Group:
     annihilating: bool
     finite: tuple[str, ...]
     nonzero: tuple[str, ...]
+    bounded: tuple[tuple[str, str], ...]
     whole: ct.Assign | None
 
     @property
@@ -128,7 +131,7 @@ def split(
     ieee:
         Give what dense NumPy would: implicit zeros times infinity or NaN are NaN.
     unusual:
-        Inputs known to store an infinity, NaN, or a zero that is divided by.
+        Inputs known to store an infinity, NaN, or a zero that is divided by, where it matters.
     """
     lifted = together(lift(settled(verify_program(program))))
     known = dict(sources)
@@ -167,14 +170,14 @@ def _group(
     ieee: bool,
     unusual: frozenset[str],
 ) -> Group:
-    annihilating, finite, nonzero = True, frozenset[str](), frozenset[str]()
+    annihilating, demands = True, frozenset[tuple[algebra.Demand, str]]()
     if ieee:
         for statement in statements:
             found = algebra.ieee_operands(statement.expression, program)
-            annihilating &= found.nonzero is not None
-            finite |= frozenset(found.tensors)
-            nonzero |= frozenset(found.nonzero or ())
-        annihilating &= not (finite | nonzero) & unusual
+            annihilating &= found is not None
+            demands |= found or frozenset()
+        annihilating &= not {name for _, name in demands} & unusual
+    asked = sorted(demands) if annihilating else []
     parts = tuple(p for s in statements for p in additive_terms(s, program, annihilating))
     layouts = {name: source.layout for name, source in sources.items()}
     target = statements[0].target
@@ -190,8 +193,9 @@ def _group(
         dict(sources),
         extents,
         annihilating,
-        tuple(sorted(finite)) if annihilating else (),
-        tuple(sorted(nonzero)) if annihilating else (),
+        tuple(name for demand, name in asked if demand == "finite"),
+        tuple(name for demand, name in asked if demand == "nonzero"),
+        tuple((demand, name) for demand, name in asked if demand in ("above", "below")),
         _whole(statements),
     )
 
@@ -239,7 +243,8 @@ def describe(group: Group, settings: Settings) -> str:
     output = group.output
     lines.append(f"{output!r} | {group.assembled.key} | {_index_dtype(group)}")
     lines.append(",".join(f"{i}~{_bucket(n)}" for i, n in sorted(group.extents.items())))
-    lines.append(f"{settings!r} {group.annihilating} {group.finite} {group.nonzero}")
+    demands = f"{group.finite} {group.nonzero} {group.bounded}"
+    lines.append(f"{settings!r} {group.annihilating} {demands}")
     return "\n".join(lines)
 
 
@@ -308,7 +313,7 @@ def compile_group(group: Group, settings: Settings) -> Unit:
     lowered = lower(proved, program, dtypes, _index_dtype(group), widest, notes)
     kernel = simplify(verify_kernel(lowered.kernel))
     verify_kernel(kernel)
-    recipe = recipe_of(lowered, nest, kernel, group.finite, group.nonzero)
+    recipe = recipe_of(lowered, nest, kernel, group.finite, group.nonzero, group.bounded)
     source = print_source(kernel, fastmath=settings.fastmath, safe=settings.safe)
     choices = tuple(
         (c.variable, c.algorithm, "; ".join(f"{n}: {why}" for n, why in c.rejected))

@@ -11,7 +11,8 @@ from __future__ import annotations
 import cmath
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias, assert_never
+from typing import Literal as OneOf
+from typing import TypeAlias, TypeVar, assert_never
 
 import numpy as np
 
@@ -35,6 +36,8 @@ NOWHERE: Support = ()
 EVERYWHERE: Support = (frozenset(),)
 
 _WIDEST = 64
+_INF = float("inf")
+_T = TypeVar("_T")
 
 
 def dtype_of(expression: Expression, program: Program) -> str:
@@ -66,7 +69,8 @@ def fill_of(expression: Expression, program: Program, annihilating: bool = True)
     """Return the value where every sparse operand is at its fill; None when it varies.
 
     Dense operands and index values vary, unless something annihilates them.  The sign of an
-    annihilated zero is not kept.  See `support` for ``annihilating``.
+    annihilated zero is not kept; `ieee_operands` says where it would show.  See `support` for
+    ``annihilating``.
     """
     return _Analysis(program, annihilating).facts(expression).fill
 
@@ -88,47 +92,80 @@ def support(expression: Expression, program: Program, annihilating: bool = True)
     return _Analysis(program, annihilating).facts(expression).support
 
 
-@dataclass(frozen=True, slots=True)
-class Finiteness:
-    """What must be finite for the annihilating support to agree with IEEE evaluation.
-
-    ``tensors`` are the names whose stored values must all be finite; ``decidable`` is False
-    when finiteness of the operands does not settle it.  Then, if ``nonzero`` is not None, it
-    is settled by these tensors' stored values being nonzero besides (divisors).
-    """
-
-    tensors: tuple[str, ...]
-    decidable: bool
-    nonzero: tuple[str, ...] | None = ()
+Demand: TypeAlias = OneOf["finite", "nonzero", "above", "below"]
+"""What is asked of every stored value of a tensor: to be finite, not to be zero, to be above
+minus infinity or below infinity and no NaN."""
 
 
-def ieee_operands(expression: Expression, program: Program) -> Finiteness:
-    """Return which stored values must be finite for ``support(annihilating=True)`` to be exact.
+def ieee_operands(expression: Expression, program: Program) -> frozenset[tuple[Demand, str]] | None:
+    """Return what of which tensors makes ``support(annihilating=True)`` exact in IEEE's sense.
 
-    These are the values that meet another operand's implicit zero in a product.  It cannot be
-    decided from operands when such a value is a function that may overflow by itself, as in
-    ``A * exp(B)``; in ``A / B`` the stored values of ``B`` must be nonzero too.  Overflow of
-    sums and products of finite values is ignored.  Integer and bool values never need to be
-    checked.
+    Asked of are the values that meet another operand's implicit annihilator: in a product the
+    implicit zero, in ``A + B`` of fill infinity the implicit infinity, which only its opposite
+    and NaN survive.  None when operands do not settle it: such a value is a function that may
+    overflow by itself, as in ``A * exp(B)``, or the sign of a skipped zero shows, as in
+    ``1 / (A * B)``.  In ``A / B`` the stored values of ``B`` must be nonzero too.  Overflow of
+    sums and products of finite values is ignored.  Integer and bool values are asked nothing.
     """
     analysis = _Analysis(program, True)
-    finite: set[str] = set()
-    nonzero: set[str] = set()
-    settled = True
+    found: frozenset[tuple[Demand, str]] = frozenset()
     for call in _calls(expression):
+        if analysis.shows_sign(call):
+            return None
         for met, unless in analysis.met_by_annihilators(call):
-            names = finite_if(met, program)
-            divisors = _nonzero_if(met, program) if unless == "zero" else frozenset[str]()
-            if names is None or divisors is None:
-                settled = False
-                continue
-            finite |= names
-            nonzero |= divisors
-    return Finiteness(
-        tuple(sorted(finite)),
-        settled and not nonzero,
-        tuple(sorted(nonzero)) if settled else None,
-    )
+            demands = _demands(met, unless, program)
+            if demands is None:
+                return None
+            found |= demands
+    return found
+
+
+def _demands(
+    met: Expression, unless: Unless, program: Program
+) -> frozenset[tuple[Demand, str]] | None:
+    """Return what keeps ``met`` from being the exception to an annihilator."""
+    if unless in ("infinity", "-infinity"):
+        side: Demand = "below" if unless == "infinity" else "above"
+        return _bounded_if(met, program, side)
+    finite = finite_if(met, program)
+    divisors = _nonzero_if(met, program) if unless == "zero" else frozenset[str]()
+    if finite is None or divisors is None:
+        return None
+    return _each("finite", finite) | _each("nonzero", divisors)
+
+
+def _each(demand: Demand, names: frozenset[str]) -> frozenset[tuple[Demand, str]]:
+    return frozenset((demand, name) for name in names)
+
+
+def _bounded_if(
+    expression: Expression, program: Program, side: Demand
+) -> frozenset[tuple[Demand, str]] | None:
+    """Return what keeps the expression from one infinity and from NaN; None if nothing does.
+
+    The other infinity may occur: it is the fill of what is added.
+    """
+    excluded = _INF if side == "below" else -_INF
+    other: Demand = "above" if side == "below" else "below"
+    match expression:
+        case Literal(value) if value == value and value != excluded:
+            return frozenset()
+        case Access(name):
+            tensor = program.tensor(name)
+            if tensor.total or (tensor.fill == tensor.fill and tensor.fill != excluded):
+                whole = np.dtype(tensor.dtype).kind in "biu"
+                return frozenset() if whole else frozenset({(side, name)})
+            return None
+        case Call("add" | "minimum" | "maximum", arguments):
+            parts = [_bounded_if(a, program, side) for a in arguments]
+        case Call("sub", (left, right)):
+            parts = [_bounded_if(left, program, side), _bounded_if(right, program, other)]
+        case Call("neg", (argument,)):
+            return _bounded_if(argument, program, other)
+        case _:
+            finite = finite_if(expression, program)
+            return None if finite is None else _each("finite", finite)
+    return _union_or_none(iter(parts))
 
 
 def _nonzero_if(expression: Expression, program: Program) -> frozenset[str] | None:
@@ -200,8 +237,8 @@ def _calls(expression: Expression) -> Iterator[Call]:
     return (e for e in walk(expression) if isinstance(e, Call))
 
 
-def _union_or_none(parts: Iterator[frozenset[str] | None]) -> frozenset[str] | None:
-    result: frozenset[str] = frozenset()
+def _union_or_none(parts: Iterator[frozenset[_T] | None]) -> frozenset[_T] | None:
+    result: frozenset[_T] = frozenset()
     for part in parts:
         if part is None:
             return None
@@ -231,8 +268,11 @@ def _order(conjunction: frozenset[Access]) -> tuple[int, list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
+    """``signless`` says that a fill of 0 stands for zeros of both signs."""
+
     fill: Scalar | None
     support: Support
+    signless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,12 +312,24 @@ class _Analysis:
         everything = unite(*(p.support for p in parts))
         if fill is None:
             everything = EVERYWHERE
+        signless = any(p.signless for p in parts)
+        if self._shows_sign(call, parts) and not self.annihilating:
+            return _Facts(None, EVERYWHERE)
         for fact in self._applicable(call, parts, fill):
             if fill is None:
                 fill = fact.result
             if same_value(fill, fact.result):
                 everything = intersect(everything, parts[fact.position].support)
-        return _Facts(fill, everything)
+                signless = True
+        floating = np.dtype(dtype_of(call, self.program)).kind in "fc"
+        return _Facts(fill, everything, signless and floating and fill == 0)
+
+    def shows_sign(self, call: Call) -> bool:
+        """Return whether the sign of a zero that is not known shows in the call's result."""
+        return self._shows_sign(call, [self.facts(a) for a in call.arguments])
+
+    def _shows_sign(self, call: Call, parts: list[_Facts]) -> bool:
+        return any(parts[place].signless for place in OPERATORS[call.operator].signs)
 
     def _where(self, call: Call, *arguments: Expression) -> _Facts:
         condition, yes, no = (self.facts(a) for a in arguments)
@@ -285,14 +337,16 @@ class _Analysis:
         if condition.fill is None:
             if yes.fill is None or no.fill is None or not same_value(yes.fill, no.fill):
                 return _Facts(None, EVERYWHERE)
-            return _Facts(self._cast(yes.fill, call), branches)
+            signless = yes.signless or no.signless
+            return _Facts(self._cast(yes.fill, call), branches, signless)
         taken, other = (yes, no) if condition.fill else (no, yes)
         if taken.fill is None:
             return _Facts(None, EVERYWHERE)
         switched = condition.support
         if other.fill is not None and same_value(taken.fill, other.fill):
             switched = intersect(switched, other.support)
-        return _Facts(self._cast(taken.fill, call), unite(switched, taken.support))
+        signless = taken.signless or other.signless
+        return _Facts(self._cast(taken.fill, call), unite(switched, taken.support), signless)
 
     def _reduce(self, reduce: Reduce) -> _Facts:
         body = self.facts(reduce.body)
@@ -327,6 +381,9 @@ class _Analysis:
             return True
         if fact.unless == "zero":
             return False
+        if fact.unless != "nonfinite":
+            others = [a for n, a in enumerate(call.arguments) if n != fact.position]
+            return all(_demands(a, fact.unless, self.program) == frozenset() for a in others)
         others = [a for n, a in enumerate(call.arguments) if n != fact.position]
         return all(_always_finite(a, self.program) for a in others)
 

@@ -16,7 +16,7 @@ import numpy as np
 from sparsedsl.contraction.nodes import Scalar
 from sparsedsl.errors import NotationTypeError
 
-Unless = Literal["never", "nonfinite", "zero"]
+Unless = Literal["never", "nonfinite", "zero", "infinity", "-infinity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class Annihilator:
     """``operator(..., value at position, ...) = result`` whatever the other arguments are.
 
     ``unless`` names the exception, for the other arguments: ``"never"``, ``"nonfinite"`` (they
-    are infinite or NaN) or ``"zero"`` (they are zero or NaN).  ``kinds`` are the NumPy kinds of
+    are infinite or NaN), ``"zero"`` (they are zero or NaN), ``"infinity"`` or ``"-infinity"``
+    (they are that one, or NaN).  ``kinds`` are the NumPy kinds of
     the operator's *result* for which the fact holds.  Results of integer or bool arguments
     have no exception of the ``"nonfinite"`` sort.
     """
@@ -48,6 +49,8 @@ class Operator:
         How it is written, or None for ``name(arguments)``.
     finite:
         Finite arguments give a finite result, overflow of sums and products aside.
+    signs:
+        Positions of arguments of which the sign of a zero shows in the result.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Operator:
     annihilators: tuple[Annihilator, ...] = ()
     commutative: bool = False
     finite: bool = False
+    signs: tuple[int, ...] = ()
 
     def result(self, dtypes: tuple[str, ...]) -> str:
         """Return the result's dtype name for arguments of ``dtypes``.
@@ -169,9 +173,10 @@ def _from_ufunc(
     commutative: bool = False,
     finite: bool = False,
     ordered: bool = False,
+    signs: tuple[int, ...] = (),
 ) -> Operator:
     rule = _ordered(ufunc) if ordered else _by_ufunc(ufunc)
-    return Operator(name, ufunc.nin, ufunc, rule, symbol, annihilators, commutative, finite)
+    return Operator(name, ufunc.nin, ufunc, rule, symbol, annihilators, commutative, finite, signs)
 
 
 def _both(value: Scalar, unless: Unless = "never", kinds: str = "biufc") -> tuple[Annihilator, ...]:
@@ -181,16 +186,34 @@ def _both(value: Scalar, unless: Unless = "never", kinds: str = "biufc") -> tupl
 _INF = float("inf")
 
 _TABLE = (
-    _from_ufunc("add", np.add, "+", commutative=True, finite=True),
-    _from_ufunc("sub", np.subtract, "-", finite=True),
+    _from_ufunc(
+        "add",
+        np.add,
+        "+",
+        *_both(_INF, "-infinity", "f"),
+        *_both(-_INF, "infinity", "f"),
+        commutative=True,
+        finite=True,
+    ),
+    _from_ufunc(
+        "sub",
+        np.subtract,
+        "-",
+        Annihilator(0, _INF, _INF, "infinity", "f"),
+        Annihilator(0, -_INF, -_INF, "-infinity", "f"),
+        Annihilator(1, _INF, -_INF, "infinity", "f"),
+        Annihilator(1, -_INF, _INF, "-infinity", "f"),
+        finite=True,
+    ),
     _from_ufunc("mul", np.multiply, "*", *_both(0, "nonfinite"), commutative=True, finite=True),
-    _from_ufunc("div", np.true_divide, "/", Annihilator(0, 0, 0, "zero")),
+    _from_ufunc("div", np.true_divide, "/", Annihilator(0, 0, 0, "zero"), signs=(1,)),
     _from_ufunc(
         "floordiv",
         np.floor_divide,
         "//",
         Annihilator(0, 0, 0, kinds="biu"),
         Annihilator(0, 0, 0, "zero", kinds="f"),
+        signs=(1,),
     ),
     _from_ufunc(
         "mod",
@@ -205,6 +228,7 @@ _TABLE = (
         "**",
         Annihilator(1, 0, 1, kinds="iuf"),
         Annihilator(0, 1, 1, kinds="f"),
+        signs=(0,),
     ),
     _from_ufunc("neg", np.negative, "-", finite=True),
     _from_ufunc("pos", np.positive, "+", finite=True),

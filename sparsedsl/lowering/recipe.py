@@ -15,11 +15,16 @@ PIECES = 4
 
 
 def recipe_of(
-    lowered: Lowered, nest: Nest, kernel: Kernel, finite: tuple[str, ...], nonzero: tuple[str, ...]
+    lowered: Lowered,
+    nest: Nest,
+    kernel: Kernel,
+    finite: tuple[str, ...],
+    nonzero: tuple[str, ...],
+    bounded: tuple[tuple[str, str], ...],
 ) -> Recipe:
     """Return how to call ``kernel``, which computes ``nest``.
 
-    ``finite`` and ``nonzero`` name the tensors whose values are checked at each call.
+    ``finite``, ``nonzero`` and ``bounded`` name the tensors whose values are checked at each call.
     """
     sink = lowered.sink
     operands = [o for chain in nest.chains for o in chain.operands]
@@ -49,6 +54,7 @@ def recipe_of(
         combine=monoids[0] if monoids else None,
         finite=finite,
         nonzero=nonzero,
+        bounded=bounded,
         shared=lowered.shared,
         pieces=1 if lowered.prepares else PIECES,
     )

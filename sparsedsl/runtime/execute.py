@@ -44,10 +44,19 @@ def all_finite(tensor: Tensor) -> bool:
     return bool(np.isfinite(total)) or bool(np.isfinite(values).all())
 
 
+def all_bounded(tensor: Tensor, side: str) -> bool:
+    """Whether every stored value is above minus infinity (or below infinity) and no NaN."""
+    values = tensor.values
+    if values.dtype.kind != "f" or not values.size:
+        return True
+    return bool(values.min() > -np.inf if side == "above" else values.max() < np.inf)
+
+
 def unusual(recipe: Recipe, tensors: Mapping[str, Tensor]) -> frozenset[str]:
     """Return the tensors whose values forbid skipping implicit zeros."""
     bad = {name for name in recipe.finite if not all_finite(tensors[name])}
     bad |= {name for name in recipe.nonzero if not tensors[name].values.all()}
+    bad |= {name for side, name in recipe.bounded if not all_bounded(tensors[name], side)}
     return frozenset(bad)
 
 

@@ -65,7 +65,8 @@ class Recipe:
     level.  ``initial``
     fills a dense output; ``combine`` merges equal coordinates of a stream.  ``finite``
     names the tensors whose stored values must be finite, ``nonzero`` those that must not
-    store a zero.  ``shared`` is the index whose loop threads may share, in
+    store a zero, ``bounded`` those that must store neither NaN nor minus infinity (``"above"``)
+    or infinity (``"below"``).  ``shared`` is the index whose loop threads may share, in
     ``pieces`` calls a thread.
     """
 
@@ -84,6 +85,7 @@ class Recipe:
     combine: str | None
     finite: tuple[str, ...]
     nonzero: tuple[str, ...]
+    bounded: tuple[tuple[str, str], ...]
     shared: str | None
     pieces: int
 
@@ -109,6 +111,7 @@ class Recipe:
             Copy(c["name"], c["source"], tuple(c["order"]), c["thin"]) for c in given["copies"]
         )
         given["made"] = tuple(Made(**m) for m in given["made"])
+        given["bounded"] = tuple((side, name) for side, name in given["bounded"])
         for name in ("indices", "places", "results", "finite", "nonzero"):
             given[name] = tuple(given[name])
         return Recipe(**given)

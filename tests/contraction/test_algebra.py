@@ -13,7 +13,6 @@ from hypothesis.extra import numpy as hnp
 from sparsedsl.contraction.algebra import (
     EVERYWHERE,
     NOWHERE,
-    Finiteness,
     dtype_of,
     fill_of,
     finite_if,
@@ -192,6 +191,15 @@ def test_annihilating_support_is_exact_for_finite_values(expression, fills, seed
     check(expression, fills, [0.0, 1.0, -1.5, 2.0], True, seed)
 
 
+VALUES = (0.0, -0.0, 1.0, -1.5, np.inf, -np.inf, np.nan)
+MET = {
+    "finite": np.isfinite,
+    "nonzero": lambda x: x != 0,
+    "above": lambda x: x > -np.inf,
+    "below": lambda x: x < np.inf,
+}
+
+
 @SETTINGS
 @given(expressions(), FILLS, st.integers(0, 1000))
 def test_operands_named_finite_make_the_annihilating_support_exact(expression, fills, seed):
@@ -200,16 +208,14 @@ def test_operands_named_finite_make_the_annihilating_support_exact(expression, f
         return
     right = program.statements[0].expression
     needed = ieee_operands(right, program)
-    if needed.nonzero is None:
+    if needed is None:
         return
     fill, formula = fill_of(right, program), support(right, program)
     for n in range(3):
-        arrays, patterns = values_of([0.0, 1.0, np.inf, np.nan], program, seed + n)
-        finite, _ = values_of([0.0, 1.0, -1.5], program, seed + n)
-        arrays |= {name: np.where(patterns[name], finite[name], arrays[name])
-                   for name in needed.tensors}  # fmt: skip
-        arrays |= {name: np.where(patterns[name] & (arrays[name] == 0), 3, arrays[name])
-                   for name in needed.nonzero}  # fmt: skip
+        arrays, patterns = values_of(list(map(float, VALUES)), program, seed + n)
+        for demand, name in sorted(needed):
+            broken = patterns[name] & ~MET[demand](arrays[name])
+            arrays[name] = np.where(broken, 3.0, arrays[name])
         try:
             result = interpret(program, arrays, patterns)["out"]
         except ValueError:
@@ -259,25 +265,48 @@ def test_a_sum_over_everything_has_no_known_fill():
 
 
 @pytest.mark.parametrize(
-    ("expression", "tensors", "decidable", "nonzero"),
+    ("expression", "demands"),
     [
-        (call("mul", A, D), ("d",), True, ()),
-        (call("mul", A, B), ("a", "b"), True, ()),
-        (call("mul", A, A), (), True, ()),
-        (call("mul", A, call("exp", D)), (), False, None),
-        (call("div", A, D), ("d",), False, ("d",)),
-        (call("mul", A, call("tanh", D)), ("d",), True, ()),
-        (call("mul", A, at("n", "i")), ("a",), True, ()),
-        (call("add", A, D), (), True, ()),
-        (call("div", A, call("mul", B, D)), ("d",), True, ()),
-        (call("div", A, call("neg", D)), ("d",), False, ("d",)),
-        (call("div", A, call("exp", D)), (), False, None),
-        (call("mul", call("div", A, D), B), ("b", "d"), False, None),
+        (call("mul", A, D), ["finite d"]),
+        (call("mul", A, B), ["finite a", "finite b"]),
+        (call("mul", A, A), []),
+        (call("mul", A, call("exp", D)), None),
+        (call("div", A, D), ["finite d", "nonzero d"]),
+        (call("mul", A, call("tanh", D)), ["finite d"]),
+        (call("mul", A, at("n", "i")), ["finite a"]),
+        (call("add", A, D), []),
+        (call("div", A, call("mul", B, D)), None),
+        (call("div", A, call("neg", D)), ["finite d", "nonzero d"]),
+        (call("div", A, call("exp", D)), None),
+        (call("mul", call("div", A, D), B), None),
+        (call("div", Literal(1.0, "float64"), call("mul", A, D)), None),
+        (call("div", Literal(1.0, "float64"), call("neg", A)), []),
     ],
 )
-def test_operands_that_must_be_finite(expression, tensors, decidable, nonzero):
+def test_what_is_asked_of_operands(expression, demands):
     found = ieee_operands(expression, program_of(expression))
-    assert found == Finiteness(tensors, decidable, nonzero)
+    assert (None if found is None else [f"{d} {n}" for d, n in sorted(found)]) == demands
+
+
+@pytest.mark.parametrize(
+    ("expression", "demands"),
+    [
+        (call("add", A, B), ["above a", "above b"]),
+        (call("add", A, D), ["above d"]),
+        (call("add", A, call("neg", D)), ["below d"]),
+        (call("sub", A, D), ["below d"]),
+        (call("sub", D, A), ["below d"]),
+        (call("add", A, call("minimum", B, D)), ["above b", "above d"]),
+        (call("add", A, call("exp", D)), None),
+        (call("add", A, Literal(-np.inf, "float64")), []),
+    ],
+)
+def test_what_is_asked_beside_an_infinite_fill(expression, demands):
+    program = program_of(expression, {"a": np.inf, "b": np.inf})
+    found = ieee_operands(expression, program)
+    if demands is not None:
+        assert support(expression, program)[0] >= {A}
+    assert (None if found is None else [f"{d} {n}" for d, n in sorted(found)]) == demands
 
 
 def test_infinite_fill_is_never_settled_by_stored_values():

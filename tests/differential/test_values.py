@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from expressions import EXPRESSIONS, draw
 from levels import check, interpreting, remembering_proofs, store
+from scipy.sparse import csgraph
 
 import sparsedsl as sd
 from sparsedsl.runtime.tensor import Tensor
@@ -192,3 +194,53 @@ def test_scalars_and_layouts_without_a_search_are_read_from_copies():
     }
     special = sd.kernel(body).engine.specialise(list(tensors.values()))
     check(special, tensors, {"A": a, "s": np.array(3.0), "B": b})
+
+
+@pytest.mark.parametrize("special", [None, np.inf, -np.inf, np.nan])
+def test_min_plus_skips_implicit_infinities_unless_an_entry_survives_them(special):
+    rng = np.random.default_rng(10)
+    tensors, truth = draw(
+        EXPRESSIONS["min_plus"], dict.fromkeys("AB", "csr"), rng, fills={"A": np.inf, "B": np.inf}
+    )
+    kernel = kernel_for("min_plus", tensors)
+    assert all(group.annihilating for group in kernel.groups)
+    assert kernel.groups[0].layout.name == "csr"
+    if special is not None:
+        tensors["A"].values[0] = special
+        truth["A"] = tensors["A"].to_numpy()
+    check(kernel, tensors, truth)
+    assert bool(kernel.variants) == (special is not None and not special > -np.inf)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_relaxing_edges_gives_the_shortest_paths(seed):
+    def relax(A, x):
+        i, j = sd.indices("i j")
+        y = sd.output(fill_value=np.inf)
+        y[j] = sd.minimum(x[j], sd.min(A[i, j] + x[i], over=i))
+        return y
+
+    graph = sp.random_array((12, 12), density=0.2, format="csr", rng=seed)
+    expected = csgraph.bellman_ford(graph, indices=0)
+    parts = {"indptr": graph.indptr, "indices": graph.indices, "data": graph.data}
+    edges = sd.from_arrays("csr", graph.shape, parts, fill_value=np.inf)
+    distances = np.full(12, np.inf)
+    distances[0] = 0
+    special = sd.kernel(relax).engine.specialise([edges, sd.asarray(distances)])
+    for _ in range(12):
+        found = special.run({"A": edges, "x": sd.asarray(distances)})
+        distances = found["y"].to_numpy()
+    np.testing.assert_allclose(distances, expected)
+
+
+def test_the_sign_of_a_skipped_zero_does_not_change_a_quotient():
+    def body(A, x):
+        i, j = sd.indices("i j")
+        C = sd.output()
+        C[i, j] = 1 / (A[i, j] * x[j])
+        return C
+
+    a, x = np.array([[2.0, 0.0], [0.0, 0.0]]), np.array([1.0, -1.0])
+    tensors = {"A": store(a, a != 0, "csr"), "x": sd.asarray(x)}
+    special = sd.kernel(body).engine.specialise(list(tensors.values()))
+    check(special, tensors, {"A": a, "x": x})
