@@ -7,7 +7,7 @@
 | plan | iteration.plan | a nest of scans, finds and guards |
 | prove | find.choose | the same with proofs and a find for each search |
 | lower | lowering.nest | a kernel in the loop IR, verified |
-| simplify | loops.simplify | the same, smaller |
+| optimise | loops.optimise | the same, smaller and faster |
 | print | codegen.python | the text that Numba compiles |
 
 Takes: a contraction program and descriptions of its inputs.  Gives: ``Unit`` records, one an
@@ -267,7 +267,7 @@ def compile_group(group: Group, settings: Settings) -> Unit:
         If no plan exists, or a forced choice is not legal.
     """
     from sparsedsl.codegen.python import source as print_source
-    from sparsedsl.loops.simplify import simplify
+    from sparsedsl.loops.optimise import optimise
     from sparsedsl.loops.verify import verify as verify_kernel
     from sparsedsl.lowering.nest import lower
     from sparsedsl.lowering.recipe import recipe_of
@@ -311,8 +311,7 @@ def compile_group(group: Group, settings: Settings) -> Unit:
     )
     widest = max((request.extents[c] for c in nest.coordinates), default=1)
     lowered = lower(proved, program, dtypes, _index_dtype(group), widest, notes)
-    kernel = simplify(verify_kernel(lowered.kernel))
-    verify_kernel(kernel)
+    kernel = verify_kernel(optimise(verify_kernel(lowered.kernel)))
     recipe = recipe_of(lowered, nest, kernel, group.finite, group.nonzero, group.bounded)
     source = print_source(kernel, fastmath=settings.fastmath, safe=settings.safe)
     choices = tuple(

@@ -15,8 +15,10 @@ from sparsedsl.errors import PlanError
 from sparsedsl.find import algorithms as al
 from sparsedsl.find import formula as fo
 from sparsedsl.find import parallel
+from sparsedsl.find.blocks import Whole, whole_blocks
 from sparsedsl.find.queries import Context, Prover, sought_extent
 from sparsedsl.find.smt import Proof
+from sparsedsl.iteration.clip import clipped
 from sparsedsl.iteration.cost import Sizes
 from sparsedsl.iteration.nodes import (
     Chain,
@@ -55,13 +57,17 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """A nest ready to be lowered; ``parallel`` names a loop that threads may share."""
+    """A nest ready to be lowered; ``parallel`` names an index that threads may share out.
+
+    ``whole`` is the nest to run instead where no block is cut short.
+    """
 
     nest: Nest
     choices: tuple[tuple[Choice, ...], ...]
     nonnegative: tuple[frozenset[str], ...]
     proofs: tuple[Proof, ...]
     parallel: str | None
+    whole: Whole | None
 
 
 def prove_nest(
@@ -85,7 +91,11 @@ def prove_nest(
     choices: list[tuple[Choice, ...]] = []
     signs: list[frozenset[str]] = []
     for chain in nest.chains:
-        pruned = _tightened(prover, nest.prefix, _without_proved_guards(prover, nest.prefix, chain))
+        pruned = _without_proved_guards(prover, nest.prefix, chain)
+        if nest.assembly.kind in ("dense", "stream"):
+            # other outputs close a segment after turns that deliver nothing, too
+            pruned = replace(pruned, steps=clipped(pruned.steps))
+        pruned = _tightened(prover, nest.prefix, pruned)
         context = Context(nest.prefix + pruned.steps, {o.name: o for o in pruned.operands})
         chosen = [
             _choose(prover, context, find, place, inside, sizes, forced)
@@ -99,7 +109,8 @@ def prove_nest(
     for chain in proved.chains:
         parallel.prove_closed_forms(prover, chain)
     shared = parallel.parallel_loop(prover, proved)
-    return Proved(proved, tuple(choices), tuple(signs), tuple(prover.proofs), shared)
+    whole = whole_blocks(prover, proved)
+    return Proved(proved, tuple(choices), tuple(signs), tuple(prover.proofs), shared, whole)
 
 
 def _finds(steps: tuple[Step, ...]) -> list[tuple[Find, int, Probe | None]]:

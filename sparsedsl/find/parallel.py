@@ -10,7 +10,7 @@ from sparsedsl.find import formula as fo
 from sparsedsl.find.queries import Prover, bound_names
 from sparsedsl.find.smt import Question
 from sparsedsl.iteration.nodes import Chain, Let, Nest, Scan
-from sparsedsl.iteration.space import extent_name, subscript_term
+from sparsedsl.iteration.space import subscript_term
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import FloorDiv, Mod
 
@@ -36,7 +36,7 @@ def prove_closed_forms(prover: Prover, chain: Chain) -> bool:
 
 
 def parallel_loop(prover: Prover, nest: Nest) -> str | None:
-    """Q6: name the outermost loop if its turns write distinct places of a dense output.
+    """Q6: name the outermost loop's index if its turns write distinct places of a dense output.
 
     It must run over a whole extent, so that a caller can share it out among threads.
     """
@@ -46,7 +46,8 @@ def parallel_loop(prover: Prover, nest: Nest) -> str | None:
     first = chain.steps[0] if chain.steps else None
     if not isinstance(first, Scan) or first.lows != (terms.const(0),):
         return None
-    if first.highs != (terms.var(extent_name(first.variable)),):
+    index = _shared_index(first)
+    if index is None:
         return None
     operands = {o.name: o for o in chain.operands}
     here = fa.facts(chain.steps, operands)
@@ -63,4 +64,23 @@ def parallel_loop(prover: Prover, nest: Nest) -> str | None:
         apart,
         "share the loop among threads",
     )
-    return first.variable if prover.ask(question) else None
+    return index if prover.ask(question) else None
+
+
+def _shared_index(scan: Scan) -> str | None:
+    """Name the index whose range, cut in pieces, cuts the scan's: its own, or one in blocks.
+
+    The end of the scan is the extent, or the extent divided by a block size and rounded up:
+    it grows with the extent, from 0 at 0.
+    """
+    end = scan.highs[0]
+    match end.parts:
+        case ((1, FloorDiv(numerator, denominator)),) if end.constant == 0:
+            size = denominator.constant if not denominator.parts else 0
+            if not 0 <= numerator.constant < size:
+                return None
+            end = terms.subtract(numerator, terms.const(numerator.constant))
+        case _:
+            pass
+    name = terms.text(end)
+    return name.removeprefix("n_") if len(scan.highs) == 1 and name.startswith("n_") else None

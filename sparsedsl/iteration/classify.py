@@ -116,22 +116,36 @@ def _bounds(operand: Operand, dim: str, bound: frozenset[str]) -> Bounds | None:
             continue
         exact = _eliminate(operand, constraint.term, dim, names)
         term = _relax(operand, exact, dim, names)
-        slope = sum(c for c, a in term.parts if a == Var(dim))
-        if slope == 0 or not terms.variables(term) <= names | {dim}:
+        if not terms.variables(term) <= names | {dim}:
             continue
-        rest = terms.subtract(term, terms.scale(slope, terms.var(dim)))
-        if dim in terms.variables(rest):
+        end = end_of(term, dim)
+        if end is None:
             continue
         if term == exact:
             used.append(constraint)
-        if slope > 0:
-            low = terms.scale(-1, _floor(rest, slope))
-            lows.append(low)
-        else:
-            highs.append(terms.add(_floor(rest, -slope), terms.const(1)))
+        value, low = end
+        (lows if low else highs).append(value)
     if not lows or not highs:
         return None
     return Bounds(_distinct(lows), _distinct(highs), tuple(used))
+
+
+def end_of(term: Term, dim: str) -> tuple[Term, bool] | None:
+    """Solve ``term >= 0`` for ``dim``: its least value, or one more than its greatest.
+
+    The second part tells which: True for the least.  None where ``dim`` does not stand alone.
+
+    >>> end, low = end_of(terms.add(terms.var("n"), terms.scale(-1, terms.var("i"))), "i")
+    >>> terms.text(end), low
+    ('n + 1', False)
+    """
+    slope = sum(c for c, a in term.parts if a == Var(dim))
+    rest = terms.subtract(term, terms.scale(slope, terms.var(dim)))
+    if slope == 0 or dim in terms.variables(rest):
+        return None
+    if slope > 0:
+        return terms.scale(-1, _floor(rest, slope)), True
+    return terms.add(_floor(rest, -slope), terms.const(1)), False
 
 
 def _floor(term: Term, divisor: int) -> Term:
@@ -144,8 +158,13 @@ def _distinct(items: list[Term]) -> tuple[Term, ...]:
 
 
 def _eliminate(operand: Operand, term: Term, dim: str, names: frozenset[str]) -> Term:
-    """Replace unbound variables of ``term`` that an equality gives in terms of ``dim``."""
+    """Replace unbound variables of ``term`` that an equality gives in terms of ``dim``.
+
+    Other unbound dimensions may come in with it, for ``_relax`` to take out: a block is in
+    range if any of its rows is.
+    """
     for name in sorted(terms.variables(term) - names - {dim}):
+        found: list[Term] = []
         for constraint in operand.constraints:
             if not constraint.equality:
                 continue
@@ -153,10 +172,15 @@ def _eliminate(operand: Operand, term: Term, dim: str, names: frozenset[str]) ->
             if abs(slope) != 1:
                 continue
             rest = terms.subtract(constraint.term, terms.scale(slope, terms.var(name)))
-            if name in terms.variables(rest) or not terms.variables(rest) <= names | {dim}:
+            reads = terms.variables(rest)
+            if name in reads or not reads <= names | {dim, *operand.dims}:
                 continue
-            term = terms.substitute(term, {name: terms.scale(-slope, rest)})
-            break
+            if reads <= names | {dim}:
+                found.insert(0, terms.scale(-slope, rest))
+            elif dim in reads:
+                found.append(terms.scale(-slope, rest))
+        if found:
+            term = terms.substitute(term, {name: found[0]})
     return term
 
 

@@ -27,6 +27,10 @@ CONVERT = 60.0
 """One entry converted from one layout to another."""
 START = 1.0
 """Entering a loop or starting a find: a mispredicted branch, two loads."""
+STRAIGHT = 0.15
+"""One turn of a loop that is unrolled, since it has a constant number of turns."""
+UNROLLED = 8
+"""Most turns of a loop that is unrolled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,16 @@ class Sizes:
     def extent(self, index: str) -> float:
         """Return the extent of a logical index."""
         return max(self.extents.get(index, 1.0), 1.0)
+
+
+def loop_cost(entries: float, turns: float, fixed: int | None) -> float:
+    """Return the cost of a loop entered ``entries`` times, ``turns`` in all.
+
+    ``fixed`` is the constant number of turns of one entry, if it has one.
+    """
+    if fixed is not None and fixed <= UNROLLED:
+        return turns * STRAIGHT
+    return entries * START + turns * LOOP
 
 
 def find_cost(length: float, queries: float, extent: float, setups: float) -> float:

@@ -8,6 +8,7 @@ a variable, the key of a find, an invariant of the data, or a ``Guard``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -107,7 +108,7 @@ def _extensions(problem: Problem, state: State) -> Iterator[State]:
             bound=state.bound | {scan.variable},
             steps=(*state.steps, scan),
             visits=visits,
-            spent=state.spent + state.visits * cost.START + visits * cost.LOOP,
+            spent=state.spent + cost.loop_cost(state.visits, visits, fixed_turns(scan)),
             handled=state.handled | used,
             history=_logical(problem, state.history, scan.variable),
             trail=(*state.trail, visits),
@@ -139,15 +140,44 @@ def _candidates(
         whole = Scan(index, (terms.const(0),), (terms.var(extent_name(index)),), None)
         yield whole, frozenset(), sizes.extent(index)
     for operand in problem.required:
-        for dim in operand.dims:
-            if dim in state.bound:
-                continue
+        # in storage order: an inner dimension before an outer one strides through memory
+        for dim in [d for d in operand.dims if d not in state.bound][:1]:
             limits = classify.bounds(operand, dim, state.bound)
             if limits is None or _is_whole_index(operand, dim, limits, free, state.bound):
                 continue
             used = frozenset((operand.name, c) for c in limits.used)
             scan = Scan(dim, limits.lows, limits.highs, operand.name)
-            yield scan, used, sizes.fanout(operand.dims, dim)
+            yield scan, used, _turns(problem, operand, scan, state.bound, free)
+
+
+def _turns(
+    problem: Problem, operand: Operand, scan: Scan, bound: frozenset[str], free: list[str]
+) -> float:
+    """Return how often a scan turns, from entry counts where nothing better is known.
+
+    Counts are rounded one by one, so that their ratio may exceed the range itself, or the
+    number of coordinates that the scan can tell apart.
+    """
+    fixed = fixed_turns(scan)
+    if fixed is not None:
+        return float(fixed)
+    sizes = problem.sizes
+    extents = {extent_name(i): terms.const(int(n)) for i, n in sizes.extents.items()}
+    ends = [terms.substitute(high, extents) for high in scan.highs]
+    known = bound | {scan.variable}
+    told = [i for i in free if classify.closed_form(operand, i, known) is not None]
+    room = math.prod(sizes.extent(i) for i in told) if told else math.inf
+    rounded = sizes.fanout(operand.dims, scan.variable)
+    return min([rounded, room, *(max(float(e.constant), 1.0) for e in ends if not e.parts)])
+
+
+def fixed_turns(scan: Scan) -> int | None:
+    """Return the constant number of turns of a scan inside a block, None of any other.
+
+    Blocks at an edge may be cut short.
+    """
+    ends = [h.constant for h in scan.highs if not h.parts]
+    return min(ends) if ends and terms.const(0) in scan.lows else None
 
 
 def _is_whole_index(

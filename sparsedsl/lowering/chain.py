@@ -23,7 +23,7 @@ from sparsedsl.iteration.nodes import (
     Scan,
     Step,
 )
-from sparsedsl.iteration.space import subscript_term
+from sparsedsl.iteration.space import extent_name, subscript_term
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import BOOL, Assign, Const, Expr, For, If, Stmt, Var
 from sparsedsl.lowering import deliver as dl
@@ -40,8 +40,8 @@ Body = Callable[[], list[Stmt]]
 class ChainWalk:
     """One walk over the steps of a chain, inside the prefix of its nest.
 
-    ``signs`` names the variables proved non-negative in this chain, ``shared`` a loop whose
-    range is given by the caller.
+    ``signs`` names the variables proved non-negative in this chain, ``shared`` the index of
+    the outermost loop where the caller gives its range.
     """
 
     def __init__(
@@ -151,8 +151,8 @@ class ChainWalk:
         emitter = self.emitter
         match step:
             case Scan(variable, lows, highs, _):
-                if variable == self.shared:
-                    low, high = (emitter.variable(f"{variable}_{e}") for e in ("begin", "end"))
+                if self.shared is not None and step == self.steps[0]:
+                    low, high = (self._piece(highs[0], end) for end in ("begin", "end"))
                 else:
                     low = emitter.extreme(lows, lb.max_)
                     high = emitter.extreme(highs, lb.min_)
@@ -172,6 +172,12 @@ class ChainWalk:
             case Exclude(names):
                 hits = [local(emitter.operands[n], "hit", BOOL) for n in names]
                 return [If(lb.not_(lb.conj(*hits)), tuple(body()))]
+
+    def _piece(self, high: Term, end: str) -> Expr:
+        """Return where the caller's piece of the shared loop begins or ends."""
+        index = self.shared or ""
+        here = {extent_name(index): terms.var(f"{index}_{end}")}
+        return self.emitter.term(terms.substitute(high, here))
 
     def _let(self, step: Let) -> list[Stmt]:
         value = self.emitter.term(step.value)

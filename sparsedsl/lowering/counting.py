@@ -18,6 +18,7 @@ from sparsedsl.iteration.nodes import (
     Scan,
     Step,
 )
+from sparsedsl.iteration.search import depends_on
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import Assign, Const, Expr, For, Stmt, Var
 from sparsedsl.lowering.emitter import Emitter
@@ -60,7 +61,9 @@ def _delivering(nest: Nest, chain: Chain) -> tuple[Step, ...] | None:
                 unknown |= {s.variable for s in step.steps if isinstance(s, Find | Let)}
             case Guard(constraint):
                 # not taken here, so what it keeps in range must not be a subscript
-                unknown |= terms.variables(constraint.term)
+                names = terms.variables(constraint.term)
+                loops = {s.variable for s in kept if isinstance(s, Scan | Merge)}
+                unknown |= names | (depends_on(tuple(kept), names) - loops)
             case Scan(variable) | Let(variable) | Merge(variable):
                 if _reads(step) & unknown:
                     if isinstance(step, Let):

@@ -8,7 +8,7 @@ inside can query it; a value is loaded once, where its position is known.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.operators import MONOIDS
@@ -90,6 +90,14 @@ def lower(
         deep=widest > DEEP,
     )
     body = _NestWalk(proved, emitter, sink).body()
+    if proved.whole is not None:
+        filled = _NestWalk(replace(proved, nest=proved.whole.nest), emitter, sink).body()
+        exact = (
+            lb.eq(lb.mod(emitter.variable(extent), size), 0)
+            for extent, size in proved.whole.multiples
+        )
+        comment = Comment("no block is cut short")
+        body = [If(lb.conj(*exact), (comment, *filled), tuple(body))]
     params: list[ArrayParam | IntParam] = [*emitter.arrays.values()]
     results: tuple[str, ...] = ()
     if nest.assembly.kind == "dense":

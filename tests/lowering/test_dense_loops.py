@@ -1,0 +1,72 @@
+"""Loops inside blocks and along diagonals: constant ranges, no guards, shared among threads."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from levels import check, interpreting, store
+
+import sparsedsl as sd
+from sparsedsl.iteration.nodes import Guard
+from sparsedsl.loops.interpret import interpret
+
+
+@sd.kernel
+def spmv(A, x):
+    i, j = sd.indices("i j")
+    y = sd.output()
+    y[i] = A[i, j] * x[j]
+    return y
+
+
+def operands(shape, layout, seed=0):
+    rng = np.random.default_rng(seed)
+    mask = rng.random(shape) < 0.4
+    dense = {"A": np.where(mask, rng.integers(1, 9, shape), 0.0), "x": rng.integers(1, 9, shape[1])}
+    dense["x"] = dense["x"].astype(float)
+    tensors = {"A": store(dense["A"], mask, layout), "x": store(dense["x"], dense["x"] != 0, "csf")}
+    return dense, {**tensors, "x": sd.asarray(dense["x"])}
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (6, 8), (7, 9), (5, 4), (1, 1), (0, 3)], ids=str)
+@pytest.mark.parametrize("size", [(3, 3), (2, 3), (4, 2)], ids=str)
+def test_whole_and_cut_blocks(shape, size):
+    dense, tensors = operands(shape, sd.layouts["bcsr"](*size))
+    with interpreting():
+        check(spmv.engine.specialise(list(tensors.values())), tensors, dense)
+
+
+def test_blocks_are_gone_through_once():
+    _, tensors = operands((63, 45), sd.layouts["bcsr"](3, 3))
+    lowered = spmv.lower(*tensors.values())
+    plan = lowered.plan
+    assert plan.index("A_bi") < plan.index("A_p") < plan.index("A_r") < plan.index("A_c")
+    assert "if n_i % 3 == 0 and n_j % 3 == 0:" in lowered.source
+    assert any("whole block" in p.name and p.proved for p in lowered.proofs)
+
+
+@pytest.mark.parametrize("rows", [63, 64, 65])
+def test_pieces_of_a_loop_over_blocks_are_the_whole(rows):
+    dense, tensors = operands((rows, 45), sd.layouts["bcsr"](3, 3))
+    lowered = spmv.lower(*tensors.values())
+    (unit,) = lowered.units
+    assert unit.recipe.shared == "i"
+    given = {f"A_{name}": array for name, array in tensors["A"].arrays.items()}
+    given |= {"x_data": dense["x"], "n_i": rows, "n_j": 45}
+    y = np.zeros(rows)
+    cuts = [0, 1, 4, 5, 37, rows]
+    for begin, end in pairwise(cuts):
+        piece = given | {"y_data": y, "i_begin": begin, "i_end": end}
+        interpret(unit.kernel, {p.name: piece[p.name] for p in unit.kernel.params})
+    np.testing.assert_array_equal(y, dense["A"] @ dense["x"])
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (3, 7), (7, 3), (1, 4), (0, 2)], ids=str)
+def test_diagonals_have_no_guards(shape):
+    dense, tensors = operands(shape, "dia")
+    special = spmv.engine.specialise(list(tensors.values()))
+    with interpreting():
+        check(special, tensors, dense)
+    (unit,) = spmv.lower(*tensors.values()).units
+    assert not any(isinstance(s, Guard) for chain in unit.nest.chains for s in chain.steps)
+    assert "if" not in unit.source.partition('"""\n')[2]
