@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +35,9 @@ Json = Annotated[bool, typer.Option("--json", help="Machine output.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw to this file.")]
 
 
+_TRACES = ("zipf", "distinct", "bursts")
+
+
 @app.callback()
 def plan_command(
     context: typer.Context,
@@ -42,6 +48,9 @@ def plan_command(
     rate: Rate = None,
     requests: Requests = 10_000,
     exponent: Exponent = 1.0,
+    trace: Annotated[
+        str, typer.Option(help=f"Who is asked for: {', '.join(_TRACES)}, or a CSV file.")
+    ] = "zipf",
     batch: Batch = 1,
     output_tokens: Tokens = 20,
     prefetch: Annotated[bool, typer.Option(help="Copy a batch's experts once routed.")] = False,
@@ -54,14 +63,12 @@ def plan_command(
     """Footprint, latency, hit rate and cost of each cache policy."""
     if context.invoked_subcommand is not None:
         return
+    composition = Composition.uniform(experts, 1e9 * expert_gb)
     rows = plan(
-        Composition.uniform(experts, 1e9 * expert_gb),
+        composition,
         load_platform(node, links),
+        trace=_trace(trace, composition, requests, exponent, batch, output_tokens),
         rate=rate,
-        requests=requests,
-        exponent=exponent,
-        batch=batch,
-        output_tokens=output_tokens,
         prefetch=prefetch,
         overlap=overlap,
         group_by_expert=group_by_expert,
@@ -75,29 +82,39 @@ def sweep_command(
         "10,20,30,40,50,75,100,150,200,400,800"
     ),
     expert_gb: ExpertGB = 14.0,
-    node: NodeName = "sn40l_node",
+    node: Annotated[
+        list[str] | None, typer.Option(help="As above; repeatable. The SN40L node by default.")
+    ] = None,
     links: Links = None,
-    policy: Annotated[str, typer.Option(help=f"One of {', '.join(POLICIES)}.")] = "lru",
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(help=f"One of {', '.join(POLICIES)}; repeatable. LRU by default."),
+    ] = None,
     rate: Rate = None,
     requests: Requests = 2_000,
     exponent: Exponent = 1.0,
     batch: Batch = 1,
     output_tokens: Tokens = 20,
+    processes: Annotated[int, typer.Option(min=1, help="Processes to share the points.")] = 1,
+    dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler instead.")] = None,
     plot: Plot = None,
     as_json: Json = False,
 ) -> None:
-    """Latency and hit rate over the number of experts."""
-    rows = sweep(
-        _counts(counts),
-        load_platform(node, links),
-        weight_bytes=1e9 * expert_gb,
-        policy=policy,
-        rate=rate,
-        requests=requests,
-        exponent=exponent,
-        batch=batch,
-        output_tokens=output_tokens,
-    )
+    """Latency and hit rate over the number of experts, by node and policy."""
+    with _client(dask) as client:
+        rows = sweep(
+            _counts(counts),
+            [load_platform(name, links) for name in node or ["sn40l_node"]],
+            weight_bytes=1e9 * expert_gb,
+            policy=policy or ["lru"],
+            rate=rate,
+            requests=requests,
+            exponent=exponent,
+            batch=batch,
+            output_tokens=output_tokens,
+            processes=processes,
+            client=client,
+        )
     _show(rows, as_json, by="experts")
     if plot is not None:
         draw_sweep(rows, plot)
@@ -160,6 +177,45 @@ def load_platform(name: str, links: int | None = None) -> Platform:
     return platform if links is None else platform.with_links(links)
 
 
+def _trace(
+    name: str, composition: Composition, requests: int, exponent: float, batch: int, tokens: int
+) -> Trace:
+    """The named trace, or the one in a file."""
+    experts = len(composition)
+    match name:
+        case "zipf":
+            return Trace.zipf(
+                requests, experts, exponent=exponent, batch=batch, output_tokens=tokens
+            )
+        case "distinct":
+            return Trace.distinct(requests, experts, batch=batch, output_tokens=tokens)
+        case "bursts":
+            return Trace.bursts(requests, experts, batch=batch, output_tokens=tokens)
+        case _ if name.endswith(".csv"):
+            return Trace.from_file(name, composition, batch=batch, output_tokens=tokens)
+        case _:
+            raise SpecError(
+                f"unknown trace {name!r}", hint=f"known: {', '.join(_TRACES)}, or a .csv file"
+            )
+
+
+@contextmanager
+def _client(address: str | None) -> Generator[Any, None, None]:
+    """A connection to a Dask scheduler, or ``None`` without an address."""
+    if address is None:
+        yield None
+        return
+    if importlib.util.find_spec("distributed") is None:
+        raise SpecError("--dask needs the package distributed", hint="pip install distributed")
+    distributed: Any = importlib.import_module("distributed")
+    try:
+        client = distributed.Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise SpecError(f"no Dask scheduler answers at {address}: {error}") from None
+    with client:
+        yield client
+
+
 def _counts(text: str) -> list[int]:
     try:
         counts = [int(part) for part in text.split(",")]
@@ -201,17 +257,34 @@ def _show(rows: Sequence[Plan], as_json: bool, *, by: str) -> None:
         return
     heads = [by, "footprint_gb", "resident", "nodes", "mean_ms", "p50_ms", "p99_ms"]
     heads += ["hit_rate", "switches", "moved_gb"]
-    lines = [heads, *([_text(row.get(head)) for head in heads] for row in cells)]
-    widths = [max(len(line[n]) for line in lines) for n in range(len(heads))]
-    typer.echo(f"{cells[0]['platform']}" + ("" if by == "policy" else f", {cells[0]['policy']}"))
+    same = ("platform",) if by == "policy" else ("platform", "policy")
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in cells:
+        groups.setdefault(", ".join(str(row[key]) for key in same), []).append(row)
+    for title, rows_of in groups.items():
+        _table(title, [heads, *([_text(row.get(head)) for head in heads] for row in rows_of)])
+        _notes(rows_of, by)
+
+
+def _table(title: str, lines: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(line[n]) for line in lines) for n in range(len(lines[0]))]
+    typer.echo(title)
     for line in lines:
         cells_right = (cell.rjust(width) for cell, width in zip(line, widths, strict=True))
         typer.echo("  ".join(cells_right))
-    for row in cells:
+
+
+def _notes(rows: Sequence[dict[str, Any]], by: str) -> None:
+    """What did not fit and what could not keep up, each once."""
+    notes: dict[str, list[str]] = {}
+    for row in rows:
         if row.get("refusal"):
-            typer.echo(f"{by} {row[by]}: {row['refusal']}")
+            notes.setdefault(row["refusal"], []).append(str(row[by]))
         elif not row["stable"]:
-            typer.echo(f"{by} {row[by]}: requests come faster than they are served")
+            late = "requests come faster than they are served"
+            notes.setdefault(late, []).append(str(row[by]))
+    for note, names in notes.items():
+        typer.echo(f"{by} {', '.join(names)}: {note}")
 
 
 def _text(value: object) -> str:

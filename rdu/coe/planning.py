@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import multiprocessing
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from rdu.coe.parts import Composition
 from rdu.coe.platform import Platform
@@ -15,6 +18,7 @@ from rdu.coe.report import ServingReport
 from rdu.coe.serve import serve
 from rdu.coe.trace import Trace
 from rdu.errors import CapacityError, SpecError
+from rdu.memory.tiers import counts as check_counts
 
 Held: TypeAlias = Literal["hbm", "node"]
 
@@ -84,8 +88,9 @@ def plan(
     prefetch: bool = False,
     overlap: bool = False,
     group_by_expert: bool = False,
+    trace: Trace | None = None,
 ) -> list[Plan]:
-    """Serve one Zipf trace under each policy.
+    """Serve one trace under each policy.
 
     Parameters
     ----------
@@ -93,15 +98,18 @@ def plan(
         Requests per second, Poisson; ``None`` is a closed loop.
     exponent:
         Of the Zipf law the experts are drawn from; 0 is uniform.
+    trace:
+        The experts that are asked for, instead of ``requests`` draws of the Zipf law.
     """
-    trace = Trace.zipf(
-        requests,
-        len(composition),
-        exponent=exponent,
-        seed=seed,
-        batch=batch,
-        output_tokens=output_tokens,
-    )
+    if trace is None:
+        trace = Trace.zipf(
+            requests,
+            len(composition),
+            exponent=exponent,
+            seed=seed,
+            batch=batch,
+            output_tokens=output_tokens,
+        )
     if rate is not None:
         trace = trace.with_rate(rate, seed=seed + 1)
     free = platform.hbm_bytes - composition.router.hbm_bytes
@@ -138,35 +146,90 @@ def plan(
     return rows
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One point of a sweep, by value, so that another process can take it."""
+
+    count: int
+    weight_bytes: float
+    platform: Platform
+    policy: str
+    rate: float | None
+    requests: int
+    exponent: float
+    batch: int
+    output_tokens: int
+    seed: int
+
+
+def _point(job: _Job) -> Plan:
+    (row,) = plan(
+        Composition.uniform(job.count, job.weight_bytes),
+        job.platform,
+        rate=job.rate,
+        requests=job.requests,
+        exponent=job.exponent,
+        batch=job.batch,
+        output_tokens=job.output_tokens,
+        policies=(job.policy,),
+        seed=job.seed,
+    )
+    return row
+
+
 def sweep(
     counts: Sequence[int],
-    platform: Platform,
+    platform: Platform | Sequence[Platform],
     *,
     weight_bytes: float,
-    policy: str = "lru",
+    policy: str | Sequence[str] = "lru",
     rate: float | None = None,
     requests: int = 2_000,
     exponent: float = 1.0,
     batch: int = 1,
     output_tokens: int = 20,
     seed: int = 0,
+    processes: int = 1,
+    client: Any = None,
 ) -> list[Plan]:
-    """Plan for each number of equal experts in ``counts`` under one policy."""
-    return [
-        row
-        for count in counts
-        for row in plan(
-            Composition.uniform(count, weight_bytes),
-            platform,
-            rate=rate,
-            requests=requests,
-            exponent=exponent,
-            batch=batch,
-            output_tokens=output_tokens,
-            policies=(policy,),
-            seed=seed,
-        )
+    """Plan for each platform, policy and number of equal experts, in this order.
+
+    Parameters
+    ----------
+    processes:
+        Points are shared among so many processes of this machine.
+    client:
+        A ``distributed.Client`` instead: points are shared among the workers of its cluster.
+
+    Raises
+    ------
+    SpecError
+        For an unknown policy or a number below 1.
+
+    Examples
+    --------
+    >>> from rdu.coe import dgx_a100, sn40l_node
+    >>> rows = sweep([10, 100], [dgx_a100(), sn40l_node()], weight_bytes=14e9, requests=50)
+    >>> [(row.platform, row.experts) for row in rows]
+    [('dgx_a100', 10), ('dgx_a100', 100), ('sn40l_node', 10), ('sn40l_node', 100)]
+    """
+    check_counts("sweep", processes=processes, requests=requests)
+    platforms = [platform] if isinstance(platform, Platform) else list(platform)
+    policies = [policy] if isinstance(policy, str) else list(policy)
+    for name in policies:
+        if name not in POLICIES:
+            raise SpecError(f"unknown cache policy {name!r}", hint=f"known: {', '.join(POLICIES)}")
+    jobs = [
+        _Job(n, weight_bytes, p, q, rate, requests, exponent, batch, output_tokens, seed)
+        for p, q, n in itertools.product(platforms, policies, counts)
     ]
+    if client is not None:
+        return list(client.gather(client.map(_point, jobs)))
+    if processes == 1:
+        return [_point(job) for job in jobs]
+    # Fresh processes: a fork would copy the threads of numerical libraries in any state.
+    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
+        return list(pool.map(_point, jobs))
 
 
 def draw_sweep(rows: Iterable[Plan], path: str | Path) -> None:
@@ -187,17 +250,29 @@ def draw_sweep(rows: Iterable[Plan], path: str | Path) -> None:
     for row in rows:
         if row.report is not None:
             lines.setdefault(f"{row.platform} {row.policy}", []).append((row.experts, row.report))
-    figure = Figure(figsize=(7, 5), layout="constrained")
+    figure = Figure(figsize=(9, 5), layout="constrained")
     latency, hits = figure.subplots(2, 1, sharex=True)
     for label, points in lines.items():
         counts = [count for count, _ in points]
-        latency.plot(counts, [r.p50 * 1e3 for _, r in points], marker=".", label=f"{label} p50")
-        latency.plot(counts, [r.p99 * 1e3 for _, r in points], ls="--", label=f"{label} p99")
-        hits.plot(counts, [r.hit_rate for _, r in points], marker=".", label=label)
+        (mean,) = latency.plot(
+            counts, [r.mean_latency * 1e3 for _, r in points], marker=".", label=f"{label}, mean"
+        )
+        colour, tails = mean.get_color(), [r.p99 * 1e3 for _, r in points]
+        latency.plot(counts, tails, ls="--", color=colour, label=f"{label}, p99")
+        hits.plot(counts, [r.hit_rate for _, r in points], marker=".", color=colour, label=label)
     latency.set_ylabel("latency, ms")
-    latency.legend()
+    latency.set_ylim(bottom=0)
+    if lines:
+        latency.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     hits.set_ylabel("hit rate")
+    hits.set_ylim(0, 1.02)
     hits.set_xlabel("experts")
+    ticks = sorted({count for points in lines.values() for count, _ in points})
+    for axes in (latency, hits):
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.set_xticks([], minor=True)
+        axes.grid(alpha=0.3)
     try:
         figure.savefig(path)
     except ValueError as error:

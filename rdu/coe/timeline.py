@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from rdu.errors import SpecError
 
@@ -77,12 +77,34 @@ def draw(events: Sequence[Event], path: str | Path, *, title: str = "", limit: i
     for kind, colour in _COLOURS.items():
         bars = [(e.start, e.end - e.start) for e in events[:limit] if e.kind == kind]
         row = 1 if _LANES[kind] == "compute" else 0
-        axes.broken_barh(bars, (row - 0.4, 0.8), facecolors=colour, label=kind)
+        if not bars:
+            continue
+        axes.broken_barh(
+            bars, (row - 0.4, 0.8), facecolors=colour, edgecolor="white", linewidth=0.6, label=kind
+        )
+    _label(axes, events[:limit])
     axes.set_yticks([0, 1], ["link", "compute"])
     axes.set_xlabel("seconds")
     axes.set_title(title)
-    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    if events:
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     try:
         figure.savefig(path)
     except ValueError as error:
         raise SpecError(f"cannot draw to {path}: {error}") from None
+
+
+def _label(axes: Any, events: Sequence[Event]) -> None:
+    """Write each event's name on its bar where it is wide enough to be read."""
+    if not events:
+        return
+    shown = max(event.end for event in events) - min(event.start for event in events)
+    for event in events:
+        # About 90 characters fit the width of the picture, and 110 lines on their side.
+        length = event.end - event.start
+        if length < shown / 110:
+            continue
+        turned = 90 if length < len(event.name) / 90 * shown else 0
+        middle, row = (event.start + event.end) / 2, 1 if event.lane == "compute" else 0
+        style = {"ha": "center", "va": "center", "size": 7, "color": "white"}
+        axes.text(middle, row, event.name, rotation=turned, clip_on=True, **style)

@@ -32,6 +32,29 @@ def test_sweep_names_what_does_not_fit(tmp_path):
     assert picture.exists()
 
 
+def test_sweep_compares_nodes_and_policies():
+    options = ["--node", "dgx_h100", "--node", "sn40l_node", "--policy", "lru", "--policy", "lfu"]
+    rows = json.loads(run("sweep", *options, "--counts", "60", "--requests", "40", "--json"))
+    assert [(row["platform"], row["policy"]) for row in rows] == [
+        (node, policy) for node in ("dgx_h100", "sn40l_node") for policy in ("lru", "lfu")
+    ]
+
+
+def test_plan_takes_other_traces(tmp_path):
+    trace = tmp_path / "trace.csv"
+    trace.write_text("expert\n0\n1\n0\n")
+    for name, switches in (("distinct", 40), ("bursts", None), (str(trace), 2)):
+        options = ["--experts", "40", "--requests", "40", "--trace", name, "--json"]
+        row = json.loads(run(*options))[0]
+        assert switches is None or row["switches"] == switches
+
+
+def test_a_refusal_of_all_policies_is_told_once():
+    text = run("--experts", "900", "--requests", "10")
+    assert text.count("bytes too many") == 1
+    assert "policy lru, fifo, lfu, probability, belady: 900 experts" in text
+
+
 def test_serve_reads_a_file(tmp_path):
     trace = tmp_path / "trace.csv"
     trace.write_text("expert\n0\n1\nexpert0\n")
@@ -42,7 +65,7 @@ def test_serve_reads_a_file(tmp_path):
 
 
 def test_a_users_mistake_is_a_spec_error():
-    for arguments in (["--node", "dgx"], ["sweep", "--counts", "ten"]):
+    for arguments in (["--node", "dgx"], ["sweep", "--counts", "ten"], ["--trace", "x"]):
         error = runner.invoke(app, arguments).exception
         assert isinstance(error, SpecError)
     with pytest.raises(SpecError, match="unknown node"):

@@ -1,5 +1,10 @@
-from rdu.coe import POLICIES, Composition, dgx_a100, sn40l_node
+import pickle
+
+import pytest
+
+from rdu.coe import POLICIES, Composition, Trace, dgx_a100, sn40l_node
 from rdu.coe.planning import draw_sweep, nodes_needed, plan, sweep
+from rdu.errors import SpecError
 
 
 def test_nineteen_dgx_against_one():
@@ -38,3 +43,39 @@ def test_sweep_reports_what_does_not_fit(tmp_path):
     assert first.report.hit_rate > second.report.hit_rate
     draw_sweep(rows, tmp_path / "sweep.svg")
     assert "<svg" in (tmp_path / "sweep.svg").read_text()
+
+
+class Cluster:
+    """What a sweep asks of a Dask client; tasks travel as bytes, as they would to a worker."""
+
+    def map(self, function, tasks):
+        return [pickle.dumps((function, task)) for task in tasks]
+
+    def gather(self, futures):
+        return [function(task) for function, task in map(pickle.loads, futures)]
+
+
+def switches(rows):
+    return [(row.platform, row.policy, row.experts, row.report.switches) for row in rows]
+
+
+def test_processes_and_a_cluster_give_what_one_process_gives():
+    nodes = [dgx_a100(), sn40l_node()]
+    options = {"weight_bytes": 14e9, "requests": 60, "policy": ["lru", "fifo"]}
+    alone = switches(sweep([10, 100], nodes, **options))
+    assert len(alone) == 8
+    assert switches(sweep([10, 100], nodes, **options, processes=2)) == alone
+    assert switches(sweep([10, 100], nodes, **options, client=Cluster())) == alone
+
+
+def test_a_sweep_of_nonsense_is_refused():
+    with pytest.raises(SpecError, match="unknown cache policy 'mru'"):
+        sweep([10], sn40l_node(), weight_bytes=14e9, policy="mru")
+    with pytest.raises(SpecError, match="processes"):
+        sweep([10], sn40l_node(), weight_bytes=14e9, processes=0)
+
+
+def test_a_plan_takes_a_trace_of_ones_own():
+    trace = Trace.bursts(300, 60, length=30)
+    (row,) = plan(Composition.uniform(60), sn40l_node(), trace=trace, policies=["lru"])
+    assert row.report.hit_rate > 0.9
