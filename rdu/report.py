@@ -28,6 +28,7 @@ class StageReport:
     blocked: int
     firings: int
     spans: tuple[tuple[int, int], ...] = ()
+    socket: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class KernelReport:
 class Report:
     """Result of ``rdu.run`` or ``rdu.estimate``.
 
-    ``bytes`` maps ``"sram"``, ``"hbm"`` and ``"ddr"`` to bytes moved; ``utilisation`` maps
+    ``bytes`` maps ``"sram"``, ``"hbm"``, ``"ddr"`` and, on several sockets, ``"p2p"`` to bytes
+    moved by all sockets; ``utilisation`` maps
     ``"pcu"``, ``"pmu"``, ``"hbm"`` and ``"ddr"`` to a fraction of the peak over the whole time;
     ``stalls`` maps a stage to its waiting cycles.
     """
@@ -82,8 +84,12 @@ class Report:
     @property
     def stalls(self) -> dict[str, dict[str, int]]:
         """Cycles each stage waited for input (``starved``) and for room (``blocked``)."""
+        several = any(stage.socket for stage in self.stages)
         return {
-            f"{stage.kernel}/{stage.name}": {"starved": stage.starved, "blocked": stage.blocked}
+            f"{stage.kernel}/{stage.name}" + (f"@{stage.socket}" if several else ""): {
+                "starved": stage.starved,
+                "blocked": stage.blocked,
+            }
             for stage in self.stages
         }
 

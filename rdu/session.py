@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rdu.emulate.run import simulate
-from rdu.emulate.values import bind, result
+from rdu.emulate.values import bind, part_of, result, whole_of
 from rdu.errors import RDUError
 from rdu.graph.graph import Graph, Precision
 from rdu.mapping.program import Program
@@ -84,11 +84,18 @@ def run(program: Program, *arrays: Any) -> tuple[Any, Report]:
             f"the graph has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}), "
             f"{len(arrays)} arrays were given"
         )
-    values: dict[str, Any] = {}
-    for name, array in zip(graph.inputs, arrays, strict=True):
-        values[name] = bind(graph, name, array)
+    bound = {
+        name: bind(graph, name, array) for name, array in zip(graph.inputs, arrays, strict=True)
+    }
+    values = [
+        {name: part_of(program, name, value, socket) for name, value in bound.items()}
+        for socket in range(program.sockets)
+    ]
     report = simulate(program, values)
-    results = tuple(result(graph, name, values[name]) for name in graph.results)
+    results = tuple(
+        result(graph, name, whole_of(program, name, [held[name] for held in values]))
+        for name in graph.results
+    )
     return (results[0] if len(results) == 1 else results), report
 
 

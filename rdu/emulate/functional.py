@@ -130,6 +130,11 @@ def reduced(
     return np.asarray(accumulator)
 
 
+def joined(monoid: Monoid, left: Array, right: Array) -> Array:
+    """Join two partial results."""
+    return np.asarray(_REDUCE[monoid](left, right), dtype=np.float32)
+
+
 def rearranged(
     whole: Array,
     subscripts: Sequence[Subscript],

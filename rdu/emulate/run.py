@@ -2,120 +2,166 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias
 
 from rdu.emulate.channel import Channel
+from rdu.emulate.collective import Add, Peers, connect
 from rdu.emulate.engine import Engine
-from rdu.emulate.launch import Launcher
+from rdu.emulate.launch import Launch, Launcher
 from rdu.emulate.sparse import SparseStage
 from rdu.emulate.stages import DenseStage, Loader, Port, Store, Storer, slowed
-from rdu.graph.graph import Graph
+from rdu.graph.nodes import AllReduce
 from rdu.mapping.program import Kernel, Program, Tier
 from rdu.mapping.sparse import SparseShape
 from rdu.report import KernelReport, Report, StageReport
 from rdu.specs import Chip
 
-Execution: TypeAlias = "tuple[int, list[DenseStage | SparseStage]]"
+Unit: TypeAlias = DenseStage | SparseStage | Add
 
 
-def simulate(program: Program, arrays: dict[str, Any] | None) -> Report:
-    """Run all kernels. ``arrays`` holds the inputs and receives the rest; None: timing only.
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Cycles of one kernel, its stages' contexts socket by socket, bytes between sockets."""
 
-    Without data, a kernel that differs from an earlier one in names only takes its times over.
+    cycles: int
+    sockets: tuple[tuple[Unit, ...], ...]
+    peer_bytes: int
+
+
+def simulate(program: Program, arrays: Sequence[dict[str, Any]] | None) -> Report:
+    """Run all kernels.
+
+    ``arrays`` holds each socket's inputs and receives the rest; None: timing only. Without
+    data, a kernel that differs from an earlier one in names only takes its times over.
 
     Raises
     ------
     DeadlockError
         If units wait for each other; a verified program never does.
     """
-    chip, graph = program.node.chip, program.graph
-    launcher = Launcher(chip, program.orchestration)
-    now = launching = 0
+    launcher = Launcher(program.node.chip, program.orchestration)
+    now = 0
     kernels: list[KernelReport] = []
     stages: list[StageReport] = []
-    moved: dict[str, int] = {"sram": 0, "hbm": 0, "ddr": 0}
-    used = {"pcu": 0, "pmu": 0}
-    flops = {operator.name: graph.operator_flops(operator) for operator in graph.operators}
     executed: list[Execution] = []
     for kernel in program.kernels:
         launch = launcher.launch(kernel)
         twin = None if arrays is not None or kernel.twin is None else executed[kernel.twin]
-        execution = twin or execute(chip, graph, kernel, arrays)
+        execution = twin or execute(program, kernel, arrays)
         executed.append(execution)
-        cycles, contexts = execution
-        bytes_of = {tier.value: kernel.moved(tier) for tier in (Tier.HBM, Tier.DDR)}
-        bytes_of["sram"] = sum(context.moved for context in contexts)
-        for tier, count in bytes_of.items():
-            moved[tier] += count
-        kernels.append(
-            KernelReport(
-                kernel.name,
-                now,
-                launch.cycles,
-                cycles,
-                sum(flops[stage.shape.operator.name] for stage in kernel.stages),
-                bytes_of,
-                kernel.pcus,
-                kernel.pmus,
-                launch.loaded,
-            )
+        kernels.append(_kernel_report(program, kernel, execution, now, launch))
+        stages += _stage_reports(kernel, execution)
+        now += launch.cycles + execution.cycles
+    return summary(program, kernels, stages, now)
+
+
+def _kernel_report(
+    program: Program, kernel: Kernel, execution: Execution, now: int, launch: Launch
+) -> KernelReport:
+    flops = sum(program.local.operator_flops(stage.shape.operator) for stage in kernel.stages)
+    moved = {tier.value: program.sockets * kernel.moved(tier) for tier in (Tier.HBM, Tier.DDR)}
+    moved["sram"] = sum(unit.moved for units in execution.sockets for unit in units)
+    if program.sockets > 1:
+        moved["p2p"] = execution.peer_bytes
+    return KernelReport(
+        kernel.name,
+        now,
+        launch.cycles,
+        execution.cycles,
+        program.sockets * flops,
+        moved,
+        kernel.pcus,
+        kernel.pmus,
+        launch.loaded,
+    )
+
+
+def _stage_reports(kernel: Kernel, execution: Execution) -> list[StageReport]:
+    return [
+        StageReport(
+            kernel.name,
+            stage.name,
+            stage.units.pcus,
+            stage.units.pmus,
+            unit.start or 0,
+            unit.time,
+            unit.busy,
+            unit.starved,
+            unit.blocked,
+            unit.firings,
+            tuple(unit.spans),
+            socket,
         )
-        for stage, context in zip(kernel.stages, contexts, strict=True):
-            stages.append(
-                StageReport(
-                    kernel.name,
-                    stage.name,
-                    stage.units.pcus,
-                    stage.units.pmus,
-                    context.start or 0,
-                    context.time,
-                    context.busy,
-                    context.starved,
-                    context.blocked,
-                    context.firings,
-                    tuple(context.spans),
-                )
-            )
-            used["pcu"] += stage.units.pcus * context.busy
-            used["pmu"] += stage.units.pmus * context.busy
-        now += launch.cycles + cycles
-        launching += launch.cycles
-    total = max(now, 1)
+        for socket, units in enumerate(execution.sockets)
+        for stage, unit in zip(kernel.stages, units, strict=True)
+    ]
+
+
+def summary(
+    program: Program, kernels: list[KernelReport], stages: list[StageReport], now: int
+) -> Report:
+    """Add up the kernels of a run that took ``now`` cycles."""
+    chip = program.node.chip
+    tiers = ("sram", "hbm", "ddr", *(("p2p",) if program.sockets > 1 else ()))
+    moved = {tier: sum(kernel.bytes[tier] for kernel in kernels) for tier in tiers}
+    total = max(now, 1) * program.sockets
     utilisation = {
-        "pcu": used["pcu"] / (chip.pcus * total),
-        "pmu": used["pmu"] / (chip.pmus * total),
+        "pcu": sum(s.pcus * s.busy for s in stages) / (chip.pcus * total),
+        "pmu": sum(s.pmus * s.busy for s in stages) / (chip.pmus * total),
         "hbm": moved["hbm"] / (chip.hbm_bytes_per_cycle * total),
         "ddr": moved["ddr"] / (chip.ddr_bytes_per_cycle * total),
     }
     return Report(
         chip.clock_ghz,
         now,
-        launching,
-        sum(flops.values()),
+        sum(kernel.launch_cycles for kernel in kernels),
+        program.graph.flops,
         moved,
         utilisation,
         tuple(kernels),
         tuple(stages),
-        graph.assumed,
+        program.graph.assumed,
     )
 
 
-def execute(chip: Chip, graph: Graph, kernel: Kernel, arrays: dict[str, Any] | None) -> Execution:
-    """Simulate one kernel; every byte sent into a channel must have been taken out."""
-    engine, contexts = build(chip, graph, kernel, arrays)
+def execute(program: Program, kernel: Kernel, arrays: Sequence[dict[str, Any]] | None) -> Execution:
+    """Simulate one kernel on all sockets; every byte sent must have been taken.
+
+    Raises
+    ------
+    DeadlockError
+        If units wait for each other; names the channels.
+    """
+    engine = Engine()
+    peers = {
+        n: connect(engine, program.node, program.local, stage)
+        for n, stage in enumerate(kernel.stages)
+        if isinstance(stage.shape.operator, AllReduce)
+    }
+    sockets = tuple(
+        build(engine, program, kernel, socket, peers, None if arrays is None else arrays[socket])
+        for socket in range(program.sockets)
+    )
     cycles = engine.run()
     for channel in engine.channels:
         assert channel.pushed == channel.popped, channel.name
         assert channel.pushed_bytes == channel.popped_bytes, channel.name
-    return cycles, contexts
+    return Execution(cycles, sockets, sum(p.bytes for p in peers.values()))
 
 
 def build(
-    chip: Chip, graph: Graph, kernel: Kernel, arrays: dict[str, Any] | None
-) -> tuple[Engine, list[DenseStage | SparseStage]]:
-    """Create the contexts and channels of one kernel."""
-    engine = Engine()
+    engine: Engine,
+    program: Program,
+    kernel: Kernel,
+    socket: int,
+    peers: Mapping[int, Peers],
+    arrays: dict[str, Any] | None,
+) -> tuple[Unit, ...]:
+    """Create the contexts and channels of one kernel on one socket."""
+    chip, graph = program.node.chip, program.local
     store = Store(graph, kernel, arrays) if arrays is not None else None
     channels: list[Channel] = []
     ports: list[Port] = []
@@ -123,10 +169,12 @@ def build(
         end = "memory" if stream.target is None else kernel.stages[stream.target].name
         begin = "memory" if stream.source is None else kernel.stages[stream.source].name
         name = f"{stream.tensor} ({begin} -> {end})"
+        if program.sockets > 1:
+            name += f" of socket {socket}"
         channel = engine.channel(name, stream.depth, stream.hops * chip.hop_cycles)
         channels.append(channel)
         ports.append(Port(channel, slowed(stream.tile_cycles, kernel.slowdown)))
-    contexts: list[DenseStage | SparseStage] = []
+    contexts: list[Unit] = []
     for index, stage in enumerate(kernel.stages):
         inward = [
             channels[n]
@@ -135,8 +183,14 @@ def build(
             if stream.target == index and stream.read == r
         ]
         outward = [ports[n] for n, s in enumerate(kernel.streams) if s.source == index]
+        values = arrays is not None
+        if index in peers:
+            adder = Add(program.node, graph, kernel, stage, socket, peers[index], values=values)
+            adder.register(engine, inward[0], outward)
+            contexts.append(adder)
+            continue
         kind = SparseStage if isinstance(stage.shape, SparseShape) else DenseStage
-        context = kind(chip, graph, kernel, stage, inward, outward, values=arrays is not None)
+        context = kind(chip, graph, kernel, stage, inward, outward, values=values)
         contexts.append(context)
         engine.add(context)
     for tier in (Tier.HBM, Tier.DDR):
@@ -148,7 +202,7 @@ def build(
             engine.add(Loader(f"load {tier.value}", loads, ports, reads, latency, store))
         if stores := kernel.stores.get(tier, ()):
             engine.add(Storer(f"store {tier.value}", stores, channels, writes, latency, store))
-    return engine, contexts
+    return tuple(contexts)
 
 
 def _shares(chip: Chip, kernel: Kernel, tier: Tier) -> tuple[Fraction, Fraction]:

@@ -349,7 +349,8 @@ class SparseStage(Context):
             else:
                 full[...] = result.values[-1]
         names = [*kept, *block]
-        return f.rounded(full.transpose([names.index(a) for a in out]), self.graph.precision)
+        storage = self.graph.storage(operator.output.tensor)
+        return f.rounded(full.transpose([names.index(a) for a in out]), storage)
 
     def _span(self, index: int) -> slice:
         """Coordinates along the root axis that a dense result covers."""
@@ -390,7 +391,7 @@ class SparseStage(Context):
             values = np.zeros((0, *sizes), dtype=np.float32)
         own = dict(zip(out.axes, self.shape.operator.output.axes, strict=True))
         columns = [list(kept).index(own[axis]) for axis in structure.levels]
-        return Tree(entries.places[:, columns], f.rounded(values, self.graph.precision))
+        return Tree(entries.places[:, columns], f.rounded(values, self.graph.storage(out.name)))
 
 
 def _tree_reader(stored: Values, fill: float) -> Reader:

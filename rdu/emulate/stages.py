@@ -353,4 +353,4 @@ class DenseStage(Context):
         operator = shape.operator
         if isinstance(operator, Contract):
             total = f.contracted(operator, total, [extents[n] for n in shape.kept])
-        return f.rounded(total, self.graph.precision)
+        return f.rounded(total, self.graph.storage(operator.output.tensor))

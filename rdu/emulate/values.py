@@ -14,6 +14,7 @@ from rdu.errors import RDUError
 from rdu.graph.graph import Graph
 from rdu.graph.nodes import Fibres
 from rdu.graph.pattern import Table
+from rdu.mapping.program import Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +150,43 @@ def densified_block(
     place[:, 0] -= span.start
     full[tuple(place.T)] = tree.values
     return np.ascontiguousarray(full.transpose([axes.index(axis) for axis in tensor.axes]))
+
+
+def part_of(program: Program, name: str, value: Any, socket: int) -> Any:
+    """Return what one socket holds of an input: its part along the cut mode, or all of it."""
+    cut = _cut(program, name)
+    if cut is None:
+        return value
+    mode, extent = cut
+    place = slice(socket * extent, (socket + 1) * extent)
+    if isinstance(value, Tree):
+        values = value.values
+        return Tree(value.coordinates, None if values is None else values.take(_range(place), mode))
+    return value[(slice(None),) * mode + (place,)]
+
+
+def whole_of(program: Program, name: str, parts: Sequence[Any]) -> Any:
+    """Join the parts of a result; one that every socket holds whole is taken from the first."""
+    cut = _cut(program, name)
+    if cut is None:
+        return parts[0]
+    mode, _ = cut
+    if isinstance(parts[0], Tree):
+        joined = [np.asarray(part.values) for part in parts]
+        return Tree(parts[0].coordinates, np.concatenate(joined, axis=mode))
+    return np.concatenate(parts, axis=mode)
+
+
+def _range(place: slice) -> npt.NDArray[np.int64]:
+    return np.arange(place.start, place.stop)
+
+
+def _cut(program: Program, name: str) -> tuple[int, int] | None:
+    """Where a tensor's values are cut and how long a part is; a tree's leaves are one axis."""
+    if program.shards is None or name not in program.shards.modes:
+        return None
+    mode = program.shards.modes[name]
+    tensor = program.local.tensor(name)
+    if tensor.sparse:
+        return 1 + tensor.block.index(tensor.axes[mode]), tensor.shape[mode]
+    return mode, tensor.shape[mode]

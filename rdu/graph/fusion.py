@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from rdu.errors import RDUError
-from rdu.graph.nodes import Map, Operator, Rearrange, SparseMap, operands
+from rdu.graph.nodes import AllReduce, Map, Operator, Rearrange, SparseMap, operands
 
 if TYPE_CHECKING:
     from rdu.graph.graph import Graph
@@ -72,7 +72,7 @@ def _epilogues(graph: Graph) -> list[list[Operator]]:
     result: list[list[Operator]] = []
     for operator in graph.operators:
         home = len(result)
-        if isinstance(operator, (Map, Rearrange, SparseMap)):
+        if isinstance(operator, (Map, Rearrange, SparseMap, AllReduce)):
             sources = [group_of.get(operand.tensor, -1) for operand in operands(operator)]
             latest = max(sources, default=-1)
             if latest >= 0:

@@ -12,6 +12,7 @@ from typing import assert_never
 from rdu.errors import RDUError
 from rdu.graph.fusion import Fusion, groups
 from rdu.graph.nodes import (
+    AllReduce,
     Contract,
     Densify,
     Map,
@@ -85,13 +86,18 @@ class Graph:
     precision: Precision = Precision.BF16
     patterns: Mapping[str, Table] = field(default_factory=dict[str, Table])
     assumed: tuple[str, ...] = ()
+    _by_name: dict[str, Tensor] = field(default_factory=dict[str, Tensor], init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._by_name.update((tensor.name, tensor) for tensor in self.tensors)
 
     def tensor(self, name: str) -> Tensor:
         """Return the tensor called ``name``; KeyError if there is none."""
-        for tensor in self.tensors:
-            if tensor.name == name:
-                return tensor
-        raise KeyError(name)
+        return self._by_name[name]
+
+    def storage(self, name: str) -> Precision:
+        """Return how a tensor is stored: partial sums are float32 in either precision."""
+        return Precision.FP32 if self.tensor(name).element_bytes == 4 else self.precision
 
     def operator_flops(self, operator: Operator) -> int:
         """Operations of one operator; a multiply-add counts two.
@@ -111,6 +117,8 @@ class Graph:
                 return 5 * size(operator.output.axes)
             case RmsNorm():
                 return 4 * size(operator.output.axes)
+            case AllReduce(output=output, sockets=sockets):
+                return size(output.axes) * (sockets - 1) // sockets
             case Rearrange() | Densify():
                 return 0
             case SparseProduct(factors=factors, loops=loops, matches=matches):

@@ -239,6 +239,20 @@ class Rearrange:
 
 
 @dataclass(frozen=True, slots=True)
+class AllReduce:
+    """The partial results of ``sockets`` sockets joined by ``monoid``, the whole on each.
+
+    Partial sums travel as float32; the result is rounded once.
+    """
+
+    name: str
+    output: Operand
+    operand: Operand
+    monoid: Monoid
+    sockets: int
+
+
+@dataclass(frozen=True, slots=True)
 class SparseProduct:
     """``output = sum(product(factors))`` where every fibre-tree factor stores an entry.
 
@@ -285,7 +299,7 @@ class Densify:
     operand: Operand
 
 
-DenseOperator: TypeAlias = Contract | Map | Reduction | Softmax | RmsNorm | Rearrange
+DenseOperator: TypeAlias = Contract | Map | Reduction | Softmax | RmsNorm | Rearrange | AllReduce
 SparseOperator: TypeAlias = SparseProduct | SparseUnion | SparseMap | Densify
 Operator: TypeAlias = DenseOperator | SparseOperator
 
@@ -297,7 +311,7 @@ def operands(operator: Operator) -> tuple[Operand, ...]:
             return (left, right)
         case Map(arguments=arguments):
             return tuple(a for a in arguments if isinstance(a, Operand))
-        case Reduction(operand=operand) | Softmax(operand=operand):
+        case Reduction(operand=operand) | Softmax(operand=operand) | AllReduce(operand=operand):
             return (operand,)
         case SparseMap(operand=operand) | Densify(operand=operand):
             return (operand,)
@@ -333,7 +347,7 @@ def is_sparse(operator: Operator) -> bool:
     match operator:
         case SparseProduct() | SparseUnion() | SparseMap() | Densify():
             return True
-        case Contract() | Map() | Reduction() | Softmax() | RmsNorm() | Rearrange():
+        case Contract() | Map() | Reduction() | Softmax() | RmsNorm() | Rearrange() | AllReduce():
             return False
         case _:
             assert_never(operator)

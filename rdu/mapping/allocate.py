@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rdu.graph.graph import Graph
 from rdu.graph.nodes import (
+    AllReduce,
     Contract,
     Map,
     Rearrange,
@@ -42,6 +44,7 @@ class Gemm:
     n: tuple[str, ...]
 
 
+@functools.lru_cache(maxsize=4096)
 def gemm_axes(operator: Contract) -> Gemm:
     """Classify a contraction's axes: in both and kept, left only, summed, right only."""
     left, right = set(operator.left.axes), set(operator.right.axes)
@@ -68,7 +71,7 @@ def firing(
         case Contract():
             g = gemm_axes(operator)
             return systolic(chip, volume(g.batch), volume(g.m), volume(g.k), volume(g.n), width)
-        case Map(output=output):
+        case Map(output=output) | AllReduce(output=output):
             return simd(chip, volume(output.axes), width)
         case Reduction(operand=operand):
             return reduction(chip, volume(operand.axes), width)
@@ -115,7 +118,7 @@ def ports(
                 max(1, -(-rate * math.prod(size[a] for a in r.operand.axes) // max(full, 1)))
                 for r in shape.reads
             )
-        case Reduction() | Softmax():
+        case Reduction() | Softmax() | AllReduce():
             return (simd_ports(chip, width, element),)
         case RmsNorm():
             return (simd_ports(chip, width, element), 1)
@@ -170,7 +173,8 @@ def units(
         for rate, read in zip(rates, shape.reads, strict=True)
     )
     kept = sums_bytes(shape)
-    out = 2 * shape.out_tile * graph.precision.bytes if stored else 0
+    element = graph.tensor(shape.operator.output.tensor).element_bytes
+    out = 2 * shape.out_tile * element if stored else 0
     pcus = 0 if isinstance(shape.operator, Rearrange) else width
     nodes = 0
     if isinstance(shape, SparseShape) and shape.streams is not None:
@@ -224,7 +228,12 @@ def next_width(
             element = graph.tensor(output.tensor).element_bytes
             volume = math.prod(size[a] for a in output.axes) * element
             items = -(-volume // chip.pmu_port_bytes_per_cycle)
-        case Map(output=output) | Softmax(output=output) | RmsNorm(output=output):
+        case (
+            Map(output=output)
+            | Softmax(output=output)
+            | RmsNorm(output=output)
+            | AllReduce(output=output)
+        ):
             items = -(-math.prod(size[a] for a in output.axes) // chip.simd_lanes)
         case Reduction(operand=operand):
             items = -(-math.prod(size[a] for a in operand.axes) // chip.simd_lanes)

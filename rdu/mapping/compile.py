@@ -11,6 +11,7 @@ from rdu.errors import MappingError, RDUError
 from rdu.graph.fusion import Fusion
 from rdu.graph.graph import Graph, kernel_reads, kernel_writes
 from rdu.graph.nodes import Operator, loop_axes
+from rdu.graph.split import shard
 from rdu.mapping.allocate import allocate, rates_of, stage_targets, work
 from rdu.mapping.flows import kernel_flows, logical_units
 from rdu.mapping.memory import memory_map
@@ -43,23 +44,28 @@ def compile_graph(
     *,
     fusion: Fusion = "spatial",
     orchestration: str = "hardware",
+    split: str | Sequence[str] = (),
     tiers: Mapping[str, str] | None = None,
     seed: int = 0,
     moves: int = 2000,
 ) -> Program:
-    """Map a graph onto one socket.
+    """Map a graph onto one socket, or onto all sockets of a node.
 
     Parameters
     ----------
     graph:
         What ``rdu.trace`` or a model returns.
     node:
-        A node (its first socket is used) or a chip.
+        A node or a chip. Without ``split`` the first socket alone is used.
     fusion:
         ``"none"`` (every operator its own kernel), ``"pattern"`` (contractions with the
         elementwise operators that follow), ``"spatial"`` (one kernel), or named groups.
     orchestration:
         ``"hardware"`` or ``"software"``: who starts each kernel.
+    split:
+        Axes of the graph (``graph.extents`` lists them) to cut over all sockets of the node.
+        Operators that keep the axis work on their parts; where it is summed, an all-reduce
+        over peer-to-peer streams joins the partial results.
     tiers:
         Tensor name -> ``"hbm"`` or ``"ddr"``; the rest goes to HBM while it fits.
     seed, moves:
@@ -72,7 +78,7 @@ def compile_graph(
     CapacityError
         If the tensors do not fit HBM and DDR.
     RDUError
-        On an unknown orchestration, tier or fusion.
+        On an unknown orchestration, tier or fusion, or an axis that cannot be cut.
     """
     chip_node = node if isinstance(node, Node) else Node(node, 1, 100.0)
     try:
@@ -82,6 +88,10 @@ def compile_graph(
             f"orchestration must be 'hardware' or 'software', found {orchestration!r}"
         ) from None
     chip = chip_node.chip
+    whole = graph
+    cut = (split,) if isinstance(split, str) else tuple(split)
+    shards = shard(graph, cut, chip_node.sockets) if cut and chip_node.sockets > 1 else None
+    graph = graph if shards is None else shards.local
     groups = graph.groups(fusion)
     memory = memory_map(chip, graph, groups, tiers or {})
     where = {symbol.tensor: symbol.tier for symbol in memory}
@@ -94,7 +104,7 @@ def compile_graph(
         kernel = compile_kernel(chip, graph, group, where, f"k{n}", seed, moves, like)
         kernels.append(kernel if like is None else replace(kernel, twin=twin))
     label = fusion if isinstance(fusion, str) else "custom"
-    program = Program(graph, chip_node, label, who, tuple(kernels), memory)
+    program = Program(whole, chip_node, label, who, tuple(kernels), memory, shards)
     verify(program)
     return program
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rdu.graph.graph import Graph
+from rdu.graph.split import Sharded
 from rdu.mapping.allocate import Units
 from rdu.mapping.schedule import Coordinates, Schedule
 from rdu.mapping.shapes import Shape
@@ -161,7 +162,10 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """Kernels in launch order and the memory map; made by ``rdu.compile``."""
+    """Kernels in launch order and the memory map; made by ``rdu.compile``.
+
+    Placement, memory and configuration are those of one socket; ``sockets`` run them alike.
+    """
 
     graph: Graph
     node: Node
@@ -169,6 +173,17 @@ class Program:
     orchestration: Orchestration
     kernels: tuple[Kernel, ...]
     memory: tuple[Symbol, ...]
+    shards: Sharded | None = None
+
+    @property
+    def local(self) -> Graph:
+        """What one socket runs: its part of the cut axes, with all-reduces."""
+        return self.graph if self.shards is None else self.shards.local
+
+    @property
+    def sockets(self) -> int:
+        """Sockets that run the program together, each all kernels on its part."""
+        return 1 if self.shards is None else self.shards.sockets
 
     @property
     def config_bytes(self) -> int:
@@ -195,6 +210,7 @@ class Program:
         lines = [
             f"program {self.graph.name}: {len(self.kernels)} kernels, fusion {self.fusion}, "
             f"{self.orchestration.value} orchestration, {self.graph.precision.value}"
+            + (f", {self.sockets} sockets" if self.sockets > 1 else "")
         ]
         for kernel in self.kernels:
             order = ", ".join(

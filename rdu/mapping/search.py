@@ -67,16 +67,23 @@ def choose(chip: Chip, graph: Graph, group: Sequence[Operator]) -> Choice:
                 if tile == best.schedule.tile:
                     continue
                 schedule = replace(best.schedule, tile=tile)
-                found = _better(best, evaluate(chip, graph, group, schedule))
+                found = _better(best, evaluate(chip, graph, group, schedule, best.cycles))
                 if found is not best and found is not None:
                     best, improved = found, True
     return best
 
 
 def evaluate(
-    chip: Chip, graph: Graph, group: Sequence[Operator], schedule: Schedule
+    chip: Chip,
+    graph: Graph,
+    group: Sequence[Operator],
+    schedule: Schedule,
+    bound: float = math.inf,
 ) -> Choice | None:
-    """Return the cost of one schedule, or None when it does not fit the chip."""
+    """Return the cost of one schedule, or None when it does not fit the chip.
+
+    None also when memory alone takes longer than ``bound`` cycles.
+    """
     axes = streamed_axes(graph, group)
     shapes = [make_shape(chip, graph, operator, schedule, axes) for operator in group]
     if sum(shape.firings for shape in shapes) > _MOST_FIRINGS:
@@ -85,6 +92,8 @@ def evaluate(
     if shapes is None:
         return None
     memory = traffic_bytes(graph, group, shapes, schedule)
+    if memory / chip.hbm_bytes_per_cycle > bound:
+        return None
     writes = set(kernel_writes(graph, tuple(group)))
     stored = [operator.output.tensor in writes for operator in group]
     outside = frozenset(kernel_reads(tuple(group)))
@@ -321,14 +330,19 @@ def _first(
     extents = {axis: graph.extents[axis] for axis in (*roots, *others)}
     whole = untiled(group)
     best: Choice | None = None
-    for order in _orders(others):
+    # An axis that no edge cuts has one tile: its place among the loops changes nothing.
+    long = [a for a in others if a not in whole and extents[a] > steps[0]]
+    short = [a for a in others if a not in long]
+    for order in ((*cut, *short) for cut in _orders(long)):
         outer = _edges(extents, roots, (1, 8, *_EDGES))
         for edge, first in itertools.product(_edges(extents, others, steps), outer):
             tile = {
                 a: n if a in whole else _even(n, first if a in roots else edge)
                 for a, n in extents.items()
             }
-            found = evaluate(chip, graph, group, Schedule((*roots, *order), tile, extents))
+            schedule = Schedule((*roots, *order), tile, extents)
+            bound = math.inf if best is None else best.cycles
+            found = evaluate(chip, graph, group, schedule, bound)
             best = _better(best, found)
             if best is not None and any_will_do:
                 return best

@@ -12,13 +12,14 @@ from typing import Any
 from rdu.errors import SpecError
 
 _SECTIONS = ("chip", "compute", "memory", "network", "launch", "node")
-_NODE_KEYS = ("sockets", "p2p_gb_per_s")
+_NODE_KEYS = ("sockets", "p2p_gb_per_s", "p2p_latency_ns")
 _MAY_BE_ZERO = frozenset(
     {
         "tail_cycles",
         "hop_cycles",
         "hbm_latency_ns",
         "ddr_latency_ns",
+        "p2p_latency_ns",
         "host_launch_us",
         "hardware_launch_us",
         "argument_load_us",
@@ -163,6 +164,12 @@ class Node:
     chip: Chip
     sockets: int
     p2p_gb_per_s: float
+    p2p_latency_ns: float = 500.0
+
+    @property
+    def p2p_bytes_per_cycle(self) -> float:
+        """Bandwidth from one socket to another in bytes a clock cycle, one direction."""
+        return self.p2p_gb_per_s * 1e9 / (self.chip.clock_ghz * 1e9)
 
     def __post_init__(self) -> None:
         _check_values("node", self)
@@ -192,6 +199,7 @@ class Node:
                 raise SpecError(f"{path}: unknown key {key!r}", hint=_closest(key))
         values.setdefault("sockets", 1)
         values.setdefault("p2p_gb_per_s", 100.0)
+        values.setdefault("p2p_latency_ns", 500.0)
         missing = sorted(chip_keys - set(values))
         if missing:
             raise SpecError(
