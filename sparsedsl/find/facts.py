@@ -193,7 +193,7 @@ def _ranges(names: set[str], operand: Operand) -> list[fo.Formula]:
     known = names | {p for p, _ in operand.parameters}
     return [
         fo.holds(c)
-        for c in operand.layout.relation.conjuncts[0].constraints
+        for c in operand.layout.relation.conjuncts[operand.part].constraints
         if not terms.ufs(c.term)
         and terms.variables(c.term) & names
         and terms.variables(c.term) <= known

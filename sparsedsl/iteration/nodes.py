@@ -21,6 +21,7 @@ class Operand:
 
     Physical dimensions are named ``<name>_<dimension>``, arrays ``<tensor>_<array>``,
     extents ``n_<index>``; ``constraints`` relate them to the logical indices.
+    ``part`` is the number of the conjunct, in a layout that is a union of several.
     ``invariants`` are those of the constraints that hold for every stored entry by
     validation; ``total`` says that every coordinate is stored.  ``functions`` and
     ``parameters`` map the layout's own names to the names used here.
@@ -30,6 +31,7 @@ class Operand:
     tensor: ct.Tensor
     access: ct.Access
     layout: Layout
+    part: int
     dims: tuple[str, ...]
     existentials: tuple[str, ...]
     constraints: tuple[Constraint, ...]

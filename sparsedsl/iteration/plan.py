@@ -11,6 +11,7 @@ the points an earlier chain has covered.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 
 from sparsedsl.contraction import algebra
@@ -28,7 +29,7 @@ from sparsedsl.iteration.nodes import (
     Step,
 )
 from sparsedsl.iteration.request import Request, accesses, accesses_of, indices_of
-from sparsedsl.iteration.space import extent_name, make_operand
+from sparsedsl.iteration.space import extent_name, make_operand, make_operands
 from sparsedsl.spf import terms
 
 FEWER = 500
@@ -131,24 +132,31 @@ def _cases(request: Request, statement: ct.Assign, names: dict[ct.Access, str]) 
             span=statement.span,
             hint="reduce into an intermediate output first",
         )
-    operands = {
-        a: make_operand(names[a], program.tensor(a.tensor), a, request.layouts[a.tensor])
-        for a in accesses_of(body)
-    }
-    support = _support(request, statement)
-    total = tuple(o for o in operands.values() if o.total)
-    sparse = [o for o in operands.values() if not o.total]
-    groups = sorted(
-        {tuple(sorted(operands[a].name for a in group)) for group in support}, key=lambda g: g
-    )
+    used = accesses_of(body)
+    groups = sorted({tuple(sorted(names[a] for a in g)) for g in _support(request, statement)})
+    plain = [a for a in used if program.tensor(a.tensor).total]
+    sparse = [a for a in used if not program.tensor(a.tensor).total]
+    total = tuple(_single(request, a, names) for a in plain)
+    combine = monoid or statement.accumulate
     cases: list[Case] = []
     for place, group in enumerate(groups):
-        required = tuple(o for o in sparse if o.name in group)
         excluded = tuple(tuple(n for n in g if n not in group) for g in groups[:place])
-        probed = tuple(o for o in sparse if o.name not in group)
-        combine = monoid or statement.accumulate
-        cases.append(Case(statement, body, combine, required, total, probed, excluded))
+        probed = tuple(_single(request, a, names) for a in sparse if names[a] not in group)
+        parts = [_parts(request, a, names) for a in sparse if names[a] in group]
+        # an operand stored in parts is in one of them: a case for each choice of parts
+        for required in itertools.product(*parts):
+            cases.append(Case(statement, body, combine, required, total, probed, excluded))
     return cases
+
+
+def _single(request: Request, access: ct.Access, names: dict[ct.Access, str]) -> Operand:
+    tensor = request.program.tensor(access.tensor)
+    return make_operand(names[access], tensor, access, request.layouts[access.tensor])
+
+
+def _parts(request: Request, access: ct.Access, names: dict[ct.Access, str]) -> tuple[Operand, ...]:
+    tensor = request.program.tensor(access.tensor)
+    return make_operands(names[access], tensor, access, request.layouts[access.tensor])
 
 
 def _support(request: Request, statement: ct.Assign) -> tuple[frozenset[ct.Access], ...]:
@@ -293,10 +301,10 @@ def _merged(request: Request, whole: ct.Assign, goal: output.Target) -> Nest | N
         return None
     names = _operand_names(replace(request, statements=(whole,)))
     support = _support(request, whole)
-    operands = {
-        a: make_operand(names[a], request.program.tensor(a.tensor), a, request.layouts[a.tensor])
-        for a in accesses_of(whole.expression)
-    }
+    used = accesses_of(whole.expression)
+    if any(len(request.layouts[a.tensor].relation.conjuncts) > 1 for a in used):
+        return None
+    operands = {a: _single(request, a, names) for a in used}
     sparse = tuple(o for o in operands.values() if not o.total)
     if len(support) < 2 or {frozenset({o.access}) for o in sparse} != set(support):
         return None

@@ -343,14 +343,18 @@ def _ensured(
 
 
 def _is_loaded_range(operand: Operand, constraint: Constraint, state: State) -> bool:
-    """Whether the constraint is the validated range of a coordinate this operand loaded."""
+    """Whether the constraint is the validated range of a coordinate this operand loaded.
+
+    So is one that a guard has stated of the array that the coordinate was loaded from.
+    """
     loads = {
         s.variable: s.value
         for s in state.steps
         if isinstance(s, Let) and s.kind == "load" and s.operand == operand.name
     }
-    term = terms.substitute(constraint.term, loads)
-    return any(term == c.term and not constraint.equality for c in operand.invariants)
+    stated = [s.constraint for s in state.steps if isinstance(s, Guard)]
+    range_ = Constraint(terms.substitute(constraint.term, loads), equality=False)
+    return not constraint.equality and range_ in (*operand.invariants, *stated)
 
 
 def _is_index_range(term: Term, own: set[str]) -> bool:

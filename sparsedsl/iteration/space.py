@@ -16,8 +16,9 @@ from sparsedsl.contraction import nodes as ct
 from sparsedsl.errors import PlanError
 from sparsedsl.iteration.nodes import Operand
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.properties import Range
 from sparsedsl.spf import terms
-from sparsedsl.spf.nodes import UF, Constraint, FloorDiv, Mod, Product, Term, Var
+from sparsedsl.spf.nodes import UF, Conjunct, Constraint, FloorDiv, Mod, Product, Term, Var
 
 
 def extent_name(index: str) -> str:
@@ -31,6 +32,17 @@ def subscript_term(subscript: ct.Affine) -> Term:
     return terms.add(terms.const(subscript.constant), *parts)
 
 
+def make_operands(
+    name: str, tensor: ct.Tensor, access: ct.Access, layout: Layout
+) -> tuple[Operand, ...]:
+    """Put one access into its tensor's layout relation, an operand for each part of a union.
+
+    No two parts store the same coordinate: that was checked when the tensor was bound.
+    """
+    parts = range(len(layout.relation.conjuncts))
+    return tuple(_operand(name, tensor, access, layout, part) for part in parts)
+
+
 def make_operand(name: str, tensor: ct.Tensor, access: ct.Access, layout: Layout) -> Operand:
     """Put one access into its tensor's layout relation.
 
@@ -39,14 +51,18 @@ def make_operand(name: str, tensor: ct.Tensor, access: ct.Access, layout: Layout
     PlanError
         If the layout is a union of parts, which have no joint storage order.
     """
-    relation = layout.relation
-    if len(relation.conjuncts) != 1:
+    if len(layout.relation.conjuncts) != 1:
         raise PlanError(
             f"expected a layout of one part for {tensor.name}, found {layout.name} "
-            f"with {len(relation.conjuncts)} parts",
+            f"with {len(layout.relation.conjuncts)} parts",
             hint="convert the tensor to a layout of one part first",
         )
-    conjunct = relation.conjuncts[0]
+    return _operand(name, tensor, access, layout, 0)
+
+
+def _operand(name: str, tensor: ct.Tensor, access: ct.Access, layout: Layout, part: int) -> Operand:
+    relation = layout.relation
+    conjunct = relation.conjuncts[part]
     parameters = _parameter_names(tensor, access, layout)
     rename: dict[str, Term] = {d: terms.var(f"{name}_{d}") for d in relation.inputs}
     rename |= {e: terms.var(f"{name}_{e}") for e in conjunct.exists}
@@ -70,7 +86,7 @@ def make_operand(name: str, tensor: ct.Tensor, access: ct.Access, layout: Layout
     def put(term: Term) -> Term:
         return rename_functions(terms.substitute(term, rename), functions)
 
-    loads = _loads(layout)
+    loads = _loads(layout, part)
     invariants: list[Constraint] = []
     constraints: list[Constraint] = [
         Constraint(put(c.term), c.equality) for c in conjunct.constraints
@@ -79,7 +95,12 @@ def make_operand(name: str, tensor: ct.Tensor, access: ct.Access, layout: Layout
         load = _is_load_range(constraint, loads)
         if load is not None:
             instead = terms.substitute(constraint.term, {load: loads[load]})
-            invariants.append(Constraint(put(instead), constraint.equality))
+            promised = Constraint(put(instead), constraint.equality)
+            # what the relation states of the array itself marks padding: no data promises it
+            if promised not in constraints:
+                invariants.append(promised)
+    ranges = [Constraint(put(c.term), c.equality) for c in _ranges(layout, conjunct)]
+    invariants += ranges
     value = put(Term(((1, layout.value),)))
     call = value.parts[0][1]
     assert isinstance(call, UF)
@@ -88,9 +109,10 @@ def make_operand(name: str, tensor: ct.Tensor, access: ct.Access, layout: Layout
         tensor=tensor,
         access=access,
         layout=layout,
+        part=part,
         dims=tuple(f"{name}_{d}" for d in relation.inputs),
         existentials=tuple(f"{name}_{e}" for e in conjunct.exists),
-        constraints=(*extra, *constraints),
+        constraints=(*extra, *constraints, *ranges),
         invariants=tuple(invariants),
         value=call,
         total=tensor.total,
@@ -117,10 +139,10 @@ def _indirect(access: ct.Access) -> list[str]:
     return list(dict.fromkeys(i for s in subscripts for i in s.indices))
 
 
-def _loads(layout: Layout) -> dict[str, Term]:
+def _loads(layout: Layout, part: int) -> dict[str, Term]:
     """Map each coordinate that is a pure load, ``j = indices(p)``, to its call."""
     found: dict[str, Term] = {}
-    for constraint in layout.relation.conjuncts[0].constraints:
+    for constraint in layout.relation.conjuncts[part].constraints:
         if not constraint.equality or len(constraint.term.parts) != 2 or constraint.term.constant:
             continue
         atoms = {type(a): (c, a) for c, a in constraint.term.parts}
@@ -130,6 +152,23 @@ def _loads(layout: Layout) -> dict[str, Term]:
         assert isinstance(variable, Var)
         if abs(atoms[Var][0]) == 1 and variable.name in layout.relation.outputs:
             found.setdefault(variable.name, Term(((1, call),)))
+    return found
+
+
+def _ranges(layout: Layout, conjunct: Conjunct) -> list[Constraint]:
+    """State the range that a property gives an array, of each call of it.
+
+    Where ``j = G*b + offs(s)``, that offsets lie below ``G`` is what tells ``b`` from ``j``.
+    """
+    found: list[Constraint] = []
+    calls = terms.all_ufs(c.term for c in conjunct.constraints)
+    for item in layout.properties:
+        for call in calls:
+            if isinstance(item, Range) and call.function == item.function:
+                value = Term(((1, call),))
+                below = terms.subtract(terms.subtract(item.high, value), terms.const(1))
+                found.append(Constraint(terms.subtract(value, item.low), equality=False))
+                found.append(Constraint(below, equality=False))
     return found
 
 

@@ -17,6 +17,7 @@ from sparsedsl.iteration.nodes import (
     Chain,
     Find,
     Let,
+    Operand,
     Scan,
 )
 from sparsedsl.iteration.space import extent_name
@@ -221,4 +222,13 @@ class _NestWalk:
 
 
 def _what(chain: Chain) -> str:
-    return "where " + " and ".join(chain.required) + " are stored" if chain.required else "all"
+    """Say which entries a chain visits, for the reader of the generated code."""
+    if not chain.required:
+        return "all"
+    named = [_part(chain.operand(name)) for name in chain.required]
+    return f"where {' and '.join(named)} {'is' if len(named) == 1 else 'are'} stored"
+
+
+def _part(operand: Operand) -> str:
+    parts = len(operand.layout.relation.conjuncts)
+    return f"{operand.name} (part {operand.part + 1} of {parts})" if parts > 1 else operand.name
