@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice, product
 
 from sparsedsl.spf import terms as t
@@ -33,11 +34,11 @@ class Bounds:
 
     def lower(self, name: str, known: Collection[str]) -> list[Term]:
         """Terms over ``known`` that ``name`` is not below."""
-        return self._bounds(name, 1, frozenset(known), frozenset())
+        return list(_kept(self, name, 1, frozenset(known)))
 
     def upper(self, name: str, known: Collection[str]) -> list[Term]:
         """Terms over ``known`` that ``name`` is not above."""
-        return self._bounds(name, -1, frozenset(known), frozenset())
+        return list(_kept(self, name, -1, frozenset(known)))
 
     def maximum(self, term: Term, known: Collection[str]) -> list[Term]:
         """Terms over ``known`` that ``term`` is not above."""
@@ -47,9 +48,10 @@ class Bounds:
         """Terms over ``known`` that ``term`` is not below."""
         return [t.scale(-1, top) for top in self.maximum(t.scale(-1, term), known)]
 
-    def _bounds(
+    def bounds(
         self, name: str, side: int, known: frozenset[str], visiting: frozenset[str]
     ) -> list[Term]:
+        """Terms not above (side 1) or not below (-1) ``name``, none by way of ``visiting``."""
         if name in visiting:
             return []
         found: list[Term] = []
@@ -77,7 +79,7 @@ class Bounds:
                 continue
             match node:
                 case Var(name):
-                    tops = self._bounds(name, -1 if factor > 0 else 1, known, visiting)
+                    tops = self.bounds(name, -1 if factor > 0 else 1, known, visiting)
                 case UF(function, (argument,)) if function in self.nondecreasing:
                     inner = self._extreme(argument, factor, known, visiting)
                     tops = [t.uf(function, bound) for bound in inner]
@@ -158,6 +160,11 @@ class Bounds:
         if factor > 0:
             return self._maximum(term, known, visiting)
         return [t.scale(-1, top) for top in self._maximum(t.scale(-1, term), known, visiting)]
+
+
+@lru_cache(maxsize=4096)
+def _kept(under: Bounds, name: str, side: int, known: frozenset[str]) -> tuple[Term, ...]:
+    return tuple(under.bounds(name, side, known, frozenset()))
 
 
 def _linear(constraint: Constraint, name: str) -> Iterable[Term]:

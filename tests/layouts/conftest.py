@@ -5,7 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from sparsedsl.errors import LayoutError
 from sparsedsl.layouts.catalogue import Family, layouts
+from sparsedsl.layouts.describe import storage_bytes
+from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.layout import Layout
 
 # Sizes of layouts that need some, and what a layout holds at all.
@@ -110,6 +113,27 @@ def matrices(shape, seed=0):
                 yield lower + np.tril(lower, -1).T
 
 
+def common(first, second, shape, seed):
+    """A matrix that both layouts hold, with entries where possible; None if there is none."""
+    found = [d for d in matrices(shape, seed) if holdable(first, d) and holdable(second, d)]
+    return next((d for d in found if d.any()), found[0] if found else None)
+
+
+def predicted(layout, shape, nnz, arrays):
+    """The bytes predicted from the number of entries, and the lengths that a message asks for."""
+    counts = {}
+    for _ in range(len(arrays) + 1):
+        try:
+            return storage_bytes(layout, shape, nnz, counts)
+        except LayoutError as error:
+            missing = error.message.partition("lengths ")[2].split("\n")[0].split(", ")
+        values = infer_sizes(layout, shape, arrays)
+        told = {name: values[name] for name in layout.sizes if name in missing}
+        own = [name for name in missing if name in arrays]
+        counts |= told or {own[0]: len(arrays[own[0]])}
+    raise AssertionError(f"{layout.label} asks for ever more: {counts}")
+
+
 def coordinates(dense):
     """Coordinates and values of the nonzeros."""
     if dense.ndim == 0:
@@ -149,6 +173,8 @@ def cases():
         coordinates=coordinates,
         scatter=scatter,
         members=members,
+        common=common,
+        predicted=predicted,
     )
 
 
