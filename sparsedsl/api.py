@@ -12,10 +12,11 @@ from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.string import parse_statement
 from sparsedsl.frontend.trace import Traced
 from sparsedsl.interop import asarray
-from sparsedsl.kernel import Choices, Engine, Kernel
+from sparsedsl.kernel import Engine, Kernel
 from sparsedsl.layouts.catalogue import AnyLayout
 from sparsedsl.runtime.operations import register
 from sparsedsl.runtime.tensor import Tensor
+from sparsedsl.specialisation import Choices
 
 
 @overload

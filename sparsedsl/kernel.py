@@ -1,8 +1,7 @@
 """Kernels as users hold them: traced once a signature, compiled when first needed, called often.
 
 Takes: a program and arguments.  Gives: ``Kernel``, ``Lowered`` and ``Compiled``.  Invariant:
-a specialisation is reused only for arguments of the same layouts, dtypes, fills and orders of
-magnitude; a kernel found on disk is used without loading the solver or the polyhedral library.
+a call does nothing that an earlier call with arguments of the same kinds has done already.
 """
 
 from __future__ import annotations
@@ -10,222 +9,24 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from sparsedsl import pipeline
 from sparsedsl.contraction import nodes as ct
-from sparsedsl.contraction.extent import check_shapes
 from sparsedsl.contraction.text import program_text
 from sparsedsl.errors import InvalidTensorError, NotationError, PlanError
-from sparsedsl.find.algorithms import ALGORITHMS
 from sparsedsl.find.smt import Proof
 from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.trace import Traced, parameters, trace
-from sparsedsl.interop import asarray
-from sparsedsl.layouts.catalogue import resolve
-from sparsedsl.layouts.layout import Layout
-from sparsedsl.layouts.levels import total
+from sparsedsl.interop import argument
 from sparsedsl.options import Options, current
-from sparsedsl.runtime import cache, execute
-from sparsedsl.runtime.recipe import Recipe
+from sparsedsl.prepared import MISS, Prepared, prepare
 from sparsedsl.runtime.tensor import Tensor
-from sparsedsl.sources import ShapeOf, info_of, signature_of, source_of
-
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What the user fixed when making a kernel; see ``kernel`` for the meaning of each."""
-
-    out: Any = None
-    order: str | None = None
-    find: Any = "auto"
-    parallel: Any = "auto"
-    workspace: str = "auto"
-    deterministic: bool = True
-    semantics: str = "ieee"
-
-    def __post_init__(self) -> None:
-        if self.semantics not in ("ieee", "annihilator"):
-            raise PlanError(
-                f"expected semantics to be 'ieee' or 'annihilator', found {self.semantics!r}",
-                hint="'ieee' is as dense NumPy, 'annihilator' skips implicit zeros always",
-            )
-        if not (self.parallel == "auto" or isinstance(self.parallel, bool)):
-            raise PlanError(
-                f"expected parallel to be 'auto', True or False, found {self.parallel!r}"
-            )
-        if not isinstance(self.find, str | Mapping):
-            raise PlanError(
-                f"expected find to be a name or a mapping from operand to name, found "
-                f"{type(self.find).__name__}",
-                hint='such as find="merge" or find={"B": "gallop"}',
-            )
-        wanted = [self.find] if isinstance(self.find, str) else list(self.find.values())
-        known = ("auto", *(a.name for a in ALGORITHMS))
-        for name in wanted:
-            if name not in known:
-                raise PlanError(f"expected find to be one of {', '.join(known)}, found {name!r}")
-        if self.order is not None and not isinstance(self.order, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise PlanError(
-                f"expected order to be text, found {type(self.order).__name__}",
-                hint='such as order="i k j"',
-            )
-
-    def settings(self, options: Options) -> pipeline.Settings:
-        """Return what of it, and of the options in force, the pipeline reads."""
-        find = self.find if isinstance(self.find, str) else tuple(sorted(self.find.items()))
-        return pipeline.Settings(
-            order=None if self.order is None else tuple(self.order.split()),
-            find=find,
-            workspace=self.workspace,
-            solver_timeout_ms=options.solver_timeout_ms,
-            safe=options.safe,
-            share=self.parallel is not False,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """One group with its kernel: loaded from disk, or compiled just now (then with a unit)."""
-
-    group: pipeline.Group
-    recipe: Recipe
-    entry: cache.Entry
-    unit: pipeline.Unit | None
-
-
-@dataclass(slots=True)
-class Specialisation:
-    """A traced program for one signature of arguments, and its kernels as they get ready."""
-
-    traced: Traced
-    sources: Mapping[str, pipeline.Source]
-    choices: Choices
-    settings: pipeline.Settings
-    extents: Mapping[str, int]
-    unusual: frozenset[str] = frozenset()
-    groups: tuple[pipeline.Group, ...] = ()
-    ready: dict[int, Ready] = field(default_factory=dict[int, Ready])
-    variants: dict[frozenset[str], Specialisation] = field(
-        default_factory=dict[frozenset[str], "Specialisation"]
-    )
-    shapes: dict[tuple[tuple[int, ...], ...], Mapping[str, int]] = field(
-        default_factory=dict[tuple[tuple[int, ...], ...], Mapping[str, int]]
-    )
-
-    def __post_init__(self) -> None:
-        program = self.traced.program
-        self.groups = pipeline.split(
-            program,
-            {t.name: self._wanted(t) for t in program.outputs},
-            self.sources,
-            self.extents,
-            ieee=self.choices.semantics == "ieee",
-            unusual=self.unusual,
-        )
-
-    def _wanted(self, output: ct.Tensor) -> Layout | None:
-        asked = self.traced.layouts.get(output.name)
-        results = self.traced.program.results
-        if asked is None and output.name in results:
-            out = self.choices.out
-            asked = out.get(output.name) if isinstance(out, Mapping) else out
-        return None if asked is None else resolve(asked, output.rank)
-
-    def prepare(self, place: int) -> Ready:
-        """Return the kernel of a group, from memory, from disk or compiled."""
-        found = self.ready.get(place)
-        if found is not None:
-            return found
-        group = self.groups[place]
-        key = pipeline.describe(group, self.settings)
-        store = cache.default()
-        entry = store.lookup(key)
-        unit = None
-        if entry is None:
-            unit = pipeline.compile_group(group, self.settings)
-            entry = store.store(key, unit.source, {"recipe": unit.recipe.to_json()})
-        recipe = Recipe.from_json(entry.metadata["recipe"])
-        ready = Ready(group, recipe, entry, unit)
-        self.ready[place] = ready
-        return ready
-
-    def unit(self, place: int) -> pipeline.Unit:
-        """Return the plan and proofs of a group, made anew if its kernel came from disk."""
-        ready = self.prepare(place)
-        if ready.unit is None:
-            unit = pipeline.compile_group(self.groups[place], self.settings)
-            ready = replace(ready, unit=unit)
-            self.ready[place] = ready
-        assert ready.unit is not None
-        return ready.unit
-
-    def run(
-        self, tensors: dict[str, Tensor], out: Mapping[str, np.ndarray] | None = None
-    ) -> dict[str, Tensor]:
-        """Compute every output; ``out`` gives arrays for dense ones."""
-        extents = self._extents(tensors)
-        values = dict(tensors)
-        for place, group in enumerate(self.groups):
-            ready = self.prepare(place)
-            recipe = ready.recipe
-            bad = execute.unusual(recipe, values)
-            if bad:
-                return self._variant(bad).run(tensors, out)
-            execute.make_copies(recipe, values)
-            target = self._target(recipe, extents, out)
-            kernel = ready.entry.load()
-            made = execute.call(
-                recipe,
-                group.assembled,
-                kernel,
-                values,
-                extents,
-                target,
-                self.choices.parallel,
-            )
-            values[recipe.output] = made.convert(group.layout)
-        return values
-
-    def _target(
-        self,
-        recipe: Recipe,
-        extents: Mapping[str, int],
-        out: Mapping[str, np.ndarray] | None,
-    ) -> np.ndarray | None:
-        given = None if out is None else out.get(recipe.output)
-        if given is None:
-            return None
-        shape = tuple(extents[recipe.indices[m]] for m in recipe.places)
-        if given.shape != shape or given.dtype != np.dtype(recipe.dtype):
-            raise InvalidTensorError(
-                f"expected out to be {recipe.dtype} of shape {shape}, found {given.dtype} of "
-                f"shape {given.shape}"
-            )
-        if recipe.kind != "dense" or not given.flags.c_contiguous or not given.flags.writeable:
-            raise InvalidTensorError("expected out to be a writeable C-contiguous dense array")
-        given.fill(recipe.initial)
-        return given
-
-    def _variant(self, bad: frozenset[str]) -> Specialisation:
-        names = self.unusual | bad
-        if names not in self.variants:
-            self.variants[names] = replace(self, unusual=names, ready={}, variants={}, shapes={})
-        return self.variants[names]
-
-    def _extents(self, tensors: Mapping[str, Tensor]) -> Mapping[str, int]:
-        shapes = tuple(t.shape for t in tensors.values())
-        found = self.shapes.get(shapes)
-        if found is None:
-            named = {n: t.shape for n, t in tensors.items()}
-            found = check_shapes(self.traced.program, named)
-            if len(self.shapes) > 64:
-                self.shapes.clear()
-            self.shapes[shapes] = found
-        return found
+from sparsedsl.sources import ShapeOf, info_of, signature_of
+from sparsedsl.specialisation import Choices, Specialisation, specialise
 
 
 class Engine:
@@ -237,38 +38,43 @@ class Engine:
     def __init__(self, tracer: Callable[[list[ArgumentInfo]], Traced], choices: Choices) -> None:
         self.tracer = tracer
         self.choices = choices
-        self._specialisations: dict[Any, Specialisation] = {}
         self._options: Options | None = None
         self._settings = pipeline.Settings()
+        self._known: dict[pipeline.Settings, dict[Any, Specialisation]] = {}
+        self._current: dict[Any, Specialisation] = {}
+        self._runner = Runner()
 
     def settings(self) -> pipeline.Settings:
         """Return the choices and options in force, as the pipeline reads them."""
         options = current()
         if options is not self._options:
-            self._options, self._settings = options, self.choices.settings(options)
+            self._settings = self.choices.settings(options)
+            self._current = self._known.setdefault(self._settings, {})
+            self._options = options
         return self._settings
 
     def run(self, given: Sequence[Any]) -> Any:
         """Compute the results for these arguments."""
-        tensors = [asarray(x) for x in given]
-        special = self.specialise(tensors)
-        names = [t.name for t in special.traced.program.inputs]
-        values = special.run(dict(zip(names, tensors, strict=True)))
-        return results_of(special.traced, values, given)
+        found = self._runner.again(given)
+        if found is not MISS:
+            return found
+        tensors = [argument(x) for x in given]
+        return self._runner.run(self.specialise(tensors), tensors, given)
 
     def specialise(self, given: Sequence[Tensor | ShapeOf]) -> Specialisation:
         """Return the specialisation for arguments like these."""
         settings = self.settings()
-        key = (settings, tuple(signature_of(x) for x in given))
-        found = self._specialisations.get(key)
+        key: Any = tuple([signature_of(x) for x in given])
+        found = self._current.get(key)
         if found is not None and found.traced.shape_dependent:
-            key = (*key, tuple(tuple(x.shape) for x in given))
-            found = self._specialisations.get(key)
+            key = (key, tuple(tuple(x.shape) for x in given))
+            found = self._current.get(key)
         if found is None:
             found = specialise(self.trace(given), given, self.choices, settings)
-            self._specialisations[key] = found
+            self._current.setdefault(key, found)
             if found.traced.shape_dependent:
-                self._specialisations[(*key[:2], tuple(tuple(x.shape) for x in given))] = found
+                shapes = tuple(tuple(x.shape) for x in given)
+                self._current[tuple(signature_of(x) for x in given), shapes] = found
         return found
 
     def trace(self, given: Sequence[Tensor | ShapeOf]) -> Traced:
@@ -289,7 +95,7 @@ class Kernel:
     def __init__(self, function: Callable[..., Any], choices: Choices) -> None:
         self.function = function
         self.engine = Engine(functools.partial(trace, function), choices)
-        parameters(function)
+        self._count = len(parameters(function))
         self._signature = inspect.signature(function)
         functools.update_wrapper(self, function)
 
@@ -301,6 +107,8 @@ class Kernel:
         return self.engine.run(self._positional(args, kwargs))
 
     def _positional(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+        if not kwargs and len(args) == self._count:
+            return args
         try:
             return self._signature.bind(*args, **kwargs).args
         except TypeError as error:
@@ -341,39 +149,91 @@ class Contraction:
     nnz: Mapping[str, int]
 
 
-def specialise(
-    traced: Traced,
-    given: Sequence[Tensor | ShapeOf],
-    choices: Choices,
-    settings: pipeline.Settings,
-) -> Specialisation:
-    """Return the specialisation of a traced program for arguments like ``given``."""
-    names = [t.name for t in traced.program.inputs]
-    shapes = {n: tuple(x.shape) for n, x in zip(names, given, strict=True)}
-    sources = {n: source_of(x) for n, x in zip(names, given, strict=True)}
-    extents = check_shapes(traced.program, shapes)
-    return Specialisation(traced, sources, choices, settings, extents)
-
-
 def _tensor(x: Any) -> Tensor | ShapeOf:
-    return x if isinstance(x, ShapeOf) else asarray(x)
+    return x if isinstance(x, ShapeOf) else argument(x)
 
 
-def results_of(traced: Traced, values: Mapping[str, Tensor], given: Sequence[Any]) -> Any:
-    """Return what the kernel returns: a result, or a tuple of them."""
-    plain = tuple(_result(values[name], given) for name in traced.program.results)
-    return plain if traced.result_is_tuple else plain[0]
+@dataclass(frozen=True, slots=True)
+class _Kinds:
+    """What the types of a call's arguments say: which values to look at, what to return."""
+
+    fresh: tuple[bool, ...]
+    scipy: bool
 
 
-def _result(value: Tensor, given: Sequence[Any]) -> Any:
+@functools.lru_cache(maxsize=1024)
+def _kinds(types: tuple[type, ...]) -> _Kinds:
+    plain = (np.ndarray, np.generic, bool, int, float, complex)
+    sparse = [t for t in types if not issubclass(t, plain)]
+    scipys = all(t.__module__.startswith("scipy.sparse") for t in sparse)
+    return _Kinds(tuple(t is not Tensor for t in types), bool(sparse) and scipys)
+
+
+class Runner:
+    """Runs specialisations, and prepares the next call where two alike follow each other."""
+
+    def __init__(self) -> None:
+        self._last: Specialisation | None = None
+        self._prepared: Prepared | None = None
+
+    def again(self, given: Sequence[Any]) -> Any:
+        """Return the result of a call like the last one, or ``MISS``."""
+        prepared = self._prepared
+        if prepared is None or prepared.options is not current():
+            return MISS
+        return prepared(given)
+
+    def run(
+        self,
+        special: Specialisation,
+        tensors: Sequence[Tensor],
+        given: Sequence[Any],
+        out: Mapping[str, np.ndarray] | None = None,
+    ) -> Any:
+        """Return what the user expects of a specialisation: a result, or a tuple of them."""
+        kinds = _kinds(tuple(map(type, given)))
+        named = dict(zip(special.names, tensors, strict=True))
+        fresh = {name for name, new in zip(special.names, kinds.fresh, strict=True) if new}
+        values = special.run(named, out, fresh)
+        if out is None and special is self._last:
+            self._prepare(special, named, given, kinds.scipy)
+        self._last = special
+        found = tuple(_result(values[name], kind, kinds.scipy) for name, kind in special.results)
+        return found if special.traced.result_is_tuple else found[0]
+
+    def _prepare(
+        self,
+        special: Specialisation,
+        named: Mapping[str, Tensor],
+        given: Sequence[Any],
+        scipy: bool,
+    ) -> None:
+        self._prepared = None
+        if len(special.groups) != 1 or special.traced.result_is_tuple:
+            return
+        ready = special.prepare(0)
+        ((_, kind),) = special.results
+        dense = ready.call.recipe.kind == "dense"
+        if ready.group.layout is not ready.group.assembled or (kind == "plain") != dense:
+            return
+        self._prepared = prepare(
+            ready.call,
+            current(),
+            given,
+            named,
+            special.extents_of(named),
+            special.choices.parallel,
+            dense=dense,
+            finish=functools.partial(_result, kind=kind, scipy=scipy),
+        )
+
+
+def _result(value: Tensor, kind: str, scipy: bool) -> Any:
     """Return a result as its user expects it: NumPy, scipy, or a tensor."""
-    if total(value.layout):
-        return execute.densified(value)
-    sparse = [x for x in given if not isinstance(x, np.ndarray) and not np.isscalar(x)]
-    scipys = all(type(x).__module__.startswith("scipy.sparse") for x in sparse)
-    if value.ndim == 2 and sparse and scipys and not value.fill_value:
-        return value.to_scipy()
-    return value
+    if kind != "sparse":
+        array = value.values if kind == "plain" else value.to_numpy()
+        return array if array.ndim else array[()]
+    return value.to_scipy() if scipy and value.ndim == 2 and not value.fill_value else value
 
 
 class Lowered:
@@ -437,11 +297,14 @@ class Compiled:
 
     def __init__(self, special: Specialisation) -> None:
         self._special = special
+        self._accepted: set[tuple[Any, ...]] = set()
+        self._runner = Runner()
         for place in range(len(special.groups)):
             special.prepare(place)
 
     def __call__(self, *args: Any) -> Any:
-        return self._run(args, None)
+        found = self._runner.again(args)
+        return self._run(args, None) if found is MISS else found
 
     def compute(self, *args: Any, out: np.ndarray) -> np.ndarray:
         """Compute a dense result into ``out`` and return it."""
@@ -450,27 +313,31 @@ class Compiled:
         return out
 
     def _run(self, args: tuple[Any, ...], out: Mapping[str, np.ndarray] | None) -> Any:
-        program = self._special.traced.program
-        if len(args) != len(program.inputs):
+        special = self._special
+        if len(args) != len(special.names):
             raise NotationError(
-                f"expected {len(program.inputs)} arguments, found {len(args)}",
-                hint="call with " + ", ".join(t.name for t in program.inputs),
+                f"expected {len(special.names)} arguments, found {len(args)}",
+                hint="call with " + ", ".join(special.names),
             )
-        tensors: dict[str, Tensor] = {}
-        for tensor, x in zip(program.inputs, args, strict=True):
-            bound = asarray(x)
+        tensors = [argument(x) for x in args]
+        key = tuple([signature_of(x) for x in tensors])
+        if key not in self._accepted:
+            self._check(tensors)
+            self._accepted.add(key)
+        return self._runner.run(special, tensors, args, out)
+
+    def _check(self, tensors: Sequence[Tensor]) -> None:
+        """Raise unless these arguments have the layouts and dtypes compiled for."""
+        for tensor, x in zip(self._special.traced.program.inputs, tensors, strict=True):
             wanted = self._special.sources[tensor.name]
-            dtypes = {a: bound.arrays[a].dtype.name for a in bound.layout.functions}
-            same = bound.layout == wanted.layout and dtypes == dict(wanted.index_dtypes)
-            if not same or bound.dtype.name != tensor.dtype:
+            dtypes = {a: x.arrays[a].dtype.name for a in x.layout.functions}
+            same = x.layout == wanted.layout and dtypes == dict(wanted.index_dtypes)
+            if not same or x.dtype.name != tensor.dtype:
                 raise InvalidTensorError(
                     f"expected {tensor.name} as {tensor.dtype} in layout "
-                    f"{wanted.layout.label}, found {bound.dtype} in {bound.layout.label}",
+                    f"{wanted.layout.label}, found {x.dtype} in {x.layout.label}",
                     hint="call the kernel itself, which compiles for any layout, or convert",
                 )
-            tensors[tensor.name] = bound
-        values = self._special.run(tensors, out)
-        return results_of(self._special.traced, values, args)
 
     @property
     def source(self) -> str:

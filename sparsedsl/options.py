@@ -39,7 +39,8 @@ class Options:
     verify:
         Check every intermediate program against the rules of its stage.
     safe:
-        Compile kernels that check every subscript at run time.
+        Compile kernels that check every subscript at run time, and check the index arrays of
+        scipy arguments at every call.
     cache:
         Keep compiled kernels on disk.
     cache_dir:
@@ -194,12 +195,14 @@ class Config:
     >>> config.reset()
     """
 
-    __slots__ = ("_base",)
+    __slots__ = ("_base", "_merged")
 
     _base: Options | None
+    _merged: tuple[Options, Mapping[str, Any], Options] | None
 
     def __init__(self) -> None:
         object.__setattr__(self, "_base", None)
+        object.__setattr__(self, "_merged", None)
 
     def _process_wide(self) -> Options:
         base: Options | None = self._base
@@ -211,8 +214,14 @@ class Config:
     def current(self) -> Options:
         """Return the settings in force here."""
         overrides = _overrides.get()
-        base = self._process_wide()
-        return replace(base, **overrides) if overrides else base
+        base = self._base or self._process_wide()
+        if not overrides:
+            return base
+        merged = self._merged
+        if merged is None or merged[0] is not base or merged[1] is not overrides:
+            merged = (base, overrides, replace(base, **overrides))
+            object.__setattr__(self, "_merged", merged)
+        return merged[2]
 
     def reset(self) -> None:
         """Forget what was set on this object, and read the environment again."""

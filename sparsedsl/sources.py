@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
-from weakref import WeakKeyDictionary
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,12 @@ from sparsedsl.pipeline import Source
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.spf import terms
 
-Signature: TypeAlias = "tuple[Any, ...]"
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signature:
+    """Layout, dtypes, fill and orders of magnitude of an argument; compared by identity."""
+
+    key: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,28 +150,22 @@ def entries_of(x: Tensor) -> dict[str, float]:
     return entries
 
 
-_signatures: WeakKeyDictionary[Tensor, Signature] = WeakKeyDictionary()
+_signatures: dict[Any, Signature] = {}
 
 
 def signature_of(x: Tensor | ShapeOf) -> Signature:
-    """Return what two arguments must share to share a kernel."""
-    found = _signatures.get(x) if isinstance(x, Tensor) else None
-    if found is None:
-        found = _signature(x)
-        if isinstance(x, Tensor):
-            _signatures[x] = found
-    return found
-
-
-def _signature(x: Tensor | ShapeOf) -> Signature:
+    """Return what two arguments must share to share a kernel; equal ones are one object."""
     if isinstance(x, ShapeOf):
         source = source_of(x)
         dtypes = tuple(source.index_dtypes.values())
         return _key(x.layout, np.dtype(x.dtype).str, dtypes, None, source.entries, x.shape)
-    arrays = x.arrays
-    dtypes = tuple(arrays[a].dtype.str for a in x.layout.functions)
-    fill = str(x.fill_value)
-    return _key(x.layout, x.dtype.str, dtypes, fill, entries_of(x), x.shape)
+    form = x.form
+    if form.signature is None:
+        arrays = x.arrays
+        dtypes = tuple(arrays[a].dtype.str for a in x.layout.functions)
+        fill = str(x.fill_value)
+        form.signature = _key(x.layout, x.dtype.str, dtypes, fill, entries_of(x), x.shape)
+    return form.signature
 
 
 def _key(
@@ -179,7 +177,8 @@ def _key(
     shape: tuple[int, ...],
 ) -> Signature:
     sizes = tuple(int(n).bit_length() // 2 for n in (*entries.values(), *shape))
-    return (layout, dtype, dtypes, fill, sizes, len(shape))
+    key = (layout, dtype, dtypes, fill, sizes, len(shape))
+    return _signatures.setdefault(key, Signature(key))
 
 
 def info_of(x: Tensor | ShapeOf) -> ArgumentInfo:

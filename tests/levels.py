@@ -16,13 +16,14 @@ from sparsedsl import pipeline
 from sparsedsl.codegen import numba_jit
 from sparsedsl.contraction.interpret import interpret as interpret_dense
 from sparsedsl.find import queries, smt
-from sparsedsl.kernel import Ready, Specialisation
 from sparsedsl.layouts.catalogue import resolve
 from sparsedsl.layouts.construct import construct
 from sparsedsl.layouts.convert import stored
 from sparsedsl.layouts.levels import exact
 from sparsedsl.loops.interpret import interpret as interpret_loops
+from sparsedsl.runtime.execute import Call
 from sparsedsl.runtime.tensor import Tensor, bound
+from sparsedsl.specialisation import Ready, Specialisation
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class InterpretedKernel:
 
     kernel: Any
 
-    def load(self):
+    def function(self, _arguments):
         def call(*arguments):
             names = [param.name for param in self.kernel.params]
             return interpret_loops(self.kernel, dict(zip(names, arguments, strict=True)))
@@ -59,7 +60,9 @@ def _prepare_interpreted(special: Specialisation, place: int) -> Ready:
     if key not in special.ready:
         group = special.groups[place]
         unit = pipeline.compile_group(group, special.settings)
-        special.ready[key] = Ready(group, unit.recipe, InterpretedKernel(unit.kernel), unit)
+        entry = InterpretedKernel(unit.kernel)
+        call = Call(unit.recipe, group.assembled, entry.function)
+        special.ready[key] = Ready(group, call, entry, unit)
     return special.ready[key]
 
 

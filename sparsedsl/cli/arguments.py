@@ -12,12 +12,13 @@ from sparsedsl.errors import LayoutError, NotationError
 from sparsedsl.frontend.string import parse_statement
 from sparsedsl.frontend.trace import Traced
 from sparsedsl.interop import asarray, from_arrays
-from sparsedsl.kernel import Choices, Engine
+from sparsedsl.kernel import Engine
 from sparsedsl.layouts.catalogue import AnyLayout, Family, layouts, resolve
 from sparsedsl.layouts.describe import bytes_text, picture
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.properties import property_text
 from sparsedsl.runtime.tensor import Tensor
+from sparsedsl.specialisation import Choices
 from sparsedsl.spf import terms
 
 ENTRIES_A_ROW = 8

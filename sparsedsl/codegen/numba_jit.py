@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import linecache
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -46,6 +47,32 @@ def load(module: Path | str, name: str | None = None, *, path: Path | None = Non
     if path is not None:
         _tolerate_bad_cache(dispatcher, path)
     return dispatcher
+
+
+def function_for(dispatcher: Any, arguments: Sequence[Any]) -> Callable[..., Any]:
+    """Return the machine code for arguments such as these, to be called without dispatch.
+
+    It must be called with arrays of the same dtypes and numbers of axes alone.  Whether an
+    array may be written to is not looked at: kernels write to arrays made for them, so that
+    read-only operands need no code of their own.
+
+    Parameters
+    ----------
+    dispatcher:
+        What ``load`` returns; any other callable is returned as it is.
+    arguments:
+        C-contiguous arrays and Python ints.
+    """
+    if not hasattr(dispatcher, "compile"):
+        return dispatcher
+    from numba import from_dtype, types
+
+    signature = tuple(
+        types.Array(from_dtype(x.dtype), x.ndim, "C") if hasattr(x, "dtype") else types.int64
+        for x in arguments
+    )
+    dispatcher.compile(signature)
+    return dispatcher.overloads[signature].entry_point
 
 
 def _executed(text: str, path: Path | None) -> ModuleType:

@@ -1,7 +1,8 @@
 """scipy, numpy, torch, pydata/sparse and binsparse in; scipy and numpy out."""
 
 from sparsedsl.interop.arrays import from_arrays
-from sparsedsl.interop.convert import asarray
+from sparsedsl.interop.convert import argument, asarray
+from sparsedsl.interop.remember import recall
 from sparsedsl.interop.scipy_sparse import to_scipy
 
-__all__ = ["asarray", "from_arrays", "to_scipy"]
+__all__ = ["argument", "asarray", "from_arrays", "recall", "to_scipy"]

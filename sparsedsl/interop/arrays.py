@@ -136,9 +136,10 @@ def plain_array(given: Any, name: str) -> np.ndarray:
 
 
 def contiguous(array: np.ndarray) -> np.ndarray:
-    """``array`` in C order and native byte order; the same object when it is so already."""
+    """``array`` aligned, in C order and native byte order; itself when it is so already."""
     native = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return native if native.flags.c_contiguous else np.ascontiguousarray(native)
+    usable = native.flags.c_contiguous and native.flags.aligned
+    return native if usable else native.copy(order="C")
 
 
 def _advice(dtype: np.dtype) -> str:

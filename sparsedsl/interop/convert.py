@@ -2,20 +2,19 @@
 
 Takes: scipy, numpy, torch, pydata/sparse and binsparse objects, scalars, tensors.  Gives:
 ``Tensor``.  Invariant: libraries that are not loaded are not imported; what was validated once
-is not validated again while the object holds the same arrays.
+is not validated again while the object holds the same arrays (``interop.remember``).
 """
 
 from __future__ import annotations
 
 import sys
-import weakref
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sparsedsl.errors import InvalidTensorError, TensorTypeError
 from sparsedsl.interop.arrays import bind, contiguous, plain_array, usable_values
+from sparsedsl.interop.remember import recall, recall_plain, remember, remember_plain
 from sparsedsl.interop.scipy_sparse import canonical, from_scipy
 from sparsedsl.layouts.catalogue import AnyLayout, resolve
 from sparsedsl.runtime.tensor import Tensor
@@ -55,7 +54,9 @@ def asarray(
     >>> asarray(np.eye(2), "csr")
     <csr tensor shape=(2, 2) dtype=float64 nnz=2 fill=0.0>
     """
-    found = _bound(x, validate)
+    found = argument(x) if validate else _bound(x, check=False)
+    # what a call remembers of values must not outlive this binding, nor the reverse
+    found = found if found is x else found.view()
     shared = any(_shares(array, x) for array in found.arrays.values())
     target = _target(found, layout)
     if target is not None and target != found.layout:
@@ -79,13 +80,32 @@ def _would_copy(what: str) -> InvalidTensorError:
     )
 
 
+def argument(x: Any) -> Tensor:
+    """``asarray`` for one call: binds what was seen before without looking at it closely.
+
+    The tensor is shared by all calls with ``x``, so that what it remembers of values is not
+    to be relied on.
+    """
+    kind = type(x)
+    if kind is Tensor:
+        return x
+    if kind is np.ndarray:
+        return recall_plain(x) or _bound(x, check=True)
+    if hasattr(x, "__dict__"):
+        return recall(x) or _bound(x, check=True)
+    return _bound(x, check=True)
+
+
 def _bound(x: Any, check: bool) -> Tensor:
     if isinstance(x, Tensor):
         return x
     library = type(x).__module__.partition(".")[0]
     sparse = sys.modules.get("scipy.sparse")
     if sparse is not None and sparse.issparse(x):
-        return _remembered(x, check)
+        tensor = from_scipy(x, check=check)
+        if check and all(_shares(array, x) for array in tensor.arrays.values()):
+            remember(x, tensor)
+        return tensor
     if library == "torch":
         return _from_torch(x, check)
     if library == "sparse" and hasattr(x, "fill_value"):
@@ -108,7 +128,11 @@ def _from_numpy(x: Any) -> Tensor:
         layout = resolve("dense", array.ndim, order)
         return Tensor(layout, array.shape, {"data": usable_values(array.T, "the operand")})
     layout = resolve("dense", array.ndim)
-    return Tensor(layout, array.shape, {"data": usable_values(array, "the operand")})
+    values = usable_values(array, "the operand")
+    tensor = Tensor(layout, array.shape, {"data": values})
+    if values is x:
+        remember_plain(x, tensor)
+    return tensor
 
 
 def _unknown(x: Any) -> TensorTypeError:
@@ -116,49 +140,6 @@ def _unknown(x: Any) -> TensorTypeError:
         f"expected a scipy, numpy, torch or pydata/sparse array or a sparsedsl tensor, "
         f"found {type(x).__name__}",
         hint="convert it with numpy.asarray, or bind its arrays with sd.from_arrays",
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Memory:
-    """What was bound, for an object that still is alive and holds the same arrays."""
-
-    reference: weakref.ref[Any]
-    parts: tuple[Any, ...]
-    tensor: Tensor
-
-
-_memory: dict[int, _Memory] = {}
-
-
-def _parts(x: Any) -> tuple[Any, ...]:
-    names = ("data", "indptr", "indices", "offsets", "coords", "row", "col")
-    found: list[Any] = [x.shape]
-    for name in names:
-        part = getattr(x, name, None) if name in x.__dict__ else None
-        found += list(part) if isinstance(part, tuple) else [part]
-    return tuple(found)
-
-
-def _remembered(x: Any, check: bool) -> Tensor:
-    """Bind a scipy object, or recall how it was bound; only shared arrays are remembered."""
-    key = id(x)
-    parts = _parts(x)
-    known = _memory.get(key)
-    if known is not None and known.reference() is x and _same(known.parts, parts):
-        return known.tensor
-    tensor = from_scipy(x, check=check)
-    if check and all(_shares(array, x) for array in tensor.arrays.values()):
-        reference = weakref.ref(x, lambda _: _memory.pop(key, None))
-        _memory[key] = _Memory(reference, parts, tensor)
-    return tensor
-
-
-def _same(old: tuple[Any, ...], new: tuple[Any, ...]) -> bool:
-    return (
-        old[0] == new[0]
-        and len(old) == len(new)
-        and all(a is b for a, b in zip(old[1:], new[1:], strict=True))
     )
 
 

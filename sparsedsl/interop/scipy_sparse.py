@@ -7,6 +7,7 @@ Invariant: the user's object is never changed, not even put in canonical form.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -154,19 +155,59 @@ def to_scipy(x: Tensor) -> Any:
         )
     if x.ndim != 2:
         return _coo(x)
-    arrays, stored_as = x.arrays, x.layout.signature
-    for name, make in (("csr", sp.csr_array), ("csc", sp.csc_array)):
-        if stored_as == resolve(name, 2).signature:
-            return make((arrays["data"], arrays["indices"], arrays["indptr"]), shape=x.shape)
-    if stored_as == resolve("dia", 2).signature:
-        return sp.dia_array((arrays["data"], arrays["offsets"]), shape=x.shape)
-    if stored_as == resolve("coo", 2).signature:
-        return _coo(x)
-    blocks = x.layout.block_sizes
-    fitting = len(blocks) == 2 and all(n % b == 0 for n, b in zip(x.shape, blocks, strict=True))
-    if fitting and stored_as == resolve(layouts["bcsr"](*blocks), 2).signature:
-        return sp.bsr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=x.shape)
-    return to_scipy(x.convert("csr"))
+    arrays = x.arrays
+    match _format(x.layout, x.shape):
+        case "csr" | "csc" as name:
+            return _made(name, x.shape, arrays)
+        case "dia":
+            return sp.dia_array((arrays["data"], arrays["offsets"]), shape=x.shape)
+        case "coo":
+            return _coo(x)
+        case "bsr":
+            parts = (arrays["data"], arrays["indices"], arrays["indptr"])
+            return sp.bsr_array(parts, shape=x.shape)
+        case _:
+            return to_scipy(x.convert("csr"))
+
+
+@lru_cache(maxsize=1024)
+def _format(layout: Layout, shape: tuple[int, ...]) -> str | None:
+    """The scipy format that stores a matrix as ``layout`` does, if any."""
+    for name in ("csr", "csc", "dia", "coo"):
+        if layout.signature == resolve(name, 2).signature:
+            return name
+    blocks = layout.block_sizes
+    fitting = len(blocks) == 2 and all(n % b == 0 for n, b in zip(shape, blocks, strict=True))
+    if fitting and layout.signature == resolve(layouts["bcsr"](*blocks), 2).signature:
+        return "bsr"
+    return None
+
+
+@cache
+def _template(name: str) -> tuple[type, dict[str, Any]]:
+    """A class of scipy's and the attributes of an empty one."""
+    import scipy.sparse as sp
+
+    kind = sp.csr_array if name == "csr" else sp.csc_array
+    empty = kind((0, 0))
+    # asked once here, so that scipy need not look at the arrays of those made from it
+    assert empty.has_canonical_format
+    assert empty.has_sorted_indices
+    return kind, dict(vars(empty))
+
+
+def _made(name: str, shape: tuple[int, ...], arrays: Mapping[str, np.ndarray]) -> Any:
+    """A compressed matrix of scipy's over arrays that its layout was checked for.
+
+    scipy's own constructor would look at every index again, and copy int64 ones.
+    """
+    kind, attributes = _template(name)
+    parts = {key: arrays[key] for key in ("data", "indices", "indptr")}
+    if not {"_shape", *parts} <= attributes.keys():
+        return kind(tuple(parts.values()), shape=shape)
+    made = object.__new__(kind)
+    vars(made).update(attributes, _shape=shape, **parts)
+    return made
 
 
 def _coo(x: Tensor) -> Any:

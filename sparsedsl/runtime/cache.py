@@ -22,7 +22,7 @@ import json
 import os
 import platform
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,12 @@ class Entry:
                     # the file went away meanwhile, or Numba cannot write beside it
                     _loaded[place] = numba_jit.load(self.source)
             return _loaded[place]
+
+    def function(self, arguments: Sequence[Any]) -> Callable[..., Any]:
+        """Return the kernel's machine code for arguments such as these, without dispatch."""
+        from sparsedsl.codegen import numba_jit
+
+        return numba_jit.function_for(self.load(), arguments)
 
     def _file(self) -> Path | None:
         """Return the file if it still holds the module: another process may have evicted it."""

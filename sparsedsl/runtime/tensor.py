@@ -1,12 +1,13 @@
 """Bound tensors: arrays that keep what their layout promises.
 
 Takes: a layout, a shape and checked arrays.  Gives: ``Tensor``.  Invariant: layout, shape and
-index arrays never change after binding; stored values may.
+index arrays never change after binding; stored values may, see ``Tensor``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from math import prod
 from types import MappingProxyType
@@ -22,6 +23,7 @@ from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import packed, total
 from sparsedsl.runtime import operations
+from sparsedsl.runtime.values import Fact, holds
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -29,6 +31,20 @@ if TYPE_CHECKING:
 
 COMPILED = 20_000
 """Stored values from which compiled conversions may be used."""
+
+
+@dataclass(slots=True)
+class Form:
+    """All of a tensor but its arrays; tensors bound one after the other share it.
+
+    ``signature`` is what specialisation reads of such tensors, once it has.
+    """
+
+    layout: Layout
+    shape: tuple[int, ...]
+    fill_value: np.generic
+    sizes: Mapping[str, int]
+    signature: Any = None
 
 
 class Tensor:
@@ -51,9 +67,20 @@ class Tensor:
         Read-only mapping from array name to array.
     nnz:
         Number of stored entries, explicit fill values included.
+
+    Notes
+    -----
+    The arrays are shared with whoever gave them.  Index arrays must not be changed after
+    binding.  Stored values may be, with one rule: whether they are finite (or, where a kernel
+    needs that, nonzero or bounded) is found out when a kernel first asks and then remembered,
+    so that after storing the first infinity, NaN or zero call ``validate``, or bind the arrays
+    anew.
     """
 
-    __slots__ = ("__weakref__", "_nnz", "arrays", "fill_value", "layout", "shape", "sizes")
+    __slots__ = (
+        *("__weakref__", "_facts", "_nnz", "form"),
+        *("arrays", "fill_value", "layout", "shape", "sizes"),
+    )
     __array_ufunc__ = None
 
     layout: Layout
@@ -61,6 +88,9 @@ class Tensor:
     arrays: Mapping[str, np.ndarray]
     fill_value: np.generic
     sizes: Mapping[str, int]
+    form: Form
+    _facts: dict[Fact, bool]
+    _nnz: int | None
 
     def __init__(
         self,
@@ -70,14 +100,33 @@ class Tensor:
         fill_value: object = 0,
         sizes: Mapping[str, int] | None = None,
     ) -> None:
+        values = dict(zip(layout.extents, shape, strict=True)) if sizes is None else sizes
+        dtype = arrays[layout.value.function].dtype
+        form = Form(
+            layout,
+            tuple(int(extent) for extent in shape),
+            fill_scalar(fill_value, dtype),
+            MappingProxyType({name: int(size) for name, size in values.items()}),
+        )
+        self._fill(form, MappingProxyType({name: arrays[name] for name in layout.arrays}))
+
+    def _fill(self, form: Form, arrays: Mapping[str, np.ndarray]) -> None:
         put = object.__setattr__
-        put(self, "layout", layout)
-        put(self, "shape", tuple(int(extent) for extent in shape))
-        put(self, "arrays", MappingProxyType({name: arrays[name] for name in layout.arrays}))
-        put(self, "fill_value", fill_scalar(fill_value, self.dtype))
-        values = dict(zip(layout.extents, self.shape, strict=True)) if sizes is None else sizes
-        put(self, "sizes", MappingProxyType(dict(values)))
+        put(self, "form", form)
+        put(self, "layout", form.layout)
+        put(self, "shape", form.shape)
+        put(self, "fill_value", form.fill_value)
+        put(self, "sizes", form.sizes)
+        put(self, "arrays", arrays)
         put(self, "_nnz", None)
+        put(self, "_facts", {})
+
+    @staticmethod
+    def of(form: Form, arrays: Mapping[str, np.ndarray]) -> Tensor:
+        """A tensor of a known form; ``arrays`` are those of its layout, in order."""
+        made = object.__new__(Tensor)
+        made._fill(form, MappingProxyType(arrays))
+        return made
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a bound tensor is immutable; cannot set '{name}'")
@@ -109,12 +158,21 @@ class Tensor:
         """Number of coordinates, stored or not (a Python int without limit)."""
         return prod(self.shape)
 
+    def holds(self, fact: Fact) -> bool:
+        """Whether a fact holds of all stored values, as found when first asked."""
+        known = self._facts.get(fact)
+        if known is None:
+            known = self._facts[fact] = holds(fact, self.values)
+        return known
+
     @property
     def nnz(self) -> int:
         """Number of stored entries."""
-        if self._nnz is None:
-            object.__setattr__(self, "_nnz", self._count())
-        return self._nnz  # pyright: ignore[reportReturnType]
+        known = self._nnz
+        if known is None:
+            known = self._count()
+            object.__setattr__(self, "_nnz", known)
+        return known
 
     def _count(self) -> int:
         if total(self.layout):
@@ -196,8 +254,14 @@ class Tensor:
         arrays = {name: array.copy() for name, array in self.arrays.items()}
         return Tensor(self.layout, self.shape, arrays, self.fill_value, self.sizes)
 
+    def view(self) -> Tensor:
+        """A tensor of the same arrays, of whose values nothing is known yet."""
+        return Tensor.of(self.form, dict(self.arrays))
+
     def validate(self) -> Tensor:
         """Check the arrays against the layout again; return the tensor itself.
+
+        What was remembered of the values is forgotten.
 
         Raises
         ------
@@ -205,6 +269,7 @@ class Tensor:
             Naming the array, the place and the broken property.
         """
         validate(self.layout, self.shape, self.arrays)
+        self._facts.clear()
         return self
 
     @property
@@ -295,6 +360,8 @@ def bound(
 
 def fill_scalar(value: object, dtype: np.dtype) -> np.generic:
     """``value`` as a scalar of ``dtype``; TensorTypeError when that would change it."""
+    if type(value) is dtype.type:
+        return value  # pyright: ignore[reportReturnType]
     given = np.asarray(value)
     if given.ndim or given.dtype.kind not in "biufc":
         raise TensorTypeError(f"expected fill_value to be a number, found {value!r}")

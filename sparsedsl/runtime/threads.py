@@ -8,12 +8,13 @@ is the same bit for bit whatever the number of threads.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
 from sparsedsl.options import current
+from sparsedsl.runtime.arguments import Gather
 from sparsedsl.runtime.recipe import Recipe
 
 
@@ -25,9 +26,10 @@ def _pool(threads: int, process: int) -> ThreadPoolExecutor:
 
 
 def share(
+    gather: Gather,
     recipe: Recipe,
     kernel: Callable[..., Any],
-    arguments: list[Any],
+    arguments: Sequence[Any],
     extent: int,
     work: int | None,
 ) -> None:
@@ -41,8 +43,9 @@ def share(
     if threads < 2 or small or extent < 2 * threads:
         kernel(*arguments)
         return
-    begin = next(k for k, a in enumerate(recipe.arguments) if a.kind == "begin")
-    end = next(k for k, a in enumerate(recipe.arguments) if a.kind == "end")
+    begin, end = gather.begin, gather.end
+    assert begin is not None
+    assert end is not None
     pieces = threads * recipe.pieces
 
     def run(piece: int) -> None:

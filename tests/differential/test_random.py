@@ -8,7 +8,8 @@ from strategies import arguments, statements
 
 from sparsedsl.frontend.string import parse_statement
 from sparsedsl.frontend.trace import Traced
-from sparsedsl.kernel import Choices, Engine
+from sparsedsl.kernel import Engine
+from sparsedsl.specialisation import Choices
 
 
 @settings(

@@ -1,0 +1,142 @@
+"""A call with arguments like those of the call before, with nothing left to look up.
+
+Takes: a specialisation and the arguments of one call.  Gives: ``Prepared``, which runs the
+next call if its arguments are the same objects, or plain arrays of the same dtypes and shapes.
+Invariant: it computes exactly what the specialisation would, and keeps no operand alive.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sparsedsl.interop import recall
+from sparsedsl.options import Options
+from sparsedsl.runtime.execute import Call
+from sparsedsl.runtime.tensor import Tensor
+from sparsedsl.runtime.values import Fact, holds
+
+MISS = object()
+"""Returned for arguments that need the long way."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """An operand that must be the very tensor of the last call, or a scipy object bound to it."""
+
+    place: int
+    tensor: weakref.ref[Tensor]
+    scipy: bool
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plain:
+    """An operand that must be a plain array like that of the last call: where it goes."""
+
+    place: int
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    arguments: tuple[int, ...]
+    facts: tuple[Fact, ...]
+
+
+@dataclass(slots=True)
+class Prepared:
+    """One kernel with its operands gathered.
+
+    ``options`` are those it was made under; ``finish`` makes of a tensor what the user gets.
+    """
+
+    options: Options
+    call: Call
+    held: tuple[_Held, ...]
+    plain: tuple[_Plain, ...]
+    arguments: list[Any]
+    extents: Mapping[str, int]
+    stored: int
+    count: int
+    parallel: bool | str
+    finish: Callable[[Tensor], Any]
+    dense: bool
+
+    def __call__(self, given: Sequence[Any]) -> Any:
+        """Return the result for these arguments, or ``MISS``."""
+        arguments = self.arguments.copy()
+        if len(given) != self.count or not arguments:
+            return MISS
+        for held in self.held:
+            x, tensor = given[held.place], held.tensor()
+            if tensor is None or (recall(x) if held.scipy else x) is not tensor:
+                return MISS
+            for fact in held.facts:
+                if not (holds(fact, tensor.values) if held.scipy else tensor.holds(fact)):
+                    return MISS
+        for plain in self.plain:
+            x = given[plain.place]
+            if type(x) is not np.ndarray or x.shape != plain.shape or x.dtype != plain.dtype:
+                return MISS
+            flags = x.flags
+            if not (flags.c_contiguous and flags.aligned):
+                return MISS
+            for fact in plain.facts:
+                if not holds(fact, x):
+                    return MISS
+            for place in plain.arguments:
+                arguments[place] = x
+        call, extents = self.call, self.extents
+        if not self.dense:
+            return self.finish(call.assemble(arguments, extents, self.stored))
+        array = call.fresh(extents)
+        call.compute(arguments, extents, array, self.stored, self.parallel)
+        return array if array.ndim else array[()]
+
+    def forget(self, _: object) -> None:
+        """Let go of the arrays: one of the operands is gone."""
+        self.arguments = []
+
+
+def prepare(
+    call: Call,
+    options: Options,
+    given: Sequence[Any],
+    tensors: Mapping[str, Tensor],
+    extents: Mapping[str, int],
+    parallel: bool | str,
+    *,
+    dense: bool,
+    finish: Callable[[Tensor], Any],
+) -> Prepared | None:
+    """Return the preparation of calls like this one; None where the long way must be taken.
+
+    ``dense`` says that the result is returned as the array it is computed in.
+    """
+    recipe = call.recipe
+    if recipe.copies or options.safe:
+        return None
+    arguments = call.gather(tensors, extents)
+    held: list[_Held] = []
+    plain: list[_Plain] = []
+    made = Prepared(
+        options, call, (), (), arguments, extents, call.stored(tensors), len(given), parallel,
+        finish, dense,
+    )  # fmt: skip
+    for place, (x, (name, tensor)) in enumerate(zip(given, tensors.items(), strict=True)):
+        facts = tuple(fact for fact, checked in call.checks if checked == name)
+        if type(x) is np.ndarray and tensor.values is x:
+            own = [k for k, a in enumerate(recipe.arguments) if a.tensor == name]
+            places = tuple(k for k in own if recipe.arguments[k].kind == "array")
+            plain.append(_Plain(place, x.dtype, x.shape, places, facts))
+            for k in places:
+                arguments[k] = None
+        elif x is tensor or recall(x) is tensor:
+            reference = weakref.ref(tensor, made.forget)
+            held.append(_Held(place, reference, x is not tensor, facts))
+        else:
+            return None
+    made.held, made.plain = tuple(held), tuple(plain)
+    return made

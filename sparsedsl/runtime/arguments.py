@@ -1,0 +1,80 @@
+"""Gather a kernel's arguments from bound tensors.
+
+Takes: a recipe, once; then tensors and extents.  Gives: the arguments in the kernel's order,
+with holes for the arrays of the output.  Invariant: what can be known before the call is worked out
+once, so that a call is a few look-ups in C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from sparsedsl.runtime.recipe import Recipe
+from sparsedsl.runtime.tensor import Tensor
+
+
+def several(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    """Return what looks up several keys at once."""
+    if len(keys) > 1:
+        return itemgetter(*keys)
+    return lambda found: tuple(found[key] for key in keys)
+
+
+class Gather:
+    """Gathers the arguments of one kernel.
+
+    Attributes
+    ----------
+    begin, end:
+        Where the range of the shared loop stands among the arguments; None without one.
+    holes:
+        From each output array's name to its place among the arguments.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        kinds = [a.kind for a in recipe.arguments]
+        self.begin = kinds.index("begin") if "begin" in kinds else None
+        self.end = kinds.index("end") if "end" in kinds else None
+        # the order in which a call looks things up, then the one the kernel wants
+        found: list[tuple[str, str, str]] = []
+
+        def named(*kinds: str) -> dict[str, list[str]]:
+            """Return the names of these kinds by tensor, each once, and note their places."""
+            names: dict[str, list[str]] = {}
+            for a in recipe.arguments:
+                if a.kind in kinds and (a.kind, a.tensor, a.name) not in found:
+                    names.setdefault(a.tensor, []).append(a.name)
+            for tensor, own in names.items():
+                found.extend((kinds[0], tensor, name) for name in dict.fromkeys(own))
+            return {tensor: list(dict.fromkeys(own)) for tensor, own in names.items()}
+
+        self._arrays = tuple((n, several(own)) for n, own in named("array").items())
+        self._sizes = tuple((n, several(own)) for n, own in named("size").items())
+        self._modes = tuple(
+            (n, several([int(mode) for mode in own])) for n, own in named("mode").items()
+        )
+        self._extents = several(named("extent", "end").get("", []))
+        outputs = [name for own in named("made", "output").values() for name in own]
+        self._outputs = (None,) * len(outputs)
+        self._begins = tuple(0 for own in named("begin").values() for _ in own)
+        first = {"end": "extent", "output": "made"}
+        self.holes = {a.name: k for k, a in enumerate(recipe.arguments) if a.name in outputs}
+        self._ordered = several(
+            [found.index((first.get(a.kind, a.kind), a.tensor, a.name)) for a in recipe.arguments]
+        )
+
+    def __call__(self, tensors: Mapping[str, Tensor], extents: Mapping[str, int]) -> list[Any]:
+        """Return the arguments, None in the place of every output array."""
+        found: list[Any] = []
+        for name, look_up in self._arrays:
+            found += look_up(tensors[name].arrays)
+        for name, look_up in self._sizes:
+            found += look_up(tensors[name].sizes)
+        for name, look_up in self._modes:
+            found += look_up(tensors[name].shape)
+        found += self._extents(extents)
+        found += self._outputs
+        found += self._begins
+        return list(self._ordered(found))

@@ -1,0 +1,92 @@
+"""Make the arrays a kernel writes its output to, and bind what was written.
+
+Takes: a recipe, extents and counts.  Gives: arrays, then a tensor.  Invariant: memory is
+refused before it is taken; sparse outputs are cut to the entries written.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+import numpy as np
+
+from sparsedsl.contraction.operators import MONOIDS
+from sparsedsl.errors import PlanError
+from sparsedsl.layouts.construct import construct
+from sparsedsl.layouts.convert import differs
+from sparsedsl.layouts.layout import Layout
+from sparsedsl.runtime.recipe import Recipe
+from sparsedsl.runtime.tensor import Tensor, bound
+
+KEEP_BYTES = 1 << 20
+"""Size from which an output array is kept although it is not full: what was never written
+takes no memory."""
+
+LITTLE_BYTES = 1 << 12
+"""Size up to which it does not matter."""
+
+INT32_ENTRIES = 2**31 - 1
+
+
+@lru_cache(maxsize=1)
+def memory_bytes() -> int:
+    """Return the machine's memory, or a bound that any machine keeps where it is not told."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2**46
+
+
+def check_memory(recipe: Recipe, shape: tuple[int, ...]) -> None:
+    """Raise PlanError for a dense output that the machine has no memory for."""
+    room = np.dtype(recipe.dtype).itemsize
+    for extent in shape:
+        room *= extent
+    if room > memory_bytes():
+        raise PlanError(
+            f"the result {recipe.output} would be a dense array of {room / 2**30:.3g} GiB, more "
+            f"than the {memory_bytes() / 2**30:.3g} GiB of this machine",
+            hint='ask for a sparse result with sd.output("csr"), or reduce more indices',
+        )
+
+
+def check_entries(recipe: Recipe, entries: int) -> None:
+    """Raise PlanError for more entries than the output's indices count."""
+    if entries > INT32_ENTRIES and recipe.index_dtype == "int32":
+        raise PlanError(
+            f"the result {recipe.output} holds {entries} entries, more than int32 indices count",
+            hint="give an operand with int64 indices",
+        )
+
+
+def cut(array: np.ndarray, count: int) -> np.ndarray:
+    """Return the first ``count`` elements, in an array of their own where the rest is waste."""
+    used = array[:count]
+    whole = count == len(array) or not LITTLE_BYTES < array.nbytes <= KEEP_BYTES
+    return used if whole else used.copy()
+
+
+def from_stream(
+    recipe: Recipe, layout: Layout, columns: list[np.ndarray], shape: tuple[int, ...]
+) -> Tensor:
+    """Sort a stream, merge equal coordinates, drop fill values, build the layout."""
+    coords, values = np.stack(columns[:-1]), columns[-1]
+    count = len(values)
+    order = np.lexsort(coords[::-1])
+    coords, values = coords[:, order], values[order]
+    if count:
+        first = np.ones(count, bool)
+        first[1:] = (coords[:, 1:] != coords[:, :-1]).any(axis=0)
+        starts = np.flatnonzero(first)
+        if len(starts) < count:
+            monoid = MONOIDS[recipe.combine or "add"]
+            values = monoid.ufunc.reduceat(values, starts).astype(values.dtype)
+            coords = coords[:, starts]
+    keep = differs(values, recipe.fill)
+    keep &= values != np.asarray(recipe.fill).astype(values.dtype)
+    dtype = recipe.index_dtype if recipe.index_dtype == "int64" else None
+    arrays = construct(
+        layout, shape, coords[:, keep], values[keep], fill=recipe.fill, index_dtype=dtype
+    )
+    return bound(layout, shape, arrays, recipe.fill)

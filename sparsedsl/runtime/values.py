@@ -1,0 +1,74 @@
+"""What holds of all stored values: that they are finite, bounded, or not zero.
+
+Takes: arrays of values.  Gives: yes or no, at the speed of memory.  Invariant: exact; an
+answer of the fast pass that may be due to overflow is checked value by value.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Literal, TypeAlias, assert_never
+
+import numpy as np
+
+Fact: TypeAlias = Literal["finite", "nonzero", "above", "below"]
+"""``above`` minus infinity, ``below`` infinity; neither holds of NaN."""
+
+CHUNK = 8192
+"""Values looked at before stopping early; BLAS uses one thread for so few."""
+
+
+@np.errstate(over="ignore")
+def all_finite(values: np.ndarray) -> bool:
+    """Whether no value is infinite or NaN.
+
+    The sum of squares decides it: it is finite only if every value is, and BLAS computes it
+    as fast as memory is read.
+
+    >>> all_finite(np.array([1.0, 1e200])), all_finite(np.array([1.0, np.nan]))
+    (True, False)
+    """
+    kind = values.dtype.kind
+    if kind not in "fc":
+        return True
+    flat = values if values.ndim == 1 else values.ravel()
+    if kind == "c":
+        flat = np.ascontiguousarray(flat).view(f"f{values.dtype.itemsize // 2}")
+    count = len(flat)
+    if count <= CHUNK:
+        return _finite(flat)
+    return all(_finite(flat[start : start + CHUNK]) for start in range(0, count, CHUNK))
+
+
+def _finite(values: np.ndarray) -> bool:
+    return isfinite(values.dot(values)) or bool(np.isfinite(values).all())
+
+
+def all_nonzero(values: np.ndarray) -> bool:
+    """Whether no value is zero."""
+    return bool(values.all())
+
+
+def all_above(values: np.ndarray) -> bool:
+    """Whether no value is NaN or minus infinity."""
+    return values.dtype.kind != "f" or not values.size or bool(values.min() > -np.inf)
+
+
+def all_below(values: np.ndarray) -> bool:
+    """Whether no value is NaN or infinity."""
+    return values.dtype.kind != "f" or not values.size or bool(values.max() < np.inf)
+
+
+def holds(fact: Fact, values: np.ndarray) -> bool:
+    """Whether ``fact`` holds of all values."""
+    match fact:
+        case "finite":
+            return all_finite(values)
+        case "nonzero":
+            return all_nonzero(values)
+        case "above":
+            return all_above(values)
+        case "below":
+            return all_below(values)
+        case _:
+            assert_never(fact)

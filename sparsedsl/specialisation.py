@@ -1,0 +1,252 @@
+"""A traced program for one signature of arguments, and its kernels as they get ready.
+
+Takes: a traced program, descriptions of its inputs, choices.  Gives: ``Specialisation``, which
+runs it.  Invariant: it is reused only for arguments of the same layouts, dtypes, fills and
+orders of magnitude; a kernel found on disk is used without loading the solver or the
+polyhedral library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from sparsedsl import pipeline
+from sparsedsl.contraction import nodes as ct
+from sparsedsl.contraction.extent import check_shapes
+from sparsedsl.errors import InvalidTensorError, PlanError
+from sparsedsl.find.algorithms import ALGORITHMS
+from sparsedsl.frontend.trace import Traced
+from sparsedsl.layouts.catalogue import plain, resolve
+from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.levels import total
+from sparsedsl.options import Options
+from sparsedsl.runtime import cache, execute
+from sparsedsl.runtime.recipe import Recipe
+from sparsedsl.runtime.tensor import Tensor
+from sparsedsl.sources import ShapeOf, source_of
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the user fixed when making a kernel; see ``kernel`` for the meaning of each."""
+
+    out: Any = None
+    order: str | None = None
+    find: Any = "auto"
+    parallel: Any = "auto"
+    workspace: str = "auto"
+    deterministic: bool = True
+    semantics: str = "ieee"
+
+    def __post_init__(self) -> None:
+        if self.semantics not in ("ieee", "annihilator"):
+            raise PlanError(
+                f"expected semantics to be 'ieee' or 'annihilator', found {self.semantics!r}",
+                hint="'ieee' is as dense NumPy, 'annihilator' skips implicit zeros always",
+            )
+        if not (self.parallel == "auto" or isinstance(self.parallel, bool)):
+            raise PlanError(
+                f"expected parallel to be 'auto', True or False, found {self.parallel!r}"
+            )
+        if not isinstance(self.find, str | Mapping):
+            raise PlanError(
+                f"expected find to be a name or a mapping from operand to name, found "
+                f"{type(self.find).__name__}",
+                hint='such as find="merge" or find={"B": "gallop"}',
+            )
+        wanted = [self.find] if isinstance(self.find, str) else list(self.find.values())
+        known = ("auto", *(a.name for a in ALGORITHMS))
+        for name in wanted:
+            if name not in known:
+                raise PlanError(f"expected find to be one of {', '.join(known)}, found {name!r}")
+        if self.order is not None and not isinstance(self.order, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise PlanError(
+                f"expected order to be text, found {type(self.order).__name__}",
+                hint='such as order="i k j"',
+            )
+
+    def settings(self, options: Options) -> pipeline.Settings:
+        """Return what of it, and of the options in force, the pipeline reads."""
+        find = self.find if isinstance(self.find, str) else tuple(sorted(self.find.items()))
+        return pipeline.Settings(
+            order=None if self.order is None else tuple(self.order.split()),
+            find=find,
+            workspace=self.workspace,
+            solver_timeout_ms=options.solver_timeout_ms,
+            safe=options.safe,
+            share=self.parallel is not False,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """One group with its kernel: loaded from disk, or compiled just now (then with a unit)."""
+
+    group: pipeline.Group
+    call: execute.Call
+    entry: cache.Entry
+    unit: pipeline.Unit | None
+
+
+@dataclass(slots=True)
+class Specialisation:
+    """A traced program for one signature of arguments, and its kernels as they get ready.
+
+    ``names`` are those of the inputs; ``results`` says of each result whether it is
+    ``"plain"`` (a NumPy array as it lies), ``"dense"`` or ``"sparse"``.
+    """
+
+    traced: Traced
+    sources: Mapping[str, pipeline.Source]
+    choices: Choices
+    settings: pipeline.Settings
+    extents: Mapping[str, int]
+    unusual: frozenset[str] = frozenset()
+    groups: tuple[pipeline.Group, ...] = ()
+    names: tuple[str, ...] = ()
+    results: tuple[tuple[str, str], ...] = ()
+    ready: dict[int, Ready] = field(default_factory=dict[int, Ready])
+    variants: dict[frozenset[str], Specialisation] = field(
+        default_factory=dict[frozenset[str], "Specialisation"]
+    )
+    shapes: dict[tuple[tuple[int, ...], ...], Mapping[str, int]] = field(
+        default_factory=dict[tuple[tuple[int, ...], ...], Mapping[str, int]]
+    )
+
+    def __post_init__(self) -> None:
+        program = self.traced.program
+        self.groups = pipeline.split(
+            program,
+            {t.name: self._wanted(t) for t in program.outputs},
+            self.sources,
+            self.extents,
+            ieee=self.choices.semantics == "ieee",
+            unusual=self.unusual,
+        )
+        self.names = tuple(t.name for t in program.inputs)
+        kinds = {group.output.name: _kind(group.layout) for group in self.groups}
+        self.results = tuple((name, kinds[name]) for name in program.results)
+
+    def _wanted(self, output: ct.Tensor) -> Layout | None:
+        asked = self.traced.layouts.get(output.name)
+        results = self.traced.program.results
+        if asked is None and output.name in results:
+            out = self.choices.out
+            asked = out.get(output.name) if isinstance(out, Mapping) else out
+        return None if asked is None else resolve(asked, output.rank)
+
+    def prepare(self, place: int) -> Ready:
+        """Return the kernel of a group, from memory, from disk or compiled."""
+        found = self.ready.get(place)
+        if found is not None:
+            return found
+        group = self.groups[place]
+        key = pipeline.describe(group, self.settings)
+        store = cache.default()
+        entry = store.lookup(key)
+        unit = None
+        if entry is None:
+            unit = pipeline.compile_group(group, self.settings)
+            entry = store.store(key, unit.source, {"recipe": unit.recipe.to_json()})
+        recipe = Recipe.from_json(entry.metadata["recipe"])
+        call = execute.Call(recipe, group.assembled, entry.function)
+        ready = Ready(group, call, entry, unit)
+        self.ready[place] = ready
+        return ready
+
+    def unit(self, place: int) -> pipeline.Unit:
+        """Return the plan and proofs of a group, made anew if its kernel came from disk."""
+        ready = self.prepare(place)
+        if ready.unit is None:
+            unit = pipeline.compile_group(self.groups[place], self.settings)
+            ready = replace(ready, unit=unit)
+            self.ready[place] = ready
+        assert ready.unit is not None
+        return ready.unit
+
+    def run(
+        self,
+        tensors: Mapping[str, Tensor],
+        out: Mapping[str, np.ndarray] | None = None,
+        fresh: Container[str] = (),
+    ) -> dict[str, Tensor]:
+        """Compute every output; ``out`` gives arrays for dense ones.
+
+        ``fresh`` names the tensors whose values may have changed since they were bound.
+        """
+        extents = self.extents_of(tensors)
+        values = dict(tensors)
+        for place, group in enumerate(self.groups):
+            call = self.prepare(place).call
+            recipe = call.recipe
+            if call.checks:
+                bad = execute.unusual(call, values, fresh)
+                if bad:
+                    return self._variant(bad).run(tensors, out, fresh)
+            if recipe.copies:
+                execute.make_copies(recipe, values)
+            target = None if out is None else self._target(call, extents, out)
+            made = call(values, extents, target, self.choices.parallel)
+            same = group.layout is group.assembled
+            values[recipe.output] = made if same else made.convert(group.layout)
+        return values
+
+    def _target(
+        self, call: execute.Call, extents: Mapping[str, int], out: Mapping[str, np.ndarray]
+    ) -> np.ndarray | None:
+        recipe = call.recipe
+        given = out.get(recipe.output)
+        if given is None:
+            return None
+        shape = tuple(extents[recipe.indices[m]] for m in recipe.places)
+        if given.shape != shape or given.dtype != call.dtype:
+            raise InvalidTensorError(
+                f"expected out to be {recipe.dtype} of shape {shape}, found {given.dtype} of "
+                f"shape {given.shape}"
+            )
+        flags = given.flags
+        if not (flags.c_contiguous and flags.aligned and flags.writeable):
+            raise InvalidTensorError("expected out to be a writeable C-contiguous array")
+        return call.initial(given)
+
+    def _variant(self, bad: frozenset[str]) -> Specialisation:
+        names = self.unusual | bad
+        if names not in self.variants:
+            self.variants[names] = replace(self, unusual=names, ready={}, variants={}, shapes={})
+        return self.variants[names]
+
+    def extents_of(self, tensors: Mapping[str, Tensor]) -> Mapping[str, int]:
+        """Return the extent of every index, after checking that shapes agree."""
+        shapes = tuple([t.shape for t in tensors.values()])
+        found = self.shapes.get(shapes)
+        if found is None:
+            named = {n: t.shape for n, t in tensors.items()}
+            found = check_shapes(self.traced.program, named)
+            if len(self.shapes) > 64:
+                self.shapes.clear()
+            self.shapes[shapes] = found
+        return found
+
+
+def _kind(layout: Layout) -> str:
+    if layout == plain(layout.rank):
+        return "plain"
+    return "dense" if total(layout) else "sparse"
+
+
+def specialise(
+    traced: Traced,
+    given: Sequence[Tensor | ShapeOf],
+    choices: Choices,
+    settings: pipeline.Settings,
+) -> Specialisation:
+    """Return the specialisation of a traced program for arguments like ``given``."""
+    names = [t.name for t in traced.program.inputs]
+    shapes = {n: tuple(x.shape) for n, x in zip(names, given, strict=True)}
+    sources = {n: source_of(x) for n, x in zip(names, given, strict=True)}
+    extents = check_shapes(traced.program, shapes)
+    return Specialisation(traced, sources, choices, settings, extents)

@@ -1,0 +1,248 @@
+"""Repeated calls: what is remembered from one to the next, and what is looked at anew."""
+
+import gc
+import warnings
+import weakref
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+import sparsedsl as sd
+from sparsedsl.interop import recall
+from sparsedsl.interop.remember import WHOLE
+from sparsedsl.runtime.values import CHUNK, all_finite
+
+
+@sd.kernel
+def spmv(A, x):
+    i, j = sd.indices("i j")
+    y = sd.output()
+    y[i] = A[i, j] * x[j]
+    return y
+
+
+@sd.kernel
+def product(A, B):
+    i, j = sd.indices("i j")
+    C = sd.output()
+    C[i, j] = A[i, j] * B[i, j]
+    return C
+
+
+def matrix(seed=0, shape=(6, 5)):
+    rng = np.random.default_rng(seed)
+    dense = rng.integers(1, 5, shape) * (rng.random(shape) < 0.6)
+    return sp.csr_array(dense.astype(float))
+
+
+def dense_product(A, x):
+    """What NumPy gives: implicit zeros meet every value of ``x``."""
+    with np.errstate(invalid="ignore"):
+        return A.toarray() @ x
+
+
+# ---- values --------------------------------------------------------------------------
+
+SPECIAL = [0.0, -0.0, 1.0, 5e-324, 1.7e308, -1.7e308, np.inf, -np.inf, np.nan]
+
+
+@given(
+    st.sampled_from(["float32", "float64", "complex64", "complex128"]).flatmap(
+        lambda dtype: arrays(
+            dtype,
+            array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
+            elements=st.sampled_from([x for x in SPECIAL if abs(x) < 1e38 or not np.isfinite(x)])
+            if dtype in ("float32", "complex64")
+            else st.sampled_from(SPECIAL),
+        )
+    )
+)
+@example(np.full(3, 1.7e308))
+def test_all_finite_is_exact_and_silent(values):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = all_finite(values)
+    assert found == np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("place", [0, CHUNK - 1, CHUNK, 3 * CHUNK])
+def test_all_finite_looks_at_every_chunk(place):
+    values = np.ones(3 * CHUNK + 1)
+    assert all_finite(values)
+    values[place] = np.nan
+    assert not all_finite(values)
+
+
+def test_values_of_plain_and_scipy_arguments_are_looked_at_in_every_call():
+    A, x = matrix(), np.ones(5)
+    for value in (1.0, np.inf, 2.0, np.nan, 3.0):
+        x[2] = value
+        np.testing.assert_array_equal(spmv(A, x), dense_product(A, x))
+    B = matrix(1)
+    for value in (1.0, np.inf, 2.0):
+        A.data[0] = value
+        with np.errstate(invalid="ignore"):
+            expected = A.toarray() * B.toarray()
+        np.testing.assert_array_equal(product(A, B).toarray(), expected)
+
+
+def test_bound_values_are_looked_at_once_until_validated():
+    A, x = sd.asarray(matrix()), np.ones(5)
+    bound = sd.asarray(x)
+    dense = A.to_numpy()
+    for _ in range(3):
+        np.testing.assert_array_equal(spmv(A, bound), dense @ x)
+    x[:] = 2.0  # finite values may change
+    np.testing.assert_array_equal(spmv(A, bound), dense @ x)
+    x[1] = np.inf
+    with np.errstate(invalid="ignore"):
+        expected = dense @ x
+    np.testing.assert_array_equal(spmv(A, bound.validate()), expected)
+    np.testing.assert_array_equal(spmv(A, sd.asarray(x)), expected)
+    np.testing.assert_array_equal(spmv(A, x), expected)
+
+
+# ---- index arrays --------------------------------------------------------------------
+
+
+def test_index_arrays_changed_in_place_are_checked_again():
+    A, x = matrix(), np.arange(5.0)
+    for _ in range(3):
+        spmv(A, x)
+    row = slice(A.indptr[0], A.indptr[1])
+    A.indices[row] = A.indices[row][::-1]  # unsorted: put right on a copy
+    np.testing.assert_array_equal(spmv(A, x), A.toarray() @ x)
+    A.indices[0] = 10**6
+    with pytest.raises(sd.InvalidTensorError, match="indices"):
+        spmv(A, x)
+    A.indices[0] = 0
+    A.indptr[1] = -3
+    with pytest.raises(sd.InvalidTensorError):
+        spmv(A, x)
+
+
+def test_long_index_arrays_are_sampled_and_checked_when_safe():
+    count = WHOLE + 10
+    A = sp.csr_array((np.ones(count), np.arange(count), [0, count]), (1, count))
+    spmv(A, np.ones(count))
+    assert recall(A) is not None
+    A.indices[:] = A.indices[::-1].copy()
+    assert recall(A) is None
+    A.indices[:] = A.indices[::-1].copy()
+    assert recall(A) is not None
+    with sd.options(safe=True):
+        assert recall(A) is None
+
+
+# ---- what is kept --------------------------------------------------------------------
+
+
+def test_calls_keep_no_operand_alive():
+    def operands():
+        A, B = matrix(), matrix(1)
+        return [A, B, sd.asarray(A), sd.asarray(B)]
+
+    held = operands()
+    data = [weakref.ref(held[k].data) for k in (0, 1)]
+    compiled = product.compile(*held[2:])
+    for _ in range(3):
+        product(*held[:2])
+        product(*held[2:])
+        compiled(*held[2:])
+    del held
+    gc.collect()
+    assert [reference() for reference in data] == [None, None]
+
+
+def test_the_next_call_may_be_of_any_kind():
+    A, B, x = matrix(), matrix(1), np.arange(5.0)
+    calls = [
+        (A, x),
+        (A, x),
+        (A, x.copy()),
+        (B, x),
+        (A, x.astype(np.float32)),
+        (A, np.arange(10.0)[::2]),
+        (sd.asarray(A), x),
+        (sd.asarray(A), sd.asarray(x)),
+        (matrix(2, (3, 2)), x[:2]),
+        (A.tocsc(), x),
+        (A, list(x)),
+    ]
+    for A_, x_ in (*calls, *reversed(calls)):
+        dense = A_.to_numpy() if isinstance(A_, sd.Tensor) else A_.toarray()
+        values = x_.to_numpy() if isinstance(x_, sd.Tensor) else x_
+        for _ in range(2):
+            np.testing.assert_array_equal(spmv(A_, x_), dense @ values)
+    for _ in range(2):
+        with pytest.raises(sd.NotationError):
+            spmv(A, x[:4])
+
+
+def test_options_apply_to_the_next_call():
+    A, x = matrix(), np.arange(5.0)
+    for _ in range(3):
+        spmv(A, x)
+    with sd.options(safe=True, cache=False):
+        np.testing.assert_array_equal(spmv(A, x), A @ x)
+    np.testing.assert_array_equal(spmv(A, x), A @ x)
+
+
+def test_read_only_arguments_need_no_code_of_their_own():
+    A, x = matrix(), np.arange(5.0)
+    kernel = sd.kernel(spmv.function)
+    kernel(A, x)
+    special = kernel.engine.specialise([sd.asarray(A), sd.asarray(x)])
+    overloads = special.prepare(0).entry.load().overloads
+    before = len(overloads)
+    for array in (A.data, A.indices, A.indptr, x):
+        array.flags.writeable = False
+    np.testing.assert_array_equal(kernel(A, x), A.toarray() @ x)
+    assert len(overloads) == before
+
+
+def test_arguments_that_are_not_aligned():
+    x = np.zeros(5 * 8 + 1, np.uint8)[1:].view(np.float64)
+    x[:] = np.arange(5.0)
+    A = matrix()
+    for _ in range(3):
+        np.testing.assert_array_equal(spmv(A, x), A @ np.arange(5.0))
+
+
+# ---- scipy's objects -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["csr", "csc"])
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+def test_scipy_results_are_as_from_the_constructor(name, index):
+    A = matrix().asformat(name)
+    A.indices, A.indptr = A.indices.astype(index), A.indptr.astype(index)
+    found = sd.asarray(A).to_scipy()
+    kind = type(A)
+    made = kind((A.data, A.indices, A.indptr), shape=A.shape)
+    assert type(found) is kind
+    assert vars(found).keys() - vars(made).keys() <= {
+        "_has_canonical_format",
+        "_has_sorted_indices",
+    }
+    assert found.shape == made.shape
+    assert found.has_canonical_format
+    assert found.indices.dtype == index
+    for operation in (
+        lambda m: m @ m.T,
+        lambda m: m + m,
+        lambda m: m.T,
+        lambda m: m[1:3, [0, 2]],
+        lambda m: m.tocoo(),
+        lambda m: m.multiply(m),
+    ):
+        np.testing.assert_array_equal(operation(found).toarray(), operation(made).toarray())
+    found[0, 0] = 7.0
+    made[0, 0] = 7.0
+    np.testing.assert_array_equal(found.toarray(), made.toarray())
+    again = sd.asarray(A).to_scipy()
+    np.testing.assert_array_equal(again.toarray(), A.toarray())
