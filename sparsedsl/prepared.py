@@ -18,7 +18,7 @@ from sparsedsl.interop import recall
 from sparsedsl.options import Options
 from sparsedsl.runtime.execute import Call
 from sparsedsl.runtime.tensor import Tensor
-from sparsedsl.runtime.values import Fact, holds
+from sparsedsl.runtime.values import holds
 
 MISS = object()
 """Returned for arguments that need the long way."""
@@ -31,7 +31,7 @@ class _Held:
     place: int
     tensor: weakref.ref[Tensor]
     scipy: bool
-    facts: tuple[Fact, ...]
+    facts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class _Plain:
     dtype: np.dtype
     shape: tuple[int, ...]
     arguments: tuple[int, ...]
-    facts: tuple[Fact, ...]
+    facts: tuple[str, ...]
 
 
 @dataclass(slots=True)

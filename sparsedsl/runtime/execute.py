@@ -20,7 +20,7 @@ from sparsedsl.runtime.arguments import Gather, several
 from sparsedsl.runtime.outputs import check_entries, check_memory, cut, from_stream
 from sparsedsl.runtime.recipe import Made, Recipe
 from sparsedsl.runtime.tensor import Form, Tensor, bound, fill_scalar
-from sparsedsl.runtime.values import Fact, holds
+from sparsedsl.runtime.values import holds
 
 Function: TypeAlias = "Callable[..., tuple[int, ...]]"
 
@@ -50,11 +50,13 @@ def make_copies(recipe: Recipe, tensors: MutableMapping[str, Tensor]) -> None:
             tensors[copy.name] = tensors[copy.source].convert(layout)
 
 
-def _checks(recipe: Recipe) -> tuple[tuple[Fact, str], ...]:
-    sides: dict[str, Fact] = {"above": "above", "below": "below"}
-    named: dict[Fact, tuple[str, ...]] = {"finite": recipe.finite, "nonzero": recipe.nonzero}
-    found = [(fact, name) for fact, names in named.items() for name in names]
-    return (*found, *((sides[side], name) for side, name in recipe.bounded))
+def _checks(recipe: Recipe) -> tuple[tuple[str, str], ...]:
+    """Return which facts must hold of the stored values of which tensors."""
+    return (
+        *(("finite", name) for name in recipe.finite),
+        *(("nonzero", name) for name in recipe.nonzero),
+        *recipe.bounded,
+    )
 
 
 class Call:

@@ -23,7 +23,7 @@ from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import packed, total
 from sparsedsl.runtime import operations
-from sparsedsl.runtime.values import Fact, holds
+from sparsedsl.runtime.values import holds
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -89,7 +89,7 @@ class Tensor:
     fill_value: np.generic
     sizes: Mapping[str, int]
     form: Form
-    _facts: dict[Fact, bool]
+    _facts: dict[str, bool]
     _nnz: int | None
 
     def __init__(
@@ -158,7 +158,7 @@ class Tensor:
         """Number of coordinates, stored or not (a Python int without limit)."""
         return prod(self.shape)
 
-    def holds(self, fact: Fact) -> bool:
+    def holds(self, fact: str) -> bool:
         """Whether a fact holds of all stored values, as found when first asked."""
         known = self._facts.get(fact)
         if known is None:

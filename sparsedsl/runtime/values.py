@@ -6,13 +6,10 @@ answer of the fast pass that may be due to overflow is checked value by value.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from math import isfinite
-from typing import Literal, TypeAlias, assert_never
 
 import numpy as np
-
-Fact: TypeAlias = Literal["finite", "nonzero", "above", "below"]
-"""``above`` minus infinity, ``below`` infinity; neither holds of NaN."""
 
 CHUNK = 8192
 """Values looked at before stopping early; BLAS uses one thread for so few."""
@@ -59,16 +56,15 @@ def all_below(values: np.ndarray) -> bool:
     return values.dtype.kind != "f" or not values.size or bool(values.max() < np.inf)
 
 
-def holds(fact: Fact, values: np.ndarray) -> bool:
-    """Whether ``fact`` holds of all values."""
-    match fact:
-        case "finite":
-            return all_finite(values)
-        case "nonzero":
-            return all_nonzero(values)
-        case "above":
-            return all_above(values)
-        case "below":
-            return all_below(values)
-        case _:
-            assert_never(fact)
+FACTS: Mapping[str, Callable[[np.ndarray], bool]] = {
+    "finite": all_finite,
+    "nonzero": all_nonzero,
+    "above": all_above,
+    "below": all_below,
+}
+"""What a kernel may need of stored values, by name."""
+
+
+def holds(fact: str, values: np.ndarray) -> bool:
+    """Whether a fact of ``FACTS`` holds of all values."""
+    return FACTS[fact](values)
