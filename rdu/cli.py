@@ -6,6 +6,7 @@ import importlib.util
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -14,6 +15,7 @@ import typer
 
 import rdu
 from rdu.errors import RDUError, SpecError
+from rdu.llm.cli import estimate_model, model_of
 
 app = typer.Typer(
     help="Emulate a reconfigurable dataflow unit.", no_args_is_help=True, add_completion=False
@@ -92,7 +94,12 @@ def _written(node: rdu.Node) -> list[dict[str, Any]]:
 
 @app.command()
 def estimate(
-    source: Source = "monarch",
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="monarch, experts, FILE.py:function, a model such as llama2-7b, or a config.json."
+        ),
+    ] = "monarch",
     fusion: Fusion = "spatial",
     orchestration: Orchestration = "hardware",
     chip: ChipFile = None,
@@ -101,8 +108,27 @@ def estimate(
     trace: Trace = None,
     plot: Plot = None,
     draw: Draw = None,
+    phase: Annotated[str, typer.Option(help="Of a model: prefill, decode or train.")] = "decode",
+    batch: Annotated[int, typer.Option(min=1, help="Of a model: sequences.")] = 1,
+    sequence: Annotated[int, typer.Option(min=1, help="Of a model: tokens of each.")] = 4096,
+    sockets: Annotated[int, typer.Option(min=1, help="Of a model: tensor parallel.")] = 8,
 ) -> None:
-    """Compile a graph and time it without data."""
+    """Time a graph without data, or a whole language model."""
+    model = model_of(source)
+    if model is not None:
+        node = replace(_node(chip), sockets=sockets)
+        estimate_model(
+            model,
+            node,
+            phase=phase,
+            batch=batch,
+            sequence=sequence,
+            fusion=fusion,
+            orchestration=orchestration,
+            as_json=as_json,
+            draw=draw,
+        )
+        return
     graph, _ = _graph(source, precision)
     program = rdu.compile(graph, _node(chip), fusion=fusion, orchestration=orchestration)
     _show(program, rdu.estimate(program), as_json, trace, plot, draw)

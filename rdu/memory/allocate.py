@@ -135,20 +135,26 @@ class MemoryMap:
                 "drawing needs matplotlib, which is not installed",
                 hint="pip install 'sparsedsl[plot]'",
             ) from None
-        figure = Figure(figsize=(5 * len(self.tiers), 4), layout="constrained")
-        rows = figure.subplots(1, len(self.tiers), squeeze=False)[0]
-        for axes, tier in zip(rows, self.tiers, strict=True):
+        held = [tier for tier in self.tiers if self.used(tier.name)] or [self.tiers[0]]
+        # One colour for the symbols of one kind, which the first part of a name tells.
+        kinds = list(dict.fromkeys(p.symbol.name.split(".")[0] for p in self.placements))
+        colours = {kind: f"C{number % 10}" for number, kind in enumerate(kinds)}
+        figure = Figure(figsize=(5 * len(held) + 2, 4), layout="constrained")
+        rows = figure.subplots(1, len(held), squeeze=False)[0]
+        for axes, tier in zip(rows, held, strict=True):
             here = [p for p in self.placements if p.tier == tier.name]
-            for number, p in enumerate(here):
+            for p in here:
                 corner, height = (p.symbol.start, p.offset / 1e9), p.symbol.size / 1e9
                 width = p.symbol.stop - p.symbol.start
-                colour = f"C{number % 10}"
+                colour = colours[p.symbol.name.split(".")[0]]
                 axes.add_patch(Rectangle(corner, width, height, fc=colour, ec="white", lw=0.3))
             axes.set_xlim(0, max((p.symbol.stop for p in here), default=1))
             axes.set_ylim(0, max(self.used(tier.name) / 1e9, 1e-9) * 1.05)
-            axes.set_title(tier.name)
+            axes.set_title(f"{tier.name}, {self.used(tier.name) / tier.capacity_bytes:.0%} used")
             axes.set_xlabel("step")
             axes.set_ylabel("address, GB")
+        patches = [Rectangle((0, 0), 1, 1, fc=colour) for colour in colours.values()]
+        figure.legend(patches, list(colours), loc="outside right upper", fontsize="small")
         try:
             figure.savefig(path)
         except ValueError as error:

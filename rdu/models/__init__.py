@@ -8,8 +8,9 @@
 from __future__ import annotations
 
 from rdu.models.benchmarks import BENCHMARKS, benchmark
-from rdu.models.config import PRESETS, TransformerConfig, from_hf_config, preset
+from rdu.models.config import PRESETS, TransformerConfig, preset
 from rdu.models.fft import flash_fft_conv
+from rdu.models.hf_config import from_hf_config
 from rdu.models.monarch import monarch_fft
 from rdu.models.operators import ModelGraph, Operator
 from rdu.models.transformer import llama

@@ -1,21 +1,12 @@
-"""Shapes of transformer models: presets of the paper's benchmarks, and Hugging Face files."""
+"""Shapes of transformer models, and presets of the paper's benchmarks."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from rdu.errors import SpecError
 
-_GATED_TYPES = frozenset(
-    {
-        *("llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"),
-        *("phi3", "olmo", "olmo2", "cohere", "internlm2", "granite", "stablelm", "deepseek"),
-    }
-)
 _COUNTS = (
     *("hidden", "layers", "heads", "kv_heads", "head_dim", "intermediate", "vocab"),
     *("experts", "experts_used"),
@@ -202,116 +193,3 @@ def preset(name: str) -> TransformerConfig:
     if name not in PRESETS:
         raise SpecError(f"unknown model {name!r}", hint=f"known: {', '.join(PRESETS)}")
     return PRESETS[name]
-
-
-def from_hf_config(path: str | Path | Mapping[str, Any]) -> TransformerConfig:
-    """Read the shape of a decoder-only model from a Hugging Face ``config.json``.
-
-    Parameters
-    ----------
-    path:
-        The file, a folder that holds it, or its content as a mapping.
-
-    Raises
-    ------
-    SpecError
-        For a file that cannot be read, or a key that is needed and missing or senseless.
-
-    Examples
-    --------
-    >>> shape = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2,
-    ...          "num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 100}
-    >>> from_hf_config(shape).head_dim
-    16
-    """
-    if isinstance(path, Mapping):
-        where, data = "the given mapping", dict(path)
-    else:
-        where, data = str(path), _read_json(Path(path))
-    for key in ("text_config", "llm_config", "language_config"):
-        if isinstance(data.get(key), Mapping):
-            data = data | dict(cast("Mapping[str, Any]", data[key]))
-    kind = str(data.get("model_type", "model"))
-    hidden = _integer(data, ("hidden_size", "n_embd", "d_model"), where)
-    heads = _integer(data, ("num_attention_heads", "n_head", "n_heads", "num_heads"), where)
-    if "head_dim" not in data and hidden % heads:
-        raise SpecError(
-            f"{where}: hidden size {hidden} does not divide into {heads} heads",
-            hint="the file may need a head_dim",
-        )
-    activation = str(data.get("hidden_act", data.get("hidden_activation", "gelu")))
-    layer_norm = "layer_norm_epsilon" in data or "layer_norm_eps" in data
-    alibi = kind == "bloom" or data.get("alibi") is True
-    rope = "rope_theta" in data or "rope_scaling" in data or kind in _GATED_TYPES | {"falcon"}
-    learned = not alibi and not rope
-    length = data.get("max_position_embeddings", data.get("n_positions", 0))
-    new_falcon = data.get("new_decoder_architecture") is True
-    return TransformerConfig(
-        name=str(data.get("_name_or_path") or kind),
-        hidden=hidden,
-        layers=_integer(data, ("num_hidden_layers", "n_layer", "n_layers", "num_layers"), where),
-        heads=heads,
-        kv_heads=_kv_heads(data, kind, heads, where),
-        head_dim=_integer(data, ("head_dim",), where, hidden // heads),
-        intermediate=_integer(
-            data, ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size"), where, 4 * hidden
-        ),
-        vocab=_integer(data, ("vocab_size",), where),
-        gated=kind in _GATED_TYPES or activation in ("silu", "swish", "swiglu"),
-        norm="layer" if layer_norm else "rms",
-        position="alibi" if alibi else "learned" if learned else "rope",
-        parallel=new_falcon or data.get("parallel_attn") is True,
-        bias=kind in ("bloom", "gpt2", "opt", "gpt_neox", "gptj"),
-        attention_bias=data.get("attention_bias") is True or kind == "qwen2",
-        tied=bool(data.get("tie_word_embeddings", kind in ("bloom", "gpt2", "opt", "falcon"))),
-        window=_window(data),
-        experts=_integer(data, ("num_local_experts", "num_experts"), where, 1),
-        experts_used=_integer(data, ("num_experts_per_tok",), where, 1),
-        positions=int(length) if learned and isinstance(length, int) else 0,
-    )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    file = path / "config.json" if path.is_dir() else path
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SpecError(f"cannot read the model file {file}: {error.strerror}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise SpecError(f"{file} is not JSON: {error}") from error
-    if not isinstance(data, dict):
-        raise SpecError(f"{file}: expected a JSON object, found {type(data).__name__}")
-    return cast("dict[str, Any]", data)
-
-
-def _integer(
-    data: Mapping[str, Any], keys: tuple[str, ...], where: str, default: int | None = None
-) -> int:
-    for key in keys:
-        value = data.get(key)
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise SpecError(f"{where}: {key} must be a whole number from 1, found {value!r}")
-        return value
-    if default is None:
-        raise SpecError(
-            f"{where}: missing key {keys[0]!r}",
-            hint="only decoder-only transformers are read; "
-            f"any of these keys will do: {', '.join(keys)}",
-        )
-    return default
-
-
-def _kv_heads(data: Mapping[str, Any], kind: str, heads: int, where: str) -> int:
-    """Falcon's multi-query flag means one head unless the newer decoder is used."""
-    if kind == "falcon" and not data.get("new_decoder_architecture"):
-        return 1 if data.get("multi_query", True) else heads
-    return _integer(data, ("num_key_value_heads", "num_kv_heads", "n_head_kv"), where, heads)
-
-
-def _window(data: Mapping[str, Any]) -> int | None:
-    """A sliding window, unless the file says that it is off (Qwen2)."""
-    value = data.get("sliding_window")
-    used = data.get("use_sliding_window", True)
-    return value if isinstance(value, int) and not isinstance(value, bool) and used else None

@@ -17,6 +17,7 @@ def call(*arguments):
 
 def test_demo_shows_table_one_and_the_expert_layer():
     data = json.loads(call("demo", "--tokens", "16", "--json"))
+    assert [row["as NumPy"] for row in data["composition"]] == ["yes"] * 3
     assert [row["paper"] for row in data["monarch_fft"]] == [39.5, 102.6, 410.4]
     assert data["equal_results"] is True
     kernels = [row["kernels"] for row in data["expert_layer"]]
@@ -42,6 +43,21 @@ def test_estimate_writes_files(tmp_path):
     )
     assert all(path.exists() for path in paths)
     assert "4 kernels" in text
+
+
+def test_estimate_a_language_model(tmp_path):
+    picture = tmp_path / "memory.svg"
+    text = call("estimate", "llama2-7b", "--sequence", "2048", "--draw", str(picture))
+    assert "tokens per second" in text
+    assert "<svg" in picture.read_text()
+    shape = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 100}
+    shape |= {"num_attention_heads": 4, "intermediate_size": 128}
+    (tmp_path / "config.json").write_text(json.dumps(shape))
+    options = ["--phase", "prefill", "--batch", "2", "--sockets", "4", "--json"]
+    found = json.loads(call("estimate", str(tmp_path / "config.json"), *options))
+    assert (found["phase"], found["batch"], found["sockets"]) == ("prefill", 2, 4)
+    assert found["milliseconds"] > 0
+    assert found == json.loads(call("estimate", str(tmp_path), *options))
 
 
 def test_run_a_users_kernel(tmp_path):

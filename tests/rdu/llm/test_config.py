@@ -3,7 +3,7 @@ import json
 import pytest
 
 from rdu.errors import SpecError
-from rdu.models import PRESETS, TransformerConfig, from_hf_config, preset
+from rdu.models import PRESETS, TransformerConfig, from_hf_config, llama, preset
 
 # Numbers of parameters printed on the models' own pages.
 PARAMETERS = {
@@ -70,6 +70,65 @@ def test_hf_spellings_of_other_families():
     qwen = LLAMA_8B | {"model_type": "qwen2", "sliding_window": 4096, "use_sliding_window": False}
     assert from_hf_config(qwen).window is None
     assert from_hf_config(qwen).attention_bias
+
+
+# Parameters printed on the models' pages; what is left out here is small norms and biases.
+OTHERS = {
+    2_506_172_416: {
+        "model_type": "gemma", "hidden_size": 2048, "num_hidden_layers": 18, "head_dim": 256,
+        "num_attention_heads": 8, "num_key_value_heads": 1, "intermediate_size": 16384,
+        "vocab_size": 256000,
+    },
+    125_239_296: {
+        "model_type": "opt", "hidden_size": 768, "num_hidden_layers": 12, "ffn_dim": 3072,
+        "num_attention_heads": 12, "vocab_size": 50272, "max_position_embeddings": 2048,
+    },
+    494_032_768: {
+        "model_type": "qwen2", "hidden_size": 896, "num_hidden_layers": 24,
+        "num_attention_heads": 14, "num_key_value_heads": 2, "intermediate_size": 4864,
+        "vocab_size": 151936, "tie_word_embeddings": True,
+    },
+    30_532_122_624: {
+        "model_type": "qwen3_moe", "hidden_size": 2048, "num_hidden_layers": 48, "head_dim": 128,
+        "num_attention_heads": 32, "num_key_value_heads": 4, "intermediate_size": 6144,
+        "moe_intermediate_size": 768, "num_experts": 128, "num_experts_per_tok": 8,
+        "vocab_size": 151936, "tie_word_embeddings": False,
+    },
+    3_030_371_328: {
+        "model_type": "starcoder2", "hidden_size": 3072, "num_hidden_layers": 30,
+        "num_attention_heads": 24, "num_key_value_heads": 2, "intermediate_size": 12288,
+        "vocab_size": 49152,
+    },
+    20_554_567_680: {
+        "model_type": "gpt_neox", "hidden_size": 6144, "num_hidden_layers": 44,
+        "num_attention_heads": 64, "intermediate_size": 24576, "vocab_size": 50432,
+    },
+    131_596_523_520: {
+        "model_type": "dbrx", "d_model": 6144, "n_heads": 48, "n_layers": 40,
+        "vocab_size": 100352, "attn_config": {"kv_n_heads": 8},
+        "ffn_config": {"ffn_hidden_size": 10752, "moe_num_experts": 16, "moe_top_k": 4},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("parameters", OTHERS)
+def test_hf_files_of_further_families(parameters):
+    read = from_hf_config(OTHERS[parameters])
+    assert read.parameters == pytest.approx(parameters, rel=2e-3)
+    assert llama(read, "decode", 1, 128, 1).weight_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"is_encoder_decoder": True}, "no decoder-only transformer"),
+        ({"model_type": "bert"}, "'bert' is no decoder-only"),
+        ({"kv_lora_rank": 512}, "compresses its keys and values"),
+    ],
+)
+def test_other_kinds_of_models_are_refused(change, told):
+    with pytest.raises(SpecError, match=told):
+        from_hf_config(LLAMA_8B | change)
 
 
 @pytest.mark.parametrize(
