@@ -30,6 +30,7 @@ from sparsedsl.lowering import deliver as dl
 from sparsedsl.lowering.closing import bound_at, closings
 from sparsedsl.lowering.finds import Finds
 from sparsedsl.lowering.merge import Merging
+from sparsedsl.lowering.once import stores_each_once
 from sparsedsl.lowering.values import Values, local
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import Constraint, Term
@@ -139,12 +140,11 @@ class ChainWalk:
         layout = self.nest.layout
         places = [layout.relation.outputs.index(terms.text(a)) for a in layout.value.arguments]
         array = self.sink.array(layout.value.function)
+        monoid = None if stores_each_once(self.nest) else self.chain.monoid
         proved = all(
             self.emitter.is_nonnegative(subscript_term(self.chain.coordinates[p])) for p in places
         )
-        return lb.store(
-            array, [coordinates[p] for p in places], value, self.chain.monoid, proved=proved
-        )
+        return lb.store(array, [coordinates[p] for p in places], value, monoid, proved=proved)
 
     def step(self, step: Step, body: Body) -> list[Stmt]:
         """Emit one step around ``body``."""

@@ -7,6 +7,7 @@ from sparsedsl.iteration.space import extent_name
 from sparsedsl.loops.nodes import Kernel
 from sparsedsl.lowering import deliver as dl
 from sparsedsl.lowering.nest import Lowered
+from sparsedsl.lowering.once import stores_each_once
 from sparsedsl.runtime.recipe import Argument, Copy, Made, Recipe
 from sparsedsl.spf import terms
 
@@ -43,6 +44,7 @@ def recipe_of(
         index_dtype=sink.index_dtype,
         fill=nest.output.fill,
         initial=nest.initial,
+        overwritten=stores_each_once(nest),
         indices=nest.coordinates,
         places=places,
         arguments=tuple(

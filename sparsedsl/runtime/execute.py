@@ -135,15 +135,16 @@ class Call:
             threads.share(self.gather, recipe, kernel, arguments, extents[recipe.shared], work)
 
     def fresh(self, extents: Mapping[str, int]) -> np.ndarray:
-        """Return the array a dense output is accumulated in."""
+        """Return the array a dense output is stored or accumulated in."""
         shape = self._axes(extents)
-        if self._zero:
+        if self._zero and not self.recipe.overwritten:
             return np.zeros(shape, self.dtype)
         return self.initial(np.empty(shape, self.dtype))
 
     def initial(self, array: np.ndarray) -> np.ndarray:
-        """Fill a dense output with what it is accumulated from."""
-        array.fill(self.recipe.initial)
+        """Fill a dense output with what it is accumulated from, if it is."""
+        if not self.recipe.overwritten:
+            array.fill(self.recipe.initial)
         return array
 
     def form(self, extents: Mapping[str, int]) -> Form:

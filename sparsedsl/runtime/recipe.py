@@ -62,8 +62,8 @@ class Recipe:
     ``kind`` is that of the output's assembly.  ``places`` are the modes in the order of the
     value array's axes (dense).  ``made`` are the arrays of a sparse one, ``results`` the
     counts the kernel returns: entries that room is needed for, then those appended, level by
-    level.  ``initial``
-    fills a dense output; ``combine`` merges equal coordinates of a stream.  ``finite``
+    level.  ``initial`` fills a dense output, unless the kernel stores every element of it in
+    any case (``overwritten``); ``combine`` merges equal coordinates of a stream.  ``finite``
     names the tensors whose stored values must be finite, ``nonzero`` those that must not
     store a zero, ``bounded`` those that must store neither NaN nor minus infinity (``"above"``)
     or infinity (``"below"``).  ``shared`` is the index whose loop threads may share, in
@@ -76,6 +76,7 @@ class Recipe:
     index_dtype: str
     fill: Scalar
     initial: Scalar
+    overwritten: bool
     indices: tuple[str, ...]
     places: tuple[int, ...]
     arguments: tuple[Argument, ...]

@@ -70,3 +70,54 @@ def test_diagonals_have_no_guards(shape):
     (unit,) = spmv.lower(*tensors.values()).units
     assert not any(isinstance(s, Guard) for chain in unit.nest.chains for s in chain.steps)
     assert "if" not in unit.source.partition('"""\n')[2]
+
+
+@sd.kernel
+def row_sums(A):
+    i, j = sd.indices("i j")
+    y = sd.output()
+    y[i] = A[i, j]
+    return y
+
+
+@sd.kernel
+def scaled(x):
+    i = sd.index("i")
+    y = sd.output()
+    y[i] = 2 * x[i]
+    return y
+
+
+@sd.kernel
+def row_minima(A):
+    i, j = sd.indices("i j")
+    y = sd.output()
+    y[i] = sd.min(A[i, j], over=j)
+    return y
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc", "coo", "dcsr", "dense"])
+@pytest.mark.parametrize("shape", [(4, 5), (3, 0), (0, 2)], ids=str)
+def test_outputs_start_as_anything(layout, shape):
+    rng = np.random.default_rng(1)
+    dense = np.where(rng.random(shape) < 0.4, rng.integers(1, 9, shape), 0).astype(float)
+    A = store(dense, dense != 0, layout) if layout != "dense" else sd.asarray(dense)
+    out = np.full(shape[0], np.nan)
+    with interpreting():
+        np.testing.assert_array_equal(row_sums.compile(A).compute(A, out=out), dense.sum(1))
+        if shape[1]:
+            out.fill(np.nan)
+            smallest = row_minima.compile(A).compute(A, out=out)
+            np.testing.assert_array_equal(smallest, dense.min(1))
+        doubled = scaled.compile(dense[:, 0]) if shape[1] else None
+        if doubled is not None:
+            out.fill(np.nan)
+            doubled.compute(dense[:, 0], out=out)
+            np.testing.assert_array_equal(out, 2 * dense[:, 0])
+
+
+@pytest.mark.parametrize(("layout", "once"), [("csr", True), ("csc", False), ("dcsr", False)])
+def test_what_is_stored_once_needs_no_initial_value(layout, once):
+    _, tensors = operands((5, 6), layout)
+    (unit,) = spmv.lower(*tensors.values()).units
+    assert unit.recipe.overwritten == once

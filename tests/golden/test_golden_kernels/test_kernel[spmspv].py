@@ -27,5 +27,5 @@ def kernel(X_crd0, A_indptr, A_data, A_indices, X_data, y_data, X_NNZ0, n_j, i_b
             if 0 <= X_p0 and X_p0 < X_p0_hi:
                 X_v = X_data[u64(X_p0)]
                 y_sum += A_v * X_v
-        y_data[u64(i)] += y_sum
+        y_data[u64(i)] = y_sum
     return ()

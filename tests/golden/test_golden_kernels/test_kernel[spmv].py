@@ -18,5 +18,5 @@ def kernel(A_indptr, A_data, A_indices, x_data, y_data, i_begin, i_end):
             j = i64(A_indices[u64(A_p)])
             x_v = x_data[u64(j)]
             y_sum += A_v * x_v
-        y_data[u64(i)] += y_sum
+        y_data[u64(i)] = y_sum
     return ()
