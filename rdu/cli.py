@@ -32,8 +32,12 @@ Source = Annotated[
     str, typer.Argument(help="monarch, experts, or FILE.py:function returning (kernel, arguments).")
 ]
 Trace = Annotated[Path | None, typer.Option(help="Write a Chrome trace to this file.")]
-Plot = Annotated[Path | None, typer.Option(help="Draw the time line (SVG) to this file.")]
-Draw = Annotated[Path | None, typer.Option(help="Draw the placement (SVG) to this file.")]
+Plot = Annotated[
+    Path | None, typer.Option(help="Draw time, stalls and roofline to this .svg or .png.")
+]
+Draw = Annotated[
+    Path | None, typer.Option(help="Draw the placement and routes to this .svg or .png.")
+]
 
 
 @app.command()
@@ -157,7 +161,7 @@ def run(
 def trace_command(
     source: Source = "monarch",
     precision: Precision = "bf16",
-    draw: Annotated[Path | None, typer.Option(help="Draw the graph (SVG) to this file.")] = None,
+    draw: Annotated[Path | None, typer.Option(help="Draw the graph to this .svg or .png.")] = None,
 ) -> None:
     """Print the dataflow graph of a kernel."""
     graph, _ = _graph(source, precision)
@@ -188,6 +192,7 @@ def _show(
         return
     typer.echo(str(program))
     typer.echo(str(report))
+    typer.echo(report.stall_table())
     for path in written:
         typer.echo(f"wrote {path}")
 

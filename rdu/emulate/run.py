@@ -124,6 +124,8 @@ def summary(
         tuple(kernels),
         tuple(stages),
         program.graph.assumed,
+        program.sockets * chip.peak_tflops * 1e12,
+        program.sockets * chip.hbm_tb_per_s * 1e12,
     )
 
 

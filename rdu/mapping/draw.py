@@ -1,81 +1,111 @@
-"""A program as SVG: for every kernel the mesh, its units and the load of its links."""
+"""A program as a picture: for every kernel the mesh, its units, its routes and their load."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from xml.sax.saxutils import escape
+from typing import TypeAlias
 
 from rdu.mapping.program import Kernel, Program
+from rdu.picture import COLOURS, Circle, Label, Line, Picture, Rectangle
 from rdu.specs import Chip
 
 _CELL = 20
-_COLOURS = [
-    "#4878a8",
-    "#d98c4a",
-    "#6aa56a",
-    "#b85c5c",
-    "#8a76b0",
-    "#8c7361",
-    "#cf8fb5",
-    "#7d7d7d",
-    "#a9a94a",
-    "#59a9b5",
-]
+_Centre: TypeAlias = Callable[[tuple[int, int]], tuple[float, float]]
 
 
 def draw_program(program: Program, path: Path) -> Path:
-    """Write the placement and link loads of all kernels to ``path`` as SVG.
+    """Write the placement and link loads of all kernels; the suffix chooses the format.
 
-    PCUs are squares, PMUs circles, a colour a stage; a link is the darker the more it carries.
+    PCUs are squares, PMUs circles, a colour a stage; a link is the redder and thicker the more
+    of its bandwidth it uses while the kernel runs.
     """
     chip = program.node.chip
-    width = (chip.mesh_columns + 2) * _CELL + 240
-    block = (chip.mesh_rows + 3) * _CELL
-    height = block * len(program.kernels)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        'font-family="sans-serif" font-size="11">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-    ]
-    for n, kernel in enumerate(program.kernels):
-        parts += _kernel(chip, kernel, n * block)
-    parts.append("</svg>")
-    path.write_text("\n".join(parts), encoding="utf-8")
-    return path
+    width = (chip.mesh_columns + 2) * _CELL + 330
+    heights = [_height(chip, kernel) for kernel in program.kernels]
+    picture = Picture(max(width, 560), sum(heights) + 8)
+    top = 0.0
+    for kernel, height in zip(program.kernels, heights, strict=True):
+        _kernel(picture, chip, kernel, top)
+        top += height
+    return picture.save(path)
 
 
-def _kernel(chip: Chip, kernel: Kernel, top: int) -> list[str]:
+def _height(chip: Chip, kernel: Kernel) -> float:
+    return max((chip.mesh_rows + 3) * _CELL, (len(kernel.stages) + 8) * 16)
+
+
+def _kernel(picture: Picture, chip: Chip, kernel: Kernel, top: float) -> None:
     def centre(site: tuple[int, int]) -> tuple[float, float]:
         row, column = site
         return (column + 1.5) * _CELL, top + (row + 1.8) * _CELL
 
-    parts = [f'<text x="8" y="{top + 14}" font-weight="bold">{escape(kernel.name)}</text>']
-    most = max(kernel.routes.load.values(), default=1)
-    for (a, b), load in kernel.routes.load.items():
+    room = kernel.interval * float(kernel.slowdown) * chip.hop_bytes_per_cycle
+    most = max(kernel.routes.load.values(), default=0) / room
+    title = (
+        f"{kernel.name}: {kernel.pcus} of {chip.pcus} PCUs, {kernel.pmus} of {chip.pmus} PMUs, "
+        f"busiest link {100 * most:.0f} %"
+    )
+    picture.add(Label(8, top + 15, title, 12, bold=True))
+    left, upper = centre((0, 0))
+    right, lower = centre((chip.mesh_rows - 1, chip.mesh_columns - 1))
+    picture.add(Rectangle(left - 12, upper - 12, right - left + 24, lower - upper + 24, "#fafafa"))
+    ports = range(min(chip.mesh_rows, -(-chip.agcus // 2)))
+    for row in ports:
+        for column in (-1, chip.mesh_columns):
+            x, y = centre((row, column))
+            picture.add(Rectangle(x - 4, y - 6, 8, 12, "#d8d8d8"))
+    for (a, b), load in sorted(kernel.routes.load.items(), key=lambda entry: entry[1]):
         (x1, y1), (x2, y2) = centre(a), centre(b)
-        grey = int(225 - 190 * load / most)
-        parts.append(
-            f'<line x1="{x1:.0f}" y1="{y1:.0f}" x2="{x2:.0f}" y2="{y2:.0f}" '
-            f'stroke="rgb({grey},{grey},{grey})" stroke-width="2"/>'
-        )
+        # The two directions of a link side by side.
+        dx, dy = (0.0, 2.2 if x2 > x1 else -2.2) if y1 == y2 else (2.2 if y2 > y1 else -2.2, 0.0)
+        share = load / room
+        line = ((x1 + dx, y1 + dy), (x2 + dx, y2 + dy))
+        picture.add(Line(line, _heat(share), 0.6 + 2.4 * min(share, 1)))
+    _units(picture, kernel, centre)
+    _legend(picture, chip, kernel, top)
+
+
+def _units(picture: Picture, kernel: Kernel, centre: _Centre) -> None:
     stage_of: dict[str, int] = {}
     for n, stage in enumerate(kernel.stages):
-        stage_of[stage.name] = n
-        for group in [stage.buffer(r) for r in range(len(stage.shape.reads))]:
+        groups = [stage.buffer(r) for r in range(len(stage.shape.reads))]
+        for group in (stage.name, *groups, f"{stage.name}.sums", f"{stage.name}.out"):
             stage_of[group] = n
-        stage_of[f"{stage.name}.sums"] = stage_of[f"{stage.name}.out"] = n
-        x, y = (chip.mesh_columns + 2.5) * _CELL, top + (n + 2) * 16
-        colour = _COLOURS[n % len(_COLOURS)]
-        parts.append(f'<rect x="{x:.0f}" y="{y - 9}" width="10" height="10" fill="{colour}"/>')
-        label = f"{stage.name}: {stage.units.pcus} PCU, {stage.units.pmus} PMU"
-        parts.append(f'<text x="{x + 15:.0f}" y="{y}">{escape(label)}</text>')
     for unit, site in zip(kernel.placement.units, kernel.placement.sites, strict=True):
         x, y = centre(site)
-        colour = _COLOURS[stage_of[unit.group] % len(_COLOURS)]
+        colour = COLOURS[stage_of[unit.group] % len(COLOURS)]
         if unit.kind == "pcu":
-            parts.append(
-                f'<rect x="{x - 7:.0f}" y="{y - 4:.0f}" width="8" height="8" fill="{colour}"/>'
-            )
+            picture.add(Rectangle(x - 7, y - 4, 8, 8, colour))
         else:
-            parts.append(f'<circle cx="{x + 5:.0f}" cy="{y:.0f}" r="4" fill="{colour}"/>')
-    return parts
+            picture.add(Circle(x + 5, y, 3.6, colour))
+
+
+def _legend(picture: Picture, chip: Chip, kernel: Kernel, top: float) -> None:
+    x = (chip.mesh_columns + 3) * _CELL
+    for n, stage in enumerate(kernel.stages):
+        y = top + (n + 2.4) * 16
+        label = f"{stage.name}: {stage.units.pcus} PCU, {stage.units.pmus} PMU"
+        picture.add(Rectangle(x, y - 9, 10, 10, COLOURS[n % len(COLOURS)]), Label(x + 15, y, label))
+    y = top + (len(kernel.stages) + 3) * 16
+    picture.add(
+        Rectangle(x, y - 8, 8, 8, "#777777"),
+        Label(x + 15, y, "PCU"),
+        Circle(x + 55, y - 4, 3.6, "#777777"),
+        Label(x + 64, y, "PMU"),
+        Rectangle(x + 98, y - 10, 8, 12, "#d8d8d8"),
+        Label(x + 111, y, "memory port"),
+    )
+    for n in range(20):
+        picture.add(Rectangle(x + 5 * n, y + 10, 5, 8, _heat(n / 19)))
+    picture.add(Label(x + 106, y + 18, "0 to 100 % of a link's bandwidth", 10))
+
+
+def _heat(share: float) -> str:
+    """Light grey for an idle link, over orange to dark red for a full one."""
+    stops = ((222, 226, 230), (244, 162, 97), (155, 34, 38))
+    part = min(max(share, 0.0), 1.0) * 2
+    low, high = (stops[0], stops[1]) if part < 1 else (stops[1], stops[2])
+    part = part if part < 1 else part - 1
+    mixed = (round(a + (b - a) * part) for a, b in zip(low, high, strict=True))
+    return "#" + "".join(f"{value:02x}" for value in mixed)

@@ -200,7 +200,10 @@ class Program:
         return sum(kernel.moved(Tier(tier)) for kernel in self.kernels)
 
     def draw(self, path: str | Path) -> Path:
-        """Write the placement and routes of every kernel as SVG to ``path``."""
+        """Draw the placement and routes of every kernel.
+
+        The suffix chooses the format: ``.svg``, or with matplotlib ``.png`` and ``.pdf``.
+        """
         from rdu.mapping.draw import draw_program
 
         return draw_program(self, Path(path))

@@ -355,3 +355,28 @@ def test_report_outputs(tmp_path):
     assert set(report.stalls) == {f"k0:Gemm0+3/{n}" for n in ("Gemm0", "Mul", "Transpose", "Gemm1")}
     assert 0 < report.hbm_fraction <= 1
     assert "flops a byte" in str(report)
+    lanes = {(e["pid"], e["args"]["name"]) for e in trace["traceEvents"] if e["ph"] == "M"}
+    assert {(0, "socket 0"), (0, "kernels"), (0, "Gemm0"), (0, "Gemm1")} <= lanes
+    busy = sum(e["dur"] for e in trace["traceEvents"] if e["name"] == "Gemm0" and e["ph"] == "X")
+    stage = next(s for s in report.stages if s.name == "Gemm0")
+    assert busy == pytest.approx(stage.busy / report.clock_ghz / 1000)
+
+
+def test_rooflines_and_stall_table(tmp_path):
+    graph = monarch_fft()
+    report = rdu.estimate(rdu.compile(graph, NODE, fusion="none"))
+    roofs = {roof.kernel.split(":")[1]: roof for roof in report.rooflines}
+    assert roofs["Mul"].bound == roofs["Gemm0"].bound == "memory"
+    assert roofs["Mul"].intensity == pytest.approx(1024**2 / (3 * 2 * 1024**2))
+    for roof in report.rooflines:
+        assert 0 <= roof.share <= 1
+    table = report.stall_table().splitlines()
+    assert len(table) == 1 + len(report.stages)
+    assert table[0].split() == [
+        "kernel", "stage", "socket", "PCUs", "PMUs", "firings", "busy", "starved", "blocked",
+    ]  # fmt: skip
+    text = report.plot(tmp_path / "r.svg").read_text()
+    for word in ("roofline", "starved", "TFLOP/s", "Gemm1 ("):
+        assert word in text
+    with pytest.raises(rdu.RDUError, match=r"suffix must be \.svg"):
+        report.plot(tmp_path / "r.bmp")

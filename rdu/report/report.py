@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,32 @@ class KernelReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Roof:
+    """A kernel under the roofline: operations and bytes a second, reached and possible."""
+
+    kernel: str
+    flops_per_second: float
+    bytes_per_second: float
+    peak_flops: float
+    peak_bytes: float
+
+    @property
+    def intensity(self) -> float:
+        """Operations a byte of HBM and DDR traffic."""
+        return self.flops_per_second / self.bytes_per_second
+
+    @property
+    def share(self) -> float:
+        """Speed as a part of the lower of the two roofs."""
+        return max(self.flops_per_second / self.peak_flops, self.bytes_per_second / self.peak_bytes)
+
+    @property
+    def bound(self) -> str:
+        """Which roof is lower: ``"memory"`` or ``"compute"``."""
+        return "memory" if self.intensity * self.peak_bytes < self.peak_flops else "compute"
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Result of ``rdu.run`` or ``rdu.estimate``.
 
@@ -65,6 +92,8 @@ class Report:
     kernels: tuple[KernelReport, ...]
     stages: tuple[StageReport, ...]
     assumed: tuple[str, ...] = ()
+    peak_flops: float = math.inf
+    hbm_bytes_per_second: float = math.inf
 
     @property
     def seconds(self) -> float:
@@ -110,6 +139,10 @@ class Report:
             "utilisation": dict(self.utilisation),
             "hbm_fraction": self.hbm_fraction,
             "stalls": self.stalls,
+            "rooflines": [
+                _plain(r) | {"intensity": r.intensity, "share": r.share, "bound": r.bound}
+                for r in self.rooflines
+            ],
             "kernels": [_plain(kernel) for kernel in self.kernels],
             "stages": [_plain(stage) for stage in self.stages],
             "assumed_patterns": list(self.assumed),
@@ -124,54 +157,83 @@ class Report:
         scale = 1e-3 / self.clock_ghz
         events: list[dict[str, Any]] = []
         begin = {k.name: k.start + k.launch_cycles for k in self.kernels}
+        rows: dict[tuple[int, str], int] = {}
+
+        def row(socket: int, name: str) -> int:
+            if (socket, name) not in rows:
+                rows[socket, name] = len(rows)
+                if not any(key[0] == socket for key in list(rows)[:-1]):
+                    events.append(_named("process_name", socket, 0, f"socket {socket}"))
+                events.append(_named("thread_name", socket, rows[socket, name], name))
+            return rows[socket, name]
+
         for kernel in self.kernels:
             for name, start, length in (
                 ("launch", kernel.start, kernel.launch_cycles),
                 (kernel.name, kernel.start + kernel.launch_cycles, kernel.cycles),
             ):
-                events.append(_event(name, "kernels", start * scale, length * scale))
+                place = (0, row(0, "kernels"))
+                events.append(_event(name, place, start * scale, length * scale, {}))
         for stage in self.stages:
+            place = (stage.socket, row(stage.socket, stage.name))
+            facts = {"pcus": stage.pcus, "pmus": stage.pmus, "kernel": stage.kernel}
+            facts |= {"starved": stage.starved, "blocked": stage.blocked}
             for low, high in stage.spans:
                 start = (begin[stage.kernel] + low) * scale
-                events.append(_event(stage.name, stage.name, start, (high - low) * scale))
+                events.append(_event(stage.name, place, start, (high - low) * scale, facts))
         path = Path(path)
         path.write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ns"}))
         return path
 
     def plot(self, path: str | Path) -> Path:
-        """Draw the time line of all stages as SVG and return the path."""
-        rows = [(f"{stage.name}", stage) for stage in self.stages]
-        width, left, height = 900, 180, 22
-        begin = {k.name: k.start + k.launch_cycles for k in self.kernels}
-        scale = (width - left - 20) / max(self.cycles, 1)
-        total = height * (len(rows) + 2)
-        parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{total}" '
-            'font-family="sans-serif" font-size="12">',
-            f'<rect width="{width}" height="{total}" fill="white"/>',
-        ]
-        for n, (name, stage) in enumerate(rows):
-            y = height * (n + 1)
-            parts.append(f'<text x="8" y="{y + 14}">{_escape(name)}</text>')
-            base = begin[stage.kernel]
-            x = left + (base + stage.start) * scale
-            w = max((stage.end - stage.start) * scale, 0.5)
-            parts.append(
-                f'<rect x="{x:.2f}" y="{y + 3}" width="{w:.2f}" height="14" fill="#cfd8e3"/>'
-            )
-            for low, high in stage.spans:
-                x, w = left + (base + low) * scale, max((high - low) * scale, 0.2)
-                parts.append(
-                    f'<rect x="{x:.2f}" y="{y + 3}" width="{w:.2f}" height="14" fill="#3b6ea5"/>'
-                )
-        y = height * (len(rows) + 1) + 14
-        parts.append(
-            f'<text x="{left}" y="{y}">0</text><text x="{width - 20}" y="{y}" '
-            f'text-anchor="end">{self.seconds * 1e6:.2f} us</text></svg>'
+        """Draw when each stage is busy, what it waits for, and the roofline of every kernel.
+
+        The suffix chooses the format: ``.svg``, or with matplotlib ``.png`` and ``.pdf``.
+        """
+        from rdu.report.draw import draw_report
+
+        return draw_report(self, Path(path))
+
+    @property
+    def rooflines(self) -> tuple[Roof, ...]:
+        """How close every kernel comes to the peak of its units and of memory."""
+        found: list[Roof] = []
+        for kernel in self.kernels:
+            moved = max(kernel.bytes["hbm"] + kernel.bytes["ddr"], 1)
+            seconds = max(kernel.cycles, 1) / (self.clock_ghz * 1e9)
+            rates = (kernel.flops / seconds, moved / seconds)
+            found.append(Roof(kernel.name, *rates, self.peak_flops, self.hbm_bytes_per_second))
+        return tuple(found)
+
+    def stall_table(self) -> str:
+        """Cycles of every stage: busy, waiting for input, waiting for room."""
+        head = (
+            "kernel",
+            "stage",
+            "socket",
+            "PCUs",
+            "PMUs",
+            "firings",
+            "busy",
+            "starved",
+            "blocked",
         )
-        path = Path(path)
-        path.write_text("\n".join(parts), encoding="utf-8")
-        return path
+        rows = [
+            (
+                s.kernel, s.name, f"{s.socket}", f"{s.pcus}", f"{s.pmus}", f"{s.firings:,}",
+                f"{s.busy:,}", f"{s.starved:,}", f"{s.blocked:,}",
+            )
+            for s in self.stages
+        ]  # fmt: skip
+        widths = [max(len(row[n]) for row in (head, *rows)) for n in range(len(head))]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if n < 2 else cell.rjust(width)
+                for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in (head, *rows)
+        ]
+        return "\n".join(lines)
 
     def __str__(self) -> str:
         lines = [
@@ -190,9 +252,13 @@ def _plain(item: Any) -> dict[str, Any]:
     return {key: dict(v) if isinstance(v, Mapping) else v for key, v in data.items()}
 
 
-def _event(name: str, row: str, start: float, length: float) -> dict[str, Any]:
-    return {"name": name, "ph": "X", "pid": 0, "tid": row, "ts": start, "dur": length}
+def _event(
+    name: str, place: tuple[int, int], start: float, length: float, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    pid, tid = place
+    event: dict[str, Any] = {"name": name, "ph": "X", "pid": pid, "tid": tid}
+    return event | {"ts": start, "dur": length, "args": dict(facts)}
 
 
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _named(kind: str, pid: int, tid: int, name: str) -> dict[str, Any]:
+    return {"name": kind, "ph": "M", "pid": pid, "tid": tid, "args": {"name": name}}
