@@ -19,6 +19,7 @@ from sparsedsl.errors import InvalidTensorError, TensorTypeError
 from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.enumerate import entries
 from sparsedsl.layouts.extent import infer_sizes
+from sparsedsl.layouts.interval import Intervals
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import unique
 from sparsedsl.layouts.order import first_duplicate, first_unordered, first_unordered_morton
@@ -206,6 +207,8 @@ class _Checker:
 
     def _scan(self, part: Structure) -> None:
         """Walk as deep as something is left to check, and check what the data promises."""
+        if not self.compare and self._intervals(part).certain(self.layout.value):
+            return
         scan = Scan(part, self.values, self.arrays, checked=True, limit=self._limit())
         calls = [c for c in (*part.calls, self.layout.value) if not self._safe(c, part)]
         needed = [t.variables(t.atom(call)) for call in calls]
@@ -233,6 +236,14 @@ class _Checker:
         for call in calls:
             if t.variables(t.atom(call)) <= set(scan.env) and scan.count:
                 check_call(call, scan.env, self.arrays, "the layout")
+
+    def _intervals(self, part: Structure) -> Intervals:
+        monotone = frozenset(
+            item.function
+            for item in self.layout.properties
+            if isinstance(item, Nondecreasing | Increasing) and item.within is None
+        )
+        return Intervals(part, self.values, self.arrays, monotone)
 
     def _safe(self, call: UF, part: Structure) -> bool:
         """Whether the checked lengths alone keep ``call`` inside its array."""
@@ -320,8 +331,11 @@ class _Checker:
         high = np.broadcast_to(self._evaluate(within.high, scan.env, purpose), scan.count)
         counts = np.maximum(high - low, 0).astype(np.int64)
         scan.check_room(within.variable, low, counts)
-        scan.expand(within.variable, low.astype(np.int64), counts)
         starts = np.cumsum(counts) - counts
+        lying = self._slices(calls, within.variable, low, counts)
+        if lying is not None and _first_bad(item, lying, starts[counts > 0]) is None:
+            return
+        scan.expand(within.variable, low.astype(np.int64), counts)
         columns: list[np.ndarray] = []
         for call in calls:
             check_call(call, scan.env, self.arrays, purpose)
@@ -331,6 +345,21 @@ class _Checker:
             at = [str(int(np.asarray(scan.env[within.variable])[p])) for p in place]
             env = {name: scan.env[name] for name in dims}
             self._fail(item, [call.function for call in calls], columns, place, env, at)
+
+    def _slices(
+        self, calls: list[UF], variable: str, low: np.ndarray, counts: np.ndarray
+    ) -> list[np.ndarray] | None:
+        """What the calls read, where it lies in a row in their arrays."""
+        if not len(low) or not (low[1:] == low[:-1] + counts[:-1]).all():
+            return None
+        first, last = int(low[0]), int(low[-1] + counts[-1])
+        found: list[np.ndarray] = []
+        for call in calls:
+            array = self.arrays[call.function]
+            if call.arguments != (t.var(variable),) or not 0 <= first <= last <= len(array):
+                return None
+            found.append(array[first:last])
+        return found
 
     def _limit(self) -> int:
         """More places than any range of valid data holds."""

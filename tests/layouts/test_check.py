@@ -5,10 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsedsl.errors import InvalidTensorError, TensorTypeError
+from sparsedsl.layouts import check
 from sparsedsl.layouts.catalogue import layouts, resolve
 from sparsedsl.layouts.check import validate
 from sparsedsl.layouts.construct import construct
 from sparsedsl.layouts.convert import stored
+from sparsedsl.layouts.interval import Intervals
 from sparsedsl.layouts.layout import Layout
 
 
@@ -209,3 +211,34 @@ def test_hostile_index_arrays_are_refused_or_read_safely(data):
     found, values = stored(layout, (4, 5), arrays)
     assert ((found >= 0) & (found < np.array([[4], [5]]))).all()
     assert len(np.unique(found, axis=1).T) == found.shape[1] == len(values)
+
+
+def verdict(layout, shape, arrays):
+    try:
+        return validate(layout, shape, arrays)
+    except InvalidTensorError as error:
+        return str(error)
+
+
+def test_quick_answers_are_those_of_the_walk(monkeypatch):
+    """Whole arrays are looked at first; where that says yes, so does a look at every place."""
+    rng = np.random.default_rng(1)
+    dense = np.where(rng.random((4, 5)) < 0.5, 1.0, 0.0)
+    coords = np.array(np.nonzero(dense))
+    cases = []
+    for name in ("csr", "csc", "dcsr", "csf", "coo", "dia", "ell", "vbl", "ragged", "jad"):
+        layout = resolve(name, 2)
+        arrays = construct(layout, (4, 5), coords, dense[tuple(coords)])
+        cases.append((layout, arrays))
+        for target in layout.functions:
+            for _ in range(12 if arrays[target].size else 0):
+                changed = arrays[target].copy()
+                changed.flat[rng.integers(changed.size)] += rng.integers(-3, 4)
+                cases.append((layout, {**arrays, target: changed}))
+    quick = [verdict(layout, (4, 5), arrays) for layout, arrays in cases]
+    monkeypatch.setattr(Intervals, "certain", lambda self, value: False)
+    monkeypatch.setattr(check._Checker, "_slices", lambda *_: None)
+    walked = [verdict(layout, (4, 5), arrays) for layout, arrays in cases]
+    assert quick == walked
+    assert sum(isinstance(found, str) for found in walked) > len(walked) // 4
+    assert sum(isinstance(found, dict) for found in walked) > 10
