@@ -10,9 +10,11 @@ from sparsedsl.loops.nodes import Kernel
 from sparsedsl.loops.promote import promote
 from sparsedsl.loops.reuse import reuse
 from sparsedsl.loops.simplify import simplify
+from sparsedsl.loops.strip import strip
 from sparsedsl.loops.unroll import unroll
 
 
 def optimise(kernel: Kernel) -> Kernel:
     """Return a kernel of the same meaning that runs faster."""
-    return simplify(reuse(promote(simplify(unroll(simplify(kernel))))))
+    kernel = promote(simplify(unroll(simplify(kernel))))
+    return simplify(strip(reuse(kernel)))

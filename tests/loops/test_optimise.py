@@ -24,10 +24,11 @@ from sparsedsl.loops.optimise import optimise
 from sparsedsl.loops.promote import promote
 from sparsedsl.loops.reuse import reuse
 from sparsedsl.loops.simplify import simplify
+from sparsedsl.loops.strip import strip
 from sparsedsl.loops.unroll import unroll
 from sparsedsl.loops.verify import verify
 
-PASSES = [unroll, reuse, promote, optimise]
+PASSES = [unroll, reuse, promote, strip, optimise]
 
 
 @pytest.mark.parametrize("change", PASSES)
@@ -167,3 +168,54 @@ def test_straight_names():
     around = For(P, i(0), i(2), (Assign(b, a), Assign(a, i(3))))
     assert straight_names((Assign(a, i(1)), Assign(c, i(0)), *straight[2:], Assign(b, c))) == {"a"}
     assert "a" not in straight_names((Assign(a, i(1)), around))
+
+
+def sweeps(*inner, result=()):
+    """Return ``y[i] += a[d, i] * x[i + off[d]]`` over ranges that differ, and what is added."""
+    d, k, j = ivar("d"), ivar("k"), ivar("j")
+    body = (
+        Assign(j, build.add(k, load("off", d))),
+        *inner,
+        store("y", [k], times(element("a", d, k), element("x", j)), "add"),
+    )
+    low = build.max_(0, build.sub(0, load("off", d)))
+    high = build.min_(N, build.sub(build.length("x"), load("off", d)))
+    params = (
+        ArrayParam("y", "float64", 1),
+        ArrayParam("a", "float64", 2),
+        ArrayParam("x", "float64", 1),
+        ArrayParam("off", "int64", 1),
+        IntParam("n"),
+    )
+    loop = For(d, i(0), build.length("off"), (For(k, low, high, body),))
+    before = tuple(Assign(ivar(name), i(0)) for name in result)
+    return verify(Kernel("k", params, (*before, loop), ("y", *result)))
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 100])
+def test_sweeps_are_taken_in_strips(monkeypatch, size):
+    monkeypatch.setattr("sparsedsl.loops.strip.STRIP", size)
+    rng = np.random.default_rng(0)
+    for n, m in ((9, 9), (4, 9), (9, 3), (0, 4)):
+        given = {"y": rng.random(n), "a": rng.random((3, n)), "x": rng.random(m)}
+        given["off"] = np.array([-3, 0, 2])
+        changed = verify(strip(reuse(sweeps())))
+        assert text.kernel(changed).count("k_strip") > 1
+        copies = ({name: a.copy() for name, a in given.items()} | {"n": n} for _ in range(2))
+        (found,), (expected,) = (interpret(k, next(copies)) for k in (changed, sweeps()))
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_sweeps_that_carry_something_are_left():
+    total = ivar("total")
+    counting = sweeps(Assign(total, build.add(total, 1)), result=("total",))
+    assert strip(counting) == counting
+    reading = sweeps(Assign(value("v"), element("y", i(0))))
+    assert strip(reading) == reading
+    (loop,) = sweeps().body
+    assert isinstance(loop, For)
+    (inner,) = loop.body
+    assert isinstance(inner, For)
+    plain = replace(inner, body=(inner.body[0], replace(inner.body[1], combine=None)))
+    last_wins = replace(sweeps(), body=(replace(loop, body=(plain,)),))
+    assert strip(last_wins) == last_wins
