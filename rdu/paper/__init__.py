@@ -78,11 +78,11 @@ def figure(number: int) -> list[Row]:
 
 
 def runs() -> list[Row]:
-    """Rows beside the figures: expert run times from the performance model, a slide's switch.
+    """Rows beside the figures: expert runs and decoder kernels from the model, a slide's switch.
 
     The 200-token value compared with is the nearest one that table V leaves possible.
     """
     from rdu.paper.experts import slide_switch
-    from rdu.paper.language import expert_runs
+    from rdu.paper.language import decoder_kernels, expert_runs
 
-    return [*expert_runs(), slide_switch()]
+    return [*expert_runs(), *decoder_kernels(), slide_switch()]

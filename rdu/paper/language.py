@@ -119,6 +119,27 @@ def expert_runs() -> list[Row]:
     return rows
 
 
+def decoder_kernels() -> list[Row]:
+    """The kernel of one decoder layer: what of the published shares is left in the model.
+
+    Both shares are inputs (`rdu.llm.Assumptions`); latencies, collectives and the filling of the
+    pipeline take something off the bandwidth.
+    """
+    rows: list[Row] = []
+    chip = sn40l_node().chip
+    for name in ("llama2-7b", "llama2-70b"):
+        (layer,) = estimate(llama(name, "decode"), sn40l_node()).group("decoder")
+        peak = 1e12 * chip.hbm_tb_per_s * layer.seconds
+        label = f"{name} decoder kernel, decode"
+        share = layer.kernel.memory_bytes / peak
+        units = min(layer.pcus / chip.pcus, layer.pmus / chip.pmus)
+        rows += [
+            row(label, "share of hbm", published.DECODER_HBM_SHARE, share, "calibrated"),
+            row(label, "share of units", published.DECODER_UNIT_SHARE, units, "calibrated"),
+        ]
+    return rows
+
+
 @cache
 def _time(name: str, fusion: Fusion, orchestration: Orchestration) -> Estimate:
     return estimate(benchmark(name), sn40l_node(), fusion, orchestration, spill=True)

@@ -99,3 +99,9 @@ RUN_200_MS_RANGE = (340.0, 402.0)
 
 HC24_DDR_BYTES_PER_SECOND = 1.6e12
 """Sixteen sockets, the same slide."""
+
+DECODER_HBM_SHARE = 0.85
+"""Share of HBM bandwidth that one kernel of a whole decoder layer reaches, in the prose."""
+
+DECODER_UNIT_SHARE = 0.90
+"""Share of the compute and memory units that it uses."""

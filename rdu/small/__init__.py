@@ -10,6 +10,7 @@ from rdu.small.composition import Replies, Reply, TextComposition, expert, shipp
 from rdu.small.emulated import Answer, EmulatedDecoder
 from rdu.small.model import Decoder, generate
 from rdu.small.router import TextRouter, WordRouter
+from rdu.small.sentence import SentenceEncoder, SentenceRouter, minilm
 from rdu.small.training import Recipe, train
 
 __all__ = [
@@ -19,11 +20,14 @@ __all__ = [
     "Recipe",
     "Replies",
     "Reply",
+    "SentenceEncoder",
+    "SentenceRouter",
     "TextComposition",
     "TextRouter",
     "WordRouter",
     "expert",
     "generate",
+    "minilm",
     "shipped",
     "train",
 ]

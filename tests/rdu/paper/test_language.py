@@ -103,6 +103,16 @@ def test_expert_run_within_25_percent():
         assert row.kind == "predicted"
 
 
+def test_the_decoder_kernel_keeps_most_of_the_published_bandwidth():
+    shares = {row.name: row for row in paper.runs() if row.quantity == "share of hbm"}
+    assert abs(shares["llama2-70b decoder kernel, decode"].ours - 0.85) < 0.05
+    # A smaller layer loses more to the latency of its two collectives.
+    assert 0.75 < shares["llama2-7b decoder kernel, decode"].ours < 0.85
+    for row in paper.runs():
+        if row.quantity == "share of units":
+            assert abs(row.ours - 0.9) < 0.05
+
+
 def test_unpublished_inputs_are_varied_beside_it():
     rows = {row.quantity: row for row in paper.runs() if "20 tokens" in row.name}
     ours = rows["run ms"].ours
