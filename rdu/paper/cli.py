@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rdu.errors import SpecError
 from rdu.paper import FIGURES, TABLES, Row, figure, render, runs, table
+from rdu.paper.draw import draw_figure
 
 app = typer.Typer(help="Tables and figures of the paper beside ours.", invoke_without_command=True)
 
@@ -21,16 +24,32 @@ def show(
         typer.Option("--only", help="Such as table-V or figure-12; repeatable. All by default."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine output.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Folder to draw the shown figures in, as SVG.")
+    ] = None,
 ) -> None:
     """Print the compared numbers, labelled arithmetic, calibrated or predicted."""
     names = which or [*(f"table-{n}" for n in TABLES), *(f"figure-{n}" for n in FIGURES), "runs"]
     found = {name: _rows(name) for name in names}
+    if plot is not None:
+        _draw(found, plot)
     if as_json:
         plain = {name: [dataclasses.asdict(r) for r in rows] for name, rows in found.items()}
         typer.echo(json.dumps(plain, indent=2))
         return
     for name, rows in found.items():
         typer.echo(f"{name.replace('-', ' ')}\n{render(rows)}\n")
+
+
+def _draw(found: Mapping[str, list[Row]], folder: Path) -> None:
+    """Draw each figure among the rows to ``figure-N.svg``."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError(f"cannot make the folder {folder}: {error.strerror}") from error
+    for name, rows in found.items():
+        if name.startswith("figure-"):
+            draw_figure(int(name.removeprefix("figure-")), rows, folder / f"{name}.svg")
 
 
 def _rows(name: str) -> list[Row]:
