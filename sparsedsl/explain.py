@@ -63,11 +63,20 @@ def plan_text(unit: Unit) -> str:
     return "\n".join(lines)
 
 
+_ORDERINGS = {
+    "bitmap": "by a bitmap",
+    "list": "by sorting short lists, long ones by a bitmap",
+    "word": "by the bits of one word",
+    "range": "by the range that was searched",
+}
+
+
 def _leaf(nest: Nest, chain: Chain) -> str:
+    ordering = nest.assembly.ordering
     ways = {
         "dense": "store at its place",
         "append": "append (order proved)",
-        "workspace": "add to a dense accumulator, flushed in order",
+        "workspace": f"add to a dense accumulator, put in order {_ORDERINGS[ordering]}",
         "stream": "append unordered, sort at the end",
     }
     operator = f" by {chain.monoid}" if chain.monoid else ""

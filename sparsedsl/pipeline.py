@@ -77,9 +77,9 @@ class Group:
 
     ``finite`` and ``nonzero`` name the tensors whose stored values must be so for implicit
     zeros to be skipped, ``bounded`` those that must be ``"above"`` minus infinity or
-    ``"below"`` infinity for implicit infinities to be.  ``layout`` is the one the result is
-    wanted in, ``assembled`` the one the kernel fills; ``whole`` is the statement before it was
-    split, if it has no sum.
+    ``"below"`` infinity for implicit infinities to be; ``exact`` says that this is checked.
+    ``layout`` is the one the result is wanted in, ``assembled`` the one the kernel fills;
+    ``whole`` is the statement before it was split, if it has no sum.
     """
 
     statements: tuple[ct.Assign, ...]
@@ -89,6 +89,7 @@ class Group:
     sources: Mapping[str, Source]
     extents: Mapping[str, int]
     annihilating: bool
+    exact: bool
     finite: tuple[str, ...]
     nonzero: tuple[str, ...]
     bounded: tuple[tuple[str, str], ...]
@@ -193,6 +194,7 @@ def _group(
         dict(sources),
         extents,
         annihilating,
+        ieee,
         tuple(name for demand, name in asked if demand == "finite"),
         tuple(name for demand, name in asked if demand == "nonzero"),
         tuple((demand, name) for demand, name in asked if demand in ("above", "below")),
@@ -244,7 +246,7 @@ def describe(group: Group, settings: Settings) -> str:
     lines.append(f"{output!r} | {group.assembled.key} | {_index_dtype(group)}")
     lines.append(",".join(f"{i}~{_bucket(n)}" for i, n in sorted(group.extents.items())))
     demands = f"{group.finite} {group.nonzero} {group.bounded}"
-    lines.append(f"{settings!r} {group.annihilating} {demands}")
+    lines.append(f"{settings!r} {group.annihilating} {group.exact} {demands}")
     return "\n".join(lines)
 
 
@@ -283,6 +285,7 @@ def compile_group(group: Group, settings: Settings) -> Unit:
             n: {d: rounded(c) for d, c in s.entries.items()} for n, s in group.sources.items()
         },
         annihilating=group.annihilating,
+        exact=group.exact,
         order=settings.order,
         workspace=settings.workspace,
         whole=group.whole if settings.workspace == "auto" and settings.find == "auto" else None,

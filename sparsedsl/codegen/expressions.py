@@ -207,6 +207,9 @@ class Printer:
         if symbol in ("min", "max"):
             return f"{symbol}({self.exact(left)}, {self.exact(right)})", ATOM
         strength = PRECEDENCE[symbol]
+        if symbol == "below":
+            u64 = self.constructor("uint64")
+            return f"{u64}({self.text(left)}) < {u64}({self.text(right)})", strength
         first = strength + 1 if strength == PRECEDENCE["<"] else strength
         return f"{self.text(left, first)} {symbol} {self.text(right, strength + 1)}", strength
 

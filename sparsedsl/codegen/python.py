@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import builtins
 import keyword
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import assert_never
 
@@ -110,8 +110,9 @@ def source(kernel: Kernel, *, fastmath: bool = True, safe: bool = False, cache: 
     flags += ["nogil=True", 'error_model="numpy"']
     if safe:
         flags.append("boundscheck=True")
-    if fastmath and _sums_floats(kernel):
-        flags.append('fastmath={"contract", "reassoc"}')
+    if fastmath and _sums_floats(kernel.body, _dtypes(kernel)):
+        free = '"contract", "reassoc"' if _sums_always(kernel) else '"contract"'
+        flags.append(f"fastmath={{{free}}}")
     lines = [
         f"@njit({', '.join(flags)})",
         f"def {kernel.name}{'_' if kernel.name in _RESERVED else ''}({params}):",
@@ -158,20 +159,31 @@ def _renamed(kernel: Kernel, used: set[str]) -> dict[str, str]:
     return renamed
 
 
-def _sums_floats(kernel: Kernel) -> bool:
+def _sums_floats(body: tuple[Stmt, ...], dtypes: Mapping[str, str]) -> bool:
     """Whether some statement accumulates a floating-point sum."""
+    return any(_is_float_sum(statement, dtypes) for statement in statements(body))
+
+
+def _sums_always(kernel: Kernel) -> bool:
+    """Whether some loop accumulates a floating-point sum in each turn.
+
+    Sums may then be taken in another order, in vectors.  Where each addition depends on a
+    condition, vectors would make all of them, with masks, which takes longer.
+    """
     dtypes = _dtypes(kernel)
-    for statement in statements(kernel.body):
-        match statement:
-            case Store(array, _, _, "add") if np.dtype(dtypes[array]).kind in "fc":
-                return True
-            case Assign(Var(name, type), Apply("add", (Var(first), _))) if (
-                name == first and type not in (INT, BOOL) and np.dtype(type).kind in "fc"
-            ):
-                return True
-            case _:
-                pass
-    return False
+    loops = (s for s in statements(kernel.body) if isinstance(s, For | While))
+    return any(_is_float_sum(part, dtypes) for loop in loops for part in loop.body)
+
+
+def _is_float_sum(statement: Stmt, dtypes: Mapping[str, str]) -> bool:
+    match statement:
+        case Store(array, _, _, "add"):
+            return np.dtype(dtypes[array]).kind in "fc"
+        case Assign(Var(name, type), Apply("add", (Var(first), _))):
+            number = type not in (INT, BOOL) and np.dtype(type).kind in "fc"
+            return name == first and number
+        case _:
+            return False
 
 
 def _docstring(notes: Iterable[str]) -> list[str]:

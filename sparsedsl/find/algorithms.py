@@ -12,6 +12,9 @@ Takes: a ``Site`` (range, key functions, sought values).  Gives: loop IR.  Invar
 | binary | unique, sorted | logarithm of the range |
 | table | unique, extent | one load (positions by key, filled once a setup) |
 | hash | unique, invariant | one or two loads (open addressing, built once) |
+| spread | unique, extent, neutral | one load (values by key, fill where none: never a miss) |
+
+``spread`` binds no position: the value found replaces the operand's own.
 """
 
 from __future__ import annotations
@@ -21,13 +24,36 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sparsedsl.loops import build as lb
-from sparsedsl.loops.nodes import INT, Allocate, Assign, Break, Expr, For, If, Stmt, Var, While
+from sparsedsl.loops.nodes import (
+    INT,
+    Allocate,
+    Assign,
+    Break,
+    Const,
+    Expr,
+    For,
+    If,
+    Load,
+    Stmt,
+    Var,
+    While,
+)
 
 UNIQUE = "unique"
 SORTED = "sorted"
 RISING = "rising"
 EXTENT = "extent"
 INVARIANT = "invariant"
+NEUTRAL = "neutral"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The values behind the positions of a range: their dtype, their fill, one at a position."""
+
+    dtype: str
+    fill: Const
+    at: Callable[[Expr], Expr]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +64,8 @@ class Site:
     the key functions at a position, ``sought`` the values they must equal, ``extent`` one
     more than the greatest possible key.  ``verify`` asks a table to compare keys, needed
     when the key functions read more than the position.  ``state`` names what a find keeps
-    from query to query; no two finds of a kernel share it.
+    from query to query; no two finds of a kernel share it.  ``positions`` is a dtype that
+    holds every position of the range, ``stored`` the values there.
     """
 
     position: Var
@@ -49,6 +76,8 @@ class Site:
     extent: Expr | None
     verify: bool
     state: str
+    positions: str = "int64"
+    stored: Stored | None = None
 
     def name(self, suffix: str) -> str:
         """Return the name of an auxiliary variable or array of this find."""
@@ -74,12 +103,18 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Emission:
-    """The loops of one find: once a kernel, once a range, once a query; and the hit test."""
+    """The loops of one find: once a kernel, once a range, once a query; and the hit test.
+
+    ``after`` ends a range that another one follows.  ``value`` stands for the operand's value
+    where no position is bound.
+    """
 
     top: tuple[Stmt, ...]
     setup: tuple[Stmt, ...]
     query: tuple[Stmt, ...]
     hit: Expr
+    after: tuple[Stmt, ...] = ()
+    value: Load | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,16 +207,18 @@ def _binary(site: Site) -> Emission:
 
 def _table(site: Site) -> Emission:
     assert site.extent is not None
-    table, entry = site.name("table"), site.var("entry")
+    table, entry, count = site.name("table"), site.var("entry"), site.var("count")
     (key,) = site.keys(entry)
-    fill = For(entry, site.low, site.high, (lb.store(table, (key,), entry),))
+    place = lb.cast(entry, site.positions)
+    fill = For(entry, site.low, site.high, (lb.store(table, (key,), place),))
     at = site.position
-    hit = lb.conj(lb.le(site.low, at), lb.lt(at, site.high))
+    # a position of an earlier range is outside this one, so that nothing is ever cleared
+    hit = lb.within(site.low, at, count)
     if site.verify:
         hit = lb.conj(hit, site.matches(at))
     return Emission(
-        (Allocate(table, "int64", (site.extent,), lb.i(-1)),),
-        (fill,),
+        (Allocate(table, site.positions, (site.extent,), lb.const(-1, site.positions)),),
+        (Assign(count, lb.max_(lb.sub(site.high, site.low), 0)), fill),
         (Assign(at, lb.load(table, site.sought[0])),),
         hit,
     )
@@ -234,8 +271,47 @@ def _hash(site: Site) -> Emission:
     return Emission((), setup, query, lb.ge(at, 0))
 
 
+def _spread(site: Site) -> Emission:
+    """Lay the values of the range out by key; a query reads what is there, fill or not."""
+    assert site.extent is not None
+    assert site.stored is not None
+    laid, entry, stored = site.name("values"), site.var("entry"), site.stored
+    (key,) = site.keys(entry)
+    fill = For(entry, site.low, site.high, (lb.store(laid, (key,), stored.at(entry)),))
+    clear = For(entry, site.low, site.high, (lb.store(laid, (key,), stored.fill),))
+    return Emission(
+        top=(Allocate(laid, stored.dtype, (site.extent,), stored.fill),),
+        setup=(fill,),
+        query=(),
+        hit=lb.TRUE,
+        after=(clear,),
+        value=lb.load(laid, site.sought[0], type=stored.dtype),
+    )
+
+
+MISTAKEN = 6.0
+"""A branch predicted wrongly."""
+
+WASTED = 0.2
+"""Loading and combining a value that was not needed."""
+
+NEAR = 1 << 20
+"""Bytes that stay in the second cache."""
+
+
 def _log(x: float) -> float:
     return math.log2(max(x, 1.0) + 1.0)
+
+
+def _lookup(load: Workload, width: int) -> float:
+    """Return what one access to an array over the keys costs, ``width`` bytes an element."""
+    return 0.9 if load.extent * width <= NEAR else 2.2
+
+
+def _surprise(load: Workload) -> float:
+    """Return how often a hit, or a miss, comes unexpected; keys are seldom spread evenly."""
+    hit = min(load.length / max(load.extent, 1.0), 1.0)
+    return max(min(hit, 1.0 - hit), 0.05)
 
 
 ALGORITHMS: tuple[Algorithm, ...] = (
@@ -244,9 +320,17 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         frozenset({UNIQUE, EXTENT}),
         lambda w: (
             w.extent * 0.3
-            + w.setups * (1.2 * w.length + w.queries * (1.0 if w.extent < 1e5 else 2.5))
+            + w.setups * (1.2 * w.length + w.queries * (_lookup(w, 4) + MISTAKEN * _surprise(w)))
         ),
         _table,
+    ),
+    Algorithm(
+        "spread",
+        frozenset({UNIQUE, EXTENT, NEUTRAL}),
+        lambda w: (
+            w.extent * 0.5 + w.setups * (1.8 * w.length + w.queries * (_lookup(w, 8) + WASTED))
+        ),
+        _spread,
     ),
     Algorithm(
         "merge",

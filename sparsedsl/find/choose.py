@@ -10,17 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import assert_never
 
+from sparsedsl.contraction import algebra
+from sparsedsl.contraction import nodes as ct
 from sparsedsl.errors import PlanError
 from sparsedsl.find import algorithms as al
 from sparsedsl.find import formula as fo
-from sparsedsl.find import parallel
+from sparsedsl.find import ordering, parallel
 from sparsedsl.find.blocks import Whole, whole_blocks
 from sparsedsl.find.queries import Context, Prover, sought_extent
 from sparsedsl.find.smt import Proof
 from sparsedsl.iteration.clip import clipped
 from sparsedsl.iteration.cost import Sizes
 from sparsedsl.iteration.nodes import (
+    Assembly,
     Chain,
     Exclude,
     Find,
@@ -43,8 +47,8 @@ class Choice:
     """How one find is done.
 
     ``depth`` counts the steps, prefix included, after which its range is known (-1: known
-    only inside its probe, so it is set up at each query).  ``rejected`` says why each other
-    algorithm was not taken.
+    only inside its probe, so it is set up at each query).  ``facts`` are those proved,
+    ``rejected`` says why each other algorithm was not taken.
     """
 
     variable: str
@@ -52,6 +56,7 @@ class Choice:
     depth: int
     extent: Term | None
     verify: bool
+    facts: frozenset[str]
     rejected: tuple[tuple[str, str], ...]
 
 
@@ -98,7 +103,7 @@ def prove_nest(
         pruned = _tightened(prover, nest.prefix, pruned)
         context = Context(nest.prefix + pruned.steps, {o.name: o for o in pruned.operands})
         chosen = [
-            _choose(prover, context, find, place, inside, sizes, forced)
+            _choose(prover, context, pruned, nest.assembly, find, place, inside, sizes, forced)
             for find, place, inside in _finds(context.steps)
         ]
         chains.append(pruned)
@@ -106,6 +111,8 @@ def prove_nest(
         signs.append(_nonnegative(prover, context))
     proved = replace(nest, chains=tuple(chains))
     proved = _confirm_delivery(prover, proved)
+    known = tuple({c.variable: (c.depth, c.facts) for c in chosen} for chosen in choices)
+    proved = ordering.ordered(proved, known, sizes)
     for chain in proved.chains:
         parallel.prove_closed_forms(prover, chain)
     shared = parallel.parallel_loop(prover, proved)
@@ -186,6 +193,8 @@ def _needed(
 def _choose(
     prover: Prover,
     context: Context,
+    chain: Chain,
+    assembly: Assembly,
     find: Find,
     place: int,
     inside: Probe | None,
@@ -204,6 +213,9 @@ def _choose(
         facts |= {al.EXTENT}
     if depth == 0:
         facts |= {al.INVARIANT}
+    scalar = assembly.kind in ("dense", "append")
+    if scalar and inside is None and _is_neutral(chain, context.steps[place + 1 :], find):
+        facts |= {al.NEUTRAL}
     load = _workload(context.steps, find, place, depth, context.operands, sizes)
     rejected: list[tuple[str, str]] = []
     legal: list[tuple[float, al.Algorithm]] = []
@@ -232,8 +244,51 @@ def _choose(
         depth,
         extent,
         reads != frozenset({find.variable}),
+        facts,
         tuple(rejected),
     )
+
+
+def _is_neutral(chain: Chain, later: tuple[Step, ...], find: Find) -> bool:
+    """Whether a find only serves to read a value that may as well be its fill.
+
+    So it is when the fill makes the leaf deliver the identity, no loop would run in vain, and
+    nothing else depends on the position or on whether there is one.
+    """
+    operand = chain.operand(find.operand)
+    heavy = any(isinstance(s, Scan | Probe | Exclude) for s in later)
+    if heavy or operand.name not in chain.neutral:
+        return False
+    if any(find.variable in _read_by(step) for step in later):
+        return False
+    reads_pattern = any(
+        isinstance(node, ct.Stored) and node.tensor == operand.tensor.name
+        for node in algebra.walk(chain.expression)
+    )
+    return not reads_pattern and operand.value.arguments == (terms.var(find.variable),)
+
+
+def _read_by(step: Step) -> frozenset[str]:
+    """Return the variables that a step reads."""
+    found: list[Term] = []
+    match step:
+        case Scan(_, lows, highs, _):
+            found += [*lows, *highs]
+        case Let(_, value, _, _):
+            found.append(value)
+        case Guard(constraint, _):
+            found.append(constraint.term)
+        case Find(_, lows, highs, keys, _):
+            found += [*lows, *highs, *(k.value for k in keys)]
+            found += [Term(((1, k.function),)) for k in keys]
+        case Merge(_, parts):
+            for part in parts:
+                found += [*part.lows, *part.highs, part.key]
+        case Probe() | Exclude():
+            pass
+        case _:
+            assert_never(step)
+    return frozenset[str]().union(*(terms.variables(t) for t in found))
 
 
 def _taken(

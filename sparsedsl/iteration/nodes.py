@@ -146,7 +146,9 @@ class Chain:
 
     ``required`` operands are stored at every point reached, ``probed`` ones may not be.
     The leaf evaluates ``expression`` and delivers it at ``coordinates`` of the output by
-    ``monoid`` (None: plain assignment).
+    ``monoid`` (None: plain assignment).  ``neutral`` operands are those of the required ones
+    whose fill in place of a stored value makes the leaf deliver the monoid's identity, by the
+    machine's own arithmetic.
     """
 
     operands: tuple[Operand, ...]
@@ -156,6 +158,7 @@ class Chain:
     coordinates: tuple[ct.Affine, ...]
     monoid: str | None
     cost: float
+    neutral: frozenset[str] = frozenset()
 
     def operand(self, name: str) -> Operand:
         """Return the operand called ``name``."""
@@ -183,14 +186,21 @@ class Assembly:
 
     ``dense``: into an array by coordinates.  ``append``: entries come in storage order, once
     each, and are appended to ``levels``.  ``workspace``: as append, but the last mode is
-    gathered in a dense accumulator ordered by a bitmap.  ``stream``: coordinates and values
-    in any order, sorted and combined afterwards.
+    gathered in a dense accumulator, put in order by ``ordering``.  ``stream``: coordinates and
+    values in any order, sorted and combined afterwards.
+
+    ``ordering`` is ``bitmap`` (bits of touched coordinates are walked), ``list`` (touched
+    coordinates are listed; short lists are sorted, long ones go through the bitmap),
+    ``word`` (as bitmap, folded into one word) or ``range`` (entries are a part of the sorted
+    range that the find of ``guide`` searches, and are gathered by position in it).
     """
 
     kind: str
     levels: tuple[Level, ...]
     modes: tuple[int, ...]
     value: str
+    ordering: str = "bitmap"
+    guide: str = ""
 
 
 @dataclass(frozen=True, slots=True)

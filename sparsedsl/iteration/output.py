@@ -245,17 +245,18 @@ def deliver_cost(
 
 
 def _visits_when_bound(state: State, target: Target) -> float:
+    """Return how often a value is delivered: sums over later loops are delivered once."""
     wanted = set(target.coordinates)
     visits, loop = 1.0, 0
     for step in state.steps:
         if isinstance(step, Scan):
+            if not wanted:
+                return visits
             visits = state.trail[loop]
             loop += 1
         if isinstance(step, Scan | Let):
             wanted.discard(step.variable)
-        if not wanted:
-            break
-    return visits
+    return state.visits
 
 
 def _access_cost(state: State, arguments: tuple[Term, ...], inner: str) -> float:

@@ -12,13 +12,16 @@ the points an earlier chain has covered.
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from sparsedsl.contraction import algebra
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.errors import PlanError
-from sparsedsl.iteration import copies, cost, merging, output, search
+from sparsedsl.iteration import classify, copies, cost, merging, output, search
 from sparsedsl.iteration.nodes import (
     Assembly,
     Chain,
@@ -179,12 +182,25 @@ def _support(request: Request, statement: ct.Assign) -> tuple[frozenset[ct.Acces
 
 
 def sizes_of(request: Request, operands: tuple[Operand, ...]) -> cost.Sizes:
+    """Return what is known of the sizes of operands.
+
+    Counts come rounded; where a dimension tells a coordinate, one value of the dimensions
+    before it has no more positions than the coordinate has values.
+    """
+    extents = {i: float(n) for i, n in request.extents.items()}
     entries: dict[str, float] = {}
     for operand in operands:
         known = request.entries.get(operand.tensor.name, {})
+        open_indices = {i for s in operand.access.subscripts for i in s.indices}
+        bound, before = frozenset[str](), 1.0
         for dim, name in zip(operand.layout.relation.inputs, operand.dims, strict=True):
-            entries[name] = float(known.get(dim, 1.0))
-    extents = {i: float(n) for i, n in request.extents.items()}
+            bound |= {name}
+            told = {i for i in open_indices if classify.closed_form(operand, i, bound) is not None}
+            open_indices -= told
+            count = float(known.get(dim, 1.0))
+            if told:
+                count = min(count, before * math.prod(extents.get(i, 1.0) for i in told))
+            entries[name] = before = count
     return cost.Sizes(extents, entries)
 
 
@@ -228,8 +244,24 @@ def _chain(
         coordinates=case.statement.subscripts,
         monoid=case.monoid,
         cost=spent,
+        neutral=_neutral(request, case),
     )
     return chain, state
+
+
+def _neutral(request: Request, case: Case) -> frozenset[str]:
+    """Return the operands without which the body is the identity it is accumulated by."""
+    program = request.program
+    dtype = program.tensor(case.statement.target).dtype
+    if case.monoid is None or not (request.exact or np.dtype(dtype).kind in "biu"):
+        return frozenset()
+    fill = algebra.fill_of(case.body, program, request.annihilating)
+    identity = MONOIDS[case.monoid].identity(dtype)
+    if fill is None or not algebra.same_value(fill, identity):
+        return frozenset()
+    groups = algebra.support(case.body, program, request.annihilating)
+    needed = frozenset[ct.Access].intersection(*groups) if groups else frozenset[ct.Access]()
+    return frozenset(o.name for o in case.required if o.access in needed)
 
 
 def _no_plan(request: Request, case: Case) -> PlanError:

@@ -15,7 +15,8 @@ class Request:
 
     ``entries`` gives, for each tensor, the number of tuples up to each of its layout's
     dimensions; ``extents`` the extent of each index.  ``annihilating`` permits skipping
-    products with an implicit zero.  ``order`` forces the order of logical indices,
+    products with an implicit zero, ``exact`` says that evaluating such a product gives the same.
+    ``order`` forces the order of logical indices,
     ``workspace`` how a sparse output is gathered (``"sort"``: as a stream).
     ``whole`` is the statement before it was split into terms, if its operands may be merged.
     ``effort`` bounds the states a search visits; ``copying`` is how many accesses a
@@ -29,6 +30,7 @@ class Request:
     extents: Mapping[str, int]
     entries: Mapping[str, Mapping[str, float]]
     annihilating: bool = True
+    exact: bool = True
     order: tuple[str, ...] | None = None
     workspace: str = "auto"
     whole: ct.Assign | None = None

@@ -59,8 +59,9 @@ _FOLD: dict[str, Callable[[int, int], int | bool]] = {
     ">=": lambda a, b: a >= b,
     "==": lambda a, b: a == b,
     "!=": lambda a, b: a != b,
+    "below": lambda a, b: a % 2**64 < b % 2**64,
 }
-COMPARISONS = frozenset({"<", "<=", ">", ">=", "==", "!="})
+COMPARISONS = frozenset({"<", "<=", ">", ">=", "==", "!=", "below"})
 NEGATED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 
 
@@ -283,6 +284,16 @@ def gt(left: IntLike, right: IntLike) -> Expr:
 def ge(left: IntLike, right: IntLike) -> Expr:
     """Return ``left >= right``."""
     return compare(">=", left, right)
+
+
+def within(low: Expr, value: Expr, count: Expr) -> Expr:
+    """Return ``low <= value < low + count`` as one comparison; ``count`` is not negative.
+
+    >>> from sparsedsl.loops import text
+    >>> text.expression(within(ivar("lo"), ivar("p"), ivar("count")))
+    'p - lo below count'
+    """
+    return compare("below", sub(value, low), count)
 
 
 def eq(left: IntLike, right: IntLike) -> Expr:

@@ -68,6 +68,7 @@ _OPERATE: dict[str, Callable[[Any, Any], Any]] = {
     ">=": op.ge,
     "==": op.eq,
     "!=": op.ne,
+    "below": lambda a, b: a % 2**64 < b % 2**64,
 }
 
 

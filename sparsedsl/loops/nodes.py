@@ -61,7 +61,8 @@ class Binary:
     """``left operator right``.
 
     Integer: ``+ - * // % min max & | ^ << >>`` (``//`` and ``%`` floor).  Comparisons
-    ``< <= > >= == !=`` and ``and or`` (short circuit) give ``"bool"``.
+    ``< <= > >= == !=``, ``below`` (less, both ints taken modulo 2**64) and ``and or`` (short
+    circuit) give ``"bool"``.
     """
 
     operator: str

@@ -7,6 +7,7 @@ value is loaded where its position is known and its guards are passed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import assert_never
 
 from sparsedsl.contraction import algebra
 from sparsedsl.contraction import nodes as ct
@@ -27,6 +28,7 @@ from sparsedsl.iteration.space import extent_name, subscript_term
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import BOOL, Assign, Const, Expr, For, If, Stmt, Var
 from sparsedsl.lowering import deliver as dl
+from sparsedsl.lowering import workspace as ws
 from sparsedsl.lowering.closing import bound_at, closings
 from sparsedsl.lowering.finds import Finds
 from sparsedsl.lowering.merge import Merging
@@ -96,7 +98,7 @@ class ChainWalk:
         appended = self.nest.assembly.kind == "append"
         if appended and place > len(self.nest.prefix):
             out += closings(self.nest, self.sink, self.emitter, self.steps, place)
-        return out
+        return [*out, *self.finds.endings(place)]
 
     def _after(self, place: int) -> list[Stmt]:
         if place == len(self.steps):
@@ -132,9 +134,13 @@ class ChainWalk:
                 return dl.append_value(sink, coordinates, value)
             case "workspace":
                 at = coordinates[sink.last.coordinates[-1][1]]
-                return dl.workspace_add(sink, at, value, self.chain.monoid)
+                return ws.add(sink, at, value, self.chain.monoid, self.guide())
             case _:
                 return dl.stream_value(sink, coordinates, value)
+
+    def guide(self) -> ws.Guide | None:
+        """Return the range that the entries of a workspace are a part of, if one is known."""
+        return self.finds.guide(self.nest.assembly.guide) if self.nest.assembly.guide else None
 
     def _store(self, coordinates: list[Expr], value: Expr) -> Stmt:
         layout = self.nest.layout
@@ -162,8 +168,10 @@ class ChainWalk:
                 return [*self._let(step), *body()]
             case Guard(constraint, _):
                 return [If(self._condition(constraint), tuple(body()))]
-            case Find(variable):
-                query, hit = self.finds.query(variable)
+            case Find(variable, operand=name):
+                query, hit, value = self.finds.query(variable)
+                if value is not None:
+                    self.values.laid_out[name] = value
                 return [*query, If(hit, tuple(body()))]
             case Probe():
                 return [*self._probe(step), *body()]
@@ -210,9 +218,28 @@ class ChainWalk:
 
         return [*out, *inner(0)]
 
+    def _may_miss(self, place: int) -> bool:
+        """Whether a find or a guard comes before the next loop."""
+        for step in self.steps[place:]:
+            match step:
+                case Find() | Guard():
+                    return True
+                case Scan() | Merge():
+                    return False
+                case Let() | Probe() | Exclude():
+                    pass
+                case _:
+                    assert_never(step)
+        return False
+
     def _loads(self, place: int) -> list[Stmt]:
-        """Load the values of operands whose position has just become known."""
+        """Load the values of operands whose position has become known.
+
+        They are loaded behind the finds that come before the next loop, which may miss.
+        """
         out: list[Stmt] = []
+        if self._may_miss(place):
+            return out
         bound = {s.variable for s in self.steps[:place] if isinstance(s, Scan | Let | Find | Merge)}
         for operand in self.chain.operands:
             names = frozenset[str]()

@@ -7,26 +7,12 @@ and guards are taken to succeed always.
 
 from __future__ import annotations
 
-from sparsedsl.iteration.nodes import (
-    Chain,
-    Find,
-    Guard,
-    Let,
-    Merge,
-    Nest,
-    Probe,
-    Scan,
-    Step,
-)
-from sparsedsl.iteration.search import depends_on
+from sparsedsl.iteration.counted import counted_steps
+from sparsedsl.iteration.nodes import Let, Merge, Nest, Scan, Step
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import Assign, Const, Expr, For, Stmt, Var
 from sparsedsl.lowering.emitter import Emitter
-from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import Term
-
-DEEPEST = 3
-"""Loops that counting may nest; deeper counts cost more than growing the output."""
 
 
 def count_visits(
@@ -38,60 +24,12 @@ def count_visits(
     """
     out: list[Stmt] = []
     for chain, known in zip(nest.chains, signs, strict=True):
-        steps = _delivering(nest, chain)
+        steps = counted_steps(nest, chain)
         if steps is None:
             return []
         emitter.nonnegative = known
         out += _Counter(emitter, room).count(steps)
     return out
-
-
-def _delivering(nest: Nest, chain: Chain) -> tuple[Step, ...] | None:
-    """Return the scans and definitions up to the point where the coordinates are known."""
-    missing = {c.name for c in chain.coordinates}
-    kept: list[Step] = []
-    unknown: set[str] = set()
-    for step in nest.prefix + chain.steps:
-        if not missing:
-            break
-        match step:
-            case Find(variable):
-                unknown.add(variable)
-            case Probe():
-                unknown |= {s.variable for s in step.steps if isinstance(s, Find | Let)}
-            case Guard(constraint):
-                # not taken here, so what it keeps in range must not be a subscript
-                names = terms.variables(constraint.term)
-                loops = {s.variable for s in kept if isinstance(s, Scan | Merge)}
-                unknown |= names | (depends_on(tuple(kept), names) - loops)
-            case Scan(variable) | Let(variable) | Merge(variable):
-                if _reads(step) & unknown:
-                    if isinstance(step, Let):
-                        unknown.add(variable)
-                        missing.discard(variable)
-                        continue
-                    return None
-                kept.append(step)
-                missing.discard(variable)
-            case _:
-                pass
-    loops = [place for place, s in enumerate(kept) if isinstance(s, Scan | Merge)]
-    if not loops or len(loops) > DEEPEST:
-        return None
-    return tuple(kept[: loops[-1] + 1])
-
-
-def _reads(step: Scan | Let | Merge) -> frozenset[str]:
-    found: list[Term] = []
-    match step:
-        case Scan(_, lows, highs, _):
-            found += [*lows, *highs]
-        case Let(_, value, _, _):
-            found.append(value)
-        case Merge(_, parts):
-            for part in parts:
-                found += [*part.lows, *part.highs]
-    return frozenset[str]().union(*(terms.variables(t) for t in found))
 
 
 class _Counter:

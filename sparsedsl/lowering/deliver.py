@@ -1,11 +1,10 @@
-"""Deliver values to the output: dense stores, appended levels, workspaces, streams.
+"""Deliver values to the output: dense stores, appended levels, streams.
 
 Takes: coordinates and a value at a point.  Gives: the statements around and at that point.
-Invariant: entries appended come in storage order, once each, and none equals the fill; a
-workspace is empty again after each flush; nothing is stored beyond the room there is.
+Invariant: entries appended come in storage order, once each, and none equals the fill;
+nothing is stored beyond the room there is.
 
-The workspace is a dense accumulator with a bitmap in levels: walking set bits by counting
-trailing zeros gives the coordinates in order without a sort.
+Workspaces are in ``lowering.workspace``.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import (
     BOOL,
     INT,
-    Allocate,
     ArrayParam,
     Assign,
     Binary,
@@ -32,11 +30,7 @@ from sparsedsl.loops.nodes import (
     If,
     Stmt,
     Var,
-    While,
 )
-
-WORD_SHIFT = 6
-WORD_MASK = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +39,8 @@ class Sink:
 
     ``name`` prefixes its arrays; ``dtype`` is its values', ``index_dtype`` its index arrays';
     ``extents`` are the extents of its modes.  ``identity`` is what a workspace starts from,
-    ``deep`` asks for a third level of its bitmap.
+    ``deep`` asks for a third level of its bitmap.  ``counted``: the room is known to hold every
+    entry that can be delivered, so that none is tested.
     """
 
     name: str
@@ -56,6 +51,7 @@ class Sink:
     assembly: Assembly
     identity: Scalar = 0
     deep: bool = True
+    counted: bool = False
 
     def array(self, suffix: str) -> str:
         """Return the name of one of the output's arrays."""
@@ -74,6 +70,17 @@ class Sink:
     def values(self) -> str:
         """The array of values, whose length is the room there is."""
         return self.array("values" if self.assembly.kind == "stream" else self.assembly.value)
+
+    def within_room(self, place: Expr, stores: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+        """Return ``stores`` at ``place``, left out where the arrays are too short for it."""
+        if self.counted:
+            return stores
+        return (If(lb.lt(place, lb.length(self.values)), stores),)
+
+    @property
+    def spare(self) -> int:
+        """Places beyond the entries that are written to before it is known that none is there."""
+        return int(self.counted and self.assembly.ordering == "range")
 
     @property
     def last(self) -> Level:
@@ -131,25 +138,38 @@ def _index(sink: Sink, value: Expr) -> Expr:
 def append_entry(sink: Sink, coordinates: Sequence[Expr], value: Expr) -> list[Stmt]:
     """Append one entry to the last level while there is room, and count it in any case.
 
-    ``coordinates`` are those of all modes.  A count beyond the room tells the caller how much
-    to give the next time; arrays are never moved, which would cost each iteration.
+    ``coordinates`` are those of all modes.  A count beyond the room, where that was not
+    counted before, tells the caller how much to give the next time; arrays are never moved,
+    which would cost each iteration.
     """
     n = counter(sink, len(sink.assembly.levels) - 1)
-    stores: list[Stmt] = [
-        lb.store(sink.array(array), (n,), _index(sink, coordinates[mode]))
+    stores = _entry_stores(sink, n, coordinates, value)
+    return [*sink.within_room(n, stores), Assign(n, lb.add(n, 1))]
+
+
+def _entry_stores(
+    sink: Sink, place: Expr, coordinates: Sequence[Expr], value: Expr
+) -> tuple[Stmt, ...]:
+    indices = (
+        lb.store(sink.array(array), (place,), _index(sink, coordinates[mode]))
         for array, mode in sink.last.coordinates
-    ]
-    stores.append(lb.store(sink.array(sink.assembly.value), (n,), value))
-    return [If(lb.lt(n, lb.length(sink.values)), tuple(stores)), Assign(n, lb.add(n, 1))]
+    )
+    return (*indices, lb.store(sink.array(sink.assembly.value), (place,), value))
 
 
 def append_value(sink: Sink, coordinates: Sequence[Expr], value: Expr) -> list[Stmt]:
     """Append one entry unless it equals the fill."""
     entry = Var(f"{sink.name}_value", sink.dtype)
-    return [
-        Assign(entry, value),
-        If(sink.differs(entry), tuple(append_entry(sink, coordinates, entry))),
-    ]
+    return [Assign(entry, value), *append_unless_fill(sink, coordinates, entry)]
+
+
+def append_unless_fill(sink: Sink, coordinates: Sequence[Expr], entry: Var) -> list[Stmt]:
+    """Append ``entry`` unless it equals the fill; without a branch where there is a spare place."""
+    if not sink.spare:
+        return [If(sink.differs(entry), tuple(append_entry(sink, coordinates, entry)))]
+    n = counter(sink, len(sink.assembly.levels) - 1)
+    kept = lb.cast(sink.differs(entry), INT)
+    return [*_entry_stores(sink, n, coordinates, entry), Assign(n, lb.add(n, kept))]
 
 
 def close_level(sink: Sink, place: int, coordinates: Sequence[Expr]) -> list[Stmt]:
@@ -172,7 +192,7 @@ def close_level(sink: Sink, place: int, coordinates: Sequence[Expr]) -> list[Stm
     )
     # every position here has an entry below, so that the room for entries is enough
     begun = lb.load(pointer, n)
-    return [If(lb.lt(n, lb.length(sink.values)), (If(lb.gt(done, begun), entry),))]
+    return [*sink.within_room(n, (If(lb.gt(done, begun), entry),))]
 
 
 def fill_gaps(sink: Sink, place: int) -> list[Stmt]:
@@ -199,90 +219,6 @@ def append_results(sink: Sink) -> tuple[str, ...]:
     return tuple(counter(sink, place).name for place, level in levels if not level.dense)
 
 
-def workspace_start(sink: Sink) -> list[Stmt]:
-    """Allocate the accumulator, at the identity, and its bitmap of two or three levels."""
-    extent = sink.extents[sink.last.coordinates[-1][1]]
-    words = lb.add(lb.shift_right(extent, WORD_SHIFT), 1)
-    groups = lb.add(lb.shift_right(extent, 2 * WORD_SHIFT), 1)
-    tops = lb.add(lb.shift_right(extent, 3 * WORD_SHIFT), 1)
-    zero = Const(0, "int64")
-    out: list[Stmt] = [
-        Comment("dense accumulator, and a bitmap in levels that orders it"),
-        Allocate(sink.array("sums"), sink.dtype, (extent,), constant(sink.identity, sink.dtype)),
-        Allocate(sink.array("bits"), "int64", (words,), zero),
-        Allocate(sink.array("groups"), "int64", (groups,), zero),
-    ]
-    if sink.deep:
-        out.append(Allocate(sink.array("tops"), "int64", (tops,), zero))
-    return [*out, Assign(sink.var("count"), lb.i(0))]
-
-
-def _mark(array: str, at: Expr) -> Stmt:
-    """Set bit ``at`` of a bitmap."""
-    word = lb.shift_right(at, WORD_SHIFT)
-    bit = lb.shift_left(lb.i(1), lb.bit_and(at, WORD_MASK))
-    return lb.store(array, (word,), lb.bit_or(lb.load(array, word), bit))
-
-
-def workspace_add(sink: Sink, at: Expr, value: Expr, combine: str | None) -> list[Stmt]:
-    """Combine one value into the accumulator and mark its coordinate.
-
-    There is no test for the first visit: slots start at the identity, and marking twice does
-    no harm, so nothing here is mispredicted.
-    """
-    word, group, count = sink.var("word"), sink.var("group"), sink.var("count")
-    out: list[Stmt] = [
-        lb.store(sink.array("sums"), (at,), value, combine),
-        _mark(sink.array("bits"), at),
-        Assign(word, lb.shift_right(at, WORD_SHIFT)),
-        _mark(sink.array("groups"), word),
-    ]
-    if sink.deep:
-        out.append(Assign(group, lb.shift_right(word, WORD_SHIFT)))
-        out.append(_mark(sink.array("tops"), group))
-    return [*out, Assign(count, lb.add(count, 1))]
-
-
-def workspace_flush(sink: Sink, coordinates: Sequence[Expr | None]) -> list[Stmt]:
-    """Append the accumulated entries in order of their coordinate, and clear the bitmap."""
-    mode = sink.last.coordinates[-1][1]
-    count, at = sink.var("count"), sink.var("at")
-    value = Var(f"{sink.name}_value", sink.dtype)
-    everything = [at if c is None or m == mode else c for m, c in enumerate(coordinates)]
-    emit: tuple[Stmt, ...] = (
-        Assign(value, lb.load(sink.array("sums"), at, type=sink.dtype)),
-        lb.store(sink.array("sums"), (at,), constant(sink.identity, sink.dtype)),
-        If(sink.differs(value), tuple(append_entry(sink, everything, value))),
-    )
-    words = _walk(sink, "bits", "word", at, emit)
-    groups = _walk(sink, "groups", "group", sink.var("word"), words)
-    outer, bitmap, walk = sink.var("group"), "groups", groups
-    if sink.deep:
-        outer, bitmap = sink.var("top"), "tops"
-        walk = _walk(sink, "tops", "top", sink.var("group"), groups)
-    tops = For(outer, lb.i(0), lb.length(sink.array(bitmap)), walk)
-    body = (tops, Assign(count, lb.i(0)))
-    return [If(lb.gt(count, 0), body)]
-
-
-def _walk(
-    sink: Sink, bitmap: str, word: str, found: Var, body: tuple[Stmt, ...]
-) -> tuple[Stmt, ...]:
-    """Visit the set bits of one word in order, binding ``found``, and clear the word."""
-    left, at, array = sink.var(f"{bitmap}_left"), sink.var(word), sink.array(bitmap)
-    bit = lb.cttz(left)
-    step: tuple[Stmt, ...] = (
-        Assign(found, lb.add(lb.shift_left(at, WORD_SHIFT), bit)),
-        Assign(left, lb.bit_and(left, lb.sub(left, 1))),
-        *body,
-    )
-    return (
-        Assign(left, lb.load(array, at)),
-        lb.store(array, (at,), lb.i(0)),
-        While(lb.ne(left, 0), step),
-    )
-
-
 def stream_params(sink: Sink) -> list[ArrayParam]:
     """Return the arrays an unordered stream is written to, made by the caller."""
     names = [sink.array(f"coords{m}") for m in range(len(sink.extents))]
@@ -298,4 +234,4 @@ def stream_value(sink: Sink, coordinates: Sequence[Expr], value: Expr) -> list[S
         *(lb.store(a, (n,), lb.cast(c, "int64")) for a, c in zip(arrays, coordinates, strict=True)),
         lb.store(sink.array("values"), (n,), value),
     )
-    return [If(lb.lt(n, lb.length(sink.values)), stores), Assign(n, lb.add(n, 1))]
+    return [*sink.within_room(n, stores), Assign(n, lb.add(n, 1))]

@@ -6,14 +6,18 @@ before anything inside can query it, and once for each range.
 
 from __future__ import annotations
 
+import numpy as np
+
 from sparsedsl.find import algorithms as al
 from sparsedsl.find.choose import Choice
 from sparsedsl.iteration.nodes import Find, Let, Probe, Step
 from sparsedsl.loops import build as lb
-from sparsedsl.loops.nodes import Assign, Expr, Stmt, Var
+from sparsedsl.loops.nodes import Assign, Expr, Load, Stmt, Var
+from sparsedsl.lowering import deliver as dl
+from sparsedsl.lowering import workspace as ws
 from sparsedsl.lowering.emitter import Emitter
 from sparsedsl.spf import terms
-from sparsedsl.spf.nodes import Term
+from sparsedsl.spf.nodes import UF, Term
 
 
 class Finds:
@@ -37,6 +41,7 @@ class Finds:
         self.suffix = suffix
         self.top = top
         self.ready: set[str] = set()
+        self._ends: dict[int, list[Stmt]] = {}
 
     def setups(self, place: int) -> list[Stmt]:
         """Set up the finds whose range is known after ``place`` steps."""
@@ -48,8 +53,13 @@ class Finds:
                 emission = self._algorithm(choice).emit(site)
                 self.ready.add(find.variable)
                 self.top.extend(emission.top)
+                self._ends.setdefault(place, []).extend(emission.after)
                 out += [*ends, *emission.setup]
         return out
+
+    def endings(self, place: int) -> list[Stmt]:
+        """End the ranges that were set up after ``place`` steps, unless there is but one."""
+        return self._ends.pop(place, []) if place > 0 else []
 
     def _all_finds(self) -> list[tuple[Find, Probe | None]]:
         found: list[tuple[Find, Probe | None]] = []
@@ -102,19 +112,61 @@ class Finds:
                 emitter.aliases[find.variable] = saved
             return found
 
+        def value(at: Expr) -> Expr:
+            emitter.aliases[find.variable] = at
+            place = operand.value
+            found = emitter.load(place.function, place.arguments, operand.tensor.dtype)
+            del emitter.aliases[find.variable]
+            return found
+
+        operand = emitter.operands[find.operand]
+        fill = dl.constant(operand.tensor.fill, operand.tensor.dtype)
         if sought is None:
             sought = tuple(lb.i(0) for _ in find.keys)
         extent = None if choice.extent is None else emitter.term(choice.extent)
-        return al.Site(position, low, high, keys, sought, extent, choice.verify, state), ends
+        site = al.Site(
+            position,
+            low,
+            high,
+            keys,
+            sought,
+            extent,
+            choice.verify,
+            state,
+            self._positions(find),
+            al.Stored(operand.tensor.dtype, fill, value),
+        )
+        return site, ends
 
-    def query(self, variable: str) -> tuple[list[Stmt], Expr]:
-        """Return the statements of one query and the condition that it hit."""
+    def _positions(self, find: Find) -> str:
+        """Return a dtype that holds every position of a range: that of the array that ends it."""
+        for end in find.highs:
+            match end:
+                case Term(((1, UF(array, _)),), 0):
+                    dtype = self.emitter.index_dtypes[array]
+                    if np.dtype(dtype).kind == "i":
+                        return dtype
+                case _:
+                    pass
+        return "int64"
+
+    def guide(self, variable: str) -> ws.Guide:
+        """Return the range of a find that was set up outside, for a workspace."""
+        find, probe = next((f, p) for f, p in self._all_finds() if f.variable == variable)
+        site, _ = self._site(find, self.choices[variable], probe, sought=None)
+        return ws.Guide(site.position, site.low, site.high, lambda at: site.keys(at)[0])
+
+    def query(self, variable: str) -> tuple[list[Stmt], Expr, Load | None]:
+        """Return the statements of one query, the condition that it hit, and the value.
+
+        The value is None where it is at the position that was found.
+        """
         find, probe = next((f, p) for f, p in self._all_finds() if f.variable == variable)
         choice = self.choices[variable]
         sought = tuple(self.emitter.term(k.value) for k in find.keys)
         site, ends = self._site(find, choice, probe, sought)
         emission = self._algorithm(choice).emit(site)
         if variable in self.ready:
-            return list(emission.query), emission.hit
+            return list(emission.query), emission.hit, emission.value
         self.top.extend(emission.top)
-        return [*ends, *emission.setup, *emission.query], emission.hit
+        return [*ends, *emission.setup, *emission.query], emission.hit, emission.value

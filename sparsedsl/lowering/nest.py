@@ -34,6 +34,7 @@ from sparsedsl.loops.nodes import (
 )
 from sparsedsl.lowering import counting
 from sparsedsl.lowering import deliver as dl
+from sparsedsl.lowering import workspace as ws
 from sparsedsl.lowering.chain import ChainWalk
 from sparsedsl.lowering.closing import closings
 from sparsedsl.lowering.emitter import Emitter
@@ -136,8 +137,9 @@ class _NestWalk:
             start = [Assign(self.sink.var("n"), lb.i(0))]
         elif kind != "dense":
             start = dl.append_start(self.sink)
-        work = dl.workspace_start(self.sink) if kind == "workspace" else []
+        work = ws.start(self.sink) if kind == "workspace" else []
         needed = self._needed()
+        self.sink = replace(self.sink, counted=bool(needed))
         walkers = [
             self._walker(chain, choices, signs, f"_{place}" if place else "")
             for place, (chain, choices, signs) in enumerate(
@@ -157,7 +159,7 @@ class _NestWalk:
         if not needed:
             return [*start, Assign(room, given), *body]
         enough = If(lb.le(room, given), tuple(body))
-        return [*start, Assign(room, lb.i(0)), *needed, enough]
+        return [*start, Assign(room, lb.i(self.sink.spare)), *needed, enough]
 
     def _walker(
         self, chain: Chain, choices: tuple[Choice, ...], signs: frozenset[str], suffix: str
@@ -195,14 +197,19 @@ class _NestWalk:
                 out += walker.setups(place)
             step = self.nest.prefix[place]
             out += walkers[0].step(step, lambda: self._prefix(place + 1, walkers))
+            for walker in walkers:
+                out += walker.finds.endings(place)
             return self._closed(out, place)
+        workspace = self.nest.assembly.kind == "workspace"
+        if workspace:
+            out += ws.begin(self.sink)
         for walker in walkers:
             if len(walkers) > 1:
                 out.append(Comment(f"{_what(walker.chain)}"))
             out += walker.walk(place)
-        if self.nest.assembly.kind == "workspace":
+        if workspace:
             known = [self._coordinate(c) for c in self.nest.coordinates]
-            out += dl.workspace_flush(self.sink, known)
+            out += ws.flush(self.sink, known, walkers[0].guide())
         return self._closed(out, place)
 
     def _coordinate(self, name: str) -> Expr | None:

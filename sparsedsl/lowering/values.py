@@ -23,6 +23,7 @@ class Values:
         self.expression = expression
         self.known: dict[ct.Access, Expr] = {}
         self.bound: set[str] = set()
+        self.laid_out: dict[str, Load] = {}
 
     def uses(self, operand: Operand) -> tuple[bool, bool]:
         """Return whether the operand's value, and whether its pattern, is read."""
@@ -36,7 +37,9 @@ class Values:
         return value, stored
 
     def load(self, operand: Operand) -> Load:
-        """Return the stored value at the operand's position."""
+        """Return the stored value at the operand's position, or what a find laid out."""
+        if operand.name in self.laid_out:
+            return self.laid_out[operand.name]
         place = operand.value
         return self.emitter.load(place.function, place.arguments, operand.tensor.dtype)
 

@@ -11,11 +11,11 @@ from sparsedsl.codegen.python import source
 from sparsedsl.find import algorithms as al
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.interpret import ExecutionError, interpret
-from sparsedsl.loops.nodes import INT, ArrayParam, For, If, IntParam, Kernel, Var
+from sparsedsl.loops.nodes import INT, ArrayParam, Assign, For, If, IntParam, Kernel, Var
 from sparsedsl.loops.verify import verify
 
 EXTENT = 5
-NAMES = [a.name for a in al.ALGORITHMS]
+NAMES = [a.name for a in al.ALGORITHMS if al.NEUTRAL not in a.needs]
 
 
 def kernel(algorithm, columns=1):
@@ -197,8 +197,7 @@ def test_stale_table_is_caught():
     def two_ranges(algorithm):
         made = kernel(algorithm)
         (top, *rest) = made.body
-        first = rest[0]
-        assert isinstance(first, For)
+        first = next(s for s in rest if isinstance(s, For))
         earlier = replace(first, start=lb.i(0), stop=lb.i(2))
         return interpreted(replace(made, body=(top, earlier, *rest)))
 
@@ -209,6 +208,70 @@ def test_stale_table_is_caught():
     stale = changed("table", hit=lambda site, _: lb.ge(site.position, 0))
     (found,) = two_ranges(stale)(keys, sought, np.zeros(EXTENT, int), 2, 4)
     assert list(found) != expected
+
+
+def value_at(position):
+    return lb.load("value", position, type="float64")
+
+
+def laid_out(algorithm):
+    """``found[q]`` becomes the value whose key is query ``q``, 0 where there is none, twice.
+
+    The range ``[0, middle)`` comes first, then ``[middle, len(key0))``.
+    """
+    q, low, high = Var("q", INT), Var("low", INT), Var("high", INT)
+    site = al.Site(
+        position=Var("p", INT),
+        low=low,
+        high=high,
+        keys=lambda at: (lb.load("key0", at),),
+        sought=(q,),
+        extent=lb.i(EXTENT),
+        verify=False,
+        state="p",
+        stored=al.Stored("float64", lb.const(0.0, "float64"), value_at),
+    )
+    emission = algorithm.emit(site)
+    assert emission.value is not None
+    assert emission.hit == lb.TRUE
+    body = [*emission.top]
+    for turn, (first, last) in enumerate([(lb.i(0), "middle"), ("middle", "end")]):
+        ends = [lb.ivar(e) if isinstance(e, str) else e for e in (first, last)]
+        store = lb.store("found", (lb.i(turn), q), emission.value)
+        queries = For(q, lb.i(0), lb.i(EXTENT), (*emission.query, store))
+        body += [Assign(low, ends[0]), Assign(high, ends[1])]
+        body += [*emission.setup, queries, *emission.after]
+    params = (
+        ArrayParam("key0", "int32", 1),
+        ArrayParam("value", "float64", 1),
+        ArrayParam("found", "float64", 2),
+        IntParam("middle"),
+        IntParam("end"),
+    )
+    return verify(Kernel("kernel", params, tuple(body), ("found",)))
+
+
+def values_found(algorithm):
+    """Yield what two ranges of each small model give, and what they should."""
+    run = interpreted(laid_out(algorithm))
+    for keys, middle, end in models(al.algorithm("spread").needs):
+        value = np.arange(1.0, len(keys) + 1)
+        expected = np.zeros((2, EXTENT))
+        expected[0, keys[:middle]] = value[:middle]
+        for p in range(middle, end):
+            expected[1, keys[p]] = value[p]
+        (found,) = run(keys, value, np.full((2, EXTENT), np.nan), middle, end)
+        yield found, expected
+
+
+def test_spread():
+    for found, expected in values_found(al.algorithm("spread")):
+        assert np.array_equal(found, expected)
+
+
+def test_spread_that_is_not_cleared_is_caught():
+    stale = changed("spread", after=lambda *_: ())
+    assert any(not np.array_equal(f, e) for f, e in values_found(stale))
 
 
 def test_costs_are_finite_and_not_negative():

@@ -35,9 +35,8 @@ def kernel(A_indptr, B_indptr, A_indices, B_indices, A_data, B_data, C_indices, 
                 B_v = B_entry if B_hit else 0.0
                 C_value = A_v + B_v
                 if C_value != 0.0:
-                    if C_n1 < len(C_data):
-                        C_indices[u64(C_n1)] = i32(j)
-                        C_data[u64(C_n1)] = C_value
+                    C_indices[u64(C_n1)] = i32(j)
+                    C_data[u64(C_n1)] = C_value
                     C_n1 += 1
                 A_p += i64(A_hit)
                 B_p += i64(B_hit)
@@ -46,9 +45,8 @@ def kernel(A_indptr, B_indptr, A_indices, B_indices, A_data, B_data, C_indices, 
                 A_v = A_data[u64(A_p)]
                 C_value = A_v + 0.0
                 if C_value != 0.0:
-                    if C_n1 < len(C_data):
-                        C_indices[u64(C_n1)] = i32(j)
-                        C_data[u64(C_n1)] = C_value
+                    C_indices[u64(C_n1)] = i32(j)
+                    C_data[u64(C_n1)] = C_value
                     C_n1 += 1
                 A_p += 1
             while B_p < B_p_hi:
@@ -56,9 +54,8 @@ def kernel(A_indptr, B_indptr, A_indices, B_indices, A_data, B_data, C_indices, 
                 B_v = B_data[u64(B_p)]
                 C_value = 0.0 + B_v
                 if C_value != 0.0:
-                    if C_n1 < len(C_data):
-                        C_indices[u64(C_n1)] = i32(j)
-                        C_data[u64(C_n1)] = C_value
+                    C_indices[u64(C_n1)] = i32(j)
+                    C_data[u64(C_n1)] = C_value
                     C_n1 += 1
                 B_p += 1
             C_indptr[u64(i + 1)] = i32(C_n1)

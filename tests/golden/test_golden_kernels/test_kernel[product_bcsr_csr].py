@@ -6,7 +6,7 @@ from numpy import uint64 as u64
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def kernel(B_indptr, A_indptr, A_indices, B_data, B_indices, A_data, C_indices, C_indptr, C_data, n_i, n_j):
+def kernel(B_indptr, A_indptr, A_indices, B_indices, A_data, B_data, C_indices, C_indptr, C_data, n_i, n_j):
     """C[i, j] = A[i, j] * B[i, j]
     A: bcsr(4, 4)
     B: csr
@@ -20,28 +20,28 @@ def kernel(B_indptr, A_indptr, A_indices, B_data, B_indices, A_data, C_indices, 
         A_r = i - A_bi * 4
         C_room += max(B_indptr[u64(i + 1)] - B_indptr[u64(i)], 0)
     if C_room <= len(C_data):
-        A_p_table = np.empty((n_j + 3) // 4, np.int64)
+        A_p_table = np.empty((n_j + 3) // 4, np.int32)
         for A_p_table_place in range(len(A_p_table)):
             A_p_table[u64(A_p_table_place)] = -1
         for i in range(n_i):
             A_bi = i // 4
             A_p_lo = i64(A_indptr[u64(A_bi)])
             A_p_hi = i64(A_indptr[u64(A_bi + 1)])
+            A_p_count = max(A_p_hi - A_p_lo, 0)
             for A_p_entry in range(A_p_lo, A_p_hi):
-                A_p_table[u64(A_indices[u64(A_p_entry)])] = A_p_entry
+                A_p_table[u64(A_indices[u64(A_p_entry)])] = i32(A_p_entry)
             A_r = i - A_bi * 4
             for B_p in range(i64(B_indptr[u64(i)]), i64(B_indptr[u64(i + 1)])):
-                B_v = B_data[u64(B_p)]
                 j = i64(B_indices[u64(B_p)])
                 A_c = j - j // 4 * 4
-                A_p = A_p_table[u64((j - A_c) // 4)]
-                if A_p_lo <= A_p and A_p < A_p_hi:
+                A_p = i64(A_p_table[u64((j - A_c) // 4)])
+                if u64(A_p - A_p_lo) < u64(A_p_count):
                     A_v = A_data[u64(A_p), u64(A_r), u64(A_c)]
+                    B_v = B_data[u64(B_p)]
                     C_value = A_v * B_v
                     if C_value != 0.0:
-                        if C_n1 < len(C_data):
-                            C_indices[u64(C_n1)] = i32(j)
-                            C_data[u64(C_n1)] = C_value
+                        C_indices[u64(C_n1)] = i32(j)
+                        C_data[u64(C_n1)] = C_value
                         C_n1 += 1
             C_indptr[u64(i + 1)] = i32(C_n1)
     return (C_room, C_n1)

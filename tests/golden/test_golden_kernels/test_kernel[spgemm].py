@@ -8,7 +8,7 @@ from sparsedsl.codegen.intrinsics import cttz
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
-def kernel(A_indptr, A_indices, B_indptr, A_data, B_data, B_indices, C_indices, C_indptr, C_data, n_i, n_j):
+def kernel(A_indptr, A_data, A_indices, B_indptr, B_data, B_indices, C_indices, C_indptr, C_data, n_i, n_j):
     """C[i, j] = sum(k, A[i, k] * B[k, j])
     A: csr
     B: csr
@@ -18,22 +18,14 @@ def kernel(A_indptr, A_indices, B_indptr, A_data, B_data, B_indices, C_indices, 
     C_n1 = 0
     C_room = 0
     for i in range(n_i):
-        for A_p in range(i64(A_indptr[u64(i)]), i64(A_indptr[u64(i + 1)])):
-            k = i64(A_indices[u64(A_p)])
-            C_room += max(B_indptr[u64(k + 1)] - B_indptr[u64(k)], 0)
+        C_room += max(n_j, 0)
     if C_room <= len(C_data):
-        # dense accumulator, and a bitmap in levels that orders it
+        # dense accumulator
         C_sums = np.empty(n_j, np.float64)
         for C_sums_place in range(len(C_sums)):
             C_sums[u64(C_sums_place)] = 0.0
-        C_bits = np.empty((n_j >> 6) + 1, np.int64)
-        for C_bits_place in range(len(C_bits)):
-            C_bits[u64(C_bits_place)] = 0
-        C_groups = np.empty((n_j >> 12) + 1, np.int64)
-        for C_groups_place in range(len(C_groups)):
-            C_groups[u64(C_groups_place)] = 0
-        C_count = 0
         for i in range(n_i):
+            C_touched = 0
             for A_p in range(i64(A_indptr[u64(i)]), i64(A_indptr[u64(i + 1)])):
                 A_v = A_data[u64(A_p)]
                 k = i64(A_indices[u64(A_p)])
@@ -41,29 +33,18 @@ def kernel(A_indptr, A_indices, B_indptr, A_data, B_data, B_indices, C_indices, 
                     B_v = B_data[u64(B_p)]
                     j = i64(B_indices[u64(B_p)])
                     C_sums[u64(j)] += A_v * B_v
-                    C_bits[u64(j >> 6)] |= 1 << (j & 63)
-                    C_word = j >> 6
-                    C_groups[u64(C_word >> 6)] |= 1 << (C_word & 63)
-                    C_count += 1
-            if C_count > 0:
-                for C_group in range(len(C_groups)):
-                    C_groups_left = C_groups[u64(C_group)]
-                    C_groups[u64(C_group)] = 0
-                    while C_groups_left != 0:
-                        C_word = (C_group << 6) + cttz(C_groups_left)
-                        C_groups_left &= C_groups_left - 1
-                        C_bits_left = C_bits[u64(C_word)]
-                        C_bits[u64(C_word)] = 0
-                        while C_bits_left != 0:
-                            C_at = (C_word << 6) + cttz(C_bits_left)
-                            C_bits_left &= C_bits_left - 1
-                            C_value = C_sums[u64(C_at)]
-                            C_sums[u64(C_at)] = 0.0
-                            if C_value != 0.0:
-                                if C_n1 < len(C_data):
-                                    C_indices[u64(C_n1)] = i32(C_at)
-                                    C_data[u64(C_n1)] = C_value
-                                C_n1 += 1
-                C_count = 0
+                    C_touched |= 1 << (j & 63)
+            for C_base in range(0, n_j, 64):
+                C_left = C_touched
+                while C_left != 0:
+                    C_at = C_base + cttz(C_left)
+                    C_left &= C_left - 1
+                    if C_at < n_j:
+                        C_value = C_sums[u64(C_at)]
+                        C_sums[u64(C_at)] = 0.0
+                        if C_value != 0.0:
+                            C_indices[u64(C_n1)] = i32(C_at)
+                            C_data[u64(C_n1)] = C_value
+                            C_n1 += 1
             C_indptr[u64(i + 1)] = i32(C_n1)
     return (C_room, C_n1)

@@ -1,0 +1,271 @@
+"""Workspaces: a dense accumulator for the last mode, and what puts its entries in order.
+
+Takes: coordinates and values between two flushes.  Gives: statements that allocate, add and
+flush.  Invariant: an accumulator is at the identity and a bitmap empty after each flush.
+
+Nothing here tests for the first visit of a coordinate: slots start at the identity, and
+marking or listing one twice does no harm, so that no branch depends on the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sparsedsl.loops import build as lb
+from sparsedsl.loops.nodes import (
+    Allocate,
+    Assign,
+    Comment,
+    Const,
+    Expr,
+    For,
+    If,
+    Stmt,
+    Var,
+    While,
+)
+from sparsedsl.lowering.deliver import Sink, append_unless_fill, constant, counter
+
+WORD_SHIFT = 6
+WORD_MASK = 63
+
+SHORT = 48
+"""Touched coordinates up to which a list is sorted by insertion."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """The sorted range that entries are a part of: its ends, and the coordinate at a position."""
+
+    position: Expr
+    low: Expr
+    high: Expr
+    key: Callable[[Expr], Expr]
+
+
+def start(sink: Sink) -> list[Stmt]:
+    """Allocate the accumulator, at the identity, and the bitmap if there is one."""
+    extent = sink.extents[sink.last.coordinates[-1][1]]
+    sums = Allocate(sink.array("sums"), sink.dtype, (extent,), constant(sink.identity, sink.dtype))
+    match sink.assembly.ordering:
+        case "range" | "word":
+            return [Comment("dense accumulator"), sums]
+        case ordering:
+            pass
+    zero = Const(0, "int64")
+    words = lb.add(lb.shift_right(extent, WORD_SHIFT), 1)
+    groups = lb.add(lb.shift_right(extent, 2 * WORD_SHIFT), 1)
+    out: list[Stmt] = [
+        Comment("dense accumulator, and a bitmap in levels that orders it"),
+        sums,
+        Allocate(sink.array("bits"), "int64", (words,), zero),
+        Allocate(sink.array("groups"), "int64", (groups,), zero),
+    ]
+    if ordering == "list":
+        return out
+    if sink.deep:
+        tops = lb.add(lb.shift_right(extent, 3 * WORD_SHIFT), 1)
+        out.append(Allocate(sink.array("tops"), "int64", (tops,), zero))
+    return [*out, Assign(sink.var("count"), lb.i(0))]
+
+
+def begin(sink: Sink) -> list[Stmt]:
+    """Begin what a flush ends: an empty list behind the entries appended so far, or no bits."""
+    match sink.assembly.ordering:
+        case "list":
+            return [Assign(sink.var("end"), _entries(sink))]
+        case "word":
+            return [Assign(sink.var("touched"), lb.i(0))]
+        case _:
+            return []
+
+
+def add(
+    sink: Sink, coordinate: Expr, value: Expr, combine: str | None, guide: Guide | None
+) -> list[Stmt]:
+    """Combine one value into the accumulator, and note its coordinate."""
+    sums = sink.array("sums")
+    match sink.assembly.ordering:
+        case "range":
+            assert guide is not None
+            at = lb.sub(guide.position, guide.low)
+            return [lb.store(sums, (at,), value, combine)]
+        case "word":
+            touched = sink.var("touched")
+            return [
+                lb.store(sums, (coordinate,), value, combine),
+                Assign(touched, lb.bit_or(touched, _bit(coordinate))),
+            ]
+        case "list":
+            end = sink.var("end")
+            untouched = lb.eq(
+                lb.load(sums, coordinate, type=sink.dtype), constant(sink.identity, sink.dtype)
+            )
+            return [
+                lb.store(_list(sink), (end,), lb.cast(coordinate, sink.index_dtype)),
+                Assign(end, lb.add(end, lb.cast(untouched, "int"))),
+                lb.store(sums, (coordinate,), value, combine),
+            ]
+        case _:
+            return [
+                lb.store(sums, (coordinate,), value, combine),
+                *_marks(sink, coordinate, deep=sink.deep),
+                Assign(sink.var("count"), lb.add(sink.var("count"), 1)),
+            ]
+
+
+def flush(sink: Sink, coordinates: Sequence[Expr | None], guide: Guide | None) -> list[Stmt]:
+    """Append the accumulated entries in order of their coordinate, and clear what they used.
+
+    ``coordinates`` are those of all modes; the last one is not read.
+    """
+    at = sink.var("at")
+    match sink.assembly.ordering:
+        case "range":
+            assert guide is not None
+            emit = _take(sink, coordinates, lb.sub(at, guide.low), guide.key(at))
+            return [For(at, guide.low, guide.high, emit)]
+        case "word":
+            return _flush_word(sink, coordinates)
+        case "list":
+            return _flush_list(sink, coordinates)
+        case _:
+            count = sink.var("count")
+            outer, bitmap = ("top", "tops") if sink.deep else ("group", "groups")
+            walk = _walk_groups(sink, _take(sink, coordinates, at, at))
+            if sink.deep:
+                walk = _walk(sink, "tops", "top", sink.var("group"), walk)
+            all_words = For(sink.var(outer), lb.i(0), lb.length(sink.array(bitmap)), walk)
+            return [If(lb.gt(count, 0), (all_words, Assign(count, lb.i(0))))]
+
+
+def _entries(sink: Sink) -> Var:
+    """Return the number of entries appended so far."""
+    return counter(sink, len(sink.assembly.levels) - 1)
+
+
+def _list(sink: Sink) -> str:
+    """Return the output's own array of last coordinates, which holds the list meanwhile."""
+    return sink.array(sink.last.coordinates[-1][0])
+
+
+def _take(
+    sink: Sink, coordinates: Sequence[Expr | None], slot: Expr, coordinate: Expr
+) -> tuple[Stmt, ...]:
+    """Append the value of a slot unless it is the fill, and put the slot back."""
+    mode = sink.last.coordinates[-1][1]
+    value = Var(f"{sink.name}_value", sink.dtype)
+    everything = [coordinate if c is None or m == mode else c for m, c in enumerate(coordinates)]
+    return (
+        Assign(value, lb.load(sink.array("sums"), slot, type=sink.dtype)),
+        lb.store(sink.array("sums"), (slot,), constant(sink.identity, sink.dtype)),
+        *append_unless_fill(sink, everything, value),
+    )
+
+
+def _flush_word(sink: Sink, coordinates: Sequence[Expr | None]) -> list[Stmt]:
+    """Look at each coordinate whose bit is set; in an extent beyond a word, bits are shared."""
+    extent = sink.extents[sink.last.coordinates[-1][1]]
+    base, at, left = sink.var("base"), sink.var("at"), sink.var("left")
+    step = (
+        Assign(at, lb.add(base, lb.cttz(left))),
+        Assign(left, lb.bit_and(left, lb.sub(left, 1))),
+        If(lb.lt(at, extent), _take(sink, coordinates, at, at)),
+    )
+    block = (Assign(left, sink.var("touched")), While(lb.ne(left, 0), step))
+    return [For(base, lb.i(0), extent, block, step=WORD_MASK + 1)]
+
+
+def _flush_list(sink: Sink, coordinates: Sequence[Expr | None]) -> list[Stmt]:
+    """Sort a short list in place, send a long one through the bitmap; then take its entries.
+
+    Entries are appended over the part of the list that was read already.
+    """
+    n, end, first, place = (_entries(sink), *(sink.var(v) for v in ("end", "first", "place")))
+    at, low, high = (sink.var(v) for v in ("at", "low", "high"))
+    listed = Assign(at, lb.load(_list(sink), place))
+    take = _take(sink, coordinates, at, at)
+    short = (*_insertion_sort(sink, first, end), For(place, first, end, (listed, *take)))
+    group = lb.shift_right(at, 2 * WORD_SHIFT)
+    mark = (
+        listed,
+        *_marks(sink, at, deep=False),
+        Assign(low, lb.min_(low, group)),
+        Assign(high, lb.max_(high, group)),
+    )
+    long = (
+        Assign(low, lb.length(sink.array("groups"))),
+        Assign(high, lb.i(0)),
+        For(place, first, end, mark),
+        For(sink.var("group"), low, lb.add(high, 1), _walk_groups(sink, take)),
+    )
+    return [Assign(first, n), If(lb.le(lb.sub(end, first), SHORT), short, long)]
+
+
+def _insertion_sort(sink: Sink, first: Var, end: Var) -> tuple[Stmt, ...]:
+    at, place, to = sink.var("at"), sink.var("place"), sink.var("to")
+    listed = _list(sink)
+    before = lb.load(listed, lb.sub(to, 1))
+    shift = (
+        lb.store(listed, (to,), lb.cast(before, sink.index_dtype)),
+        Assign(to, lb.sub(to, 1)),
+    )
+    insert = (
+        Assign(at, lb.load(listed, place)),
+        Assign(to, place),
+        While(lb.conj(lb.gt(to, first), lb.gt(before, at)), shift),
+        lb.store(listed, (to,), lb.cast(at, sink.index_dtype)),
+    )
+    return (For(place, lb.add(first, 1), end, insert),)
+
+
+def _marks(sink: Sink, at: Expr, *, deep: bool) -> tuple[Stmt, ...]:
+    """Set the bits of a coordinate at each level of the bitmap."""
+    word, group = sink.var("word"), sink.var("group")
+    out: tuple[Stmt, ...] = (
+        _mark(sink.array("bits"), at),
+        Assign(word, lb.shift_right(at, WORD_SHIFT)),
+        _mark(sink.array("groups"), word),
+    )
+    if not deep:
+        return out
+    return (
+        *out,
+        Assign(group, lb.shift_right(word, WORD_SHIFT)),
+        _mark(sink.array("tops"), group),
+    )
+
+
+def _mark(array: str, at: Expr) -> Stmt:
+    """Set bit ``at`` of a bitmap."""
+    word = lb.shift_right(at, WORD_SHIFT)
+    return lb.store(array, (word,), lb.bit_or(lb.load(array, word), _bit(at)))
+
+
+def _bit(at: Expr) -> Expr:
+    return lb.shift_left(lb.i(1), lb.bit_and(at, WORD_MASK))
+
+
+def _walk_groups(sink: Sink, emit: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+    """Visit in order the coordinates under one word of the second level."""
+    words = _walk(sink, "bits", "word", sink.var("at"), emit)
+    return _walk(sink, "groups", "group", sink.var("word"), words)
+
+
+def _walk(
+    sink: Sink, bitmap: str, word: str, found: Var, body: tuple[Stmt, ...]
+) -> tuple[Stmt, ...]:
+    """Visit the set bits of one word in order, binding ``found``, and clear the word."""
+    left, at, array = sink.var(f"{bitmap}_left"), sink.var(word), sink.array(bitmap)
+    bit = lb.cttz(left)
+    step: tuple[Stmt, ...] = (
+        Assign(found, lb.add(lb.shift_left(at, WORD_SHIFT), bit)),
+        Assign(left, lb.bit_and(left, lb.sub(left, 1))),
+        *body,
+    )
+    return (
+        Assign(left, lb.load(array, at)),
+        lb.store(array, (at,), lb.i(0)),
+        While(lb.ne(left, 0), step),
+    )

@@ -1,0 +1,106 @@
+"""Workspaces in each ordering, against dense NumPy: sums, order, entries that cancel."""
+
+import numpy as np
+import pytest
+from levels import check_result, interpreting, remembering_proofs, store
+
+import sparsedsl as sd
+from sparsedsl.lowering import workspace
+
+ORDERINGS = {"word": 300, "list": 1100, "range": 1100, "bitmap": 1100}
+"""Orderings, and an extent at which each is chosen."""
+
+
+def product(A, B):
+    i, j, k = sd.indices("i j k")
+    C = sd.output()
+    C[i, j] = A[i, k] * B[k, j]
+    return C
+
+
+def masked(A, B, M):
+    i, j, k = sd.indices("i j k")
+    C = sd.output()
+    C[i, j] = M[i, j] * A[i, k] * B[k, j]
+    return C
+
+
+def operands(ordering, seed=0):
+    """Two factors whose products meet, cancel and vanish; a row of many, a row of none."""
+    rng = np.random.default_rng(seed)
+    width = ORDERINGS[ordering]
+    a = rng.integers(-1, 2, (6, 12)).astype(float)
+    a[1], a[2] = 1, 0
+    b = rng.integers(-2, 3, (12, width)) * (rng.random((12, width)) < 0.08)
+    b = b.astype(float)
+    b[0, -1], b[1, -1], b[2, -1] = 1, -1, 2
+    b[3, 64], b[4, 0] = 3, 1
+    found = {"A": a, "B": b}
+    if ordering == "range":
+        found["M"] = rng.integers(0, 2, (6, width)) * (rng.random((6, width)) < 0.3) * 1.0
+    return found
+
+
+def expected(dense):
+    return (dense["A"] @ dense["B"]) * dense.get("M", 1.0)
+
+
+def special_of(ordering, tensors):
+    # a kernel of its own, so that none is remembered
+    body = masked if ordering == "range" else product
+    special = sd.kernel(body, out="csr").engine.specialise(list(tensors.values()))
+    with remembering_proofs():
+        assert special.unit(0).nest.assembly.ordering == ordering
+    return special
+
+
+def run(ordering, seed=0):
+    dense = operands(ordering, seed)
+    # rows that are searched are not counted before
+    layouts = {"B": "dcsr"} if ordering == "bitmap" else {}
+    tensors = {n: store(x, x != 0, layouts.get(n, "csr")) for n, x in dense.items()}
+    special = special_of(ordering, tensors)
+    with remembering_proofs():
+        check_result(special.run(dict(tensors))["C"], expected(dense))
+
+
+@pytest.mark.parametrize("ordering", ORDERINGS)
+def test_interpreted(ordering):
+    with interpreting():
+        run(ordering)
+
+
+@pytest.mark.parametrize("ordering", ORDERINGS)
+def test_compiled(ordering):
+    for seed in range(3):
+        run(ordering, seed)
+
+
+def test_short_rows_are_sorted():
+    # every row stays below the length that is sorted by insertion
+    dense = {"A": np.eye(6, 12) + np.eye(6, 12, 1), "B": operands("list")["B"]}
+    dense["B"][:, 100:-1] = 0
+    tensors = {n: store(x, x != 0, "csr") for n, x in dense.items()}
+    with interpreting():
+        found = special_of("list", tensors).run(dict(tensors))["C"]
+    assert np.diff(found.arrays["indptr"]).max() <= workspace.SHORT
+    check_result(found, dense["A"] @ dense["B"])
+
+
+def test_a_list_that_is_not_sorted_is_caught(monkeypatch):
+    monkeypatch.setattr(workspace, "_insertion_sort", lambda *_: ())
+    with pytest.raises((sd.InvalidTensorError, AssertionError)), interpreting():
+        test_short_rows_are_sorted()
+
+
+def test_a_slot_that_is_not_cleared_is_caught(monkeypatch):
+    right = workspace._take
+
+    def without_clearing(*arguments):
+        load, _, *rest = right(*arguments)
+        return (load, *rest)
+
+    monkeypatch.setattr(workspace, "_take", without_clearing)
+    for ordering in ORDERINGS:
+        with pytest.raises(AssertionError), interpreting():
+            run(ordering)
