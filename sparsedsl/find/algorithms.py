@@ -94,11 +94,18 @@ class Site:
 
     def before(self, position: Expr) -> Expr:
         """Return the condition that the keys at ``position`` come before the sought ones."""
-        keys, sought = self.keys(position), self.sought
-        result = lb.lt(keys[-1], sought[-1])
-        for key, value in zip(reversed(keys[:-1]), reversed(sought[:-1]), strict=True):
-            result = lb.disj(lb.lt(key, value), lb.conj(lb.eq(key, value), result))
-        return result
+        return _lexicographically_less(self.keys(position), self.sought)
+
+    def after(self, position: Expr) -> Expr:
+        """Return the condition that the keys at ``position`` come after the sought ones."""
+        return _lexicographically_less(self.sought, self.keys(position))
+
+
+def _lexicographically_less(left: tuple[Expr, ...], right: tuple[Expr, ...]) -> Expr:
+    result = lb.lt(left[-1], right[-1])
+    for a, b in zip(reversed(left[:-1]), reversed(right[:-1]), strict=True):
+        result = lb.disj(lb.lt(a, b), lb.conj(lb.eq(a, b), result))
+    return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +209,23 @@ def _gallop(site: Site) -> Emission:
 
 
 def _binary(site: Site) -> Emission:
-    return Emission((), (), _search(site, site.low, site.high), _found(site, site.position))
+    """Keep the last position known not to be after the sought keys; halve what follows it.
+
+    The choice at each step is a selection of a number, not a branch on the data.
+    """
+    at, left, half = site.position, site.var("left"), site.var("half")
+    middle = lb.add(at, half)
+    halve = (
+        Assign(half, lb.shift_right(left, 1)),
+        Assign(at, lb.select(site.after(middle), at, middle)),
+        Assign(left, lb.sub(left, half)),
+    )
+    search = (
+        Assign(at, site.low),
+        Assign(left, lb.sub(site.high, site.low)),
+        While(lb.gt(left, 1), halve),
+    )
+    return Emission((), (), search, lb.conj(lb.gt(left, 0), site.matches(at)))
 
 
 def _table(site: Site) -> Emission:

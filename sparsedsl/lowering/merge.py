@@ -1,4 +1,4 @@
-"""Lower a merge: one cursor an operand, advanced without branches on the data.
+"""Lower a merge: one cursor an operand.
 
 Takes: a ``Merge`` step and the body inside it.  Gives: loops.  Invariant: the body is emitted
 for coordinates in increasing order, each once, with every operand bound.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sparsedsl.iteration.nodes import Merge, Operand
+from sparsedsl.iteration.nodes import Merge, MergePart
 from sparsedsl.iteration.space import extent_name
 from sparsedsl.loops import build as lb
-from sparsedsl.loops.nodes import BOOL, Assign, Expr, Stmt, Var, While
+from sparsedsl.loops.nodes import BOOL, Assign, Break, Expr, If, Stmt, Var, While
 from sparsedsl.lowering import deliver as dl
 from sparsedsl.lowering.emitter import Emitter
 from sparsedsl.lowering.values import Values, local
@@ -39,65 +39,82 @@ class Merging:
         cursors = [Var(p.variable, "int") for p in merge.parts]
         live = [lb.lt(c, e) for c, e in zip(cursors, ends, strict=True)]
         if len(merge.parts) > 2:
-            anyone = lb.disj(*live)
-            return [*out, While(anyone, tuple(self._turn(merge, live, body)))]
-        out.append(While(lb.conj(*live), tuple(self._turn(merge, None, body))))
+            return [*out, While(lb.TRUE, tuple(self._turn(merge, live, body)))]
+        out.append(While(lb.conj(*live), tuple(self._turn_of_two(merge, body))))
         for k in range(2):
-            out.append(While(live[k], tuple(self._rest(merge, k, body))))
+            out.append(While(live[k], tuple(self._alone(merge, (k,), body))))
         return out
 
-    def _turn(self, merge: Merge, live: list[Expr] | None, body: Body) -> list[Stmt]:
-        """One step of a merge; ``live`` is None where every cursor is known to be inside."""
+    def _turn_of_two(self, merge: Merge, body: Body) -> list[Stmt]:
+        """One step of a merge whose cursors are both inside: a branch for each outcome.
+
+        On equal and on nested patterns the branches are predicted, and on others they cost no
+        more than selecting values and advancing by comparisons does.
+        """
+        keys = self._keys(merge)
+        out = [
+            Assign(key, self.emitter.term(part.key))
+            for key, part in zip(keys, merge.parts, strict=True)
+        ]
+        both, first, second = (
+            tuple(self._alone(merge, present, body, keys)) for present in ((0, 1), (0,), (1,))
+        )
+        ahead = If(lb.lt(*keys), first, second)
+        return [*out, If(lb.eq(*keys), both, (ahead,))]
+
+    def _keys(self, merge: Merge) -> list[Var]:
+        return [local(self.emitter.operands[p.operand], "key", "int") for p in merge.parts]
+
+    def _alone(
+        self,
+        merge: Merge,
+        present: tuple[int, ...],
+        body: Body,
+        keys: list[Var] | None = None,
+    ) -> list[Stmt]:
+        """Visit a coordinate at which just the ``present`` parts are stored, and advance them."""
         emitter = self.emitter
-        out: list[Stmt] = []
-        beyond = emitter.variable(extent_name(merge.variable))
-        places = [local(emitter.operands[p.operand], "key", "int") for p in merge.parts]
+        first = present[0]
+        key = emitter.term(merge.parts[first].key) if keys is None else keys[first]
+        out: list[Stmt] = [Assign(emitter.bind(merge.variable), key)]
+        advance: list[Stmt] = []
         for k, part in enumerate(merge.parts):
-            key = emitter.term(part.key)
-            found = key if live is None else lb.select(live[k], key, beyond)
-            out.append(Assign(places[k], found))
-        least: Expr = places[0]
-        for place in places[1:]:
-            least = lb.min_(least, place)
-        variable = emitter.bind(merge.variable)
-        out.append(Assign(variable, least))
-        for place, part in zip(places, merge.parts, strict=True):
             operand = emitter.operands[part.operand]
-            hit = local(operand, "hit", BOOL)
-            out.append(Assign(hit, lb.eq(place, variable)))
-            out += self._value(operand, hit, inside=live is None)
-        out += self.values.apart(body)
-        for part in merge.parts:
-            cursor = Var(part.variable, "int")
-            hit = local(emitter.operands[part.operand], "hit", BOOL)
-            out.append(Assign(cursor, lb.add(cursor, lb.cast(hit, "int"))))
-        return out
-
-    def _value(self, operand: Operand, hit: Expr, *, inside: bool) -> list[Stmt]:
-        """Bind an operand's value at a merge: loaded where hit, else its fill."""
-        dtype = operand.tensor.dtype
-        value = local(operand, "v", dtype)
-        self.values.bind(operand, value, hit)
-        if not self.values.uses(operand)[0]:
-            return []
-        load, fill = self.values.load(operand), dl.constant(operand.tensor.fill, dtype)
-        if not inside:
-            return [Assign(value, lb.select(hit, load, fill))]
-        entry = local(operand, "entry", dtype)
-        return [Assign(entry, load), Assign(value, lb.select(hit, entry, fill))]
-
-    def _rest(self, merge: Merge, k: int, body: Body) -> list[Stmt]:
-        """What is left of one operand when the other is at its end."""
-        emitter = self.emitter
-        part = merge.parts[k]
-        out: list[Stmt] = [Assign(emitter.bind(merge.variable), emitter.term(part.key))]
-        for other in merge.parts:
-            operand = emitter.operands[other.operand]
-            if other is part:
+            if k in present:
                 out += self.values.bind_loaded(operand, lb.TRUE)
+                cursor = Var(part.variable, "int")
+                advance.append(Assign(cursor, lb.add(cursor, 1)))
             else:
                 fill = dl.constant(operand.tensor.fill, operand.tensor.dtype)
                 self.values.bind(operand, fill, lb.FALSE)
-        out += self.values.apart(body)
-        cursor = Var(part.variable, "int")
-        return [*out, Assign(cursor, lb.add(cursor, 1))]
+        return [*out, *self.values.apart(body), *advance]
+
+    def _turn(self, merge: Merge, live: list[Expr], body: Body) -> list[Stmt]:
+        """One step of a merge of many; it ends where no cursor is inside its range."""
+        emitter = self.emitter
+        beyond = emitter.variable(extent_name(merge.variable))
+        keys = self._keys(merge)
+        out: list[Stmt] = [
+            Assign(key, lb.select(inside, emitter.term(part.key), beyond))
+            for key, inside, part in zip(keys, live, merge.parts, strict=True)
+        ]
+        least: Expr = keys[0]
+        for key in keys[1:]:
+            least = lb.min_(least, key)
+        variable = emitter.bind(merge.variable)
+        out += [Assign(variable, least), If(lb.ge(variable, beyond), (Break(),))]
+        for key, part in zip(keys, merge.parts, strict=True):
+            out += self._step(part, key, variable)
+        return [*out, *self.values.apart(body)]
+
+    def _step(self, part: MergePart, key: Var, variable: Var) -> list[Stmt]:
+        """Bind an operand's value, loaded where it is stored, and advance its cursor there."""
+        operand = self.emitter.operands[part.operand]
+        dtype, cursor = operand.tensor.dtype, Var(part.variable, "int")
+        value, hit = local(operand, "v", dtype), local(operand, "hit", BOOL)
+        self.values.bind(operand, value, hit)
+        reads_value, _ = self.values.uses(operand)
+        load = [Assign(value, self.values.load(operand))] if reads_value else []
+        missing = [Assign(value, dl.constant(operand.tensor.fill, dtype))] if reads_value else []
+        there = (*load, Assign(cursor, lb.add(cursor, 1)))
+        return [*missing, Assign(hit, lb.eq(key, variable)), If(hit, there)]

@@ -26,20 +26,35 @@ def kernel(A_indptr, B_indptr, A_indices, B_indices, A_data, B_data, C_indices, 
             while A_p < A_p_hi and B_p < B_p_hi:
                 A_key = i64(A_indices[u64(A_p)])
                 B_key = i64(B_indices[u64(B_p)])
-                j = min(A_key, B_key)
-                A_hit = A_key == j
-                A_entry = A_data[u64(A_p)]
-                A_v = A_entry if A_hit else 0.0
-                B_hit = B_key == j
-                B_entry = B_data[u64(B_p)]
-                B_v = B_entry if B_hit else 0.0
-                C_value = A_v + B_v
-                if C_value != 0.0:
-                    C_indices[u64(C_n1)] = i32(j)
-                    C_data[u64(C_n1)] = C_value
-                    C_n1 += 1
-                A_p += i64(A_hit)
-                B_p += i64(B_hit)
+                if A_key == B_key:
+                    j = A_key
+                    A_v = A_data[u64(A_p)]
+                    B_v = B_data[u64(B_p)]
+                    C_value = A_v + B_v
+                    if C_value != 0.0:
+                        C_indices[u64(C_n1)] = i32(j)
+                        C_data[u64(C_n1)] = C_value
+                        C_n1 += 1
+                    A_p += 1
+                    B_p += 1
+                elif A_key < B_key:
+                    j = A_key
+                    A_v = A_data[u64(A_p)]
+                    C_value = A_v + 0.0
+                    if C_value != 0.0:
+                        C_indices[u64(C_n1)] = i32(j)
+                        C_data[u64(C_n1)] = C_value
+                        C_n1 += 1
+                    A_p += 1
+                else:
+                    j = B_key
+                    B_v = B_data[u64(B_p)]
+                    C_value = 0.0 + B_v
+                    if C_value != 0.0:
+                        C_indices[u64(C_n1)] = i32(j)
+                        C_data[u64(C_n1)] = C_value
+                        C_n1 += 1
+                    B_p += 1
             while A_p < A_p_hi:
                 j = i64(A_indices[u64(A_p)])
                 A_v = A_data[u64(A_p)]
