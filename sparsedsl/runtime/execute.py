@@ -94,6 +94,7 @@ class Call:
         self._names = layout.arrays
         self._sized = bool(layout.sizes)
         self._forms: dict[tuple[int, ...], Form] = {}
+        self._room = (0, 0)
 
     def __call__(
         self,
@@ -168,10 +169,12 @@ class Call:
     def assemble(self, arguments: list[Any], extents: Mapping[str, int], stored: int) -> Tensor:
         """Run the kernel of a sparse output on its arguments.
 
-        It is first given as much room as the operands hold; where the kernel finds that too
-        little, it is called again with what it asked for.
+        It is first given as much room as the operands hold, or what operands of as many values
+        needed last; where the kernel finds that too little, it is called again with what it
+        asked for.
         """
-        room = min(stored, MOST)
+        before, enough = self._room
+        room = max(min(stored, MOST), enough if before == stored else 0)
         while True:
             for made in self._made:
                 arguments[made.place] = made.array(room, extents)
@@ -180,6 +183,7 @@ class Call:
             if needed <= room:
                 return self._bound(arguments, counts, extents)
             room = int(needed)
+            self._room = stored, room
 
     def _loaded(self, arguments: Sequence[Any]) -> Function:
         self._kernel = self._load(arguments)

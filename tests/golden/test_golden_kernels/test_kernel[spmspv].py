@@ -25,5 +25,5 @@ def kernel(X_crd0, X_data, A_indptr, A_indices, A_data, y_data, X_NNZ0, n_j, i_b
             A_v = A_data[u64(A_p)]
             X_v = X_p0_values[u64(j)]
             y_sum += A_v * X_v
-        y_data[u64(i)] += y_sum
+        y_data[u64(i)] = y_sum
     return ()
