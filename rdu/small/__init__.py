@@ -4,6 +4,10 @@
 >>> composition = small.shipped()
 >>> [reply.expert for reply in composition.reference(["The for statement"], 4).replies]
 ['language']
+
+The extra ``router`` routes by whole sentences instead: ``TextComposition(SentenceRouter.fit(texts,
+minilm()), experts)``. `train` makes an expert of any text, and `Decoder.load` reads one from an
+``.npz`` or ``.safetensors`` file.
 """
 
 from rdu.small.composition import Replies, Reply, TextComposition, expert, shipped

@@ -27,4 +27,5 @@ def test_there_are_examples():
         "custom_layout",
         "expert_layer",
         "composition",
+        "serving",
     }
