@@ -21,7 +21,7 @@ from sparsedsl.errors import InvalidTensorError, NotationError, PlanError
 from sparsedsl.find.smt import Proof
 from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.trace import Traced, parameters, trace
-from sparsedsl.interop import argument
+from sparsedsl.interop import argument, recall
 from sparsedsl.options import Options, current
 from sparsedsl.prepared import MISS, Prepared, prepare
 from sparsedsl.runtime.tensor import Tensor
@@ -192,14 +192,26 @@ class Runner:
     ) -> Any:
         """Return what the user expects of a specialisation: a result, or a tuple of them."""
         kinds = _kinds(tuple(map(type, given)))
-        named = dict(zip(special.names, tensors, strict=True))
-        fresh = {name for name, new in zip(special.names, kinds.fresh, strict=True) if new}
-        values = special.run(named, out, fresh)
+        values = self.values(special, tensors, given, out)
         if out is None and special is self._last:
+            named = dict(zip(special.names, tensors, strict=True))
             self._prepare(special, named, given, kinds.scipy)
         self._last = special
         found = tuple(_result(values[name], kind, kinds.scipy) for name, kind in special.results)
         return found if special.traced.result_is_tuple else found[0]
+
+    @staticmethod
+    def values(
+        special: Specialisation,
+        tensors: Sequence[Tensor],
+        given: Sequence[Any],
+        out: Mapping[str, np.ndarray] | None = None,
+    ) -> dict[str, Tensor]:
+        """Return every tensor of a specialisation, computed for these arguments."""
+        kinds = _kinds(tuple(map(type, given)))
+        named = dict(zip(special.names, tensors, strict=True))
+        fresh = {name for name, new in zip(special.names, kinds.fresh, strict=True) if new}
+        return special.run(named, out, fresh)
 
     def _prepare(
         self,
@@ -234,6 +246,26 @@ def _result(value: Tensor, kind: str, scipy: bool) -> Any:
         array = value.values if kind == "plain" else value.to_numpy()
         return array if array.ndim else array[()]
     return value.to_scipy() if scipy and value.ndim == 2 and not value.fill_value else value
+
+
+def _store(found: Tensor, target: Tensor) -> None:
+    """Store the values of a result in a tensor of the same pattern."""
+    same = (found.layout, found.shape, found.dtype) == (target.layout, target.shape, target.dtype)
+    if not same:
+        raise InvalidTensorError(
+            f"expected out to be {found.dtype} of shape {found.shape} in layout "
+            f"{found.layout.label}, found {target.dtype} of shape {target.shape} in "
+            f"{target.layout.label}"
+        )
+    for name in found.layout.functions:
+        if not np.array_equal(found.arrays[name], target.arrays[name]):
+            raise InvalidTensorError(
+                f"the result has another pattern than out: {name} differs",
+                hint="call assemble again; entries that come out as zero are not stored",
+            )
+    if not target.values.flags.writeable:
+        raise InvalidTensorError("expected the values of out to be writeable")
+    np.copyto(target.values, found.values)
 
 
 class Lowered:
@@ -304,27 +336,91 @@ class Compiled:
 
     def __call__(self, *args: Any) -> Any:
         found = self._runner.again(args)
-        return self._run(args, None) if found is MISS else found
+        return self._run(self._bound(args), args, None) if found is MISS else found
 
-    def compute(self, *args: Any, out: np.ndarray) -> np.ndarray:
-        """Compute a dense result into ``out`` and return it."""
-        name = self._special.traced.program.results[0]
-        self._run(args, {name: out})
+    def assemble(self, *args: Any) -> Any:
+        """Compute a result whose arrays ``compute`` may write to again.
+
+        Examples
+        --------
+        >>> import numpy as np, scipy.sparse as sp, sparsedsl as sd
+        >>> @sd.kernel
+        ... def scaled(A, x):
+        ...     i, j = sd.indices("i j")
+        ...     C = sd.output()
+        ...     C[i, j] = A[i, j] * x[j]
+        ...     return C
+        >>> A, x = sp.eye_array(3, format="csr"), np.array([1.0, 2.0, 3.0])
+        >>> compiled = scaled.compile(A, x)
+        >>> C = compiled.assemble(A, x)
+        >>> compiled.compute(A, 2 * x, out=C) is C
+        True
+        >>> C.data
+        array([2., 4., 6.])
+        """
+        found = self._run(self._bound(args), args, None)
+        if isinstance(found, tuple):
+            raise self._several()
+        return found
+
+    def compute(self, *args: Any, out: Any) -> Any:
+        """Compute into ``out``, an array or what ``assemble`` returned, and return it.
+
+        The index arrays of a sparse ``out`` are kept: the result must have its pattern.
+
+        Raises
+        ------
+        InvalidTensorError
+            For another shape, dtype or layout, an array that is an operand too, or a result
+            of another pattern.  A sparse ``out`` is then as it was.
+        """
+        special, tensors = self._special, self._bound(args)
+        if len(special.results) != 1:
+            raise self._several()
+        ((name, kind),) = special.results
+        if isinstance(out, np.ndarray) and kind != "sparse":
+            if any(np.may_share_memory(out, x.values) for x in tensors):
+                raise InvalidTensorError("expected out to be no operand, found one in its memory")
+            self._run(tensors, args, {name: out})
+            return out
+        target = argument(out)
+        if kind != "sparse" or not (target is out or recall(out) is target):
+            raise InvalidTensorError(
+                f"expected out to be {'what assemble returned' if kind == 'sparse' else 'an array'}"
+                f", found {type(out).__name__}",
+                hint="C = compiled.assemble(...), then compiled.compute(..., out=C)",
+            )
+        _store(self._runner.values(special, tensors, args)[name], target)
         return out
 
-    def _run(self, args: tuple[Any, ...], out: Mapping[str, np.ndarray] | None) -> Any:
-        special = self._special
-        if len(args) != len(special.names):
+    def _several(self) -> PlanError:
+        return PlanError(
+            f"expected a kernel of one result, found {len(self._special.results)}",
+            hint="write a kernel for each result",
+        )
+
+    def _bound(self, args: tuple[Any, ...]) -> list[Tensor]:
+        """Return the arguments as tensors, of the layouts and dtypes compiled for."""
+        names = self._special.names
+        if len(args) != len(names):
             raise NotationError(
-                f"expected {len(special.names)} arguments, found {len(args)}",
-                hint="call with " + ", ".join(special.names),
+                f"expected {len(names)} arguments, found {len(args)}",
+                hint="call with " + ", ".join(names),
             )
         tensors = [argument(x) for x in args]
         key = tuple([signature_of(x) for x in tensors])
         if key not in self._accepted:
             self._check(tensors)
             self._accepted.add(key)
-        return self._runner.run(special, tensors, args, out)
+        return tensors
+
+    def _run(
+        self,
+        tensors: Sequence[Tensor],
+        args: tuple[Any, ...],
+        out: Mapping[str, np.ndarray] | None,
+    ) -> Any:
+        return self._runner.run(self._special, tensors, args, out)
 
     def _check(self, tensors: Sequence[Tensor]) -> None:
         """Raise unless these arguments have the layouts and dtypes compiled for."""

@@ -264,6 +264,40 @@ def test_compiled():
         compiled(A)
 
 
+def test_compute_fills_a_pattern():
+    A, B = matrix(), matrix((5, 7), 1)
+    for left, right in ((A, B), (sd.asarray(A), sd.asarray(B))):
+        compiled = spgemm.compile(left, right)
+        C = compiled.assemble(left, right)
+        data = C.data if sp.issparse(C) else C.values
+        np.testing.assert_array_equal(data, spgemm(A, B).data)
+        A.data *= 2
+        assert compiled.compute(left, right, out=C) is C
+        np.testing.assert_array_equal(data, spgemm(A, B).data)
+        A.data /= 2
+    compiled = spgemm.compile(A, B)
+    C = compiled.assemble(A, B)
+    before = C.toarray()
+    for wrong in (C.tocsc(), C.astype("float32"), C[:, :3], np.zeros((6, 7)), compiled.assemble):
+        with pytest.raises(sd.InvalidTensorError):
+            compiled.compute(A, B, out=wrong)
+    other = A.copy()
+    other.data[:] = 0
+    with pytest.raises(sd.InvalidTensorError, match="another pattern"):
+        compiled.compute(other, B, out=C)
+    np.testing.assert_array_equal(C.toarray(), before)
+
+
+def test_compute_does_not_write_to_an_operand():
+    A = matrix((5, 5))
+    x = np.arange(5.0)
+    compiled = spmv.compile(A, x)
+    with pytest.raises(sd.InvalidTensorError, match="no operand"):
+        compiled.compute(A, x, out=x)
+    with pytest.raises(sd.InvalidTensorError, match="an array"):
+        compiled.compute(A, x, out=A)
+
+
 def test_njit_is_callable_from_compiled_code():
     A, x = matrix(), np.arange(5.0)
     compiled = spmv.compile(A, x)
