@@ -63,6 +63,7 @@ class Prepared:
     parallel: bool | str
     finish: Callable[[Tensor], Any]
     dense: bool
+    shape: tuple[int, ...]
 
     def __call__(self, given: Sequence[Any]) -> Any:
         """Return the result for these arguments, or ``MISS``."""
@@ -88,12 +89,12 @@ class Prepared:
                     return MISS
             for place in plain.arguments:
                 arguments[place] = x
-        call, extents = self.call, self.extents
+        call = self.call
         if not self.dense:
-            return self.finish(call.assemble(arguments, extents, self.stored))
-        array = call.fresh(extents)
-        call.compute(arguments, extents, array, self.stored, self.parallel)
-        return array if array.ndim else array[()]
+            return self.finish(call.assemble(arguments, self.extents, self.stored))
+        array = call.fresh(self.shape)
+        call.compute(arguments, self.extents, array, self.stored, self.parallel)
+        return array if self.shape else array[()]
 
     def forget(self, _: object) -> None:
         """Let go of the arrays: one of the operands is gone."""
@@ -121,10 +122,21 @@ def prepare(
     arguments = call.gather(tensors, extents)
     held: list[_Held] = []
     plain: list[_Plain] = []
+    stored = call.stored(tensors)
     made = Prepared(
-        options, call, (), (), arguments, extents, call.stored(tensors), len(given), parallel,
-        finish, dense,
-    )  # fmt: skip
+        options=options,
+        call=call,
+        held=(),
+        plain=(),
+        arguments=arguments,
+        extents=extents,
+        stored=stored,
+        count=len(given),
+        parallel=parallel if call.worth_sharing(stored, parallel, options) else False,
+        finish=finish,
+        dense=dense,
+        shape=call.axes(extents),
+    )
     for place, (x, (name, tensor)) in enumerate(zip(given, tensors.items(), strict=True)):
         facts = tuple(fact for fact, checked in call.checks if checked == name)
         if type(x) is np.ndarray and tensor.values is x:

@@ -15,6 +15,7 @@ import numpy as np
 
 from sparsedsl.layouts.catalogue import hierarchical
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.options import Options, current
 from sparsedsl.runtime import threads
 from sparsedsl.runtime.arguments import Gather, several
 from sparsedsl.runtime.outputs import check_entries, check_memory, cut, from_stream
@@ -71,6 +72,8 @@ class Call:
 
     Attributes
     ----------
+    axes:
+        Gives the shape of a dense output's array from the extents.
     checks:
         What must hold of the stored values of which tensors at each call.
     """
@@ -88,7 +91,7 @@ class Call:
         self.gather = Gather(recipe)
         self._used = sorted({a.tensor for a in recipe.arguments if a.kind == "array"})
         self._zero = recipe.initial == 0 and not str(recipe.initial).startswith("-")
-        self._axes = several([recipe.indices[mode] for mode in recipe.places])
+        self.axes = several([recipe.indices[mode] for mode in recipe.places])
         self._modes = several(recipe.indices)
         self._made = tuple(_Room.of(made, recipe, self.gather) for made in recipe.made)
         self._names = layout.arrays
@@ -112,7 +115,7 @@ class Call:
         if self.recipe.kind != "dense":
             return self.assemble(arguments, extents, stored)
         form = self.form(extents)
-        array = self.fresh(extents) if target is None else target
+        array = self.fresh(self.axes(extents)) if target is None else target
         self.compute(arguments, extents, array, stored, parallel)
         return Tensor.of(form, {self.layout.value.function: array})
 
@@ -125,20 +128,24 @@ class Call:
         parallel: bool | str,
     ) -> None:
         """Run the kernel of a dense output on its arguments; ``array`` is written to."""
-        recipe = self.recipe
         for place in self.gather.holes.values():
             arguments[place] = array
         kernel = self._kernel or self._loaded(arguments)
-        if recipe.shared is None or parallel is False:
+        if parallel is False or not self.worth_sharing(stored, parallel, current()):
             kernel(*arguments)
         else:
-            work = None if parallel is True else stored
-            threads.share(self.gather, recipe, kernel, arguments, extents[recipe.shared], work)
+            assert self.recipe.shared is not None
+            threads.share(self.gather, self.recipe, kernel, arguments, extents[self.recipe.shared])
 
-    def fresh(self, extents: Mapping[str, int]) -> np.ndarray:
-        """Return the array a dense output is stored or accumulated in."""
-        shape = self._axes(extents)
-        if self._zero and not self.recipe.overwritten:
+    def worth_sharing(self, stored: int, parallel: bool | str, options: Options) -> bool:
+        """Whether threads may share the outermost loop, and have enough to do."""
+        if self.recipe.shared is None or parallel is False:
+            return False
+        return parallel is True or stored >= options.parallel_threshold
+
+    def fresh(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the array a dense output is accumulated in."""
+        if self._zero:
             return np.zeros(shape, self.dtype)
         return self.initial(np.empty(shape, self.dtype))
 

@@ -31,16 +31,10 @@ def share(
     kernel: Callable[..., Any],
     arguments: Sequence[Any],
     extent: int,
-    work: int | None,
 ) -> None:
-    """Run the kernel over ``extent`` turns, on several threads if the work is worth it.
-
-    ``work`` counts the operands' values; None asks for threads in any case.
-    """
-    options = current()
-    threads = options.thread_count
-    small = work is not None and work < options.parallel_threshold
-    if threads < 2 or small or extent < 2 * threads:
+    """Run the kernel over ``extent`` turns, on several threads where there are some."""
+    threads = current().thread_count
+    if threads < 2 or extent < 2 * threads:
         kernel(*arguments)
         return
     begin, end = gather.begin, gather.end
