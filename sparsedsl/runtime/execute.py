@@ -90,7 +90,8 @@ class Call:
         self._kernel: Function | None = None
         self.gather = Gather(recipe)
         self._used = sorted({a.tensor for a in recipe.arguments if a.kind == "array"})
-        self._zero = recipe.initial == 0 and not str(recipe.initial).startswith("-")
+        zero = recipe.initial == 0 and not str(recipe.initial).startswith("-")
+        self._zero = zero and not recipe.overwritten
         self.axes = several([recipe.indices[mode] for mode in recipe.places])
         self._modes = several(recipe.indices)
         self._made = tuple(_Room.of(made, recipe, self.gather) for made in recipe.made)
