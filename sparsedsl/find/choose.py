@@ -382,11 +382,7 @@ def _workload(
                 setups *= count
             else:
                 queries *= count
-    extent = 1.0
-    for key in find.keys:
-        for name in terms.variables(key.value):
-            extent *= sizes.extents.get(name, 1.0)
-    return al.Workload(length, queries, setups, extent)
+    return al.Workload(length, queries, setups, sizes.room(key.value for key in find.keys))
 
 
 def _turns(scan: Scan, operands: Mapping[str, Operand], sizes: Sizes) -> float:

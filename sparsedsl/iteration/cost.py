@@ -8,8 +8,11 @@ operation on a current core; only their ratios matter.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from sparsedsl.spf import terms
+from sparsedsl.spf.nodes import FloorDiv, Term
 
 LOOP = 0.6
 """One turn of a loop, its loads of coordinates included."""
@@ -53,6 +56,17 @@ class Sizes:
     def extent(self, index: str) -> float:
         """Return the extent of a logical index."""
         return max(self.extents.get(index, 1.0), 1.0)
+
+    def room(self, values: Iterable[Term]) -> float:
+        """Return how many values some terms can take together: a block's rows share one."""
+        room = 1.0
+        for value in values:
+            for name in terms.variables(value):
+                room *= self.extents.get(name, 1.0)
+            for atom in terms.atoms(value):
+                if isinstance(atom, FloorDiv) and not atom.denominator.parts:
+                    room /= atom.denominator.constant
+        return max(room, 1.0)
 
 
 def loop_cost(entries: float, turns: float, fixed: int | None) -> float:

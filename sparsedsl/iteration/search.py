@@ -260,10 +260,7 @@ def _find(sizes: cost.Sizes, state: State, operand: Operand, dim: str) -> State 
         return None
     find = Find(dim, limits.lows, limits.highs, sought.keys, operand.name)
     length = sizes.fanout(operand.dims, dim)
-    extent = 1.0
-    for key in sought.keys:
-        for name in terms.variables(key.value):
-            extent *= sizes.extents.get(name, 1.0)
+    extent = sizes.room(key.value for key in sought.keys)
     setups = _setup_visits(state, find)
     spent = cost.find_cost(length, state.visits, extent, setups)
     used = frozenset((operand.name, c) for c in (*limits.used, *sought.used))

@@ -26,6 +26,7 @@ from sparsedsl.loops.nodes import (
     Stmt,
     Store,
     Var,
+    While,
 )
 from sparsedsl.loops.simplify import expression
 from sparsedsl.loops.walk import statements, with_bodies, with_children, with_operands
@@ -38,7 +39,10 @@ STATEMENTS = 64
 
 
 def unroll(kernel: Kernel) -> Kernel:
-    """Return ``kernel`` with short loops of constant range written out, inner ones first."""
+    """Return ``kernel`` with short loops of constant range written out, inner ones first.
+
+    A loop around others that stay is left: copies of those would run one after the other.
+    """
     straight = straight_names(kernel.body) - set(kernel.results)
 
     def block(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
@@ -53,7 +57,8 @@ def _unrolled(statement: Stmt, straight: set[str]) -> tuple[Stmt, ...]:
         return (statement,)
     body = _joined(statement.body, straight)
     inner = list(statements(body))
-    if len(turns) * len(inner) > STATEMENTS or any(isinstance(s, Break) for s in inner):
+    loops = any(isinstance(s, For | While | Break) for s in inner)
+    if loops or len(turns) * len(inner) > STATEMENTS:
         return (statement,)
     name = statement.variable.name
     return tuple(part for turn in turns for part in _substituted(body, {name: Const(turn, INT)}))

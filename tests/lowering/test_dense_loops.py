@@ -7,8 +7,10 @@ import pytest
 from levels import check, interpreting, store
 
 import sparsedsl as sd
+from sparsedsl.iteration.cost import Sizes
 from sparsedsl.iteration.nodes import Guard
 from sparsedsl.loops.interpret import interpret
+from sparsedsl.spf import terms
 
 
 @sd.kernel
@@ -121,3 +123,11 @@ def test_what_is_stored_once_needs_no_initial_value(layout, once):
     _, tensors = operands((5, 6), layout)
     (unit,) = spmv.lower(*tensors.values()).units
     assert unit.recipe.overwritten == once
+
+
+def test_rows_of_a_block_share_its_key():
+    """A search meets a block of three columns as often as there are blocks, not columns."""
+    sizes = Sizes({"j": 300.0}, {})
+    block = terms.floordiv(terms.var("j"), terms.const(3))
+    assert sizes.room([terms.var("j")]) == 300.0
+    assert sizes.room([block]) == 100.0
