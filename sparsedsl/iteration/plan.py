@@ -61,8 +61,11 @@ def plan(request: Request) -> Nest:
     used = accesses(request)
     if best is None or best.cost > BAD * entries:
         for variant, conversions in copies.variants(request, used):
+            ceiling = float("inf") if best is None else best.cost - _copying(request, conversions)
+            if ceiling <= 0:
+                continue  # the copies alone cost more than the best plan
             try:
-                other = _plan(replace(variant, effort=FEWER), conversions)
+                other = _plan(replace(variant, effort=FEWER, ceiling=ceiling), conversions)
             except PlanError:
                 continue
             if best is None or other.cost < best.cost:
@@ -101,11 +104,14 @@ def _plan(request: Request, conversions: tuple[Conversion, ...]) -> Nest:
         nest = _separate(request, cases, goal)
     else:
         nest = _shared(request, cases, goal)
-    copying = sum(
-        max(request.entries[c.tensor.name].values(), default=1.0) * cost.CONVERT
-        for c in conversions
-    )
+    copying = _copying(request, conversions)
     return replace(nest, coordinates=coordinates, conversions=conversions, cost=nest.cost + copying)
+
+
+def _copying(request: Request, conversions: tuple[Conversion, ...]) -> float:
+    """Return the estimated nanoseconds of making the copies."""
+    entries = (max(request.entries[c.source].values(), default=1.0) for c in conversions)
+    return sum(entries) * cost.CONVERT
 
 
 def _operand_names(request: Request) -> dict[ct.Access, str]:
@@ -231,6 +237,7 @@ def _chain(
         visits=visits,
         limit=request.effort,
         finish=finish,
+        ceiling=request.ceiling,
     )
     found = search.search(problem)
     if found is None:

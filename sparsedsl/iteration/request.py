@@ -19,8 +19,8 @@ class Request:
     ``order`` forces the order of logical indices,
     ``workspace`` how a sparse output is gathered (``"sort"``: as a stream).
     ``whole`` is the statement before it was split into terms, if its operands may be merged.
-    ``effort`` bounds the states a search visits; ``copying`` is how many accesses a
-    plan must read from copies at least.
+    ``effort`` bounds the states a search visits, ``ceiling`` the cost of a plan;
+    ``copying`` is how many accesses a plan must read from copies at least.
     """
 
     statements: tuple[ct.Assign, ...]
@@ -35,6 +35,7 @@ class Request:
     workspace: str = "auto"
     whole: ct.Assign | None = None
     effort: int = 4000
+    ceiling: float = float("inf")
     copying: int = 0
 
 

@@ -27,6 +27,12 @@ from sparsedsl.iteration.space import extent_name
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import Constraint, Term, Var
 
+PATIENCE = 4
+"""Times the limit after which a search that found nothing is given up."""
+
+DEPARTURES = ((8, 6), (12, 3), (float("inf"), 1))
+"""For up to so many indices and dimensions, departures from the cheapest next loop on a path."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -36,7 +42,8 @@ class Problem:
     ``probed`` ones perhaps.  ``bound`` is known from an enclosing prefix.  ``excluded``
     names groups of operands whose joint hit another case covers.  ``order`` forces the
     order in which logical indices are bound.  ``visits`` is how often the chain is entered,
-    ``limit`` how many states are visited before the search settles for the best so far.
+    ``limit`` how many states are visited before the search settles for the best so far,
+    ``ceiling`` the cost from which a plan is of no use.
     """
 
     required: tuple[Operand, ...]
@@ -50,6 +57,7 @@ class Problem:
     visits: float
     limit: int
     finish: Callable[[State], float]
+    ceiling: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +75,38 @@ class State:
 
 
 def search(problem: Problem) -> tuple[State, float] | None:
-    """Return the cheapest complete plan and its cost, or None if there is none."""
+    """Return the cheapest complete plan found and its cost, or None if there is none.
+
+    Loops are tried cheapest first.  With many dimensions the search departs from the cheapest
+    next loop only so often on a path, which keeps the number of states polynomial in them.
+    """
     begin = State(problem.bound, (), problem.visits, 0.0, frozenset(), frozenset(), (), ())
     best: list[tuple[State, float] | None] = [None]
     budget = [problem.limit]
 
-    def visit(state: State) -> None:
+    def visit(state: State, departures: int) -> None:
         budget[0] -= 1
-        limit = best[0][1] if best[0] else float("inf")
-        if state.spent >= limit or (budget[0] < 0 and best[0]):
+        limit = best[0][1] if best[0] else problem.ceiling
+        spent = budget[0] < (0 if best[0] else -PATIENCE * problem.limit)
+        if state.spent >= limit or spent:
             return
         if _complete(problem, state):
             total = state.spent + problem.finish(state)
             if total < limit:
                 best[0] = (state, total)
             return
-        for following in sorted(_extensions(problem, state), key=lambda s: (s.spent, s.visits)):
-            visit(following)
+        following = sorted(_extensions(problem, state, limit), key=lambda s: (s.spent, s.visits))
+        for place, state in enumerate(following[: departures + 1]):
+            visit(state, departures - place)
 
     first = _saturate(problem, begin)
-    if first is not None:
-        visit(first)
+    size = len(problem.indices) + sum(len(o.dims) for o in problem.required)
+    departures = next(d for most, d in DEPARTURES if size <= most)
+    while first is not None and best[0] is None and departures <= 4 * size:
+        visit(first, departures)
+        if problem.ceiling < float("inf"):
+            break  # a cheaper plan was hoped for, not needed
+        departures *= 4
     return best[0]
 
 
@@ -99,8 +118,8 @@ def _complete(problem: Problem, state: State) -> bool:
     )
 
 
-def _extensions(problem: Problem, state: State) -> Iterator[State]:
-    """Yield every state one loop deeper, saturated."""
+def _extensions(problem: Problem, state: State, limit: float) -> Iterator[State]:
+    """Yield every state one loop deeper, saturated, that costs less than ``limit`` so far."""
     for scan, used, fanout in _candidates(problem, state):
         visits = state.visits * fanout
         grown = replace(
@@ -113,6 +132,8 @@ def _extensions(problem: Problem, state: State) -> Iterator[State]:
             history=_logical(problem, state.history, scan.variable),
             trail=(*state.trail, visits),
         )
+        if grown.spent >= limit:
+            continue
         for operand in problem.required + problem.total:
             grown = _with_guards(grown, operand, scan)
         settled = _saturate(problem, grown)
