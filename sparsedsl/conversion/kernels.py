@@ -15,6 +15,7 @@ from sparsedsl.conversion import passes
 from sparsedsl.conversion.order import coordinate, extent, implies
 from sparsedsl.conversion.passes import Span
 from sparsedsl.conversion.plan import Plan, choose
+from sparsedsl.conversion.sharing import shared
 from sparsedsl.conversion.stream import Body, Reader, Stream, of_layout
 from sparsedsl.conversion.target import Level, Target
 from sparsedsl.layouts.bounds import Bounds
@@ -44,7 +45,8 @@ class Program:
     """The kernels of a conversion: ``count`` first where it is not None, then ``fill``.
 
     ``count`` returns what ``scratch`` names, which ``fill`` takes; ``fill`` returns ``numbers``.
-    The first result of each is 1 where some entry has no place, else 0.
+    The first result of each is 1 where some entry has no place, else 0.  ``shared`` pairs
+    arrays of the target with the arrays of the source that they are, entry by entry.
     """
 
     plan: Plan
@@ -52,11 +54,15 @@ class Program:
     fill: Kernel
     scratch: tuple[str, ...]
     numbers: tuple[str, ...]
+    shared: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """What a conversion is specialised for; ``repeated`` coordinates are added up."""
+    """What a conversion is specialised for; ``repeated`` coordinates are added up.
+
+    ``rankable`` and ``near`` are as ``plan.choose`` takes them.
+    """
 
     source: Layout
     target: Target
@@ -66,6 +72,7 @@ class Request:
     fill: object
     rankable: bool
     repeated: bool = False
+    near: int = 0
 
 
 def span_of(rank: int, term: Term) -> tuple[Term, Term]:
@@ -99,8 +106,13 @@ def stream_of(request: Request) -> Stream:
 def program_of(request: Request) -> Program:
     """Write the kernels."""
     target = request.target
-    plan = choose(stream_of(request), target, rankable=request.rankable)
-    writer = _Writer(request, plan, _reader(target))
+    plan = choose(stream_of(request), target, rankable=request.rankable, near=request.near)
+    writer = _Writer(
+        request,
+        plan,
+        _reader(target),
+        shared(request.source, target, plan, request.dtypes, request.index),
+    )
     return writer.program()
 
 
@@ -125,6 +137,7 @@ class _Writer:
     request: Request
     plan: Plan
     read: Reader
+    shared: Mapping[str, str]
 
     @property
     def rank(self) -> int:
@@ -154,20 +167,22 @@ class _Writer:
         if plan.whole:
             body = (*before, *counting, *filling)
             kernel = self._kernel("convert", body, results, self._arrays(), {})
-            return Program(plan, None, kernel, (), numbers)
+            return Program(plan, None, kernel, (), numbers, tuple(self.shared.items()))
         sized = {f"t_{level.pointer.function}" for level in request.target.levels if level.pointer}
         sized = sized if plan.strategy != "sequence" else set()
         early = [param for param in self._arrays() if param.name in sized]
         first = self._kernel("count_entries", (*before, *counting), ("bad", *scratch), early, {})
         second = self._kernel("convert", tuple(filling), results, self._arrays(), scratch)
-        return Program(plan, first, second, tuple(scratch), numbers)
+        shared = tuple(self.shared.items())
+        return Program(plan, first, second, tuple(scratch), numbers, shared)
 
     def _arrays(self) -> list[ArrayParam]:
         layout = self.request.target.layout
         axes = {**layout.functions, layout.value.function: len(layout.value.arguments)}
         dtypes = dict.fromkeys(layout.functions, self.request.index)
         dtypes[layout.value.function] = self.request.value
-        return [ArrayParam(f"t_{name}", dtypes[name], ndim) for name, ndim in axes.items()]
+        own = [(name, ndim) for name, ndim in axes.items() if name not in self.shared]
+        return [ArrayParam(f"t_{name}", dtypes[name], ndim) for name, ndim in own]
 
     def _kernel(
         self,
@@ -186,7 +201,9 @@ class _Writer:
         params += [*arrays, *scratch.values()]
         title = f"{source.label} -> {self.request.target.layout.label}: {self.plan.strategy}"
         start: Body = (Assign(lb.ivar("bad"), lb.i(0)),)
-        return Kernel(name, tuple(params), (*start, *body), results, (title, *self.plan.proofs))
+        same = (f"{own} is {other} of the source: shared" for own, other in self.shared.items())
+        notes = (title, *self.plan.proofs, *same)
+        return Kernel(name, tuple(params), (*start, *body), results, notes)
 
     def _strategy(
         self, stream: Stream
@@ -205,6 +222,8 @@ class _Writer:
     def _value(self, stream: Stream) -> Body:
         """Store the value of an entry; computed places are compared with what lies there."""
         value = self.request.target.layout.value
+        if value.function in self.shared:
+            return ()
         place = [self.read(argument) for argument in value.arguments]
         entry = Var("v", self.request.value)
         combine = None if stream.unique else "add"
@@ -214,6 +233,7 @@ class _Writer:
         return [
             lb.store(f"t_{call.function}", [self.read(x) for x in call.arguments], self.read(key))
             for call, key in level.keys
+            if call.function not in self.shared
         ]
 
     def _sequence(
@@ -319,6 +339,8 @@ class _Writer:
             lb.store(next_, [address], lb.add(number, 1)),
             *self._keys(level),
         )
+        if self.plan.inserted:
+            step = (*step[:2], *self._inserted(level, address), *self._keys(level))
         if own:
             step = (
                 passes.fresh(own, address, step),
@@ -340,6 +362,15 @@ class _Writer:
             ]
             filling += stream.visit(again)
         return counting, more, filling, ()
+
+    def _inserted(self, level: Level, address: Expr) -> list[Stmt]:
+        """Move the entries of the group that have a greater key one place on."""
+        assert level.pointer is not None
+        ((call, term),) = level.keys
+        values = (f"t_{self.request.target.layout.value.function}", self.request.value)
+        first = lb.load(f"t_{level.pointer.function}", address)
+        number = lb.ivar(f"t_{level.name}")
+        return passes.made_room(f"t_{call.function}", values, self.read(term), first, number)
 
     def _restarted(self, stream: Stream, level: Level, address: Expr) -> list[Stmt]:
         """Number entries as they come, anew in each group: groups come one after another."""

@@ -128,6 +128,22 @@ def fresh(keys: list[Expr], address: Expr, body: Body) -> Stmt:
     return If(lb.disj(*differ), (*keep, *body))
 
 
+def made_room(
+    keys: str, values: tuple[str, str], key: Expr, first: Expr, number: Var
+) -> list[Stmt]:
+    """Lower ``number`` to the place of ``key`` from ``first`` on, greater keys moved one on.
+
+    ``values`` is the array that moves along, and its dtype.
+    """
+    begin, before = lb.ivar("first"), lb.sub(number, 1)
+    moved = [
+        lb.store(array, [number], lb.load(array, before, type=dtype))
+        for array, dtype in ((keys, INT), values)
+    ]
+    greater = lb.conj(lb.lt(begin, number), lb.lt(key, lb.load(keys, before)))
+    return [Assign(begin, first), While(greater, (*moved, Assign(number, before)))]
+
+
 def marked(stream: Stream, address: Expr, key: Expr, words: Expr, groups: Expr) -> list[Stmt]:
     """Set bit ``key`` in the row ``address`` of a table of bits, and rank the words of bits."""
     word = lb.add(lb.mul(address, words), lb.shift_right(key, 6))

@@ -30,6 +30,8 @@ class Plan:
         Terms to sort by before that, in the order of the passes (stable, by counting).
     distinct:
         Whether every entry has a number of its own.
+    inserted:
+        Whether entries of a group are nearly sorted, and each is inserted among those before it.
     whole:
         Whether all lengths are known beforehand, or bounded by the number of entries.
     proofs:
@@ -41,15 +43,20 @@ class Plan:
     distinct: bool
     whole: bool
     proofs: tuple[str, ...]
+    inserted: bool = False
 
 
-def choose(stream: Stream, target: Target, *, rankable: bool) -> Plan:
-    """Plan the passes; ``rankable`` allows a table of one bit per group and key."""
+def choose(stream: Stream, target: Target, *, rankable: bool, near: int = 0) -> Plan:
+    """Plan the passes.
+
+    ``rankable`` allows a table of one bit per group and key; ``near`` is how many neighbouring
+    keys hold so few entries of a group that they may be left to insertion, 0 for none.
+    """
     if not target.levels:
         return Plan("place", (), True, True, ("every place is a term over the coordinates",))
     rank, wanted = target.layout.rank, target.order
     distinct = stream.unique and determines(rank, wanted)
-    found = _counting(stream, target, distinct, rankable)
+    found = _counting(stream, target, distinct, rankable, near)
     if found is None:
         sorts, proof = _sorts(rank, (), wanted, stream.order)
         known = stream.count is not None and len(target.layout.value.arguments) == 1
@@ -57,7 +64,9 @@ def choose(stream: Stream, target: Target, *, rankable: bool) -> Plan:
     return found
 
 
-def _counting(stream: Stream, target: Target, distinct: bool, rankable: bool) -> Plan | None:
+def _counting(
+    stream: Stream, target: Target, distinct: bool, rankable: bool, near: int
+) -> Plan | None:
     """The plan for one level with groups, or with few keys; None when sequence serves."""
     level, *more = target.levels
     rank, wanted, group = target.layout.rank, target.order, level.columns[: level.grouped]
@@ -74,6 +83,12 @@ def _counting(stream: Stream, target: Target, distinct: bool, rankable: bool) ->
         return None
     sorts, proof = _sorts(rank, group, wanted[level.grouped :], stream.order)
     known = level.kind == "pointer" and distinct and stream.count is not None
+    single = level.kind == "pointer" and sorts == (level.columns[-1],)
+    if near and single and distinct and target.plain:
+        # a few heaps are written side by side in the cache; what is left is a short way
+        heaps = (t.floordiv(sorts[0], t.const(near)),)
+        proof = f"{proof} in heaps of {near}, then inserted"
+        return Plan("count", heaps, distinct, known, (proof,), inserted=True)
     return Plan("count", sorts, distinct, known, (proof,))
 
 

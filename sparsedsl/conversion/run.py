@@ -35,6 +35,12 @@ LARGE = 100_000
 """Stored values from which a conversion is compiled when first met."""
 
 ROOM = 1 << 16
+
+HEAPS = (1024, 128)
+"""Widths of the heaps that entries are thrown on before insertion: few kernels, so few widths."""
+
+FEW = 16
+"""Entries of a heap that are inserted about as quickly as they are sorted by one more pass."""
 INT32_MAX = 2**31 - 1
 
 _met: set[str] = set()
@@ -51,6 +57,7 @@ class Loaded:
     fill_params: tuple[str, ...]
     scratch: tuple[str, ...]
     numbers: tuple[str, ...]
+    shared: tuple[tuple[str, str], ...]
 
 
 def convert(
@@ -68,7 +75,8 @@ def convert(
     Parameters
     ----------
     source, target, shape, arrays, fill, sizes:
-        As for ``layouts.convert.convert``; arrays that were checked.
+        As for ``layouts.convert.convert``; arrays that were checked.  Those that are the same
+        in both layouts are shared, not copied.
     force:
         Compile however few entries there are.
     """
@@ -88,6 +96,7 @@ def convert(
         "int64" if wide else "int32",
         _Fill(fill, values.dtype.name),
         _rankable(described, extents, values.size),
+        _near(described, extents, values.size),
     )
     if not _affordable(request, extents, values.size):
         return None
@@ -125,8 +134,10 @@ def _request(
     index: str,
     fill: _Fill,
     rankable: bool,
+    near: int,
 ) -> Request:
-    return Request(source, target, dict(dtypes), fill.dtype, index, fill.value, rankable)
+    kinds = (fill.dtype, index, fill.value)
+    return Request(source, target, dict(dtypes), *kinds, rankable, near=near)
 
 
 def _usable(source: Layout, values: np.ndarray, fill: object) -> bool:
@@ -152,9 +163,19 @@ def _rankable(target: Target, extents: tuple[int, ...], entries: int) -> bool:
     return words // 64 <= 4 * entries + ROOM
 
 
+def _near(target: Target, extents: tuple[int, ...], entries: int) -> int:
+    """How many neighbouring keys of a group hold about ``FEW`` entries; 0 where few keys do."""
+    level = target.levels[-1] if target.levels else None
+    if level is None or len(level.keys) != 1:
+        return 0
+    room = prod(_span(term, extents)[1] for term in level.columns)
+    return next((near for near in HEAPS if near * entries <= FEW * room), 0)
+
+
 @lru_cache(maxsize=512)
 def _plan(request: Request) -> Plan:
-    return choose(stream_of(request), request.target, rankable=request.rankable)
+    stream = stream_of(request)
+    return choose(stream, request.target, rankable=request.rankable, near=request.near)
 
 
 def _affordable(request: Request, extents: tuple[int, ...], entries: int) -> bool:
@@ -175,7 +196,7 @@ def _text(request: Request) -> str:
             request.source.key,
             request.target.layout.key,
             repr(request.dtypes),
-            f"{request.value} {request.index} {request.fill!r} {request.rankable}",
+            f"{request.value} {request.index} {request.fill!r} {request.rankable} {request.near}",
         )
     )
 
@@ -208,6 +229,7 @@ def _loaded(request: Request, now: bool) -> Loaded | None:
         tuple(meta["params"]),
         tuple(meta["scratch"]),
         tuple(meta["numbers"]),
+        tuple((own, other) for own, other in meta["shared"]),
     )
     return _programs[key]
 
@@ -229,6 +251,7 @@ def _stored(kept: Any, key: str, program: Program) -> list[Any]:
             "scratch": list(program.scratch),
             "numbers": list(program.numbers),
             "twice": program.count is not None,
+            "shared": [list(pair) for pair in program.shared],
         }
         made.append(kept.store(f"{key}\n{part}", print_source(small, fastmath=False), meta))
     return made
@@ -250,7 +273,7 @@ class _Run:
         layout, loaded = self.target.layout, self.loaded
         builder = Builder(layout, dict(zip(layout.extents, self.extents, strict=True)))
         counts: dict[str, int] = {level.name: self.values.size for level in self.target.levels}
-        made: dict[str, np.ndarray] = {}
+        made = {own: self.given[f"s_{other}"] for own, other in loaded.shared}
         if loaded.count is not None:
             for level in self.target.levels:
                 if level.pointer is not None and loaded.program.strategy != "sequence":

@@ -218,6 +218,9 @@ class Tensor:
     def convert(self, layout: AnyLayout | str) -> Tensor:
         """The same tensor in another layout (the tensor itself when it is in it already).
 
+        Arrays that are the same in both layouts may be shared, as the columns and values of
+        sorted coordinates are with compressed rows; ``copy()`` of the result takes them apart.
+
         Raises
         ------
         LayoutError

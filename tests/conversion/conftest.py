@@ -25,18 +25,18 @@ def _interpreted(request, now):
     program = program_of(request)
     count, count_names = _callable(program.count)
     fill, fill_names = _callable(program.fill)
-    return run.Loaded(
-        program.plan, count, count_names, fill, fill_names, program.scratch, program.numbers
-    )
+    kernels = (count, count_names, fill, fill_names)
+    return run.Loaded(program.plan, *kernels, program.scratch, program.numbers, program.shared)
 
 
 @pytest.fixture
 def interpreted(monkeypatch):
-    """Conversions by interpreted kernels; call with True to allow tables of bits."""
+    """Conversions by interpreted kernels; ``rankable`` and ``near`` are as plans take them."""
     monkeypatch.setattr(run, "_loaded", _interpreted)
 
-    def convert(*arguments, rankable=False, **options):
+    def convert(*arguments, rankable=False, near=0, **options):
         monkeypatch.setattr(run, "_rankable", lambda *_: rankable)
+        monkeypatch.setattr(run, "_near", lambda *_: near)
         return run.convert(*arguments, force=True, **options)
 
     return convert

@@ -62,9 +62,44 @@ def test_every_pair(target, rankable, interpreted):
             if not arrays[start.value.function].size:
                 continue
             sizes = infer_sizes(start, shape, arrays)
-            made = interpreted(start, to, shape, arrays, sizes=sizes, rankable=rankable)
+            near = 2 if rankable else 0
+            made = interpreted(start, to, shape, arrays, sizes=sizes, rankable=rankable, near=near)
             assert made is not None
             agree(start, to, shape, arrays, made)
+
+
+@pytest.mark.parametrize("near", [1, 3, 1024])
+def test_entries_in_heaps_are_inserted_in_order(near, interpreted):
+    """However they came: sorted, backwards, or shuffled."""
+    dense = matrix((9, 13), 5, 0.8)
+    coords = np.array(np.nonzero(dense))
+    count = coords.shape[1]
+    for order in (
+        np.arange(count),
+        np.arange(count)[::-1],
+        np.random.default_rng(1).permutation(count),
+    ):
+        columns = np.ascontiguousarray(coords[:, order].astype(np.int32))
+        values = dense[tuple(columns)]
+        arrays = {"crd0": columns[0], "crd1": columns[1], "data": values}
+        for target in ("csr", "csc"):
+            to = resolve(target, 2)
+            made = interpreted(resolve("coo_unsorted", 2), to, dense.shape, arrays, near=near)
+            agree(resolve("coo_unsorted", 2), to, dense.shape, arrays, made)
+
+
+def test_arrays_that_are_the_same_in_both_layouts_are_shared(interpreted):
+    dense = matrix((4, 6), 0)
+    coords = np.array(np.nonzero(dense))
+    entries = construct(resolve("coo", 2), dense.shape, coords, dense[tuple(coords)])
+    made = interpreted(resolve("coo", 2), resolve("csr", 2), dense.shape, entries)
+    assert made["indices"] is entries["crd1"]
+    assert made["data"] is entries["data"]
+    wide = {**entries, "crd0": entries["crd0"].astype(np.int64)}
+    made = interpreted(resolve("coo", 2), resolve("csr", 2), dense.shape, wide)
+    assert made["indices"].dtype == np.int64
+    columns = interpreted(resolve("coo", 2), resolve("csc", 2), dense.shape, entries)
+    assert columns["data"] is not entries["data"]
 
 
 @settings(
