@@ -93,7 +93,9 @@ def run(program: Program, *arrays: Any) -> tuple[Any, Report]:
     ]
     report = simulate(program, values)
     results = tuple(
-        result(graph, name, whole_of(program, name, [held[name] for held in values]))
+        result(
+            graph, name, whole_of(program, name, [held[name] for held in values if name in held])
+        )
         for name in graph.results
     )
     return (results[0] if len(results) == 1 else results), report

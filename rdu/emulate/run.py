@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import Any
 
 from rdu.emulate.channel import Channel
 from rdu.emulate.collective import Add, Peers, connect
 from rdu.emulate.engine import Engine
 from rdu.emulate.launch import Launch, Launcher
+from rdu.emulate.peers import Built, Unit, add_peers
 from rdu.emulate.sparse import SparseStage
 from rdu.emulate.stages import DenseStage, Loader, Port, Store, Storer, slowed
-from rdu.graph.nodes import AllReduce
+from rdu.graph.nodes import AllReduce, Role
 from rdu.mapping.program import Kernel, Program, Tier
 from rdu.mapping.sparse import SparseShape
 from rdu.report import KernelReport, Report, StageReport
 from rdu.specs import Chip
-
-Unit: TypeAlias = DenseStage | SparseStage | Add
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,8 @@ def simulate(program: Program, arrays: Sequence[dict[str, Any]] | None) -> Repor
     DeadlockError
         If units wait for each other; a verified program never does.
     """
+    if program.pipeline:
+        return _pipelined(program, arrays)
     launcher = Launcher(program.node.chip, program.orchestration)
     now = 0
     kernels: list[KernelReport] = []
@@ -58,11 +59,44 @@ def simulate(program: Program, arrays: Sequence[dict[str, Any]] | None) -> Repor
     return summary(program, kernels, stages, now)
 
 
+def _pipelined(program: Program, arrays: Sequence[dict[str, Any]] | None) -> Report:
+    """Run all kernels at once, each on its own socket."""
+    engine = Engine()
+    built = [
+        build(engine, program, kernel, socket, {}, None if arrays is None else arrays[socket])
+        for socket, kernel in enumerate(program.kernels)
+    ]
+    streams = add_peers(engine, program, built)
+    cycles = finished(engine)
+    chip = program.node.chip
+    launches = [Launcher(chip, program.orchestration).launch(k) for k in program.kernels]
+    latest = max(launches, key=lambda launch: launch.cycles)
+    kernels: list[KernelReport] = []
+    stages: list[StageReport] = []
+    for socket, part in enumerate(built):
+        sent = [
+            stream.channel.pushed_bytes
+            for stream, crossing in zip(streams, program.crossings, strict=True)
+            if crossing.source == socket
+        ]
+        execution = Execution(max(unit.time for unit in part.units), (part.units,), sum(sent))
+        report = _kernel_report(program, part.kernel, execution, 0, latest)
+        kernels.append(report)
+        stages += [replace(s, socket=socket) for s in _stage_reports(part.kernel, execution)]
+    now = latest.cycles + cycles
+    total = summary(program, kernels, stages, now)
+    return replace(total, launch_cycles=latest.cycles)
+
+
 def _kernel_report(
     program: Program, kernel: Kernel, execution: Execution, now: int, launch: Launch
 ) -> KernelReport:
     flops = sum(program.local.operator_flops(stage.shape.operator) for stage in kernel.stages)
-    moved = {tier.value: program.sockets * kernel.moved(tier) for tier in (Tier.HBM, Tier.DDR)}
+    copies = len(execution.sockets)
+    moved = {tier.value: copies * kernel.moved(tier) for tier in (Tier.HBM, Tier.DDR)}
+    # A result that also goes to another socket is written to memory on the way.
+    written = [t for t in kernel.stores.get(Tier.PEER, ()) if _result(program, t.tensor)]
+    moved["hbm"] += sum(t.bytes for t in written)
     moved["sram"] = sum(unit.moved for units in execution.sockets for unit in units)
     if program.sockets > 1:
         moved["p2p"] = execution.peer_bytes
@@ -71,12 +105,16 @@ def _kernel_report(
         now,
         launch.cycles,
         execution.cycles,
-        program.sockets * flops,
+        copies * flops,
         moved,
         kernel.pcus,
         kernel.pmus,
         launch.loaded,
     )
+
+
+def _result(program: Program, tensor: str) -> bool:
+    return program.local.tensor(tensor).role is Role.RESULT
 
 
 def _stage_reports(kernel: Kernel, execution: Execution) -> list[StageReport]:
@@ -144,14 +182,21 @@ def execute(program: Program, kernel: Kernel, arrays: Sequence[dict[str, Any]] |
         if isinstance(stage.shape.operator, AllReduce)
     }
     sockets = tuple(
-        build(engine, program, kernel, socket, peers, None if arrays is None else arrays[socket])
+        build(
+            engine, program, kernel, socket, peers, None if arrays is None else arrays[socket]
+        ).units
         for socket in range(program.sockets)
     )
+    return Execution(finished(engine), sockets, sum(p.bytes for p in peers.values()))
+
+
+def finished(engine: Engine) -> int:
+    """Run to the end; check that every channel's bytes were taken out again."""
     cycles = engine.run()
     for channel in engine.channels:
         assert channel.pushed == channel.popped, channel.name
         assert channel.pushed_bytes == channel.popped_bytes, channel.name
-    return Execution(cycles, sockets, sum(p.bytes for p in peers.values()))
+    return cycles
 
 
 def build(
@@ -161,7 +206,7 @@ def build(
     socket: int,
     peers: Mapping[int, Peers],
     arrays: dict[str, Any] | None,
-) -> tuple[Unit, ...]:
+) -> Built:
     """Create the contexts and channels of one kernel on one socket."""
     chip, graph = program.node.chip, program.local
     store = Store(graph, kernel, arrays) if arrays is not None else None
@@ -204,7 +249,7 @@ def build(
             engine.add(Loader(f"load {tier.value}", loads, ports, reads, latency, store))
         if stores := kernel.stores.get(tier, ()):
             engine.add(Storer(f"store {tier.value}", stores, channels, writes, latency, store))
-    return tuple(contexts)
+    return Built(kernel, tuple(contexts), tuple(channels), tuple(ports), store)
 
 
 def _shares(chip: Chip, kernel: Kernel, tier: Tier) -> tuple[Fraction, Fraction]:

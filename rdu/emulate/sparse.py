@@ -13,7 +13,7 @@ from rdu.emulate import functional as f
 from rdu.emulate.blocks import combine_blocks
 from rdu.emulate.channel import Channel
 from rdu.emulate.engine import Context, Steps
-from rdu.emulate.stages import Port, place_of, slowed
+from rdu.emulate.stages import Port, slowed
 from rdu.emulate.sums import Entries, nothing
 from rdu.emulate.tile import Behaviour, Combine, Reader, Values, run_streams
 from rdu.emulate.tokens import Level
@@ -29,7 +29,7 @@ from rdu.graph.nodes import (
 )
 from rdu.graph.streams import block_axes, last_factor
 from rdu.mapping.program import Kernel, Stage
-from rdu.mapping.schedule import Coordinates
+from rdu.mapping.schedule import Coordinates, place_of
 from rdu.mapping.sparse import SparseShape, tree_tile_bytes
 from rdu.mapping.timing import Cycles, access, simd
 from rdu.specs import Chip

@@ -28,7 +28,7 @@ from rdu.graph.nodes import (
 )
 from rdu.mapping.allocate import firing
 from rdu.mapping.program import Kernel, Stage, Transfer
-from rdu.mapping.schedule import Coordinates, Schedule, StageShape
+from rdu.mapping.schedule import Coordinates, StageShape, place_of
 from rdu.mapping.timing import Cycles
 from rdu.specs import Chip
 
@@ -155,7 +155,7 @@ class Store:
 
     def read(self, tensor: str, tile: Coordinates) -> Any:
         """Return a copy-free view of one tile."""
-        place = self._place(tensor, tile)
+        place = self.place(tensor, tile)
         held = self.arrays[tensor]
         if isinstance(held, Tree):
             cut = self._cut(tensor)
@@ -171,25 +171,23 @@ class Store:
         if tensor not in self.arrays:
             shape = self.graph.tensor(tensor).shape
             self.arrays[tensor] = np.full(shape, np.nan, dtype=np.float32)
-        self.arrays[tensor][self._place(tensor, tile)] = values
+        self.arrays[tensor][self.place(tensor, tile)] = values
+
+    def put(self, tensor: str, sender: Store, tile: Coordinates, values: Any) -> None:
+        """Keep a tile that another kernel cut; a place is written before it is read."""
+        if tensor not in self.arrays:
+            shape = self.graph.tensor(tensor).shape
+            self.arrays[tensor] = np.full(shape, np.nan, dtype=np.float32)
+        self.arrays[tensor][sender.place(tensor, tile)] = values
 
     def _cut(self, tensor: str) -> int | None:
         axes = self.spans[tensor]
         return next((m for m, axis in enumerate(axes) if axis in self.schedule.tile), None)
 
-    def _place(self, tensor: str, tile: Coordinates) -> tuple[slice, ...]:
+    def place(self, tensor: str, tile: Coordinates) -> tuple[slice, ...]:
+        """Where a tile lies in its tensor."""
         axes = self.spans[tensor]
         return place_of(self.schedule, axes, tile, self.graph.tensor(tensor).shape)
-
-
-def place_of(
-    schedule: Schedule, axes: Sequence[str], tile: Coordinates, shape: Sequence[int]
-) -> tuple[slice, ...]:
-    """Slices of a tile; an axis the kernel does not iterate is whole."""
-    return tuple(
-        schedule.span(axis, n) if axis in schedule.tile else slice(0, extent)
-        for axis, n, extent in zip(axes, tile, shape, strict=True)
-    )
 
 
 class DenseStage(Context):

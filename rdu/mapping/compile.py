@@ -15,6 +15,7 @@ from rdu.graph.split import shard
 from rdu.mapping.allocate import allocate, rates_of, stage_targets, work
 from rdu.mapping.flows import kernel_flows, logical_units
 from rdu.mapping.memory import memory_map
+from rdu.mapping.pipeline import crossings, parts_of, stays
 from rdu.mapping.place import Placement, place
 from rdu.mapping.program import (
     Kernel,
@@ -22,6 +23,7 @@ from rdu.mapping.program import (
     Program,
     Stage,
     Stream,
+    Symbol,
     Tier,
     Transfer,
 )
@@ -45,6 +47,7 @@ def compile_graph(
     fusion: Fusion = "spatial",
     orchestration: str = "hardware",
     split: str | Sequence[str] = (),
+    pipeline: bool = False,
     tiers: Mapping[str, str] | None = None,
     seed: int = 0,
     moves: int = 2000,
@@ -66,6 +69,9 @@ def compile_graph(
         Axes of the graph (``graph.extents`` lists them) to cut over all sockets of the node.
         Operators that keep the axis work on their parts; where it is summed, an all-reduce
         over peer-to-peer streams joins the partial results.
+    pipeline:
+        Cut the operators into as many consecutive kernels as there are sockets, one a socket.
+        All run at once; tiles stream from one to the next peer to peer.
     tiers:
         Tensor name -> ``"hbm"`` or ``"ddr"``; the rest goes to HBM while it fits.
     seed, moves:
@@ -88,6 +94,10 @@ def compile_graph(
             f"orchestration must be 'hardware' or 'software', found {orchestration!r}"
         ) from None
     chip = chip_node.chip
+    if pipeline:
+        if split:
+            raise RDUError("split and pipeline both use the sockets of the node: choose one")
+        return _pipeline(graph, chip_node, who, tiers or {}, seed, moves)
     whole = graph
     cut = (split,) if isinstance(split, str) else tuple(split)
     shards = shard(graph, cut, chip_node.sockets) if cut and chip_node.sockets > 1 else None
@@ -109,6 +119,46 @@ def compile_graph(
     return program
 
 
+def _pipeline(
+    graph: Graph,
+    node: Node,
+    who: Orchestration,
+    wanted: Mapping[str, str],
+    seed: int,
+    moves: int,
+) -> Program:
+    """Map one kernel to every socket."""
+    chip = node.chip
+    groups = parts_of(chip, graph, node.sockets)
+    memory: list[Symbol] = []
+    kernels: list[Kernel] = []
+    for n, group in enumerate(groups):
+        mine = memory_map(chip, graph, groups, wanted, stays(graph, groups, n), n)
+        where = {symbol.tensor: symbol.tier for symbol in mine}
+        inside = (*kernel_reads(group), *kernel_writes(graph, group))
+        # What another socket makes or reads; a result that no other reads stays here.
+        crossing = {
+            name: Tier.PEER
+            for name in inside
+            if name not in graph.inputs and (name not in where or _read(groups, name, n))
+        }
+        links = dict.fromkeys(crossing, node.p2p_bytes_per_cycle)
+        tiers = where | crossing
+        kernels.append(compile_kernel(chip, graph, group, tiers, f"s{n}", seed, moves, links=links))
+        memory += mine
+    between = crossings(chip, graph, groups, kernels)
+    program = Program(
+        graph, node, "pipeline", who, tuple(kernels), tuple(memory), None, True, between
+    )
+    verify(program)
+    return program
+
+
+def _read(groups: Sequence[tuple[Operator, ...]], name: str, socket: int) -> bool:
+    """Whether another socket reads a tensor."""
+    return any(name in kernel_reads(g) for n, g in enumerate(groups) if n != socket)
+
+
 def compile_kernel(
     chip: Chip,
     graph: Graph,
@@ -118,9 +168,17 @@ def compile_kernel(
     seed: int,
     moves: int,
     like: Kernel | None = None,
+    links: Mapping[str, float] | None = None,
 ) -> Kernel:
-    """Map one kernel; ``like`` is a kernel that differs in names only, to copy decisions from."""
-    choice = choose(chip, graph, group) if like is None else _as_in(chip, graph, group, like)
+    """Map one kernel; ``like`` is a kernel that differs in names only, to copy decisions from.
+
+    ``links`` gives the bytes a cycle of tensors from and to other sockets.
+    """
+    choice = (
+        choose(chip, graph, group, links or {})
+        if like is None
+        else _as_in(chip, graph, group, like)
+    )
     schedule, axes = choice.schedule, streamed_axes(graph, group)
     for _ in range(_ROUNDS):
         deeper = _with_depths(chip, graph, group, choice, tiers)

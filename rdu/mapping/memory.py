@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from rdu.errors import CapacityError, RDUError
 from rdu.graph.graph import Graph, kernel_reads, kernel_writes
@@ -18,12 +18,15 @@ def memory_map(
     graph: Graph,
     groups: Sequence[tuple[Operator, ...]],
     wanted: Mapping[str, str],
+    only: Set[str] | None = None,
+    socket: int = 0,
 ) -> tuple[Symbol, ...]:
     """Place every tensor that some kernel reads or writes outside itself.
 
     Tensors that are never alive at the same kernel share addresses; inputs and results live
     to the end. All go to HBM; what does not fit goes to DDR, the tensor with the fewest bytes
-    transferred first (weights stay, activations go). ``wanted`` fixes the tier of some.
+    transferred first (weights stay, activations go). ``wanted`` fixes the tier of some; with
+    ``only``, no others lie in the memory of this ``socket``.
 
     Raises
     ------
@@ -32,7 +35,9 @@ def memory_map(
     CapacityError
         When a tier is too small: which, and by how many bytes.
     """
-    lives = lifetimes(graph, groups)
+    lives = [x for x in lifetimes(graph, groups) if only is None or x.name in only]
+    if only is not None:
+        wanted = {name: tier for name, tier in wanted.items() if name in only}
     chosen = {life.name: Tier.HBM for life in lives} | _wanted(lives, wanted)
     spillable = iter(
         sorted(
@@ -59,7 +64,7 @@ def memory_map(
             hint="use a smaller problem or a chip with more memory",
         )
     return tuple(
-        Symbol(life.name, tier, offsets[tier][life.name], life.size)
+        Symbol(life.name, tier, offsets[tier][life.name], life.size, socket)
         for life in lives
         for tier in (chosen[life.name],)
     )

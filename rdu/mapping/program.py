@@ -34,21 +34,23 @@ class Orchestration(Enum):
 
 
 class Tier(Enum):
-    """Where bytes lie."""
+    """Where bytes lie, or that they come from or go to another socket."""
 
     SRAM = "sram"
     HBM = "hbm"
     DDR = "ddr"
+    PEER = "p2p"
 
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """One tensor in memory: tier, first byte and length."""
+    """One tensor in a socket's memory: tier, first byte and length."""
 
     tensor: str
     tier: Tier
     address: int
     bytes: int
+    socket: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +162,28 @@ class Kernel:
         return sum(t.bytes for side in sides for t in side if t.fetched)
 
 
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A tensor that kernel ``source`` makes and kernel ``target`` reads, tile by tile.
+
+    Before it serves its load number n, the receiver must hold the first ``needs[n]`` tiles of
+    the sender; ``window_bytes`` is the most it holds at once.
+    """
+
+    tensor: str
+    source: int
+    target: int
+    needs: tuple[int, ...]
+    window_bytes: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """Kernels in launch order and the memory map; made by ``rdu.compile``.
 
     Placement, memory and configuration are those of one socket; ``sockets`` run them alike.
+    Only in a ``pipeline`` does every kernel have a socket of its own; ``crossings`` are the tensors
+    between them.
     """
 
     graph: Graph
@@ -174,6 +193,8 @@ class Program:
     kernels: tuple[Kernel, ...]
     memory: tuple[Symbol, ...]
     shards: Sharded | None = None
+    pipeline: bool = False
+    crossings: tuple[Crossing, ...] = ()
 
     @property
     def local(self) -> Graph:
@@ -182,7 +203,9 @@ class Program:
 
     @property
     def sockets(self) -> int:
-        """Sockets that run the program together, each all kernels on its part."""
+        """Sockets that run the program together."""
+        if self.pipeline:
+            return len(self.kernels)
         return 1 if self.shards is None else self.shards.sockets
 
     @property

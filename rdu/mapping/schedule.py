@@ -199,6 +199,16 @@ def tiles(read: Read) -> Iterator[Coordinates]:
     return tile_coordinates(read.counts, read.modes)
 
 
+def place_of(
+    schedule: Schedule, axes: Sequence[str], tile: Coordinates, shape: Sequence[int]
+) -> tuple[slice, ...]:
+    """Slices of a tile; an axis the kernel does not iterate is whole."""
+    return tuple(
+        schedule.span(axis, n) if axis in schedule.tile else slice(0, extent)
+        for axis, n, extent in zip(axes, tile, shape, strict=True)
+    )
+
+
 def stream_modes(schedule: Schedule, axes: Sequence[str]) -> tuple[int, ...]:
     """Return a tensor's modes in the order in which its tiles stream, slowest first."""
     ranks = [schedule.order.index(axis) if axis in schedule.order else -1 for axis in axes]

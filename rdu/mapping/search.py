@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rdu.errors import MappingError
 from rdu.graph.graph import Graph, kernel_reads, kernel_writes
 from rdu.graph.nodes import Operator
 from rdu.mapping.allocate import Units, allocate, firing, full_tile, stage_targets, sums_bytes, work
-from rdu.mapping.schedule import Read, Schedule, StageShape, untiled
+from rdu.mapping.schedule import Read, Schedule, StageShape, stream_modes, untiled
 from rdu.mapping.shapes import Shape, make_shape, scheduled_axes, streamed_axes
 from rdu.mapping.sparse import SparseShape, needed_tiles
 from rdu.specs import Chip
@@ -21,6 +21,7 @@ _SMALL_EDGES = (1, 4, 16)
 _LEAST_EDGE = 32
 _TILE_TURN = 8
 _MOST_FIRINGS = 60_000
+_NONE: Mapping[str, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,12 @@ class Choice:
     cycles: float
 
 
-def choose(chip: Chip, graph: Graph, group: Sequence[Operator]) -> Choice:
+def choose(
+    chip: Chip, graph: Graph, group: Sequence[Operator], links: Mapping[str, float] = _NONE
+) -> Choice:
     """Return the cheapest schedule of a kernel.
+
+    ``links`` gives the bytes a cycle of tensors that come from or go to another socket.
 
     Every order is tried for up to four axes, otherwise every pair of outermost axes; tile
     edges are powers of two, refined axis by axis. Cost is the slowest of memory and stages,
@@ -51,7 +56,8 @@ def choose(chip: Chip, graph: Graph, group: Sequence[Operator]) -> Choice:
     axes = [*roots, *others]
     extents = {axis: graph.extents[axis] for axis in axes}
     whole = untiled(group)
-    best = _first(chip, graph, group, _EDGES) or _first(chip, graph, group, _SMALL_EDGES)
+    best = _first(chip, graph, group, _EDGES, links)
+    best = best or _first(chip, graph, group, _SMALL_EDGES, links)
     if best is None:
         raise _does_not_fit(chip, graph, group)
     improved = True
@@ -67,7 +73,7 @@ def choose(chip: Chip, graph: Graph, group: Sequence[Operator]) -> Choice:
                 if tile == best.schedule.tile:
                     continue
                 schedule = replace(best.schedule, tile=tile)
-                found = _better(best, evaluate(chip, graph, group, schedule, best.cycles))
+                found = _better(best, evaluate(chip, graph, group, schedule, best.cycles, links))
                 if found is not best and found is not None:
                     best, improved = found, True
     return best
@@ -79,6 +85,7 @@ def evaluate(
     group: Sequence[Operator],
     schedule: Schedule,
     bound: float = math.inf,
+    links: Mapping[str, float] = _NONE,
 ) -> Choice | None:
     """Return the cost of one schedule, or None when it does not fit the chip.
 
@@ -115,8 +122,21 @@ def evaluate(
         if isinstance(shape, SparseShape):
             # Every tile takes its turn at the memory port, however small.
             slowest = max(slowest, *(_TILE_TURN * read.sent for read in shape.reads))
-    path = critical_path(chip, graph, group, shapes, schedule, found)
+    for name, rate in links.items():
+        slowest = max(slowest, graph.tensor(name).bytes / rate)
+    path = critical_path(chip, graph, group, shapes, schedule, found, links)
+    for name, rate in links.items():
+        if not _row_major(schedule, axes[name]):
+            # Sockets agree on one order; in another, the receiver waits for nearly all tiles.
+            path += graph.tensor(name).bytes / rate
     return Choice(schedule, tuple(shapes), found, memory, max(slowest, path) + 0.05 * path)
+
+
+def _row_major(schedule: Schedule, axes: Sequence[str]) -> bool:
+    """Whether a tensor's tiles stream with its first mode slowest."""
+    ways = [m for m in stream_modes(schedule, axes) if axes[m] in schedule.tile]
+    cut = [m for m in ways if schedule.count(axes[m]) > 1]
+    return cut == sorted(cut)
 
 
 def critical_path(
@@ -126,6 +146,7 @@ def critical_path(
     shapes: Sequence[Shape],
     schedule: Schedule,
     found: Sequence[Units],
+    links: Mapping[str, float] = _NONE,
 ) -> float:
     """Cycles from the first load to the end of the last stage, without tile-level detail.
 
@@ -147,10 +168,16 @@ def critical_path(
                 start = max(start, last[name] if read.gather else first[name])
                 end = max(end, last[name] + one)
             else:
-                start = max(start, read.tile_bytes / chip.hbm_bytes_per_cycle)
-                total = max(total, graph.tensor(name).bytes / chip.hbm_bytes_per_cycle)
+                rate = links.get(name, chip.hbm_bytes_per_cycle)
+                start = max(start, read.tile_bytes / rate)
+                total = max(total, graph.tensor(name).bytes / rate)
         first[operator.output.tensor] = start + one * shape.before_first
-        last[operator.output.tensor] = max(end, start + total, start + one * shape.before_first)
+        out = operator.output.tensor
+        last[out] = max(end, start + total, start + one * shape.before_first)
+        if out in links:
+            # The last tile is on its way when its stage is done.
+            tile = graph.tensor(out).bytes / max(shape.emitted, 1)
+            last[out] += tile / links[out]
     return max(last.values(), default=0.0)
 
 
@@ -322,6 +349,7 @@ def _first(
     graph: Graph,
     group: Sequence[Operator],
     steps: Sequence[int],
+    links: Mapping[str, float] = _NONE,
     *,
     any_will_do: bool = False,
 ) -> Choice | None:
@@ -342,7 +370,7 @@ def _first(
             }
             schedule = Schedule((*roots, *order), tile, extents)
             bound = math.inf if best is None else best.cycles
-            found = evaluate(chip, graph, group, schedule, bound)
+            found = evaluate(chip, graph, group, schedule, bound, links)
             best = _better(best, found)
             if best is not None and any_will_do:
                 return best

@@ -1,0 +1,163 @@
+"""Tensors that stream from a kernel on one socket into a kernel on another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from rdu.emulate.channel import Channel
+from rdu.emulate.collective import Add, PeerPort
+from rdu.emulate.engine import Context, Engine, Steps
+from rdu.emulate.sparse import SparseStage
+from rdu.emulate.stages import DenseStage, Pace, Port, Store
+from rdu.graph.nodes import Role
+from rdu.mapping.program import Crossing, Kernel, Program, Tier, Transfer
+
+Unit: TypeAlias = DenseStage | SparseStage | Add
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A kernel's units, streams and memory on one socket."""
+
+    kernel: Kernel
+    units: tuple[Unit, ...]
+    channels: tuple[Channel, ...]
+    ports: tuple[Port, ...]
+    store: Store | None
+
+
+class PeerStorer(Context):
+    """Sends the tiles of one tensor to the sockets that read it; a result to memory as well."""
+
+    def __init__(
+        self,
+        name: str,
+        transfers: Sequence[Transfer],
+        channel: Channel,
+        peers: Sequence[PeerPort],
+        pace: Pace | None,
+        store: Store | None,
+    ) -> None:
+        super().__init__(name)
+        self.transfers = transfers
+        self.channel = channel
+        self.peers = peers
+        self.pace = pace
+        self.store = store
+
+    def program(self) -> Steps:
+        """Take every tile once and pass it on."""
+        for transfer in self.transfers:
+            payload = yield from self.pop(self.channel, transfer.bytes)
+            if self.pace is not None:
+                self.work(self.pace.cycles(transfer.bytes))
+                if self.store is not None:
+                    self.store.write(transfer.tensor, transfer.tile, payload)
+            for port in self.peers:
+                yield from port.send(self, (transfer.tile, payload), self.time, transfer.bytes)
+
+
+class PeerLoader(Context):
+    """Collects the sender's tiles and gives them out in the receiver's tiles and order."""
+
+    def __init__(
+        self,
+        name: str,
+        crossing: Crossing,
+        sent: Sequence[Transfer],
+        transfers: Sequence[Transfer],
+        inward: Channel,
+        ports: Sequence[Port],
+        sender: Store | None,
+        store: Store | None,
+    ) -> None:
+        super().__init__(name)
+        self.crossing = crossing
+        self.sent = sent
+        self.transfers = transfers
+        self.inward = inward
+        self.ports = ports
+        self.sender = sender
+        self.store = store
+
+    def program(self) -> Steps:
+        """Wait for as many tiles as the next load needs, then serve it."""
+        got = 0
+        for n, transfer in enumerate(self.transfers):
+            while got < self.crossing.needs[n]:
+                yield from self._receive(got)
+                got += 1
+            payload = None
+            if self.store is not None:
+                payload = self.store.read(transfer.tensor, transfer.tile)
+            for stream in transfer.streams:
+                yield from self.ports[stream].send(self, payload, self.time, transfer.bytes)
+        for left in range(got, len(self.sent)):
+            yield from self._receive(left)
+
+    def _receive(self, number: int) -> Steps:
+        arrived: Any = yield from self.pop(self.inward, self.sent[number].bytes)
+        if self.store is not None and self.sender is not None:
+            tile, payload = arrived
+            self.store.put(self.crossing.tensor, self.sender, tile, payload)
+
+
+def peer_port(engine: Engine, program: Program, crossing: Crossing, kernel: Kernel) -> PeerPort:
+    """Make the stream of one crossing, with tiles enough to cover its latency.
+
+    Tensors between the same two sockets share their link by their bytes.
+    """
+    node, graph = program.node, program.graph
+    ends = (crossing.source, crossing.target)
+    total = sum(
+        graph.tensor(c.tensor).bytes for c in program.crossings if (c.source, c.target) == ends
+    )
+    whole = Fraction(node.p2p_bytes_per_cycle).limit_denominator(1 << 16)
+    rate = whole * Fraction(graph.tensor(crossing.tensor).bytes, max(total, 1))
+    latency = node.chip.cycles(1e-9 * node.p2p_latency_ns)
+    name = f"{crossing.tensor} (socket {crossing.source} -> {crossing.target})"
+    tiles = [t for t in kernel.stores[Tier.PEER] if t.tensor == crossing.tensor]
+    size = max(graph.tensor(crossing.tensor).bytes // max(len(tiles), 1), 1)
+    under_way = int(np.ceil(2 * latency * float(rate) / size))
+    return PeerPort(engine.channel(name, 2 + min(under_way, 64), latency), Pace(rate))
+
+
+def add_peers(engine: Engine, program: Program, built: Sequence[Built]) -> list[PeerPort]:
+    """Join the kernels of a pipeline by their crossing tensors; return the streams."""
+    streams: list[PeerPort] = []
+    for crossing in program.crossings:
+        source, target = built[crossing.source], built[crossing.target]
+        port = peer_port(engine, program, crossing, source.kernel)
+        streams.append(port)
+        sent = [t for t in source.kernel.stores[Tier.PEER] if t.tensor == crossing.tensor]
+        loads = [t for t in target.kernel.loads[Tier.PEER] if t.tensor == crossing.tensor]
+        engine.add(
+            PeerLoader(
+                f"receive {crossing.tensor}",
+                crossing,
+                sent,
+                loads,
+                port.channel,
+                target.ports,
+                source.store,
+                target.store,
+            )
+        )
+    for n, kernel in enumerate(program.kernels):
+        stores = kernel.stores.get(Tier.PEER, ())
+        for tensor in dict.fromkeys(t.tensor for t in stores):
+            mine = [t for t in stores if t.tensor == tensor]
+            pairs = zip(program.crossings, streams, strict=True)
+            ports = [p for c, p in pairs if c.tensor == tensor and c.source == n]
+            chip = program.node.chip
+            rate = Fraction(chip.hbm_bytes_per_cycle).limit_denominator(1 << 16)
+            kept = program.graph.tensor(tensor).role is Role.RESULT
+            channel = built[n].channels[mine[0].streams[0]]
+            pace = Pace(rate) if kept else None
+            engine.add(PeerStorer(f"send {tensor}", mine, channel, ports, pace, built[n].store))
+    return streams
