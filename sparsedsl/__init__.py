@@ -11,6 +11,7 @@
 array([3., 4.])
 """
 
+from sparsedsl import distributed
 from sparsedsl.api import convert, einsum, evaluate, kernel
 from sparsedsl.errors import (
     CacheError,
@@ -23,11 +24,13 @@ from sparsedsl.errors import (
 )
 from sparsedsl.frontend import *  # noqa: F403
 from sparsedsl.frontend import __all__ as _notation
+from sparsedsl.gradients import Gradient, grad
 from sparsedsl.interop import asarray, from_arrays
 from sparsedsl.interop.files import read, write
 from sparsedsl.kernel import Compiled, Kernel, Lowered
 from sparsedsl.layouts.catalogue import layouts
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.operators import tensordot, transpose
 from sparsedsl.options import config, options
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.sources import ShapeOf
@@ -37,6 +40,7 @@ __version__ = "0.1.0"
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "CacheError",
     "Compiled",
+    "Gradient",
     "InvalidTensorError",
     "Kernel",
     "Layout",
@@ -53,11 +57,15 @@ __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "convert",
     "einsum",
     "evaluate",
+    "distributed",
     "from_arrays",
+    "grad",
     "kernel",
     "layouts",
     "options",
     "read",
+    "tensordot",
+    "transpose",
     "write",
     *_notation,
 ]

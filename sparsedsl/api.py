@@ -1,4 +1,4 @@
-"""What users call: ``kernel``, ``einsum``, ``evaluate``, ``convert``, and tensor operators."""
+"""What users call: ``kernel``, ``einsum``, ``evaluate``, ``convert``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from sparsedsl.frontend.trace import Traced
 from sparsedsl.interop import asarray
 from sparsedsl.kernel import Engine, Kernel
 from sparsedsl.layouts.catalogue import AnyLayout
-from sparsedsl.runtime.operations import register
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.specialisation import Choices
 
@@ -259,53 +258,3 @@ def convert(x: Any, layout: AnyLayout | str) -> Tensor:
     2
     """
     return asarray(x).convert(layout)
-
-
-def _binary(operator: str, left: Any, right: Any) -> Any:
-    """Apply an elementwise operator to tensors of one shape, or a tensor and a scalar."""
-    a, b = asarray(left), asarray(right)
-    letters = "ijklmnop"
-    ranks = (a.ndim, b.ndim)
-    if a.ndim and b.ndim and a.shape != b.shape:
-        raise NotationError(
-            f"expected operands of one shape, found {a.shape} and {b.shape}",
-            hint="write a kernel to say which indices are shared",
-        )
-    subscripts = [f"[{', '.join(letters[:n])}]" if n else "" for n in ranks]
-    target = letters[: max(ranks)]
-    place = f"[{', '.join(target)}]" if target else "[()]"
-    statement = f"result{place} = left{subscripts[0]} {operator} right{subscripts[1]}"
-    return evaluate(statement, left=a, right=b)
-
-
-def _matmul(left: Any, right: Any) -> Any:
-    a, b = asarray(left), asarray(right)
-    if not 1 <= a.ndim <= 2 or not 1 <= b.ndim <= 2:
-        raise NotationError(
-            f"expected matrices or vectors around @, found {a.ndim} and {b.ndim} modes",
-            hint='use sd.einsum for tensors, such as sd.einsum("ijk,kl->ijl", A, B)',
-        )
-    rows, columns = ("i" if a.ndim == 2 else ""), ("j" if b.ndim == 2 else "")
-    return einsum(f"{rows}k,k{columns}->{rows}{columns}", a, b)
-
-
-def _sum(x: Tensor, axis: Any = None) -> Any:
-    letters = "ijklmnop"[: x.ndim]
-    axes = range(x.ndim) if axis is None else (axis if isinstance(axis, tuple) else (axis,))
-    gone = {a % x.ndim if -x.ndim <= a < x.ndim else -1 for a in axes}
-    if -1 in gone:
-        raise NotationError(f"expected axes of a tensor of {x.ndim} modes, found {axis}")
-    kept = "".join(c for k, c in enumerate(letters) if k not in gone)
-    return einsum(f"{letters}->{kept}", x)
-
-
-def _negative(x: Tensor) -> Any:
-    letters = ", ".join("ijklmnop"[: x.ndim])
-    return evaluate(f"result[{letters}] = -x[{letters}]", x=x)
-
-
-for _name, _symbol in (("mul", "*"), ("add", "+"), ("sub", "-"), ("div", "/")):
-    register(_name, partial(_binary, _symbol))
-register("matmul", _matmul)
-register("sum", _sum)
-register("neg", _negative)

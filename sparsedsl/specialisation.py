@@ -16,6 +16,7 @@ import numpy as np
 
 from sparsedsl import pipeline
 from sparsedsl.contraction import nodes as ct
+from sparsedsl.contraction.bindings import apart
 from sparsedsl.contraction.extent import check_shapes
 from sparsedsl.errors import InvalidTensorError, PlanError
 from sparsedsl.find.algorithms import ALGORITHMS
@@ -23,6 +24,7 @@ from sparsedsl.frontend.trace import Traced
 from sparsedsl.layouts.catalogue import plain, resolve
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import total
+from sparsedsl.locks import compiling
 from sparsedsl.options import Options
 from sparsedsl.runtime import cache, execute
 from sparsedsl.runtime.recipe import Recipe
@@ -142,8 +144,13 @@ class Specialisation:
     def prepare(self, place: int) -> Ready:
         """Return the kernel of a group, from memory, from disk or compiled."""
         found = self.ready.get(place)
-        if found is not None:
-            return found
+        if found is None:
+            with compiling:
+                found = self.ready.get(place) or self._made(place)
+                self.ready[place] = found
+        return found
+
+    def _made(self, place: int) -> Ready:
         group = self.groups[place]
         key = pipeline.describe(group, self.settings)
         store = cache.default()
@@ -154,9 +161,7 @@ class Specialisation:
             entry = store.store(key, unit.source, {"recipe": unit.recipe.to_json()})
         recipe = Recipe.from_json(entry.metadata["recipe"])
         call = execute.Call(recipe, group.assembled, entry.function)
-        ready = Ready(group, call, entry, unit)
-        self.ready[place] = ready
-        return ready
+        return Ready(group, call, entry, unit)
 
     def unit(self, place: int) -> pipeline.Unit:
         """Return the plan and proofs of a group, made anew if its kernel came from disk."""
@@ -245,6 +250,7 @@ def specialise(
     settings: pipeline.Settings,
 ) -> Specialisation:
     """Return the specialisation of a traced program for arguments like ``given``."""
+    traced = replace(traced, program=apart(traced.program))
     names = [t.name for t in traced.program.inputs]
     shapes = {n: tuple(x.shape) for n, x in zip(names, given, strict=True)}
     sources = {n: source_of(x) for n, x in zip(names, given, strict=True)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import linecache
 import sys
@@ -10,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from sparsedsl.locks import hold_at_fork
 
 _PACKAGE = "sparsedsl_generated"
 
@@ -89,6 +92,7 @@ def _executed(text: str, path: Path | None) -> ModuleType:
     # same in every process and importable
     module = ModuleType(f"{_PACKAGE}.{stem}")
     module.__file__ = filename
+    _hold_compiler_at_fork()
     sys.modules[module.__name__] = module
     try:
         exec(compile(text, filename, "exec"), module.__dict__)
@@ -96,6 +100,13 @@ def _executed(text: str, path: Path | None) -> ModuleType:
         del sys.modules[module.__name__]
         raise
     return module
+
+
+@functools.cache
+def _hold_compiler_at_fork() -> None:
+    from numba.core.compiler_lock import global_compiler_lock
+
+    hold_at_fork(global_compiler_lock)
 
 
 def _tolerate_bad_cache(dispatcher: Any, path: Path) -> None:

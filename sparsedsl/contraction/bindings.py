@@ -7,18 +7,21 @@ share bound names (``sum(k, ...) + sum(k, ...)``), factors may not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
+from itertools import count
 from typing import assert_never
 
 from sparsedsl.contraction.algebra import walk
 from sparsedsl.contraction.nodes import (
     Access,
     Affine,
+    Assign,
     Call,
     Expression,
     IndexValue,
     Literal,
+    Program,
     Reduce,
     Stored,
 )
@@ -70,6 +73,53 @@ def rename_affine(index: Affine, names: Mapping[str, str]) -> Affine:
     """Replace index names in an affine subscript."""
     terms = sorted((names.get(name, name), coefficient) for name, coefficient in index.terms)
     return Affine(tuple(terms), index.constant)
+
+
+def apart(program: Program) -> Program:
+    """Rename indices that later stages could take for names of theirs.
+
+    The dimensions and arrays of a tensor ``A`` are called ``A_i``, ``A_p``, ``A_data``, the
+    extent of an index ``n_i``: a user's index of such a name becomes another.
+    """
+    tensors = [t.name for t in (*program.inputs, *program.outputs)]
+    prefixes = tuple(f"{name}_" for name in ("n", *tensors))
+    statements = tuple(_apart(s, prefixes, frozenset(tensors)) for s in program.statements)
+    return program if statements == program.statements else replace(program, statements=statements)
+
+
+def _apart(statement: Assign, prefixes: tuple[str, ...], tensors: frozenset[str]) -> Assign:
+    left = [n for s in statement.subscripts for n in s.indices]
+    used = {*left, *bound_indices(statement.expression)}
+    names: dict[str, str] = {}
+    for name in sorted(used):
+        longer = any(name.startswith(f"{other}_") for other in used)
+        if longer or name.startswith(prefixes) or name in tensors:
+            names[name] = _unlike(used | set(names.values()) | tensors, prefixes)
+    if not names:
+        return statement
+    subscripts = tuple(rename_affine(s, names) for s in statement.subscripts)
+    return replace(
+        statement, subscripts=subscripts, expression=_renamed(statement.expression, names)
+    )
+
+
+def _unlike(used: Set[str], prefixes: tuple[str, ...]) -> str:
+    return next(
+        name
+        for name in (f"i{n}" for n in count())
+        if name not in used and not f"{name}_".startswith(prefixes)
+    )
+
+
+def _renamed(expression: Expression, names: Mapping[str, str]) -> Expression:
+    """Replace indices everywhere, bound ones too."""
+    match expression:
+        case Reduce(monoid, indices, body):
+            return Reduce(monoid, tuple(names.get(n, n) for n in indices), _renamed(body, names))
+        case Call(operator, arguments):
+            return Call(operator, tuple(_renamed(a, names) for a in arguments))
+        case _:
+            return rename(expression, names)
 
 
 def distinct(expression: Expression, taken: frozenset[str] = frozenset()) -> Expression:

@@ -70,7 +70,7 @@ class Operand:
         raise NotImplementedError
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        name = _UFUNCS.get(ufunc)
+        name = UFUNCS.get(ufunc)
         if name is None or method != "__call__" or options:
             used = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
             raise NotationError(
@@ -283,7 +283,7 @@ def index(name: str) -> Index:
     return found[0]
 
 
-_UFUNCS: dict[Any, str] = {
+UFUNCS: dict[Any, str] = {
     operator.numpy: name
     for name, operator in OPERATORS.items()
     if isinstance(operator.numpy, np.ufunc)

@@ -89,11 +89,12 @@ def argument(x: Any) -> Tensor:
     kind = type(x)
     if kind is Tensor:
         return x
+    found: Tensor | None = None
     if kind is np.ndarray:
-        return recall_plain(x) or _bound(x, check=True)
-    if hasattr(x, "__dict__"):
-        return recall(x) or _bound(x, check=True)
-    return _bound(x, check=True)
+        found = recall_plain(x)
+    elif hasattr(x, "__dict__"):
+        found = recall(x)
+    return _bound(x, check=True) if found is None else found
 
 
 def _bound(x: Any, check: bool) -> Tensor:

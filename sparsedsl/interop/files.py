@@ -7,22 +7,28 @@ a file is complete or absent.
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import tempfile
+import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from sparsedsl.errors import InvalidTensorError, LayoutError, SparseDSLError
 from sparsedsl.interop.arrays import bind
 from sparsedsl.interop.convert import asarray
+from sparsedsl.interop.hdf5 import read_hdf5, write_hdf5
 from sparsedsl.interop.scipy_sparse import summed
 from sparsedsl.layouts.catalogue import Family, layouts, resolve
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.properties import property_text
+from sparsedsl.runtime.outputs import memory_bytes
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.spf import terms
 
@@ -30,31 +36,53 @@ _HEADER = "sparsedsl"
 """The array of a .npz file that holds the layout's specification as JSON."""
 
 
+_MALFORMED = (
+    *(ValueError, KeyError, IndexError, TypeError, OverflowError, EOFError),
+    *(gzip.BadGzipFile, zlib.error, zipfile.BadZipFile),
+)
+"""What readers raise for a file that is not what its ending says."""
+
+TEXT_BYTES = 1 << 28
+"""Size from which compressed text is refused when it grows by more than ``GROWTH`` times."""
+
+GROWTH = 200
+
+
 def read(path: str | os.PathLike[str]) -> Tensor:
     """Read a tensor from a file, by the ending of its name.
 
     ``.mtx`` and ``.mtx.gz`` (Matrix Market), ``.tns`` and ``.tns.gz`` (one line an entry,
-    coordinates from 1), ``.npz`` (of scipy, pydata/sparse or `write`), ``.npy``.  A file of
-    scipy's is stored in its own format, coordinates become CSR (COO for other orders).
+    coordinates from 1), ``.npz`` (of scipy, pydata/sparse or `write`), ``.npy``, ``.bsp.h5``
+    (binsparse; needs h5py).  A file of scipy's is stored in its own format, coordinates become
+    CSR (COO for other orders).  Repeated coordinates are added.
 
     Raises
     ------
     InvalidTensorError
-        For an ending that is not known, or a file that does not hold what its ending says.
-    FileNotFoundError
-        When there is no such file.
+        For an ending that is not known, a file that does not hold what its ending says, or one
+        that would not fit into memory.
+    OSError
+        When the file cannot be opened; FileNotFoundError when there is none.
     """
     place = Path(path)
     reader = _by_ending(place, _READERS)
     if not place.exists():
         raise FileNotFoundError(2, "no such file", str(place))
+    if place.is_dir():
+        raise InvalidTensorError(f"{place}: expected a file, found a directory")
     try:
         return reader(place)
     except SparseDSLError:
         raise
-    except (ValueError, KeyError, IndexError, EOFError, gzip.BadGzipFile) as error:
+    except _MALFORMED as error:
         raise InvalidTensorError(
             f"{place}: expected a tensor as {_ending(place)}, found something else: {error}"
+        ) from None
+    except MemoryError:
+        raise InvalidTensorError(
+            f"{place}: the tensor does not fit into memory",
+            hint="the file may state sizes that it does not hold; .tns and coordinates in .npz "
+            "take no memory for the extents",
         ) from None
 
 
@@ -82,7 +110,7 @@ def write(path: str | os.PathLike[str], x: Any) -> None:
 
 
 def _ending(path: Path) -> str:
-    return "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+    return "".join(path.suffixes[-2:]) if path.suffix in (".gz", ".h5") else path.suffix
 
 
 def _by_ending(path: Path, table: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
@@ -94,10 +122,54 @@ def _by_ending(path: Path, table: Mapping[str, Callable[..., Any]]) -> Callable[
     return found
 
 
+class _Bounded(io.RawIOBase):
+    """A decompressed file that ends with an error where it grows out of all proportion."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = gzip.GzipFile(path, "rb")
+        self._most = max(TEXT_BYTES, GROWTH * path.stat().st_size)
+        self._path = path
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def readinto(self, buffer: Any, /) -> int:
+        count = self._file.readinto(buffer)
+        if self._file.tell() > self._most:
+            raise InvalidTensorError(
+                f"{self._path}: the compressed text grows to more than {self._most >> 20} MiB, "
+                f"over {GROWTH} times its size",
+                hint="decompress it yourself if you trust it",
+            )
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """Open a text file for reading, compressed or not."""
+    if path.suffix == ".gz":
+        return io.BufferedReader(_Bounded(path), 1 << 16)
+    return path.open("rb")
+
+
 def _read_mtx(path: Path) -> Tensor:
     from scipy.io import mmread
 
-    found: Any = mmread(path)
+    source: Any = path
+    if path.suffix == ".gz":
+        # the parser ends the process where a stream raises, so it gets one that cannot
+        with _opened(path) as file:
+            source = io.BytesIO(file.read())
+    found: Any = mmread(source)
     return asarray(found if isinstance(found, np.ndarray) else found.tocsr())
 
 
@@ -115,26 +187,46 @@ def _write_mtx(path: Path, x: Tensor) -> None:
 
 
 def _read_tns(path: Path) -> Tensor:
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8") as file:
-        lines = [line.strip() for line in file]
-    stated = next((line.split()[2:] for line in lines if line.startswith("# shape ")), None)
-    rows = [line.split() for line in lines if line and not line.startswith("#")]
-    if not rows and stated is None:
-        raise ValueError("no entries")
-    rank = len(rows[0]) - 1 if rows else len(stated or ())
-    coords = np.array([[int(c) for c in row[:rank]] for row in rows], "int64").reshape(-1, rank)
-    values = np.array([float(row[rank]) for row in rows])
+    with _opened(path) as raw, io.TextIOWrapper(raw, encoding="utf-8") as file:
+        stated, rank = _head_of_tns(file)
+        file.seek(0)
+        row = [("place", "int64", (rank,)), ("value", "float64")]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a file may hold a shape and no entry
+            rows = np.loadtxt(file, dtype=row, comments="#", ndmin=1)
+    coords, values = rows["place"], rows["value"]
     if coords.size and coords.min() < 1:
         raise ValueError("a coordinate below 1")
-    shape = [int(n) for n in stated] if stated else [int(n) for n in coords.max(axis=0)]
+    shape = stated or [int(n) for n in coords.max(axis=0)]
+    if len(shape) != rank:
+        raise ValueError(f"a shape of {len(shape)} extents and entries of {rank} coordinates")
     return _from_coordinates(coords.T - 1, values, shape)
+
+
+def _head_of_tns(file: IO[str]) -> tuple[list[int], int]:
+    """Return the shape stated in a comment, if any, and the number of modes."""
+    stated: list[int] = []
+    for line in file:
+        if line.startswith("# shape "):
+            stated = [int(n) for n in line.split()[2:]]
+        fields = line.partition("#")[0].split()
+        if fields:
+            return stated, len(fields) - 1
+    if not stated:
+        raise ValueError("no entries")
+    return stated, len(stated)
+
+
+def _whole(coords: np.ndarray) -> np.ndarray:
+    if np.asarray(coords).dtype.kind not in "iu":
+        raise ValueError(f"coordinates of dtype {np.asarray(coords).dtype}")
+    return np.asarray(coords, "int64")
 
 
 def _from_coordinates(coords: np.ndarray, values: np.ndarray, shape: Any, fill: Any = 0) -> Tensor:
     """CSR for matrices, COO for others; repeated coordinates are added."""
     rank = len(shape)
-    coords, values = summed(np.asarray(coords, "int64"), values)
+    coords, values = summed(_whole(coords), values)
     columns = {f"crd{mode}": coords[mode] for mode in range(rank)}
     made = bind(resolve("coo", rank), shape, {**columns, "data": values}, fill)
     return made.convert("csr") if rank == 2 else made
@@ -152,6 +244,10 @@ def _write_tns(path: Path, x: Tensor) -> None:
 
 
 def _read_npz(path: Path) -> Tensor:
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > memory_bytes():
+        raise MemoryError
     with np.load(path, allow_pickle=False) as data:
         if _HEADER in data.files:
             header = json.loads(str(data[_HEADER]))
@@ -225,6 +321,7 @@ _READERS: dict[str, Callable[[Path], Tensor]] = {
     ".tns.gz": _read_tns,
     ".npz": _read_npz,
     ".npy": _read_npy,
+    ".bsp.h5": read_hdf5,
 }
 
 _WRITERS: dict[str, Callable[[Path, Tensor], None]] = {
@@ -234,4 +331,5 @@ _WRITERS: dict[str, Callable[[Path, Tensor], None]] = {
     ".tns.gz": _write_tns,
     ".npz": _write_npz,
     ".npy": _write_npy,
+    ".bsp.h5": write_hdf5,
 }

@@ -21,13 +21,13 @@ import importlib.metadata
 import json
 import os
 import platform
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sparsedsl.errors import CacheError
+from sparsedsl.locks import compiling
 from sparsedsl.options import current
 from sparsedsl.runtime.cache_files import (
     CacheWarning,
@@ -69,7 +69,7 @@ class Entry:
     def load(self) -> Any:
         """Return the kernel's Numba dispatcher, one per module and process."""
         place = (self.kernel, str(self.path))
-        with _loading:
+        with compiling:
             if place not in _loaded:
                 from sparsedsl.codegen import numba_jit
 
@@ -94,7 +94,6 @@ class Entry:
 
 
 _loaded: dict[tuple[str, str], Any] = {}
-_loading = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +318,7 @@ def default() -> KernelCache:
     """
     settings = current()
     place = (settings.cache_dir, settings.cache_limit_mb) if settings.cache else None
-    with _loading:
+    with compiling:
         if place not in _caches:
             _caches[place] = _opened(settings.cache_dir, settings.cache_limit_mb << 20, place)
         return _caches[place]

@@ -15,7 +15,7 @@ Operation: TypeAlias = Callable[..., Any]
 _operations: dict[str, Operation] = {}
 
 # The modules whose import registers an operation; all others come from the interface.
-API = "sparsedsl.api"
+API = "sparsedsl.operators"
 _PROVIDERS = {
     "to_scipy": "sparsedsl.interop",
     "to_binsparse": "sparsedsl.interop.binsparse",
@@ -27,7 +27,8 @@ def register(name: str, operation: Operation) -> None:
     """Let ``operation`` carry out ``name``: an operator such as ``"matmul"``, or ``"to_scipy"``.
 
     Binary operators get both operands in order (either may be the tensor), ``"sum"`` the
-    tensor and ``axis``, ``"neg"`` and ``"to_scipy"`` the tensor.
+    tensor and ``axis``, ``"neg"`` and ``"to_scipy"`` the tensor, ``"ufunc"`` and
+    ``"function"`` what NumPy's protocols hand over.
     """
     _operations[name] = operation
 

@@ -1,0 +1,227 @@
+"""What the operators of ``Tensor`` and NumPy's functions of tensors mean.
+
+Takes: tensors, arrays and numbers.  Gives: what ``einsum`` and ``evaluate`` give for the same
+expression.  Invariant: nothing becomes dense that ``evaluate`` would not make dense; a
+function without a meaning here is refused by name.
+"""
+
+from __future__ import annotations
+
+import math
+import operator as python
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from sparsedsl.api import einsum, evaluate
+from sparsedsl.contraction.operators import OPERATORS
+from sparsedsl.errors import NotationError, TensorTypeError
+from sparsedsl.frontend.handles import INFER
+from sparsedsl.frontend.surface import UFUNCS
+from sparsedsl.interop import asarray
+from sparsedsl.layouts.levels import total
+from sparsedsl.runtime.operations import register
+from sparsedsl.runtime.tensor import Tensor
+
+LETTERS = "ijklmnopqrstuvwxyzabcdefgh"
+
+_REDUCTIONS: dict[Any, str] = {
+    np.add: "sum",
+    np.multiply: "prod",
+    np.minimum: "min",
+    np.maximum: "max",
+    np.logical_or: "any",
+    np.logical_and: "all",
+}
+
+
+def _bound(operands: tuple[Any, ...]) -> list[Tensor]:
+    """Bind operands; a Python number takes the dtype that NumPy would give it."""
+    dtypes = [x.dtype for x in operands if hasattr(x, "dtype")]
+    found: list[Tensor] = []
+    for x in operands:
+        if isinstance(x, bool | int | float | complex):
+            x = np.asarray(x).astype(np.result_type(*dtypes, x))
+        found.append(asarray(x))
+    return found
+
+
+def _is_constant(name: str, x: Any) -> bool:
+    """Whether a number is part of the expression, so that the result's fill is known.
+
+    Factors are not: a kernel for each would be compiled where one serves all.
+    """
+    plain = isinstance(x, int | float) and not isinstance(x, bool)
+    return plain and name not in ("mul", "div") and math.isfinite(x)
+
+
+def elementwise(name: str, *operands: Any) -> Any:
+    """Apply an operator of the table to tensors of one shape, or tensors and numbers.
+
+    Raises
+    ------
+    NotationError
+        For operands of several shapes: a kernel says which indices they share.
+    """
+    constants = {n: f"({x!r})" for n, x in enumerate(operands) if _is_constant(name, x)}
+    tensors = _bound(operands)
+    shapes = {t.shape for t in tensors if t.ndim}
+    if len(shapes) > 1:
+        raise NotationError(
+            f"expected operands of one shape, found {' and '.join(map(str, sorted(shapes)))}",
+            hint="write a kernel to say which indices are shared",
+        )
+    letters = ", ".join(LETTERS[: max(t.ndim for t in tensors)])
+    place = f"[{letters}]" if letters else "[()]"
+    named: dict[str, Any] = {f"x{n}": t for n, t in enumerate(tensors) if n not in constants}
+    accesses = [
+        constants.get(n) or (f"x{n}{place}" if t.ndim else f"x{n}") for n, t in enumerate(tensors)
+    ]
+    symbol = OPERATORS[name].symbol
+    if symbol is None:
+        text = f"{name}({', '.join(accesses)})"
+    else:
+        text = f" {symbol} ".join(accesses) if len(accesses) > 1 else f"{symbol}{accesses[0]}"
+    return evaluate(f"result{place} = {text}", fill_value=INFER, **named)
+
+
+def matmul(left: Any, right: Any) -> Any:
+    """Multiply matrices and vectors."""
+    a, b = asarray(left), asarray(right)
+    if not 1 <= a.ndim <= 2 or not 1 <= b.ndim <= 2:
+        raise NotationError(
+            f"expected matrices or vectors around @, found {a.ndim} and {b.ndim} modes",
+            hint='use sd.einsum for tensors, such as sd.einsum("ijk,kl->ijl", A, B)',
+        )
+    rows, columns = ("i" if a.ndim == 2 else ""), ("j" if b.ndim == 2 else "")
+    return einsum(f"{rows}k,k{columns}->{rows}{columns}", a, b)
+
+
+def reduce(kind: str, x: Any, axis: Any = None) -> Any:
+    """Reduce a tensor over ``axis`` (an integer, several, or None for all)."""
+    tensor = asarray(x)
+    kept = [n for n in range(tensor.ndim) if n not in _axes(tensor, axis)]
+    letters = LETTERS[: tensor.ndim]
+    return einsum(f"{letters}->{''.join(letters[n] for n in kept)}", tensor, reduce=kind)
+
+
+def _axes(x: Tensor, axis: Any) -> set[int]:
+    if axis is None:
+        return set(range(x.ndim))
+    try:
+        given = [python.index(a) for a in (axis if isinstance(axis, tuple) else (axis,))]
+    except TypeError:
+        raise TensorTypeError(
+            f"expected axis to be an integer or a tuple of integers, found {axis!r}"
+        ) from None
+    found = {a % x.ndim for a in given if -x.ndim <= a < x.ndim}
+    if len(found) != len(given):
+        raise NotationError(f"expected distinct axes of a tensor of {x.ndim} modes, found {axis}")
+    return found
+
+
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    """NumPy's ``tensordot``; with ``einsum`` and ``transpose``, what opt_einsum asks of us.
+
+    Raises
+    ------
+    NotationError
+        For axes that do not name as many modes of both.
+
+    Examples
+    --------
+    >>> tensordot(np.eye(2), np.array([3.0, 4.0]), axes=1)
+    array([3., 4.])
+    """
+    left, right = asarray(a), asarray(b)
+    if isinstance(axes, int):
+        axes = (range(left.ndim - axes, left.ndim), range(axes))
+    mine, other = ([n] if isinstance(n, int) else [*n] for n in axes)
+    letters = LETTERS[: left.ndim]
+    second = list(LETTERS[left.ndim : left.ndim + right.ndim])
+    if len(mine) != len(other) or not set(other) <= set(range(-right.ndim, right.ndim)):
+        raise NotationError(f"expected as many axes of both operands, found {axes}")
+    for m, n in zip(mine, other, strict=True):
+        second[n] = letters[m]
+    kept = [c for c in (*letters, *second) if (c in letters) != (c in second)]
+    return einsum(f"{letters},{''.join(second)}->{''.join(kept)}", left, right)
+
+
+def transpose(x: Any, axes: Any = None) -> Any:
+    """NumPy's ``transpose``.
+
+    Examples
+    --------
+    >>> transpose(np.ones((2, 3))).shape
+    (3, 2)
+    """
+    tensor = asarray(x)
+    order = list(range(tensor.ndim))[::-1] if axes is None else [int(n) for n in axes]
+    if order == list(range(tensor.ndim))[::-1]:
+        moved = tensor.T
+        return moved.to_numpy() if total(moved.layout) else moved
+    letters = LETTERS[: tensor.ndim]
+    return einsum(f"{letters}->{''.join(letters[n] for n in order)}", tensor)
+
+
+def ufunc(function: np.ufunc, method: str, *operands: Any, **options: Any) -> Any:
+    """Carry out a NumPy ufunc: an operator of the table, ``matmul``, or a reduction."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if method == "__call__" and not given:
+        if function is np.matmul:
+            return matmul(*operands)
+        if function in UFUNCS:
+            return elementwise(UFUNCS[function], *operands)
+    if method == "reduce" and function in _REDUCTIONS and set(given) <= {"axis"}:
+        return reduce(_REDUCTIONS[function], operands[0], options.get("axis", 0))
+    suffix = "" if method == "__call__" else f".{method}"
+    shown = f" with {', '.join(given)}" if given else ""
+    raise TensorTypeError(
+        f"np.{function.__name__}{suffix}{shown} has no meaning for a sparsedsl tensor",
+        hint="write a kernel, or call .to_numpy() to store every coordinate",
+    )
+
+
+def _np_einsum(spec: str, *operands: Any) -> Any:
+    return einsum(spec, *operands)
+
+
+_FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.dot: matmul,
+    np.einsum: _np_einsum,
+    np.transpose: transpose,
+    np.tensordot: tensordot,
+    np.shape: python.attrgetter("shape"),
+    np.ndim: python.attrgetter("ndim"),
+    np.size: python.attrgetter("size"),
+} | {getattr(np, name): partial(reduce, name) for name in ("sum", "prod", "min", "max")}
+
+
+def function(called: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """Carry out a NumPy function; tensors that store every coordinate go to NumPy itself."""
+    found = _FUNCTIONS.get(called)
+    if found is not None:
+        try:
+            return found(*arguments, **options)
+        except TypeError as error:
+            if isinstance(error, TensorTypeError | NotationError):
+                raise
+            raise TensorTypeError(f"np.{called.__name__} of a sparsedsl tensor: {error}") from None
+    tensors = [x for x in arguments if isinstance(x, Tensor)]
+    if tensors and all(total(x.layout) for x in tensors):
+        plain = (x.to_numpy() if isinstance(x, Tensor) else x for x in arguments)
+        return called(*plain, **options)
+    raise TensorTypeError(
+        f"np.{called.__name__} has no meaning for a sparsedsl tensor",
+        hint="write a kernel, or call .to_numpy() to store every coordinate",
+    )
+
+
+for _name in ("mul", "add", "sub", "div", "pow", "neg", "abs", "lt", "le", "gt", "ge"):
+    register(_name, partial(elementwise, _name))
+register("matmul", matmul)
+register("sum", partial(reduce, "sum"))
+register("ufunc", ufunc)
+register("function", function)

@@ -1,0 +1,95 @@
+"""Threads, forks and interrupts, each in a process of its own with a cache of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+PRELUDE = """
+import os, signal, sys, threading
+import numpy as np, scipy.sparse as sp, sparsedsl as sd
+A = sp.random_array((60, 60), density=.1, format="csr", rng=np.random.default_rng(0))
+x = np.arange(60.)
+"""
+
+
+def start(code, cache):
+    return subprocess.Popen(
+        [sys.executable, "-W", "error::UserWarning", "-c", PRELUDE + textwrap.dedent(code)],
+        env={**os.environ, "SPARSEDSL_CACHE_DIR": str(cache)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def check(process):
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out.split()
+
+
+def test_eight_threads_compile_and_call_the_same_and_different_kernels(tmp_path):
+    code = """
+    from concurrent.futures import ThreadPoolExecutor
+    together = threading.Barrier(8)
+    def job(n):
+        together.wait()
+        M = A if n % 2 else A.tocsc()
+        assert abs(sd.einsum("ij,ij->ij", A, M) - A * A).max() < 1e-12
+        for _ in range(10):
+            assert np.allclose(sd.einsum("ij,j->i", A, x * n), A @ (x * n))
+        return n
+    with ThreadPoolExecutor(8) as pool:
+        print(*pool.map(job, range(8)))
+    """
+    assert check(start(code, tmp_path)) == [str(n) for n in range(8)]
+
+
+def test_a_fork_while_a_thread_compiles_leaves_no_lock_behind(tmp_path):
+    code = """
+    import sparsedsl.kernel, sparsedsl.pipeline as pipeline
+    compiling, plan = threading.Event(), pipeline.compile_group
+    def announced(*arguments):
+        compiling.set()
+        return plan(*arguments)
+    pipeline.compile_group = announced
+    thread = threading.Thread(target=sd.einsum, args=("ij,ij->ij", A, A))
+    thread.start()
+    compiling.wait()
+    child = os.fork()
+    signal.alarm(120)
+    good = np.allclose(sd.einsum("ij,j->i", A, x), A @ x)
+    if child == 0:
+        os._exit(0 if good else 1)
+    thread.join()
+    print(good, os.waitpid(child, 0)[1])
+    """
+    assert check(start(code, tmp_path)) == ["True", "0"]
+
+
+def test_an_interrupt_leaves_no_lock_and_no_broken_file(tmp_path):
+    code = """
+    import sparsedsl.find.smt as smt
+    asked = smt.prove
+    def announced(*arguments):
+        print("proving", flush=True)
+        return asked(*arguments)
+    import sparsedsl.find.queries as queries
+    queries.prove = announced
+    try:
+        sd.einsum("ij,ij->ij", A, A)
+        print("whole")
+    except KeyboardInterrupt:
+        print("interrupted")
+    queries.prove = asked
+    print(abs(sd.einsum("ij,ij->ij", A, A) - A * A).max() < 1e-12)
+    """
+    process = start(code, tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "proving\n"
+    process.send_signal(signal.SIGINT)
+    out = [word for word in check(process) if word != "proving"]
+    assert out == ["interrupted", "True"]
+    assert not [p for p in tmp_path.rglob("*") if p.name.startswith(".new-")]
