@@ -211,12 +211,17 @@ def convert(
 def layouts(
     name: Annotated[str | None, typer.Argument(help="One layout; all of them without.")] = None,
     order: Annotated[int, typer.Option(help="Order, for layouts of any order.")] = 2,
+    shape: Annotated[str, typer.Option(help="Tell the bytes of a tensor: 1000x500.")] = "",
+    nnz: Annotated[int, typer.Option(help="With --shape: the number of entries.")] = 0,
+    counts: Annotated[
+        str, typer.Option(help="With --shape: sizes that entries do not tell: indices=300.")
+    ] = "",
     json: Json = False,
 ) -> None:
     """List the layouts, or show one: its relation, its properties, its arrays and lengths."""
     from sparsedsl.cli.arguments import specification, summary
 
-    records = summary() if name is None else [specification(name, order)]
+    records = summary() if name is None else [specification(name, order, shape, nnz, counts)]
     if json:
         _print_json(records if name is None else records[0])
         return
@@ -227,7 +232,7 @@ def layouts(
         return
     (r,) = records
     print(f"{r['name']}\n  {r['relation']}\nvalue\n  {r['value']}")
-    for heading in ("properties", "arrays", "block sizes", "bytes", "example"):
+    for heading in ("properties", "block sizes", "arrays", "bytes", "example"):
         if r[heading]:
             print(heading)
             for line in r[heading]:

@@ -14,7 +14,7 @@ from sparsedsl.frontend.trace import Traced
 from sparsedsl.interop import asarray, from_arrays
 from sparsedsl.kernel import Engine
 from sparsedsl.layouts.catalogue import AnyLayout, Family, layouts, resolve
-from sparsedsl.layouts.describe import bytes_text, picture
+from sparsedsl.layouts.describe import bytes_text, picture, storage_bytes
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.properties import property_text
 from sparsedsl.runtime.tensor import Tensor
@@ -224,21 +224,43 @@ def summary() -> list[dict[str, Any]]:
     return records
 
 
-def specification(name: str, order: int) -> dict[str, Any]:
-    """Everything a layout is made of, as text."""
+EXAMPLE_SIZE = 2
+"""Block size for which a layout is shown when none is given."""
+
+
+def specification(
+    name: str, order: int, shape: str = "", nnz: int = 0, counts: str = ""
+) -> dict[str, Any]:
+    """Everything a layout is made of, as text; with ``shape``, what a tensor would take too."""
     layout = _single(name, order)
+    free = layout.blocks
+    shown = layout(*(EXAMPLE_SIZE for _ in free)) if free else layout
     arrays: list[str] = []
-    for array in layout.arrays:
-        axes = layout.lengths.get(array, ())
-        lengths = ", ".join("any" if a is None else terms.text(a) for a in axes)
-        arrays.append(f"{array}: length {lengths}" if layout.lengths else array)
+    for array in shown.arrays:
+        lengths = " x ".join("any" if a is None else terms.text(a) for a in shown.lengths[array])
+        kind = "values" if array == shown.value.function else "int32 or int64"
+        arrays.append(f"{array}: length {lengths or 1}, {kind}")
+    sizes = f"arrays, bytes and example for {shown.label}"
     return {
         "name": layout.label,
         "relation": layout.text,
         "value": terms.text(terms.atom(layout.value)),
         "properties": [property_text(item) for item in layout.properties],
+        "block sizes": [f"{', '.join(free)} ({sizes})"] if free else [],
         "arrays": arrays,
-        "block sizes": list(layout.blocks),
-        "bytes": [] if layout.blocks else [f"{bytes_text(layout)} (w an index, v a value)"],
-        "example": [] if layout.blocks else picture(layout).splitlines(),
+        "bytes": [
+            f"{bytes_text(shown)} (w an index, v a value)",
+            *_taken(shown, shape, nnz, counts),
+        ],
+        "example": picture(shown).splitlines(),
     }
+
+
+def _taken(layout: Layout, shape: str, nnz: int, counts: str) -> list[str]:
+    """The bytes of a tensor of that shape and number of float64 values, before it is built."""
+    if not shape:
+        return []
+    extents = tuple(_whole(part, "--shape") for part in re.split("[x*]", shape))
+    given = pairs(counts, "--counts", "indices=300")
+    known = {name: _whole(text, "--counts") for name, text in given.items()}
+    return [f"{storage_bytes(layout, extents, nnz, known)} for {shape} with {nnz} entries"]

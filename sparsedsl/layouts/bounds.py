@@ -32,6 +32,10 @@ class Bounds:
     parameters: tuple[str, ...]
     nondecreasing: frozenset[str] = frozenset()
 
+    def __hash__(self) -> int:
+        """Hash without the terms: cheap, and few bounds share the rest."""
+        return hash((self.parameters, len(self.constraints)))
+
     def lower(self, name: str, known: Collection[str]) -> list[Term]:
         """Terms over ``known`` that ``name`` is not below."""
         return list(_kept(self, name, 1, frozenset(known)))

@@ -113,12 +113,37 @@ def test_layouts_shows_one(sparsedsl):
     status, out, _ = sparsedsl("layouts", "csr", "--json")
     record = json.loads(out)
     assert status == 0
-    assert record["arrays"][0] == "indptr: length N + 1"
+    assert record["arrays"][0] == "indptr: length N + 1, int32 or int64"
     assert "nondecreasing indptr" in record["properties"]
     again = sd.Layout(
         "again", record["relation"], value=record["value"], properties=record["properties"]
     )
     assert again.arrays == sd.layouts.CSR.arrays
+
+
+def test_layouts_tells_the_bytes_of_a_tensor(sparsedsl):
+    rng = np.random.default_rng(0)
+    dense = np.where(rng.random((30, 20)) < 0.2, 1.0, 0.0)
+    words = ("--shape", "30x20", "--nnz", str(np.count_nonzero(dense)))
+    tensor = sd.convert(dense, "csr")
+    size = sum(array.nbytes for array in tensor.arrays.values())
+    assert f"{size} for 30x20" in sparsedsl("layouts", "csr", *words)[1]
+    blocked = sd.convert(dense, sd.layouts["bcsr"](2, 2))
+    size = sum(array.nbytes for array in blocked.arrays.values())
+    status, out, error = sparsedsl("layouts", "bcsr(2,2)", *words)
+    assert (status, out) == (2, "")
+    assert "indices" in error
+    count = f"indices={len(blocked.arrays['indices'])}"
+    out = sparsedsl("layouts", "bcsr(2,2)", *words, "--counts", count)[1]
+    assert f"{size} for 30x20" in out
+
+
+def test_a_layout_without_block_sizes_is_shown_for_small_ones(sparsedsl):
+    for name in (name for name, entry in sd.layouts.items() if getattr(entry, "blocks", ())):
+        out = sparsedsl("layouts", name)[1]
+        assert f"arrays, bytes and example for {name}(2" in out
+        assert "bytes, " in out
+        assert "as a plain array" in out
 
 
 def test_cache_info_and_clear(sparsedsl, tmp_path):
