@@ -160,7 +160,9 @@ def to_scipy(x: Tensor) -> Any:
         case "csr" | "csc" as name:
             return _made(name, x.shape, arrays)
         case "dia":
-            return sp.dia_array((arrays["data"], arrays["offsets"]), shape=x.shape)
+            made = sp.dia_array((arrays["data"], arrays["offsets"]), shape=x.shape)
+            made.offsets = arrays["offsets"]  # the constructor narrows them
+            return made
         case "coo":
             return _coo(x)
         case "bsr":

@@ -55,6 +55,8 @@ def test_memory_is_shared_both_ways(name, index):
     out = tensor.to_scipy()
     assert out.format == name
     assert np.shares_memory(out.data, given_.data)
+    for part in ("indptr", "indices", "offsets"):
+        assert getattr(out, part, np.empty(0, index)).dtype == index
     given_.data[...] = 7
     assert set(np.unique(tensor.values)) == {7}
     assert not np.shares_memory(asarray(given_, copy=True).values, given_.data)
