@@ -42,7 +42,7 @@ def _with_progress(cells: list[tuple[str, str]], quick: bool) -> Run:
 
     kernels = len({kernel for kernel, _ in cells})
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=1 + len(cells) + (0 if quick else kernels))
+        task = progress.add_task("", total=1 + len(cells) + (0 if quick else 1 + kernels))
         first = True
 
         def step(text: str) -> None:

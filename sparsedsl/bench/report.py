@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sparsedsl.bench.measure import Measured, Timed
+from sparsedsl.bench.overhead import ORDER
 from sparsedsl.bench.run import Run
 from sparsedsl.errors import SparseDSLError
 
@@ -121,7 +122,7 @@ def markdown(run: Run, note: str = "") -> str:
     lines += ["", "## Inputs", ""]
     lines += _markdown_table(["name", "what"], [[n, about] for n, about in run.inputs.items()])
     lines += ["", "## Kernels", "", *_markdown_table(_heads(run), _cell_rows(run))]
-    lines += _streams(run) + _slower(run) + _firsts(run) + _errors(run)
+    lines += _streams(run) + _slower(run) + _overheads(run) + _firsts(run) + _errors(run)
     return "\n".join(lines) + "\n"
 
 
@@ -150,6 +151,20 @@ def _slower(run: Run) -> list[str]:
     heads = ["kernel", "input", "peer", "ratio", "ratio of least times"]
     about = "Cells where a peer is faster, the worst first."
     return ["", "## Slower", "", about, "", *_markdown_table(heads, rows)] if rows else []
+
+
+def _overheads(run: Run) -> list[str]:
+    rows = [
+        [o.kernel, *(f"{s * 1e6:.1f}" for s in (o.scipy, o.arguments, o.bound, o.compiled))]
+        for o in run.overheads
+    ]
+    heads = ["kernel", "scipy us", "scipy arguments us", "bound tensors us", "compiled kernel us"]
+    about = (
+        f"Microseconds of a whole call on matrices of {ORDER} rows: scipy's own, then this "
+        "library's with scipy arguments, with bound tensors, and of the compiled kernel with "
+        "bound tensors. The least mean of a batch of calls."
+    )
+    return ["", "## Tiny arguments", "", about, "", *_markdown_table(heads, rows)] if rows else []
 
 
 def _firsts(run: Run) -> list[str]:
@@ -202,6 +217,16 @@ def record(run: Run) -> dict[str, Any]:
             for n, c, mean, under in summary(run)
         ],
         "cells": cells,
+        "tiny_calls": [
+            {
+                "kernel": o.kernel,
+                "scipy": o.scipy,
+                "arguments": o.arguments,
+                "bound": o.bound,
+                "compiled": o.compiled,
+            }
+            for o in run.overheads
+        ],
         "first_calls": [
             {
                 "kernel": f.kernel,

@@ -17,6 +17,7 @@ from sparsedsl.bench.cases import KERNELS, case
 from sparsedsl.bench.first import First, first_calls
 from sparsedsl.bench.inputs import known
 from sparsedsl.bench.measure import FULL, QUICK, Measured, bandwidth, measure
+from sparsedsl.bench.overhead import Overhead, overheads
 from sparsedsl.bench.peers import Peers, find
 from sparsedsl.errors import NotationError
 from sparsedsl.options import options
@@ -38,6 +39,7 @@ class Run:
     absent: dict[str, str]
     cells: tuple[Measured, ...]
     firsts: tuple[First, ...]
+    overheads: tuple[Overhead, ...] = ()
 
 
 def chosen(kernels: str = "", inputs: str = "", quick: bool = False) -> list[tuple[str, str]]:
@@ -108,7 +110,8 @@ def run(
 ) -> Run:
     """Measure cells; ``step`` is told what comes next.
 
-    First calls in new processes are measured in full runs alone, once for each kernel.
+    First calls in new processes, once for each kernel, and calls on tiny arguments are measured
+    in full runs alone.
     """
     from sparsedsl import __version__
 
@@ -122,6 +125,10 @@ def run(
             step(f"{kernel} on {place}")
             spent = QUICK if quick else FULL
             measured.append(measure(case(kernel, place, quick), there, spent))
+        tiny: tuple[Overhead, ...] = ()
+        if not quick:
+            step("calls on tiny arguments")
+            tiny = overheads()
     firsts: list[First] = []
     for kernel in dict.fromkeys(kernel for kernel, _ in cells if not quick):
         step(f"first call of {kernel}")
@@ -147,4 +154,5 @@ def run(
         absent=there.absent,
         cells=tuple(measured),
         firsts=tuple(firsts),
+        overheads=tiny,
     )

@@ -3,8 +3,10 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from sparsedsl.bench import overhead
 from sparsedsl.bench.cases import KERNELS
 from sparsedsl.bench.measure import Measured, Timed
+from sparsedsl.bench.overhead import Overhead
 from sparsedsl.bench.report import geometric_mean, markdown, record, slower, summary
 from sparsedsl.bench.run import Run, chosen
 from sparsedsl.cli.app import app
@@ -54,6 +56,7 @@ def _run():
         absent={"torch": "not installed"},
         cells=(cell, failed),
         firsts=(),
+        overheads=(Overhead("SpMV", 4e-6, 9e-6, 3e-6, 2.5e-6),),
     )
 
 
@@ -69,6 +72,20 @@ def test_report_holds_ratios_fractions_and_reasons():
         "| SpMV CSR | a | MKL | differs |",
     ):
         assert part in text
+
+
+def test_report_holds_tiny_calls():
+    assert "| SpMV | 4.0 | 9.0 | 3.0 | 2.5 |" in markdown(_run())
+    assert record(_run())["tiny_calls"][0]["bound"] == 3e-6
+
+
+def test_tiny_calls_are_measured(monkeypatch):
+    monkeypatch.setattr(overhead, "BATCHES", 1)
+    monkeypatch.setattr(overhead, "CALLS", 3)
+    found = overhead.overheads()
+    assert [o.kernel for o in found] == ["SpMV", "A .* B", "SpGEMM"]
+    for o in found:
+        assert min(o.scipy, o.arguments, o.bound, o.compiled) > 0
 
 
 def test_summary_takes_geometric_means():
