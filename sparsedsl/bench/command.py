@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sparsedsl.bench.finds import LENGTHS, SKEWS, summary, sweep, table
 from sparsedsl.bench.report import markdown, plot, record, show
 from sparsedsl.bench.run import Run, chosen, run
 
@@ -31,6 +33,19 @@ def bench(
         show(found)
     agree = all(cell.ours is not None and not cell.errors for cell in found.cells)
     return agree, record(found)
+
+
+def compare_finds(
+    *, quick: bool = False, json: bool = False, output: Path | None = None
+) -> dict[str, Any]:
+    """Time every find on a grid of sizes beside what the cost model chooses; report, record."""
+    cells = list(sweep(LENGTHS[::2], SKEWS[::2]) if quick else sweep())
+    text = table(cells)
+    if output is not None:
+        output.write_text(text + "\n")
+    if not json:
+        print(text)
+    return {"summary": summary(cells), "cells": [asdict(cell) for cell in cells]}
 
 
 def _with_progress(cells: list[tuple[str, str]], quick: bool) -> Run:

@@ -246,6 +246,9 @@ def bench(
     ] = "",
     matrices: Annotated[str, typer.Option(help='Inputs, separated by commas: "a,c".')] = "",
     quick: Annotated[bool, typer.Option(help="Small inputs and few samples.")] = False,
+    finds: Annotated[
+        bool, typer.Option(help="Compare the choice of finds with each one, over sizes.")
+    ] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Markdown file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture of the ratios (.png, .svg).")] = None,
     note: Annotated[str, typer.Option(help="A line for the report.")] = "",
@@ -253,7 +256,13 @@ def bench(
 ) -> None:
     """Time kernels beside scipy, hand-written code and installed peers, results checked first."""
     from sparsedsl.bench.command import bench as measure
+    from sparsedsl.bench.command import compare_finds
 
+    if finds:
+        record = compare_finds(quick=quick, json=json, output=output)
+        if json:
+            _print_json(record)
+        return
     agree, record = measure(
         kernels, matrices, quick=quick, json=json, output=output, picture=plot, note=note
     )

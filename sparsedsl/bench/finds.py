@@ -1,0 +1,206 @@
+"""Does the cost model choose the fastest find?  Each legal one is timed over a grid of sizes.
+
+Takes: kernels, lengths of the shorter rows, and how much longer the others are.  Gives:
+``Cell``: the seconds of each find, and which one the cost model takes.  Results of all finds
+are compared before anything is timed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+import sparsedsl as sd
+from sparsedsl.bench.cases import Operands, plain, sparse_vector
+from sparsedsl.bench.inputs import uniform
+from sparsedsl.bench.measure import TOLERANCE, Spent, difference, in_turn
+from sparsedsl.errors import PlanError
+from sparsedsl.find.algorithms import ALGORITHMS
+
+COLUMNS = 1 << 14
+"""Extent of the index that is searched."""
+
+ENTRIES = 1 << 18
+"""Entries of the larger operand, about."""
+
+LENGTHS = (1, 4, 16, 64, 256)
+SKEWS = (1, 4, 16, 64, 256, 1024)
+
+BRIEF = Spent(0.02, 3, 9)
+"""How long one cell takes."""
+
+SLACK = 1.2
+"""How much slower than the fastest find a choice may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One kernel on rows of ``length`` and of ``length * skew`` entries.
+
+    ``fixed`` holds the least seconds with each legal find, ``seconds`` those with the finds
+    that the cost model chose, which ``chosen`` names.
+    """
+
+    kernel: str
+    length: int
+    skew: int
+    chosen: str
+    seconds: float
+    fixed: dict[str, float]
+
+    @property
+    def best(self) -> str:
+        """The fastest find."""
+        return min(self.fixed, key=lambda name: self.fixed[name])
+
+    @property
+    def ratio(self) -> float:
+        """Time with the choice of the cost model over that with the fastest find."""
+        return self.seconds / self.fixed[self.best]
+
+
+def _rows(count: int, length: int, seed: int) -> Any:
+    """Return ``count`` rows of ``length`` entries, columns drawn uniformly without repeats."""
+    rng = np.random.default_rng(seed)
+    picked = np.sort(rng.random((count, COLUMNS)).argpartition(length - 1)[:, :length])
+    pointers = np.arange(0, count * length + 1, length, dtype=np.int32)
+    entries: Any = rng.random(count * length), picked.ravel().astype(np.int32), pointers
+    return sp.csr_array(entries, shape=(count, COLUMNS))
+
+
+def _pair(length: int, skew: int) -> Operands:
+    count = min(max(ENTRIES // (length * skew), 16), 1024)
+    return {"A": _rows(count, length, 1), "B": _rows(count, length * skew, 2)}
+
+
+def _vector(length: int, skew: int) -> Operands:
+    part = length * skew / COLUMNS
+    rng = np.random.default_rng(3)
+    return {"A": _rows(1024, length, 1), "x": sparse_vector(COLUMNS, part, rng)}
+
+
+def _sampled(length: int, skew: int) -> Operands:
+    given = _pair(length, skew)
+    count = given["A"].shape[0]
+    return {"M": uniform(count, min(8, count)), **given}
+
+
+def product(A: Any, B: Any) -> Any:
+    """Multiply element by element."""
+    i, j = sd.indices("i j")
+    C = sd.output()
+    C[i, j] = A[i, j] * B[i, j]
+    return C
+
+
+def row_products(A: Any, B: Any) -> Any:
+    """Multiply each row by the row of the same number."""
+    i, j = sd.indices("i j")
+    y = sd.output()
+    y[i] = A[i, j] * B[i, j]
+    return y
+
+
+def sparse_vector_product(A: Any, x: Any) -> Any:
+    """Multiply by a sparse vector."""
+    i, j = sd.indices("i j")
+    y = sd.output()
+    y[i] = A[i, j] * x[j]
+    return y
+
+
+def sampled(M: Any, A: Any, B: Any) -> Any:
+    """Multiply the rows that a mask names."""
+    i, j, k = sd.indices("i j k")
+    C = sd.output()
+    C[i, j] = M[i, j] * A[i, k] * B[j, k]
+    return C
+
+
+KERNELS: dict[str, tuple[Callable[..., Any], Callable[[int, int], Operands]]] = {
+    "product": (product, _pair),
+    "products of rows": (row_products, _pair),
+    "sparse vector": (sparse_vector_product, _vector),
+    "sampled products": (sampled, _sampled),
+}
+"""Kernels by name, and how the lengths of rows give their operands."""
+
+
+def sweep(
+    lengths: tuple[int, ...] = LENGTHS,
+    skews: tuple[int, ...] = SKEWS,
+    kernels: tuple[str, ...] = tuple(KERNELS),
+    spent: Spent = BRIEF,
+) -> Iterator[Cell]:
+    """Measure each cell of the grid; rows longer than half the extent are left out."""
+    for kernel in kernels:
+        for length in lengths:
+            for skew in skews:
+                if 2 * length * skew <= COLUMNS:
+                    yield measure(kernel, length, skew, spent)
+
+
+def measure(kernel: str, length: int, skew: int, spent: Spent) -> Cell:
+    """Time every legal find on one cell.
+
+    Raises
+    ------
+    AssertionError
+        If two finds do not agree.
+    """
+    body, make = KERNELS[kernel]
+    given = tuple(make(length, skew).values())
+    calls: dict[str, Callable[[], Any]] = {}
+    for algorithm in ALGORITHMS:
+        forced = sd.kernel(find=algorithm.name)(body)
+        with suppress(PlanError):
+            assert forced.lower(*given).units
+            calls[algorithm.name] = partial(forced, *given)
+    chosen = sd.kernel(body)
+    used = (name for unit in chosen.lower(*given).units for _, name, _ in unit.choices)
+    every = [partial(chosen, *given), *calls.values()]
+    results = [plain(call()) for call in every]
+    assert all(difference(r, results[0]) <= TOLERANCE for r in results), (kernel, length, skew)
+    seconds, *others = (min(t) for t in in_turn(every, spent))
+    fixed = dict(zip(calls, others, strict=True))
+    return Cell(kernel, length, skew, " and ".join(dict.fromkeys(used)), seconds, fixed)
+
+
+def summary(cells: list[Cell]) -> dict[str, float]:
+    """Return the geometric mean of the ratios, the worst, and the part within ``SLACK``."""
+    ratios = [cell.ratio for cell in cells]
+    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    within = sum(r <= SLACK for r in ratios) / len(ratios)
+    return {"mean": mean, "worst": max(ratios), "within": within}
+
+
+def table(cells: list[Cell]) -> str:
+    """Return the cells as a table in Markdown, the summary above it.
+
+    >>> cell = Cell("product", 4, 16, "table", 3e-3, {"table": 3e-3, "gallop": 2e-3})
+    >>> print(table([cell]).splitlines()[-1])
+    | product | 4 | 64 | table | 3 | gallop | 2 | 1.50 |
+    """
+    found = summary(cells)
+    lines = [
+        f"{len(cells)} cells: the chosen find takes {found['mean']:.2f} times the fastest one "
+        f"(geometric mean), {found['worst']:.2f} at worst; {found['within']:.0%} are within "
+        f"{SLACK}.",
+        "",
+        "| kernel | row | other row | chosen | ms | fastest | ms | ratio |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for cell in sorted(cells, key=lambda c: -c.ratio):
+        lines.append(
+            f"| {cell.kernel} | {cell.length} | {cell.length * cell.skew} | {cell.chosen} "
+            f"| {1e3 * cell.seconds:.3g} | {cell.best} | {1e3 * cell.fixed[cell.best]:.3g} "
+            f"| {cell.ratio:.2f} |"
+        )
+    return "\n".join(lines)
