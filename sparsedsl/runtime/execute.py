@@ -177,21 +177,21 @@ class Call:
     def assemble(self, arguments: list[Any], extents: Mapping[str, int], stored: int) -> Tensor:
         """Run the kernel of a sparse output on its arguments.
 
-        It is first given as much room as the operands hold, or what operands of as many values
-        needed last; where the kernel finds that too little, it is called again with what it
-        asked for.
+        It is first given as much room as the operands hold, or just what it asked for when
+        operands of as many values were there last; where it finds that too little, it is
+        called again with what it asks for.
         """
         before, enough = self._room
-        room = max(min(stored, MOST), enough if before == stored else 0)
+        room = enough if before == stored else min(stored, MOST)
         while True:
             for made in self._made:
                 arguments[made.place] = made.array(room, extents)
             counts = (self._kernel or self._loaded(arguments))(*arguments)
             needed = max(counts[0] if counts[0] > room else 0, counts[-1])
             if needed <= room:
+                self._room = stored, int(counts[0])
                 return self._bound(arguments, counts, extents)
             room = int(needed)
-            self._room = stored, room
 
     def _loaded(self, arguments: Sequence[Any]) -> Function:
         self._kernel = self._load(arguments)
