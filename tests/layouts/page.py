@@ -36,8 +36,7 @@ what the compiler does with each as an operand and as a result:
 - **found in**: how `C[i,j] = A[i,j] * B[i,j]`, with `A` by rows and `B` in the layout, meets the
   entries of `B`. *computed*: the place follows from the coordinates, no search. *scanned*: `B`
   is walked and `A` is searched. *scanned, compared*: part of `B` is walked for each entry of
-  `A`. Else the algorithm chosen for each searched dimension of a small
-  example, then the others that are proved to give the same entries.
+  `A`. Else each searched dimension, with the finds that are proved to give its entries.
 - **assembled**: a result is written in it directly, or by rows first and then converted.
 - **bytes**: `w` the width of an index, `v` of a value.
 
@@ -83,8 +82,7 @@ def how_found(matrix, other):
     parts = []
     for variable, algorithm, rejected in own:
         others = [r.partition(":")[0] for r in rejected.split("; ") if "estimated" in r]
-        also = f" (or {', '.join(sorted(others))})" if others else ""
-        parts.append(f"`{variable[2:]}` by {algorithm}{also}")
+        parts.append(f"`{variable[2:]}` by {', '.join(sorted({algorithm, *others}))}")
     return "; ".join(parts)
 
 
