@@ -102,7 +102,8 @@ def search(problem: Problem) -> tuple[State, float] | None:
     first = _saturate(problem, begin)
     size = len(problem.indices) + sum(len(o.dims) for o in problem.required)
     departures = next(d for most, d in DEPARTURES if size <= most)
-    while first is not None and best[0] is None and departures <= 4 * size:
+    most = max(departures, 4 * size)
+    while first is not None and best[0] is None and departures <= most:
         visit(first, departures)
         if problem.ceiling < float("inf"):
             break  # a cheaper plan was hoped for, not needed

@@ -24,7 +24,7 @@ def states(monkeypatch, statement, shapes):
     def tracer(infos):
         return Traced(parse_statement(statement, dict(zip(shapes, infos, strict=True))))
 
-    given = [sd.ShapeOf(shape, nnz=200) for shape in shapes.values()]
+    given = [sd.ShapeOf(s, nnz=200 if n[0].isupper() else None) for n, s in shapes.items()]
     special = Engine(tracer, Choices()).specialise(given)
     for group in special.groups:
         pipeline.compile_group(group, special.settings)
@@ -46,3 +46,16 @@ def test_loops_tried_grow_polynomially_with_the_operands(monkeypatch, count):
     shapes = {name: (50, 50) for name, _ in pairs}
     tried, size = states(monkeypatch, f"R[i,{'ijklm'[count]}] = {right}", shapes)
     assert tried < 8 * size**3
+
+
+@pytest.mark.parametrize(
+    ("statement", "shapes"),
+    [
+        ("r[()] = s[()] * t[()]", {"s": (), "t": ()}),
+        ("y[i] = 1 + A[i, 0]", {"A": (5, 1)}),
+        ("y[i] = s[()] + X[i]", {"s": (), "X": (5,)}),
+    ],
+)
+def test_the_smallest_problems_have_plans(monkeypatch, statement, shapes):
+    count, _ = states(monkeypatch, statement, shapes)
+    assert count >= 1
