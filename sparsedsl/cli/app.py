@@ -239,6 +239,32 @@ def layouts(
                 print(f"  {line}")
 
 
+@app.command("compile")
+def compile_ahead(
+    statement: Statement,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Files to write, no ending.")],
+    layouts: Layouts = "",
+    out: Out = "",
+    order: Order = "",
+    json: Json = False,
+) -> None:
+    """Write a kernel as a Python module for NumPy and Numba, and as a C header and object file.
+
+    Values are float64. The C files are left out, and why is said, for a kernel that allocates.
+    """
+    from sparsedsl.cli.ahead import write_files
+
+    lowered = _lowered(statement, layouts, "", "", None, (out, order, "auto"))
+    written, missing = write_files(lowered, output)
+    if json:
+        _print_json({"written": written, "missing": missing})
+        return
+    for path in written:
+        print(f"written to {path}")
+    if missing:
+        print(f"no C files: {missing}")
+
+
 @app.command()
 def bench(
     kernels: Annotated[

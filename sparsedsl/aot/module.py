@@ -1,0 +1,209 @@
+"""A kernel as a Python module of its own, which needs NumPy and Numba alone.
+
+Takes: a kernel planned for given layouts and dtypes.  Gives: the text of a module with a
+function ``compute``.  Invariant: the module holds the generated kernel unchanged, and around it
+only what its recipe says: which arrays go in, how long the outputs are.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from math import isfinite
+
+from sparsedsl.contraction.extent import index_extents
+from sparsedsl.errors import PlanError
+from sparsedsl.kernel import Lowered
+from sparsedsl.layouts.layout import Layout
+from sparsedsl.loops.nodes import ArrayParam
+from sparsedsl.pipeline import Unit
+from sparsedsl.runtime.recipe import Argument, Recipe
+from sparsedsl.spf import terms
+
+_PARTS = '''
+
+def _part(x, name, dtype):
+    """An array of an operand: an attribute, an item, or the operand itself if it is an array."""
+    if isinstance(x, np.ndarray):
+        part = x
+    else:
+        part = x[name] if isinstance(x, dict) else getattr(x, name)
+    return np.ascontiguousarray(part, dtype=dtype)
+
+
+def _shape(x):
+    return tuple(x["shape"] if isinstance(x, dict) else x.shape)
+'''
+
+
+def module_text(lowered: Lowered) -> str:
+    """Return a module with a function ``compute`` of the kernel's operands.
+
+    Operands are NumPy arrays where dense; else scipy's sparse arrays of the layout, or dicts
+    from ``"shape"`` and the names of the layout's arrays.  A dense result is an array, a sparse
+    one a dict of the same kind.  Arrays are trusted, as compiled code is.
+
+    Raises
+    ------
+    PlanError
+        For a kernel of several loop nests, one that reads a copy in another layout, or one
+        whose result is sorted after the kernel: choose layouts or an order that need none.
+    """
+    unit = only_unit(lowered)
+    recipe = unit.recipe
+    if recipe.kind == "stream":
+        raise PlanError(
+            "the result is sorted by the library after the kernel has run",
+            hint="choose another order of loops, or a dense result",
+        )
+    lines = [*_operands(unit), *_extents(unit)]
+    lines += _dense(unit) if recipe.kind == "dense" else _sparse(unit)
+    names = ", ".join(_read(unit))
+    title = " ".join(unit.kernel.notes[0].split()) if unit.kernel.notes else "A kernel"
+    head = f'"""{title}\\n\\nCompiled ahead of time; needs NumPy and Numba."""\n'
+    body = "".join(f"    {line}\n" for line in lines)
+    source = _alone(unit.source)
+    numpy = "" if "import numpy as np" in source else "import numpy as np\n"
+    return f"{head}\n{numpy}{source}{_PARTS}\n\ndef compute({names}):\n{body}"
+
+
+def only_unit(lowered: Lowered) -> Unit:
+    """Return the one loop nest of a kernel that reads its operands as they are."""
+    if len(lowered.units) != 1:
+        raise PlanError(
+            f"expected a kernel of one loop nest, found {len(lowered.units)}",
+            hint="compile one statement at a time",
+        )
+    (unit,) = lowered.units
+    if unit.recipe.copies:
+        copied = ", ".join(copy.source for copy in unit.recipe.copies)
+        raise PlanError(
+            f"the plan reads copies of {copied} in other layouts, which the library makes",
+            hint="give these operands another layout",
+        )
+    return unit
+
+
+def _alone(source: str) -> str:
+    """The kernel's text with what it imports of this package written out."""
+    lines = source.splitlines()
+    own = [line for line in lines if line.startswith("from sparsedsl.")]
+    if not own:
+        return source
+    from sparsedsl.codegen import intrinsics
+
+    text = inspect.getsource(intrinsics)
+    text = text[text.index("from typing import Any") : text.index("def host_cpu")].rstrip()
+    return "\n".join([text, "", "", *(line for line in lines if line not in own), ""])
+
+
+def _read(unit: Unit) -> list[str]:
+    """The operands, in the order of the program."""
+    used = {a.tensor for a in unit.recipe.arguments if a.kind in ("array", "size", "mode")}
+    for places in _places(unit).values():
+        used |= {tensor for tensor, _ in places}
+    return [t.name for t in unit.group.program.inputs if t.name in used]
+
+
+def _places(unit: Unit) -> dict[str, tuple[tuple[str, int], ...]]:
+    found: dict[str, tuple[tuple[str, int], ...]] = {}
+    inputs = {t.name for t in unit.group.program.inputs}
+    for statement in unit.group.statements:
+        for index, places in index_extents(statement, unit.group.program).items():
+            given = tuple(p for p in places if p[0] in inputs)
+            found[index] = (*found.get(index, ()), *given)
+    return found
+
+
+def _operands(unit: Unit) -> Iterator[str]:
+    for name in _read(unit):
+        yield f"{name}_shape = _shape({name})"
+    for argument, param in zip(unit.recipe.arguments, unit.kernel.params, strict=True):
+        if argument.kind == "array":
+            assert isinstance(param, ArrayParam)
+            variable = f"{argument.tensor}_{argument.name}"
+            yield f'{variable} = _part({argument.tensor}, "{argument.name}", "{param.dtype}")'
+
+
+def _extents(unit: Unit) -> Iterator[str]:
+    for index, places in _places(unit).items():
+        if not places:
+            raise PlanError(f"no operand gives the extent of '{index}' by itself")
+        first, *others = [f"{tensor}_shape[{mode}]" for tensor, mode in places]
+        yield f"n_{index} = {first}"
+        for other in dict.fromkeys(others):
+            if other != first:
+                yield f"if {other} != n_{index}:"
+                yield f'    raise ValueError("expected equal extents: {first} and {other}")'
+
+
+def _dense(unit: Unit) -> Iterator[str]:
+    recipe = unit.recipe
+    shape = ", ".join(f"n_{recipe.indices[m]}" for m in recipe.places)
+    comma = "," if len(recipe.places) == 1 else ""
+    output = next(a.name for a in recipe.arguments if a.kind == "output")
+    yield f'{output} = np.full(({shape}{comma}), {_number(recipe.initial)}, "{recipe.dtype}")'
+    yield f"kernel({', '.join(_value(a, unit) for a in recipe.arguments)})"
+    order = [recipe.places.index(m) for m in range(len(recipe.places))]
+    turned = f".transpose({order})" if order != sorted(order) else ""
+    yield f"return {output}{turned}" if recipe.places else f"return {output}[()]"
+
+
+def _sparse(unit: Unit) -> Iterator[str]:
+    recipe = unit.recipe
+    arrays = [f"{a.tensor}_{a.name}" for a in recipe.arguments if a.kind == "array"]
+    yield f"room = {' + '.join(f'{name}.size' for name in arrays)}"
+    yield "while True:"
+    for made in recipe.made:
+        kind, _, index = made.length.partition(" ")
+        length = "room" if kind == "room" else f"n_{index}"
+        maker = "zeros" if made.ends else "empty"
+        size = f"{length} + 1" if made.ends else length
+        yield f'    {made.param} = np.{maker}({size}, "{made.dtype}")'
+    yield f"    counts = kernel({', '.join(_value(a, unit) for a in recipe.arguments)})"
+    yield "    needed = max(counts[0], counts[-1])"
+    yield "    if counts[-1] <= room and counts[0] <= room:"
+    yield "        break"
+    yield "    room = needed"
+    yield f"found = dict(zip({recipe.results!r}, counts))"
+    shape = ", ".join(f"n_{i}" for i in recipe.indices)
+    yield f'result = {{"shape": ({shape}{"," if len(recipe.indices) == 1 else ""})}}'
+    for made in recipe.made:
+        cut = f'[: found["{made.used}"]{" + 1" if made.ends else ""}]' if made.used else ""
+        yield f'result["{made.array}"] = {made.param}{cut}'
+    yield "return result"
+
+
+def _value(argument: Argument, unit: Unit) -> str:
+    match argument.kind:
+        case "array":
+            return f"{argument.tensor}_{argument.name}"
+        case "size":
+            return _size(argument, unit.group.sources[argument.tensor].layout, unit.recipe)
+        case "mode":
+            return f"{argument.tensor}_shape[{argument.name}]"
+        case "extent" | "end":
+            return f"n_{argument.name}"
+        case "begin":
+            return "0"
+        case _:
+            return argument.name
+
+
+def _size(argument: Argument, layout: Layout, recipe: Recipe) -> str:
+    """A parameter of a layout: an extent, or the length of an array that the kernel takes."""
+    if argument.name in layout.extents:
+        return f"{argument.tensor}_shape[{layout.extents.index(argument.name)}]"
+    wanted = terms.var(argument.name)
+    given = {a.name for a in recipe.arguments if a.kind == "array" and a.tensor == argument.tensor}
+    for array, axes in layout.lengths.items():
+        for axis, length in enumerate(axes):
+            if length == wanted and array in given:
+                return f"{argument.tensor}_{array}.shape[{axis}]"
+    raise PlanError(f"no array gives the size {argument.name} of {argument.tensor}")
+
+
+def _number(value: complex) -> str:
+    if isinstance(value, float) and not isfinite(value):
+        return f'float("{value}")'
+    return repr(value)

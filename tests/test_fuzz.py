@@ -1,0 +1,141 @@
+"""Any text ends in a result or in an error of the tree: the parsers under random input.
+
+``HYPOTHESIS_PROFILE=search`` draws new cases each time; the checks draw the same ones.
+"""
+
+import contextlib
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import rdu
+import sparsedsl as sd
+from sparsedsl.cli.arguments import layout_of, pairs, tensors
+from sparsedsl.contraction.operators import OPERATORS
+from sparsedsl.frontend.einsum import einsum_program
+from sparsedsl.frontend.handles import ArgumentInfo
+from sparsedsl.frontend.string import parse_statement
+
+MATRIX = ArgumentInfo((3, 3), "float64", 0, False)
+VECTOR = ArgumentInfo((3,), "float64", 0, True)
+BUDGET = settings(max_examples=120)
+
+
+def words(*parts):
+    """Texts of these parts, of others now and then, in any order."""
+    part = st.one_of(st.sampled_from(parts), st.sampled_from(parts), st.text(max_size=3))
+    return st.lists(part, max_size=14).map("".join)
+
+
+STATEMENTS = words(
+    *("y[i]", "A[i,j]", "x[j]", "A[i, k]", "=", "+=", "*", "+", "-", "/", "**", "(", ")", "[", "]"),
+    *("sum(k, ", "min(", "exp(", "where(", "pattern(A)", "i", "j", ",", "1", "2.5", "<", "~", " "),
+    *sorted(OPERATORS)[:8],
+)
+
+
+@BUDGET
+@given(STATEMENTS)
+def test_statements(text):
+    with contextlib.suppress(sd.SparseDSLError):
+        parse_statement(text, {"A": MATRIX, "x": VECTOR})
+
+
+@BUDGET
+@given(words("i", "j", "k", ",", "->", "...", " ", "ij", "jk"), st.integers(0, 3))
+def test_einsum_notation(text, count):
+    with contextlib.suppress(sd.SparseDSLError):
+        einsum_program(text, [MATRIX, VECTOR, MATRIX][:count])
+
+
+RELATIONS = words(
+    *("[N, M]", "->", "{", "}", "[i, p]", "[i, j]", ":", "0 <= i < N", "and", "j = f(p)", "exists"),
+    *(
+        "ptr(i) <= p < ptr(i + 1)",
+        "floor(i/4)",
+        "i mod 3",
+        "(",
+        ")",
+        "+",
+        "*",
+        "-1",
+        "2",
+        " ",
+        "or",
+    ),
+)
+PROPERTIES = words(
+    "nondecreasing ", "increasing ", "f", "ptr", "within ", "range ", "in [0, N)", "="
+)
+
+
+@BUDGET
+@given(RELATIONS, words("data", "(p)", "(i, j)", "data(p)"), st.lists(PROPERTIES, max_size=2))
+def test_layouts(relation, value, properties):
+    with contextlib.suppress(sd.SparseDSLError):
+        sd.Layout("x", relation, value=value, properties=properties)
+
+
+@BUDGET
+@given(
+    words(
+        *("%%MatrixMarket matrix coordinate real general\n", "%%MatrixMarket ", "array", "complex"),
+        *("2 2 1\n", "1 1 3.0\n", "2 1 -1e999\n", "\n", "% x\n", "0 0 0\n", "nan", "99999999999"),
+    ),
+    st.sampled_from([".mtx", ".tns", ".npy", ".npz", ".mtx.gz"]),
+)
+def test_files(tmp_path_factory, text, ending):
+    path = tmp_path_factory.mktemp("fuzz") / f"x{ending}"
+    path.write_text(text)
+    with contextlib.suppress(sd.SparseDSLError):
+        sd.read(path)
+
+
+@BUDGET
+@given(words("A", "=", "csr", "bcsr", "(2,2)", ",", " ", "x100", "*", "i", "100"))
+def test_options_of_the_command_line(text):
+    for attempt in (
+        lambda: pairs(text, "--layouts", "A=csr"),
+        lambda: layout_of(text),
+        lambda: tensors("y[i] = A[i,j]", layouts=text),
+    ):
+        with contextlib.suppress(sd.SparseDSLError):
+            attempt()
+
+
+TOML = words(
+    *(
+        "[memory.hbm]",
+        "[pcu]",
+        "count",
+        "=",
+        "64",
+        "-1",
+        '"x"',
+        "\n",
+        "bytes",
+        "1e99",
+        "name",
+        "[[",
+    ),
+    *("hz", "nan", "true", "{", "}"),
+)
+
+
+@BUDGET
+@given(TOML)
+def test_chips(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("fuzz") / "x.toml"
+    path.write_text(text)
+    for read in (rdu.Chip.from_toml, rdu.Node.from_toml):
+        with contextlib.suppress(rdu.RDUError):
+            read(path)
+
+
+@BUDGET
+@given(words("0", "1", ",", "\n", "expert", "0.5", "-1", "nan", "x", " "))
+def test_traces(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("fuzz") / "x.csv"
+    path.write_text(text)
+    with contextlib.suppress(rdu.RDUError):
+        rdu.coe.Trace.from_file(path)
