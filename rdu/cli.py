@@ -26,6 +26,11 @@ Fusion = Annotated[
 ]
 Orchestration = Annotated[str, typer.Option(help="hardware or software.")]
 ChipFile = Annotated[Path | None, typer.Option("--chip", help="TOML file of a chip or node.")]
+Split = Annotated[
+    str, typer.Option(help="Axes to cut over all sockets, joined by ',' (rdu trace lists them).")
+]
+Pipeline = Annotated[bool, typer.Option("--pipeline", help="One run of operators a socket.")]
+Sockets = Annotated[int | None, typer.Option(min=1, help="Sockets of the node.")]
 Precision = Annotated[str, typer.Option(help="bf16 or fp32.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine output.")]
 Source = Annotated[
@@ -106,6 +111,9 @@ def estimate(
     ] = "monarch",
     fusion: Fusion = "spatial",
     orchestration: Orchestration = "hardware",
+    split: Split = "",
+    pipeline: Pipeline = False,
+    sockets: Sockets = None,
     chip: ChipFile = None,
     precision: Precision = "bf16",
     as_json: Json = False,
@@ -134,7 +142,14 @@ def estimate(
         )
         return
     graph, _ = _graph(source, precision)
-    program = rdu.compile(graph, _node(chip), fusion=fusion, orchestration=orchestration)
+    program = rdu.compile(
+        graph,
+        _node(chip, sockets),
+        fusion=fusion,
+        orchestration=orchestration,
+        split=tuple(axis for axis in split.split(",") if axis),
+        pipeline=pipeline,
+    )
     _show(program, rdu.estimate(program), as_json, trace, plot, draw)
 
 
@@ -143,6 +158,9 @@ def run(
     source: Source = "experts",
     fusion: Fusion = "spatial",
     orchestration: Orchestration = "hardware",
+    split: Split = "",
+    pipeline: Pipeline = False,
+    sockets: Sockets = None,
     chip: ChipFile = None,
     precision: Precision = "bf16",
     as_json: Json = False,
@@ -152,7 +170,14 @@ def run(
 ) -> None:
     """Compile a graph and run it on data (its own, or random for the named graphs)."""
     graph, arrays = _graph(source, precision)
-    program = rdu.compile(graph, _node(chip), fusion=fusion, orchestration=orchestration)
+    program = rdu.compile(
+        graph,
+        _node(chip, sockets),
+        fusion=fusion,
+        orchestration=orchestration,
+        split=tuple(axis for axis in split.split(",") if axis),
+        pipeline=pipeline,
+    )
     _, report = rdu.run(program, *arrays)
     _show(program, report, as_json, trace, plot, draw)
 
@@ -224,8 +249,9 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
         typer.echo("  ".join(line))
 
 
-def _node(path: Path | None) -> rdu.Node:
-    return rdu.sn40l_node() if path is None else rdu.Node.from_toml(path)
+def _node(path: Path | None, sockets: int | None = None) -> rdu.Node:
+    node = rdu.sn40l_node() if path is None else rdu.Node.from_toml(path)
+    return node if sockets is None else replace(node, sockets=sockets)
 
 
 def _graph(source: str, precision: str) -> tuple[rdu.Graph, list[Any]]:

@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TypeAlias
 
 from rdu.errors import MappingError
@@ -72,7 +73,7 @@ def place(
 
 def wire_cost(chip: Chip, flows: Sequence[Flow], sites: Sequence[Site]) -> int:
     """Bytes times the half perimeter of every flow's bounding box: what annealing lowers."""
-    return sum(_cost(chip, flow, sites) for flow in flows)
+    return _Spans(chip, flows, sites).cost(set(range(len(flows))))
 
 
 def _snake_slots(units: Sequence[Unit], limit: dict[str, int]) -> list[int]:
@@ -121,12 +122,9 @@ def _anneal(
 ) -> list[Site]:
     touching: list[list[int]] = [[] for _ in units]
     for number, flow in enumerate(flows):
-        for unit in {*flow.targets, *(() if flow.source is None else (flow.source,))}:
+        for unit in _ends(flow):
             touching[unit].append(number)
-
-    def cost(numbers: set[int]) -> int:
-        return sum(_cost(chip, flows[n], sites) for n in numbers)
-
+    spans = _Spans(chip, flows, sites)
     movable = [n for n in range(len(units)) if touching[n]]
     if len(movable) < 2:
         return sites
@@ -140,34 +138,68 @@ def _anneal(
         if spare and rng.random() < 0.2:
             slot = rng.randrange(len(spare))
             numbers = set(touching[a])
-            before = cost(numbers)
-            sites[a], spare[slot] = spare[slot], sites[a]
-            if not _accept(cost(numbers) - before, temperature, rng):
-                sites[a], spare[slot] = spare[slot], sites[a]
+            before, old = spans.cost(numbers), spans.site(a)
+            spans.move(a, spare[slot])
+            if _accept(spans.cost(numbers) - before, temperature, rng):
+                spare[slot] = old
+            else:
+                spans.move(a, old)
             continue
         b = rng.choice(same[kind])
         if a == b:
             continue
         numbers = {*touching[a], *touching[b]}
-        before = cost(numbers)
-        sites[a], sites[b] = sites[b], sites[a]
-        if not _accept(cost(numbers) - before, temperature, rng):
-            sites[a], sites[b] = sites[b], sites[a]
-    return sites
+        before = spans.cost(numbers)
+        spans.swap(a, b)
+        if not _accept(spans.cost(numbers) - before, temperature, rng):
+            spans.swap(a, b)
+    return [spans.site(n) for n in range(len(units))]
+
+
+class _Spans:
+    """Bytes times hops of flows while units move; rows and columns are kept apart for speed."""
+
+    def __init__(self, chip: Chip, flows: Sequence[Flow], sites: Sequence[Site]) -> None:
+        self.chip = chip
+        self.flows = flows
+        self.rows = [row for row, _ in sites]
+        self.columns = [column for _, column in sites]
+        # Twice the first end: a getter of one index would not return a tuple.
+        self.ends = [itemgetter(_ends(flow)[0], *_ends(flow)) for flow in flows]
+
+    def cost(self, numbers: set[int]) -> int:
+        """Bytes times the half perimeter of the bounding boxes of some flows."""
+        total = 0
+        for n in numbers:
+            flow, ends = self.flows[n], self.ends[n]
+            rows, columns = ends(self.rows), ends(self.columns)
+            left, right = min(columns), max(columns)
+            span = max(rows) - min(rows) + right - left
+            if flow.source is None or not flow.targets:
+                span += min(left, self.chip.mesh_columns - 1 - right) + 1
+            total += flow.bytes * span
+        return total
+
+    def site(self, unit: int) -> Site:
+        """Where a unit is."""
+        return (self.rows[unit], self.columns[unit])
+
+    def move(self, unit: int, site: Site) -> None:
+        """Put a unit elsewhere."""
+        self.rows[unit], self.columns[unit] = site
+
+    def swap(self, a: int, b: int) -> None:
+        """Exchange two units."""
+        one = self.site(a)
+        self.move(a, self.site(b))
+        self.move(b, one)
+
+
+def _ends(flow: Flow) -> tuple[int, ...]:
+    """All units a flow touches, each once."""
+    own = () if flow.source is None else (flow.source,)
+    return tuple(dict.fromkeys((*flow.targets, *own)))
 
 
 def _accept(delta: int, temperature: float, rng: random.Random) -> bool:
     return delta <= 0 or rng.random() < math.exp(-delta / temperature)
-
-
-def _cost(chip: Chip, flow: Flow, sites: Sequence[Site]) -> int:
-    """Bytes times the half perimeter of the flow's bounding box."""
-    ends = [sites[t] for t in flow.targets]
-    if flow.source is not None:
-        ends.append(sites[flow.source])
-    columns = [c for _, c in ends]
-    rows = [r for r, _ in ends]
-    span = max(rows) - min(rows) + max(columns) - min(columns)
-    if flow.source is None or not flow.targets:
-        span += min(min(columns), chip.mesh_columns - 1 - max(columns)) + 1
-    return flow.bytes * span

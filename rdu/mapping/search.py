@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from rdu.errors import MappingError
 from rdu.graph.graph import Graph, kernel_reads, kernel_writes
-from rdu.graph.nodes import Operator
+from rdu.graph.nodes import Operator, Rearrange
 from rdu.mapping.allocate import Units, allocate, firing, full_tile, stage_targets, sums_bytes, work
 from rdu.mapping.schedule import Read, Schedule, StageShape, stream_modes, untiled
 from rdu.mapping.shapes import Shape, make_shape, scheduled_axes, streamed_axes
@@ -305,10 +305,12 @@ def _better(best: Choice | None, found: Choice | None) -> Choice | None:
 def _does_not_fit(chip: Chip, graph: Graph, group: Sequence[Operator]) -> MappingError:
     """Say what is short and the least number of units with which the kernel would fit."""
     names = ", ".join(operator.name for operator in group[:6]) + (", ..." if len(group) > 6 else "")
-    if len(group) > chip.pcus:
+    # An access pattern between two buffers takes no PCU.
+    computing = sum(not isinstance(operator, Rearrange) for operator in group)
+    if computing > chip.pcus:
         return MappingError(
-            f"{len(group)} stages ({names}) need {len(group)} PCUs, the chip has {chip.pcus}",
-            hint=f"split the graph into {-(-len(group) // chip.pcus)} kernels",
+            f"{computing} stages ({names}) need {computing} PCUs, the chip has {chip.pcus}",
+            hint=f"split the graph into {-(-computing // chip.pcus)} kernels",
         )
 
     def fits(pmus: int, pcus: int) -> bool:
@@ -330,7 +332,7 @@ def _does_not_fit(chip: Chip, graph: Graph, group: Sequence[Operator]) -> Mappin
     else:
         short = f"its buffers need more than {most} PMUs of {chip.pmu_kib} KiB"
         change = "use a smaller problem"
-    hint = f"{change}, or cut the graph with fusion='pattern' or named groups"
+    hint = f"{change}, or cut the kernel with fusion='none' or named groups of fewer operators"
     if len(group) == 1:
         hint = f"{change}, or a smaller problem"
     return MappingError(f"the kernel of {names} does not fit: {short}", hint=hint)

@@ -78,9 +78,19 @@ def test_run_a_users_kernel(tmp_path):
     assert "Contract" in call("trace", f"{file}:make")
 
 
+def test_several_sockets():
+    one = json.loads(call("estimate", "--json"))
+    split = json.loads(call("estimate", "--split", "j", "--sockets", "4", "--json"))
+    assert "p2p" not in one["bytes"]
+    assert split["bytes"]["p2p"] > 0
+    line = json.loads(call("estimate", "--pipeline", "--sockets", "2", "--json"))
+    assert len(line["kernels"]) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["estimate", "--split", "zz"], "axis 'zz'"),
         (["run", "nothing"], "unknown graph 'nothing'"),
         (["run", "absent.py:make"], "no such file"),
         (["estimate", "--fusion", "Gemm7"], "Gemm7"),

@@ -115,6 +115,27 @@ def test_too_many_stages_say_how_to_split():
     assert len(rdu.compile(graph, chip, fusion=[["t0", "t1"], ["t2", "t3"]]).kernels) == 4
 
 
+@pytest.mark.parametrize("side", [2, 3, 4, 8, 26])
+@pytest.mark.parametrize("fusion", ["none", "pattern", "spatial"])
+def test_every_chip_size_maps_or_says_what_would(side, fusion):
+    sites = side * (40 if side == 26 else side)
+    chip = NODE.chip.with_changes(
+        pcus=sites, pmus=sites, mesh_rows=side, mesh_columns=sites // side, agcus=2 * side
+    )
+    graph = monarch_fft(96, 32)
+    if side == 2 and fusion != "none":
+        with pytest.raises(rdu.MappingError, match=r"need \d+ PMUs(.|\n)*hint: use a chip with"):
+            rdu.compile(graph, chip, fusion=fusion, moves=100)
+        return
+    compiled = rdu.compile(graph, chip, fusion=fusion, moves=100)
+    verify(compiled)
+    for kernel, timed in zip(compiled.kernels, rdu.estimate(compiled).kernels, strict=True):
+        moved = timed.bytes["hbm"] / chip.hbm_bytes_per_cycle
+        work = timed.flops / (2 * sites * chip.systolic_rows * chip.systolic_columns)
+        assert timed.cycles >= max(moved, work)
+        assert max(kernel.pcus, kernel.pmus) <= sites
+
+
 def test_buffers_that_do_not_fit_say_what_would():
     b = GraphBuilder("norm")
     x = b.input("x", (4, 60_000))
