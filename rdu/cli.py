@@ -30,7 +30,7 @@ Split = Annotated[
     str, typer.Option(help="Axes to cut over all sockets, joined by ',' (rdu trace lists them).")
 ]
 Pipeline = Annotated[bool, typer.Option("--pipeline", help="One run of operators a socket.")]
-Sockets = Annotated[int | None, typer.Option(min=1, help="Sockets of the node.")]
+Sockets = Annotated[int | None, typer.Option(min=1, help="Sockets of the node; of a model: tensor parallel.")]
 Precision = Annotated[str, typer.Option(help="bf16 or fp32.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine output.")]
 Source = Annotated[
@@ -123,12 +123,11 @@ def estimate(
     phase: Annotated[str, typer.Option(help="Of a model: prefill, decode or train.")] = "decode",
     batch: Annotated[int, typer.Option(min=1, help="Of a model: sequences.")] = 1,
     sequence: Annotated[int, typer.Option(min=1, help="Of a model: tokens of each.")] = 4096,
-    sockets: Annotated[int, typer.Option(min=1, help="Of a model: tensor parallel.")] = 8,
 ) -> None:
     """Time a graph without data, or a whole language model."""
     model = model_of(source)
     if model is not None:
-        node = replace(_node(chip), sockets=sockets)
+        node = _node(chip, 8 if sockets is None else sockets)
         estimate_model(
             model,
             node,
