@@ -30,7 +30,7 @@ Split = Annotated[
     str, typer.Option(help="Axes to cut over all sockets, joined by ',' (rdu trace lists them).")
 ]
 Pipeline = Annotated[bool, typer.Option("--pipeline", help="One run of operators a socket.")]
-Sockets = Annotated[int | None, typer.Option(min=1, help="Sockets of the node; of a model: tensor parallel.")]
+Sockets = Annotated[int | None, typer.Option(min=1, help="Sockets; of a model: tensor parallel.")]
 Precision = Annotated[str, typer.Option(help="bf16 or fp32.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine output.")]
 Source = Annotated[
