@@ -10,10 +10,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NEW = ["tutorial", "kernel", "slow", "errors"]
+CODE = ["tutorial", "kernel", "slow", "errors", "rdu"]
 
 
-@pytest.mark.parametrize("name", NEW)
+@pytest.mark.parametrize("name", CODE)
 def test_blocks_run_and_print_what_is_shown(name):
     blocks = FENCE.findall((ROOT / "docs" / f"{name}.md").read_text())
     names = {"__name__": name}
