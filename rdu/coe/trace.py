@@ -128,7 +128,7 @@ class Trace:
         times: list[float] = []
         try:
             with Path(path).open(newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file)
+                reader = csv.DictReader(file, restval="")
                 header = reader.fieldnames or []
                 if "expert" not in header:
                     raise SpecError(f"{path}: expected a column 'expert', found {list(header)}")

@@ -103,12 +103,6 @@ def _issparse(x: Any) -> bool:
     return type(x).__module__.startswith("scipy.sparse")
 
 
-def _empty(shape: tuple[int, ...], dtype: Any) -> Any:
-    from scipy.sparse import csr_array
-
-    return csr_array(shape, dtype=dtype)
-
-
 def _sparse(x: Any) -> bool:
     return not isinstance(x, np.ndarray) and not np.isscalar(x)
 
@@ -118,7 +112,7 @@ def _example(x: Any) -> Any:
     if not _is_dask(x):
         return x
     if _issparse(x._meta):
-        return _empty(x.shape, x.dtype)
+        return type(x._meta)(x.shape, dtype=x.dtype)
     return np.broadcast_to(np.zeros((), x.dtype), x.shape)
 
 
@@ -221,5 +215,5 @@ def _array(futures: Sequence[Any], mode: int, client: Any) -> Any:
 def _described(block: Any) -> tuple[Any, Any, Any]:
     """Shape, dtype and an empty example of a block."""
     if _issparse(block):
-        return block.shape, block.dtype, _empty((0, 0), block.dtype)
+        return block.shape, block.dtype, type(block)((0, 0), dtype=block.dtype)
     return block.shape, block.dtype, np.empty((0,) * block.ndim, block.dtype)

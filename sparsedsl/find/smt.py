@@ -68,7 +68,8 @@ def _ask(question: Question, timeout_ms: int) -> tuple[str, str]:
     z3 = _z3()
     smtlib = script(_relevant(question), question.goal)
     solver = z3.SimpleSolver()
-    solver.set(auto_config=False, mbqi=False)
+    # an interrupt is Python's to handle: Z3 would end the question and say nothing of it
+    solver.set(auto_config=False, mbqi=False, ctrl_c=False)
     solver.set(rlimit=timeout_ms * STEPS, timeout=timeout_ms * SLACK)
     try:
         solver.from_string(smtlib)

@@ -23,7 +23,7 @@ from sparsedsl.frontend.trace import Traced
 from sparsedsl.gradients.reverse import Names, names_of, plainly_read, reverse
 from sparsedsl.interop import asarray
 from sparsedsl.kernel import Engine, Kernel, Lowered
-from sparsedsl.layouts.catalogue import resolve
+from sparsedsl.layouts.catalogue import coordinates
 from sparsedsl.layouts.levels import total
 from sparsedsl.runtime.tensor import Tensor, bound
 from sparsedsl.specialisation import Choices, Specialisation
@@ -47,7 +47,7 @@ def _selection(x: Tensor) -> _Selection:
         arrays = {**x.arrays, x.layout.value.function: numbered}
         coords, places = Tensor(x.layout, x.shape, arrays, 0, x.sizes).coordinates()
         count = len(places)
-        layout = resolve("coo", x.ndim + 1)
+        layout = coordinates(x.ndim + 1)
         columns = [np.arange(count), *coords]
         given = dict(zip(layout.functions, columns, strict=True))
         values = {**given, layout.value.function: np.ones(count, x.dtype)}

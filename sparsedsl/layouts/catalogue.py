@@ -401,6 +401,11 @@ def plain(rank: int, order: Sequence[int] | None = None) -> Layout:
 
 
 @lru_cache(maxsize=1024)
+def coordinates(rank: int) -> Layout:
+    """Return the layout of entries in order of their coordinates, one array a mode."""
+    return resolve("coo", rank)
+
+
 def known(layout: Layout) -> Layout:
     """The catalogue's own layout with the same storage and promises, else ``layout`` itself.
 
