@@ -37,6 +37,9 @@ class Spent:
     most: int
 
 
+PATIENCE = 30.0
+"""Seconds after which no further round is begun, though there were fewer than wanted."""
+
 FULL = Spent(0.4, 7, 31)
 QUICK = Spent(0.0, 3, 3)
 
@@ -198,11 +201,10 @@ def in_turn(calls: Sequence[Callable[[], Any]], spent: Spent) -> list[list[float
     """Run calls A B C, B C A, C A B, ...; return seconds of each in each round."""
     repeats: list[int] = []
     for call in calls:
-        call()
-        start = time.perf_counter()
-        call()
-        once = max(time.perf_counter() - start, 1e-7)
-        repeats.append(max(1, round(SHORTEST / once)))
+        once = _sample(call, 1)
+        if once < 1.0:  # the first call may have had something to load
+            once = _sample(call, 1)
+        repeats.append(max(1, round(SHORTEST / max(once, 1e-7))))
     found: list[list[float]] = [[] for _ in calls]
     was_on = gc.isenabled()
     gc.collect()
@@ -210,7 +212,10 @@ def in_turn(calls: Sequence[Callable[[], Any]], spent: Spent) -> list[list[float
     began = time.perf_counter()
     try:
         for number in range(spent.most):
-            if number >= spent.fewest and time.perf_counter() - began > spent.seconds * len(calls):
+            passed = time.perf_counter() - began
+            if number >= spent.fewest and passed > spent.seconds * len(calls):
+                break
+            if number and passed > PATIENCE:
                 break
             for at in range(len(calls)):
                 which = (at + number) % len(calls)

@@ -33,6 +33,11 @@ def test_difference_sees_nan_and_shapes():
     assert m.difference(np.float64(2), 2.0) == 0
 
 
+def test_slow_calls_end_the_rounds(monkeypatch):
+    monkeypatch.setattr(m, "PATIENCE", 0.0)
+    assert [len(times) for times in m.in_turn([list, dict], m.Spent(1.0, 7, 31))] == [1, 1]
+
+
 def test_calls_run_in_turn_and_each_goes_first():
     order = []
     calls = [lambda name=name: order.append(name) for name in "abc"]
