@@ -10,9 +10,14 @@ functions rather than arrays; pairwise axioms with explicit triggers.
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from types import FrameType
 from typing import Any as Anything
 
 from sparsedsl.find import formula as fo
@@ -57,11 +62,31 @@ class Proof:
 
 def prove(question: Question, timeout_ms: int = 400) -> Proof:
     """Ask Z3 whether the goal follows; ``unknown`` after ``timeout_ms`` milliseconds."""
-    with compiling:
+    with compiling, _interrupts_later():
         start = time.perf_counter()
         smtlib, verdict = _ask(question, timeout_ms)
         seconds = time.perf_counter() - start
     return Proof(question.name, fo.text(question.goal), smtlib, verdict, seconds, question.allows)
+
+
+@contextmanager
+def _interrupts_later() -> Generator[None, None, None]:
+    """Hand an interrupt that comes meanwhile to its handler at the end.
+
+    Raised inside, it could be lost: Z3's import and the end of its objects pass over exceptions.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            handler(*came[0])
 
 
 def _ask(question: Question, timeout_ms: int) -> tuple[str, str]:
