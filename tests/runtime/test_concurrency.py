@@ -72,6 +72,7 @@ def test_a_fork_while_a_thread_compiles_leaves_no_lock_behind(tmp_path):
 def test_an_interrupt_leaves_no_lock_and_no_broken_file(tmp_path):
     code = """
     import sparsedsl.find.smt as smt
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has none
     asked = smt.prove
     def announced(*arguments):
         print("proving", flush=True)
