@@ -1,4 +1,4 @@
-"""Threads, forks and interrupts, each in a process of its own with a cache of its own."""
+"""Threads and interrupts, each in a process of its own with a cache of its own."""
 
 import os
 import signal
@@ -45,28 +45,6 @@ def test_eight_threads_compile_and_call_the_same_and_different_kernels(tmp_path)
         print(*pool.map(job, range(8)))
     """
     assert check(start(code, tmp_path)) == [str(n) for n in range(8)]
-
-
-def test_a_fork_while_a_thread_compiles_leaves_no_lock_behind(tmp_path):
-    code = """
-    import sparsedsl.kernel, sparsedsl.pipeline as pipeline
-    compiling, plan = threading.Event(), pipeline.compile_group
-    def announced(*arguments):
-        compiling.set()
-        return plan(*arguments)
-    pipeline.compile_group = announced
-    thread = threading.Thread(target=sd.einsum, args=("ij,ij->ij", A, A))
-    thread.start()
-    compiling.wait()
-    child = os.fork()
-    signal.alarm(120)
-    good = np.allclose(sd.einsum("ij,j->i", A, x), A @ x)
-    if child == 0:
-        os._exit(0 if good else 1)
-    thread.join()
-    print(good, os.waitpid(child, 0)[1])
-    """
-    assert check(start(code, tmp_path)) == ["True", "0"]
 
 
 def test_an_interrupt_leaves_no_lock_and_no_broken_file(tmp_path):
