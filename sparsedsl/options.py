@@ -39,8 +39,9 @@ class Options:
     verify:
         Check every intermediate program against the rules of its stage.
     safe:
-        Compile kernels that check every subscript at run time, and check the index arrays of
-        scipy arguments at every call.
+        Compile kernels that check every subscript at run time, and check all of every scipy
+        and NumPy argument at every call.  Without it arrays of more than 16384 elements that
+        were checked before are compared with what they held then at 64 places.
     cache:
         Keep compiled kernels on disk.
     cache_dir:

@@ -18,7 +18,7 @@ from sparsedsl.interop import recall
 from sparsedsl.options import Options
 from sparsedsl.runtime.execute import Call
 from sparsedsl.runtime.tensor import Tensor
-from sparsedsl.runtime.values import holds
+from sparsedsl.runtime.unchanged import still_holds
 
 MISS = object()
 """Returned for arguments that need the long way."""
@@ -75,7 +75,7 @@ class Prepared:
             if tensor is None or (recall(x) if held.scipy else x) is not tensor:
                 return MISS
             for fact in held.facts:
-                if not (holds(fact, tensor.values) if held.scipy else tensor.holds(fact)):
+                if not (still_holds(fact, tensor.values) if held.scipy else tensor.holds(fact)):
                     return MISS
         for plain in self.plain:
             x = given[plain.place]
@@ -85,7 +85,7 @@ class Prepared:
             if not (flags.c_contiguous and flags.aligned):
                 return MISS
             for fact in plain.facts:
-                if not holds(fact, x):
+                if not still_holds(fact, x):
                     return MISS
             for place in plain.arguments:
                 arguments[place] = x

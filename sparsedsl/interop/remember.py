@@ -1,9 +1,9 @@
 """What was bound for scipy objects and plain arrays, for as long as they stay what they were.
 
 Takes: objects as users hold them.  Gives: the tensor bound earlier, or None.  Invariant: an
-object is known while it lives and holds the same arrays; index arrays of up to ``WHOLE``
-elements are compared with what was checked, longer ones at ``SAMPLES`` places.  With the option
-``safe`` nothing is recalled, so that every array is checked at every call.
+object is known while it lives and holds the same arrays, and index arrays that are unchanged
+(``runtime.unchanged``).  With the option ``safe`` nothing is recalled, so that every array is
+checked at every call.
 """
 
 from __future__ import annotations
@@ -16,40 +16,20 @@ import numpy as np
 
 from sparsedsl.options import current
 from sparsedsl.runtime.tensor import Form, Tensor
-
-WHOLE = 16384
-"""Length up to which an index array is compared as a whole: a few microseconds."""
-
-SAMPLES = 64
-"""Places at which longer index arrays are compared."""
+from sparsedsl.runtime.unchanged import Sample
 
 PARTS = ("_shape", "data", "indptr", "indices", "offsets", "coords", "row", "col")
 """Attributes of scipy's sparse objects that say what they store."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Print:
-    """What an index array held when it was checked."""
-
-    array: np.ndarray
-    step: int
-    seen: bytes
-
-    @staticmethod
-    def of(array: np.ndarray) -> _Print:
-        flat = array.reshape(-1)
-        step = 1 if flat.size <= WHOLE else flat.size // SAMPLES
-        return _Print(flat, step, flat[::step].tobytes())
-
-
-@dataclass(frozen=True, slots=True)
 class _Known:
-    """A bound object: the attributes it had, prints of its index arrays, and its tensor."""
+    """A bound object: the attributes it had, samples of its index arrays, and its tensor."""
 
     reference: weakref.ref[Any]
     shape: tuple[int, ...]
     parts: tuple[tuple[str, Any], ...]
-    prints: tuple[_Print, ...]
+    samples: tuple[tuple[np.ndarray, Sample], ...]
     tensor: Tensor
 
 
@@ -68,8 +48,8 @@ def recall(x: Any) -> Tensor | None:
     for name, part in known.parts:
         if held.get(name) is not part:
             return None
-    for seen in known.prints:
-        if seen.array[:: seen.step].tobytes() != seen.seen:
+    for array, sample in known.samples:
+        if not sample.matches(array):
             return None
     return known.tensor
 
@@ -79,9 +59,10 @@ def remember(x: Any, tensor: Tensor) -> None:
     key = id(x)
     held = x.__dict__
     parts = tuple((name, held[name]) for name in PARTS if name in held)
-    prints = tuple(_Print.of(tensor.arrays[name]) for name in tensor.layout.functions)
+    indices = [tensor.arrays[name] for name in tensor.layout.functions]
+    samples = tuple((array, Sample.of(array)) for array in indices)
     reference = weakref.ref(x, lambda _: _known.pop(key, None))
-    _known[key] = _Known(reference, x.shape, parts, prints, tensor)
+    _known[key] = _Known(reference, x.shape, parts, samples, tensor)
 
 
 def recall_plain(x: np.ndarray) -> Tensor | None:

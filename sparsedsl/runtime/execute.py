@@ -21,7 +21,7 @@ from sparsedsl.runtime.arguments import Gather, several
 from sparsedsl.runtime.outputs import check_entries, check_memory, cut, from_stream
 from sparsedsl.runtime.recipe import Made, Recipe
 from sparsedsl.runtime.tensor import Form, Tensor, bound, fill_scalar
-from sparsedsl.runtime.values import holds
+from sparsedsl.runtime.unchanged import still_holds
 
 Function: TypeAlias = "Callable[..., tuple[int, ...]]"
 
@@ -32,13 +32,13 @@ MOST = 1 << 26
 def unusual(call: Call, tensors: Mapping[str, Tensor], fresh: Container[str]) -> frozenset[str]:
     """Return the tensors whose values forbid skipping implicit zeros.
 
-    The values of ``fresh`` ones may have changed since the last call; what is known of the
-    others holds.
+    The values of ``fresh`` ones may have changed since the last call (``runtime.unchanged``);
+    what is known of the others holds.
     """
     bad: list[str] = []
     for fact, name in call.checks:
         tensor = tensors[name]
-        if not (holds(fact, tensor.values) if name in fresh else tensor.holds(fact)):
+        if not (still_holds(fact, tensor.values) if name in fresh else tensor.holds(fact)):
             bad.append(name)
     return frozenset(bad)
 

@@ -13,7 +13,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 import sparsedsl as sd
 from sparsedsl.interop import recall
-from sparsedsl.interop.remember import WHOLE
+from sparsedsl.runtime import unchanged
+from sparsedsl.runtime.unchanged import WHOLE, still_holds
 from sparsedsl.runtime.values import CHUNK, all_finite
 
 
@@ -88,6 +89,78 @@ def test_values_of_plain_and_scipy_arguments_are_looked_at_in_every_call():
         with np.errstate(invalid="ignore"):
             expected = A.toarray() * B.toarray()
         np.testing.assert_array_equal(product(A, B).toarray(), expected)
+
+
+def test_long_arrays_are_looked_at_again_where_a_sample_changed():
+    values = np.ones(WHOLE + 1)
+    assert still_holds("finite", values)
+    unsampled = next(k for k in range(len(values)) if k not in unchanged._places(len(values)))
+    for place in (0, len(values) - 1, int(unchanged._places(len(values))[7])):
+        values[place], values[unsampled] = 2.0, np.nan
+        assert not still_holds("finite", values)
+        values[unsampled] = 3.0
+        assert still_holds("finite", values)
+    assert still_holds("nonzero", values)
+    values[unsampled] = np.inf
+    assert still_holds("finite", values)  # what the rule gives up
+    assert not still_holds("finite", values.copy())
+    assert not still_holds("below", values)  # not asked before: looked at as a whole
+    with sd.options(safe=True):
+        assert not still_holds("finite", values)
+
+
+@given(st.integers(WHOLE + 1, 2**50))
+@example(WHOLE + 1)
+def test_samples_lie_one_in_each_part_with_both_ends(count):
+    places = unchanged._places(count)
+    assert (places[0], places[-1]) == (0, count - 1)
+    np.testing.assert_array_equal(places * len(places) // count, np.arange(len(places)))
+
+
+@pytest.mark.parametrize("change", [lambda x: x.view(np.int64), lambda x: x.reshape(2, -1)])
+def test_an_array_that_changed_its_form_is_looked_at_anew(change):
+    values = np.ones(WHOLE + 2)
+    sample = unchanged.Sample.of(values)
+    assert sample.matches(values)
+    assert not sample.matches(change(values))
+    small = np.ones(4)
+    assert not unchanged.Sample.of(small).matches(change(small))
+
+
+def test_short_arguments_are_always_looked_at_as_a_whole():
+    count = WHOLE
+    A = sp.csr_array((np.ones(count), np.arange(count), [0, count // 2, count]), (2, count))
+    x = np.ones(count)
+    for _ in range(3):
+        np.testing.assert_array_equal(spmv(A, x), [count / 2, count / 2])
+    x[count // 3] = np.nan  # of which the second row stores nothing
+    assert np.isnan(spmv(A, x)).all()
+
+
+def test_long_arguments_are_looked_at_as_a_whole_when_safe():
+    count = WHOLE + 64
+    A = sp.csr_array((np.ones(4), np.arange(4), [0, 2, 4]), (2, count))
+    x = np.ones(count)
+    for _ in range(3):
+        np.testing.assert_array_equal(spmv(A, x), [2.0, 2.0])
+    x[-1] = np.inf  # a place of the sample
+    assert np.isnan(spmv(A, x)).all()
+    x[-1] = 1.0
+    np.testing.assert_array_equal(spmv(A, x), [2.0, 2.0])
+    x[next(k for k in range(4, count) if k not in unchanged._places(count))] = np.inf
+    with sd.options(safe=True):
+        assert np.isnan(spmv(A, x)).all()
+
+
+def test_fresh_arrays_leave_nothing_behind():
+    gc.collect()
+    before = len(unchanged._found)
+    for _ in range(20):
+        A = sp.csr_array((np.ones(4), np.arange(4), [0, 2, 4]), (2, WHOLE + 1))
+        spmv(A, np.ones(WHOLE + 1))
+    del A
+    gc.collect()
+    assert len(unchanged._found) <= before + 1  # at most that of the last call
 
 
 def test_bound_values_are_looked_at_once_until_validated():

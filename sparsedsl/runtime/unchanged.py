@@ -1,0 +1,113 @@
+"""Whether an array still holds what it held when it was last looked at as a whole.
+
+Takes: arrays that users may write to between calls.  Gives: ``Sample``, and facts about values
+at the cost of a sample.  Invariant: arrays of up to ``WHOLE`` elements are looked at as a
+whole; longer ones count as unchanged while they hold bitwise the same at ``SAMPLES`` places,
+the first and the last among them, at the same address.  With the option ``safe`` every array
+is looked at as a whole.  Nothing here keeps an array of a user alive.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from sparsedsl.options import current
+from sparsedsl.runtime.values import holds
+
+WHOLE = 16384
+"""Elements up to which an array is looked at as a whole: a few microseconds."""
+
+SAMPLES = 64
+"""Places at which longer arrays are compared: half a microsecond, when they are in cache."""
+
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+@lru_cache(maxsize=64)
+def _places(count: int) -> np.ndarray:
+    """Return one place of each of ``SAMPLES`` equal parts, the first and the last among them.
+
+    Where in its part a place lies varies, so that the places do not all fall into a few
+    columns of a matrix.
+    """
+    parts = np.arange(SAMPLES)
+    places = ((parts + parts * _GOLDEN % 1) * (count / SAMPLES)).astype(np.intp)
+    places[-1] = count - 1
+    return places
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What an array held: all of it, or some places of it."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    address: int
+    places: np.ndarray | None
+    seen: bytes
+
+    @staticmethod
+    def of(array: np.ndarray) -> Sample:
+        """Look at an array that is C-contiguous."""
+        if array.size <= WHOLE:
+            return Sample(array.dtype, array.shape, 0, None, array.tobytes())
+        places = _places(array.size)
+        seen = array.take(places).tobytes()
+        return Sample(array.dtype, array.shape, _address(array), places, seen)
+
+    def matches(self, array: np.ndarray) -> bool:
+        """Whether the array, the one looked at, seems to be as it was."""
+        if array.shape != self.shape or array.dtype != self.dtype:
+            return False
+        if self.places is None:
+            return array.tobytes() == self.seen
+        same = array.take(self.places).tobytes() == self.seen
+        return same and _address(array) == self.address
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Facts found to hold of all values of an array."""
+
+    reference: weakref.ref[np.ndarray]
+    sample: Sample
+    facts: set[str]
+
+
+_found: dict[int, _Found] = {}
+
+
+def still_holds(fact: str, values: np.ndarray) -> bool:
+    """Whether a fact of ``values.FACTS`` holds of all values, as far as a sample tells.
+
+    Exact for an array met first, for one of up to ``WHOLE`` elements, and where the fact did
+    not hold at the last look.
+
+    >>> big = np.ones(100_000)
+    >>> still_holds("finite", big)
+    True
+    >>> big[0] = np.nan
+    >>> still_holds("finite", big)
+    False
+    """
+    if values.size <= WHOLE or current().safe:
+        return holds(fact, values)
+    key = id(values)
+    found = _found.get(key)
+    if found is None or found.reference() is not values or not found.sample.matches(values):
+        reference = weakref.ref(values, lambda _: _found.pop(key, None))
+        found = _found[key] = _Found(reference, Sample.of(values), set())
+    if fact in found.facts:
+        return True
+    if holds(fact, values):
+        found.facts.add(fact)
+        return True
+    return False
