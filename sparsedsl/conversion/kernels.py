@@ -59,7 +59,7 @@ class Program:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """What a conversion is specialised for; ``repeated`` coordinates are added up.
+    """What a conversion is specialised for.
 
     ``rankable`` and ``near`` are as ``plan.choose`` takes them.
     """
@@ -71,7 +71,6 @@ class Request:
     index: str
     fill: object
     rankable: bool
-    repeated: bool = False
     near: int = 0
 
 
@@ -90,7 +89,7 @@ def span_of(rank: int, term: Term) -> tuple[Term, Term]:
 
 def stream_of(request: Request) -> Stream:
     """The entries of the source that have a place in the target, others noted as bad."""
-    stream = of_layout(request.source, request.value, request.fill, request.repeated)
+    stream = of_layout(request.source, request.value, request.fill)
     read = _reader(request.target)
     fits = lb.conj(*(read.holds(check) for check in request.target.checks))
     if fits == lb.TRUE:

@@ -143,7 +143,8 @@ def _request(
 def _usable(source: Layout, values: np.ndarray, fill: object) -> bool:
     if not values.size or (values.dtype.kind == "c" and not exact(source)):
         return False
-    del fill
+    if source.repeats and fill != 0:
+        return False  # sums would start from the fill
     return bool(source.rank)
 
 

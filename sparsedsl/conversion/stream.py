@@ -90,10 +90,10 @@ class Reader:
         return lb.compare("==" if constraint.equality else ">=", self(constraint.term), 0)
 
 
-def of_layout(layout: Layout, dtype: str, fill: object, repeated: bool = False) -> Stream:
+def of_layout(layout: Layout, dtype: str, fill: object) -> Stream:
     """The stream of a tensor whose arrays are parameters named ``s_...``.
 
-    A bound tensor stores no coordinate twice; ``repeated`` says that these arrays may.
+    A bound tensor stores no coordinate twice unless its layout says so.
     """
     keep = None if exact(layout) else stored(Var("v", dtype), fill)
 
@@ -103,7 +103,7 @@ def of_layout(layout: Layout, dtype: str, fill: object, repeated: bool = False) 
         return tuple(statement for part in parts for statement in part)
 
     if not packed(layout):
-        return Stream(visit, scanned(layout), None, not repeated)
+        return Stream(visit, scanned(layout), None, not layout.repeats)
     count = lb.length(f"s_{layout.value.function}")
     (part,), (place,) = layout.structures, layout.value.arguments
     loads = [(coordinate(k), part.definition(x)) for k, x in enumerate(layout.relation.outputs)]
@@ -116,7 +116,7 @@ def of_layout(layout: Layout, dtype: str, fill: object, repeated: bool = False) 
         return (For(lb.ivar(f"s_{dim}"), lb.i(0), count, (*known, *body)),)
 
     near = frozenset(name for name, _ in loads)
-    return Stream(visit, scanned(layout), count, not repeated, flat, near)
+    return Stream(visit, scanned(layout), count, not layout.repeats, flat, near)
 
 
 def stored(value: Expr, fill: object) -> Expr:

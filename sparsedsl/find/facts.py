@@ -95,8 +95,8 @@ def _property(item: pr.Property, operand: Operand) -> list[fo.Formula]:
     match item:
         case pr.Nondecreasing(function, within):
             return [_ordered((function,), within, operand, strict=False)]
-        case pr.Nonincreasing(function):
-            return [_ordered((function,), None, operand, strict=False, falling=True)]
+        case pr.Nonincreasing(function, within):
+            return [_ordered((function,), within, operand, strict=False, falling=True)]
         case pr.Increasing(function, within):
             return [_ordered((function,), within, operand, strict=True)]
         case pr.Lexicographic(functions, within):
@@ -117,6 +117,8 @@ def _property(item: pr.Property, operand: Operand) -> list[fo.Formula]:
             return [] if open_ else [fo.equal(left, right)]
         case pr.Morton(functions):
             return [_injective(functions, None, operand)]
+        case pr.Repeated():
+            return []
         case _:
             assert_never(item)
 

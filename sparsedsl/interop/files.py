@@ -24,8 +24,8 @@ from sparsedsl.errors import InvalidTensorError, LayoutError, SparseDSLError
 from sparsedsl.interop.arrays import bind
 from sparsedsl.interop.convert import asarray
 from sparsedsl.interop.hdf5 import read_hdf5, write_hdf5
-from sparsedsl.interop.scipy_sparse import summed
 from sparsedsl.layouts.catalogue import Family, layouts, resolve
+from sparsedsl.layouts.convert import summed
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.properties import property_text
 from sparsedsl.runtime.outputs import memory_bytes

@@ -17,11 +17,10 @@ from sparsedsl.interop.arrays import bind, usable_indices, usable_values
 from sparsedsl.layouts.catalogue import layouts, resolve
 from sparsedsl.layouts.check import validate
 from sparsedsl.layouts.construct import construct
-from sparsedsl.layouts.convert import stored
+from sparsedsl.layouts.convert import stored, summed
 from sparsedsl.layouts.enumerate import differs
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import exact
-from sparsedsl.layouts.order import first_unordered, lexsort
 from sparsedsl.layouts.properties import Equality, Nondecreasing, Property, Range
 from sparsedsl.runtime import operations
 from sparsedsl.runtime.tensor import Tensor, bound
@@ -117,22 +116,6 @@ def _orders_keys(item: Property) -> bool:
     return not isinstance(item, Equality | Range) and not (
         isinstance(item, Nondecreasing) and item.within is None
     )
-
-
-def summed(coords: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted coordinates, the values of equal ones added up (``or`` for bool)."""
-    columns = list(coords)
-    if not columns:
-        total = np.add.reduce(values, keepdims=True, dtype=values.dtype)
-        return coords[:, :1], total if len(values) else values
-    if first_unordered(columns, np.zeros(1, np.int64), strict=True) is None:
-        return coords, values
-    order = lexsort(columns)
-    coords, values = coords[:, order], values[order]
-    fresh = np.ones(coords.shape[1], dtype=bool)
-    fresh[1:] = (coords[:, 1:] != coords[:, :-1]).any(axis=0)
-    starts = np.flatnonzero(fresh)
-    return coords[:, fresh], np.add.reduceat(values, starts, dtype=values.dtype)
 
 
 def to_scipy(x: Tensor) -> Any:

@@ -228,6 +228,7 @@ def _keys(operand: Operand, dim: str, bound: frozenset[str]) -> Sought:
     found: list[Key] = []
     used: list[Constraint] = []
     complete = True
+    later = set(operand.dims) - bound - {dim}
     for original, constraint in zip(operand.constraints, plain.constraints, strict=True):
         if not constraint.equality:
             continue
@@ -236,6 +237,8 @@ def _keys(operand: Operand, dim: str, bound: frozenset[str]) -> Sought:
             for s, call in plain.symbols
             if s in terms.variables(constraint.term) and dim in terms.variables(Term(((1, call),)))
         ]
+        if terms.variables(original.term) & later:
+            continue  # met when that dimension is bound
         if not here:
             complete &= dim not in terms.variables(constraint.term)
             continue

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.iteration.nodes import Conversion
-from sparsedsl.iteration.request import Request
+from sparsedsl.iteration.request import Request, occurrences
 from sparsedsl.layouts.catalogue import hierarchical
 from sparsedsl.layouts.layout import Layout
 
@@ -55,6 +55,44 @@ def variants(
     if len(every) > 2 and every not in enough:
         enough.append(every)
     return [_converted(request, changes) for changes in enough]
+
+
+def summed(request: Request, accesses: list[ct.Access]) -> tuple[Request, tuple[Conversion, ...]]:
+    """Return the request with copies of tensors whose repeated entries must be added up first.
+
+    Those that enter sums of products alone are read as they are: each entry adds its product.
+    """
+    changes: list[Change] = []
+    for access in accesses:
+        if request.layouts[access.tensor].repeats and not _distributes(request, access):
+            order = tuple(range(len(access.subscripts)))
+            thin = _is_thin(request, access, order)
+            changes.append((access, hierarchical(order, thin), order, thin))
+    return _converted(request, changes) if changes else (request, ())
+
+
+def _distributes(request: Request, access: ct.Access) -> bool:
+    """Whether every statement is a sum of products with the access as a factor, if it has it."""
+    if request.program.tensor(access.tensor).dtype == "bool":
+        return False
+    for statement in request.statements:
+        count = sum(a == access for a in occurrences(statement.expression))
+        match statement.expression:
+            case ct.Reduce("add", _, body) if count == 1 and _is_factor(body, access):
+                continue
+            case _ if count:
+                return False
+            case _:
+                continue
+    return True
+
+
+def _is_factor(node: ct.Expression, access: ct.Access) -> bool:
+    match node:
+        case ct.Call("mul", arguments):
+            return any(_is_factor(a, access) for a in arguments)
+        case _:
+            return node == access
 
 
 def _is_thin(request: Request, access: ct.Access, order: tuple[int, ...]) -> bool:

@@ -25,6 +25,7 @@ from sparsedsl.layouts.properties import (
     Permutation,
     Property,
     Range,
+    Repeated,
 )
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import UF, Constraint, Term, Var
@@ -75,7 +76,7 @@ def _appended(item: Property, levels: list[Level]) -> bool:
         case Lexicographic(functions):
             orders = [tuple(name for name, _ in level.coordinates) for level in levels]
             return any(order[: len(functions)] == functions for order in orders)
-        case Nondecreasing() | Increasing() | Injective() | Range() | Equality():
+        case Nondecreasing() | Increasing() | Injective() | Range() | Repeated() | Equality():
             return True
         case _:
             assert_never(item)

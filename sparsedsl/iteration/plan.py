@@ -52,15 +52,17 @@ def plan(request: Request) -> Nest:
     """
     best: Nest | None = None
     failure = PlanError("no copy of an operand helps")
+    request, made = copies.summed(request, accesses(request))
     try:
         if request.copying == 0:
-            best = _plan(request, ())
+            best = _plan(request, made)
     except PlanError as error:
         failure = error
     entries = sum(max(e.values(), default=1.0) for e in request.entries.values())
     used = accesses(request)
     if best is None or best.cost > BAD * entries:
-        for variant, conversions in copies.variants(request, used):
+        for variant, more in copies.variants(request, used):
+            conversions = (*made, *more)
             ceiling = float("inf") if best is None else best.cost - _copying(request, conversions)
             if ceiling <= 0:
                 continue  # the copies alone cost more than the best plan

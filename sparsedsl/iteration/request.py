@@ -50,15 +50,20 @@ def accesses(request: Request) -> list[ct.Access]:
 
 def accesses_of(node: ct.Expression) -> list[ct.Access]:
     """Return the distinct accesses of an expression, patterns included, left to right."""
+    return list(dict.fromkeys(occurrences(node)))
+
+
+def occurrences(node: ct.Expression) -> list[ct.Access]:
+    """Return every occurrence of an access in an expression, patterns included."""
     match node:
         case ct.Access():
             return [node]
         case ct.Stored(tensor, subscripts, span):
             return [ct.Access(tensor, subscripts, span)]
         case ct.Call(_, arguments):
-            return list(dict.fromkeys(a for arg in arguments for a in accesses_of(arg)))
+            return [a for argument in arguments for a in occurrences(argument)]
         case ct.Reduce(_, _, body):
-            return accesses_of(body)
+            return occurrences(body)
         case ct.Literal() | ct.IndexValue():
             return []
 

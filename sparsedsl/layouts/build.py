@@ -165,25 +165,42 @@ class Builder:
         """Number all values of a key that a permutation holds; False for other levels.
 
         They come in their own order, or by how many entries they have, the most first, where a
-        nonincreasing array of counts says so.
+        nonincreasing array of counts says so; group after group where values have groups.
         """
-        if len(level.keys) != 1 or level.group or level.low != t.ZERO:
+        if len(level.keys) != 1 or level.start is not None:
             return False
-        (call, value), high = level.keys[0], level.highs[0]
-        if Permutation(call.function) not in self.layout.properties:
+        call, value = level.keys[0]
+        known = [x for x in level.highs if not t.ufs(x) and t.variables(x) <= set(self.values)]
+        if Permutation(call.function) not in self.layout.properties or not known:
             return False
-        if t.ufs(high) or not t.variables(high) <= set(self.values):
+        length = int(t.evaluate(known[0], self.values, {}))
+        windows = self._windows(level, value, length)
+        if windows is None:
             return False
-        length = int(t.evaluate(high, self.values, {}))
         keys = self._column(value, count)
         order = np.arange(length)
         if any(isinstance(item, Nonincreasing) for item in self.layout.properties):
-            order = np.argsort(-np.bincount(keys, minlength=length), kind="stable")
+            fewer = -np.bincount(keys, minlength=length)
+            order = np.lexsort((fewer, *reversed(windows)))
         self.arrays[call.function] = order
         number = np.empty(length, np.int64)
         number[order] = np.arange(length)
         self.env[level.name] = number[keys]
         return True
+
+    def _windows(self, level: Position, value: Term, length: int) -> list[np.ndarray] | None:
+        """The group dims of every value of a key that is a coordinate; None if they differ."""
+        affine = {
+            x.name: x.value for x in levels(self.layout, self.alternative) if isinstance(x, Affine)
+        }
+        found: list[np.ndarray] = []
+        for name in level.group:
+            term = affine.get(name)
+            if term is None or not t.variables(term) <= {*self.values, *t.variables(value)}:
+                return None
+            everything = {**self.values, **dict.fromkeys(t.variables(value), np.arange(length))}
+            found.append(np.asarray(t.evaluate(term, everything, {})))
+        return found if value == t.var(next(iter(t.variables(value)), "")) else None
 
     def _ends(
         self,

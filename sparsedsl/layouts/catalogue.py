@@ -6,9 +6,9 @@ Takes: nothing.  Gives: ``layouts``, a mapping from name to ``Layout`` or ``Fami
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from sparsedsl.errors import LayoutError
 from sparsedsl.layouts.family import AnyLayout, Catalogue, Family, Specification
@@ -119,10 +119,57 @@ def _marked(rank: int, order: tuple[int, ...]) -> Specification:
     return Specification(relation, f"data({stored})", ("range mask in [0, 2)",))
 
 
+def _repeated_coordinates(rank: int, order: tuple[int, ...]) -> Specification:
+    relation, names = _coordinates(rank, order)
+    properties = (f"repeated ({', '.join(names)})",) if names else ()
+    return Specification(relation, "data(p)", properties)
+
+
+def _blocks_at_coordinates(rank: int, order: tuple[int, ...]) -> Specification:
+    return _inner_blocks(rank // 2)(rank, order)
+
+
+@lru_cache(maxsize=64)
+def _inner_blocks(dense: int) -> Callable[[int, tuple[int, ...]], Specification]:
+    """Coordinates of the outer modes, with a plain block of the ``dense`` inner ones each."""
+    return partial(_tuples_of_blocks, dense)
+
+
+def _tuples_of_blocks(dense: int, rank: int, order: tuple[int, ...]) -> Specification:
+    if dense > rank:
+        raise LayoutError(
+            f"expected at most {rank} dense modes for a tensor of {rank} modes, found {dense}"
+        )
+    indices, extents = _names(rank)
+    outer = rank - dense
+    if not outer:
+        return _dense(rank, order)
+    stored = [indices[mode] for mode in order]
+    names = [f"crd{level}" for level in range(outer)]
+    loads = [f"{stored[level]} = {name}(p)" for level, name in enumerate(names)]
+    relation = _relation(
+        [*extents, "NNZ"],
+        ["p", *stored[outer:]],
+        indices,
+        "0 <= p < NNZ",
+        *loads,
+        *_boxes(indices, extents),
+    )
+    properties = (f"lexicographic ({', '.join(names)})",) if names else ()
+    return Specification(relation, f"data({', '.join(['p', *stored[outer:]])})", properties)
+
+
 _FAMILIES = (
     Family("dense", _dense, "every coordinate, in a plain array"),
     Family("coo", _sorted_coordinates, "sorted coordinates of every entry"),
     Family("coo_unsorted", _unsorted_coordinates, "coordinates in any order, none twice"),
+    Family(
+        "mode_generic",
+        _blocks_at_coordinates,
+        "coordinates of the outer modes, with plain blocks of the inner ones",
+        inner=_inner_blocks,
+    ),
+    Family("coo_repeated", _repeated_coordinates, "coordinates in any order, values of one add up"),
     Family("csf", _fibers, "a tree of compressed levels"),
     Family("morton", _morton, "coordinates along the Morton curve"),
     Family("hicoo", _blocked_coordinates, "coordinates in blocks along the Morton curve"),
@@ -223,6 +270,22 @@ _FIXED = {
             "nondecreasing ptr",
             "ptr(b + 1) = ptr(b) + C*widths(b)",
             "increasing cols within 0 <= k < counts(C*b + r)",
+        ),
+    ),
+    # Rows sorted by length within windows of S, slot s holding row perm(s); slices as in sell.
+    "sell_sigma": Specification(
+        "[N, M, C, S] -> { [w, s, b, k] -> [i, j] : 0 <= w and S*w <= s < S*w + S and s < N "
+        "and b = s//C and i = perm(s) and S*w <= i < S*w + S and 0 <= i < N "
+        "and 0 <= k < widths(b) and k < counts(s) and j = cols(ptr(b) + C*k + s mod C) "
+        "and 0 <= j < M }",
+        "data(ptr(b) + C*k + s mod C)",
+        (
+            "permutation perm",
+            "nonincreasing counts within S*w <= s < S*w + S",
+            "ptr(0) = 0",
+            "nondecreasing ptr",
+            "ptr(b + 1) = ptr(b) + C*widths(b)",
+            "increasing cols within 0 <= k < counts(s)",
         ),
     ),
     # The first W entries of each row as padded rows, the others as coordinates.

@@ -34,6 +34,7 @@ from sparsedsl.layouts.properties import (
     Permutation,
     Property,
     Range,
+    Repeated,
     Within,
     property_text,
 )
@@ -86,7 +87,7 @@ def validate(
     extents = check_shape(shape, layout)
     check_arrays(layout, arrays)
     values = infer_sizes(layout, extents, arrays)
-    _Checker(layout, values, arrays, distinct and not unique(layout)).run()
+    _Checker(layout, values, arrays, distinct and not layout.repeats and not unique(layout)).run()
     return values
 
 
@@ -276,10 +277,12 @@ class _Checker:
 
     def _property(self, item: Property) -> None:
         match item:
-            case Nondecreasing(function, within) | Increasing(function, within):
+            case (
+                Nondecreasing(function, within)
+                | Nonincreasing(function, within)
+                | Increasing(function, within)
+            ):
                 self._ordered(item, (function,), within)
-            case Nonincreasing(function):
-                self._ordered(item, (function,), None)
             case Lexicographic(functions, within) | Injective(functions, within):
                 self._ordered(item, functions, within)
             case Morton(functions):
@@ -291,6 +294,8 @@ class _Checker:
                 self._range(item, function, low, high)
             case Equality():
                 self._equality(item)
+            case Repeated():
+                pass  # it allows, and promises nothing
             case _:
                 assert_never(item)
 
@@ -329,6 +334,9 @@ class _Checker:
         purpose = f"'{property_text(item)}'"
         low = np.broadcast_to(self._evaluate(within.low, scan.env, purpose), scan.count)
         high = np.broadcast_to(self._evaluate(within.high, scan.env, purpose), scan.count)
+        if isinstance(item, Nonincreasing):
+            # the last window may be cut short by the end of the array
+            high = np.minimum(high, self.arrays[item.function].shape[-1])
         counts = np.maximum(high - low, 0).astype(np.int64)
         scan.check_room(within.variable, low, counts)
         starts = np.cumsum(counts) - counts
@@ -440,13 +448,13 @@ def _first_bad(
 def _global(item: Property, parameters: Iterable[str]) -> bool:
     """Whether a property can be checked before any range is walked."""
     match item:
-        case Nondecreasing(_, within) | Increasing(_, within):
+        case Nondecreasing(_, within) | Nonincreasing(_, within) | Increasing(_, within):
             return within is None
         case Injective(_, within) | Lexicographic(_, within):
             return within is None
         case Equality(left, right):
             return t.variables(left) | t.variables(right) <= set(parameters)
-        case Permutation() | Range() | Morton() | Nonincreasing():
+        case Permutation() | Range() | Morton() | Repeated():
             return True
         case _:
             assert_never(item)

@@ -14,6 +14,7 @@ from sparsedsl.layouts.construct import construct
 from sparsedsl.layouts.enumerate import differs, entries
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import exact
+from sparsedsl.layouts.order import first_unordered, lexsort
 
 
 def convert(
@@ -29,7 +30,8 @@ def convert(
 
     Entries equal to ``fill`` are kept when the source stores only what it was given (such as a
     list of coordinates) and dropped when it also stores padding (such as blocks); a negative
-    zero is never dropped.  Index arrays are int64 where the source had int64 or the target
+    zero is never dropped.  Values of a coordinate that the source stores several times are added
+    up.  Index arrays are int64 where the source had int64 or the target
     needs it, else int32.
 
     Raises
@@ -38,6 +40,8 @@ def convert(
         When the target cannot be built, or has no place for an entry.
     """
     coords, values = stored(source, shape, arrays, sizes)
+    if source.repeats:
+        coords, values = summed(coords, values)
     if not exact(source):
         keep = differs(values, fill)
         coords, values = coords[:, keep], values[keep]
@@ -58,3 +62,19 @@ def stored(
     data = arrays[layout.value.function]
     values = data[positions] if positions else np.repeat(data[None], coords.shape[1])
     return coords, values
+
+
+def summed(coords: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted coordinates, the values of equal ones added up (``or`` for bool)."""
+    columns = list(coords)
+    if not columns:
+        total = np.add.reduce(values, keepdims=True, dtype=values.dtype)
+        return coords[:, :1], total if len(values) else values
+    if first_unordered(columns, np.zeros(1, np.int64), strict=True) is None:
+        return coords, values
+    order = lexsort(columns)
+    coords, values = coords[:, order], values[order]
+    fresh = np.ones(coords.shape[1], dtype=bool)
+    fresh[1:] = (coords[:, 1:] != coords[:, :-1]).any(axis=0)
+    starts = np.flatnonzero(fresh)
+    return coords[:, fresh], np.add.reduceat(values, starts, dtype=values.dtype)

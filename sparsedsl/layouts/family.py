@@ -21,22 +21,35 @@ class Family:
     """A layout of every rank: ``family.of(3)``, or ``family(order=(2, 0, 1))``.
 
     ``specify(rank, order)`` gives the specification, where storage level ``k`` holds the
-    logical mode ``order[k]``.
+    logical mode ``order[k]``.  ``inner(count)`` is ``specify`` for a number of dense inner modes,
+    where the layout has such modes.
     """
 
     name: str
     specify: Callable[[int, tuple[int, ...]], Specification]
     summary: str
     block_sizes: tuple[int, ...] = ()
+    inner: Callable[[int], Callable[[int, tuple[int, ...]], Specification]] | None = None
 
     def of(self, rank: int, order: Sequence[int] | None = None) -> Layout:
         """The layout of ``rank`` modes, stored in ``order`` (logical order by default)."""
         modes = tuple(range(rank)) if order is None else checked_order(order, rank, self.name)
         return _member(self, rank, modes)
 
-    def __call__(self, *block_sizes: int, order: Sequence[int] | None = None) -> Layout | Family:
-        """Fix block sizes, or the mode order and with it the rank."""
+    def __call__(
+        self, *block_sizes: int, order: Sequence[int] | None = None, dense: int | None = None
+    ) -> Layout | Family:
+        """Fix block sizes, the number of dense inner modes, or the mode order and so the rank."""
         chosen = replace(self, block_sizes=block_sizes) if block_sizes else self
+        if dense is not None:
+            if self.inner is None or isinstance(dense, bool) or dense < 0:
+                raise LayoutError(
+                    f"expected no number of dense modes for '{self.name}', found {dense!r}"
+                    if self.inner is None
+                    else f"expected a number of dense modes of '{self.name}', found {dense!r}",
+                    hint='such as sd.layouts["mode_generic"](dense=1)',
+                )
+            chosen = replace(chosen, specify=self.inner(dense))
         return chosen if order is None else chosen.of(len(tuple(order)), order)
 
     def __repr__(self) -> str:

@@ -17,6 +17,7 @@ from sparsedsl.errors import LayoutError
 from sparsedsl.layouts.extent import Lengths, axis_lengths, size_in
 from sparsedsl.layouts.properties import (
     Property,
+    Repeated,
     calls,
     parse_property,
     property_text,
@@ -48,7 +49,8 @@ class Layout:
     properties:
         What the index arrays promise: ``nondecreasing f``, ``increasing f``, ``injective f``,
         ``lexicographic (f, g)`` (all four also ``within lo <= p < hi``), ``permutation f``,
-        ``range f in [a, b)``, ``morton (f, g)``, ``f(0) = 0``.
+        ``range f in [a, b)``, ``morton (f, g)``, ``f(0) = 0``; ``repeated (f, g)`` says that
+        a coordinate may be stored several times and its values add up.
 
     Attributes
     ----------
@@ -180,6 +182,11 @@ class Layout:
     def arrays(self) -> tuple[str, ...]:
         """Names of the index arrays, then of the value array."""
         return (*self.functions, self.value.function)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a coordinate may be stored several times, its values to be added up."""
+        return any(isinstance(item, Repeated) for item in self.properties)
 
     @property
     def label(self) -> str:

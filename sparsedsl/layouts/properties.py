@@ -18,7 +18,7 @@ from sparsedsl.spf.read import Scope, expect_end, read_term
 
 KINDS = (
     *("nondecreasing", "nonincreasing", "increasing", "injective", "permutation", "range"),
-    "lexicographic",
+    *("lexicographic", "morton", "repeated"),
 )
 
 
@@ -44,9 +44,10 @@ class Nondecreasing:
 
 @dataclass(frozen=True, slots=True)
 class Nonincreasing:
-    """``function``, of one subscript, never increases."""
+    """``function``, of one subscript, never increases along its range, cut to its length."""
 
     function: str
+    within: Within | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,13 @@ class Morton:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeated:
+    """Several places may hold the same tuple of values; what they store is added up."""
+
+    functions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Equality:
     """``left = right`` for all values of the dimensions that occur."""
 
@@ -113,6 +121,7 @@ Property: TypeAlias = (
     | Range
     | Lexicographic
     | Morton
+    | Repeated
     | Equality
 )
 
@@ -120,15 +129,19 @@ Property: TypeAlias = (
 def functions_of(item: Property) -> tuple[str, ...]:
     """The index arrays a property speaks about, those in its bounds included."""
     match item:
-        case Nondecreasing(function, within) | Increasing(function, within):
+        case (
+            Nondecreasing(function, within)
+            | Nonincreasing(function, within)
+            | Increasing(function, within)
+        ):
             return (function, *_called(within))
         case Injective(functions, within) | Lexicographic(functions, within):
             return (*functions, *_called(within))
-        case Permutation(function) | Nonincreasing(function):
+        case Permutation(function):
             return (function,)
         case Range(function, low, high):
             return (function, *(call.function for call in t.all_ufs((low, high))))
-        case Morton(functions):
+        case Morton(functions) | Repeated(functions):
             return functions
         case Equality(left, right):
             return tuple(dict.fromkeys(call.function for call in t.all_ufs((left, right))))
@@ -139,7 +152,7 @@ def functions_of(item: Property) -> tuple[str, ...]:
 def terms_of(item: Property) -> tuple[Term, ...]:
     """The terms that stand in a property."""
     match item:
-        case Nondecreasing(_, within) | Increasing(_, within):
+        case Nondecreasing(_, within) | Nonincreasing(_, within) | Increasing(_, within):
             return (within.low, within.high) if within else ()
         case Injective(_, within) | Lexicographic(_, within):
             return (within.low, within.high) if within else ()
@@ -147,7 +160,7 @@ def terms_of(item: Property) -> tuple[Term, ...]:
             return (low, high)
         case Equality(left, right):
             return (left, right)
-        case Permutation() | Morton() | Nonincreasing():
+        case Permutation() | Morton() | Repeated():
             return ()
         case _:
             assert_never(item)
@@ -165,6 +178,8 @@ def substituted(item: Property, values: Mapping[str, Term]) -> Property:
     match item:
         case Nondecreasing(function, within):
             return Nondecreasing(function, inside(within))
+        case Nonincreasing(function, within):
+            return Nonincreasing(function, inside(within))
         case Increasing(function, within):
             return Increasing(function, inside(within))
         case Injective(functions, within):
@@ -175,7 +190,7 @@ def substituted(item: Property, values: Mapping[str, Term]) -> Property:
             return Range(function, t.substitute(low, values), t.substitute(high, values))
         case Equality(left, right):
             return Equality(t.substitute(left, values), t.substitute(right, values))
-        case Permutation() | Morton() | Nonincreasing():
+        case Permutation() | Morton() | Repeated():
             return item
         case _:
             assert_never(item)
@@ -192,8 +207,8 @@ def property_text(item: Property) -> str:
     match item:
         case Nondecreasing(function, within):
             return f"nondecreasing {function}{_tail(within)}"
-        case Nonincreasing(function):
-            return f"nonincreasing {function}"
+        case Nonincreasing(function, within):
+            return f"nonincreasing {function}{_tail(within)}"
         case Increasing(function, within):
             return f"increasing {function}{_tail(within)}"
         case Injective(functions, within):
@@ -206,6 +221,8 @@ def property_text(item: Property) -> str:
             return f"lexicographic {_tuple(functions)}{_tail(within)}"
         case Morton(functions):
             return f"morton {_tuple(functions)}"
+        case Repeated(functions):
+            return f"repeated {_tuple(functions)}"
         case Equality(left, right):
             return f"{t.text(left)} = {t.text(right)}"
         case _:
@@ -263,14 +280,14 @@ class _Reader:
         after = self.cursor.tokens[min(self.cursor.place + 1, len(self.cursor.tokens) - 1)]
         if word.kind != "name" or (after.text in ("=", "(") and word.text in self.functions):
             return self._equality()
-        if word.text not in (*KINDS, "morton"):
+        if word.text not in KINDS:
             return self._equality()
         self.cursor.next()
         match word.text:
             case "nondecreasing":
                 return Nondecreasing(self._function(), self._within())
             case "nonincreasing":
-                return Nonincreasing(self._function())
+                return Nonincreasing(self._function(), self._within())
             case "increasing":
                 return Increasing(self._function(), self._within())
             case "injective":
@@ -281,6 +298,8 @@ class _Reader:
                 return self._range()
             case "lexicographic":
                 return Lexicographic(self._functions(), self._within())
+            case "repeated":
+                return Repeated(self._functions())
             case _:
                 return Morton(self._functions())
 
@@ -288,7 +307,7 @@ class _Reader:
         start = self.cursor.token
         after = self.cursor.tokens[min(self.cursor.place + 1, len(self.cursor.tokens) - 1)]
         if start.kind == "name" and after.kind == "name":
-            kinds = ", ".join((*KINDS, "morton"))
+            kinds = ", ".join(KINDS)
             self.cursor.fail(
                 f"unknown property '{start.text}'; known are {kinds} and equalities", start
             )

@@ -54,6 +54,9 @@ NAMES = [
 LAYOUTS = [
     "dense",
     "coo",
+    "coo_unsorted",
+    "coo_repeated",
+    "mode_generic",
     "csr",
     "csc",
     "dcsr",
@@ -65,6 +68,7 @@ LAYOUTS = [
     "dia",
     "ell",
     "sell",
+    "sell_sigma",
     "hyb",
     "jad",
     "csb",

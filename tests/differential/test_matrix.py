@@ -14,6 +14,7 @@ BLOCKS = {
     "bcsr": (2, 3),
     "bcsc": (3, 2),
     "sell": (2,),
+    "sell_sigma": (2, 4),
     "csb": (3,),
     "nm": (2, 4),
     "hicoo": (2,),
@@ -25,11 +26,35 @@ CORE = ("csr", "csc", "coo", "dcsr", "dcsc", "bcsr", "dia", "ell", "dense")
 
 # each combined with CSR and coordinates
 OTHERS = (
-    *("bcsc", "csf", "coo_unsorted", "bitmap", "vbl", "sell", "csb", "rle", "morton", "hicoo"),
+    *(
+        "bcsc",
+        "csf",
+        "coo_repeated",
+        "mode_generic",
+        "sell_sigma",
+        "coo_unsorted",
+        "bitmap",
+        "vbl",
+        "sell",
+        "csb",
+        "rle",
+        "morton",
+        "hicoo",
+    ),
     *("triangular", "skyline", "banded", "ragged", "nm", "pattern"),
 )
 
-ANY_RANK = ("csf", "coo", "coo_unsorted", "bitmap", "dense", "morton", "hicoo")
+ANY_RANK = (
+    "csf",
+    "coo",
+    "coo_repeated",
+    "mode_generic",
+    "coo_unsorted",
+    "bitmap",
+    "dense",
+    "morton",
+    "hicoo",
+)
 
 
 @pytest.fixture(autouse=True)

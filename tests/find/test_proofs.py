@@ -24,6 +24,7 @@ BLOCKS = {
     "bcsr": (2, 3),
     "bcsc": (3, 2),
     "sell": (2,),
+    "sell_sigma": (2, 4),
     "csb": (3,),
     "nm": (2, 4),
     "hicoo": (2,),
@@ -89,7 +90,9 @@ VERDICTS = [
     ("dia", "B_d", 0, {al.UNIQUE}),
     ("ell", "B_s", 1, ALL),
     ("sell", "B_k", 1, ALL),
+    ("sell_sigma", "B_s", 1, {al.UNIQUE}),
     ("morton", "B_p", 0, {al.UNIQUE}),
+    ("coo_repeated", "B_p", 0, set()),
 ]
 
 
@@ -172,7 +175,19 @@ def test_cursor_is_set_up_again_where_its_range_moves():
 
 CATALOGUE = (
     *("csr", "csc", "coo", "coo_unsorted", "csf", "morton", "hicoo", "dcsr", "dcsc", "bcsr"),
-    *("bcsc", "vbl", "dia", "ell", "sell", "csb", "rle", "banded", "skyline", "triangular"),
+    *(
+        "bcsc",
+        "vbl",
+        "dia",
+        "ell",
+        "sell",
+        "sell_sigma",
+        "csb",
+        "rle",
+        "banded",
+        "skyline",
+        "triangular",
+    ),
     *("ragged", "nm", "pattern", "bitmap"),
 )
 

@@ -20,6 +20,7 @@ SIZES = {
     "bcsr": (2, 3),
     "bcsc": (3, 2),
     "sell": (4,),
+    "sell_sigma": (2, 4),
     "csb": (2,),
 }
 

@@ -20,7 +20,7 @@ from sparsedsl.layouts.describe import bytes_text, example
 
 SIZES = {
     **{"hyb": (2,), "hash": (3,), "nm": (2, 4), "banded": (2, 1), "bcsr": (2, 3)},
-    **{"bcsc": (3, 2), "sell": (4,), "csb": (2,), "hicoo": (2,)},
+    **{"bcsc": (3, 2), "sell": (4,), "sell_sigma": (2, 4), "csb": (2,), "hicoo": (2,)},
 }
 PAGE = Path(__file__).parents[2] / "docs" / "layouts.md"
 

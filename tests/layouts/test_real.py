@@ -90,7 +90,8 @@ def test_tampered_arrays_are_refused_with_a_name_or_still_sound(member, cases):
                     continue
                 coords, _ = tensor.coordinates()
                 assert ((coords >= 0) & (coords < 6)).all()
-                assert len(np.unique(coords, axis=1).T) == coords.shape[1]
+                distinct = len(np.unique(coords, axis=1).T) == coords.shape[1]
+                assert distinct or member.repeats
         for name in (name for name in member.functions if arrays[name].size):
             with pytest.raises(InvalidTensorError, match=name):
                 from_arrays(member, dense.shape, {**arrays, name: arrays[name].astype(float) + 0.5})
