@@ -21,9 +21,10 @@ from sparsedsl.errors import InvalidTensorError, NotationError, PlanError
 from sparsedsl.find.smt import Proof
 from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.trace import Traced, parameters, trace
-from sparsedsl.interop import argument, recall
+from sparsedsl.interop import argument, recall, scipy_maker
 from sparsedsl.options import Options, current
 from sparsedsl.prepared import MISS, Prepared, prepare
+from sparsedsl.runtime.execute import Call
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.sources import ShapeOf, info_of, signature_of
 from sparsedsl.specialisation import Choices, Specialisation, specialise
@@ -225,19 +226,28 @@ class Runner:
             return
         ready = special.prepare(0)
         ((_, kind),) = special.results
-        dense = ready.call.recipe.kind == "dense"
+        call = ready.call
+        dense = call.recipe.kind == "dense"
         if ready.group.layout is not ready.group.assembled or (kind == "plain") != dense:
             return
-        self._prepared = prepare(
-            ready.call,
-            current(),
-            given,
-            named,
-            special.extents_of(named),
-            special.choices.parallel,
-            dense=dense,
-            finish=functools.partial(_result, kind=kind, scipy=scipy),
-        )
+        extents = special.extents_of(named)
+        finish = None if dense else _finish(call, extents, scipy)
+        parallel = special.choices.parallel
+        self._prepared = prepare(call, current(), given, named, extents, parallel, finish)
+
+
+def _finish(
+    call: Call, extents: Mapping[str, int], scipy: bool
+) -> Callable[[list[Any], tuple[int, ...]], Any]:
+    """Return what makes a sparse result, as its user expects it, of arguments and counts."""
+    form = call.form(extents)
+    if scipy and call.stores and not form.fill_value:
+        make = scipy_maker(form.layout, form.shape)
+        if make is not None:
+            return lambda arguments, counts: make(call.arrays(arguments, counts))
+    if not scipy:
+        return lambda arguments, counts: call.tensor(arguments, counts, form)
+    return lambda arguments, counts: _result(call.tensor(arguments, counts, form), "sparse", True)
 
 
 def _result(value: Tensor, kind: str, scipy: bool) -> Any:

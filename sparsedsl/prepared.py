@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,8 +24,7 @@ MISS = object()
 """Returned for arguments that need the long way."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(NamedTuple):
     """An operand that must be the very tensor of the last call, or a scipy object bound to it."""
 
     place: int
@@ -49,7 +48,8 @@ class _Plain:
 class Prepared:
     """One kernel with its operands gathered.
 
-    ``options`` are those it was made under; ``finish`` makes of a tensor what the user gets.
+    ``options`` are those it was made under.  ``finish`` makes what the user gets of the arguments
+    and counts of a sparse output; without it the dense array is returned.
     """
 
     options: Options
@@ -61,8 +61,7 @@ class Prepared:
     stored: int
     count: int
     parallel: bool | str
-    finish: Callable[[Tensor], Any]
-    dense: bool
+    finish: Callable[[list[Any], tuple[int, ...]], Any] | None
     shape: tuple[int, ...]
 
     def __call__(self, given: Sequence[Any]) -> Any:
@@ -70,12 +69,12 @@ class Prepared:
         arguments = self.arguments.copy()
         if len(given) != self.count or not arguments:
             return MISS
-        for held in self.held:
-            x, tensor = given[held.place], held.tensor()
-            if tensor is None or (recall(x) if held.scipy else x) is not tensor:
+        for place, reference, scipy, facts in self.held:
+            x, tensor = given[place], reference()
+            if tensor is None or (recall(x) if scipy else x) is not tensor:
                 return MISS
-            for fact in held.facts:
-                if not (still_holds(fact, tensor.values) if held.scipy else tensor.holds(fact)):
+            for fact in facts:
+                if not (still_holds(fact, tensor.values) if scipy else tensor.holds(fact)):
                     return MISS
         for plain in self.plain:
             x = given[plain.place]
@@ -90,8 +89,9 @@ class Prepared:
             for place in plain.arguments:
                 arguments[place] = x
         call = self.call
-        if not self.dense:
-            return self.finish(call.assemble(arguments, self.extents, self.stored))
+        if self.finish is not None:
+            counts = call.assemble(arguments, self.extents, self.stored)
+            return self.finish(arguments, counts)
         array = call.fresh(self.shape)
         call.compute(arguments, self.extents, array, self.stored, self.parallel)
         return array if self.shape else array[()]
@@ -108,14 +108,9 @@ def prepare(
     tensors: Mapping[str, Tensor],
     extents: Mapping[str, int],
     parallel: bool | str,
-    *,
-    dense: bool,
-    finish: Callable[[Tensor], Any],
+    finish: Callable[[list[Any], tuple[int, ...]], Any] | None,
 ) -> Prepared | None:
-    """Return the preparation of calls like this one; None where the long way must be taken.
-
-    ``dense`` says that the result is returned as the array it is computed in.
-    """
+    """Return the preparation of calls like this one; None where the long way must be taken."""
     recipe = call.recipe
     if recipe.copies or options.safe:
         return None
@@ -134,7 +129,6 @@ def prepare(
         count=len(given),
         parallel=parallel if call.worth_sharing(stored, parallel, options) else False,
         finish=finish,
-        dense=dense,
         shape=call.axes(extents),
     )
     for place, (x, (name, tensor)) in enumerate(zip(given, tensors.items(), strict=True)):

@@ -141,7 +141,7 @@ def to_scipy(x: Tensor) -> Any:
     arrays = x.arrays
     match _format(x.layout, x.shape):
         case "csr" | "csc" as name:
-            return _made(name, x.shape, arrays)
+            return _maker(name, x.shape)(arrays)
         case "dia":
             made = sp.dia_array((arrays["data"], arrays["offsets"]), shape=x.shape)
             made.offsets = arrays["offsets"]  # the constructor narrows them
@@ -181,18 +181,35 @@ def _template(name: str) -> tuple[type, dict[str, Any]]:
     return kind, dict(vars(empty))
 
 
-def _made(name: str, shape: tuple[int, ...], arrays: Mapping[str, np.ndarray]) -> Any:
-    """A compressed matrix of scipy's over arrays that its layout was checked for.
+def scipy_maker(
+    layout: Layout, shape: tuple[int, ...]
+) -> Callable[[Mapping[str, np.ndarray]], Any] | None:
+    """What makes scipy matrices of the arrays of a layout, at the least cost a call.
+
+    None where scipy's own constructor has to look at the arrays.
+    """
+    name = _format(layout, shape) if len(shape) == 2 else None
+    return _maker(name, shape) if name in ("csr", "csc") else None
+
+
+def _maker(name: str, shape: tuple[int, ...]) -> Callable[[Mapping[str, np.ndarray]], Any]:
+    """What makes compressed matrices of scipy's over arrays that are known to be right.
 
     scipy's own constructor would look at every index again, and copy int64 ones.
     """
     kind, attributes = _template(name)
-    parts = {key: arrays[key] for key in ("data", "indices", "indptr")}
+    parts = ("data", "indices", "indptr")
     if not {"_shape", *parts} <= attributes.keys():
-        return kind(tuple(parts.values()), shape=shape)
-    made = object.__new__(kind)
-    vars(made).update(attributes, _shape=shape, **parts)
-    return made
+        return lambda arrays: kind(tuple(arrays[part] for part in parts), shape=shape)
+    attributes = {**attributes, "_shape": shape}
+
+    def make(arrays: Mapping[str, np.ndarray]) -> Any:
+        made = object.__new__(kind)
+        made.__dict__.update(attributes)
+        made.__dict__.update(arrays)
+        return made
+
+    return make
 
 
 def _coo(x: Tensor) -> Any:

@@ -76,6 +76,8 @@ class Call:
         Gives the shape of a dense output's array from the extents.
     checks:
         What must hold of the stored values of which tensors at each call.
+    stores:
+        Whether the kernel writes the arrays of a sparse output's layout.
     """
 
     def __init__(
@@ -95,7 +97,13 @@ class Call:
         self.axes = several([recipe.indices[mode] for mode in recipe.places])
         self._modes = several(recipe.indices)
         self._made = tuple(_Room.of(made, recipe, self.gather) for made in recipe.made)
-        self._names = layout.arrays
+        self.stores = recipe.kind not in ("dense", "stream")
+        self._rooms = tuple((m.place, m.dtype, m.index, m.ends) for m in self._made)
+        named = {made.name: made for made in self._made}
+        self._stored = tuple(
+            (name, named[name].place, named[name].used, named[name].ends)
+            for name in (layout.arrays if self.stores else ())
+        )
         self._sized = bool(layout.sizes)
         self._forms: dict[tuple[int, ...], Form] = {}
         self._room = (0, 0)
@@ -114,7 +122,8 @@ class Call:
         """
         arguments, stored = self.gather(tensors, extents), self.stored(tensors)
         if self.recipe.kind != "dense":
-            return self.assemble(arguments, extents, stored)
+            counts = self.assemble(arguments, extents, stored)
+            return self.tensor(arguments, counts, self.form(extents))
         form = self.form(extents)
         array = self.fresh(self.axes(extents)) if target is None else target
         self.compute(arguments, extents, array, stored, parallel)
@@ -174,8 +183,10 @@ class Call:
         """Return how many values the kernel's operands hold together."""
         return sum([tensors[name].values.size for name in self._used])
 
-    def assemble(self, arguments: list[Any], extents: Mapping[str, int], stored: int) -> Tensor:
-        """Run the kernel of a sparse output on its arguments.
+    def assemble(
+        self, arguments: list[Any], extents: Mapping[str, int], stored: int
+    ) -> tuple[int, ...]:
+        """Run the kernel of a sparse output, put its arrays among the arguments, return counts.
 
         It is first given as much room as the operands hold, or just what it asked for when
         operands of as many values were there last; where it finds that too little, it is
@@ -184,38 +195,39 @@ class Call:
         before, enough = self._room
         room = enough if before == stored else min(stored, MOST)
         while True:
-            for made in self._made:
-                arguments[made.place] = made.array(room, extents)
+            for place, dtype, index, ends in self._rooms:
+                length = room if index is None else extents[index]
+                arguments[place] = np.zeros(length + 1, dtype) if ends else np.empty(length, dtype)
             counts = (self._kernel or self._loaded(arguments))(*arguments)
-            needed = max(counts[0] if counts[0] > room else 0, counts[-1])
-            if needed <= room:
-                self._room = stored, int(counts[0])
-                return self._bound(arguments, counts, extents)
-            room = int(needed)
+            if counts[0] <= room and counts[-1] <= room:
+                self._room = stored, counts[0]
+                check_entries(self.recipe, counts[-1])
+                return counts
+            room = max(counts[0], counts[-1])
 
     def _loaded(self, arguments: Sequence[Any]) -> Function:
         self._kernel = self._load(arguments)
         return self._kernel
 
-    def _bound(
-        self, arguments: list[Any], counts: tuple[int, ...], extents: Mapping[str, int]
-    ) -> Tensor:
-        """Return a sparse output as a tensor: its arrays, cut to what was written."""
-        recipe, known = self.recipe, self.form(extents)
-        check_entries(recipe, counts[-1])
-        if recipe.kind == "stream":
-            columns = [arguments[made.place][: counts[-1]] for made in self._made]
-            return from_stream(recipe, self.layout, columns, known.shape)
+    def arrays(self, arguments: Sequence[Any], counts: Sequence[int]) -> dict[str, np.ndarray]:
+        """Return the arrays of a sparse output by name, cut to what was written."""
         found: dict[str, np.ndarray] = {}
-        for made in self._made:
-            array = arguments[made.place]
-            found[made.name] = (
-                array if made.used is None else cut(array, counts[made.used] + made.ends)
-            )
+        for name, place, used, ends in self._stored:
+            array = arguments[place]
+            if used is not None and (count := counts[used] + ends) != len(array):
+                array = cut(array, count)
+            found[name] = array
+        return found
+
+    def tensor(self, arguments: Sequence[Any], counts: Sequence[int], form: Form) -> Tensor:
+        """Return a sparse output that was assembled as a tensor."""
+        if not self.stores:
+            columns = [arguments[made.place][: counts[-1]] for made in self._made]
+            return from_stream(self.recipe, self.layout, columns, form.shape)
+        found = self.arrays(arguments, counts)
         if self._sized:
-            return bound(self.layout, known.shape, found, self.fill)
-        form = Form(known.layout, known.shape, known.fill_value, known.sizes)
-        return Tensor.of(form, {name: found[name] for name in self._names})
+            return bound(self.layout, form.shape, found, self.fill)
+        return Tensor.of(Form(form.layout, form.shape, form.fill_value, form.sizes), found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,9 +252,3 @@ class _Room:
             made.ends,
             recipe.results.index(made.used) if made.used else None,
         )
-
-    def array(self, room: int, extents: Mapping[str, int]) -> np.ndarray:
-        length = room if self.index is None else extents[self.index]
-        if self.ends:
-            return np.zeros(length + 1, self.dtype)
-        return np.empty(length, self.dtype)

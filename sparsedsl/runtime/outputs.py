@@ -63,8 +63,7 @@ def check_entries(recipe: Recipe, entries: int) -> None:
 def cut(array: np.ndarray, count: int) -> np.ndarray:
     """Return the first ``count`` elements, in an array of their own where the rest is waste."""
     used = array[:count]
-    whole = count == len(array) or not LITTLE_BYTES < array.nbytes <= KEEP_BYTES
-    return used if whole else used.copy()
+    return used.copy() if LITTLE_BYTES < array.nbytes <= KEEP_BYTES else used
 
 
 def from_stream(

@@ -62,12 +62,10 @@ class Tensor:
 
     Attributes
     ----------
-    shape, ndim, dtype, layout, sizes, fill_value:
-        As given; ``fill_value`` is a NumPy scalar of ``dtype``.
     arrays:
         Read-only mapping from array name to array.
-    nnz:
-        Number of stored entries, explicit fill values included.
+    form:
+        All that was given but the arrays.
 
     Notes
     -----
@@ -78,19 +76,11 @@ class Tensor:
     anew.
     """
 
-    __slots__ = (
-        *("__weakref__", "_facts", "_nnz", "form"),
-        *("arrays", "fill_value", "layout", "shape", "sizes"),
-    )
+    __slots__ = ("__weakref__", "_facts", "arrays", "form")
 
-    layout: Layout
-    shape: tuple[int, ...]
     arrays: Mapping[str, np.ndarray]
-    fill_value: np.generic
-    sizes: Mapping[str, int]
     form: Form
-    _facts: dict[str, bool]
-    _nnz: int | None
+    _facts: dict[str, int]
 
     def __init__(
         self,
@@ -113,12 +103,7 @@ class Tensor:
     def _fill(self, form: Form, arrays: Mapping[str, np.ndarray]) -> None:
         put = object.__setattr__
         put(self, "form", form)
-        put(self, "layout", form.layout)
-        put(self, "shape", form.shape)
-        put(self, "fill_value", form.fill_value)
-        put(self, "sizes", form.sizes)
         put(self, "arrays", arrays)
-        put(self, "_nnz", None)
         put(self, "_facts", {})
 
     @staticmethod
@@ -139,9 +124,29 @@ class Tensor:
         return Tensor, (self.layout, self.shape, dict(self.arrays), fill, dict(self.sizes))
 
     @property
+    def layout(self) -> Layout:
+        """The layout, of the tensor's order."""
+        return self.form.layout
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The extents, one for each mode."""
+        return self.form.shape
+
+    @property
+    def fill_value(self) -> np.generic:
+        """The value at coordinates that are not stored, a scalar of ``dtype``."""
+        return self.form.fill_value
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The value of every parameter of the layout."""
+        return self.form.sizes
+
+    @property
     def values(self) -> np.ndarray:
         """The array of stored values, padding included."""
-        return self.arrays[self.layout.value.function]
+        return self.arrays[self.form.layout.value.function]
 
     @property
     def dtype(self) -> np.dtype:
@@ -163,15 +168,14 @@ class Tensor:
         known = self._facts.get(fact)
         if known is None:
             known = self._facts[fact] = holds(fact, self.values)
-        return known
+        return bool(known)
 
     @property
     def nnz(self) -> int:
-        """Number of stored entries."""
-        known = self._nnz
+        """Number of stored entries, explicit fill values included."""
+        known = self._facts.get("nnz")
         if known is None:
-            known = self._count()
-            object.__setattr__(self, "_nnz", known)
+            known = self._facts["nnz"] = self._count()
         return known
 
     def _count(self) -> int:

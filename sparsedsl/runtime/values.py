@@ -15,7 +15,6 @@ CHUNK = 8192
 """Values looked at before stopping early; BLAS uses one thread for so few."""
 
 
-@np.errstate(over="ignore")
 def all_finite(values: np.ndarray) -> bool:
     """Whether no value is infinite or NaN.
 
@@ -38,7 +37,8 @@ def all_finite(values: np.ndarray) -> bool:
 
 
 def _finite(values: np.ndarray) -> bool:
-    return isfinite(values.dot(values)) or bool(np.isfinite(values).all())
+    # vdot warns of no overflow, and it is a sum for finite values alone
+    return isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())
 
 
 def all_nonzero(values: np.ndarray) -> bool:

@@ -295,6 +295,7 @@ def test_scipy_results_are_as_from_the_constructor(name, index):
     A = matrix().asformat(name)
     A.indices, A.indptr = A.indices.astype(index), A.indptr.astype(index)
     found = sd.asarray(A).to_scipy()
+    found.check_format(full_check=True)
     kind = type(A)
     made = kind((A.data, A.indices, A.indptr), shape=A.shape)
     assert type(found) is kind
@@ -319,3 +320,19 @@ def test_scipy_results_are_as_from_the_constructor(name, index):
     np.testing.assert_array_equal(found.toarray(), made.toarray())
     again = sd.asarray(A).to_scipy()
     np.testing.assert_array_equal(again.toarray(), A.toarray())
+
+
+@pytest.mark.parametrize("out", ["csr", "csc", "coo", "dcsr", "bitmap"])
+def test_every_call_gives_scipy_a_matrix_of_its_own(out):
+    A, B = matrix(), matrix(1)
+    kernel = sd.kernel(product.function, out=out)
+    expected = A.toarray() * B.toarray()
+    found = [kernel(A, B) for _ in range(4)]
+    for made in found:
+        if made.format in ("csr", "csc"):
+            made.check_format(full_check=True)
+        assert type(made) is type(found[0])
+        np.testing.assert_array_equal(made.toarray(), expected)
+    found[0].data[:] = 0
+    np.testing.assert_array_equal(found[3].toarray(), expected)
+    np.testing.assert_array_equal(kernel(B, A).toarray(), expected)
