@@ -15,12 +15,13 @@ class Channel:
     """A queue of ``capacity`` elements from one context to another.
 
     ``latency`` cycles pass between a push and the element's being ready, and between a pop
-    and the credit's return. ``size`` is the bytes of one element, for conservation checks.
+    and the credit's return. ``free`` is when the link behind it can begin with an element.
     """
 
     __slots__ = (
         "capacity",
         "credits",
+        "free",
         "items",
         "latency",
         "name",
@@ -43,6 +44,7 @@ class Channel:
         self.latency = latency
         self.items: deque[tuple[int, Any]] = deque()
         self.credits: deque[int] = deque([0] * capacity)
+        self.free = 0
         self.pushed = 0
         self.popped = 0
         self.pushed_bytes = 0

@@ -12,13 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 from rdu.emulate import functional as f
 from rdu.emulate.channel import Channel
 from rdu.emulate.engine import Context, Engine, Steps
-from rdu.emulate.stages import Pace, Port
+from rdu.emulate.rates import reduction_rates
+from rdu.emulate.rounds import Rounds
+from rdu.emulate.stages import Port
 from rdu.graph.graph import Graph
 from rdu.graph.nodes import AllReduce
 from rdu.mapping.program import Kernel, Stage
@@ -30,19 +31,19 @@ from rdu.specs import Node
 class PeerPort:
     """A stream over the link between two sockets, at its share of the link."""
 
-    __slots__ = ("channel", "free", "pace")
+    __slots__ = ("channel", "ticks_per_byte")
 
-    def __init__(self, channel: Channel, pace: Pace) -> None:
+    def __init__(self, channel: Channel, ticks_per_byte: int) -> None:
         self.channel = channel
-        self.pace = pace
-        self.free = 0
+        self.ticks_per_byte = ticks_per_byte
 
     def send(self, context: Context, payload: Any, done: int, size: int) -> Steps:
         """Send ``size`` bytes, complete at ``done``, when the link is free and there is room."""
-        begin = max(context.time, self.free)
-        spent = self.pace.cycles(size)
-        yield from context.push(self.channel, payload, max(done, begin + spent), size)
-        self.free = max(begin, context.time) + spent
+        channel = self.channel
+        begin = max(context.time, channel.free)
+        spent = size * self.ticks_per_byte
+        yield from context.push(channel, payload, max(done, begin + spent), size)
+        channel.free = max(begin, context.time) + spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,7 @@ def connect(engine: Engine, node: Node, graph: Graph, stage: Stage) -> Peers:
     operator = stage.shape.operator
     assert isinstance(operator, AllReduce)
     count = operator.sockets
-    part, result = (
-        graph.tensor(o.tensor).element_bytes for o in (operator.operand, operator.output)
-    )
-    parts, sums = peer_rates(node, part, result)
+    parts, sums = reduction_rates(node, graph, operator)
 
     def port(kind: str, a: int, b: int) -> PeerPort:
         name = f"{stage.name} {kind} (socket {a} -> {b})"
@@ -82,7 +80,7 @@ def connect(engine: Engine, node: Node, graph: Graph, stage: Stage) -> Peers:
         tile = max(stage.out_bytes // max(stage.shape.emitted, 1), 1)
         under_way = math.ceil(2 * latency * float(rate) / tile)
         channel = engine.channel(name, 2 + min(under_way, 64), latency)
-        return PeerPort(channel, Pace(rate if a != b else rate * 10**6))
+        return PeerPort(channel, engine.ticks_per_byte(rate) if a != b else 0)
 
     def table(kind: str) -> tuple[tuple[PeerPort, ...], ...]:
         return tuple(tuple(port(kind, a, b) for b in range(count)) for a in range(count))
@@ -98,12 +96,17 @@ class Give(Context):
         self.tiles = tiles
         self.inward = inward
         self.out = out
+        self.length = len(tiles)
 
     def program(self) -> Steps:
         """Pass the tiles on in turn."""
-        for n, size in enumerate(self.tiles):
+        while self.position < self.length:
+            yield from self.rest()
+            size = self.tiles[self.position]
+            port = self.out[self.position % len(self.out)]
             payload = yield from self.pop(self.inward, size)
-            yield from self.out[n % len(self.out)].send(self, payload, self.time, size)
+            yield from port.send(self, payload, self.time, size)
+            self.position += 1
 
 
 class Add(Context):
@@ -129,23 +132,38 @@ class Add(Context):
         self.tiles, self.results = tile_sizes(graph, kernel, stage)
         self.inward = [row[socket].channel for row in peers.parts]
         self.outward = peers.sums[socket]
+        self.mine = self.tiles[socket :: len(self.outward)]
+        self.length = len(self.mine)
         self.values = values
-        self.moved = 0
 
-    def register(self, engine: Engine, inward: Channel, outward: Sequence[Port]) -> None:
-        """Register this context and the two around it."""
+    def register(
+        self,
+        engine: Engine,
+        inward: Channel,
+        outward: Sequence[Port],
+        stage: int,
+        rounds: Rounds | None,
+    ) -> None:
+        """Register this context, of stage number ``stage``, and the two around it."""
         name, socket, peers = self.stage.name, self.socket, self.peers
-        engine.add(Give(f"{name} gives", self.tiles, inward, peers.parts[socket]))
-        engine.add(self)
+        give = Give(f"{name} gives", self.tiles, inward, peers.parts[socket])
         back = [row[socket].channel for row in peers.sums]
-        engine.add(Collect(f"{name} collects", self.results, back, outward))
+        collect = Collect(f"{name} collects", self.results, back, outward)
+        for context in (give, self, collect):
+            engine.add(context)
+        if rounds is not None:
+            rounds.add_tiles(give, stage, self.tiles)
+            rounds.add_tiles(self, stage, self.mine, socket, len(self.outward))
+            rounds.add_tiles(collect, stage, self.results)
 
     def program(self) -> Steps:
         """Take a tile of every socket, add them in order, send the sum to all."""
         operator = self.stage.shape.operator
         assert isinstance(operator, AllReduce)
         out = self.graph.tensor(operator.output.tensor)
-        for size in self.tiles[self.socket :: len(self.outward)]:
+        while self.position < self.length:
+            yield from self.rest()
+            size = self.mine[self.position]
             total: Any = None
             for channel in self.inward:
                 part = yield from self.pop(channel, size)
@@ -154,13 +172,14 @@ class Add(Context):
             elements = size // 4
             cycles = simd(self.chip, elements, self.stage.units.width, len(self.outward) - 1)
             self.work(cycles.busy)
-            done = self.time + cycles.fill
+            done = self.time + cycles.fill * self.tick
             if self.values:
                 total = f.rounded(total, self.graph.storage(out.name))
             result = elements * out.element_bytes
             self.moved += size * len(self.outward) + result
             for port in self.outward:
                 yield from port.send(self, total, done, result)
+            self.position += 1
 
 
 class Collect(Context):
@@ -173,13 +192,18 @@ class Collect(Context):
         self.tiles = tiles
         self.inward = inward
         self.outward = outward
+        self.length = len(tiles)
 
     def program(self) -> Steps:
         """Take each tile from its owner."""
-        for n, size in enumerate(self.tiles):
-            payload = yield from self.pop(self.inward[n % len(self.inward)], size)
+        while self.position < self.length:
+            yield from self.rest()
+            size = self.tiles[self.position]
+            channel = self.inward[self.position % len(self.inward)]
+            payload = yield from self.pop(channel, size)
             for port in self.outward:
                 yield from port.send(self, payload, self.time, size)
+            self.position += 1
 
 
 def tile_sizes(graph: Graph, kernel: Kernel, stage: Stage) -> tuple[list[int], list[int]]:
@@ -195,9 +219,3 @@ def tile_sizes(graph: Graph, kernel: Kernel, stage: Stage) -> tuple[list[int], l
     part = graph.tensor(operator.operand.tensor).element_bytes
     out = graph.tensor(operator.output.tensor).element_bytes
     return [n * part for n in elements], [n * out for n in elements]
-
-
-def peer_rates(node: Node, part: int, result: int) -> tuple[Fraction, Fraction]:
-    """Share a link between partial sums and results by their bytes: cycles of both are equal."""
-    rate = Fraction(node.p2p_bytes_per_cycle).limit_denominator(1 << 16)
-    return rate * Fraction(part, part + result), rate * Fraction(result, part + result)

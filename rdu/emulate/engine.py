@@ -2,14 +2,19 @@
 
 A context is a sequential program, written as a generator, with a clock of its own. It pops and
 pushes channels with ``yield from``; a pop moves the clock to the element's ready cycle, a push
-to the cycle at which a credit is free. There is no global clock: contexts run until they block,
+to the time at which a credit is free. There is no global clock: contexts run until they block,
 in any order, and the times come out the same (the process network is determinate).
+
+Times are whole ticks. A clock cycle has as many as make the time of a byte whole at every rate
+of the kernel (an HBM of 1125 bytes a cycle: 1125), so that no time is ever rounded.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Generator
+from fractions import Fraction
 from typing import Any
 
 from rdu.emulate.channel import Channel
@@ -19,16 +24,27 @@ Steps = Generator[None, None, Any]
 
 
 class Context:
-    """A unit: ``program`` is its sequential behaviour, ``time`` its clock in cycles."""
+    """A unit: ``program`` is its sequential behaviour, ``time`` its clock in ticks.
+
+    ``position`` counts what it has done of ``length`` like steps; at ``limit`` it rests until
+    the engine raises the limit. ``trace`` notes the clock after each operation, if wanted.
+    """
+
+    tick = 1
+    length = 0
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.time = 0
+        self.position = 0
+        self.limit: float = math.inf
+        self.trace: list[int] | None = None
         self.start: int | None = None
         self.busy = 0
         self.starved = 0
         self.blocked = 0
         self.firings = 0
+        self.moved = 0
         self.spans: list[tuple[int, int]] = []
         self.waits: tuple[str, Channel] | None = None
 
@@ -52,19 +68,18 @@ class Context:
         if channel.waiting_writer is not None:
             channel.wake.append(channel.waiting_writer)
             channel.waiting_writer = None
+        if self.trace is not None:
+            self.trace.append(self.time)
         return payload
 
-    def peek(self, channel: Channel) -> Steps:
-        """Wait for the next element and return its payload without taking it."""
-        while not channel.items:
-            channel.waiting_reader = self
-            self.waits = ("read", channel)
+    def rest(self) -> Steps:
+        """Wait while the unit is at its limit."""
+        while self.position >= self.limit:
             yield
-        ready, payload = channel.items[0]
-        if ready > self.time:
-            self.starved += ready - self.time
-            self.time = ready
-        return payload
+
+    def lift(self) -> None:
+        """Take the limit away."""
+        self.limit, self.trace = math.inf, None
 
     def push(self, channel: Channel, payload: Any = None, done: int = 0, count: int = 0) -> Steps:
         """Send an element that is complete at cycle ``done``, or now, plus the latency."""
@@ -82,37 +97,60 @@ class Context:
         if channel.waiting_reader is not None:
             channel.wake.append(channel.waiting_reader)
             channel.waiting_reader = None
+        if self.trace is not None:
+            self.trace.append(self.time)
 
     def work(self, cycles: int) -> None:
         """Be busy for ``cycles``."""
+        self.spend(cycles * self.tick)
+
+    def spend(self, ticks: int) -> None:
+        """Be busy for ``ticks``."""
         if self.start is None:
             self.start = self.time
-        if self.spans and self.spans[-1][1] == self.time:
-            self.spans[-1] = (self.spans[-1][0], self.time + cycles)
-        else:
-            self.spans.append((self.time, self.time + cycles))
-        self.time += cycles
-        self.busy += cycles
+        add_span(self.spans, self.time, self.time + ticks)
+        self.time += ticks
+        self.busy += ticks
         self.firings += 1
+        if self.trace is not None:
+            self.trace.append(self.time)
+
+
+def add_span(spans: list[tuple[int, int]], begin: int, end: int) -> None:
+    """Append a span of work, as part of the last one where it goes on."""
+    if spans and spans[-1][1] == begin:
+        spans[-1] = (spans[-1][0], end)
+    else:
+        spans.append((begin, end))
 
 
 class Engine:
-    """Runs contexts over channels until all have finished."""
+    """Runs contexts over channels until all have finished; ``tick`` ticks are a cycle."""
 
-    def __init__(self) -> None:
+    def __init__(self, tick: int = 1) -> None:
+        self.tick = tick
         self.contexts: list[Context] = []
         self.channels: list[Channel] = []
         self.ready: deque[Context] = deque()
+        self._programs: dict[Context, Steps] = {}
 
     def channel(self, name: str, capacity: int, latency: int = 0) -> Channel:
-        """Make a channel between two contexts of this engine."""
-        channel = Channel(name, capacity, latency, self.ready)
+        """Make a channel of ``latency`` cycles between two contexts of this engine."""
+        channel = Channel(name, capacity, latency * self.tick, self.ready)
         self.channels.append(channel)
         return channel
 
     def add(self, context: Context) -> None:
         """Register a context."""
+        context.tick = self.tick
         self.contexts.append(context)
+        self._programs[context] = context.program()
+
+    def ticks_per_byte(self, rate: Fraction) -> int:
+        """Ticks that one byte takes at ``rate`` bytes a cycle, which must be whole."""
+        ticks = self.tick / rate
+        assert ticks.denominator == 1, f"{self.tick} ticks a cycle do not divide {rate}"
+        return ticks.numerator
 
     def run(self) -> int:
         """Run to the end and return the last clock, in cycles.
@@ -122,18 +160,26 @@ class Engine:
         DeadlockError
             If contexts wait for each other; names the channels, their fill and who waits.
         """
-        programs = {context: context.program() for context in self.contexts}
-        alive = set(self.contexts)
-        self.ready.extend(self.contexts)
+        self.advance()
+        return self.finish()
+
+    def advance(self) -> None:
+        """Run every context as far as it gets, or to its limit."""
+        self.ready.extend(self._programs)
         while self.ready:
             context = self.ready.popleft()
-            try:
-                next(programs[context])
-            except StopIteration:
-                alive.discard(context)
-        if alive:
-            raise self._deadlock(alive)
-        return max((context.time for context in self.contexts), default=0)
+            if context in self._programs:
+                try:
+                    next(self._programs[context])
+                except StopIteration:
+                    del self._programs[context]
+
+    def finish(self) -> int:
+        """Return the last clock, in cycles, when all have run."""
+        if self._programs:
+            raise self._deadlock(set(self._programs))
+        last = max((context.time for context in self.contexts), default=0)
+        return -(-last // self.tick)
 
     def _deadlock(self, alive: set[Context]) -> DeadlockError:
         lines: list[str] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,8 +11,9 @@ import numpy as np
 from rdu.emulate.channel import Channel
 from rdu.emulate.collective import Add, PeerPort
 from rdu.emulate.engine import Context, Engine, Steps
+from rdu.emulate.rates import crossing_rate, tier_rate
 from rdu.emulate.sparse import SparseStage
-from rdu.emulate.stages import DenseStage, Pace, Port, Store
+from rdu.emulate.stages import DenseStage, Port, Store
 from rdu.graph.nodes import Role
 from rdu.mapping.program import Crossing, Kernel, Program, Tier, Transfer
 
@@ -40,22 +40,22 @@ class PeerStorer(Context):
         transfers: Sequence[Transfer],
         channel: Channel,
         peers: Sequence[PeerPort],
-        pace: Pace | None,
+        ticks_per_byte: int | None,
         store: Store | None,
     ) -> None:
         super().__init__(name)
         self.transfers = transfers
         self.channel = channel
         self.peers = peers
-        self.pace = pace
+        self.ticks_per_byte = ticks_per_byte
         self.store = store
 
     def program(self) -> Steps:
         """Take every tile once and pass it on."""
         for transfer in self.transfers:
             payload = yield from self.pop(self.channel, transfer.bytes)
-            if self.pace is not None:
-                self.work(self.pace.cycles(transfer.bytes))
+            if self.ticks_per_byte is not None:
+                self.spend(transfer.bytes * self.ticks_per_byte)
                 if self.store is not None:
                     self.store.write(transfer.tensor, transfer.tile, payload)
             for port in self.peers:
@@ -108,23 +108,16 @@ class PeerLoader(Context):
 
 
 def peer_port(engine: Engine, program: Program, crossing: Crossing, kernel: Kernel) -> PeerPort:
-    """Make the stream of one crossing, with tiles enough to cover its latency.
-
-    Tensors between the same two sockets share their link by their bytes.
-    """
+    """Make the stream of one crossing, with tiles enough to cover its latency."""
     node, graph = program.node, program.graph
-    ends = (crossing.source, crossing.target)
-    total = sum(
-        graph.tensor(c.tensor).bytes for c in program.crossings if (c.source, c.target) == ends
-    )
-    whole = Fraction(node.p2p_bytes_per_cycle).limit_denominator(1 << 16)
-    rate = whole * Fraction(graph.tensor(crossing.tensor).bytes, max(total, 1))
+    rate = crossing_rate(program, crossing)
     latency = node.chip.cycles(1e-9 * node.p2p_latency_ns)
     name = f"{crossing.tensor} (socket {crossing.source} -> {crossing.target})"
     tiles = [t for t in kernel.stores[Tier.PEER] if t.tensor == crossing.tensor]
     size = max(graph.tensor(crossing.tensor).bytes // max(len(tiles), 1), 1)
     under_way = int(np.ceil(2 * latency * float(rate) / size))
-    return PeerPort(engine.channel(name, 2 + min(under_way, 64), latency), Pace(rate))
+    channel = engine.channel(name, 2 + min(under_way, 64), latency)
+    return PeerPort(channel, engine.ticks_per_byte(rate))
 
 
 def add_peers(engine: Engine, program: Program, built: Sequence[Built]) -> list[PeerPort]:
@@ -154,10 +147,9 @@ def add_peers(engine: Engine, program: Program, built: Sequence[Built]) -> list[
             mine = [t for t in stores if t.tensor == tensor]
             pairs = zip(program.crossings, streams, strict=True)
             ports = [p for c, p in pairs if c.tensor == tensor and c.source == n]
-            chip = program.node.chip
-            rate = Fraction(chip.hbm_bytes_per_cycle).limit_denominator(1 << 16)
+            per_byte = engine.ticks_per_byte(tier_rate(program.node.chip, Tier.HBM))
             kept = program.graph.tensor(tensor).role is Role.RESULT
             channel = built[n].channels[mine[0].streams[0]]
-            pace = Pace(rate) if kept else None
-            engine.add(PeerStorer(f"send {tensor}", mine, channel, ports, pace, built[n].store))
+            spent = per_byte if kept else None
+            engine.add(PeerStorer(f"send {tensor}", mine, channel, ports, spent, built[n].store))
     return streams

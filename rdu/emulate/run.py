@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Any
 
 from rdu.emulate.channel import Channel
@@ -12,29 +11,38 @@ from rdu.emulate.collective import Add, Peers, connect
 from rdu.emulate.engine import Engine
 from rdu.emulate.launch import Launch, Launcher
 from rdu.emulate.peers import Built, Unit, add_peers
+from rdu.emulate.rates import ticks_a_cycle, tier_rates
+from rdu.emulate.rounds import Rounds, rounds_of
 from rdu.emulate.sparse import SparseStage
 from rdu.emulate.stages import DenseStage, Loader, Port, Store, Storer, slowed
+from rdu.emulate.steady import run_steady
 from rdu.graph.nodes import AllReduce, Role
-from rdu.mapping.program import Kernel, Program, Tier
+from rdu.mapping.program import Kernel, Program, Stage, Tier
 from rdu.mapping.sparse import SparseShape
 from rdu.report import KernelReport, Report, StageReport
-from rdu.specs import Chip
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """Cycles of one kernel, its stages' contexts socket by socket, bytes between sockets."""
+    """Cycles of one kernel, its stages' contexts socket by socket, bytes between sockets.
+
+    ``skipped`` rounds followed from others and were not simulated.
+    """
 
     cycles: int
     sockets: tuple[tuple[Unit, ...], ...]
     peer_bytes: int
+    skipped: int = 0
 
 
-def simulate(program: Program, arrays: Sequence[dict[str, Any]] | None) -> Report:
+def simulate(
+    program: Program, arrays: Sequence[dict[str, Any]] | None, *, fast_forward: bool = True
+) -> Report:
     """Run all kernels.
 
     ``arrays`` holds each socket's inputs and receives the rest; None: timing only. Without
-    data, a kernel that differs from an earlier one in names only takes its times over.
+    data, a kernel that differs from an earlier one in names only takes its times over, and
+    with ``fast_forward`` tiles that follow from those before are not simulated.
 
     Raises
     ------
@@ -51,7 +59,7 @@ def simulate(program: Program, arrays: Sequence[dict[str, Any]] | None) -> Repor
     for kernel in program.kernels:
         launch = launcher.launch(kernel)
         twin = None if arrays is not None or kernel.twin is None else executed[kernel.twin]
-        execution = twin or execute(program, kernel, arrays)
+        execution = twin or execute(program, kernel, arrays, fast_forward=fast_forward)
         executed.append(execution)
         kernels.append(_kernel_report(program, kernel, execution, now, launch))
         stages += _stage_reports(kernel, execution)
@@ -61,7 +69,7 @@ def simulate(program: Program, arrays: Sequence[dict[str, Any]] | None) -> Repor
 
 def _pipelined(program: Program, arrays: Sequence[dict[str, Any]] | None) -> Report:
     """Run all kernels at once, each on its own socket."""
-    engine = Engine()
+    engine = Engine(ticks_a_cycle(program, *program.kernels))
     built = [
         build(engine, program, kernel, socket, {}, None if arrays is None else arrays[socket])
         for socket, kernel in enumerate(program.kernels)
@@ -79,7 +87,8 @@ def _pipelined(program: Program, arrays: Sequence[dict[str, Any]] | None) -> Rep
             for stream, crossing in zip(streams, program.crossings, strict=True)
             if crossing.source == socket
         ]
-        execution = Execution(max(unit.time for unit in part.units), (part.units,), sum(sent))
+        last = max(unit.time for unit in part.units)
+        execution = Execution(-(-last // engine.tick), (part.units,), sum(sent))
         report = _kernel_report(program, part.kernel, execution, 0, latest)
         kernels.append(report)
         stages += [replace(s, socket=socket) for s in _stage_reports(part.kernel, execution)]
@@ -119,23 +128,30 @@ def _result(program: Program, tensor: str) -> bool:
 
 def _stage_reports(kernel: Kernel, execution: Execution) -> list[StageReport]:
     return [
-        StageReport(
-            kernel.name,
-            stage.name,
-            stage.units.pcus,
-            stage.units.pmus,
-            unit.start or 0,
-            unit.time,
-            unit.busy,
-            unit.starved,
-            unit.blocked,
-            unit.firings,
-            tuple(unit.spans),
-            socket,
-        )
+        _stage_report(kernel, stage, unit, socket)
         for socket, units in enumerate(execution.sockets)
         for stage, unit in zip(kernel.stages, units, strict=True)
     ]
+
+
+def _stage_report(kernel: Kernel, stage: Stage, unit: Unit, socket: int) -> StageReport:
+    """Round a unit's ticks to cycles: work takes whole cycles, what is left over is waiting."""
+    tick = unit.tick
+    end, busy, blocked = -(-unit.time // tick), unit.busy // tick, unit.blocked // tick
+    return StageReport(
+        kernel.name,
+        stage.name,
+        stage.units.pcus,
+        stage.units.pmus,
+        (unit.start or 0) // tick,
+        end,
+        busy,
+        end - busy - blocked,
+        blocked,
+        unit.firings,
+        tuple((begin // tick, until // tick) for begin, until in unit.spans),
+        socket,
+    )
 
 
 def summary(
@@ -167,7 +183,13 @@ def summary(
     )
 
 
-def execute(program: Program, kernel: Kernel, arrays: Sequence[dict[str, Any]] | None) -> Execution:
+def execute(
+    program: Program,
+    kernel: Kernel,
+    arrays: Sequence[dict[str, Any]] | None,
+    *,
+    fast_forward: bool = True,
+) -> Execution:
     """Simulate one kernel on all sockets; every byte sent must have been taken.
 
     Raises
@@ -175,19 +197,22 @@ def execute(program: Program, kernel: Kernel, arrays: Sequence[dict[str, Any]] |
     DeadlockError
         If units wait for each other; names the channels.
     """
-    engine = Engine()
+    engine = Engine(ticks_a_cycle(program, kernel))
     peers = {
         n: connect(engine, program.node, program.local, stage)
         for n, stage in enumerate(kernel.stages)
         if isinstance(stage.shape.operator, AllReduce)
     }
+    rounds = None
+    if arrays is None and fast_forward:
+        rounds = rounds_of(kernel, program.sockets if peers else 1)
     sockets = tuple(
-        build(
-            engine, program, kernel, socket, peers, None if arrays is None else arrays[socket]
-        ).units
-        for socket in range(program.sockets)
+        build(engine, program, kernel, s, peers, None if arrays is None else arrays[s], rounds)
+        for s in range(program.sockets)
     )
-    return Execution(finished(engine), sockets, sum(p.bytes for p in peers.values()))
+    skipped = 0 if rounds is None else run_steady(engine, rounds)
+    units = tuple(built.units for built in sockets)
+    return Execution(finished(engine), units, sum(p.bytes for p in peers.values()), skipped)
 
 
 def finished(engine: Engine) -> int:
@@ -206,8 +231,9 @@ def build(
     socket: int,
     peers: Mapping[int, Peers],
     arrays: dict[str, Any] | None,
+    rounds: Rounds | None = None,
 ) -> Built:
-    """Create the contexts and channels of one kernel on one socket."""
+    """Create the contexts and channels of one kernel on one socket; tell ``rounds`` of them."""
     chip, graph = program.node.chip, program.local
     store = Store(graph, kernel, arrays) if arrays is not None else None
     channels: list[Channel] = []
@@ -220,7 +246,7 @@ def build(
             name += f" of socket {socket}"
         channel = engine.channel(name, stream.depth, stream.hops * chip.hop_cycles)
         channels.append(channel)
-        ports.append(Port(channel, slowed(stream.tile_cycles, kernel.slowdown)))
+        ports.append(Port(channel, slowed(stream.tile_cycles, kernel.slowdown) * engine.tick))
     contexts: list[Unit] = []
     for index, stage in enumerate(kernel.stages):
         inward = [
@@ -233,34 +259,28 @@ def build(
         values = arrays is not None
         if index in peers:
             adder = Add(program.node, graph, kernel, stage, socket, peers[index], values=values)
-            adder.register(engine, inward[0], outward)
+            adder.register(engine, inward[0], outward, index, rounds)
             contexts.append(adder)
             continue
         kind = SparseStage if isinstance(stage.shape, SparseShape) else DenseStage
         context = kind(chip, graph, kernel, stage, inward, outward, values=values)
         contexts.append(context)
         engine.add(context)
+        if rounds is not None:
+            rounds.add_stage(context, index)
     for tier in (Tier.HBM, Tier.DDR):
-        reads, writes = _shares(chip, kernel, tier)
+        reads, writes = map(engine.ticks_per_byte, tier_rates(chip, kernel, tier))
         latency = chip.cycles(
             1e-9 * (chip.hbm_latency_ns if tier is Tier.HBM else chip.ddr_latency_ns)
         )
         if loads := kernel.loads.get(tier, ()):
-            engine.add(Loader(f"load {tier.value}", loads, ports, reads, latency, store))
+            loader = Loader(f"load {tier.value}", loads, ports, reads, latency, store)
+            engine.add(loader)
+            if rounds is not None:
+                rounds.add_transfers(loader, kernel, loads, loads=True)
         if stores := kernel.stores.get(tier, ()):
-            engine.add(Storer(f"store {tier.value}", stores, channels, writes, latency, store))
+            storer = Storer(f"store {tier.value}", stores, channels, writes, latency, store)
+            engine.add(storer)
+            if rounds is not None:
+                rounds.add_transfers(storer, kernel, stores, loads=False)
     return Built(kernel, tuple(contexts), tuple(channels), tuple(ports), store)
-
-
-def _shares(chip: Chip, kernel: Kernel, tier: Tier) -> tuple[Fraction, Fraction]:
-    """Rates of a tier's loads and stores.
-
-    Loads leave room for all stores, so that both together never take less than their bytes
-    need; a store, when its tile is there, goes at full rate.
-    """
-    rate = chip.hbm_bytes_per_cycle if tier is Tier.HBM else chip.ddr_bytes_per_cycle
-    whole = Fraction(rate).limit_denominator(1 << 16) / kernel.slowdown
-    loads = sum(t.bytes for t in kernel.loads.get(tier, ()) if t.fetched)
-    stores = sum(t.bytes for t in kernel.stores.get(tier, ()))
-    both = max(loads + stores, 1)
-    return whole * max(loads, 1) / both, whole

@@ -61,7 +61,6 @@ class SparseStage(Context):
         self.inward = inward
         self.outward = outward
         self.values = values
-        self.moved = 0
         self._sizes: dict[str, list[int]] = {}
 
     def program(self) -> Steps:
@@ -77,7 +76,7 @@ class SparseStage(Context):
                 self.moved += size
             result, sums, cycles = self._fire(step.index[0], held, sums)
             self.work(slowed(cycles.busy, self.slowdown))
-            done = self.time + cycles.fill
+            done = self.time + cycles.fill * self.tick
             if step.emits and self.values:
                 result = self._assembled(result, step.index[0])
             for tile in step.emits:

@@ -36,22 +36,21 @@ from rdu.specs import Chip
 class Port:
     """Sends tiles into one stream no faster than the stream's busiest link allows."""
 
-    __slots__ = ("channel", "free", "tile_cycles")
+    __slots__ = ("channel", "tile_ticks")
 
-    def __init__(self, channel: Channel, tile_cycles: int) -> None:
+    def __init__(self, channel: Channel, tile_ticks: int) -> None:
         self.channel = channel
-        self.tile_cycles = tile_cycles
-        self.free = 0
+        self.tile_ticks = tile_ticks
 
     def send(self, context: Context, payload: Any, done: int, size: int) -> Steps:
-        """Push one tile of ``size`` bytes, complete at cycle ``done``, when the link is free.
+        """Push one tile of ``size`` bytes, complete at tick ``done``, when the link is free.
 
         The link begins with the first byte that a place is free for.
         """
         channel = self.channel
-        begin = max(context.time, self.free)
-        yield from context.push(channel, payload, max(done, begin + self.tile_cycles), size)
-        self.free = max(begin, context.time) + self.tile_cycles
+        begin = max(context.time, channel.free)
+        yield from context.push(channel, payload, max(done, begin + self.tile_ticks), size)
+        channel.free = max(begin, context.time) + self.tile_ticks
 
 
 class Loader(Context):
@@ -61,30 +60,32 @@ class Loader(Context):
         self,
         name: str,
         transfers: Sequence[Transfer],
-        ports: Sequence[Port | None],
-        bytes_per_cycle: Fraction,
+        ports: Sequence[Port],
+        ticks_per_byte: int,
         latency: int,
         store: Store | None,
     ) -> None:
         super().__init__(name)
         self.transfers = transfers
         self.ports = ports
-        self.rate = bytes_per_cycle
+        self.ticks_per_byte = ticks_per_byte
         self.latency = latency
         self.store = store
+        self.length = len(transfers)
 
     def program(self) -> Steps:
         """Fetch and send every tile."""
-        pace = Pace(self.rate)
-        for transfer in self.transfers:
+        latency = self.latency * self.tick
+        while self.position < self.length:
+            yield from self.rest()
+            transfer = self.transfers[self.position]
             payload = None
             if self.store is not None:
                 payload = self.store.read(transfer.tensor, transfer.tile)
-            self.work(pace.cycles(transfer.bytes) if transfer.fetched else 0)
+            self.spend(transfer.bytes * self.ticks_per_byte if transfer.fetched else 0)
             for n in transfer.streams:
-                port = self.ports[n]
-                assert port is not None
-                yield from port.send(self, payload, self.time + self.latency, transfer.bytes)
+                yield from self.ports[n].send(self, payload, self.time + latency, transfer.bytes)
+            self.position += 1
 
 
 class Storer(Context):
@@ -94,54 +95,36 @@ class Storer(Context):
         self,
         name: str,
         transfers: Sequence[Transfer],
-        channels: Sequence[Channel | None],
-        bytes_per_cycle: Fraction,
+        channels: Sequence[Channel],
+        ticks_per_byte: int,
         latency: int,
         store: Store | None,
     ) -> None:
         super().__init__(name)
         self.transfers = transfers
         self.channels = channels
-        self.rate = bytes_per_cycle
+        self.ticks_per_byte = ticks_per_byte
         self.latency = latency
         self.store = store
+        self.length = len(transfers)
 
     def program(self) -> Steps:
         """Take and write every tile."""
-        pace = Pace(self.rate)
-        for transfer in self.transfers:
+        while self.position < self.length:
+            yield from self.rest()
+            transfer = self.transfers[self.position]
             (n,) = transfer.streams
-            channel = self.channels[n]
-            assert channel is not None
-            payload = yield from self.pop(channel, transfer.bytes)
-            self.work(pace.cycles(transfer.bytes))
+            payload = yield from self.pop(self.channels[n], transfer.bytes)
+            self.spend(transfer.bytes * self.ticks_per_byte)
             if self.store is not None:
                 self.store.write(transfer.tensor, transfer.tile, payload)
-        self.time += self.latency
+            self.position += 1
+        self.time += self.latency * self.tick
 
 
 def slowed(cycles: int, factor: Fraction) -> int:
     """Whole cycles of a firing in a kernel that a link slows down."""
     return -(-cycles * factor.numerator // factor.denominator)
-
-
-class Pace:
-    """Whole cycles for bytes at a rational rate, without drift."""
-
-    __slots__ = ("cycles_done", "rate", "total")
-
-    def __init__(self, rate: Fraction) -> None:
-        self.rate = rate
-        self.total = 0
-        self.cycles_done = 0
-
-    def cycles(self, count: int) -> int:
-        """Cycles from the previous transfer's end to this one's."""
-        self.total += count
-        until = -(-self.total * self.rate.denominator // self.rate.numerator)
-        spent = until - self.cycles_done
-        self.cycles_done = until
-        return spent
 
 
 class Store:
@@ -216,7 +199,7 @@ class DenseStage(Context):
         self.inward = inward
         self.outward = outward
         self.values = values
-        self.moved = 0
+        self.length = stage.shape.firings
         self._known: dict[tuple[int, ...], Cycles] = {}
 
     def program(self) -> Steps:
@@ -225,7 +208,10 @@ class DenseStage(Context):
         held: dict[tuple[int, Coordinates], Any] = {}
         sums: dict[Coordinates, Any] = {}
         out_bytes = self.graph.tensor(shape.operator.output.tensor).element_bytes
-        for step in shape.steps():
+        step_of = shape.stepper()
+        while self.position < self.length:
+            yield from self.rest()
+            step = step_of(self.position)
             for r, tile in step.takes:
                 size = self._tile_bytes(r, tile)
                 held[r, tile] = yield from self.pop(self.inward[r], size)
@@ -239,7 +225,7 @@ class DenseStage(Context):
                 tile_values = self._compute(step.index, extents, held, sums.get(kept))
                 sums[kept] = tile_values
             self.work(cycles.busy)
-            done = self.time + cycles.fill
+            done = self.time + cycles.fill * self.tick
             for tile in step.emits:
                 payload = self._finish(sums.pop(tile), extents) if self.values else None
                 count = out_bytes
@@ -250,6 +236,7 @@ class DenseStage(Context):
                 self.moved += count
             for drop in step.drops:
                 held.pop(drop, None)
+            self.position += 1
 
     def _tile_bytes(self, r: int, tile: Coordinates) -> int:
         operand = self.shape.reads[r].operand

@@ -75,13 +75,15 @@ class Stream:
 class Transfer:
     """One tile between memory and the streams that carry it.
 
-    A tile that is not ``fetched`` takes part in the order only: no coordinate needs its data.
+    ``firings`` has for each stream the number of the stage's firing that takes or makes the
+    tile. A tile that is not ``fetched`` takes part in the order only: no coordinate needs its data.
     """
 
     tensor: str
     tile: Coordinates
     bytes: int
     streams: tuple[int, ...]
+    firings: tuple[int, ...]
     fetched: bool = True
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -144,9 +144,15 @@ class StageShape:
 
     def steps(self) -> Iterator[Step]:
         """Iterate the loop nest, outermost slowest: what every firing takes, drops and emits."""
+        return map(self.stepper(), range(self.firings))
+
+    def stepper(self) -> Callable[[int], Step]:
+        """Return a function from the number of a firing to its step."""
         ends = tuple(n - 1 for n in self.counts)
         members = [tuple(self.loops.index(a) for a in _axes(r)) for r in self.reads]
-        for index in itertools.product(*(range(n) for n in self.counts)):
+
+        def step(number: int) -> Step:
+            index = unravelled(number, self.counts)
             takes: list[tuple[int, Coordinates]] = []
             drops: list[tuple[int, Coordinates]] = []
             for r, read in enumerate(self.reads):
@@ -167,10 +173,25 @@ class StageShape:
                     drops.append((r, coordinates))
             done = all(index[n] == ends[n] for n in self.summed)
             emits = (tuple(index[n] for n in self.kept),) if done else ()
-            yield Step(index, tuple(takes), tuple(drops), emits)
+            return Step(index, tuple(takes), tuple(drops), emits)
+
+        return step
 
 
 Coordinates: TypeAlias = tuple[int, ...]
+
+
+def unravelled(number: int, counts: Sequence[int]) -> Coordinates:
+    """Loop indices of firing ``number``, outermost slowest.
+
+    >>> unravelled(7, (2, 3, 2))
+    (1, 0, 1)
+    """
+    index: list[int] = []
+    for count in reversed(counts):
+        number, place = divmod(number, count)
+        index.append(place)
+    return tuple(reversed(index))
 
 
 @dataclass(frozen=True, slots=True)

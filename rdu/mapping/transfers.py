@@ -67,14 +67,15 @@ def make_loads(
         held = [n for n in readers if not _read(shapes, streams[n]).reload]
         for together in ([held] if held else []) + [[n] for n in readers if n not in held]:
             stage = min(streams[n].target or 0 for n in together)
-            for position, (_, tile) in enumerate(needs[together[0]]):
+            for position, (_, tile, _) in enumerate(needs[together[0]]):
                 at = min(needs[n][position][0] for n in together)
+                firings = tuple(needs[n][position][2] for n in together)
                 size = tile_bytes(graph, tensor, axes[name], tile, schedule)
                 fetched = any(
                     _wanted(graph, shapes[s.target or 0], s.read, tile, schedule)
                     for s in (streams[n] for n in together)
                 )
-                transfer = Transfer(name, tile, size, tuple(together), fetched)
+                transfer = Transfer(name, tile, size, tuple(together), firings, fetched)
                 mine.append((at, stage, position, transfer))
     return {
         tier: tuple(entry[3] for entry in sorted(found, key=lambda entry: entry[:3]))
@@ -84,19 +85,20 @@ def make_loads(
 
 def need_times(
     shapes: Sequence[Shape], streams: Sequence[Stream], busy: Sequence[int]
-) -> dict[int, list[tuple[int, Coordinates]]]:
+) -> dict[int, list[tuple[int, Coordinates, int]]]:
     """Return when each stage first needs each tile from memory if memory were never late.
 
-    For every stream from memory the tiles in the order taken, with the cycle.
+    For every stream from memory the tiles in the order taken, with the cycle before and the
+    number of the firing behind.
     """
     made: dict[int, list[int]] = {n: [] for n in range(len(streams))}
-    needed: dict[int, list[tuple[int, Coordinates]]] = {}
+    needed: dict[int, list[tuple[int, Coordinates, int]]] = {}
     for s, shape in enumerate(shapes):
         inward = {stream.read: n for n, stream in enumerate(streams) if stream.target == s}
         outward = [n for n, stream in enumerate(streams) if stream.source == s]
         taken = dict.fromkeys(inward.values(), 0)
         now = 0
-        for step in shape.steps():
+        for firing, step in enumerate(shape.steps()):
             for read, _ in step.takes:
                 n = inward[read]
                 if streams[n].source is not None:
@@ -105,7 +107,7 @@ def need_times(
             for read, tile in step.takes:
                 n = inward[read]
                 if streams[n].source is None:
-                    needed.setdefault(n, []).append((now, tile))
+                    needed.setdefault(n, []).append((now, tile, firing))
             now += busy[s]
             for _ in step.emits:
                 for n in outward:
@@ -144,9 +146,11 @@ def make_stores(
         tensor = graph.tensor(stream.tensor)
         names = axes[stream.tensor]
         total = max(shape.emitted, 1)
+        made = [firing for firing, step in enumerate(shape.steps()) for _ in step.emits]
         for position, tile in enumerate(shape.out_order()):
             size = tile_bytes(graph, tensor, names, tile, schedule)
-            entry = ((position + 1) / total, n, Transfer(stream.tensor, tile, size, (n,)))
+            transfer = Transfer(stream.tensor, tile, size, (n,), (made[position],))
+            entry = ((position + 1) / total, n, transfer)
             keyed.setdefault(tiers[stream.tensor], []).append(entry)
     return {
         tier: tuple(t for _, _, t in sorted(found, key=lambda item: item[:2]))

@@ -1,0 +1,151 @@
+"""The rounds of a dense kernel: iterations of one tiled axis, for every unit that takes part.
+
+All stages go through the kernel's axes in one order, so the whole kernel can be cut before any
+iteration of an axis: each unit then stands at a known number of steps. A stage without the
+axis does its work in the first iteration, or in the last if it needs a sum over the axis.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rdu.emulate.engine import Context
+from rdu.emulate.tokens import Ints
+from rdu.mapping.program import Kernel, Transfer
+from rdu.mapping.schedule import StageShape
+
+
+@dataclass(slots=True)
+class Rounds:
+    """Iterations of one axis: ``count`` of them, and ``runs`` times over for the axes outside.
+
+    ``marks[unit][k]`` are the steps the unit has done before round k. ``period`` rounds are
+    alike where ``kinds`` says so, which describes each step of a unit whose steps are not all
+    alike.
+    """
+
+    count: int
+    runs: int
+    period: int
+    of_stage: tuple[Ints, ...]
+    marks: dict[Context, Ints] = field(default_factory=dict[Context, "Ints"])
+    kinds: dict[Context, Ints] = field(default_factory=dict[Context, "Ints"])
+
+    @property
+    def total(self) -> int:
+        """Rounds of the whole kernel."""
+        return self.count * self.runs
+
+    def add_stage(self, unit: Context, stage: int) -> None:
+        """Note a unit that does one step a firing of a stage."""
+        self.marks[unit] = np.searchsorted(self.of_stage[stage], np.arange(self.total + 1))
+
+    def add_tiles(
+        self, unit: Context, stage: int, sizes: Sequence[int], first: int = 0, step: int = 1
+    ) -> None:
+        """Note a unit that handles the tiles ``first``, ``first + step``, ... of an all-reduce."""
+        rounds = self.of_stage[stage][first::step]
+        self.marks[unit] = np.searchsorted(rounds, np.arange(self.total + 1))
+        owners = range(len(sizes)) if step == 1 else [0] * len(sizes)
+        self.kinds[unit] = numbered(
+            [(n % self.period, s) for n, s in zip(owners, sizes, strict=True)]
+        )
+
+    def add_transfers(
+        self, unit: Context, kernel: Kernel, transfers: Sequence[Transfer], *, loads: bool
+    ) -> None:
+        """Note a memory controller.
+
+        Before a round begins, all tiles that earlier rounds take are loaded, and no tile that
+        it makes is stored.
+        """
+        rounds = np.zeros(len(transfers), dtype=np.int64)
+        for n, transfer in enumerate(transfers):
+            ends = [
+                kernel.streams[s].target if loads else kernel.streams[s].source
+                for s in transfer.streams
+            ]
+            rounds[n] = min(
+                int(self.of_stage[stage][firing])
+                for stage, firing in zip(ends, transfer.firings, strict=True)
+                if stage is not None
+            )
+        if loads:
+            # The last load of every round, and of all rounds before.
+            behind = np.zeros(self.total + 1, dtype=np.int64)
+            np.maximum.at(behind, rounds + 1, np.arange(len(rounds)) + 1)
+            self.marks[unit] = np.maximum.accumulate(behind)
+        else:
+            ahead = np.full(self.total + 1, len(rounds), dtype=np.int64)
+            np.minimum.at(ahead, rounds, np.arange(len(rounds)))
+            self.marks[unit] = np.minimum.accumulate(ahead[::-1])[::-1]
+        self.kinds[unit] = numbered([(t.bytes, t.streams, t.fetched) for t in transfers])
+
+    def alike(self, begin: int, end: int, period: int) -> bool:
+        """Whether every unit does the same in each ``period`` of the rounds ``begin .. end``."""
+        for unit, marks in self.marks.items():
+            inside = marks[begin : end + 1]
+            steps = inside[period:] - inside[:-period]
+            if np.any(steps != steps[0]):
+                return False
+            if unit in self.kinds:
+                kinds, shift = self.kinds[unit][inside[0] : inside[-1]], int(steps[0])
+                if shift and np.any(kinds[shift:] != kinds[:-shift]):
+                    return False
+        return True
+
+
+def rounds_of(kernel: Kernel, period: int) -> Rounds | None:
+    """Return the rounds of the kernel's longest axis, alike every ``period`` rounds.
+
+    None where none could be skipped: three moments are compared, and a fourth behind a jump; or
+    where a stage's work depends on data.
+    """
+    schedule = kernel.schedule
+    shapes = [stage.shape for stage in kernel.stages]
+    dense = [shape for shape in shapes if isinstance(shape, StageShape)]
+    axis = max(schedule.order, key=schedule.count, default=None)
+    if len(dense) < len(shapes) or axis is None or schedule.count(axis) < 4 * period + 2:
+        return None
+    outside = schedule.order[: schedule.order.index(axis) + 1]
+    late = _late(kernel, dense)
+    rounds = tuple(
+        _rounds_of_stage(shape, [(a, schedule.count(a)) for a in outside], late[n])
+        for n, shape in enumerate(dense)
+    )
+    runs = math.prod(schedule.count(a) for a in outside[:-1])
+    return Rounds(schedule.count(axis), runs, period, rounds)
+
+
+def _late(kernel: Kernel, shapes: Sequence[StageShape]) -> list[set[str]]:
+    """Axes whose last iteration a stage waits for: those summed up on the way to it."""
+    late: list[set[str]] = [set() for _ in shapes]
+    for n, shape in enumerate(shapes):
+        for stream in kernel.streams:
+            if stream.target == n and stream.source is not None:
+                before = {*shapes[stream.source].loops, *late[stream.source]}
+                late[n] |= before - set(shape.loops)
+    return late
+
+
+def _rounds_of_stage(shape: StageShape, outside: Sequence[tuple[str, int]], late: set[str]) -> Ints:
+    """Round of every firing."""
+    index = np.unravel_index(np.arange(shape.firings), shape.counts or (1,))
+    found = np.zeros(shape.firings, dtype=np.int64)
+    for axis, count in outside:
+        if axis in shape.loops:
+            place = index[shape.loops.index(axis)]
+        else:
+            place = count - 1 if axis in late else 0
+        found = found * count + place
+    return found
+
+
+def numbered(values: Sequence[Hashable]) -> Ints:
+    """Give equal values equal numbers."""
+    known: dict[Hashable, int] = {}
+    return np.array([known.setdefault(v, len(known)) for v in values], dtype=np.int64)
