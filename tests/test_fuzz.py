@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import gzip
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,17 +77,25 @@ def test_layouts(relation, value, properties):
         sd.Layout("x", relation, value=value, properties=properties)
 
 
-@BUDGET
-@given(
-    words(
-        *("%%MatrixMarket matrix coordinate real general\n", "%%MatrixMarket ", "array", "complex"),
-        *("2 2 1\n", "1 1 3.0\n", "2 1 -1e999\n", "\n", "% x\n", "0 0 0\n", "nan", "99999999999"),
-    ),
-    st.sampled_from([".mtx", ".tns", ".npy", ".npz", ".mtx.gz"]),
+ENTRIES = words(
+    *("2 2 1\n", "2 2 2\n", "2 2\n", "1 1 3.0\n", "2 1 -1e999\n", "\n", "% x\n", "0 0 0\n"),
+    *("1 2\n", "3 4 5.0\n", "nan", "99999999999", "1.5\n", "%%MatrixMarket ", "complex"),
 )
-def test_files(tmp_path_factory, text, ending):
+BANNERS = st.builds(
+    "%%MatrixMarket matrix {} {} {}\n".format,
+    st.sampled_from(["coordinate", "array"]),
+    st.sampled_from(["real", "integer", "complex", "pattern"]),
+    st.sampled_from(["general", "symmetric", "skew-symmetric", "hermitian"]),
+)
+HEADS = st.one_of(BANNERS, st.builds("{}{}".format, BANNERS, ENTRIES), st.just(""))
+
+
+@BUDGET
+@given(HEADS, ENTRIES, st.sampled_from([".mtx", ".tns", ".npy", ".npz", ".mtx.gz"]), st.booleans())
+def test_files(tmp_path_factory, head, entries, ending, compressed):
     path = tmp_path_factory.mktemp("fuzz") / f"x{ending}"
-    path.write_text(text)
+    text = (head + entries).encode()
+    path.write_bytes(gzip.compress(text) if compressed and ending.endswith(".gz") else text)
     with contextlib.suppress(sd.SparseDSLError):
         sd.read(path)
 

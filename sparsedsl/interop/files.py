@@ -11,7 +11,6 @@ import io
 import json
 import os
 import tempfile
-import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -24,11 +23,12 @@ from sparsedsl.errors import InvalidTensorError, LayoutError, SparseDSLError
 from sparsedsl.interop.arrays import bind
 from sparsedsl.interop.convert import asarray
 from sparsedsl.interop.hdf5 import read_hdf5, write_hdf5
+from sparsedsl.interop.matrix_market import read_lines, read_matrix_market
 from sparsedsl.layouts.catalogue import Family, layouts, resolve
 from sparsedsl.layouts.convert import summed
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.properties import property_text
-from sparsedsl.runtime.outputs import memory_bytes
+from sparsedsl.runtime.memory import memory_bytes
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.spf import terms
 
@@ -161,16 +161,17 @@ def _opened(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def _read_mtx(path: Path) -> Tensor:
-    from scipy.io import mmread
+def _text(path: Path) -> IO[str]:
+    """Open a text file; NumPy's parser looks characters above 255 up outside its tables."""
+    return io.TextIOWrapper(_opened(path), encoding="latin-1")
 
-    source: Any = path
-    if path.suffix == ".gz":
-        # the parser ends the process where a stream raises, so it gets one that cannot
-        with _opened(path) as file:
-            source = io.BytesIO(file.read())
-    found: Any = mmread(source)
-    return asarray(found if isinstance(found, np.ndarray) else found.tocsr())
+
+def _read_mtx(path: Path) -> Tensor:
+    with _text(path) as file:
+        found = read_matrix_market(file)
+    if isinstance(found, np.ndarray):
+        return asarray(found)
+    return _from_coordinates(found.places, found.values, found.shape)
 
 
 def _write_mtx(path: Path, x: Tensor) -> None:
@@ -187,20 +188,19 @@ def _write_mtx(path: Path, x: Tensor) -> None:
 
 
 def _read_tns(path: Path) -> Tensor:
-    with _opened(path) as raw, io.TextIOWrapper(raw, encoding="utf-8") as file:
+    with _text(path) as file:
         stated, rank = _head_of_tns(file)
         file.seek(0)
-        row = [("place", "int64", (rank,)), ("value", "float64")]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a file may hold a shape and no entry
-            rows = np.loadtxt(file, dtype=row, comments="#", ndmin=1)
-    coords, values = rows["place"], rows["value"]
+        columns = [*((f"place{mode}", "int64") for mode in range(rank)), ("value", "float64")]
+        rows = read_lines(file, columns, "#")
+    coords = np.array([rows[f"place{mode}"] for mode in range(rank)], "int64")
+    values = np.ascontiguousarray(rows["value"])
     if coords.size and coords.min() < 1:
         raise ValueError("a coordinate below 1")
-    shape = stated or [int(n) for n in coords.max(axis=0)]
+    shape = stated or [int(n) for n in coords.max(axis=1)]
     if len(shape) != rank:
         raise ValueError(f"a shape of {len(shape)} extents and entries of {rank} coordinates")
-    return _from_coordinates(coords.T - 1, values, shape)
+    return _from_coordinates(coords - 1, values, shape)
 
 
 def _head_of_tns(file: IO[str]) -> tuple[list[int], int]:

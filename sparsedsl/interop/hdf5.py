@@ -14,7 +14,7 @@ import numpy as np
 
 from sparsedsl.errors import InvalidTensorError
 from sparsedsl.interop.binsparse import from_binsparse, to_binsparse
-from sparsedsl.runtime.outputs import memory_bytes
+from sparsedsl.runtime.memory import memory_bytes
 from sparsedsl.runtime.tensor import Tensor
 
 

@@ -6,9 +6,6 @@ refused before it is taken; sparse outputs are cut to the entries written.
 
 from __future__ import annotations
 
-import os
-from functools import lru_cache
-
 import numpy as np
 
 from sparsedsl.contraction.operators import MONOIDS
@@ -16,6 +13,7 @@ from sparsedsl.errors import PlanError
 from sparsedsl.layouts.construct import construct
 from sparsedsl.layouts.convert import differs
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.runtime.memory import memory_bytes
 from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.tensor import Tensor, bound
 
@@ -27,15 +25,6 @@ LITTLE_BYTES = 1 << 12
 """Size up to which it does not matter."""
 
 INT32_ENTRIES = 2**31 - 1
-
-
-@lru_cache(maxsize=1)
-def memory_bytes() -> int:
-    """Return the machine's memory, or a bound that any machine keeps where it is not told."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 2**46
 
 
 def check_memory(recipe: Recipe, shape: tuple[int, ...]) -> None:

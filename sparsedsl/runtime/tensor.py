@@ -24,6 +24,7 @@ from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import packed, total
 from sparsedsl.runtime import operations
+from sparsedsl.runtime.memory import require_memory
 from sparsedsl.runtime.values import holds
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 COMPILED = 20_000
 """Stored values from which compiled conversions may be used."""
+
+LONG = 1 << 24
+"""Extent from which the memory of a conversion is compared with the machine's first."""
 
 
 @dataclass(slots=True)
@@ -244,6 +248,8 @@ class Tensor:
             ) from None
 
     def _converted(self, target: Layout) -> Tensor:
+        if max(self.shape, default=0) > LONG:
+            require_memory(target, self.shape, self.values.size, self.dtype)
         fill = self.fill_value
         arrays: dict[str, np.ndarray] | None = None
         if self.values.size >= COMPILED:

@@ -121,3 +121,86 @@ def test_gz_is_compressed(A, tmp_path):
     sd.write(tmp_path / "A.tns.gz", A)
     with gzip.open(tmp_path / "A.tns.gz", "rt") as file:
         assert file.readline() == "# shape 9 7\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("matrix coordinate real general\n999999999992 2 1\n1 1 3.0\n", "does not fit in"),
+        ("matrix array real general\n999999999992 2\n1\n", "does not fit in"),
+        ("matrix coordinate real general\n2 2 99999999999\n1 1 3.0\n", "does not fit in"),
+        ("matrix array real symmetric\n3 3\n1\n2\n3\n4\n5\n6\n", None),
+    ],
+)
+def test_sizes_that_matrix_market_states_are_compared_first(tmp_path, text, said):
+    path = tmp_path / "A.mtx"
+    path.write_text(f"%%MatrixMarket {text}")
+    if said is None:
+        assert np.array_equal(sd.read(path).to_numpy(), [[1, 2, 3], [2, 4, 5], [3, 5, 6]])
+    else:
+        with pytest.raises(sd.InvalidTensorError, match=said):
+            sd.read(path)
+
+
+def test_tns_of_huge_extents_is_refused_before_memory_is_taken(tmp_path):
+    path = tmp_path / "A.tns"
+    path.write_text("999999999999 3 1.0\n")
+    with pytest.raises(sd.InvalidTensorError, match="does not fit in memory"):
+        sd.read(path)
+
+
+def test_characters_outside_the_tables_of_the_parser_are_refused(tmp_path):
+    path = tmp_path / "A.tns"
+    for code in range(0x10000, 0x110000, 0x1111):
+        path.write_text(f"# é {chr(code)}\n2{chr(code)} 1 1.0\n", encoding="utf-8")
+        with pytest.raises(sd.InvalidTensorError, match="could not convert"):
+            sd.read(path)
+    path.write_text("# é \N{SNOWMAN}\n1 2 1.5\n", encoding="utf-8")
+    assert sd.read(path).to_numpy()[0, 1] == 1.5
+
+
+@pytest.mark.parametrize("dense", [True, False], ids=["array", "coordinate"])
+@pytest.mark.parametrize("symmetry", ["general", "symmetric", "skew-symmetric", "hermitian"])
+@pytest.mark.parametrize("field", ["real", "integer", "complex", "pattern"])
+def test_every_sort_of_matrix_market_is_read_as_scipy_reads_it(tmp_path, dense, symmetry, field):
+    if field == "pattern" and (dense or symmetry in ("skew-symmetric", "hermitian")):
+        return
+    random = np.random.default_rng(1)
+    M = random.integers(-4, 5, (5, 5)).astype("int64" if field == "integer" else "float64")
+    M = M + 1j * random.integers(-4, 5, (5, 5)) if field == "complex" else M
+    mirrored = {"skew-symmetric": -M.T, "hermitian": M.conj().T}.get(symmetry, M.T)
+    M = M if symmetry == "general" else M + mirrored
+    path = tmp_path / "A.mtx"
+    scipy.io.mmwrite(path, M if dense else sp.coo_array(M), field=field, symmetry=symmetry)
+    with path.open("a") as file:
+        file.write("\n   \n")
+    expected = scipy.io.mmread(path)
+    found = sd.read(path)
+    assert found.layout.name == ("dense" if dense else "csr")
+    assert found.dtype == expected.dtype
+    assert np.array_equal(found.to_numpy(), expected if dense else expected.toarray())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("matrix array real general\n2 2\n1\n2\n3\n4\n5\n", "5 entries where its header states 4"),
+        ("matrix coordinate real general\n2 2 2\n1 1 3.0\n", "1 entries where its header states 2"),
+        ("matrix coordinate real general\n2 2 1\n3 1 3.0\n", "a coordinate outside 1 to 2"),
+        ("matrix coordinate real general\n2 2 1\n1 1\n", "columns"),
+        ("matrix coordinate real symmetric\n2 3 1\n1 1 1\n", "2 rows and 3 columns"),
+        ("matrix coordinate real general\n2 2\n", "3 sizes"),
+        ("matrix coordinate real general\n", "no line of sizes"),
+        ("vector coordinate real general\n2 1\n1 1\n", "at its start"),
+        ("matrix array pattern general\n1 1\n", "pattern without coordinates"),
+        (
+            "matrix coordinate number general\n1 1 0\n",
+            "coordinate number general",
+        ),
+    ],
+)
+def test_what_is_wrong_with_matrix_market_is_said(tmp_path, text, said):
+    path = tmp_path / "A.mtx"
+    path.write_text(f"%%MatrixMarket {text}")
+    with pytest.raises(sd.InvalidTensorError, match=said):
+        sd.read(path)
