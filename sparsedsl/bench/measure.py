@@ -1,13 +1,15 @@
 """Measuring a case: every result is checked first, then all calls are run in turn.
 
 Takes: a ``Case`` and its peers.  Gives: ``Measured``.  A round runs this library and each
-peer once, in an order that rotates, so that what disturbs the machine disturbs all alike;
-ratios are of times of one round.  Nothing is measured of a peer whose result is wrong.
+peer once, in an order drawn anew, so that what disturbs the machine, and what the call before
+left in the caches, is alike for all; ratios are of times of one round.  Nothing is measured of
+a peer whose result is wrong.
 """
 
 from __future__ import annotations
 
 import gc
+import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -198,7 +200,8 @@ def _result_bytes(result: Any) -> int:
 
 
 def in_turn(calls: Sequence[Callable[[], Any]], spent: Spent) -> list[list[float]]:
-    """Run calls A B C, B C A, C A B, ...; return seconds of each in each round."""
+    """Run all calls in each round, in an order drawn anew; return seconds of each by round."""
+    draw = random.Random(0)
     repeats: list[int] = []
     for call in calls:
         once = _sample(call, 1)
@@ -217,8 +220,7 @@ def in_turn(calls: Sequence[Callable[[], Any]], spent: Spent) -> list[list[float
                 break
             if number and passed > PATIENCE:
                 break
-            for at in range(len(calls)):
-                which = (at + number) % len(calls)
+            for which in draw.sample(range(len(calls)), len(calls)):
                 found[which].append(_sample(calls[which], repeats[which]))
     finally:
         if was_on:

@@ -11,6 +11,7 @@ Takes: a ``Site`` (range, key functions, sought values).  Gives: loop IR.  Invar
 | gallop | unique, sorted, rising | logarithm of the gap from the last hit |
 | binary | unique, sorted | logarithm of the range |
 | table | unique, extent | one load (positions by key, filled once a setup) |
+| bitmap | unique, sorted, extent, invariant | two loads (bits of keys, and counts of them) |
 | hash | unique, invariant | one or two loads (open addressing, built once) |
 | spread | unique, extent, neutral | one load (values by key, fill where none: never a miss) |
 
@@ -23,105 +24,18 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sparsedsl.loops import build as lb
-from sparsedsl.loops.nodes import (
-    INT,
-    Allocate,
-    Assign,
-    Break,
-    Const,
-    Expr,
-    For,
-    If,
-    Load,
-    Stmt,
-    Var,
-    While,
+from sparsedsl.find.site import (
+    EXTENT,
+    INVARIANT,
+    NEUTRAL,
+    RISING,
+    SORTED,
+    UNIQUE,
+    Emission,
+    Site,
 )
-
-UNIQUE = "unique"
-SORTED = "sorted"
-RISING = "rising"
-EXTENT = "extent"
-INVARIANT = "invariant"
-NEUTRAL = "neutral"
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """The values behind the positions of a range: their dtype, their fill, one at a position."""
-
-    dtype: str
-    fill: Const
-    at: Callable[[Expr], Expr]
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """One find to emit.
-
-    ``low`` and ``high`` are variables assigned where the range becomes known; ``keys`` gives
-    the key functions at a position, ``sought`` the values they must equal, ``extent`` one
-    more than the greatest possible key.  ``verify`` asks a table to compare keys, needed
-    when the key functions read more than the position.  ``state`` names what a find keeps
-    from query to query; no two finds of a kernel share it.  ``positions`` is a dtype that
-    holds every position of the range, ``stored`` the values there.
-    """
-
-    position: Var
-    low: Expr
-    high: Expr
-    keys: Callable[[Expr], tuple[Expr, ...]]
-    sought: tuple[Expr, ...]
-    extent: Expr | None
-    verify: bool
-    state: str
-    positions: str = "int64"
-    stored: Stored | None = None
-
-    def name(self, suffix: str) -> str:
-        """Return the name of an auxiliary variable or array of this find."""
-        return f"{self.state}_{suffix}"
-
-    def var(self, suffix: str) -> Var:
-        """Return an auxiliary integer variable of this find."""
-        return Var(self.name(suffix), INT)
-
-    def matches(self, position: Expr) -> Expr:
-        """Return the condition that the keys at ``position`` are the sought ones."""
-        pairs = zip(self.keys(position), self.sought, strict=True)
-        return lb.conj(*(lb.eq(key, value) for key, value in pairs))
-
-    def before(self, position: Expr) -> Expr:
-        """Return the condition that the keys at ``position`` come before the sought ones."""
-        return _lexicographically_less(self.keys(position), self.sought)
-
-    def after(self, position: Expr) -> Expr:
-        """Return the condition that the keys at ``position`` come after the sought ones."""
-        return _lexicographically_less(self.sought, self.keys(position))
-
-
-def _lexicographically_less(left: tuple[Expr, ...], right: tuple[Expr, ...]) -> Expr:
-    result = lb.lt(left[-1], right[-1])
-    for a, b in zip(reversed(left[:-1]), reversed(right[:-1]), strict=True):
-        result = lb.disj(lb.lt(a, b), lb.conj(lb.eq(a, b), result))
-    return result
-
-
-@dataclass(frozen=True, slots=True)
-class Emission:
-    """The loops of one find: once a kernel, once a range, once a query; and the hit test.
-
-    ``after`` ends a range that another one follows.  ``value`` stands for the operand's value
-    where no position is bound.
-    """
-
-    top: tuple[Stmt, ...]
-    setup: tuple[Stmt, ...]
-    query: tuple[Stmt, ...]
-    hit: Expr
-    after: tuple[Stmt, ...] = ()
-    value: Load | None = None
+from sparsedsl.loops import build as lb
+from sparsedsl.loops.nodes import Allocate, Assign, Break, Expr, For, If, Stmt, While
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,13 +226,65 @@ def _spread(site: Site) -> Emission:
     )
 
 
-MISTAKEN = 6.0
+WORD_SHIFT, WORD_MASK = 6, 63
+
+
+def _bitmap(site: Site) -> Emission:
+    """Set a bit for each key; a key's position is the number of bits before its own.
+
+    A word is shifted so that the bit of the sought key is its sign: the word is then negative
+    on a hit, and its bits are those of the keys up to the sought one.
+    """
+    assert site.extent is not None
+    bits, counts, key = site.name("bits"), site.name("counts"), site.var("key")
+    entry, word, seen = site.var("entry"), site.var("word"), site.var("seen")
+    words = lb.add(lb.shift_right(site.extent, WORD_SHIFT), 1)
+    home = lb.shift_right(key, WORD_SHIFT)
+    bit = lb.shift_left(lb.i(1), lb.bit_and(key, WORD_MASK))
+    mark = (
+        Assign(key, site.keys(entry)[0]),
+        lb.store(bits, (home,), lb.bit_or(lb.load(bits, home), bit)),
+    )
+    count = (
+        lb.store(counts, (word,), lb.cast(seen, site.positions)),
+        Assign(seen, lb.add(seen, lb.ctpop(lb.load(bits, word)))),
+    )
+    setup = (
+        For(entry, site.low, site.high, mark),
+        Assign(seen, site.low),
+        For(word, lb.i(0), lb.length(bits), count),
+    )
+    sign = lb.bit_xor(lb.bit_and(key, WORD_MASK), WORD_MASK)
+    last = lb.sub(lb.add(lb.load(counts, home), lb.ctpop(word)), 1)
+    query = (
+        Assign(key, site.sought[0]),
+        Assign(word, lb.shift_left(lb.load(bits, home), sign)),
+        Assign(site.position, last),
+    )
+    hit = lb.lt(word, 0)
+    if site.verify:
+        hit = lb.conj(hit, site.matches(site.position))
+    return Emission(
+        (
+            Allocate(bits, "int64", (words,), lb.i(0)),
+            Allocate(counts, site.positions, (words,), None),
+        ),
+        setup,
+        query,
+        hit,
+    )
+
+
+MISTAKEN = 10.0
 """A branch predicted wrongly."""
 
-WASTED = 0.2
+WASTED = 0.25
 """Loading and combining a value that was not needed."""
 
-NEAR = 1 << 20
+COUNTED = 0.6
+"""Counting the bits of a word."""
+
+NEAR = 1 << 21
 """Bytes that stay in the second cache."""
 
 
@@ -326,7 +292,7 @@ def _log(x: float) -> float:
     return math.log2(max(x, 1.0) + 1.0)
 
 
-def _lookup(load: Workload, width: int) -> float:
+def _lookup(load: Workload, width: float) -> float:
     """Return what one access to an array over the keys costs, ``width`` bytes an element."""
     return 0.9 if load.extent * width <= NEAR else 2.2
 
@@ -334,7 +300,7 @@ def _lookup(load: Workload, width: int) -> float:
 def _surprise(load: Workload) -> float:
     """Return how often a hit, or a miss, comes unexpected; keys are seldom spread evenly."""
     hit = min(load.length / max(load.extent, 1.0), 1.0)
-    return max(min(hit, 1.0 - hit), 0.05)
+    return max(min(hit, 1.0 - hit), 0.01)
 
 
 ALGORITHMS: tuple[Algorithm, ...] = (
@@ -354,6 +320,16 @@ ALGORITHMS: tuple[Algorithm, ...] = (
             w.extent * 0.5 + w.setups * (1.8 * w.length + w.queries * (_lookup(w, 8) + WASTED))
         ),
         _spread,
+    ),
+    Algorithm(
+        "bitmap",
+        frozenset({UNIQUE, SORTED, EXTENT, INVARIANT}),
+        lambda w: (
+            w.extent * 0.03
+            + 2.0 * w.length
+            + w.queries * (_lookup(w, 0.2) + COUNTED + MISTAKEN * _surprise(w))
+        ),
+        _bitmap,
     ),
     Algorithm(
         "merge",

@@ -18,6 +18,7 @@ from sparsedsl.errors import PlanError
 from sparsedsl.find import algorithms as al
 from sparsedsl.find import formula as fo
 from sparsedsl.find import ordering, parallel
+from sparsedsl.find import site as si
 from sparsedsl.find.blocks import Whole, whole_blocks
 from sparsedsl.find.queries import Context, Prover, sought_extent
 from sparsedsl.find.smt import Proof
@@ -210,12 +211,12 @@ def _choose(
     facts = prover.find_facts(before, context, find, place, depth)
     extent = sought_extent(find, context)
     if extent is not None and depth >= 0 and prover.table_fits(before, find, extent):
-        facts |= {al.EXTENT}
+        facts |= {si.EXTENT}
     if depth == 0:
-        facts |= {al.INVARIANT}
+        facts |= {si.INVARIANT}
     scalar = assembly.kind in ("dense", "append")
     if scalar and inside is None and _is_neutral(chain, context.steps[place + 1 :], find):
-        facts |= {al.NEUTRAL}
+        facts |= {si.NEUTRAL}
     load = _workload(context.steps, find, place, depth, context.operands, sizes)
     rejected: list[tuple[str, str]] = []
     legal: list[tuple[float, al.Algorithm]] = []

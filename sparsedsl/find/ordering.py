@@ -19,7 +19,7 @@ from dataclasses import replace
 
 from sparsedsl.contraction import algebra
 from sparsedsl.contraction.operators import MONOIDS
-from sparsedsl.find import algorithms as al
+from sparsedsl.find import site as si
 from sparsedsl.iteration.cost import Sizes
 from sparsedsl.iteration.counted import counted_steps, leading_lets
 from sparsedsl.iteration.nodes import Find, Nest
@@ -72,6 +72,6 @@ def _guide(nest: Nest, facts: Mapping[str, tuple[int, frozenset[str]]]) -> str |
         if isinstance(step, Find) and len(step.keys) == 1:
             depth, proved = facts[step.variable]
             delivered = expand(steps, step.keys[0].value) == last
-            if delivered and 0 <= depth <= outside and {al.SORTED, al.EXTENT} <= proved:
+            if delivered and 0 <= depth <= outside and {si.SORTED, si.EXTENT} <= proved:
                 return step.variable
     return None

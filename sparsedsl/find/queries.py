@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sparsedsl.find import algorithms as al
 from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
+from sparsedsl.find import site as si
 from sparsedsl.find.smt import Proof, Question, prove
 from sparsedsl.iteration.nodes import (
     Find,
@@ -78,11 +78,11 @@ class Prover:
         """Return which of unique, sorted and rising hold for a find."""
         found: set[str] = set()
         if self._sorted(before, find):
-            found |= {al.SORTED, al.UNIQUE}
+            found |= {si.SORTED, si.UNIQUE}
         elif self._unique(before, find):
-            found.add(al.UNIQUE)
-        if al.SORTED in found and depth >= 0 and self._rising(whole, find, place, depth):
-            found.add(al.RISING)
+            found.add(si.UNIQUE)
+        if si.SORTED in found and depth >= 0 and self._rising(whole, find, place, depth):
+            found.add(si.RISING)
         return frozenset(found)
 
     def _two(self, find: Find) -> tuple[Term, Term, list[fo.Formula]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from sparsedsl.find import algorithms as al
+from sparsedsl.find import site as si
 from sparsedsl.find.choose import Choice
 from sparsedsl.iteration.nodes import Find, Let, Probe, Step
 from sparsedsl.loops import build as lb
@@ -77,7 +78,7 @@ class Finds:
 
     def _site(
         self, find: Find, choice: Choice, probe: Probe | None, sought: tuple[Expr, ...] | None
-    ) -> tuple[al.Site, list[Stmt]]:
+    ) -> tuple[si.Site, list[Stmt]]:
         """Bind the range of a find and describe it to its algorithm.
 
         ``sought`` is None at set-up, when no value is sought yet.
@@ -124,7 +125,7 @@ class Finds:
         if sought is None:
             sought = tuple(lb.i(0) for _ in find.keys)
         extent = None if choice.extent is None else emitter.term(choice.extent)
-        site = al.Site(
+        site = si.Site(
             position,
             low,
             high,
@@ -133,22 +134,27 @@ class Finds:
             extent,
             choice.verify,
             state,
-            self._positions(find),
-            al.Stored(operand.tensor.dtype, fill, value),
+            self._positions(find, choice),
+            si.Stored(operand.tensor.dtype, fill, value),
         )
         return site, ends
 
-    def _positions(self, find: Find) -> str:
-        """Return a dtype that holds every position of a range: that of the array that ends it."""
+    def _positions(self, find: Find, choice: Choice) -> str:
+        """Return a dtype that holds every position of a range: that of the array that ends it.
+
+        From position 0 on, no more keys lie apart than the dtype of their array counts.
+        """
+        arrays: list[str] = []
+        if find.lows == (terms.const(0),) and {si.UNIQUE, si.EXTENT} <= choice.facts:
+            arrays = [key.function.function for key in find.keys]
         for end in find.highs:
             match end:
                 case Term(((1, UF(array, _)),), 0):
-                    dtype = self.emitter.index_dtypes[array]
-                    if np.dtype(dtype).kind == "i":
-                        return dtype
+                    arrays.append(array)
                 case _:
                     pass
-        return "int64"
+        dtypes = [self.emitter.index_dtypes[array] for array in arrays]
+        return next((d for d in dtypes if np.dtype(d).kind == "i"), "int64")
 
     def guide(self, variable: str) -> ws.Guide:
         """Return the range of a find that was set up outside, for a workspace."""

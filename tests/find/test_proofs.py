@@ -12,6 +12,7 @@ from sparsedsl.contraction import nodes as ct
 from sparsedsl.find import algorithms as al
 from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
+from sparsedsl.find import site as si
 from sparsedsl.find.queries import Context, Prover
 from sparsedsl.find.smt import Question, prove
 from sparsedsl.iteration import classify
@@ -76,22 +77,22 @@ def facts_of(operand, steps, find, depth):
     return Prover(4000).find_facts(before, whole, find, place, depth)
 
 
-ALL = {al.UNIQUE, al.SORTED, al.RISING}
+ALL = {si.UNIQUE, si.SORTED, si.RISING}
 
 # layout, dimension found, after how many steps its range is known, what is proved
 VERDICTS = [
     ("csr", "B_p", 1, ALL),
     ("csc", "B_p", 2, ALL),
     ("coo", "B_p", 0, ALL),
-    ("coo_unsorted", "B_p", 0, {al.UNIQUE}),
+    ("coo_unsorted", "B_p", 0, {si.UNIQUE}),
     ("dcsr", "B_q", 0, ALL),
     ("bcsr", "B_p", 1, ALL),
     ("bcsc", "B_p", 2, ALL),
-    ("dia", "B_d", 0, {al.UNIQUE}),
+    ("dia", "B_d", 0, {si.UNIQUE}),
     ("ell", "B_s", 1, ALL),
     ("sell", "B_k", 1, ALL),
-    ("sell_sigma", "B_s", 1, {al.UNIQUE}),
-    ("morton", "B_p", 0, {al.UNIQUE}),
+    ("sell_sigma", "B_s", 1, {si.UNIQUE}),
+    ("morton", "B_p", 0, {si.UNIQUE}),
     ("coo_repeated", "B_p", 0, set()),
 ]
 
@@ -158,7 +159,7 @@ def test_cursor_needs_queries_that_rise():
     i, j, *rest = reached(operand)
     steps = (j, i, *rest)
     find = next(s for s in steps if isinstance(s, Find))
-    assert facts_of(operand, steps, find, 0) == {al.UNIQUE, al.SORTED}
+    assert facts_of(operand, steps, find, 0) == {si.UNIQUE, si.SORTED}
 
 
 def test_cursor_is_set_up_again_where_its_range_moves():

@@ -1,0 +1,97 @@
+"""One place where a find is emitted: its range, its keys, what is sought, and its loops.
+
+Takes: nothing (closed nodes, and the names of the facts that are proved of a range).  Gives:
+what ``find.algorithms`` reads, and what it returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sparsedsl.loops import build as lb
+from sparsedsl.loops.nodes import INT, Const, Expr, Load, Stmt, Var
+
+UNIQUE = "unique"
+SORTED = "sorted"
+RISING = "rising"
+EXTENT = "extent"
+INVARIANT = "invariant"
+NEUTRAL = "neutral"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The values behind the positions of a range: their dtype, their fill, one at a position."""
+
+    dtype: str
+    fill: Const
+    at: Callable[[Expr], Expr]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One find to emit.
+
+    ``low`` and ``high`` are variables assigned where the range becomes known; ``keys`` gives
+    the key functions at a position, ``sought`` the values they must equal, ``extent`` one
+    more than the greatest possible key.  ``verify`` asks a table to compare keys, needed
+    when the key functions read more than the position.  ``state`` names what a find keeps
+    from query to query; no two finds of a kernel share it.  ``positions`` is a dtype that
+    holds every position of the range, ``stored`` the values there.
+    """
+
+    position: Var
+    low: Expr
+    high: Expr
+    keys: Callable[[Expr], tuple[Expr, ...]]
+    sought: tuple[Expr, ...]
+    extent: Expr | None
+    verify: bool
+    state: str
+    positions: str = "int64"
+    stored: Stored | None = None
+
+    def name(self, suffix: str) -> str:
+        """Return the name of an auxiliary variable or array of this find."""
+        return f"{self.state}_{suffix}"
+
+    def var(self, suffix: str) -> Var:
+        """Return an auxiliary integer variable of this find."""
+        return Var(self.name(suffix), INT)
+
+    def matches(self, position: Expr) -> Expr:
+        """Return the condition that the keys at ``position`` are the sought ones."""
+        pairs = zip(self.keys(position), self.sought, strict=True)
+        return lb.conj(*(lb.eq(key, value) for key, value in pairs))
+
+    def before(self, position: Expr) -> Expr:
+        """Return the condition that the keys at ``position`` come before the sought ones."""
+        return _lexicographically_less(self.keys(position), self.sought)
+
+    def after(self, position: Expr) -> Expr:
+        """Return the condition that the keys at ``position`` come after the sought ones."""
+        return _lexicographically_less(self.sought, self.keys(position))
+
+
+def _lexicographically_less(left: tuple[Expr, ...], right: tuple[Expr, ...]) -> Expr:
+    result = lb.lt(left[-1], right[-1])
+    for a, b in zip(reversed(left[:-1]), reversed(right[:-1]), strict=True):
+        result = lb.disj(lb.lt(a, b), lb.conj(lb.eq(a, b), result))
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """The loops of one find: once a kernel, once a range, once a query; and the hit test.
+
+    ``after`` ends a range that another one follows.  ``value`` stands for the operand's value
+    where no position is bound.
+    """
+
+    top: tuple[Stmt, ...]
+    setup: tuple[Stmt, ...]
+    query: tuple[Stmt, ...]
+    hit: Expr
+    after: tuple[Stmt, ...] = ()
+    value: Load | None = None
