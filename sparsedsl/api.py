@@ -124,9 +124,11 @@ def einsum(
     out:
         The layout of the result.
     combine, reduce:
-        Another product and another sum, such as ``combine="add", reduce="min"``.
+        Another product and another sum, such as ``combine="add", reduce="min"``.  The products
+        ``"pair"`` (1), ``"first"`` and ``"second"`` (that factor) are of stored entries alone.
     semantics:
-        As in ``kernel``.
+        As in ``kernel``: with ``"annihilator"`` every product and sum is over stored entries
+        alone, as in GraphBLAS, and an entry that no product reaches has the identity of the sum.
 
     Raises
     ------
@@ -138,6 +140,15 @@ def einsum(
     >>> import numpy as np, scipy.sparse as sp, sparsedsl as sd
     >>> sd.einsum("ij,j->i", sp.eye_array(2, format="csr"), np.array([3.0, 4.0]))
     array([3., 4.])
+
+    Two steps along the edges of a graph, the shortest way:
+
+    >>> graph = sp.csr_array(([2.0, 3.0], ([0, 1], [1, 2])), shape=(3, 3))
+    >>> paths = sd.einsum(
+    ...     "ik,kj->ij", graph, graph, combine="add", reduce="min", semantics="annihilator"
+    ... )
+    >>> paths.nnz, float(paths.to_numpy()[0, 2]), paths.fill_value
+    (1, 5.0, inf)
     """
     if not isinstance(spec, str):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise NotationError(
@@ -169,7 +180,7 @@ def _key(layout: Any) -> _Boxed:
 @lru_cache(maxsize=512)
 def _einsum_engine(spec: str, combine: str, reduce: str, out: _Boxed, semantics: str) -> Engine:
     def tracer(infos: list[ArgumentInfo]) -> Traced:
-        program = einsum_program(spec, infos, combine, reduce)
+        program = einsum_program(spec, infos, combine, reduce, stored=semantics == "annihilator")
         return Traced(program, {}, shape_dependent="..." in spec)
 
     return Engine(tracer, Choices(out=out.layout, semantics=semantics))

@@ -17,7 +17,7 @@ only on layouts, dtypes, extents and entry counts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from sparsedsl.contraction import algebra, text
@@ -27,8 +27,10 @@ from sparsedsl.contraction.terms import terms as additive_terms
 from sparsedsl.contraction.verify import verify as verify_program
 from sparsedsl.contraction.versions import settled, together
 from sparsedsl.errors import PlanError
+from sparsedsl.find.certificates import Certificate
 from sparsedsl.find.choose import Proved
 from sparsedsl.find.smt import Proof
+from sparsedsl.find.widths import widest
 from sparsedsl.iteration import plan as planning
 from sparsedsl.iteration.infer import infer_layout
 from sparsedsl.iteration.nodes import Nest
@@ -103,7 +105,11 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One compiled group: plan, proofs, loops, source and recipe."""
+    """One compiled group: plan, proofs, loops, source and recipe.
+
+    ``certificates`` say how each subscript is known to be inside its array, ``widest`` bounds
+    every index value that the kernel computes.
+    """
 
     group: Group
     nest: Nest
@@ -112,6 +118,8 @@ class Unit:
     kernel: Kernel
     source: str
     recipe: Recipe
+    certificates: tuple[Certificate, ...]
+    widest: int
 
 
 def split(
@@ -260,8 +268,10 @@ def rounded(count: float) -> float:
     return float(4 ** _bucket(count)) if count >= 1 else 1.0
 
 
-def compile_group(group: Group, settings: Settings) -> Unit:
+def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ()) -> Unit:
     """Run the stages from planning to source on one group.
+
+    ``known`` are the proofs of an earlier run: the solver is asked what they do not answer.
 
     Raises
     ------
@@ -275,22 +285,8 @@ def compile_group(group: Group, settings: Settings) -> Unit:
     from sparsedsl.lowering.recipe import recipe_of
 
     _check_forced(group, settings)
-    request = Request(
-        statements=group.statements,
-        program=group.program,
-        layouts={n: s.layout for n, s in group.sources.items()},
-        output=group.assembled,
-        extents={i: int(rounded(n)) for i, n in group.extents.items()},
-        entries={
-            n: {d: rounded(c) for d, c in s.entries.items()} for n, s in group.sources.items()
-        },
-        annihilating=group.annihilating,
-        exact=group.exact,
-        order=settings.order,
-        workspace=settings.workspace,
-        whole=group.whole if settings.workspace == "auto" and settings.find == "auto" else None,
-    )
-    nest, proved = _planned(request, settings)
+    request = request_of(group, settings)
+    nest, proved = _planned(request, settings, {p.smtlib: p for p in known})
     copies = tuple(c.tensor for c in nest.conversions)
     program = replace(group.program, inputs=tuple({*group.program.inputs, *copies}))
     nest = proved.nest
@@ -306,44 +302,91 @@ def compile_group(group: Group, settings: Settings) -> Unit:
             dtypes[f"{conversion.tensor.name}_{array}"] = "int64" if wide else "int32"
     statement = "; ".join(text.statement_text(s) for s in group.statements)
     proofs = sum(p.proved for p in proved.proofs)
+    unsure = sum(c.verdict == "checked" for c in proved.certificates)
+    most = _widest(group, nest, dtypes)
     notes = (
         statement,
         *(f"{n}: {s.layout.label}" for n, s in group.sources.items() if n in statement),
         f"finds: {_finds_text(proved.choices)}",
         f"proofs: {proofs} of {len(proved.proofs)} goals",
+        f"bounds: {len(proved.certificates) - unsure} of {len(proved.certificates)} subscripts",
     )
     widest = max((request.extents[c] for c in nest.coordinates), default=1)
     lowered = lower(proved, program, dtypes, _index_dtype(group), widest, notes)
     kernel = verify_kernel(optimise(verify_kernel(lowered.kernel)))
     recipe = recipe_of(lowered, nest, kernel, group.finite, group.nonzero, group.bounded)
-    source = print_source(kernel, fastmath=settings.fastmath, safe=settings.safe)
+    source = print_source(kernel, fastmath=settings.fastmath, safe=settings.safe or unsure > 0)
     choices = tuple(
         (c.variable, c.algorithm, "; ".join(f"{n}: {why}" for n, why in c.rejected))
         for chain in proved.choices
         for c in chain
     )
-    return Unit(group, nest, choices, proved.proofs, kernel, source, recipe)
+    bounds = proved.certificates
+    return Unit(group, nest, choices, proved.proofs, kernel, source, recipe, bounds, most)
+
+
+def request_of(group: Group, settings: Settings) -> Request:
+    """Return what planning a group reads: sizes are rounded, so that equal keys plan equally."""
+    return Request(
+        statements=group.statements,
+        program=group.program,
+        layouts={n: s.layout for n, s in group.sources.items()},
+        output=group.assembled,
+        extents={i: int(rounded(n)) for i, n in group.extents.items()},
+        entries={
+            n: {d: rounded(c) for d, c in s.entries.items()} for n, s in group.sources.items()
+        },
+        annihilating=group.annihilating,
+        exact=group.exact,
+        order=settings.order,
+        workspace=settings.workspace,
+        whole=group.whole if settings.workspace == "auto" and settings.find == "auto" else None,
+    )
+
+
+def _widest(group: Group, nest: Nest, index_dtypes: Mapping[str, str]) -> int:
+    """Return the bound on index values, for every extent that shares the kernel.
+
+    Raises
+    ------
+    PlanError
+        If they may leave 64 bits.
+    """
+    extents = {i: 4 ** (_bucket(n) + 1) for i, n in group.extents.items()}
+    most = widest(nest, extents, index_dtypes)
+    if most >= 2**63:
+        raise PlanError(
+            f"index arithmetic of {group.output.name} may leave 64 bits: its values reach "
+            f"2**{most.bit_length()}",
+            span=group.statements[0].span,
+            hint="use smaller extents or factors in subscripts",
+        )
+    return most
 
 
 MOST_COPIES = 3
 """Accesses read from copies before a missing find is reported."""
 
 
-def _planned(request: Request, settings: Settings) -> tuple[Nest, Proved]:
+def _planned(
+    request: Request, settings: Settings, known: Mapping[str, Proof]
+) -> tuple[Nest, Proved]:
     """Plan and prove; a plan whose merges are not proved is made again without merging."""
     from sparsedsl.find.choose import prove_nest
 
     find = settings.find if isinstance(settings.find, str) else dict(settings.find)
+    failure: PlanError | None = None
     while True:
-        nest = planning.plan(request)
-        operands = tuple(o for chain in nest.chains for o in chain.operands)
-        sizes = planning.sizes_of(request, operands)
         try:
-            proved = prove_nest(nest, sizes, find, settings.solver_timeout_ms)
-        except PlanError:
+            nest = planning.plan(request)
+            operands = tuple(o for chain in nest.chains for o in chain.operands)
+            sizes = planning.sizes_of(request, operands)
+            proved = prove_nest(nest, sizes, find, settings.solver_timeout_ms, known)
+        except PlanError as error:
+            failure = failure or error
             # no find is legal in some operand's own layout: a sorted copy has one
             if request.copying == MOST_COPIES or find != "auto":
-                raise
+                raise failure from None
             request = replace(request, copying=request.copying + 1)
             continue
         if proved is not None:

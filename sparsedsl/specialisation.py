@@ -8,8 +8,9 @@ polyhedral library.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from sparsedsl.contraction.bindings import apart
 from sparsedsl.contraction.extent import check_shapes
 from sparsedsl.errors import InvalidTensorError, PlanError
 from sparsedsl.find.algorithms import ALGORITHMS
+from sparsedsl.find.smt import Proof
 from sparsedsl.frontend.trace import Traced
 from sparsedsl.layouts.catalogue import plain, resolve
 from sparsedsl.layouts.layout import Layout
@@ -30,6 +32,9 @@ from sparsedsl.runtime import cache, execute
 from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.sources import ShapeOf, source_of
+
+RUNS = 3
+"""Runs of which the least time is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,16 +163,23 @@ class Specialisation:
         unit = None
         if entry is None:
             unit = pipeline.compile_group(group, self.settings)
-            entry = store.store(key, unit.source, {"recipe": unit.recipe.to_json()})
+            records = [asdict(p) for p in unit.proofs]
+            entry = store.store(key, unit.source, {"recipe": unit.recipe.to_json()}, records)
         recipe = Recipe.from_json(entry.metadata["recipe"])
         call = execute.Call(recipe, group.assembled, entry.function)
         return Ready(group, call, entry, unit)
 
     def unit(self, place: int) -> pipeline.Unit:
-        """Return the plan and proofs of a group, made anew if its kernel came from disk."""
+        """Return the plan and proofs of a group.
+
+        If its kernel came from disk it is planned again; its proofs come from disk too.
+        """
         ready = self.prepare(place)
         if ready.unit is None:
-            unit = pipeline.compile_group(self.groups[place], self.settings)
+            group = self.groups[place]
+            records = cache.default().proofs(pipeline.describe(group, self.settings))
+            known = [Proof(**record) for record in records]
+            unit = pipeline.compile_group(group, self.settings, known)
             ready = replace(ready, unit=unit)
             self.ready[place] = ready
         assert ready.unit is not None
@@ -199,6 +211,32 @@ class Specialisation:
             same = group.layout is group.assembled
             values[recipe.output] = made if same else made.convert(group.layout)
         return values
+
+    def measure(self, tensors: Mapping[str, Tensor]) -> list[float]:
+        """Return the seconds each group takes on these tensors, the least of a few runs."""
+        self.run(tensors)
+        extents = self.extents_of(tensors)
+        values = dict(tensors)
+        found: list[float] = []
+        for place in range(len(self.groups)):
+            call = self.prepare(place).call
+            execute.make_copies(call.recipe, values)
+            made, taken = self._timed(call, values, extents)
+            for _ in range(RUNS - 1):
+                taken = min(taken, self._timed(call, values, extents)[1])
+            found.append(taken)
+            group = self.groups[place]
+            values[call.recipe.output] = (
+                made if group.layout is group.assembled else made.convert(group.layout)
+            )
+        return found
+
+    def _timed(
+        self, call: execute.Call, tensors: Mapping[str, Tensor], extents: Mapping[str, int]
+    ) -> tuple[Tensor, float]:
+        start = time.perf_counter()
+        made = call(tensors, extents, None, self.choices.parallel)
+        return made, time.perf_counter() - start
 
     def _target(
         self, call: execute.Call, extents: Mapping[str, int], out: Mapping[str, np.ndarray]

@@ -20,8 +20,9 @@ from sparsedsl.find import formula as fo
 from sparsedsl.find import ordering, parallel
 from sparsedsl.find import site as si
 from sparsedsl.find.blocks import Whole, whole_blocks
+from sparsedsl.find.certificates import Certificate, certify
 from sparsedsl.find.queries import Context, Prover, sought_extent
-from sparsedsl.find.smt import Proof
+from sparsedsl.find.smt import NOTHING, Proof
 from sparsedsl.iteration.clip import clipped
 from sparsedsl.iteration.cost import Sizes
 from sparsedsl.iteration.nodes import (
@@ -65,7 +66,8 @@ class Choice:
 class Proved:
     """A nest ready to be lowered; ``parallel`` names an index that threads may share out.
 
-    ``whole`` is the nest to run instead where no block is cut short.
+    ``whole`` is the nest to run instead where no block is cut short; ``certificates`` say of
+    each subscript how it is known to be inside its array.
     """
 
     nest: Nest
@@ -74,23 +76,29 @@ class Proved:
     proofs: tuple[Proof, ...]
     parallel: str | None
     whole: Whole | None
+    certificates: tuple[Certificate, ...] = ()
 
 
 def prove_nest(
-    nest: Nest, sizes: Sizes, forced: str | Mapping[str, str], timeout_ms: int
+    nest: Nest,
+    sizes: Sizes,
+    forced: str | Mapping[str, str],
+    timeout_ms: int,
+    known: Mapping[str, Proof] = NOTHING,
 ) -> Proved | None:
     """Prove what the plan rests on and choose its finds.
 
     Returns None when the plan merges ranges that are not proved sorted.
 
-    ``forced`` is ``"auto"``, an algorithm's name, or a name per tensor.
+    ``forced`` is ``"auto"``, an algorithm's name, or a name per tensor; ``known`` holds
+    records of an earlier run, which need not be proved again.
 
     Raises
     ------
     PlanError
         If a forced algorithm is not legal, or none is.
     """
-    prover = Prover(timeout_ms)
+    prover = Prover(timeout_ms, known)
     if not merge_is_ordered(nest, prover):
         return None
     chains: list[Chain] = []
@@ -112,13 +120,15 @@ def prove_nest(
         signs.append(_nonnegative(prover, context))
     proved = replace(nest, chains=tuple(chains))
     proved = _confirm_delivery(prover, proved)
-    known = tuple({c.variable: (c.depth, c.facts) for c in chosen} for chosen in choices)
-    proved = ordering.ordered(proved, known, sizes)
+    found = tuple({c.variable: (c.depth, c.facts) for c in chosen} for chosen in choices)
+    proved = ordering.ordered(proved, found, sizes)
     for chain in proved.chains:
         parallel.prove_closed_forms(prover, chain)
     shared = parallel.parallel_loop(prover, proved)
     whole = whole_blocks(prover, proved)
-    return Proved(proved, tuple(choices), tuple(signs), tuple(prover.proofs), shared, whole)
+    bounds = certify(prover, proved, tuple(signs))
+    proofs = tuple(prover.proofs)
+    return Proved(proved, tuple(choices), tuple(signs), proofs, shared, whole, bounds)
 
 
 def _finds(steps: tuple[Step, ...]) -> list[tuple[Find, int, Probe | None]]:
@@ -230,7 +240,7 @@ def _choose(
             legal.append((candidate.cost(load), candidate))
     legal.sort(key=lambda pair: pair[0])
     wanted = forced if isinstance(forced, str) else forced.get(operand.tensor.name, "auto")
-    taken = _taken(wanted, legal, rejected, operand, find)
+    taken = _taken(wanted, legal, rejected, operand, find, late=prover.late)
     rejected.extend(
         (a.name, f"estimated {c / max(legal[0][0], 1e-9):.1f}x the cost of {legal[0][1].name}")
         for c, a in legal
@@ -298,6 +308,8 @@ def _taken(
     rejected: list[tuple[str, str]],
     operand: Operand,
     find: Find,
+    *,
+    late: bool,
 ) -> al.Algorithm:
     if wanted != "auto":
         for _, candidate in legal:
@@ -316,7 +328,9 @@ def _taken(
             f"no find is legal for {find.variable} of {operand.tensor.name} "
             f"({operand.layout.name}): {reasons}",
             span=operand.access.span,
-            hint="give the layout a property that makes its coordinates unique",
+            hint="proofs timed out: give them time with sd.options(solver_timeout_ms=...)"
+            if late
+            else "give the layout a property that makes its coordinates unique",
         )
     return legal[0][1]
 

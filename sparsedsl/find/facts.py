@@ -7,7 +7,7 @@ filter's operand lends its invariants only once its guards are passed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import assert_never
 
 from sparsedsl.find import formula as fo
@@ -28,7 +28,7 @@ from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import UF, Constraint, Term
 
 
-def axioms(operands: Iterable[Operand]) -> tuple[fo.Formula, ...]:
+def axioms(operands: Collection[Operand]) -> tuple[fo.Formula, ...]:
     """Return what the layouts of the operands promise, over the names used in the plan."""
     found: dict[fo.Formula, None] = {}
     for operand in operands:
@@ -36,7 +36,19 @@ def axioms(operands: Iterable[Operand]) -> tuple[fo.Formula, ...]:
             found.setdefault(fo.at_most(terms.const(0), terms.var(name)))
         for item in operand.layout.properties:
             for axiom in _property(item, operand):
-                found.setdefault(_rename(axiom, _names_used(operand)))
+                found.setdefault(_rename(axiom, names_used(operand)))
+    return (*found, *one_size(operands))
+
+
+def one_size(operands: Iterable[Operand]) -> tuple[fo.Formula, ...]:
+    """Return that two uses of one tensor have the same extents, under whatever names."""
+    first: dict[tuple[str, str], str] = {}
+    found: list[fo.Formula] = []
+    for operand in operands:
+        for own, used in operand.parameters:
+            name = first.setdefault((operand.tensor.name, own), used)
+            if name != used:
+                found.append(fo.equal(terms.var(name), terms.var(used)))
     return tuple(found)
 
 
@@ -59,11 +71,11 @@ def instances(operand: Operand, variable: str) -> tuple[fo.Formula, ...]:
             for ends in ({FIRST: here, SECOND: there}, {FIRST: there, SECOND: here}):
                 chosen = values | ends
                 body = _rename(axiom.body, lambda t, chosen=chosen: terms.substitute(t, chosen))
-                found.append(_rename(body, _names_used(operand)))
+                found.append(_rename(body, names_used(operand)))
     return tuple(found)
 
 
-def _names_used(operand: Operand) -> Callable[[Term], Term]:
+def names_used(operand: Operand) -> Callable[[Term], Term]:
     """Return how a term of the layout reads in the plan: its parameters and arrays renamed."""
     rename = {p: terms.var(q) for p, q in operand.parameters}
     functions = dict(operand.functions)

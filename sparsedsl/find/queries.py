@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
 from sparsedsl.find import site as si
-from sparsedsl.find.smt import Proof, Question, prove
+from sparsedsl.find.smt import NOTHING, Proof, Question, prove
 from sparsedsl.iteration.nodes import (
     Find,
     Guard,
@@ -43,18 +43,27 @@ class Context:
 
 
 class Prover:
-    """Asks questions and keeps their records, each question once."""
+    """Asks questions and keeps their records, each question once.
 
-    def __init__(self, timeout_ms: int) -> None:
+    ``known`` holds the records of an earlier run by their SMT-LIB text.
+    """
+
+    def __init__(self, timeout_ms: int, known: Mapping[str, Proof] = NOTHING) -> None:
         self.timeout_ms = timeout_ms
+        self.known = known
         self.proofs: list[Proof] = []
         self._asked: dict[Question, Proof] = {}
+
+    @property
+    def late(self) -> bool:
+        """Whether a question timed out."""
+        return any(proof.verdict == "timed out" for proof in self.proofs)
 
     def ask(self, question: Question) -> bool:
         """Return whether the goal is proved, and keep the record."""
         known = self._asked.get(question)
         if known is None:
-            known = prove(question, self.timeout_ms)
+            known = prove(question, self.timeout_ms, self.known)
             self._asked[question] = known
             self.proofs.append(known)
         return known.proved

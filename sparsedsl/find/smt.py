@@ -1,8 +1,8 @@
 """The only door to Z3: decide whether a goal follows from axioms and hypotheses.
 
 Takes: ``Question`` (formulas).  Gives: ``Proof``.  Invariant: the verdict is ``"proved"`` only
-when the negated goal is unsatisfiable; every other answer, a time-out included, is
-``"unknown"`` and permits nothing.
+when the negated goal is unsatisfiable; every other answer, ``"unknown"`` or
+``"timed out"``, permits nothing.
 
 Settings: no model-based instantiation, since only ``unsat`` is of use; uninterpreted
 functions rather than arrays; pairwise axioms with explicit triggers.
@@ -13,11 +13,11 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any as Anything
 
 from sparsedsl.find import formula as fo
@@ -45,7 +45,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The record of one question: its SMT-LIB text, the verdict and the seconds it took."""
+    """The record of one question: its SMT-LIB text, the verdict and the seconds it took.
+
+    The verdict is ``"proved"``, ``"unknown"`` (the solver gave up: the goal need not hold) or
+    ``"timed out"`` (more steps than the limit allows).
+    """
 
     name: str
     goal: str
@@ -60,13 +64,25 @@ class Proof:
         return self.verdict == "proved"
 
 
-def prove(question: Question, timeout_ms: int = 400) -> Proof:
-    """Ask Z3 whether the goal follows; ``unknown`` after ``timeout_ms`` milliseconds."""
+NOTHING: Mapping[str, Proof] = MappingProxyType({})
+"""No records of earlier questions."""
+
+
+def prove(question: Question, timeout_ms: int = 400, known: Mapping[str, Proof] = NOTHING) -> Proof:
+    """Ask Z3 whether the goal follows; ``timed out`` after ``timeout_ms`` milliseconds.
+
+    ``known`` holds earlier records by their SMT-LIB text: such a question is not asked again.
+    """
+    smtlib = script(_relevant(question), question.goal)
+    goal = fo.text(question.goal)
+    earlier = known.get(smtlib)
+    if earlier is not None:
+        return replace(earlier, name=question.name, goal=goal, allows=question.allows)
     with compiling, _interrupts_later():
         start = time.perf_counter()
-        smtlib, verdict = _ask(question, timeout_ms)
+        verdict = _ask(smtlib, timeout_ms)
         seconds = time.perf_counter() - start
-    return Proof(question.name, fo.text(question.goal), smtlib, verdict, seconds, question.allows)
+    return Proof(question.name, goal, smtlib, verdict, seconds, question.allows)
 
 
 @contextmanager
@@ -89,18 +105,19 @@ def _interrupts_later() -> Generator[None, None, None]:
             handler(*came[0])
 
 
-def _ask(question: Question, timeout_ms: int) -> tuple[str, str]:
+def _ask(smtlib: str, timeout_ms: int) -> str:
     z3 = _z3()
-    smtlib = script(_relevant(question), question.goal)
     solver = z3.SimpleSolver()
     # an interrupt is Python's to handle: Z3 would end the question and say nothing of it
     solver.set(auto_config=False, mbqi=False, ctrl_c=False)
     solver.set(rlimit=timeout_ms * STEPS, timeout=timeout_ms * SLACK)
     try:
         solver.from_string(smtlib)
-        return smtlib, "proved" if solver.check() == z3.unsat else "unknown"
-    except z3.Z3Exception as error:
-        return f"{smtlib}\n; not decided: {error}", "unknown"
+        if solver.check() == z3.unsat:
+            return "proved"
+        return "unknown" if "incomplete" in solver.reason_unknown() else "timed out"
+    except z3.Z3Exception:
+        return "unknown"
 
 
 def _relevant(question: Question) -> list[fo.Formula]:

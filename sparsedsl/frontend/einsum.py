@@ -32,6 +32,7 @@ from sparsedsl.errors import NotationError, NotationTypeError, Span
 from sparsedsl.frontend.functions import REDUCTIONS
 from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.path import Factor, Tree, best_tree
+from sparsedsl.frontend.semirings import STRUCTURAL, over_stored, structural
 
 _DOTS = "..."
 
@@ -41,6 +42,8 @@ def einsum_program(
     infos: Sequence[ArgumentInfo],
     combine: str = "mul",
     reduce: str = "sum",
+    *,
+    stored: bool = False,
 ) -> Program:
     """Return the program ``out[...] = reduce(combine(op0[...], op1[...], ...))``.
 
@@ -53,9 +56,12 @@ def einsum_program(
     infos:
         One per operand; shapes are needed for broadcasting.
     combine:
-        Name of a binary operator (``contraction.operators``), applied from the left.
+        Name of a binary operator (``contraction.operators``), applied from the left; or
+        ``"pair"`` (1), ``"first"`` or ``"second"`` (that factor) where all factors are stored.
     reduce:
         ``"sum"``, ``"prod"``, ``"min"``, ``"max"``, ``"any"`` or ``"all"``.
+    stored:
+        Reduce over products of stored entries alone, whatever the fills are.
 
     Returns
     -------
@@ -75,7 +81,7 @@ def einsum_program(
         for n, info in enumerate(infos)
     )
     broadcast = _broadcast_sizes(parsed, infos)
-    factors: list[Expression] = []
+    factors: list[Access] = []
     for tensor, info, labels in zip(inputs, infos, parsed.operands, strict=True):
         subscripts = (
             Affine((), 0) if size == 1 and broadcast.get(label, 1) != 1 else Affine.of(label)
@@ -87,7 +93,14 @@ def einsum_program(
         split = _split(parsed, infos, inputs, factors)
         if split is not None:
             return verify(split)
-    value = _product(factors, combine, known, Span(spec, 0, len(spec)))
+    if combine in STRUCTURAL:
+        value, stored = structural(combine, factors, monoid), True
+    else:
+        value = _product(factors, combine, known, Span(spec, 0, len(spec)))
+    if stored and (combine, monoid) != ("mul", "add"):
+        if monoid == "add" and dtype_of(value, known) == "bool":
+            monoid = "any"
+        value = over_stored(factors, value, monoid, known)
     summed = tuple(n for n in free_indices(value) if n not in parsed.output)
     if summed:
         if monoid == "add" and dtype_of(value, known) == "bool":
@@ -103,7 +116,7 @@ def _split(
     parsed: _Parsed,
     infos: Sequence[ArgumentInfo],
     inputs: tuple[Tensor, ...],
-    factors: list[Expression],
+    factors: list[Access],
 ) -> Program | None:
     """Return the product as a tree of pairs, each summed at once over what no other pair needs.
 
@@ -134,7 +147,7 @@ class _Pairs:
 
     inputs: tuple[Tensor, ...]
     parsed: _Parsed
-    factors: list[Expression]
+    factors: list[Access]
     outputs: list[Tensor] = field(default_factory=list[Tensor])
     statements: list[Assign] = field(default_factory=list[Assign])
 
@@ -184,13 +197,15 @@ def _named_monoid(reduce: str) -> str:
 
 def _check_combine(combine: str) -> None:
     binary = [name for name, operator in OPERATORS.items() if operator.arity == 2]
-    if combine not in binary:
-        raise NotationError(f"combine: expected one of {', '.join(binary)}, found {combine!r}")
+    if combine not in (*binary, *STRUCTURAL):
+        known = ", ".join((*binary, *STRUCTURAL))
+        raise NotationError(f"combine: expected one of {known}, found {combine!r}")
 
 
-def _product(factors: list[Expression], combine: str, program: Program, span: Span) -> Expression:
+def _product(given: list[Access], combine: str, program: Program, span: Span) -> Expression:
     """Combine from the left; the widest dtype goes first so that no partial product wraps."""
     operator = OPERATORS[combine]
+    factors: list[Expression] = [*given]
     if operator.commutative:
         common = np.result_type(*(np.dtype(dtype_of(f, program)) for f in factors)).name
         factors = sorted(factors, key=lambda f: dtype_of(f, program) != common)

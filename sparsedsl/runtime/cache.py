@@ -1,6 +1,7 @@
 """Generated kernels kept on disk, by what they specialise and by what they contain.
 
     <directory>/kernels-1/index/<sha of key>.json      key -> kernel, with the caller's metadata
+    <directory>/kernels-1/index/<sha of key>.proofs    the records of its proofs
     <directory>/kernels-1/k_<sha of text>.py           a generated module
     <directory>/kernels-1/__pycache__/k_<sha>....      Numba's machine code for it
 
@@ -169,21 +170,36 @@ class KernelCache:
         if text is None:
             return None
         try:
-            record = json.loads(text)
-            content = record["content"]
-            good = record["digest"] == _sha(_canonical(content)) and content["key"] == full
+            content = _opened_record(text, full)
             kernel, metadata = str(content["kernel"]), dict(content["metadata"])
         except (ValueError, KeyError, TypeError):
             return None
         path = directory / f"k_{kernel}.py"
-        source = read(path) if good else None
+        source = read(path)
         if source is None or _sha(source) != kernel:
             return None
         with contextlib.suppress(OSError):
             os.utime(index)  # used now: last to be evicted
         return Entry(kernel, source, metadata, path)
 
-    def store(self, key: str, source: str, metadata: Mapping[str, Any] | None = None) -> Entry:
+    def proofs(self, key: str) -> list[dict[str, Any]]:
+        """Return the records of proofs stored for ``key``: none where they are gone."""
+        full = f"{environment()}\n{key}"
+        if self.directory is None:
+            return []
+        try:
+            text = read(self.directory / "index" / f"{_sha(full)}.proofs") or ""
+            return [dict(record) for record in _opened_record(text, full)["proofs"]]
+        except (ValueError, KeyError, TypeError):
+            return []
+
+    def store(
+        self,
+        key: str,
+        source: str,
+        metadata: Mapping[str, Any] | None = None,
+        proofs: Sequence[Mapping[str, Any]] = (),
+    ) -> Entry:
         """Keep a generated module for ``key`` and return it.
 
         Parameters
@@ -194,6 +210,8 @@ class KernelCache:
             The module's text, printed with ``cache=True``.
         metadata:
             Whatever JSON can hold.
+        proofs:
+            The records of what the kernel rests on, kept apart: a call does not read them.
 
         Raises
         ------
@@ -207,25 +225,28 @@ class KernelCache:
             canonical = _canonical(content)
         except (TypeError, ValueError) as error:
             raise CacheError(f"expected metadata that JSON can hold: {error}") from None
-        record = {"digest": _sha(canonical), "content": content}
+        texts = [json.dumps(_sealed(part)) for part in (content, {"key": full, "proofs": proofs})]
         path = None
         while self.directory is not None and path is None:
             try:
-                path = self._to_disk(self.directory, full, kernel, source, json.dumps(record))
+                path = self._to_disk(self.directory, full, kernel, source, texts)
             except OSError as error:
                 self._move(error)
         entry = Entry(kernel, source, json.loads(canonical)["metadata"], path)
         self._memory[full] = entry
         return entry
 
-    def _to_disk(self, directory: Path, full: str, kernel: str, source: str, record: str) -> Path:
+    def _to_disk(
+        self, directory: Path, full: str, kernel: str, source: str, texts: Sequence[str]
+    ) -> Path:
         path = directory / f"k_{kernel}.py"
         with locked(directory):
             if read(path) != source:
                 write(path, source)
                 # the content is the version: a rewritten file must not look newer to Numba
                 os.utime(path, (0, 0))
-            write(directory / "index" / f"{_sha(full)}.json", record)
+            for text, ending in zip(texts, ("json", "proofs"), strict=True):
+                write(directory / "index" / f"{_sha(full)}.{ending}", text)
             self._stored += 1
             if self._stored % 16 == 1:
                 self._evict(directory, keep=path)
@@ -252,7 +273,7 @@ class KernelCache:
             kernel = kernels[index]
             if total <= self.limit_bytes * 3 // 4 or kernel == keep.stem[2:]:
                 continue
-            total -= remove(index)
+            total -= remove(index) + remove(index.with_suffix(".proofs"))
             users[kernel] -= 1
             if users[kernel] == 0:
                 total -= sum(remove(path) for path in _parts(directory, kernel))
@@ -286,6 +307,20 @@ class KernelCache:
 
 def _canonical(content: Mapping[str, Any]) -> str:
     return json.dumps(content, sort_keys=True)
+
+
+def _sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is written for ``content``: with its digest."""
+    return {"digest": _sha(_canonical(content)), "content": content}
+
+
+def _opened_record(text: str, key: str) -> Any:
+    """Return the content of a record; ValueError unless its digest and key are right."""
+    record = json.loads(text)
+    content = record["content"]
+    if record["digest"] != _sha(_canonical(content)) or content["key"] != key:
+        raise ValueError("not the record that was written")
+    return content
 
 
 def _kernels_by_index(directory: Path) -> dict[Path, str]:

@@ -21,6 +21,7 @@ def plain(text):
     timeless = re.sub(r"\d[\d.e+-]* (?:ns|us|ms|s)\b", "TIME", text)
     timeless = re.sub(r"estimated [\d.]+x", "estimated RATIO", timeless)
     timeless = re.sub(r"\[\s*TIME\]", "[TIME]", timeless)
+    timeless = re.sub(r"[\d.e+-]+ times the estimate", "RATIO times the estimate", timeless)
     return [line.rstrip() for line in timeless.strip().splitlines()]
 
 

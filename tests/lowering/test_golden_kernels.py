@@ -70,4 +70,5 @@ def test_explanation(name, snapshot):
     text = re.sub(r"\[ *[\d.]+ ms\]", "[time]", text)
     text = re.sub(r"\(\d+ in [\d.]+ (m?s)\)", "(count and time)", text)
     text = re.sub(r"\d+(\.\d+)?x the cost", "N times the cost", text)
+    text = re.sub(r"[\d.e+-]+ times the estimate", "N times the estimate", text)
     assert re.sub(r"[\d.e+-]+ (m?s)\b", "time", text) == snapshot(extension_class=TextFile)

@@ -11,6 +11,7 @@ def kernel(A_indptr, B_indptr, A_indices, B_indices, A_data, B_data, C_indices, 
     B: csr
     finds: none needed
     proofs: 7 of 7 goals
+    bounds: 8 of 8 subscripts
     """
     C_n1 = 0
     C_room = 0

@@ -11,6 +11,7 @@ def kernel(A_crd0, A_pos1, A_crd1, A_pos2, A_data, A_crd2, b_data, c_data, D_dat
     c: dense
     finds: none needed
     proofs: 9 of 9 goals
+    bounds: 14 of 14 subscripts
     """
     for A_p0 in range(A_NNZ0):
         i = i64(A_crd0[u64(A_p0)])

@@ -12,6 +12,7 @@ def kernel(A_indptr, B_indptr, B_indices, A_indices, A_data, B_data, C_indices, 
     B: csr
     finds: B_p by table
     proofs: 11 of 11 goals
+    bounds: 8 of 8 subscripts
     """
     C_n1 = 0
     C_room = 0

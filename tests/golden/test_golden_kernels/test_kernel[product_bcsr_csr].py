@@ -12,6 +12,7 @@ def kernel(B_indptr, A_indptr, A_indices, B_indices, A_data, B_data, C_indices, 
     B: csr
     finds: A_p by table
     proofs: 19 of 19 goals
+    bounds: 10 of 10 subscripts
     """
     C_n1 = 0
     C_room = 0

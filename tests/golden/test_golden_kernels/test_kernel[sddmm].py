@@ -12,6 +12,7 @@ def kernel(S_indptr, S_data, S_indices, a_data, b_data, C_indices, C_indptr, C_d
     b: dense
     finds: none needed
     proofs: 9 of 9 goals
+    bounds: 8 of 8 subscripts
     """
     C_n1 = 0
     C_room = 0

@@ -14,6 +14,7 @@ def kernel(A_indptr, A_data, A_indices, B_indptr, B_data, B_indices, C_indices, 
     B: csr
     finds: none needed
     proofs: 6 of 6 goals
+    bounds: 8 of 8 subscripts
     """
     C_n1 = 0
     C_room = 0

@@ -11,6 +11,7 @@ def kernel(X_crd0, X_data, A_indptr, A_indices, A_data, y_data, X_NNZ0, n_j, i_b
     X: csf
     finds: X_p0 by spread
     proofs: 8 of 9 goals
+    bounds: 7 of 7 subscripts
     """
     X_p0_values = np.empty(n_j, np.float64)
     for X_p0_values_place in range(len(X_p0_values)):

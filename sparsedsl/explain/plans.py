@@ -1,10 +1,9 @@
-"""Plans as text: what is scanned, how the rest is found, what was proved, what it costs."""
+"""Plans as text: the joint iteration space, what is scanned and how the rest is found."""
 
 from __future__ import annotations
 
 from typing import assert_never
 
-from sparsedsl.contraction.text import statement_text
 from sparsedsl.find import formula as fo
 from sparsedsl.iteration.nodes import (
     Chain,
@@ -126,59 +125,3 @@ def _steps(steps: tuple[Step, ...], chosen: dict[str, str], depth: int) -> list[
 def _ends(ends: tuple[Term, ...], combine: str) -> str:
     shown = [terms.text(e) for e in ends]
     return shown[0] if len(shown) == 1 else f"{combine}({', '.join(shown)})"
-
-
-def explanation(program: str, units: tuple[Unit, ...]) -> str:
-    """Return the whole story of a kernel as text."""
-    lines = ["expression", *_indented(program)]
-    for unit in units:
-        lines += ["", *_unit(unit)]
-    return "\n".join(lines)
-
-
-def _indented(text: str) -> list[str]:
-    return [f"  {line}" for line in text.splitlines()]
-
-
-def _unit(unit: Unit) -> list[str]:
-    nest, group = unit.nest, unit.group
-    lines = [f"output {nest.output.name}: {nest.output.dtype} in {group.layout.label}"]
-    if len(group.statements) > 1 or group.program.statements != group.statements:
-        lines += [f"  {statement_text(s)}" for s in group.statements]
-    if group.assembled != group.layout:
-        lines.append(f"  filled as {group.assembled.label}, then converted")
-    lines.append("operands")
-    seen = dict.fromkeys(o.tensor.name for chain in nest.chains for o in chain.operands)
-    for name in seen:
-        operand = next(o for c in nest.chains for o in c.operands if o.tensor.name == name)
-        lines.append(f"  {name}: {operand.tensor.dtype} in {operand.layout.label}")
-    for conversion in nest.conversions:
-        lines.append(
-            f"  {conversion.tensor.name}: copy of {conversion.source} in mode order "
-            f"{conversion.order}, made at each call"
-        )
-    lines += ["iteration space", *_indented(iteration_space(nest))]
-    lines += [f"plan (estimated {nest.cost / 1e6:.3g} ms)", *_indented(plan_text(unit))]
-    for variable, algorithm, rejected in unit.choices:
-        lines.append(f"find {variable}: {algorithm} ({rejected})")
-    if unit.recipe.shared is not None:
-        lines.append(f"threads may share the loop over {unit.recipe.shared}")
-    if not group.annihilating:
-        lines.append(
-            "implicit zeros are visited: a value that meets them may not be finite "
-            '(semantics="annihilator" skips them)'
-        )
-    elif group.finite:
-        lines.append(f"checked at each call to be finite: {', '.join(group.finite)}")
-    for side, what in (("above", "no -inf or NaN"), ("below", "no inf or NaN")):
-        names = [name for demand, name in group.bounded if demand == side]
-        if names:
-            lines.append(f"checked at each call to store {what}: {', '.join(names)}")
-    if group.nonzero:
-        lines.append(f"checked at each call to store no zero: {', '.join(group.nonzero)}")
-    seconds = sum(p.seconds for p in unit.proofs)
-    lines.append(f"proofs ({len(unit.proofs)} in {1e3 * seconds:.0f} ms)")
-    for proof in unit.proofs:
-        verdict = f"allows: {proof.allows}" if proof.proved else "not proved, not used"
-        lines.append(f"  [{1e3 * proof.seconds:5.1f} ms] {proof.name}: {verdict}")
-    return lines

@@ -1,0 +1,146 @@
+"""The whole story of a kernel as text: what it reads, does, rests on and costs.
+
+Takes: the units of a kernel, and what each took where it was run.  Gives: text.  Invariant:
+nothing is said that the plan, its proofs and its generated code do not hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sparsedsl.contraction.text import statement_text
+from sparsedsl.explain.alternatives import alternatives
+from sparsedsl.explain.plans import iteration_space, plan_text
+from sparsedsl.explain.storage import copied_bytes, size_text, workspaces
+from sparsedsl.find.smt import Proof
+from sparsedsl.pipeline import Group, Settings, Unit
+
+
+def explanation(
+    program: str, units: tuple[Unit, ...], settings: Settings, measured: Sequence[float] = ()
+) -> str:
+    """Return the whole story of a kernel.
+
+    ``measured`` are the seconds each unit took, where it was run on the arguments.
+    """
+    lines = ["expression", *_indented(program)]
+    for place, unit in enumerate(units):
+        took = measured[place] if place < len(measured) else None
+        lines += ["", *_unit(unit, settings, took)]
+    return "\n".join(lines)
+
+
+def _indented(text: str) -> list[str]:
+    return [f"  {line}" for line in text.splitlines()]
+
+
+def _unit(unit: Unit, settings: Settings, took: float | None) -> list[str]:
+    lines = [*_storage(unit), "iteration space", *_indented(iteration_space(unit.nest))]
+    lines += [f"plan (estimated {unit.nest.cost / 1e6:.3g} ms{_against(unit, took)})"]
+    lines += _indented(plan_text(unit))
+    for variable, algorithm, rejected in unit.choices:
+        lines.append(f"find {variable}: {algorithm} ({rejected})")
+    lines += [f"alternative {line}" for line in alternatives(unit, settings)]
+    if unit.recipe.shared is not None:
+        lines.append(f"threads may share the loop over {unit.recipe.shared}")
+    lines += [*_values(unit.group), *_bounds(unit), *_proofs(unit.proofs, settings)]
+    return lines
+
+
+def _against(unit: Unit, took: float | None) -> str:
+    """Say how long the unit took beside its estimate."""
+    if took is None:
+        return ""
+    ratio = took * 1e9 / max(unit.nest.cost, 1e-9)
+    return f", measured {1e3 * took:.3g} ms: {ratio:.3g} times the estimate"
+
+
+def _storage(unit: Unit) -> list[str]:
+    """Say what is stored how: the output, the operands, copies and workspaces."""
+    nest, group = unit.nest, unit.group
+    lines = [f"output {nest.output.name}: {nest.output.dtype} in {group.layout.label}"]
+    if len(group.statements) > 1 or group.program.statements != group.statements:
+        lines += [f"  {statement_text(s)}" for s in group.statements]
+    if group.assembled != group.layout:
+        lines.append(f"  filled as {group.assembled.label}, then converted")
+    lines.append("operands")
+    seen = dict.fromkeys(o.tensor.name for chain in nest.chains for o in chain.operands)
+    for name in seen:
+        operand = next(o for c in nest.chains for o in c.operands if o.tensor.name == name)
+        lines.append(f"  {name}: {operand.tensor.dtype} in {operand.layout.label}")
+    for conversion in nest.conversions:
+        size = size_text(copied_bytes(conversion, group))
+        lines.append(
+            f"  {conversion.tensor.name}: copy of {conversion.source} in mode order "
+            f"{conversion.order}, made at each call (about {size})"
+        )
+    for name, shape, size in workspaces(unit):
+        known = "" if size is None else f" ({size_text(size)})"
+        lines.append(f"workspace {name}: {shape}{known}")
+    return lines
+
+
+def _values(group: Group) -> list[str]:
+    """Say what is asked of stored values at each call, or why implicit zeros are visited."""
+    lines: list[str] = []
+    if not group.annihilating:
+        lines.append(
+            "implicit zeros are visited: a value that meets them may not be finite "
+            '(semantics="annihilator" skips them)'
+        )
+    elif group.finite:
+        lines.append(f"checked at each call to be finite: {', '.join(group.finite)}")
+    for side, what in (("above", "no -inf or NaN"), ("below", "no inf or NaN")):
+        names = [name for demand, name in group.bounded if demand == side]
+        if names:
+            lines.append(f"checked at each call to store {what}: {', '.join(names)}")
+    if group.nonzero:
+        lines.append(f"checked at each call to store no zero: {', '.join(group.nonzero)}")
+    return lines
+
+
+def _bounds(unit: Unit) -> list[str]:
+    """Say of each subscript, and of the widest index value, how it is known to fit."""
+    checked = sum(c.verdict == "checked" for c in unit.certificates)
+    proved = len(unit.certificates) - checked
+    tested = "each subscript is tested at run time" if checked else "none is tested at run time"
+    lines = [f"bounds ({proved} subscripts proved, {checked} not: {tested})"]
+    for certificate in unit.certificates:
+        lines.append(f"  {_HOW[certificate.verdict]}: {certificate}")
+    bits = unit.widest.bit_length()
+    lines.append(f"  proved: index values stay below 2**{bits}, in 64 bits")
+    if unit.recipe.kind != "dense":
+        lines.append(
+            f"  checked: the entries of {unit.nest.output.name}, against the room for them and "
+            f"what {unit.recipe.index_dtype} can count"
+        )
+    return lines
+
+
+_HOW = {
+    "ranges": "proved",
+    "solver": "proved by the solver",
+    "bound": "checked when bound",
+    "checked": "checked at run time",
+}
+
+
+def _proofs(proofs: tuple[Proof, ...], settings: Settings) -> list[str]:
+    seconds = sum(p.seconds for p in proofs)
+    late = sum(p.verdict == "timed out" for p in proofs)
+    lines = [f"proofs ({len(proofs)} in {1e3 * seconds:.0f} ms)"]
+    if late:
+        lines.append(
+            f"  {late} timed out after {settings.solver_timeout_ms} ms: the plan does without "
+            "what they would allow (solver_timeout_ms gives more time)"
+        )
+    for proof in proofs:
+        match proof.verdict:
+            case "proved":
+                verdict = f"allows: {proof.allows}"
+            case "timed out":
+                verdict = f"timed out, not used: {proof.allows}"
+            case _:
+                verdict = "not proved, not used"
+        lines.append(f"  [{1e3 * proof.seconds:5.1f} ms] {proof.name}: {verdict}")
+    return lines

@@ -1,0 +1,100 @@
+"""Each subscript is proved inside its array, or the kernel tests it."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from expressions import EXPRESSIONS, draw
+from levels import check, compiling, interpreting, remembering_proofs
+
+import sparsedsl as sd
+from sparsedsl import pipeline
+from sparsedsl.find import certificates
+from sparsedsl.find.widths import widest
+from sparsedsl.spf import terms
+
+BLOCKS = {"bcsr": (2, 3), "bcsc": (3, 2), "sell": (2,), "csb": (3,), "banded": (2, 1), "hash": (4,)}
+LAYOUTS = ("csr", "csc", "coo", "coo_unsorted", "dcsr", "bcsr", "dia", "ell", "sell", "hash")
+LAYOUTS += ("vbl", "rle", "morton", "triangular", "skyline", "banded", "ragged", "bitmap", "dense")
+
+
+def planned(name, layout, rng=None):
+    """The units of an expression with its first operand in a layout, the others in CSR."""
+    chosen = sd.layouts[layout]
+    expr = EXPRESSIONS[name]
+    layouts = {n: sd.layouts["csr" if r == 2 else "csf"] for n, r in expr.sparse()}
+    layouts["A"] = chosen(*BLOCKS[layout]) if layout in BLOCKS else chosen
+    tensors, truth = draw(expr, layouts, rng or np.random.default_rng(0))
+    special = sd.kernel(expr.body).engine.specialise(list(tensors.values()))
+    with interpreting(), remembering_proofs():
+        check(special, tensors, truth, expr.rtol)
+    return [ready.unit for ready in special.ready.values()]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ["spmv", "product", "add"])
+def test_every_subscript_is_proved(name, layout):
+    for unit in planned(name, layout):
+        assert unit.certificates
+        assert not [str(c) for c in unit.certificates if c.verdict == "checked"]
+        assert "boundscheck" not in unit.source
+        read = {a for a in re.findall(r"\b([AB]_\w+)\[", unit.source) if "_table" not in a}
+        assert read <= {c.array for c in unit.certificates}
+
+
+@pytest.mark.parametrize("layout", ["csr", "coo", "ell", "dia", "bcsr", "sell", "skyline"])
+def test_arrays_one_shorter_are_not_proved(layout, monkeypatch):
+    lengths = certificates._lengths
+
+    def shorter(operand):
+        return {
+            array: tuple(None if x is None else terms.subtract(x, terms.ONE) for x in axes)
+            for array, axes in lengths(operand).items()
+        }
+
+    monkeypatch.setattr(certificates, "_lengths", shorter)
+    (unit,) = planned("spmv", layout)
+    values = [c for c in unit.certificates if c.array == "A_data"]
+    assert any(c.verdict == "checked" for c in values)
+    assert "boundscheck=True" in unit.source
+
+
+def test_what_is_not_proved_is_compared_when_bound():
+    """Without its property the pointers may fall, and no term says how long arrays are."""
+    csr = sd.layouts["csr"]
+    loose = sd.Layout(
+        "loose", csr.text, value="data(p)", properties=["increasing indices within "
+        "indptr(i) <= p < indptr(i + 1)"]
+    )  # fmt: skip
+    dense = np.array([[1.0, 0, 2], [0, 3, 0]])
+    arrays = {"indptr": [0, 2, 3], "indices": [0, 2, 1], "data": [1.0, 2.0, 3.0]}
+    A = sd.from_arrays(loose, (2, 3), arrays)
+    special = sd.kernel(EXPRESSIONS["spmv"].body).engine.specialise([A, sd.asarray(np.ones(3))])
+    for level in (interpreting, compiling):
+        with level():
+            check(special, {"A": A, "x": sd.asarray(np.ones(3))}, {"A": dense, "x": np.ones(3)})
+    unit = special.ready[0].unit
+    assert {c.verdict for c in unit.certificates if c.array == "A_data"} == {"bound"}
+    arrays["indptr"] = [0, 2, 4]
+    with pytest.raises(sd.InvalidTensorError, match="which has length 3"):
+        sd.from_arrays(loose, (2, 3), arrays)
+
+
+def test_index_values_that_may_leave_64_bits_are_refused(monkeypatch):
+    (unit,) = planned("spmv", "bcsr")
+    extents = dict.fromkeys(unit.group.extents, 100)
+    dtypes = dict.fromkeys(("A_indptr", "A_indices"), "int32")
+    assert widest(unit.nest, extents, dtypes) >= 3 * 2**31
+    assert widest(replace(unit.nest, chains=()), extents, dtypes) == 0
+    monkeypatch.setattr(pipeline, "widest", lambda *_: 2**63)
+    with pytest.raises(sd.PlanError, match=r"may leave 64 bits: its values reach 2\*\*64"):
+        pipeline.compile_group(unit.group, pipeline.Settings())
+
+
+def test_an_explanation_lists_them():
+    A = sd.asarray(np.eye(3), "csr")
+    text = sd.kernel(EXPRESSIONS["spmv"].body).explain(A, np.ones(3))
+    assert "bounds (6 subscripts proved, 0 not: none is tested at run time)" in text
+    assert "  proved: 0 <= A_p < A_indptr(n_i) for A_indices" in text
+    assert "in 64 bits" in text

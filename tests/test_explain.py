@@ -1,0 +1,112 @@
+"""What an explanation says beside the plan: proofs kept, time-outs, alternatives, bytes, time."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import sparsedsl as sd
+from sparsedsl.find import queries, smt
+
+
+@pytest.fixture(name="A")
+def matrix():
+    return sp.random_array((40, 40), density=0.2, format="csr", rng=0)
+
+
+def spgemm():
+    @sd.kernel
+    def spgemm(A, B):
+        i, j, k = sd.indices("i j k")
+        C = sd.output()
+        C[i, j] = A[i, k] * B[k, j]
+        return C
+
+    return spgemm
+
+
+def product():
+    @sd.kernel
+    def product(A, B):
+        i, j = sd.indices("i j")
+        C = sd.output()
+        C[i, j] = A[i, j] * B[i, j]
+        return C
+
+    return product
+
+
+def test_proofs_are_kept_with_the_kernel(A, tmp_path, monkeypatch):
+    with sd.options(cache_dir=str(tmp_path)):
+        first = product().lower(A, A)
+        assert first.proofs
+        monkeypatch.setattr(smt, "_ask", None)  # any question now fails
+        again = product().lower(A, A)
+        assert again.proofs == first.proofs
+        for path in tmp_path.rglob("*.proofs"):
+            path.write_text(path.read_text().replace("proved", "PROVED"))
+        with pytest.raises(TypeError):
+            _ = product().lower(A, A).proofs
+
+
+def late(*names):
+    """A prover that runs out of time on questions of these names, of any where none is given."""
+
+    def prove(question, timeout_ms, known):
+        found = smt.prove(question, timeout_ms, known)
+        wanted = not names or question.name in names
+        return replace(found, verdict="timed out") if wanted else found
+
+    return prove
+
+
+def test_time_outs_degrade_the_plan_and_are_told(A, tmp_path, monkeypatch):
+    monkeypatch.setattr(queries, "prove", late("B_p sorted"))
+    with sd.options(cache_dir=str(tmp_path), solver_timeout_ms=401):
+        text = product().explain(A, A)
+        found = product()(A, A)
+    assert "1 timed out after 401 ms: the plan does without" in text
+    assert "B_p sorted: timed out, not used: search by comparison" in text
+    assert "merge: not proved: rising, sorted" in text
+    np.testing.assert_array_equal(found.toarray(), A.multiply(A).toarray())
+
+
+def test_a_limit_too_low_for_any_plan_says_so(A, tmp_path, monkeypatch):
+    monkeypatch.setattr(queries, "prove", late())
+    with sd.options(cache_dir=str(tmp_path)), pytest.raises(sd.PlanError) as caught:
+        _ = product().lower(A, A).plan
+    assert "no find is legal" in str(caught.value)
+    assert "solver_timeout_ms" in caught.value.hint
+
+
+def test_the_solver_tells_too_little_time_from_an_answer():
+    x, y = "(declare-const x Int)", "(declare-const y Int)"
+    hard = f"{x}{y}(assert (= (* x x x) (+ 3 (* y y y y) (* 7 x y))))(assert (> x 10))"
+    assert smt._ask(hard, 1) == "timed out"
+    assert smt._ask(f"{x}(assert (< x x))", 1000) == "proved"
+    free = "(declare-fun f (Int) Int)(assert (forall ((a Int)) (! (< 0 (f a)) :pattern ((f a)))))"
+    assert smt._ask(f"{x}{free}(assert (= (f x) 3))", 1000) == "unknown"
+
+
+def test_alternatives_and_workspaces(A):
+    text = spgemm().explain(A, A)
+    assert "workspace C_sums: float64[n_j] (320 bytes)" in text
+    orders = re.findall(r"alternative loops ([ijk ]+): estimated ([\d.]+)x the cost", text)
+    assert len(orders) >= 2
+    assert "i k j" not in dict(orders)
+    ratios = [float(ratio) for _, ratio in orders]
+    assert ratios == sorted(ratios)
+
+
+def test_copies_with_bytes():
+    A = sp.random_array((400, 400), density=0.05, format="csr", rng=0)
+    text = spgemm().explain(A.tocsc(), A)
+    assert re.search(r"copy of A in mode order \(0, 1\), made at each call \(about \d+ kB\)", text)
+
+
+def test_time_is_told_of_data_alone(A):
+    assert re.search(r"measured [\d.e-]+ ms: [\d.e+-]+ times the estimate", spgemm().explain(A, A))
+    given = sd.ShapeOf((40, 40), "float64", nnz=320)
+    assert "measured" not in spgemm().explain(given, given)
