@@ -56,7 +56,8 @@ def asarray(
     """
     found = argument(x) if validate else _bound(x, check=False)
     # what a call remembers of values must not outlive this binding, nor the reverse
-    found = found if found is x else found.view()
+    if found is not x:
+        found = found.view() if _shares(found.values, x) else found.copy()
     shared = any(_shares(array, x) for array in found.arrays.values())
     target = _target(found, layout)
     if target is not None and target != found.layout:
@@ -103,9 +104,10 @@ def _bound(x: Any, check: bool) -> Tensor:
     library = type(x).__module__.partition(".")[0]
     sparse = sys.modules.get("scipy.sparse")
     if sparse is not None and sparse.issparse(x):
-        tensor = from_scipy(x, check=check)
-        if check and all(_shares(array, x) for array in tensor.arrays.values()):
-            remember(x, tensor)
+        tensor, order = from_scipy(x, check=check)
+        if check:
+            shared = all(_shares(array, x) for array in tensor.arrays.values())
+            remember(x, tensor, shared=shared, order=order)
         return tensor
     if library == "torch":
         return _from_torch(x, check)

@@ -2,21 +2,22 @@
 
 Takes: objects as users hold them.  Gives: the tensor bound earlier, or None.  Invariant: an
 object is known while it lives and holds the same arrays, and index arrays that are unchanged
-(``runtime.unchanged``).  With the option ``safe`` nothing is recalled, so that every array is
-checked at every call.
+(``runtime.unchanged``).  Where the tensor is a copy, such as of unsorted entries, every value is
+compared with what was copied.  With the option ``safe`` nothing is recalled, so that every array
+is checked at every call.
 """
 
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from sparsedsl.options import current
 from sparsedsl.runtime.tensor import Form, Tensor
-from sparsedsl.runtime.unchanged import Sample
+from sparsedsl.runtime.unchanged import Sample, same_bits
 
 PARTS = ("_shape", "data", "indptr", "indices", "offsets", "coords", "row", "col")
 """Attributes of scipy's sparse objects that say what they store."""
@@ -24,13 +25,19 @@ PARTS = ("_shape", "data", "indptr", "indices", "offsets", "coords", "row", "col
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A bound object: the attributes it had, samples of its index arrays, and its tensor."""
+    """A bound object: the attributes it had, samples of its index arrays, and its tensor.
+
+    Where the tensor is a copy, ``copied`` is what the object's values were, and ``order``, if
+    there is one, the place among them of each value of the tensor.
+    """
 
     reference: weakref.ref[Any]
     shape: tuple[int, ...]
     parts: tuple[tuple[str, Any], ...]
     samples: tuple[tuple[np.ndarray, Sample], ...]
     tensor: Tensor
+    copied: np.ndarray | None
+    order: np.ndarray | None
 
 
 _known: dict[int, _Known] = {}
@@ -51,18 +58,44 @@ def recall(x: Any) -> Tensor | None:
     for array, sample in known.samples:
         if not sample.matches(array):
             return None
-    return known.tensor
+    if known.copied is None or same_bits(x.data, known.copied):
+        return known.tensor
+    return _with_new_values(x, known)
 
 
-def remember(x: Any, tensor: Tensor) -> None:
-    """Keep what was bound for ``x`` until ``x`` is gone; its arrays are shared, and checked."""
-    key = id(x)
-    held = x.__dict__
+def _with_new_values(x: Any, known: _Known) -> Tensor | None:
+    """The tensor for the same entries with the values that they have now."""
+    if known.order is None:
+        return None
+    old, copied = known.tensor, x.data.copy()
+    values = copied.take(known.order)
+    tensor = Tensor.of(old.form, {**old.arrays, old.layout.value.function: values})
+    _known[id(x)] = replace(known, tensor=tensor, copied=copied)
+    return tensor
+
+
+def remember(x: Any, tensor: Tensor, *, shared: bool, order: np.ndarray | None = None) -> None:
+    """Keep what was bound for ``x`` until ``x`` is gone.
+
+    ``shared`` says that the tensor looks into the arrays of ``x``; otherwise what they hold is
+    kept too, and ``order`` may say where the values of the tensor lie among those of ``x``.
+    Objects that hold no plain arrays are not remembered.
+    """
+    key, held = id(x), x.__dict__
+    values = held.get("data")
+    if not isinstance(values, np.ndarray) or values.dtype == object:
+        return
     parts = tuple((name, held[name]) for name in PARTS if name in held)
-    indices = [tensor.arrays[name] for name in tensor.layout.functions]
-    samples = tuple((array, Sample.of(array)) for array in indices)
+    samples = tuple(
+        (array, Sample.of(array))
+        for name, part in parts
+        if name not in ("_shape", "data")
+        for array in (part if isinstance(part, tuple) else (part,))
+    )
+    copied = None if shared else values.copy()
+    order = order if values.dtype == tensor.dtype else None
     reference = weakref.ref(x, lambda _: _known.pop(key, None))
-    _known[key] = _Known(reference, x.shape, parts, samples, tensor)
+    _known[key] = _Known(reference, x.shape, parts, samples, tensor, copied, order)
 
 
 def recall_plain(x: np.ndarray) -> Tensor | None:

@@ -26,10 +26,11 @@ from sparsedsl.runtime import operations
 from sparsedsl.runtime.tensor import Tensor, bound
 
 
-def from_scipy(x: Any, *, check: bool) -> Tensor:
+def from_scipy(x: Any, *, check: bool) -> tuple[Tensor, np.ndarray | None]:
     """Bind a scipy sparse array or matrix; formats without a layout go through coordinates.
 
-    Unsorted indices and duplicates are put right (summed) on a copy.
+    Unsorted indices and duplicates are put right (summed) on a copy.  Where values were only
+    put in another order, their places in the order they have now are returned too.
     """
     reader: Callable[[Any], tuple[Layout, dict[str, np.ndarray]]]
     match x.format:
@@ -50,11 +51,30 @@ def from_scipy(x: Any, *, check: bool) -> Tensor:
         for name, array in given.items()
     }
     if not check:
-        return bind(layout, x.shape, arrays, check=False)
+        return bind(layout, x.shape, arrays, check=False), None
     try:
-        return bind(layout, x.shape, arrays)
+        return bind(layout, x.shape, arrays), None
     except InvalidTensorError:
-        return canonical(layout, x.shape, arrays)
+        loose = _without_order(layout)
+        validate(loose, x.shape, arrays, distinct=False)
+        order = _sorted(arrays) if reader is _compressed else None
+        if order is None:
+            return canonical(layout, x.shape, arrays), None
+        arrays = {**arrays, "indices": arrays["indices"][order], value: arrays[value][order]}
+        return bind(layout, x.shape, arrays, check=False), order
+
+
+def _sorted(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """The places of compressed entries sorted within their rows; None where some repeat."""
+    indptr, indices = arrays["indptr"], arrays["indices"]
+    rows, width = len(indptr) - 1, int(indices.max(initial=0)) + 1
+    made = _maker("csr", (rows, width))(
+        {"data": np.arange(indices.size), "indices": indices.copy(), "indptr": indptr}
+    )
+    made.has_sorted_indices = False
+    made.sort_indices()
+    again = np.flatnonzero(made.indices[1:] <= made.indices[:-1]) + 1
+    return None if np.setdiff1d(again, indptr).size else made.data
 
 
 def _compressed(x: Any) -> tuple[Layout, dict[str, np.ndarray]]:

@@ -18,6 +18,7 @@ from sparsedsl.layouts.layout import Layout
 from sparsedsl.options import Options, current
 from sparsedsl.runtime import threads
 from sparsedsl.runtime.arguments import Gather, several
+from sparsedsl.runtime.copies import copied
 from sparsedsl.runtime.outputs import check_entries, check_memory, cut, from_stream
 from sparsedsl.runtime.recipe import Made, Recipe
 from sparsedsl.runtime.tensor import Form, Tensor, bound, fill_scalar
@@ -48,7 +49,7 @@ def make_copies(recipe: Recipe, tensors: MutableMapping[str, Tensor]) -> None:
     for copy in recipe.copies:
         if copy.name not in tensors:
             layout = hierarchical(copy.order, copy.thin)
-            tensors[copy.name] = tensors[copy.source].convert(layout)
+            tensors[copy.name] = copied(tensors[copy.source], layout)
 
 
 def _checks(recipe: Recipe) -> tuple[tuple[str, str], ...]:

@@ -24,6 +24,9 @@ WHOLE = 16384
 SAMPLES = 64
 """Places at which longer arrays are compared: half a microsecond, when they are in cache."""
 
+CHUNK = 1 << 16
+"""Elements compared before stopping early."""
+
 _GOLDEN = (5**0.5 - 1) / 2
 
 
@@ -71,6 +74,22 @@ class Sample:
 
 def _address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
+
+
+def same_bits(array: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays hold the same, element by element, NaNs and signs of zeros included.
+
+    >>> same_bits(np.array([np.nan, 0.0]), np.array([np.nan, -0.0]))
+    False
+    """
+    if array.shape != other.shape or array.dtype != other.dtype:
+        return False
+    word = next(size for size in (8, 4, 2, 1) if array.itemsize % size == 0)
+    here, there = (x.reshape(-1).view(f"u{word}") for x in (array, other))
+    return all(
+        np.array_equal(here[k : k + CHUNK], there[k : k + CHUNK])
+        for k in range(0, here.size, CHUNK)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 import sparsedsl as sd
-from sparsedsl.interop import recall
+from sparsedsl.interop import argument, recall
+from sparsedsl.layouts.catalogue import hierarchical
 from sparsedsl.runtime import unchanged
+from sparsedsl.runtime.copies import copied
 from sparsedsl.runtime.unchanged import WHOLE, still_holds
 from sparsedsl.runtime.values import CHUNK, all_finite
 
@@ -31,6 +33,14 @@ def product(A, B):
     i, j = sd.indices("i j")
     C = sd.output()
     C[i, j] = A[i, j] * B[i, j]
+    return C
+
+
+@sd.kernel
+def spgemm(A, B):
+    i, j, k = sd.indices("i j k")
+    C = sd.output()
+    C[i, j] = A[i, k] * B[k, j]
     return C
 
 
@@ -68,6 +78,30 @@ def test_all_finite_is_exact_and_silent(values):
         warnings.simplefilter("error")
         found = all_finite(values)
     assert found == np.isfinite(values).all()
+
+
+@given(arrays("float64", st.integers(0, 3), elements=st.sampled_from(SPECIAL)), st.integers(0, 2))
+def test_same_bits_tells_zeros_apart_and_not_nans(values, place):
+    other = values.copy()
+    assert unchanged.same_bits(values, other)
+    other[place : place + 1] = -np.abs(other[place : place + 1])
+    same = np.array_equal(values, other, equal_nan=True)
+    assert unchanged.same_bits(values, other) == (
+        same and (np.signbit(values) == np.signbit(other)).all()
+    )
+    assert not unchanged.same_bits(values, np.zeros(len(values), "float32"))
+    assert not unchanged.same_bits(values, values.view("int64"))
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int16", "float32", "complex64", "complex128"])
+def test_same_bits_looks_at_every_element(dtype):
+    values = np.ones((unchanged.CHUNK + 1, 2), dtype)
+    other = values.copy()
+    assert unchanged.same_bits(values, other)
+    for place in (0, -1):
+        other[place, -1] = 0
+        assert not unchanged.same_bits(values, other)
+        other[place, -1] = 1
 
 
 @pytest.mark.parametrize("place", [0, CHUNK - 1, CHUNK, 3 * CHUNK])
@@ -209,6 +243,92 @@ def test_long_index_arrays_are_sampled_and_checked_when_safe():
     assert recall(A) is not None
     with sd.options(safe=True):
         assert recall(A) is None
+
+
+# ---- copies --------------------------------------------------------------------------
+
+
+def unsorted(A):
+    """The same matrix, the entries of each row backwards."""
+    parts = [np.arange(a, b)[::-1] for a, b in zip(A.indptr, A.indptr[1:], strict=False)]
+    order = np.concatenate(parts)
+    return type(A)((A.data[order], A.indices[order], A.indptr.copy()), shape=A.shape)
+
+
+def repeated(A):
+    """A matrix that stores each entry twice."""
+    indptr = 2 * A.indptr
+    return type(A)((A.data.repeat(2), A.indices.repeat(2), indptr), shape=A.shape)
+
+
+CHANGES = {
+    "a value": lambda A: A.data.__setitem__(0, A.data[0] + 1.0),
+    "the sign of a zero": lambda A: A.data.__setitem__(1, -0.0),
+    "an infinity": lambda A: A.data.__setitem__(0, np.inf),
+    "all values": lambda A: A.data.__imul__(3.0),
+    "other values": lambda A: setattr(A, "data", A.data[::-1].copy()),
+    "a coordinate": lambda A: A.indices.__setitem__(0, (A.indices[0] + 1) % A.shape[1]),
+    "the shape": lambda A: A.resize(A.shape[0], A.shape[1]),
+    "sorted": lambda A: A.sort_indices(),
+    "nothing": lambda A: None,
+}
+
+
+@pytest.mark.parametrize("kind", [unsorted, repeated])
+@given(changes=st.lists(st.sampled_from(sorted(CHANGES)), max_size=6))
+def test_copies_of_unsorted_matrices_follow_every_change(kind, changes):
+    A, x = kind(matrix()), np.arange(1.0, 6.0)
+    for change in ["nothing", "nothing", *changes, "nothing"]:
+        CHANGES[change](A)
+        found = spmv(A, x)
+        np.testing.assert_array_equal(found, dense_product(A, x))
+
+
+def test_a_sorted_copy_is_kept_with_its_matrix_and_is_of_no_one_else():
+    A = unsorted(matrix())
+    first = recall(A) or (spmv(A, np.ones(5)), recall(A))[1]
+    assert recall(A) is first
+    assert not np.shares_memory(first.values, sd.asarray(A).values)
+    bound = sd.asarray(A)
+    bound.values[:] = 7.0
+    np.testing.assert_array_equal(spmv(A, np.ones(5)), A.toarray().sum(axis=1))
+    A.data *= 2.0
+    second = recall(A)
+    assert second is not first
+    assert second.arrays["indices"] is first.arrays["indices"]
+    gone = weakref.ref(second)
+    del A, second
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("bind", [lambda x: x, sd.asarray])
+def test_copies_in_other_layouts_follow_every_value(bind):
+    A, B = matrix(0, (60, 50)), matrix(1, (50, 60)).tocsc()
+    kernel = sd.kernel(spgemm.function, order="i k j")
+    operands = bind(A), bind(B)
+    (copy,) = kernel.lower(*operands)._special.prepare(0).call.recipe.copies
+    assert copy.source == "B"
+    kept = []
+    for value in (None, None, 3.5, 1e300, -0.0, 1.0, None):
+        if value is not None:
+            A.data[0] = B.data[-1] = value
+        found = sd.asarray(kernel(*operands)).to_numpy()
+        np.testing.assert_array_equal(found, A.toarray() @ B.toarray())
+        kept.append(copied(argument(operands[1]), hierarchical(copy.order, copy.thin)))
+    assert kept[0] is kept[1]
+    assert kept[5] is kept[6]
+    assert len(set(map(id, kept))) == 5
+
+
+def test_copies_go_with_their_source():
+    B = sd.asarray(matrix())
+    gone = weakref.ref(copied(B, sd.layouts.CSC))
+    assert copied(B, B.layout) is B
+    assert gone() is not None
+    del B
+    gc.collect()
+    assert gone() is None
 
 
 # ---- what is kept --------------------------------------------------------------------

@@ -1,0 +1,49 @@
+"""Copies of operands in the layouts that kernels read, kept for as long as they are right.
+
+Takes: a tensor and a layout.  Gives: the tensor in that layout.  Invariant: a copy is used
+again only while every value of its source is bitwise what was copied; index arrays of a bound
+tensor do not change.  A copy goes when its source does.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparsedsl.layouts.layout import Layout
+from sparsedsl.runtime.tensor import Tensor
+from sparsedsl.runtime.unchanged import same_bits
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A copy, and the values its source had."""
+
+    tensor: Tensor
+    values: np.ndarray
+
+
+_copies: weakref.WeakKeyDictionary[Tensor, dict[Layout, _Copy]] = weakref.WeakKeyDictionary()
+
+
+def copied(source: Tensor, layout: Layout) -> Tensor:
+    """Return ``source`` in another layout, converted now or when last asked.
+
+    >>> from sparsedsl import asarray, layouts
+    >>> A = asarray(np.eye(3), "csr")
+    >>> copied(A, layouts.CSC) is copied(A, layouts.CSC)
+    True
+    >>> A.values[0] = 5.0
+    >>> copied(A, layouts.CSC).values
+    array([5., 1., 1.])
+    """
+    if layout == source.layout:
+        return source
+    known = _copies.setdefault(source, {})
+    found = known.get(layout)
+    if found is None or not same_bits(source.values, found.values):
+        values = source.values.copy()
+        found = known[layout] = _Copy(source.convert(layout), values)
+    return found.tensor
