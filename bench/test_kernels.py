@@ -9,8 +9,9 @@ from functools import lru_cache
 import pytest
 
 from sparsedsl.bench.cases import KERNELS, case, plain
+from sparsedsl.bench.jobs import Job
 from sparsedsl.bench.measure import TOLERANCE, difference
-from sparsedsl.bench.peers import Job, find
+from sparsedsl.bench.peers import find
 
 CELLS = [(kernel.name, name) for kernel in KERNELS.values() for name in kernel.inputs]
 

@@ -20,7 +20,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from sparsedsl.bench.cases import Case, plain
-from sparsedsl.bench.peers import Job, Peers
+from sparsedsl.bench.jobs import Job
+from sparsedsl.bench.peers import Peers
 
 TOLERANCE = 1e-10
 """Largest difference accepted, relative to the largest value; sums of up to some thousand

@@ -20,19 +20,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from sparsedsl.bench import merging
 from sparsedsl.bench.cases import Case
 from sparsedsl.bench.inputs import Fibers
-
-Operands = dict[str, Any]
-Prepare = Callable[[Operands], "Job"]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A call to time, and how its result becomes NumPy or scipy to compare."""
-
-    call: Callable[[], Any]
-    finish: Callable[[Any], Any] = lambda result: result
+from sparsedsl.bench.jobs import Job, Operands, Prepare
 
 
 def _times_vector(o: Operands) -> Job:
@@ -315,6 +306,11 @@ def find() -> Peers:
         versions["hand"] = f"numba {version('numba')}"
     else:
         absent["hand"] = "hand-written kernels are in bench/hand.py of the project's sources"
+    try:
+        kernels["merging C"] = merging.kernels(merging.compiled())
+        versions["merging C"] = f"cc {' '.join(merging.FLAGS)}"
+    except merging.MissingPeer as reason:
+        absent["merging C"] = str(reason)
     for library in LIBRARIES:
         if importlib.util.find_spec(library.module) is None:
             absent[library.name] = f"not installed (pip install {library.package})"

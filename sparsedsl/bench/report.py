@@ -27,7 +27,9 @@ runs every peer once, in an order drawn anew; a ratio is the median over rounds 
 over that of sparsedsl in the same round, the quartiles in parentheses: above 1, sparsedsl is
 faster. Rows of sparse results are sorted: scipy's and the others' are, where they leave them
 unsorted, sorted within the time. Where a peer has several variants, the one faster in a short
-trial was taken; its name follows the ratio. Everything runs on one thread."""
+trial was taken; its name follows the ratio. Merging C is C in the form that TACO's schedules have
+(`bench/merging.c`): it stands in for TACO where that is not installed, and is not its output.
+Everything runs on one thread."""
 
 
 def geometric_mean(ratios: Iterable[float]) -> float:

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -5,6 +7,7 @@ import scipy.sparse as sp
 import sparsedsl as sd
 from sparsedsl.bench.cases import KERNELS, case, plain
 from sparsedsl.bench.inputs import MATRICES, TENSORS, Fibers, real
+from sparsedsl.bench.measure import difference
 from sparsedsl.bench.peers import SCIPY, find
 
 
@@ -44,6 +47,21 @@ def test_scipy_computes_the_statement(kernel):
 def test_every_kernel_has_a_reference_and_a_hand_written_kernel():
     assert {*SCIPY} == {*KERNELS}
     assert {*find().kernels["hand"]} == {*KERNELS}
+
+
+def test_merging_loops_agree_with_scipy_or_say_why_they_cannot_run():
+    peers = find()
+    if shutil.which("cc") is None:
+        assert "cc" in peers.absent["merging C"]
+        return
+    for kernel, variants in peers.kernels["merging C"].items():
+        for name in KERNELS[kernel].inputs[:2]:
+            made = case(kernel, name, quick=True)
+            reference = SCIPY[kernel](made.operands)
+            expected = plain(reference.finish(reference.call()))
+            for _, prepare in variants:
+                job = prepare(made.operands)
+                assert difference(plain(job.finish(job.call())), expected) < 1e-12
 
 
 def test_inputs_of_kernels_exist():

@@ -4,7 +4,8 @@ import scipy.sparse as sp
 
 from sparsedsl.bench import measure as m
 from sparsedsl.bench.cases import case, plain
-from sparsedsl.bench.peers import SCIPY, Job, Peers, find
+from sparsedsl.bench.jobs import Job
+from sparsedsl.bench.peers import SCIPY, Peers, find
 
 
 def peers(**more):
