@@ -13,7 +13,7 @@ from typing import TypeAlias
 from sparsedsl.errors import LayoutError
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import Affine, Position, levels
-from sparsedsl.layouts.properties import Increasing, Lexicographic
+from sparsedsl.layouts.properties import Disjoint, Increasing, Lexicographic
 from sparsedsl.spf import isl
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import Constraint, Term
@@ -77,6 +77,8 @@ def _sorted_keys(layout: Layout, level: Position) -> Columns | None:
                 functions = (function,)
             case Lexicographic(functions, within):
                 pass
+            case Disjoint(start, stop, within) if level.edges == frozenset((start, stop)):
+                functions = ()  # what lies in an interval comes before what lies in the next
             case _:
                 continue
         whole = within is None or (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
 from sparsedsl.iteration.nodes import (
     Chain,
@@ -98,9 +99,7 @@ def _steps(steps: tuple[Step, ...], chosen: dict[str, str], depth: int) -> list[
                 lines.append(f"{pad}guard of {operand}: {fo.text(fo.holds(constraint))}")
                 depth += 1
             case Find(variable, _, _, keys, operand):
-                wanted = " and ".join(
-                    f"{terms.text(Term(((1, k.function),)))} = {terms.text(k.value)}" for k in keys
-                )
+                wanted = " and ".join(fo.text(fa.matched(k)) for k in keys)
                 how = chosen.get(variable, "?")
                 lines.append(f"{pad}find in {operand} by {how}: {variable} with {wanted}")
                 depth += 1

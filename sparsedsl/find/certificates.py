@@ -177,7 +177,7 @@ def _calls(step: Step) -> Iterator[tuple[UF, tuple[Step, ...]]]:
             yield from ((c, ()) for c in terms.all_ufs((*lows, *highs, *(k.value for k in keys))))
             inside = Scan(variable, lows, highs, operand)
             for key in keys:
-                yield from ((c, (inside,)) for c in terms.ufs(Term(((1, key.function),))))
+                yield from ((c, (inside,)) for c in terms.all_ufs(key.stored))
         case Merge(_, parts):
             for part in parts:
                 yield from ((c, ()) for c in terms.all_ufs((*part.lows, *part.highs)))

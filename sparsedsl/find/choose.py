@@ -222,7 +222,7 @@ def _choose(
     extent = sought_extent(find, context)
     if extent is not None and depth >= 0 and prover.table_fits(before, find, extent):
         facts |= {si.EXTENT}
-    if depth == 0:
+    if depth == 0 and all(key.stop is None for key in find.keys):
         facts |= {si.INVARIANT}
     scalar = assembly.kind in ("dense", "append")
     if scalar and inside is None and _is_neutral(chain, context.steps[place + 1 :], find):
@@ -248,7 +248,7 @@ def _choose(
     )
     reads = frozenset[str]()
     for key in find.keys:
-        reads |= terms.variables(Term(((1, key.function),)))
+        reads |= key.reads
     return Choice(
         find.variable,
         taken.name,
@@ -291,7 +291,7 @@ def _read_by(step: Step) -> frozenset[str]:
             found.append(constraint.term)
         case Find(_, lows, highs, keys, _):
             found += [*lows, *highs, *(k.value for k in keys)]
-            found += [Term(((1, k.function),)) for k in keys]
+            found += [term for k in keys for term in k.stored]
         case Merge(_, parts):
             for part in parts:
                 found += [*part.lows, *part.highs, part.key]
@@ -349,7 +349,7 @@ def _depth(steps: tuple[Step, ...], find: Find, inside: Probe | None) -> int:
     for term in (*find.lows, *find.highs):
         reads |= terms.variables(term)
     for key in find.keys:
-        reads |= terms.variables(Term(((1, key.function),))) - {find.variable}
+        reads |= key.reads - {find.variable}
     if inside is not None:
         inner = {s.variable for s in inside.steps if isinstance(s, Find)}
         lets = {s.variable: s for s in inside.steps if isinstance(s, Let)}

@@ -15,6 +15,7 @@ from sparsedsl.iteration.nodes import (
     Exclude,
     Find,
     Guard,
+    Key,
     Let,
     Merge,
     Operand,
@@ -129,6 +130,8 @@ def _property(item: pr.Property, operand: Operand) -> list[fo.Formula]:
             return [] if open_ else [fo.equal(left, right)]
         case pr.Morton(functions):
             return [_injective(functions, None, operand)]
+        case pr.Disjoint(start, stop, within):
+            return _disjoint(start, stop, within, operand)
         case pr.Repeated():
             return []
         case _:
@@ -256,6 +259,28 @@ def _injective(
     return _closed(names, body, triggers)
 
 
+def _disjoint(
+    start: str, stop: str, within: pr.Within | None, operand: Operand
+) -> list[fo.Formula]:
+    first, second, names, ranges, triggers = _pair((start, stop), within, operand)
+    a, b = terms.var(FIRST), terms.var(SECOND)
+    (begin, end), (later, _) = _values(first), _values(second)
+    apart = fo.Implies(fo.together([*ranges, fo.less(a, b)]), fo.at_most(end, later))
+    whole = fo.Implies(fo.together([*ranges, fo.equal(a, b)]), fo.at_most(begin, end))
+    return [_closed(names, body, triggers) for body in (apart, whole)]
+
+
+def matched(key: Key) -> fo.Formula:
+    """Return that a position stores what is sought."""
+    match key.stored:
+        case (start, stop):
+            return fo.together([fo.at_most(start, key.value), fo.less(key.value, stop)])
+        case (stored, *_):
+            return fo.equal(stored, key.value)
+        case _:
+            raise AssertionError
+
+
 def in_range(variable: Term, lows: tuple[Term, ...], highs: tuple[Term, ...]) -> fo.Formula:
     """Return ``max(lows) <= variable < min(highs)``."""
     return fo.together(
@@ -286,7 +311,7 @@ def facts(
             case Find(variable, lows, highs, keys, _):
                 bound.add(variable)
                 found.append(in_range(terms.var(variable), lows, highs))
-                found.extend(fo.equal(Term(((1, k.function),)), k.value) for k in keys)
+                found.extend(map(matched, keys))
             case Guard(constraint, _):
                 found.append(fo.holds(constraint))
             case Merge():

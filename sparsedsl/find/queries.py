@@ -110,7 +110,7 @@ class Prover:
         """Q1: at most one position in the range has the sought keys."""
         a, b, ranges = self._two(find)
         moved = frozenset({find.variable})
-        matches = [fo.equal(Term(((1, k.function),)), k.value) for k in find.keys]
+        matches = [fa.matched(k) for k in find.keys]
         again = [fa.second(m, moved) for m in matches]
         known = fa.instances(before.operands[find.operand], find.variable)
         hypotheses = (*fa.facts(before.steps, before.operands), *ranges, *matches, *again, *known)
@@ -124,18 +124,18 @@ class Prover:
         return self.ask(question)
 
     def _sorted(self, before: Context, find: Find) -> bool:
-        """Q4: keys strictly increase along the range."""
+        """Q4: keys strictly increase along the range, or intervals lie one behind the other."""
         a, b, ranges = self._two(find)
         moved = frozenset({find.variable})
-        keys = tuple(Term(((1, k.function),)) for k in find.keys)
-        after = tuple(fa.second_term(k, moved) for k in keys)
+        keys = tuple(k.stored for k in find.keys)
+        after = tuple(tuple(fa.second_term(x, moved) for x in k) for k in keys)
         known = fa.instances(before.operands[find.operand], find.variable)
         hypotheses = (*fa.facts(before.steps, before.operands), *ranges, fo.less(a, b), *known)
         question = Question(
             f"{find.variable} sorted",
             fa.axioms(before.operands.values()),
             hypotheses,
-            fo.lexicographically_less(keys, after),
+            _apart(keys, after),
             "search by comparison",
         )
         return self.ask(question)
@@ -247,6 +247,17 @@ class Prover:
         )
 
 
+def _apart(keys: tuple[tuple[Term, ...], ...], after: tuple[tuple[Term, ...], ...]) -> fo.Formula:
+    """State that what one position stores comes before what a later one does."""
+    match keys, after:
+        case ((start, stop),), ((later, last),):
+            whole = (fo.at_most(start, stop), fo.at_most(later, last))
+            return fo.together([*whole, fo.at_most(stop, later)])
+        case _:
+            first, second = (tuple(k[0] for k in side) for side in (keys, after))
+            return fo.lexicographically_less(first, second)
+
+
 def _of(step: Step) -> str | None:
     return step.operand if isinstance(step, Guard) else None
 
@@ -286,7 +297,7 @@ def sought_extent(find: Find, context: Context) -> Term | None:
 
     The sought value must be one logical index, perhaps divided by a block size.
     """
-    if len(find.keys) != 1:
+    if len(find.keys) != 1 or find.keys[0].stop is not None:
         return None
     logical = {i for o in context.operands.values() for s in o.access.subscripts for i in s.indices}
     physical = tuple(s for s in context.steps if not (isinstance(s, Let) and s.variable in logical))

@@ -34,7 +34,8 @@ class Site:
     """One find to emit.
 
     ``low`` and ``high`` are variables assigned where the range becomes known; ``keys`` gives
-    the key functions at a position, ``sought`` the values they must equal, ``extent`` one
+    the key functions at a position, ``sought`` the values they must equal (with ``stop``, where
+    the interval that starts at the key ends, the value that it must hold), ``extent`` one
     more than the greatest possible key.  ``verify`` asks a table to compare keys, needed
     when the key functions read more than the position.  ``state`` names what a find keeps
     from query to query; no two finds of a kernel share it.  ``positions`` is a dtype that
@@ -51,6 +52,7 @@ class Site:
     state: str
     positions: str = "int64"
     stored: Stored | None = None
+    stop: Callable[[Expr], Expr] | None = None
 
     def name(self, suffix: str) -> str:
         """Return the name of an auxiliary variable or array of this find."""
@@ -62,11 +64,16 @@ class Site:
 
     def matches(self, position: Expr) -> Expr:
         """Return the condition that the keys at ``position`` are the sought ones."""
+        if self.stop is not None:
+            start, (value,) = self.keys(position)[0], self.sought
+            return lb.conj(lb.le(start, value), lb.lt(value, self.stop(position)))
         pairs = zip(self.keys(position), self.sought, strict=True)
         return lb.conj(*(lb.eq(key, value) for key, value in pairs))
 
     def before(self, position: Expr) -> Expr:
         """Return the condition that the keys at ``position`` come before the sought ones."""
+        if self.stop is not None:
+            return lb.le(self.stop(position), self.sought[0])
         return _lexicographically_less(self.keys(position), self.sought)
 
     def after(self, position: Expr) -> Expr:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from sparsedsl.iteration.nodes import Key, Operand
+from sparsedsl.layouts.properties import Disjoint
 from sparsedsl.spf import isl, terms
 from sparsedsl.spf.nodes import UF, Constraint, FloorDiv, Mod, Product, Term, Var
 
@@ -250,4 +251,33 @@ def _keys(operand: Operand, dim: str, bound: frozenset[str]) -> Sought:
             continue
         found.append(Key(call, concrete(value, plain.symbols)))
         used.append(original)
+    if complete and not found:
+        return _interval(operand, dim, names)
     return Sought(tuple(found), complete and bool(found), tuple(used))
+
+
+def _interval(operand: Operand, dim: str, names: frozenset[str]) -> Sought:
+    """Return the interval at ``dim`` that a bound coordinate lies in, where intervals are apart."""
+    ends: dict[str, tuple[Constraint, UF, Term]] = {}
+    for constraint in operand.constraints:
+        calls = [
+            (c, a) for c, a in constraint.term.parts if dim in terms.variables(Term(((c, a),)))
+        ]
+        if constraint.equality or len(calls) != 1:
+            continue
+        factor, call = calls[0]
+        rest = terms.subtract(constraint.term, Term((calls[0],)))
+        reads = terms.variables(constraint.term) <= names | {dim}
+        if abs(factor) == 1 and isinstance(call, UF) and reads:
+            # f <= rest, or rest' < f
+            value = rest if factor < 0 else terms.subtract(terms.scale(-1, rest), terms.const(1))
+            ends[call.function] = (constraint, call, value)
+    used = dict(operand.functions)
+    for item in operand.layout.properties:
+        if isinstance(item, Disjoint) and {used[item.start], used[item.stop]} <= ends.keys():
+            (low, start, value), (high, stop, other) = (
+                ends[used[name]] for name in (item.start, item.stop)
+            )
+            if value == other:
+                return Sought((Key(start, value, stop),), True, (low, high))
+    return Sought((), False, ())

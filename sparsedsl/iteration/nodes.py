@@ -13,6 +13,7 @@ from typing import TypeAlias
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.spf.nodes import UF, Constraint, Term
+from sparsedsl.spf.terms import variables
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +80,25 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """``function`` (which reads the sought dimension) must equal ``value``."""
+    """``function`` (which reads the sought dimension) must equal ``value``.
+
+    With ``stop`` it is an interval that is sought: ``function <= value < stop``.
+    """
 
     function: UF
     value: Term
+    stop: UF | None = None
+
+    @property
+    def stored(self) -> tuple[Term, ...]:
+        """What a position stores: its key, or where its interval starts and ends."""
+        calls = (self.function,) if self.stop is None else (self.function, self.stop)
+        return tuple(Term(((1, call),)) for call in calls)
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The variables that what is stored depends on."""
+        return frozenset[str]().union(*(variables(term) for term in self.stored))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from sparsedsl.iteration.nodes import Assembly, Let, Level, Operand, Scan, Step
 from sparsedsl.iteration.search import State, depends_on
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.properties import (
+    Disjoint,
     Equality,
     Increasing,
     Injective,
@@ -71,7 +72,7 @@ def levels_of(layout: Layout) -> Assembly | None:
 def _appended(item: Property, levels: list[Level]) -> bool:
     """Whether a property holds of entries appended in the order of the levels' coordinates."""
     match item:
-        case Morton() | Permutation() | Nonincreasing():
+        case Morton() | Permutation() | Nonincreasing() | Disjoint():
             return False
         case Lexicographic(functions):
             orders = [tuple(name for name, _ in level.coordinates) for level in levels]

@@ -301,7 +301,7 @@ def _setup_visits(state: State, find: Find) -> float:
     """Return how often the range of a find changes: visits of the loop that it depends on."""
     reads = frozenset[str]().union(*(terms.variables(t) for t in find.lows + find.highs))
     for key in find.keys:
-        reads |= terms.variables(Term(((1, key.function),))) - {find.variable}
+        reads |= key.reads - {find.variable}
     reads = depends_on(state.steps, reads)
     visits, loop = 1.0, 0
     for step in state.steps:

@@ -243,7 +243,7 @@ _FIXED = {
             "ptr(0) = 0",
             "nondecreasing ptr",
             "ptr(b + 1) = ptr(b) + stop(b) - start(b)",
-            "increasing start within indptr(i) <= b < indptr(i + 1)",
+            "disjoint (start, stop) within indptr(i) <= b < indptr(i + 1)",
         ),
     ),
     "dia": Specification(
@@ -345,7 +345,7 @@ _FIXED = {
         "[N, M] -> { [i, r, j] -> [i, j] : 0 <= i < N and indptr(i) <= r < indptr(i + 1) "
         "and start(r) <= j < stop(r) and 0 <= j < M }",
         "data(r)",
-        (*_POINTERS, "increasing start within indptr(i) <= r < indptr(i + 1)"),
+        (*_POINTERS, "disjoint (start, stop) within indptr(i) <= r < indptr(i + 1)"),
     ),
     # KL diagonals below the main one and KU above it.
     "banded": Specification(

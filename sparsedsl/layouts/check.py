@@ -22,8 +22,14 @@ from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.interval import Intervals
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import unique
-from sparsedsl.layouts.order import first_duplicate, first_unordered, first_unordered_morton
+from sparsedsl.layouts.order import (
+    first_duplicate,
+    first_overlap,
+    first_unordered,
+    first_unordered_morton,
+)
 from sparsedsl.layouts.properties import (
+    Disjoint,
     Equality,
     Increasing,
     Injective,
@@ -285,6 +291,8 @@ class _Checker:
                 self._ordered(item, (function,), within)
             case Lexicographic(functions, within) | Injective(functions, within):
                 self._ordered(item, functions, within)
+            case Disjoint(start, stop, within):
+                self._ordered(item, (start, stop), within)
             case Morton(functions):
                 self._ordered(item, functions, None)
             case Permutation(function):
@@ -441,6 +449,9 @@ def _first_bad(
             return first_unordered([~column for column in columns], starts, strict=False)
         case Morton():
             return first_unordered_morton(columns, starts)
+        case Disjoint():
+            begins, ends = columns
+            return first_overlap(begins, ends, starts)
         case _:
             return first_unordered(columns, starts, strict=not isinstance(item, Nondecreasing))
 
@@ -450,7 +461,7 @@ def _global(item: Property, parameters: Iterable[str]) -> bool:
     match item:
         case Nondecreasing(_, within) | Nonincreasing(_, within) | Increasing(_, within):
             return within is None
-        case Injective(_, within) | Lexicographic(_, within):
+        case Injective(_, within) | Lexicographic(_, within) | Disjoint(_, _, within):
             return within is None
         case Equality(left, right):
             return t.variables(left) | t.variables(right) <= set(parameters)

@@ -49,7 +49,8 @@ class Layout:
     properties:
         What the index arrays promise: ``nondecreasing f``, ``increasing f``, ``injective f``,
         ``lexicographic (f, g)`` (all four also ``within lo <= p < hi``), ``permutation f``,
-        ``range f in [a, b)``, ``morton (f, g)``, ``f(0) = 0``; ``repeated (f, g)`` says that
+        ``range f in [a, b)``, ``morton (f, g)``, ``f(0) = 0``, ``disjoint (f, g)`` of
+        intervals from ``f`` to ``g`` (also ``within``); ``repeated (f, g)`` says that
         a coordinate may be stored several times and its values add up.
 
     Attributes

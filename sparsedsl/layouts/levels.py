@@ -15,6 +15,7 @@ from sparsedsl.errors import LayoutError
 from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.properties import (
+    Disjoint,
     Equality,
     Increasing,
     Injective,
@@ -45,7 +46,8 @@ class Position:
     ``keys`` pairs a call with what it holds, a term over coordinates; the first is most
     significant.  The numbers start at ``low`` in each group; when ``low`` is a call they go
     on from group to group, in storage order.  Without keys, ``along`` is a dim whose values
-    one number covers as an interval; ``by_value`` says that the interval has one value.
+    one number covers as an interval, bounded by the arrays ``edges``; ``by_value`` says that the
+    interval has one value.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Position:
     morton: bool = False
     along: str | None = None
     by_value: bool = False
+    edges: frozenset[str] = frozenset()
 
     @property
     def start(self) -> UF | None:
@@ -160,23 +163,23 @@ def _position(
     dims = tuple(dim for dim in part.dims if dim in group)
     if Position(name, (), dims, lows[0], ends).start is not None:
         dims = tuple(dim for dim in dims if dim in t.variables(lows[0]))
-    along = None if ordered else _interval(part, name)
+    along, edges = (None, frozenset[str]()) if ordered else _interval(part, name)
     by_value = along is not None and along not in t.variables(t.atom(layout.value))
-    return Position(name, ordered, dims, lows[0], ends, morton, along, by_value)
+    return Position(name, ordered, dims, lows[0], ends, morton, along, by_value, edges)
 
 
-def _interval(part: Structure, name: str) -> str | None:
+def _interval(part: Structure, name: str) -> tuple[str | None, frozenset[str]]:
     """The dim that ``name`` bounds on both sides by index arrays: ``lo(b) <= j < hi(b)``."""
     for dim in part.dims:
-        signs = {
-            t.coefficient(c.term, dim)
+        edges = {
+            (t.coefficient(c.term, dim), call.function)
             for c in part.scan
             for call in t.ufs(c.term)
             if not c.equality and t.var(name) in call.arguments
         }
-        if {1, -1} <= signs:
-            return dim
-    return None
+        if {1, -1} <= {sign for sign, _ in edges}:
+            return dim, frozenset(function for sign, function in edges if sign)
+    return None, frozenset()
 
 
 def _ordered_keys(
@@ -285,6 +288,8 @@ def _keyed(layout: Layout, level: Position) -> bool:
     names = {call.function for call, _ in level.keys}
     for item in layout.properties:
         match item:
+            case Disjoint(start, stop, within) if level.edges == frozenset((start, stop)):
+                functions = ()
             case Increasing(function, within):
                 functions = (function,)
             case Lexicographic(functions, within) | Injective(functions, within):

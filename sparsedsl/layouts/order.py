@@ -54,6 +54,20 @@ def first_unordered_morton(
     return _first(good, starts)
 
 
+def first_overlap(
+    begins: np.ndarray, ends: np.ndarray, starts: np.ndarray
+) -> tuple[int, int] | None:
+    """The first interval that ends before it begins (twice), or begins in the one before it.
+
+    >>> first_overlap(np.array([0, 2, 1]), np.array([2, 3, 4]), np.zeros(1, int))
+    (1, 2)
+    """
+    backward = np.flatnonzero(ends < begins)
+    if len(backward):
+        return int(backward[0]), int(backward[0])
+    return _first(begins[1:] >= ends[:-1], starts) if len(begins) > 1 else None
+
+
 def _first(good: np.ndarray, starts: np.ndarray) -> tuple[int, int] | None:
     edges = starts[(starts > 0) & (starts <= len(good))] - 1
     good[edges] = True

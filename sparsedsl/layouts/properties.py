@@ -18,7 +18,7 @@ from sparsedsl.spf.read import Scope, expect_end, read_term
 
 KINDS = (
     *("nondecreasing", "nonincreasing", "increasing", "injective", "permutation", "range"),
-    *("lexicographic", "morton", "repeated"),
+    *("lexicographic", "morton", "disjoint", "repeated"),
 )
 
 
@@ -98,6 +98,18 @@ class Morton:
 
 
 @dataclass(frozen=True, slots=True)
+class Disjoint:
+    """The intervals ``[start, stop)`` along the range lie one behind the other.
+
+    None ends before it starts, and each starts where the one before it ends, or later.
+    """
+
+    start: str
+    stop: str
+    within: Within | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Repeated:
     """Several places may hold the same tuple of values; what they store is added up."""
 
@@ -121,6 +133,7 @@ Property: TypeAlias = (
     | Range
     | Lexicographic
     | Morton
+    | Disjoint
     | Repeated
     | Equality
 )
@@ -137,6 +150,8 @@ def functions_of(item: Property) -> tuple[str, ...]:
             return (function, *_called(within))
         case Injective(functions, within) | Lexicographic(functions, within):
             return (*functions, *_called(within))
+        case Disjoint(start, stop, within):
+            return (start, stop, *_called(within))
         case Permutation(function):
             return (function,)
         case Range(function, low, high):
@@ -154,7 +169,7 @@ def terms_of(item: Property) -> tuple[Term, ...]:
     match item:
         case Nondecreasing(_, within) | Nonincreasing(_, within) | Increasing(_, within):
             return (within.low, within.high) if within else ()
-        case Injective(_, within) | Lexicographic(_, within):
+        case Injective(_, within) | Lexicographic(_, within) | Disjoint(_, _, within):
             return (within.low, within.high) if within else ()
         case Range(_, low, high):
             return (low, high)
@@ -186,6 +201,8 @@ def substituted(item: Property, values: Mapping[str, Term]) -> Property:
             return Injective(functions, inside(within))
         case Lexicographic(functions, within):
             return Lexicographic(functions, inside(within))
+        case Disjoint(start, stop, within):
+            return Disjoint(start, stop, inside(within))
         case Range(function, low, high):
             return Range(function, t.substitute(low, values), t.substitute(high, values))
         case Equality(left, right):
@@ -221,6 +238,8 @@ def property_text(item: Property) -> str:
             return f"lexicographic {_tuple(functions)}{_tail(within)}"
         case Morton(functions):
             return f"morton {_tuple(functions)}"
+        case Disjoint(start, stop, within):
+            return f"disjoint ({start}, {stop}){_tail(within)}"
         case Repeated(functions):
             return f"repeated {_tuple(functions)}"
         case Equality(left, right):
@@ -298,6 +317,8 @@ class _Reader:
                 return self._range()
             case "lexicographic":
                 return Lexicographic(self._functions(), self._within())
+            case "disjoint":
+                return self._intervals()
             case "repeated":
                 return Repeated(self._functions())
             case _:
@@ -347,6 +368,15 @@ class _Reader:
             found.append(self._function())
         self.cursor.expect(")")
         return tuple(found)
+
+    def _intervals(self) -> Disjoint:
+        hint = "write disjoint (start, stop) within indptr(i) <= b < indptr(i+1)"
+        self.cursor.expect("(", hint=hint)
+        start = self._function()
+        self.cursor.expect(",", hint=hint)
+        stop = self._function()
+        self.cursor.expect(")", hint=hint)
+        return Disjoint(start, stop, self._within())
 
     def _range(self) -> Range:
         function = self._function()

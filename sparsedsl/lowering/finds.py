@@ -6,6 +6,8 @@ before anything inside can query it, and once for each range.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sparsedsl.find import algorithms as al
@@ -103,15 +105,20 @@ class Finds:
             Assign(high, self.emitter.extreme(tuple(outer(t) for t in find.highs), lb.min_)),
         ]
 
-        def keys(at: Expr) -> tuple[Expr, ...]:
+        def stored(at: Expr, calls: Sequence[UF]) -> tuple[Expr, ...]:
             saved = emitter.aliases.get(find.variable)
             emitter.aliases[find.variable] = at
-            found = tuple(emitter.term(outer(Term(((1, k.function),)))) for k in find.keys)
+            found = tuple(emitter.term(outer(Term(((1, call),)))) for call in calls)
             if saved is None:
                 del emitter.aliases[find.variable]
             else:
                 emitter.aliases[find.variable] = saved
             return found
+
+        def keys(at: Expr) -> tuple[Expr, ...]:
+            return stored(at, [key.function for key in find.keys])
+
+        stops = [key.stop for key in find.keys if key.stop is not None]
 
         def value(at: Expr) -> Expr:
             emitter.aliases[find.variable] = at
@@ -136,6 +143,7 @@ class Finds:
             state,
             self._positions(find, choice),
             si.Stored(operand.tensor.dtype, fill, value),
+            (lambda at: stored(at, stops)[0]) if stops else None,
         )
         return site, ends
 

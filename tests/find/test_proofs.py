@@ -94,6 +94,8 @@ VERDICTS = [
     ("sell_sigma", "B_s", 1, {si.UNIQUE}),
     ("morton", "B_p", 0, {si.UNIQUE}),
     ("coo_repeated", "B_p", 0, set()),
+    ("vbl", "B_b", 1, ALL),
+    ("rle", "B_r", 1, ALL),
 ]
 
 
