@@ -62,14 +62,15 @@ def kernel(
         How matching entries are found: ``"auto"``, ``"table"``, ``"merge"``, ``"gallop"``,
         ``"binary"``, ``"hash"`` or ``"linear"``, or a mapping from argument to one of them.
     parallel:
-        ``"auto"``, True or False.  The outermost loop of a dense result is shared among
-        threads where its turns are proved to write apart; sparse results are assembled by one.
+        ``"auto"``, True or False.  The outermost loop is shared among threads where its turns
+        are proved to write apart.  Sparse results are assembled in pieces that count their
+        entries first; a sum over everything is made in pieces that follow from sizes.
     workspace:
         How a sparse result is gathered: ``"dense"`` (an accumulator ordered by a bitmap),
         ``"sort"`` or ``"auto"``.
     deterministic:
         Results do not depend on the number of threads; always so in this version, since no
-        sum is split.
+        sum is split by it.
     semantics:
         ``"ieee"``: as dense NumPy would give, so that an implicit zero times infinity is NaN.
         ``"annihilator"``: implicit zeros annihilate whatever they meet.

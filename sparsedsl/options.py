@@ -53,7 +53,7 @@ class Options:
     solver_timeout_ms:
         Time in milliseconds for each proof; one not found in time counts as not provable.
     parallel_threshold:
-        Stored entries below which ``parallel="auto"`` stays on one thread.
+        Estimated nanoseconds of a call below which ``parallel="auto"`` stays on one thread.
 
     Raises
     ------
@@ -71,7 +71,7 @@ class Options:
     cache_limit_mb: int = 512
     dump: str = ""
     solver_timeout_ms: int = 300
-    parallel_threshold: int = 200_000
+    parallel_threshold: int = 500_000
 
     def __post_init__(self) -> None:
         for name, minimum in _MINIMA.items():

@@ -90,10 +90,10 @@ class Prepared:
                 arguments[place] = x
         call = self.call
         if self.finish is not None:
-            counts = call.assemble(arguments, self.extents, self.stored)
+            counts = call.assemble(arguments, self.extents, self.stored, self.parallel)
             return self.finish(arguments, counts)
         array = call.fresh(self.shape)
-        call.compute(arguments, self.extents, array, self.stored, self.parallel)
+        call.compute(arguments, self.extents, array, self.parallel)
         return array if self.shape else array[()]
 
     def forget(self, _: object) -> None:
@@ -111,7 +111,7 @@ def prepare(
     finish: Callable[[list[Any], tuple[int, ...]], Any] | None,
 ) -> Prepared | None:
     """Return the preparation of calls like this one; None where the long way must be taken."""
-    recipe = call.recipe
+    recipe, sharing = call.recipe, call.sharing
     if recipe.copies or options.safe:
         return None
     arguments = call.gather(tensors, extents)
@@ -127,7 +127,7 @@ def prepare(
         extents=extents,
         stored=stored,
         count=len(given),
-        parallel=parallel if call.worth_sharing(stored, parallel, options) else False,
+        parallel=parallel if sharing is not None and sharing.worth(parallel, options) else False,
         finish=finish,
         shape=call.axes(extents),
     )

@@ -165,6 +165,9 @@ def _sparse(unit: Unit) -> Iterator[str]:
     yield "    if counts[-1] <= room and counts[0] <= room:"
     yield "        break"
     yield "    room = needed"
+    for made in recipe.made:
+        if recipe.shared is not None and recipe.shared.gaps and made.ends and not made.used:
+            yield f"np.maximum.accumulate({made.param}, out={made.param})"
     yield f"found = dict(zip({recipe.results!r}, counts))"
     shape = ", ".join(f"n_{i}" for i in recipe.indices)
     yield f'result = {{"shape": ({shape}{"," if len(recipe.indices) == 1 else ""})}}'
@@ -182,10 +185,15 @@ def _value(argument: Argument, unit: Unit) -> str:
             return _size(argument, unit.group.sources[argument.tensor].layout, unit.recipe)
         case "mode":
             return f"{argument.tensor}_shape[{argument.name}]"
-        case "extent" | "end":
+        case "extent":
             return f"n_{argument.name}"
-        case "begin":
+        case "end":
+            assert unit.recipe.shared is not None
+            return _value(unit.recipe.shared.extent, unit)
+        case "begin" | "first":
             return "0"
+        case "past":
+            return "room"
         case _:
             return argument.name
 

@@ -42,7 +42,8 @@ def _unit(unit: Unit, settings: Settings, took: float | None) -> list[str]:
         lines.append(f"find {variable}: {algorithm} ({rejected})")
     lines += [f"alternative {line}" for line in alternatives(unit, settings)]
     if unit.recipe.shared is not None:
-        lines.append(f"threads may share the loop over {unit.recipe.shared}")
+        how = "" if unit.recipe.shared.apart else ", each with a sum of its own"
+        lines.append(f"threads may share the loop over {unit.recipe.shared.extent.name}{how}")
     lines += [*_values(unit.group), *_bounds(unit), *_proofs(unit.proofs, settings)]
     return lines
 

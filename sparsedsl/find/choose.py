@@ -64,7 +64,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """A nest ready to be lowered; ``parallel`` names an index that threads may share out.
+    """A nest ready to be lowered; ``parallel`` is the loop that threads may share out.
 
     ``whole`` is the nest to run instead where no block is cut short; ``certificates`` say of
     each subscript how it is known to be inside its array.
@@ -74,7 +74,7 @@ class Proved:
     choices: tuple[tuple[Choice, ...], ...]
     nonnegative: tuple[frozenset[str], ...]
     proofs: tuple[Proof, ...]
-    parallel: str | None
+    parallel: parallel.Shared | None
     whole: Whole | None
     certificates: tuple[Certificate, ...] = ()
 

@@ -1,18 +1,48 @@
 """Questions about whole loops: closed forms are unique, outer turns write apart (Q2, Q6).
 
 Takes: a nest.  Gives: records of proofs, and the loop that several threads may share.
+
+| output | turns of the outermost loop |
+|---|---|
+| dense | write distinct elements |
+| sparse, entries in order | differ in the first level's coordinates: pieces follow each other |
+| dense of order 0, a sum | are summed apart, in pieces that do not depend on the threads |
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
 
 from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
 from sparsedsl.find.queries import Prover, bound_names
 from sparsedsl.find.smt import Question
-from sparsedsl.iteration.nodes import Chain, Let, Nest, Scan
+from sparsedsl.iteration.nodes import Chain, Let, Merge, Nest, Scan, Step
+from sparsedsl.iteration.search import expand
 from sparsedsl.iteration.space import subscript_term
 from sparsedsl.spf import terms
-from sparsedsl.spf.nodes import FloorDiv, Mod
+from sparsedsl.spf.nodes import FloorDiv, Mod, Term
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A loop that threads may share: a caller gives pieces of its range.
+
+    ``parameter`` of the kernel ends the range: an extent such as ``n_i``, or a number of
+    positions such as ``A_NNZ``.  ``pointer`` is the array whose step from one element to the next
+    is the work of a turn ("": not known).  ``apart``: turns write apart; else each piece
+    needs an output of its own, and these are combined.
+    """
+
+    parameter: str
+    pointer: str
+    apart: bool
+
+    @property
+    def name(self) -> str:
+        """What the ends of a piece are called after: the index, or the parameter."""
+        return self.parameter.removeprefix("n_")
 
 
 def prove_closed_forms(prover: Prover, chain: Chain) -> bool:
@@ -35,44 +65,112 @@ def prove_closed_forms(prover: Prover, chain: Chain) -> bool:
     return proved
 
 
-def parallel_loop(prover: Prover, nest: Nest) -> str | None:
-    """Q6: name the outermost loop's index if its turns write distinct places of a dense output.
+def parallel_loop(prover: Prover, nest: Nest) -> Shared | None:
+    """Q6: return the outermost loop if its turns can run in any order, in pieces.
 
-    It must run over a whole extent, so that a caller can share it out among threads.
+    It must run over a whole range, so that a caller can share it out among threads.
     """
-    if nest.assembly.kind != "dense" or len(nest.chains) != 1 or nest.prefix:
+    walks = [nest.prefix + chain.steps for chain in nest.chains]
+    first = walks[0][0] if walks and walks[0] else None
+    if not isinstance(first, Scan):
         return None
-    (chain,) = nest.chains
-    first = chain.steps[0] if chain.steps else None
-    if not isinstance(first, Scan) or first.lows != (terms.const(0),):
+    parameter = _cut_parameter(first)
+    same = all(steps and _parameter_of(steps[0]) == parameter for steps in walks)
+    if parameter is None or not same:
         return None
-    index = _shared_index(first)
-    if index is None:
-        return None
-    operands = {o.name: o for o in chain.operands}
-    here = fa.facts(chain.steps, operands)
-    moved = bound_names(chain.steps)
-    there = tuple(fa.second(f, moved) for f in here)
-    turn = terms.var(first.variable)
-    later = fo.less(turn, fa.second_term(turn, moved))
-    places = [subscript_term(c) for c in chain.coordinates]
-    apart = fo.Any(tuple(fo.Compare("!=", p, fa.second_term(p, moved)) for p in places))
+    pointer = _pointer(first, walks[0][1:]) if first.highs == (terms.var(parameter),) else ""
+    if nest.assembly.kind == "dense":
+        apart = _elements_apart(prover, nest, walks)
+        summed = not nest.coordinates and _sums(nest)
+        return Shared(parameter, pointer, apart) if apart or summed else None
+    return Shared(parameter, pointer, True) if _roots_apart(prover, nest, walks) else None
+
+
+def _sums(nest: Nest) -> bool:
+    """Whether all chains accumulate by one monoid, from the initial value on."""
+    monoids = {chain.monoid for chain in nest.chains}
+    return len(monoids) == 1 and None not in monoids
+
+
+def _elements_apart(prover: Prover, nest: Nest, walks: list[tuple[Step, ...]]) -> bool:
+    """Whether different turns, of any two chains, write different elements of a dense output."""
+    if not nest.coordinates:
+        return False
+    places = [[subscript_term(c) for c in chain.coordinates] for chain in nest.chains]
+    return all(
+        _apart(prover, nest, (walks[a], walks[b]), (places[a], places[b]))
+        for a, b in product(range(len(walks)), repeat=2)
+    )
+
+
+def _roots_apart(prover: Prover, nest: Nest, walks: list[tuple[Step, ...]]) -> bool:
+    """Whether entries of different turns differ in the coordinates of the output's first level.
+
+    Entries come in order (proved when the plan was made), so that what a piece of the loop appends
+    then follows what the piece before it appended.
+    """
+    assembly = nest.assembly
+    steps, whole = walks[0], nest.prefix
+    if assembly.kind not in ("append", "workspace") or (len(walks) > 1 and not whole):
+        return False
+    if assembly.kind == "workspace" and (not whole or len(assembly.levels) < 2):
+        return False
+    names = [nest.coordinates[mode] for _, mode in assembly.levels[0].coordinates]
+    missing, last = set(names), 0
+    for place, step in enumerate(steps if assembly.kind == "append" else whole):
+        if isinstance(step, Scan | Let) and step.variable in missing:
+            missing.discard(step.variable)
+            last = place + 1
+    if missing:
+        return False
+    known = steps[:last]
+    roots = [terms.var(name) for name in names]
+    return _apart(prover, nest, (known, known), (roots, roots))
+
+
+def _apart(
+    prover: Prover,
+    nest: Nest,
+    walks: tuple[tuple[Step, ...], tuple[Step, ...]],
+    places: tuple[list[Term], list[Term]],
+) -> bool:
+    """Whether a turn of one walk and a later turn of another differ in one of their places."""
+    first, second = (steps[0] for steps in walks)
+    assert isinstance(first, Scan)
+    assert isinstance(second, Scan)
+    turn, other = terms.var(first.variable), terms.var(second.variable)
+    if any(pair == (turn, other) for pair in zip(*places, strict=True)):
+        return True
+    operands = {o.name: o for chain in nest.chains for o in chain.operands}
+    moved = bound_names(walks[1])
+    here = fa.facts(walks[0], operands)
+    there = tuple(fa.second(f, moved) for f in fa.facts(walks[1], operands))
+    later = fo.less(turn, fa.second_term(other, moved))
+    differ = fo.Any(
+        tuple(fo.Compare("!=", p, fa.second_term(q, moved)) for p, q in zip(*places, strict=True))
+    )
     question = Question(
         f"turns of {first.variable} write apart",
-        fa.axioms(chain.operands),
+        fa.axioms(operands.values()),
         tuple(dict.fromkeys((*here, *there, later))),
-        apart,
+        differ,
         "share the loop among threads",
     )
-    return index if prover.ask(question) else None
+    return prover.ask(question)
 
 
-def _shared_index(scan: Scan) -> str | None:
-    """Name the index whose range, cut in pieces, cuts the scan's: its own, or one in blocks.
+def _parameter_of(step: Step) -> str | None:
+    return _cut_parameter(step) if isinstance(step, Scan) else None
 
-    The end of the scan is the extent, or the extent divided by a block size and rounded up:
-    it grows with the extent, from 0 at 0.
+
+def _cut_parameter(scan: Scan) -> str | None:
+    """Name the parameter whose range, cut in pieces, cuts the scan's: its end, or one in blocks.
+
+    The end of the scan is the parameter, or the parameter divided by a block size and rounded up:
+    it grows with the parameter, from 0 at 0.
     """
+    if scan.lows != (terms.const(0),) or len(scan.highs) != 1:
+        return None
     end = scan.highs[0]
     match end.parts:
         case ((1, FloorDiv(numerator, denominator)),) if end.constant == 0:
@@ -82,5 +180,25 @@ def _shared_index(scan: Scan) -> str | None:
             end = terms.subtract(numerator, terms.const(numerator.constant))
         case _:
             pass
-    name = terms.text(end)
-    return name.removeprefix("n_") if len(scan.highs) == 1 and name.startswith("n_") else None
+    (name, *others) = terms.variables(end) or ("",)
+    return name if not others and end == terms.var(name) else None
+
+
+def _pointer(first: Scan, inner: tuple[Step, ...]) -> str:
+    """Return the array that bounds the next loop by the turn of the first one, if one does."""
+    for place, step in enumerate(inner):
+        match step:
+            case Scan(_, lows, highs, _):
+                ends = lows, highs
+            case Merge(_, parts):
+                ends = parts[0].lows, parts[0].highs
+            case _:
+                continue
+        turn = terms.var(first.variable)
+        low, high = (expand(inner[:place], end[0]) for end in ends)
+        for call in terms.ufs(low):
+            after = terms.uf(call.function, terms.add(turn, terms.const(1)))
+            if (low, high) == (terms.uf(call.function, turn), after):
+                return call.function
+        return ""
+    return ""

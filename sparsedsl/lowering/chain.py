@@ -12,6 +12,7 @@ from typing import assert_never
 from sparsedsl.contraction import algebra
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.operators import MONOIDS
+from sparsedsl.find.parallel import Shared
 from sparsedsl.iteration.nodes import (
     Chain,
     Exclude,
@@ -24,10 +25,11 @@ from sparsedsl.iteration.nodes import (
     Scan,
     Step,
 )
-from sparsedsl.iteration.space import extent_name, subscript_term
+from sparsedsl.iteration.space import subscript_term
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import BOOL, Assign, Const, Expr, For, If, Stmt, Var
 from sparsedsl.lowering import deliver as dl
+from sparsedsl.lowering import pieces
 from sparsedsl.lowering import workspace as ws
 from sparsedsl.lowering.closing import bound_at, closings
 from sparsedsl.lowering.finds import Finds
@@ -43,8 +45,8 @@ Body = Callable[[], list[Stmt]]
 class ChainWalk:
     """One walk over the steps of a chain, inside the prefix of its nest.
 
-    ``signs`` names the variables proved non-negative in this chain, ``shared`` the index of
-    the outermost loop where the caller gives its range.
+    ``signs`` names the variables proved non-negative in this chain; ``shared`` is the outermost
+    loop where the caller gives its range.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class ChainWalk:
         finds: Finds,
         sink: dl.Sink,
         signs: frozenset[str],
-        shared: str | None,
+        shared: Shared | None,
     ) -> None:
         self.shared = shared
         self.nest = nest
@@ -158,7 +160,7 @@ class ChainWalk:
         match step:
             case Scan(variable, lows, highs, _):
                 if self.shared is not None and step == self.steps[0]:
-                    low, high = (self._piece(highs[0], end) for end in ("begin", "end"))
+                    low, high = pieces.ends(self.shared, step, emitter)
                 else:
                     low = emitter.extreme(lows, lb.max_)
                     high = emitter.extreme(highs, lb.min_)
@@ -180,12 +182,6 @@ class ChainWalk:
             case Exclude(names):
                 hits = [local(emitter.operands[n], "hit", BOOL) for n in names]
                 return [If(lb.not_(lb.conj(*hits)), tuple(body()))]
-
-    def _piece(self, high: Term, end: str) -> Expr:
-        """Return where the caller's piece of the shared loop begins or ends."""
-        index = self.shared or ""
-        here = {extent_name(index): terms.var(f"{index}_{end}")}
-        return self.emitter.term(terms.substitute(high, here))
 
     def _let(self, step: Let) -> list[Stmt]:
         value = self.emitter.term(step.value)

@@ -7,20 +7,27 @@ and guards are taken to succeed always.
 
 from __future__ import annotations
 
+from sparsedsl.find.parallel import Shared
 from sparsedsl.iteration.counted import counted_steps
 from sparsedsl.iteration.nodes import Let, Merge, Nest, Scan, Step
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import Assign, Const, Expr, For, Stmt, Var
+from sparsedsl.lowering import pieces
 from sparsedsl.lowering.emitter import Emitter
 from sparsedsl.spf.nodes import Term
 
 
 def count_visits(
-    nest: Nest, signs: tuple[frozenset[str], ...], emitter: Emitter, room: Var
+    nest: Nest,
+    signs: tuple[frozenset[str], ...],
+    emitter: Emitter,
+    room: Var,
+    shared: Shared | None,
 ) -> list[Stmt]:
     """Return statements that add up the visits, or none where they cannot be counted.
 
-    ``signs`` names the variables proved non-negative in each chain.
+    ``signs`` names the variables proved non-negative in each chain; of the loop ``shared`` a
+    piece is counted.
     """
     out: list[Stmt] = []
     for chain, known in zip(nest.chains, signs, strict=True):
@@ -28,16 +35,21 @@ def count_visits(
         if steps is None:
             return []
         emitter.nonnegative = known
-        out += _Counter(emitter, room).count(steps)
+        piece = None if shared is None else (nest.prefix + chain.steps)[0]
+        out += _Counter(emitter, room, shared, piece).count(steps)
     return out
 
 
 class _Counter:
     """Emits counting loops; its own variables shadow those of the nest, assigned later."""
 
-    def __init__(self, emitter: Emitter, room: Var) -> None:
+    def __init__(
+        self, emitter: Emitter, room: Var, shared: Shared | None, piece: Step | None
+    ) -> None:
         self.emitter = emitter
         self.room = room
+        self.shared = shared
+        self.piece = piece
 
     def count(self, steps: tuple[Step, ...]) -> list[Stmt]:
         """Return the loops over all but the last range, and the addition of that one."""
@@ -51,6 +63,8 @@ class _Counter:
                 return [Assign(self.emitter.bind(variable), found), *self.count(rest)]
             case Scan(variable, lows, highs, _):
                 low, high = self._ends(lows, highs)
+                if self.shared is not None and step == self.piece:
+                    low, high = pieces.ends(self.shared, step, self.emitter)
                 if not rest:
                     return [self._add(low, high)]
                 loop = self.emitter.bind(variable)

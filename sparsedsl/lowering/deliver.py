@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -40,7 +41,8 @@ class Sink:
     ``name`` prefixes its arrays; ``dtype`` is its values', ``index_dtype`` its index arrays';
     ``extents`` are the extents of its modes.  ``identity`` is what a workspace starts from,
     ``deep`` asks for a third level of its bitmap.  ``counted``: the room is known to hold every
-    entry that can be delivered, so that none is tested.
+    entry that can be delivered, so that none is tested.  ``pieced``: entries go to the places
+    of ``piece``, which the caller gives with a piece of the loop.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Sink:
     identity: Scalar = 0
     deep: bool = True
     counted: bool = False
+    pieced: bool = False
 
     def array(self, suffix: str) -> str:
         """Return the name of one of the output's arrays."""
@@ -60,6 +63,16 @@ class Sink:
     def var(self, suffix: str) -> Var:
         """Return one of the output's counters."""
         return Var(f"{self.name}_{suffix}", INT)
+
+    @property
+    def piece(self) -> tuple[Var, Var]:
+        """Where the first entry of a piece goes, and where no entry goes any more."""
+        return self.var("from"), self.var("until")
+
+    @property
+    def first(self) -> Expr:
+        """Where the first entry goes."""
+        return self.piece[0] if self.pieced else lb.i(0)
 
     @property
     def capacity(self) -> Var:
@@ -105,12 +118,28 @@ def counter(sink: Sink, level: int) -> Var:
 
 
 def append_start(sink: Sink) -> list[Stmt]:
-    """Zero the counters of an appended output."""
+    """Set the counters of an appended output to the first place."""
     levels = sink.assembly.levels
     return [
-        Assign(counter(sink, place), lb.i(0))
+        Assign(counter(sink, place), sink.first)
         for place, level in enumerate(levels)
         if not level.dense
+    ]
+
+
+def first_segments(sink: Sink) -> list[Stmt]:
+    """Let the first segment under each appended level of a piece begin where the piece does.
+
+    The piece before may store the same number there: the end of its last segment, when every
+    place it had room for is taken.
+    """
+    if not sink.pieced:
+        return []
+    levels = sink.assembly.levels
+    return [
+        lb.store(sink.array(below.pointer), (sink.first,), _index(sink, sink.first))
+        for level, below in pairwise(levels)
+        if not level.dense and below.pointer is not None
     ]
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.find.choose import Choice, Proved
+from sparsedsl.find.parallel import Shared
 from sparsedsl.iteration.nodes import (
     Chain,
     Find,
@@ -48,13 +49,13 @@ DEEP = 2.0**18
 class Lowered:
     """A kernel, the output it fills, and the loop whose range the caller gives, if any.
 
-    ``prepares`` says that a call does work of its own before that loop.
+    ``gaps``: the caller gives coordinates that were never visited their empty segment.
     """
 
     kernel: Kernel
     sink: dl.Sink
-    shared: str | None
-    prepares: bool
+    shared: Shared | None
+    gaps: bool
 
 
 def lower(
@@ -91,7 +92,8 @@ def lower(
         identity,
         deep=widest > DEEP,
     )
-    body = _NestWalk(proved, emitter, sink).body()
+    walk = _NestWalk(proved, emitter, sink)
+    body = walk.body()
     if proved.whole is not None:
         filled = _NestWalk(replace(proved, nest=proved.whole.nest), emitter, sink).body()
         exact = (
@@ -113,8 +115,7 @@ def lower(
         results = (sink.capacity.name, *dl.append_results(sink))
     params.extend(emitter.integers.values())
     kernel = Kernel("kernel", tuple(params), tuple(body), results, notes)
-    prepares = any(c.depth <= 0 for chain in proved.choices for c in chain)
-    return Lowered(kernel, sink, proved.parallel, prepares)
+    return Lowered(kernel, walk.sink, walk.shared, walk.gaps)
 
 
 class _NestWalk:
@@ -128,18 +129,23 @@ class _NestWalk:
         self.emitter = emitter
         self.sink = sink
         self.top: list[Stmt] = []
+        self.gaps = False
 
     def body(self) -> list[Stmt]:
         """Return the whole body of the kernel."""
         kind = self.nest.assembly.kind
+        work = ws.start(self.sink) if kind == "workspace" else []
+        needed = self._needed()
+        if kind != "dense" and not needed:
+            self.shared = None
+        self.sink = replace(
+            self.sink, counted=bool(needed), pieced=bool(needed) and self.shared is not None
+        )
         start: list[Stmt] = []
         if kind == "stream":
             start = [Assign(self.sink.var("n"), lb.i(0))]
         elif kind != "dense":
             start = dl.append_start(self.sink)
-        work = ws.start(self.sink) if kind == "workspace" else []
-        needed = self._needed()
-        self.sink = replace(self.sink, counted=bool(needed))
         walkers = [
             self._walker(chain, choices, signs, f"_{place}" if place else "")
             for place, (chain, choices, signs) in enumerate(
@@ -150,14 +156,18 @@ class _NestWalk:
         end: list[Stmt] = []
         levels = self.nest.assembly.levels
         if kind in ("append", "workspace") and levels[0].dense and not self._all_visited():
-            end = dl.fill_gaps(self.sink, 0)
-        body = [*work, *self.top, *main, *end]
+            self.gaps = self.sink.pieced
+            end = [] if self.gaps else dl.fill_gaps(self.sink, 0)
+        body = [*dl.first_segments(self.sink), *work, *self.top, *main, *end]
         if kind == "dense":
             return body
         room = self.sink.capacity
         given = lb.length(self.sink.values)
         if not needed:
             return [*start, Assign(room, given), *body]
+        if self.sink.pieced:
+            first, past = (self.emitter.variable(v.name) for v in self.sink.piece)
+            given = lb.sub(past, first)
         enough = If(lb.le(room, given), tuple(body))
         return [*start, Assign(room, lb.i(self.sink.spare)), *needed, enough]
 
@@ -176,7 +186,9 @@ class _NestWalk:
         """
         if self.nest.assembly.kind == "dense":
             return []
-        return counting.count_visits(self.nest, self.signs, self.emitter, self.sink.capacity)
+        return counting.count_visits(
+            self.nest, self.signs, self.emitter, self.sink.capacity, self.shared
+        )
 
     def _all_visited(self) -> bool:
         """Whether every coordinate of a dense root level is closed once."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from sparsedsl.iteration.nodes import Nest, Operand
 from sparsedsl.iteration.space import extent_name
-from sparsedsl.loops.nodes import Kernel
+from sparsedsl.loops.nodes import Allocate, Kernel
+from sparsedsl.loops.walk import statements
 from sparsedsl.lowering import deliver as dl
+from sparsedsl.lowering import pieces
 from sparsedsl.lowering.nest import Lowered
 from sparsedsl.lowering.once import stores_each_once
-from sparsedsl.runtime.recipe import Argument, Copy, Made, Recipe
+from sparsedsl.runtime.recipe import Argument, Copy, Made, Recipe, Share
 from sparsedsl.spf import terms
-
-PIECES = 4
-"""Pieces of a shared loop a thread, where a call costs little: more balance uneven turns."""
 
 
 def recipe_of(
@@ -48,7 +47,7 @@ def recipe_of(
         indices=nest.coordinates,
         places=places,
         arguments=tuple(
-            _argument(p.name, operands, output, made, nest, lowered.shared) for p in kernel.params
+            _argument(p.name, operands, output, made, nest, lowered) for p in kernel.params
         ),
         copies=tuple(Copy(c.tensor.name, c.source, c.order, c.thin) for c in nest.conversions),
         made=_arrays(lowered, nest),
@@ -57,16 +56,42 @@ def recipe_of(
         finite=finite,
         nonzero=nonzero,
         bounded=bounded,
-        shared=lowered.shared,
-        pieces=1 if lowered.prepares else PIECES,
+        shared=_shared(operands, lowered, kernel, output, made, nest),
+        nanoseconds=nest.cost,
     )
 
 
+def _shared(
+    operands: list[Operand],
+    lowered: Lowered,
+    kernel: Kernel,
+    output: str,
+    made: set[str],
+    nest: Nest,
+) -> Share | None:
+    """Return how a caller shares the loop; the extent and the pointer are arguments like others."""
+    shared = lowered.shared
+    if shared is None:
+        return None
+    extent, pointer = (
+        _argument(name, operands, output, made, nest, lowered) if name else None
+        for name in (shared.parameter, shared.pointer)
+    )
+    assert extent is not None
+    prepares = any(isinstance(s, Allocate) for s in statements(kernel.body))
+    return Share(extent, pointer, shared.apart, prepares, lowered.gaps)
+
+
 def _argument(
-    name: str, operands: list[Operand], output: str, made: set[str], nest: Nest, shared: str | None
+    name: str, operands: list[Operand], output: str, made: set[str], nest: Nest, lowered: Lowered
 ) -> Argument:
-    if shared is not None and name in (f"{shared}_begin", f"{shared}_end"):
-        return Argument(name.removeprefix(f"{shared}_"), "", shared)
+    if lowered.shared is not None:
+        if name == pieces.begin(lowered.shared):
+            return Argument("begin", "", "")
+        if name == pieces.end(lowered.shared):
+            return Argument("end", "", "")
+    if lowered.sink.pieced and name in (own := [v.name for v in lowered.sink.piece]):
+        return Argument(("first", "past")[own.index(name)], "", "")
     if name == output:
         return Argument("output", nest.output.name, name)
     if name in made:

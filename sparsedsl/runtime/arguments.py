@@ -22,28 +22,40 @@ def several(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
     return lambda found: tuple(found[key] for key in keys)
 
 
+_PIECE = ("begin", "end", "first", "past")
+
+
 class Gather:
     """Gathers the arguments of one kernel.
 
     Attributes
     ----------
-    begin, end:
-        Where the range of the shared loop stands among the arguments; None without one.
+    piece:
+        Where a piece of the shared loop stands among the arguments: ``"begin"``, ``"end"``, and
+        ``"first"``, ``"past"`` of a sparse output.
+    pointer:
+        Where the array stands that bounds the work of that loop's turns, if one does.
     holes:
         From each output array's name to its place among the arguments.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         kinds = [a.kind for a in recipe.arguments]
-        self.begin = kinds.index("begin") if "begin" in kinds else None
-        self.end = kinds.index("end") if "end" in kinds else None
+        self.piece = {kind: kinds.index(kind) for kind in _PIECE if kind in kinds}
+        share = recipe.shared
+        pointer = None if share is None else share.pointer
+        self.pointer = None if pointer is None else recipe.arguments.index(pointer)
+        # a call for the whole loop ends at its extent
+        wanted = [
+            share.extent if share is not None and a.kind == "end" else a for a in recipe.arguments
+        ]
         # the order in which a call looks things up, then the one the kernel wants
         found: list[tuple[str, str, str]] = []
 
         def named(*kinds: str) -> dict[str, list[str]]:
             """Return the names of these kinds by tensor, each once, and note their places."""
             names: dict[str, list[str]] = {}
-            for a in recipe.arguments:
+            for a in wanted:
                 if a.kind in kinds and (a.kind, a.tensor, a.name) not in found:
                     names.setdefault(a.tensor, []).append(a.name)
             for tensor, own in names.items():
@@ -55,14 +67,14 @@ class Gather:
         self._modes = tuple(
             (n, several([int(mode) for mode in own])) for n, own in named("mode").items()
         )
-        self._extents = several(named("extent", "end").get("", []))
+        self._extents = several(named("extent").get("", []))
         outputs = [name for own in named("made", "output").values() for name in own]
         self._outputs = (None,) * len(outputs)
-        self._begins = tuple(0 for own in named("begin").values() for _ in own)
-        first = {"end": "extent", "output": "made"}
+        self._begins = tuple(0 for own in named("begin", "first", "past").values() for _ in own)
+        first = {"output": "made", "first": "begin", "past": "begin"}
         self.holes = {a.name: k for k, a in enumerate(recipe.arguments) if a.name in outputs}
         self._ordered = several(
-            [found.index((first.get(a.kind, a.kind), a.tensor, a.name)) for a in recipe.arguments]
+            [found.index((first.get(a.kind, a.kind), a.tensor, a.name)) for a in wanted]
         )
 
     def __call__(self, tensors: Mapping[str, Tensor], extents: Mapping[str, int]) -> list[Any]:

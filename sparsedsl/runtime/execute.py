@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -15,12 +16,12 @@ import numpy as np
 
 from sparsedsl.layouts.catalogue import hierarchical
 from sparsedsl.layouts.layout import Layout
-from sparsedsl.options import Options, current
-from sparsedsl.runtime import threads
+from sparsedsl.options import current
 from sparsedsl.runtime.arguments import Gather, several
 from sparsedsl.runtime.copies import copied
 from sparsedsl.runtime.outputs import check_entries, check_memory, cut, from_stream
 from sparsedsl.runtime.recipe import Made, Recipe
+from sparsedsl.runtime.sharing import Sharing
 from sparsedsl.runtime.tensor import Form, Tensor, bound, fill_scalar
 from sparsedsl.runtime.unchanged import still_holds
 
@@ -92,6 +93,8 @@ class Call:
         self._load = load
         self._kernel: Function | None = None
         self.gather = Gather(recipe)
+        share = recipe.shared
+        self.sharing = None if share is None else Sharing(recipe, share, self.gather)
         self._used = sorted({a.tensor for a in recipe.arguments if a.kind == "array"})
         zero = recipe.initial == 0 and not str(recipe.initial).startswith("-")
         self._zero = zero and not recipe.overwritten
@@ -123,11 +126,11 @@ class Call:
         """
         arguments, stored = self.gather(tensors, extents), self.stored(tensors)
         if self.recipe.kind != "dense":
-            counts = self.assemble(arguments, extents, stored)
+            counts = self.assemble(arguments, extents, stored, parallel)
             return self.tensor(arguments, counts, self.form(extents))
         form = self.form(extents)
         array = self.fresh(self.axes(extents)) if target is None else target
-        self.compute(arguments, extents, array, stored, parallel)
+        self.compute(arguments, extents, array, parallel)
         return Tensor.of(form, {self.layout.value.function: array})
 
     def compute(
@@ -135,24 +138,16 @@ class Call:
         arguments: list[Any],
         extents: Mapping[str, int],
         array: np.ndarray,
-        stored: int,
         parallel: bool | str,
     ) -> None:
         """Run the kernel of a dense output on its arguments; ``array`` is written to."""
         for place in self.gather.holes.values():
             arguments[place] = array
         kernel = self._kernel or self._loaded(arguments)
-        if parallel is False or not self.worth_sharing(stored, parallel, current()):
+        if self.sharing is None or not self.sharing.worth(parallel, current()):
             kernel(*arguments)
         else:
-            assert self.recipe.shared is not None
-            threads.share(self.gather, self.recipe, kernel, arguments, extents[self.recipe.shared])
-
-    def worth_sharing(self, stored: int, parallel: bool | str, options: Options) -> bool:
-        """Whether threads may share the outermost loop, and have enough to do."""
-        if self.recipe.shared is None or parallel is False:
-            return False
-        return parallel is True or stored >= options.parallel_threshold
+            self.sharing.fill(kernel, arguments, extents, array)
 
     def fresh(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return the array a dense output is accumulated in."""
@@ -185,26 +180,46 @@ class Call:
         return sum([tensors[name].values.size for name in self._used])
 
     def assemble(
-        self, arguments: list[Any], extents: Mapping[str, int], stored: int
+        self,
+        arguments: list[Any],
+        extents: Mapping[str, int],
+        stored: int,
+        parallel: bool | str,
     ) -> tuple[int, ...]:
         """Run the kernel of a sparse output, put its arrays among the arguments, return counts.
 
         It is first given as much room as the operands hold, or just what it asked for when
         operands of as many values were there last; where it finds that too little, it is
-        called again with what it asks for.
+        called again with what it asks for.  Threads that share its loop count first.
         """
+        sharing, past = self.sharing, self.gather.piece.get("past")
+        if sharing is not None and sharing.worth(parallel, current()):
+            self._make(arguments, extents, 0)
+            kernel = self._kernel or self._loaded(arguments)
+            make = partial(self._make, arguments, extents)
+            counts = sharing.append(kernel, arguments, make)
+            check_entries(self.recipe, counts[-1])
+            return counts
         before, enough = self._room
         room = enough if before == stored else min(stored, MOST)
         while True:
-            for place, dtype, index, ends in self._rooms:
-                length = room if index is None else extents[index]
-                arguments[place] = np.zeros(length + 1, dtype) if ends else np.empty(length, dtype)
+            self._make(arguments, extents, room)
+            if past is not None:
+                arguments[past] = room
             counts = (self._kernel or self._loaded(arguments))(*arguments)
             if counts[0] <= room and counts[-1] <= room:
                 self._room = stored, counts[0]
                 check_entries(self.recipe, counts[-1])
+                if sharing is not None:
+                    sharing.close_gaps(arguments)
                 return counts
             room = max(counts[0], counts[-1])
+
+    def _make(self, arguments: list[Any], extents: Mapping[str, int], room: int) -> None:
+        """Put the arrays of a sparse output among the arguments, with room for so many entries."""
+        for place, dtype, index, ends in self._rooms:
+            length = room if index is None else extents[index]
+            arguments[place] = np.zeros(length + 1, dtype) if ends else np.empty(length, dtype)
 
     def _loaded(self, arguments: Sequence[Any]) -> Function:
         self._kernel = self._load(arguments)

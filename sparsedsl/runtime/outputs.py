@@ -40,9 +40,14 @@ def check_memory(recipe: Recipe, shape: tuple[int, ...]) -> None:
         )
 
 
+def fits(recipe: Recipe, entries: int) -> bool:
+    """Return whether the output's indices count so many entries."""
+    return entries <= INT32_ENTRIES or recipe.index_dtype != "int32"
+
+
 def check_entries(recipe: Recipe, entries: int) -> None:
     """Raise PlanError for more entries than the output's indices count."""
-    if entries > INT32_ENTRIES and recipe.index_dtype == "int32":
+    if not fits(recipe, entries):
         raise PlanError(
             f"the result {recipe.output} holds {entries} entries, more than int32 indices count",
             hint="give an operand with int64 indices",

@@ -19,8 +19,9 @@ class Argument:
 
     ``kind`` is ``"array"`` (array ``name`` of ``tensor``), ``"size"`` (parameter ``name`` of
     its layout), ``"mode"`` (extent of mode ``name`` of ``tensor``), ``"extent"`` (of index
-    ``name``), ``"begin"`` and ``"end"`` (of the loop over index ``name``),
-    ``"made"`` (an array of a sparse output) or ``"output"`` (a dense one).
+    ``name``), ``"begin"`` and ``"end"`` (of a piece of the shared loop), ``"first"`` and
+    ``"past"`` (the places of the entries of that piece), ``"made"`` (an array of a sparse
+    output) or ``"output"`` (a dense one).
     """
 
     kind: str
@@ -56,6 +57,23 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """The loop that threads may share: it runs over ``0 .. extent``.
+
+    ``pointer`` is the array that bounds the work of each turn, None if none does.  ``apart``:
+    turns write apart; else pieces write to outputs of their own, which are combined.
+    ``prepares``: each call does work of its own before the loop.  ``gaps``: rows of a sparse
+    output that no turn visits are still to be ended.
+    """
+
+    extent: Argument
+    pointer: Argument | None
+    apart: bool
+    prepares: bool
+    gaps: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """How to call one kernel and bind its output.
 
@@ -66,8 +84,8 @@ class Recipe:
     any case (``overwritten``); ``combine`` merges equal coordinates of a stream.  ``finite``
     names the tensors whose stored values must be finite, ``nonzero`` those that must not
     store a zero, ``bounded`` those that must store neither NaN nor minus infinity (``"above"``)
-    or infinity (``"below"``).  ``shared`` is the index whose loop threads may share, in
-    ``pieces`` calls a thread.
+    or infinity (``"below"``).  ``shared`` is the loop that threads may share, ``nanoseconds``
+    the estimated time of a call.
     """
 
     output: str
@@ -87,8 +105,8 @@ class Recipe:
     finite: tuple[str, ...]
     nonzero: tuple[str, ...]
     bounded: tuple[tuple[str, str], ...]
-    shared: str | None
-    pieces: int
+    shared: Share | None
+    nanoseconds: float
 
     def to_json(self) -> dict[str, Any]:
         """Return a value that JSON can hold."""
@@ -112,6 +130,11 @@ class Recipe:
             Copy(c["name"], c["source"], tuple(c["order"]), c["thin"]) for c in given["copies"]
         )
         given["made"] = tuple(Made(**m) for m in given["made"])
+        if given["shared"] is not None:
+            shared = dict(given["shared"])
+            for name in ("extent", "pointer"):
+                shared[name] = None if shared[name] is None else Argument(**shared[name])
+            given["shared"] = Share(**shared)
         given["bounded"] = tuple((side, name) for side, name in given["bounded"])
         for name in ("indices", "places", "results", "finite", "nonzero"):
             given[name] = tuple(given[name])

@@ -1,51 +1,83 @@
 """Share the outermost loop of a kernel among threads.
 
-Takes: a recipe whose loop was proved to write apart, and the kernel's arguments.  Gives:
-nothing; the output is filled.  Invariant: every turn runs once, in one thread, so the result
-is the same bit for bit whatever the number of threads.
+Takes: the range of a loop whose turns may run in any order, and what runs a piece of it.
+Gives: every piece run once.  Invariant: pieces follow from the sizes of the arguments and, where
+that changes no result, the number of threads.
 """
 
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from itertools import pairwise
+from typing import TypeVar
 
-from sparsedsl.options import current
-from sparsedsl.runtime.arguments import Gather
-from sparsedsl.runtime.recipe import Recipe
+import numpy as np
+
+Piece = TypeVar("Piece")
 
 
 @lru_cache(maxsize=4)
-def _pool(threads: int, process: int) -> ThreadPoolExecutor:
+def _pool(helpers: int, process: int) -> ThreadPoolExecutor:
     """Return the pool of this process: a forked child has none of its parent's threads."""
     del process
-    return ThreadPoolExecutor(threads, thread_name_prefix="sparsedsl")
+    return ThreadPoolExecutor(helpers, thread_name_prefix="sparsedsl")
 
 
-def share(
-    gather: Gather,
-    recipe: Recipe,
-    kernel: Callable[..., Any],
-    arguments: Sequence[Any],
-    extent: int,
-) -> None:
-    """Run the kernel over ``extent`` turns, on several threads where there are some."""
-    threads = current().thread_count
-    if threads < 2 or extent < 2 * threads:
-        kernel(*arguments)
+def each(pieces: Sequence[Piece], run: Callable[[Piece], object], threads: int) -> None:
+    """Run every piece, on up to ``threads`` threads, this one among them.
+
+    A thread takes the next piece when it is done with one, so that uneven pieces, or a machine
+    with other work, delay the others little.
+    """
+    left = deque(pieces)
+
+    def work() -> None:
+        while left:
+            try:
+                piece = left.popleft()
+            except IndexError:
+                return
+            run(piece)
+
+    helpers = min(threads, len(pieces)) - 1
+    if helpers < 1:
+        work()
         return
-    begin, end = gather.begin, gather.end
-    assert begin is not None
-    assert end is not None
-    pieces = threads * recipe.pieces
+    pool = _pool(threads - 1, os.getpid())
+    others = [pool.submit(work) for _ in range(helpers)]
+    try:
+        work()
+    finally:
+        left.clear()
+        for other in others:
+            other.result()
 
-    def run(piece: int) -> None:
-        mine = list(arguments)
-        mine[begin] = extent * piece // pieces
-        mine[end] = extent * (piece + 1) // pieces
-        kernel(*mine)
 
-    list(_pool(threads, os.getpid()).map(run, range(pieces)))
+def cuts(extent: int, pieces: int, pointer: np.ndarray | None) -> list[tuple[int, int]]:
+    """Cut ``0 .. extent`` into at most ``pieces`` ranges of about equal work, none empty.
+
+    The work of turn ``t`` is that of ``pointer[t] .. pointer[t + 1]``, and one more; that of
+    every turn is the same without a pointer.
+
+    >>> cuts(4, 2, np.array([0, 6, 7, 8, 9]))
+    [(0, 1), (1, 4)]
+    >>> cuts(4, 2, None), cuts(1, 2, None)
+    ([(0, 2), (2, 4)], [(0, 1)])
+    """
+    if pointer is None:
+        ends = [extent * k // pieces for k in range(pieces + 1)]
+    else:
+
+        def work(turn: int) -> int:
+            return int(pointer[turn]) + turn
+
+        first, total = work(0), work(extent)
+        goals = (first + (total - first) * k // pieces for k in range(1, pieces))
+        turns = range(extent + 1)
+        ends = [0, *(bisect_left(turns, goal, key=work) for goal in goals), extent]
+    return [(a, b) for a, b in pairwise(ends) if a < b]

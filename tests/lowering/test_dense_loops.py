@@ -52,7 +52,7 @@ def test_pieces_of_a_loop_over_blocks_are_the_whole(rows):
     dense, tensors = operands((rows, 45), sd.layouts["bcsr"](3, 3))
     lowered = spmv.lower(*tensors.values())
     (unit,) = lowered.units
-    assert unit.recipe.shared == "i"
+    assert unit.recipe.shared.extent.name == "i"
     given = {f"A_{name}": array for name, array in tensors["A"].arrays.items()}
     given |= {"x_data": dense["x"], "n_i": rows, "n_j": 45}
     y = np.zeros(rows)

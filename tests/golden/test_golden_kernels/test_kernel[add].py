@@ -5,7 +5,7 @@ from numpy import uint64 as u64
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def kernel(A_indptr, B_indptr, A_indices, B_indices, A_data, B_data, C_indices, C_indptr, C_data, n_i, n_j):
+def kernel(A_indptr, B_indptr, A_indices, B_indices, A_data, B_data, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, C_from, C_until):
     """C[i, j] = A[i, j]; C[i, j] += B[i, j]
     A: csr
     B: csr
@@ -13,13 +13,13 @@ def kernel(A_indptr, B_indptr, A_indices, B_indices, A_data, B_data, C_indices, 
     proofs: 7 of 7 goals
     bounds: 8 of 8 subscripts
     """
-    C_n1 = 0
+    C_n1 = C_from
     C_room = 0
-    for i in range(n_i):
+    for i in range(i_begin, i_end):
         C_room += max(A_indptr[u64(i + 1)] - A_indptr[u64(i)], 0)
         C_room += max(B_indptr[u64(i + 1)] - B_indptr[u64(i)], 0)
-    if C_room <= len(C_data):
-        for i in range(n_i):
+    if C_room <= C_until - C_from:
+        for i in range(i_begin, i_end):
             A_p = i64(A_indptr[u64(i)])
             A_p_hi = i64(A_indptr[u64(i + 1)])
             B_p = i64(B_indptr[u64(i)])

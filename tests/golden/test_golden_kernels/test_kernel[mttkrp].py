@@ -4,16 +4,16 @@ from numpy import uint64 as u64
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
-def kernel(A_crd0, A_pos1, A_crd1, A_pos2, A_data, A_crd2, b_data, c_data, D_data, A_NNZ0, n_j):
+def kernel(A_crd0, A_pos1, A_crd1, A_pos2, A_data, A_crd2, b_data, c_data, D_data, A_NNZ0_begin, A_NNZ0_end, n_j):
     """D[i, j] = sum((k, l), A[i, k, l] * b[k, j] * c[l, j])
     A: csf
     b: dense
     c: dense
     finds: none needed
-    proofs: 9 of 9 goals
+    proofs: 10 of 10 goals
     bounds: 14 of 14 subscripts
     """
-    for A_p0 in range(A_NNZ0):
+    for A_p0 in range(A_NNZ0_begin, A_NNZ0_end):
         i = i64(A_crd0[u64(A_p0)])
         for A_p1 in range(i64(A_pos1[u64(A_p0)]), i64(A_pos1[u64(A_p0 + 1)])):
             k = i64(A_crd1[u64(A_p1)])

@@ -6,7 +6,7 @@ from numpy import uint64 as u64
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def kernel(A_indptr, B_indptr, B_indices, A_indices, A_data, B_data, C_indices, C_indptr, C_data, n_i, n_j):
+def kernel(A_indptr, B_indptr, B_indices, A_indices, A_data, B_data, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, C_from, C_until):
     """C[i, j] = A[i, j] * B[i, j]
     A: csr
     B: csr
@@ -14,15 +14,15 @@ def kernel(A_indptr, B_indptr, B_indices, A_indices, A_data, B_data, C_indices, 
     proofs: 11 of 11 goals
     bounds: 8 of 8 subscripts
     """
-    C_n1 = 0
+    C_n1 = C_from
     C_room = 0
-    for i in range(n_i):
+    for i in range(i_begin, i_end):
         C_room += max(A_indptr[u64(i + 1)] - A_indptr[u64(i)], 0)
-    if C_room <= len(C_data):
+    if C_room <= C_until - C_from:
         B_p_table = np.empty(n_j, np.int32)
         for B_p_table_place in range(len(B_p_table)):
             B_p_table[u64(B_p_table_place)] = -1
-        for i in range(n_i):
+        for i in range(i_begin, i_end):
             B_p_lo = i64(B_indptr[u64(i)])
             B_p_hi = i64(B_indptr[u64(i + 1)])
             B_p_count = max(B_p_hi - B_p_lo, 0)

@@ -5,7 +5,7 @@ from numpy import uint64 as u64
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
-def kernel(S_indptr, S_data, S_indices, a_data, b_data, C_indices, C_indptr, C_data, n_i, n_j, n_k):
+def kernel(S_indptr, S_data, S_indices, a_data, b_data, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, n_k, C_from, C_until):
     """C[i, j] = sum(k, S[i, j] * a[i, k] * b[k, j])
     S: csr
     a: dense
@@ -14,12 +14,12 @@ def kernel(S_indptr, S_data, S_indices, a_data, b_data, C_indices, C_indptr, C_d
     proofs: 9 of 9 goals
     bounds: 8 of 8 subscripts
     """
-    C_n1 = 0
+    C_n1 = C_from
     C_room = 0
-    for i in range(n_i):
+    for i in range(i_begin, i_end):
         C_room += max(S_indptr[u64(i + 1)] - S_indptr[u64(i)], 0)
-    if C_room <= len(C_data):
-        for i in range(n_i):
+    if C_room <= C_until - C_from:
+        for i in range(i_begin, i_end):
             for S_p in range(i64(S_indptr[u64(i)]), i64(S_indptr[u64(i + 1)])):
                 S_v = S_data[u64(S_p)]
                 j = i64(S_indices[u64(S_p)])

@@ -8,7 +8,7 @@ from sparsedsl.codegen.intrinsics import cttz
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
-def kernel(A_indptr, A_data, A_indices, B_indptr, B_data, B_indices, C_indices, C_indptr, C_data, n_i, n_j):
+def kernel(A_indptr, A_data, A_indices, B_indptr, B_data, B_indices, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, C_from, C_until):
     """C[i, j] = sum(k, A[i, k] * B[k, j])
     A: csr
     B: csr
@@ -16,16 +16,16 @@ def kernel(A_indptr, A_data, A_indices, B_indptr, B_data, B_indices, C_indices, 
     proofs: 6 of 6 goals
     bounds: 8 of 8 subscripts
     """
-    C_n1 = 0
+    C_n1 = C_from
     C_room = 0
-    for i in range(n_i):
+    for i in range(i_begin, i_end):
         C_room += max(n_j, 0)
-    if C_room <= len(C_data):
+    if C_room <= C_until - C_from:
         # dense accumulator
         C_sums = np.empty(n_j, np.float64)
         for C_sums_place in range(len(C_sums)):
             C_sums[u64(C_sums_place)] = 0.0
-        for i in range(n_i):
+        for i in range(i_begin, i_end):
             C_touched = 0
             for A_p in range(i64(A_indptr[u64(i)]), i64(A_indptr[u64(i + 1)])):
                 A_v = A_data[u64(A_p)]

@@ -10,7 +10,7 @@ def kernel(X_crd0, X_data, A_indptr, A_indices, A_data, y_data, X_NNZ0, n_j, i_b
     A: csr
     X: csf
     finds: X_p0 by spread
-    proofs: 8 of 9 goals
+    proofs: 7 of 8 goals
     bounds: 7 of 7 subscripts
     """
     X_p0_values = np.empty(n_j, np.float64)

@@ -9,7 +9,7 @@ def kernel(A_indptr, A_data, A_indices, x_data, y_data, i_begin, i_end):
     A: csr
     x: dense
     finds: none needed
-    proofs: 5 of 5 goals
+    proofs: 4 of 4 goals
     bounds: 6 of 6 subscripts
     """
     for i in range(i_begin, i_end):

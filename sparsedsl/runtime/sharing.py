@@ -1,0 +1,180 @@
+"""Run one kernel in pieces of its outermost loop, on several threads.
+
+Takes: a recipe whose loop was proved to be shareable, and the arguments of a call.  Gives: the
+output filled, or the counts of what was appended to it.  Invariant: the result is the same bit
+for bit whatever the number of threads: turns write apart, entries are put in the order of the
+loop, and sums are cut in pieces that follow from sizes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from sparsedsl.contraction.operators import MONOIDS
+from sparsedsl.options import Options, current
+from sparsedsl.runtime.arguments import Gather
+from sparsedsl.runtime.outputs import fits
+from sparsedsl.runtime.pieces import Part, grouped, joined
+from sparsedsl.runtime.recipe import Recipe, Share
+from sparsedsl.runtime.threads import cuts, each
+
+PIECES = 8
+"""Pieces of a loop for each thread, where they cost nothing: they balance uneven turns."""
+
+COUNTED = 8
+"""Ranges for each thread whose entries are counted, so that pieces can be made equal."""
+
+SUMS = 8
+"""Most pieces of a sum."""
+
+SETUP = 0.5
+"""Estimated nanoseconds for each element of a workspace that every piece sets up."""
+
+SPARED = 0.1
+"""Part of the time of a sum that may go into setting up workspaces again."""
+
+Function = Callable[..., tuple[int, ...]]
+
+
+class Sharing:
+    """How the loop of one kernel is shared.
+
+    Parameters
+    ----------
+    recipe, share, gather:
+        How to call the kernel, the loop, and where its arguments stand.
+    """
+
+    def __init__(self, recipe: Recipe, share: Share, gather: Gather) -> None:
+        self.recipe = recipe
+        self.share = share
+        self.gather = gather
+
+    def worth(self, parallel: bool | str, options: Options) -> bool:
+        """Whether to cut the loop in pieces.
+
+        Sums are cut on one thread too, so that their result does not depend on the threads.
+        """
+        if parallel is False or (self.share.apart and options.thread_count < 2):
+            return False
+        return parallel is True or self.recipe.nanoseconds >= options.parallel_threshold
+
+    def fill(
+        self,
+        kernel: Function,
+        arguments: Sequence[Any],
+        extents: Mapping[str, int],
+        array: np.ndarray,
+    ) -> None:
+        """Run the kernel of a dense output, which is written to ``array``."""
+        threads = current().thread_count
+        if self.share.apart:
+            pieces = threads if self.share.prepares else threads * PIECES
+            ranges = self._ranges(arguments, pieces)
+            each(ranges, partial(self._run, kernel, arguments), threads)
+            return
+        ranges = self._ranges(arguments, self._sums(extents))
+        monoid = MONOIDS[self.recipe.combine or "add"]
+        parts = np.full(len(ranges), monoid.identity(self.recipe.dtype), array.dtype)
+        (place,) = self.gather.holes.values()
+
+        def add_up(piece: int) -> None:
+            mine = list(arguments)
+            mine[place] = parts[piece : piece + 1].reshape(())
+            self._run(kernel, mine, ranges[piece])
+
+        each(range(len(ranges)), add_up, threads)
+        if self.recipe.overwritten:
+            array.fill(monoid.identity(self.recipe.dtype))
+        for part in parts:
+            monoid.ufunc(array, part, out=array)
+
+    def append(
+        self,
+        kernel: Function,
+        arguments: list[Any],
+        make: Callable[[int], None],
+    ) -> tuple[int, ...]:
+        """Run the kernel of a sparse output; return its counts.
+
+        ``make`` puts arrays with room for a number of entries among the arguments, where arrays
+        without room stand first.  There is one piece a thread: all but the first are moved.
+        """
+        threads = current().thread_count
+        ranges = self._ranges(arguments, threads * COUNTED)
+        rooms = [0] * len(ranges)
+
+        def count(k: int) -> None:
+            rooms[k] = self._run(kernel, arguments, ranges[k], 0, NO_ROOM)[0]
+
+        each(range(len(ranges)), count, threads)
+        total = sum(rooms)
+        # places are counted in the dtype of the output's indices
+        parts = grouped(ranges, rooms, threads if fits(self.recipe, total) else 1)
+        make(total)
+        found: list[tuple[int, ...]] = [()] * len(parts)
+
+        def run(k: int) -> None:
+            part = parts[k]
+            ends = part.begin, part.end
+            found[k] = self._run(kernel, arguments, ends, part.first, part.past)
+
+        each(range(len(parts)), run, threads)
+        return self._join(arguments, parts, found, threads)
+
+    def _join(
+        self,
+        arguments: Sequence[Any],
+        parts: Sequence[Part],
+        found: Sequence[tuple[int, ...]],
+        threads: int,
+    ) -> tuple[int, ...]:
+        names = self.recipe.results
+        counts = {
+            name: [counts[k] - part.first for counts, part in zip(found, parts, strict=True)]
+            for k, name in enumerate(names)
+            if k
+        }
+        arrays = {name: arguments[place] for name, place in self.gather.holes.items()}
+        self.close_gaps(arguments)
+        tasks = joined(self.recipe.made, arrays, parts, counts)
+        each(tasks, lambda task: task(), threads if len(parts) > 1 else 1)
+        totals = tuple(sum(counts[name]) for name in names[1:])
+        return (totals[-1], *totals)
+
+    def close_gaps(self, arguments: Sequence[Any]) -> None:
+        """End the rows of a sparse output that no turn of the loop visited."""
+        for made in self.recipe.made if self.share.gaps else ():
+            if made.ends and not made.used:
+                ends = arguments[self.gather.holes[made.param]]
+                np.maximum.accumulate(ends, out=ends)
+
+    def _run(
+        self, kernel: Function, arguments: Sequence[Any], ends: tuple[int, int], *room: int
+    ) -> tuple[int, ...]:
+        """Run one piece: the range of the loop and, for a sparse output, its places."""
+        mine, place = list(arguments), self.gather.piece
+        mine[place["begin"]], mine[place["end"]] = ends
+        if room:
+            mine[place["first"]], mine[place["past"]] = room
+        return kernel(*mine)
+
+    def _sums(self, extents: Mapping[str, int]) -> int:
+        """Return how many sums to make apart: few where each sets up a workspace."""
+        if not self.share.prepares:
+            return SUMS
+        setup = SETUP * max(extents.values(), default=1)
+        return min(SUMS, max(int(self.recipe.nanoseconds * SPARED / setup), 1))
+
+    def _ranges(self, arguments: Sequence[Any], pieces: int) -> list[tuple[int, int]]:
+        place = self.gather.pointer
+        pointer = None if place is None else arguments[place]
+        return cuts(arguments[self.gather.piece["end"]], pieces, pointer) or [(0, 0)]
+
+
+NO_ROOM = -1
+"""A last place before the first one: the kernel counts, and appends nothing."""

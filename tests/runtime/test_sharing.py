@@ -1,0 +1,148 @@
+"""Pieces of a loop on several threads: the same result, bit for bit, whatever the pieces."""
+
+import threading
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from levels import interpreting, store
+
+import sparsedsl as sd
+from sparsedsl.runtime.pieces import grouped
+from sparsedsl.runtime.recipe import Recipe
+from sparsedsl.runtime.threads import cuts, each
+
+# statement, layout of the operands, layout of the result, the same in NumPy
+CASES = {
+    "rows": ("y[i] = A[i,j] * x[j]", "csr", None, lambda A, x: A @ x),
+    "rows of two terms": (
+        "y[i] = A[i,j] * x[j] + B[i,j] * x[j]",
+        "csr",
+        None,
+        lambda A, B, x: (A + B) @ x,
+    ),
+    "blocks": ("y[i] = A[i,j] * x[j]", "bcsr", None, lambda A, x: A @ x),
+    "stored rows": ("y[i] = A[i,j] * x[j]", "dcsr", None, lambda A, x: A @ x),
+    "union": ("C[i,j] = A[i,j] + B[i,j]", "csr", None, lambda A, B: A + B),
+    "product": ("C[i,j] = A[i,k] * B[k,j]", "csr", None, lambda A, B: A @ B),
+    "masked": ("C[i,j] = M[i,j] * A[i,k] * B[k,j]", "csr", None, lambda A, B, M: M * (A @ B)),
+    "rows with gaps": ("C[i,j] = A[i,j] * x[j]", "dcsr", "csr", lambda A, x: A * x),
+    "stored rows kept": ("C[i,j] = A[i,j] * x[j]", "dcsr", "dcsr", lambda A, x: A * x),
+    "columns": ("y[j] = A[i,j] * x[i]", "csr", None, lambda A, x: x @ A),
+    "sum": ("s[()] = A[i,j] * B[i,j]", "csr", None, lambda A, B: (A * B).sum()),
+}
+
+
+def operands(case, n=23, seed=0):
+    """Rows of every length, empty ones too; values whose sums depend on their order."""
+    statement, layout, _, _ = CASES[case]
+    rng = np.random.default_rng(seed)
+    layout = sd.layouts["bcsr"](3, 3) if layout == "bcsr" else layout
+    plain, given = {}, {}
+    for name in "ABMx":
+        if name == "x" and "x[" in statement:
+            plain[name] = given[name] = rng.standard_normal(n)
+        elif f"{name}[" in statement:
+            filled = rng.random((n, n)) < rng.random((n, 1)) ** 3
+            plain[name] = np.where(filled, rng.standard_normal((n, n)), 0)
+            given[name] = store(plain[name], filled, layout)
+    return plain, given
+
+
+def same_bits(case, given, numbers):
+    """Evaluate on each number of threads; every array of the result must be the same."""
+    statement, _, out, _ = CASES[case]
+    results = []
+    for threads in numbers:
+        with sd.options(parallel_threshold=0, threads=threads):
+            results.append(sd.evaluate(statement, out=out, **given))
+    first, *others = (r.arrays if isinstance(r, sd.Tensor) else {"": r} for r in results)
+    for other in others:
+        for name, array in other.items():
+            assert array.dtype == first[name].dtype
+            assert array.tobytes() == first[name].tobytes(), name
+    found = results[0]
+    return found.to_numpy() if isinstance(found, sd.Tensor) else found
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("n", [1, 23])
+def test_any_number_of_threads_gives_the_same_bits(case, n):
+    plain, given = operands(case, n)
+    with interpreting():
+        found = same_bits(case, given, (1, 2, 3, 7))
+    np.testing.assert_allclose(found, CASES[case][3](**plain), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", ["rows", "product", "stored rows kept", "sum"])
+def test_compiled_pieces_agree(case):
+    plain, given = operands(case, 300)
+    found = same_bits(case, given, (1, 2, 3))
+    np.testing.assert_allclose(found, CASES[case][3](**plain), rtol=1e-11, atol=1e-11)
+
+
+@sd.kernel
+def kept_rows(A, x):
+    i, j = sd.indices("i j")
+    C = sd.output("csr")
+    C[i, j] = A[i, j] * x[j]
+    return C
+
+
+@pytest.mark.parametrize(
+    ("layout", "extent", "pointer", "gaps"),
+    [("csr", "i", "indptr", False), ("dcsr", "NR", "indptr", True)],
+)
+def test_the_plan_says_what_is_shared(layout, extent, pointer, gaps):
+    given = store(np.eye(9), np.eye(9) > 0, layout), np.ones(9)
+    (unit,) = kept_rows.lower(*given).units
+    share = unit.recipe.shared
+    assert (share.extent.name, share.pointer.name, share.gaps) == (extent, pointer, gaps)
+    assert Recipe.from_json(unit.recipe.to_json()) == unit.recipe
+
+
+def test_rows_that_may_repeat_are_not_shared():
+    given = store(np.eye(9), np.eye(9) > 0, "coo"), np.ones(9)
+    assert all(unit.recipe.shared is None for unit in kept_rows.lower(*given).units)
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.integers(1, 9))
+def test_cuts_are_a_partition_of_about_equal_work(lengths, pieces):
+    pointer = np.cumsum([0, *lengths])
+    found = cuts(len(lengths), pieces, pointer)
+    assert [t for a, b in found for t in range(a, b)] == list(range(len(lengths)))
+    assert len(found) <= pieces
+    fair = (pointer[-1] + len(lengths)) / pieces
+    for a, b in found:
+        # a piece is over its part by less than one turn
+        assert pointer[b] - pointer[a] + b - a < fair + max(lengths) + 2
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.integers(1, 9))
+def test_groups_keep_every_range_and_place(rooms, pieces):
+    ranges = [(3 * k, 3 * k + 3) for k in range(len(rooms))]
+    parts = grouped(ranges, rooms, pieces)
+    assert len(parts) <= pieces
+    assert (parts[0].begin, parts[0].first) == (0, 0)
+    assert (parts[-1].end, parts[-1].past) == (3 * len(rooms), sum(rooms))
+    for before, after in pairwise(parts):
+        assert (before.end, before.past) == (after.begin, after.first)
+    for part in parts:
+        assert part.past - part.first == sum(rooms[part.begin // 3 : part.end // 3])
+
+
+def test_every_piece_runs_once_and_errors_arrive():
+    ran, lock = [], threading.Lock()
+
+    def note(piece):
+        with lock:
+            ran.append(piece)
+        if piece == 30:
+            raise ValueError("from a piece")
+
+    each(range(20), note, 4)
+    assert sorted(ran) == list(range(20))
+    with pytest.raises(ValueError, match="from a piece"):
+        each(range(25, 40), note, 3)
