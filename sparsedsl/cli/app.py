@@ -80,13 +80,24 @@ def explain(
     out: Out = "",
     order: Order = "",
     find: Find = "auto",
+    svg: Annotated[
+        Path | None, typer.Option(help="Draw the points that the loops visit (small tensors).")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show the iteration space, the plan, the proofs and the estimated cost of a statement.
 
     Tensors without a file are made up: random entries, 8 a row unless --nnz says otherwise.
     """
-    lowered = _lowered(statement, layouts, shape, nnz, tensor, (out, order, find))
+    from sparsedsl.cli.arguments import engine, tensors
+
+    given = tensors(statement, layouts=layouts, shapes=shape, counts=nnz, files=tensor or [])
+    made = engine(statement, tuple(given), out, order, find)
+    lowered = made.lower(list(given.values()))
+    if svg is not None:
+        from sparsedsl.pictures.space import visited
+
+        svg.write_text(visited(made, list(given.values())), encoding="utf-8")
     if not json:
         print(lowered.explain())
         return
@@ -216,12 +227,21 @@ def layouts(
     counts: Annotated[
         str, typer.Option(help="With --shape: sizes that entries do not tell: indices=300.")
     ] = "",
+    svg: Annotated[
+        Path | None, typer.Option(help="With NAME: draw an example and its arrays.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """List the layouts, or show one: its relation, its properties, its arrays and lengths."""
     from sparsedsl.cli.arguments import specification, summary
 
     records = summary() if name is None else [specification(name, order, shape, nnz, counts)]
+    if svg is not None:
+        from sparsedsl.cli.arguments import drawn_layout
+
+        if name is None:
+            raise typer.BadParameter("name the layout to draw", param_hint="--svg")
+        svg.write_text(drawn_layout(name, order), encoding="utf-8")
     if json:
         _print_json(records if name is None else records[0])
         return
@@ -237,6 +257,20 @@ def layouts(
             print(heading)
             for line in r[heading]:
                 print(f"  {line}")
+
+
+@app.command()
+def spy(
+    source: Annotated[Path, typer.Argument(help="File of a matrix to read.")],
+    target: Annotated[Path, typer.Argument(help="Picture to write (.svg).")],
+) -> None:
+    """Draw where the entries of a matrix lie."""
+    from sparsedsl.interop.files import read
+    from sparsedsl.pictures import spy as draw
+
+    tensor = read(source)
+    target.write_text(draw(tensor), encoding="utf-8")
+    print(f"{tensor!r}\nwritten to {target}")
 
 
 @app.command("compile")

@@ -228,6 +228,14 @@ EXAMPLE_SIZE = 2
 """Block size for which a layout is shown when none is given."""
 
 
+def drawn_layout(name: str, order: int) -> str:
+    """The picture of a layout, as SVG; block sizes are those of its example."""
+    from sparsedsl.pictures.storage import storage
+
+    layout = _single(name, order)
+    return storage(layout(*(EXAMPLE_SIZE for _ in layout.blocks)) if layout.blocks else layout)
+
+
 def specification(
     name: str, order: int, shape: str = "", nnz: int = 0, counts: str = ""
 ) -> dict[str, Any]:

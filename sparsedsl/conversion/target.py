@@ -19,7 +19,7 @@ from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import Affine, Position, levels
 from sparsedsl.spf import isl
 from sparsedsl.spf import terms as t
-from sparsedsl.spf.nodes import UF, Constraint, Term, Var
+from sparsedsl.spf.nodes import UF, Constraint, FloorDiv, Term, Var
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def target_of(layout: Layout) -> Target | None:
         found = levels(layout)
     except LayoutError:
         return None
-    affine = {x.name: renamed(layout, x.value) for x in found if isinstance(x, Affine)}
+    affine = {x.name: _rest(renamed(layout, x.value)) for x in found if isinstance(x, Affine)}
     made: list[Level] = []
     for level in found:
         if isinstance(level, Position):
@@ -123,6 +123,18 @@ def _level(
             return None
     parent = parents[0] if parents else None
     return Level(level.name, kind, columns, len(group), parent, keys, start, level)
+
+
+def _rest(term: Term) -> Term:
+    """``x - d*floor(x/d)`` as ``x mod d``, whose range is plain."""
+    for factor, node in term.parts:
+        match node:
+            case FloorDiv(numerator, Term((), divisor)) if factor == -divisor:
+                if t.add(term, t.scale(divisor, t.atom(node))) == numerator:
+                    return t.mod(numerator, divisor)
+            case _:
+                continue
+    return term
 
 
 def _checks(layout: Layout, affine: Mapping[str, Term]) -> tuple[Constraint, ...]:

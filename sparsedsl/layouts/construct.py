@@ -16,7 +16,7 @@ from sparsedsl.layouts.build import Builder
 from sparsedsl.layouts.enumerate import different, differs, entries
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import Affine, levels
-from sparsedsl.layouts.order import lexsort
+from sparsedsl.layouts.order import distinct_order
 from sparsedsl.spf import terms as t
 
 INT32_MAX = 2**31 - 1
@@ -146,8 +146,10 @@ def _require_same(builder: Builder, coords: np.ndarray, values: np.ndarray, fill
     tables: list[tuple[np.ndarray, np.ndarray]] = []
     for where, what in sides:
         keep = differs(what, fill)
-        order = lexsort(list(where[:, keep]))
-        tables.append((where[:, keep][:, order], what[keep][order]))
+        if not keep.all():
+            where, what = where[:, keep], what[keep]
+        order = distinct_order(list(where))
+        tables.append((where, what) if order is None else (where[:, order], what[order]))
     (given, wanted), (read, got) = tables
     if given.shape == read.shape and (given == read).all() and not different(wanted, got).any():
         return

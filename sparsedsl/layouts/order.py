@@ -8,11 +8,16 @@ ranges are never compared.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 import numpy as np
 
 # From this length on, counting passes beat comparisons.
 LONG = 2048
+# Bits of a code that stays clear of the sign.
+WORD = 62
+# Slots for an element up to which a table is indexed, not searched.
+DENSE = 4
 
 
 def first_unordered(
@@ -121,21 +126,38 @@ def lexsort(columns: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def morton_sort(columns: Sequence[np.ndarray]) -> np.ndarray:
-    """A stable permutation that sorts non-negative tuples by their interleaved bits."""
+    """A stable permutation that sorts non-negative tuples by their interleaved bits.
+
+    >>> morton_sort([np.array([0, 1, 0]), np.array([2, 1, 0])])
+    array([2, 1, 0])
+    """
+    rank = len(columns)
     width = max((int(c.max()).bit_length() for c in columns if len(c)), default=0)
-    bits = [(c >> bit) & 1 for bit in range(width - 1, -1, -1) for c in columns]
-    return lexsort(_packed(bits)) if bits else np.arange(len(columns[0]))
+    piece = min(8, WORD // rank)
+    spread = _spread(piece, rank)
+    codes: list[np.ndarray] = []
+    pieces = range(0, width, piece)
+    for first in range(len(pieces) - 1, -1, -(WORD // (piece * rank))):
+        code = np.zeros(len(columns[0]), np.int64)
+        for place in range(first, max(first - WORD // (piece * rank), -1), -1):
+            code <<= piece * rank
+            for mode, column in enumerate(columns):
+                bits = spread[(column >> pieces[place]) & ((1 << piece) - 1)]
+                code |= bits << (rank - 1 - mode)
+        codes.append(code)
+    return lexsort(codes) if codes else np.arange(len(columns[0]))
 
 
-def _packed(bits: list[np.ndarray]) -> list[np.ndarray]:
-    """Rows of bits joined into columns of 62."""
-    packed: list[np.ndarray] = []
-    for start in range(0, len(bits), 62):
-        column = np.zeros(len(bits[0]), np.int64)
-        for bit in bits[start : start + 62]:
-            column = (column << 1) | bit
-        packed.append(column)
-    return packed
+def _spread(width: int, rank: int) -> np.ndarray:
+    """Each number of ``width`` bits with ``rank - 1`` zeros above every bit.
+
+    >>> _spread(2, 2)
+    array([0, 1, 4, 5])
+    """
+    numbers = np.arange(1 << width)
+    return sum(
+        (((numbers >> bit) & 1) << (bit * rank) for bit in range(width)), np.zeros_like(numbers)
+    )
 
 
 def sorted_order(columns: Sequence[np.ndarray]) -> np.ndarray:
@@ -144,6 +166,19 @@ def sorted_order(columns: Sequence[np.ndarray]) -> np.ndarray:
     if first_unordered(columns, np.zeros(1, np.int64), strict=False) is None:
         return np.arange(count)
     return lexsort(columns)
+
+
+def distinct_order(columns: Sequence[np.ndarray]) -> np.ndarray | None:
+    """A permutation that sorts tuples, of which few or none are equal; None if they are sorted."""
+    if not columns or first_unordered(columns, np.zeros(1, np.int64), strict=False) is None:
+        return None
+    spans = [int(column.max()) + 1 for column in columns]
+    if prod(spans) >= 1 << WORD or min(int(column.min()) for column in columns) < 0:
+        return lexsort(columns)
+    code = columns[0]
+    for column, span in zip(columns[1:], spans[1:], strict=True):
+        code = code * span + column
+    return np.argsort(code)
 
 
 def locate(
@@ -159,17 +194,47 @@ def locate(
     if not rows:
         return np.zeros(count, np.int64), np.ones(count, dtype=bool)
     places = len(table[0])
+    if not places:
+        return np.zeros(count, np.int64), np.zeros(count, dtype=bool)
     if len(rows) == 1 and (table[0] == np.arange(places)).all():
         found = (rows[0] >= 0) & (rows[0] < places)
         return np.where(found, rows[0], 0), found
-    code = np.zeros(count + places, np.int64)
-    for row, column in zip(rows, table, strict=True):
-        _, ranks = np.unique(np.concatenate([row, column]), return_inverse=True)
-        _, code = np.unique(code * (int(ranks.max(initial=0)) + 1) + ranks, return_inverse=True)
-    wanted, known = code[:count], code[count:]
-    if not places:
-        return np.zeros(count, np.int64), np.zeros(count, dtype=bool)
-    order = np.argsort(known, kind="stable")
-    spots = np.minimum(np.searchsorted(known[order], wanted), places - 1)
-    found = known[order][spots] == wanted
+    wanted, known, span = _codes(rows, table)
+    if span <= DENSE * (count + places):
+        at = np.full(span, -1)
+        at[known] = np.arange(places)
+        spots = at[wanted]
+        return np.maximum(spots, 0), spots >= 0
+    ordered = bool((known[1:] > known[:-1]).all())
+    order = np.arange(places) if ordered else np.argsort(known, kind="stable")
+    known = known if ordered else known[order]
+    spots = np.minimum(np.searchsorted(known, wanted), places - 1)
+    found = known[spots] == wanted
     return np.where(found, order[spots], 0), found
+
+
+def _codes(
+    rows: Sequence[np.ndarray], table: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """One number for each tuple, less than the third result; the last one tells none in the table.
+
+    Where the ranges of the columns are too wide, their values are ranked first.
+    """
+    wanted, known = np.zeros(len(rows[0]), np.int64), np.zeros(len(table[0]), np.int64)
+    outside, span = np.zeros(len(rows[0]), dtype=bool), 1
+    for row, column in zip(rows, table, strict=True):
+        low, high = int(column.min()), int(column.max())
+        outside |= (row < low) | (row > high)
+        size = high - low + 1
+        if span * size >= 1 << WORD:
+            both = np.concatenate([wanted, known])
+            _, both = np.unique(both, return_inverse=True)
+            wanted, known = both[: len(wanted)], both[len(wanted) :]
+            span = int(both.max()) + 1
+            values, column = np.unique(column, return_inverse=True)
+            place = np.minimum(np.searchsorted(values, row), len(values) - 1)
+            outside |= values[place] != row
+            row, low, size = place, 0, len(values)
+        wanted, known = wanted * size + (row - low), known * size + (column - low)
+        span *= size
+    return np.where(outside, span, wanted), known, span + 1

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-CODE = ["tutorial", "kernel", "slow", "errors", "rdu"]
+CODE = ["tutorial", "kernel", "slow", "errors", "pictures", "rdu"]
 
 
 @pytest.mark.parametrize("name", CODE)

@@ -79,3 +79,33 @@ def test_locate_finds_rows_of_a_table():
     places, found = order.locate([], [], 4)
     assert places.tolist() == [0, 0, 0, 0]
     assert found.all()
+
+
+@given(
+    st.lists(st.tuples(*[st.integers(-3, 6)] * 3), unique=True, max_size=20),
+    st.lists(st.tuples(*[st.integers(-4, 7)] * 3), max_size=20),
+    st.sampled_from([1, 1 << 19, 1 << 30]),
+)
+def test_locate_agrees_with_a_dictionary(table, rows, stretch):
+    """Small ranges are indexed, wide ones searched, those beyond a word ranked first."""
+    places = {row: place for place, row in enumerate(table)}
+    columns = [np.array(c, int) * stretch for c in zip(*table, strict=True)] or [
+        np.zeros(0, int)
+    ] * 3
+    wanted = [np.array(c, int) * stretch for c in zip(*rows, strict=True)] or [np.zeros(0, int)] * 3
+    found, hits = order.locate(wanted, columns, len(rows))
+    assert hits.tolist() == [row in places for row in rows]
+    assert found[hits].tolist() == [places[row] for row in rows if row in places]
+
+
+@pytest.mark.parametrize("top", [1, 255, 70_000, 2**40])
+@pytest.mark.parametrize("rank", [1, 2, 3, 9])
+def test_morton_order_of_wide_coordinates(top, rank):
+    points = np.random.default_rng(rank).integers(0, top + 1, (50, rank))
+
+    def interleaved(point):
+        width = top.bit_length()
+        return [(x >> bit) & 1 for bit in range(width - 1, -1, -1) for x in point]
+
+    found = points[order.morton_sort(list(points.T))].tolist()
+    assert found == sorted(points.tolist(), key=interleaved)
