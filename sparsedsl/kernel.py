@@ -21,9 +21,10 @@ from sparsedsl.errors import InvalidTensorError, NotationError, PlanError
 from sparsedsl.find.smt import Proof
 from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.trace import Traced, parameters, trace
-from sparsedsl.interop import argument, recall, scipy_maker
+from sparsedsl.interop import argument, scipy_maker
 from sparsedsl.options import Options, current
 from sparsedsl.prepared import MISS, Prepared, prepare
+from sparsedsl.reuse import store, target_of
 from sparsedsl.runtime.execute import Call
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.sources import ShapeOf, info_of, signature_of
@@ -185,6 +186,19 @@ class Runner:
             return MISS
         return prepared(given)
 
+    def again_into(self, given: Sequence[Any], target: Tensor) -> bool:
+        """Store the sparse result of a call like the last one; False where it is not like it."""
+        prepared = self._prepared
+        if prepared is None or prepared.options is not current() or not prepared.call.stores:
+            return False
+        arguments, call = prepared.gathered(given), prepared.call
+        if arguments is None:
+            return False
+        extents, parallel = prepared.extents, prepared.parallel
+        counts = call.assemble(arguments, extents, prepared.stored, parallel)
+        store(call.form(extents), call.arrays(arguments, counts), target)
+        return True
+
     def run(
         self,
         special: Specialisation,
@@ -193,17 +207,13 @@ class Runner:
         out: Mapping[str, np.ndarray] | None = None,
     ) -> Any:
         """Return what the user expects of a specialisation: a result, or a tuple of them."""
-        kinds = _kinds(tuple(map(type, given)))
+        scipy = _kinds(tuple(map(type, given))).scipy
         values = self.values(special, tensors, given, out)
-        if out is None and special is self._last:
-            named = dict(zip(special.names, tensors, strict=True))
-            self._prepare(special, named, given, kinds.scipy)
-        self._last = special
-        found = tuple(_result(values[name], kind, kinds.scipy) for name, kind in special.results)
+        found = tuple(_result(values[name], kind, scipy) for name, kind in special.results)
         return found if special.traced.result_is_tuple else found[0]
 
-    @staticmethod
     def values(
+        self,
         special: Specialisation,
         tensors: Sequence[Tensor],
         given: Sequence[Any],
@@ -213,7 +223,11 @@ class Runner:
         kinds = _kinds(tuple(map(type, given)))
         named = dict(zip(special.names, tensors, strict=True))
         fresh = {name for name, new in zip(special.names, kinds.fresh, strict=True) if new}
-        return special.run(named, out, fresh)
+        values = special.run(named, out, fresh)
+        if out is None and special is self._last:
+            self._prepare(special, named, given, kinds.scipy)
+        self._last = special
+        return values
 
     def _prepare(
         self,
@@ -257,26 +271,6 @@ def _result(value: Tensor, kind: str, scipy: bool) -> Any:
         array = value.values if kind == "plain" else value.to_numpy()
         return array if array.ndim else array[()]
     return value.to_scipy() if scipy and value.ndim == 2 and not value.fill_value else value
-
-
-def _store(found: Tensor, target: Tensor) -> None:
-    """Store the values of a result in a tensor of the same pattern."""
-    same = (found.layout, found.shape, found.dtype) == (target.layout, target.shape, target.dtype)
-    if not same:
-        raise InvalidTensorError(
-            f"expected out to be {found.dtype} of shape {found.shape} in layout "
-            f"{found.layout.label}, found {target.dtype} of shape {target.shape} in "
-            f"{target.layout.label}"
-        )
-    for name in found.layout.functions:
-        if not np.array_equal(found.arrays[name], target.arrays[name]):
-            raise InvalidTensorError(
-                f"the result has another pattern than out: {name} differs",
-                hint="call assemble again; entries that come out as zero are not stored",
-            )
-    if not target.values.flags.writeable:
-        raise InvalidTensorError("expected the values of out to be writeable")
-    np.copyto(target.values, found.values)
 
 
 EXPLAINED_NS = 1e9
@@ -394,7 +388,8 @@ class Compiled:
     def compute(self, *args: Any, out: Any) -> Any:
         """Compute into ``out``, an array or what ``assemble`` returned, and return it.
 
-        The index arrays of a sparse ``out`` are kept: the result must have its pattern.
+        The index arrays of a sparse ``out`` are kept: the result must have its pattern.  It is
+        computed beside ``out``, compared and copied, so that this saves no time over a call.
 
         Raises
         ------
@@ -402,24 +397,25 @@ class Compiled:
             For another shape, dtype or layout, an array that is an operand too, or a result
             of another pattern.  A sparse ``out`` is then as it was.
         """
-        special, tensors = self._special, self._bound(args)
+        special = self._special
         if len(special.results) != 1:
             raise self._several()
         ((name, kind),) = special.results
-        if isinstance(out, np.ndarray) and kind != "sparse":
+        if kind == "sparse":
+            self._compute_into(name, args, target_of(out))
+            return out
+        tensors = self._bound(args)
+        if isinstance(out, np.ndarray):
             if any(np.may_share_memory(out, x.values) for x in tensors):
                 raise InvalidTensorError("expected out to be no operand, found one in its memory")
             self._run(tensors, args, {name: out})
             return out
-        target = argument(out)
-        if kind != "sparse" or not (target is out or recall(out) is target):
-            raise InvalidTensorError(
-                f"expected out to be {'what assemble returned' if kind == 'sparse' else 'an array'}"
-                f", found {type(out).__name__}",
-                hint="C = compiled.assemble(...), then compiled.compute(..., out=C)",
-            )
-        _store(self._runner.values(special, tensors, args)[name], target)
-        return out
+        raise InvalidTensorError(f"expected out to be an array, found {type(out).__name__}")
+
+    def _compute_into(self, name: str, args: tuple[Any, ...], target: Tensor) -> None:
+        if not self._runner.again_into(args, target):
+            found = self._runner.values(self._special, self._bound(args), args)[name]
+            store(found.form, found.arrays, target)
 
     def _several(self) -> PlanError:
         return PlanError(

@@ -66,28 +66,9 @@ class Prepared:
 
     def __call__(self, given: Sequence[Any]) -> Any:
         """Return the result for these arguments, or ``MISS``."""
-        arguments = self.arguments.copy()
-        if len(given) != self.count or not arguments:
+        arguments = self.gathered(given)
+        if arguments is None:
             return MISS
-        for place, reference, scipy, facts in self.held:
-            x, tensor = given[place], reference()
-            if tensor is None or (recall(x) if scipy else x) is not tensor:
-                return MISS
-            for fact in facts:
-                if not (still_holds(fact, tensor.values) if scipy else tensor.holds(fact)):
-                    return MISS
-        for plain in self.plain:
-            x = given[plain.place]
-            if type(x) is not np.ndarray or x.shape != plain.shape or x.dtype != plain.dtype:
-                return MISS
-            flags = x.flags
-            if not (flags.c_contiguous and flags.aligned):
-                return MISS
-            for fact in plain.facts:
-                if not still_holds(fact, x):
-                    return MISS
-            for place in plain.arguments:
-                arguments[place] = x
         call = self.call
         if self.finish is not None:
             counts = call.assemble(arguments, self.extents, self.stored, self.parallel)
@@ -95,6 +76,32 @@ class Prepared:
         array = call.fresh(self.shape)
         call.compute(arguments, self.extents, array, self.parallel)
         return array if self.shape else array[()]
+
+    def gathered(self, given: Sequence[Any]) -> list[Any] | None:
+        """Return what the kernel is called with, holes for its output; None for a miss."""
+        arguments = self.arguments.copy()
+        if len(given) != self.count or not arguments:
+            return None
+        for place, reference, scipy, facts in self.held:
+            x, tensor = given[place], reference()
+            if tensor is None or (recall(x) if scipy else x) is not tensor:
+                return None
+            for fact in facts:
+                if not (still_holds(fact, tensor.values) if scipy else tensor.holds(fact)):
+                    return None
+        for plain in self.plain:
+            x = given[plain.place]
+            if type(x) is not np.ndarray or x.shape != plain.shape or x.dtype != plain.dtype:
+                return None
+            flags = x.flags
+            if not (flags.c_contiguous and flags.aligned):
+                return None
+            for fact in plain.facts:
+                if not still_holds(fact, x):
+                    return None
+            for place in plain.arguments:
+                arguments[place] = x
+        return arguments
 
     def forget(self, _: object) -> None:
         """Let go of the arrays: one of the operands is gone."""

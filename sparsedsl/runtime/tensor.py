@@ -294,6 +294,13 @@ class Tensor:
         self._facts.clear()
         return self
 
+    def forget(self) -> None:
+        """Forget what was found of the values: they were written to."""
+        nnz = self._facts.get("nnz")
+        self._facts.clear()
+        if nnz is not None:
+            self._facts["nnz"] = nnz
+
     @property
     def T(self) -> Tensor:  # noqa: N802
         """The tensor with its modes reversed; shares all arrays."""

@@ -456,3 +456,47 @@ def test_every_call_gives_scipy_a_matrix_of_its_own(out):
     found[0].data[:] = 0
     np.testing.assert_array_equal(found[3].toarray(), expected)
     np.testing.assert_array_equal(kernel(B, A).toarray(), expected)
+
+
+# ---- results in a pattern that is there ----------------------------------------------
+
+
+@pytest.mark.parametrize("bind", [lambda x: x, sd.asarray])
+def test_every_call_of_compute_writes_to_out(bind):
+    A, B = matrix(), matrix(1)
+    operands = bind(A), bind(B)
+    compiled = product.compile(*operands)
+    C = compiled.assemble(*operands)
+    for factor in (1.0, 1.0, 2.0, 2.0, 1.0, 3.0):
+        A.data[:] = matrix().data * factor
+        assert compiled.compute(*operands, out=C) is C
+        found = sd.asarray(C).to_numpy()
+        np.testing.assert_array_equal(found, A.toarray() * B.toarray())
+    A.data[:] = 0.0
+    with pytest.raises(sd.InvalidTensorError, match="another pattern"):
+        compiled.compute(*operands, out=C)
+    np.testing.assert_array_equal(sd.asarray(C).to_numpy(), found)
+
+
+def test_values_that_compute_wrote_are_looked_at_anew():
+    A, B = matrix(), sd.asarray(matrix())
+    compiled = product.compile(A, B)
+    C = compiled.assemble(A, B)
+    other = sp.csr_array((5, 5))
+    assert spgemm(C, other).nnz == 0  # C is finite
+    A.data[0] = np.inf
+    compiled.compute(A, B, out=C)
+    with np.errstate(invalid="ignore"):
+        expected = C.to_numpy() @ other.toarray()
+    np.testing.assert_array_equal(sd.asarray(spgemm(C, other)).to_numpy(), expected)
+
+
+def test_compute_needs_the_arrays_of_out_themselves():
+    A, B = matrix(), matrix(1)
+    compiled = product.compile(A, B)
+    C = unsorted(compiled.assemble(A, B))
+    before = C.data.copy()
+    for _ in range(3):
+        with pytest.raises(sd.InvalidTensorError, match="what assemble returned"):
+            compiled.compute(A, B, out=C)
+    np.testing.assert_array_equal(C.data, before)
