@@ -119,7 +119,7 @@ def _tolerate_bad_cache(dispatcher: Any, path: Path) -> None:
     cache = dispatcher._cache
     if cache.cache_path is None:
         return
-    load_overload, save_overload = cache.load_overload, cache.save_overload
+    load_overload, save_overload = _quick_load(cache), cache.save_overload
 
     def load_or_miss(signature: Any, target: Any) -> Any:
         try:
@@ -141,3 +141,22 @@ def _tolerate_bad_cache(dispatcher: Any, path: Path) -> None:
             save_overload(signature, data)
 
     cache.load_overload, cache.save_overload = load_or_miss, save_if_possible
+
+
+def _quick_load(cache: Any) -> Callable[[Any, Any], Any]:
+    """Return how machine code is loaded: without a refresh of Numba's registries.
+
+    The refresh takes two thirds of the time of a first call in a process, and serves to compile;
+    what machine code refers to is Numba's run-time alone.
+    """
+    load = getattr(cache, "_load_overload", None)
+    if load is None:
+        return cache.load_overload
+
+    def loaded(signature: Any, target: Any) -> Any:
+        from numba.core.runtime.nrt import rtsys
+
+        rtsys.initialize(target)
+        return load(signature, target)
+
+    return loaded

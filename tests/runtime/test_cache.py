@@ -234,3 +234,36 @@ def test_no_warning_for_a_usable_directory(tmp_path):
     with warnings.catch_warnings(), options(cache_dir=str(tmp_path)):
         warnings.simplefilter("error")
         assert cache.default().directory == tmp_path / "kernels-1"
+
+
+FUNCTIONS = """
+    import sys
+    import numpy as np
+    import sparsedsl as sd
+
+    x = np.linspace(-2.0, 2.0, 40).reshape(8, 5)
+    pairs = [(x, x + 0.3), (x.astype("float32"), x.astype("float32")), (x + 1j, x - 0.5j)]
+    real = (
+        "exp(A[i,j]) + expm1(A[i,j]) + log1p(abs(A[i,j])) + log2(abs(B[i,j]) + 1) + sin(A[i,j]) * "
+        "cos(B[i,j]) + tan(A[i,j]) + arctan(A[i,j]) + sinh(B[i,j]) + cosh(A[i,j]) + tanh(A[i,j]) + "
+        "log10(abs(A[i,j]) + 2) + sqrt(abs(A[i,j])) + (abs(A[i,j]) + 1) ** B[i,j] + "
+        "floor(B[i,j]) + A[i,j] % (abs(B[i,j]) + 1) + rint(A[i,j]) + sign(A[i,j])"
+    )
+    complexes = "exp(A[i,j]) * A[i,j] ** 3 / (B[i,j] + 4) + sqrt(A[i,j]) + abs(B[i,j])"
+    for A, B in pairs:
+        text = complexes if A.dtype.kind == "c" else real
+        found = sd.evaluate(f"C[i,j] = {text}", A=A, B=B)
+        print(found.dtype, found.tobytes().hex())
+        S = sd.convert(np.where(x > 1, A, 0), "csr")
+        product = sd.evaluate("C[i,j] = S[i,k] * A[j,k]", S=S, A=A)
+        print(product.dtype, np.asarray(product).tobytes().hex())
+        print(sd.evaluate("C[i,j] = S[i,k] * T[j,k]", S=S, T=S).to_numpy().tobytes().hex())
+    print("compiled" if "scipy.linalg" in sys.modules else "loaded")
+"""
+
+
+def test_machine_code_loads_without_the_compiler(tmp_path):
+    """Functions, complex values, workspaces: all that refers to Numba's run-time."""
+    found = [python(FUNCTIONS, SPARSEDSL_CACHE_DIR=str(tmp_path)).splitlines() for _ in range(2)]
+    assert found[0][:-1] == found[1][:-1]
+    assert [lines[-1] for lines in found] == ["compiled", "loaded"]
