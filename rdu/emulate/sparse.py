@@ -12,10 +12,11 @@ import numpy as np
 from rdu.emulate import functional as f
 from rdu.emulate.blocks import combine_blocks
 from rdu.emulate.channel import Channel
+from rdu.emulate.encode import Costs, Machine, encoded
 from rdu.emulate.engine import Context, Steps
 from rdu.emulate.stages import Port, slowed
 from rdu.emulate.sums import Entries, nothing
-from rdu.emulate.tile import Behaviour, Combine, Reader, Values, run_streams
+from rdu.emulate.tile import Arithmetic, Combine, Reader, Values, run_tile
 from rdu.emulate.tokens import Level
 from rdu.emulate.values import Tree, concatenated, densified_block
 from rdu.graph.graph import Graph
@@ -62,6 +63,7 @@ class SparseStage(Context):
         self.outward = outward
         self.values = values
         self._sizes: dict[str, list[int]] = {}
+        self._machine: tuple[Costs, Machine] | None = None
 
     def program(self) -> Steps:
         """Run the streams of every tile of the root axis."""
@@ -172,27 +174,16 @@ class SparseStage(Context):
         self, span: slice, held: dict[tuple[int, Coordinates], Any], sums: Entries
     ) -> tuple[Entries, Entries, Cycles]:
         """Run the stream graph, on several copies of it where the tile is cut further."""
-        shape = self.shape
-        assert shape.streams is not None
-        reads = self._reads(held)
-        parts: list[Entries] = []
-        busy = end = 0
-        for low, high in self._parts(span, held):
-            found, sums, cycles = run_streams(
-                shape.streams, self._behaviour(low, high, reads), sums
-            )
-            parts.append(found)
-            busy = max(busy, cycles.busy)
-            end = max(end, cycles.busy + cycles.fill)
-        if not shape.stepwise:
-            return sums, sums, Cycles(busy, end - busy)
-        places = np.concatenate([part.places for part in parts])
-        full = [part.values for part in parts if part.values is not None]
-        return (
-            Entries(places, np.concatenate(full) if full else None),
-            sums,
-            Cycles(busy, end - busy),
-        )
+        if self._machine is None:
+            self._machine = self._encoded()
+        costs, machine = self._machine
+        parts = self._parts(span, held)
+        levels = {
+            r: self._level(r, span, held) for r in range(len(self.shape.reads)) if self._sparse(r)
+        }
+        arithmetic = self._arithmetic(levels, held) if self.values else None
+        found, sums, cycles = run_tile(machine, costs, levels, parts, arithmetic, sums)
+        return found if self.shape.stepwise else sums, sums, cycles
 
     def _parts(
         self, span: slice, held: dict[tuple[int, Coordinates], Any]
@@ -214,69 +205,76 @@ class SparseStage(Context):
     def _sparse(self, r: int) -> bool:
         return self.graph.tensor(self.shape.reads[r].operand.tensor).sparse
 
-    def _reads(
-        self, held: dict[tuple[int, Coordinates], Any]
-    ) -> dict[int, tuple[Any, int] | Tree | None]:
-        found: dict[int, tuple[Any, int] | Tree | None] = {}
-        for r in range(len(self.shape.reads)):
-            if self._sparse(r):
-                found[r] = self._tree(r, held)
-            else:
-                found[r] = self._dense(r, held) if self.values else None
-        return found
+    def _level(self, r: int, span: slice, held: dict[tuple[int, Coordinates], Any]) -> Level:
+        """Return a tree operand as it is scanned: the tile's part of it, or all."""
+        operand = self.shape.reads[r].operand
+        tensor = self.graph.tensor(operand.tensor)
+        structure = tensor.structure
+        assert isinstance(structure, Fibres)
+        axis = structure.levels[0]
+        cut = operand.axes[tensor.axes.index(axis)] == self.shape.root
+        start, stop = (span.start, span.stop) if cut else (0, tensor.extent(axis))
+        tree = self._tree(r, held).between(start, stop)
+        return Level(tree, len(structure.levels) > 1, start, stop, cut)
 
-    def _behaviour(
-        self, low: int, high: int, operands: dict[int, tuple[Any, int] | Tree | None]
-    ) -> Behaviour:
+    def _encoded(self) -> tuple[Costs, Machine]:
+        """Work out what the stage's units cost, and number its streams."""
         shape, chip = self.shape, self.chip
-        operator = shape.operator
+        operator, block, width = shape.operator, shape.block, self.stage.units.width
         assert isinstance(operator, (SparseProduct, SparseUnion))
-        levels: dict[int, Level] = {}
-        reads: dict[int, Reader] = {}
+        assert shape.streams is not None
         fetch: dict[int, int] = {}
         for r, read in enumerate(shape.reads):
             tensor = self.graph.tensor(read.operand.tensor)
-            value = operands[r]
-            if isinstance(value, Tree):
-                structure = tensor.structure
-                assert isinstance(structure, Fibres)
-                root = read.operand.axes[tensor.axes.index(structure.levels[0])]
-                begins = root == shape.root
-                start, stop = (low, high) if begins else (0, tensor.extent(structure.levels[0]))
-                tree = value.between(start, stop)
-                levels[r] = Level(tree, len(structure.levels) > 1, start, stop)
-                if tree.values is not None:
-                    reads[r] = _tree_reader(tree.values, structure.fill)
+            if tensor.sparse:
                 size = math.prod(tensor.extent(a) for a in tensor.block) * tensor.element_bytes
             else:
-                if value is not None:
-                    reads[r] = self._dense_reader(operator, r, value)
                 size = self._block_bytes(operator, r)
             fetch[r] = access(chip, size, max(self.stage.units.reads[r], 1)).busy
-        loops = shape.streams.loops if shape.streams is not None else ()
-        kept = [a for a in operator.output.axes if a not in loops]
+        kept = [a for a in operator.output.axes if a not in shape.streams.loops]
         size = math.prod(self.graph.extents[a] for a in kept)
-        width = self.stage.units.width
-        block = shape.block
         # A gathered product streams its last factor through the arrays while it computes.
-        streamed, shared = 1, frozenset[int]()
-        if isinstance(operator, SparseProduct) and block.gather:
-            last = last_factor(operator)
-            if last is not None:
-                streamed, fetch[last] = fetch[last], 1
-                shared = frozenset((last,))
-        return Behaviour(
-            levels,
-            reads,
+        streamed = 1
+        for last in self._shared():
+            streamed, fetch[last] = fetch[last], 1
+        costs = Costs(
             fetch,
-            self._combine(operator) if self.values else None,
             lambda items: max(block.cycles(chip, items, width).busy, streamed),
             simd(chip, size, width).busy,
-            max(chip.systolic_rows, 1) * 4 if block.gather else 1,
+            self._most(),
             not shape.stepwise,
             chip.fifo_depth,
-            shared,
         )
+        return costs, encoded(shape.streams, costs)
+
+    def _most(self) -> int:
+        """Items that enter the arrays together."""
+        return max(self.chip.systolic_rows, 1) * 4 if self.shape.block.gather else 1
+
+    def _shared(self) -> frozenset[int]:
+        """Return the factor that all gathered items share."""
+        operator = self.shape.operator
+        if not isinstance(operator, SparseProduct) or not self.shape.block.gather:
+            return frozenset()
+        last = last_factor(operator)
+        return frozenset() if last is None else frozenset((last,))
+
+    def _arithmetic(
+        self, levels: dict[int, Level], held: dict[tuple[int, Coordinates], Any]
+    ) -> Arithmetic:
+        operator = self.shape.operator
+        assert isinstance(operator, (SparseProduct, SparseUnion))
+        reads: dict[int, Reader] = {}
+        for r, read in enumerate(self.shape.reads):
+            if r not in levels:
+                reads[r] = self._dense_reader(operator, r, self._dense(r, held))
+                continue
+            structure = self.graph.tensor(read.operand.tensor).structure
+            assert isinstance(structure, Fibres)
+            values = levels[r].tree.values
+            assert values is not None
+            reads[r] = _tree_reader(values, structure.fill)
+        return Arithmetic(reads, self._combine(operator), self._most(), self._shared())
 
     def _block_bytes(self, operator: SparseProduct | SparseUnion, r: int) -> int:
         assert isinstance(operator, SparseProduct)
