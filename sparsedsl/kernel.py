@@ -27,6 +27,7 @@ from sparsedsl.prepared import MISS, Prepared, prepare
 from sparsedsl.reuse import store, target_of
 from sparsedsl.runtime.execute import Call
 from sparsedsl.runtime.tensor import Tensor
+from sparsedsl.runtime.values import refused
 from sparsedsl.sources import ShapeOf, info_of, signature_of
 from sparsedsl.specialisation import Choices, Specialisation, specialise
 
@@ -184,7 +185,10 @@ class Runner:
         prepared = self._prepared
         if prepared is None or prepared.options is not current():
             return MISS
-        return prepared(given)
+        try:
+            return prepared(given)
+        except ValueError as error:
+            raise refused(error) from None
 
     def again_into(self, given: Sequence[Any], target: Tensor) -> bool:
         """Store the sparse result of a call like the last one; False where it is not like it."""
@@ -195,7 +199,10 @@ class Runner:
         if arguments is None:
             return False
         extents, parallel = prepared.extents, prepared.parallel
-        counts = call.assemble(arguments, extents, prepared.stored, parallel)
+        try:
+            counts = call.assemble(arguments, extents, prepared.stored, parallel)
+        except ValueError as error:
+            raise refused(error) from None
         store(call.form(extents), call.arrays(arguments, counts), target)
         return True
 
@@ -223,7 +230,10 @@ class Runner:
         kinds = _kinds(tuple(map(type, given)))
         named = dict(zip(special.names, tensors, strict=True))
         fresh = {name for name, new in zip(special.names, kinds.fresh, strict=True) if new}
-        values = special.run(named, out, fresh)
+        try:
+            values = special.run(named, out, fresh)
+        except ValueError as error:
+            raise refused(error) from None
         if out is None and special is self._last:
             self._prepare(special, named, given, kinds.scipy)
         self._last = special

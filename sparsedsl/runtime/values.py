@@ -11,6 +11,8 @@ from math import isfinite
 
 import numpy as np
 
+from sparsedsl.errors import InvalidTensorError
+
 CHUNK = 8192
 """Values looked at before stopping early; BLAS uses one thread for so few."""
 
@@ -68,3 +70,16 @@ FACTS: Mapping[str, Callable[[np.ndarray], bool]] = {
 def holds(fact: str, values: np.ndarray) -> bool:
     """Whether a fact of ``FACTS`` holds of all values."""
     return FACTS[fact](values)
+
+
+def refused(error: ValueError) -> ValueError:
+    """Return the error of a user for what a kernel raised on the values it met.
+
+    Kernels raise for one reason of their own, as NumPy does: an integer to a negative power.
+    """
+    if "negative integer powers" not in str(error) or isinstance(error, InvalidTensorError):
+        return error
+    return InvalidTensorError(
+        "expected exponents of at least 0 for integers, found a negative one",
+        hint="make the base or the exponent floating: 1.0 * x",
+    )
