@@ -12,6 +12,7 @@ from enum import Enum
 
 import numpy as np
 
+from sparsedsl.contraction.operators import OPERATORS
 from sparsedsl.loops.text import PRECEDENCE
 
 ATOM = 20
@@ -290,6 +291,10 @@ def spelling(operator: str, result: str, arguments: tuple[str, ...]) -> tuple[Sp
     >>> found.template, dtype
     ('{0} + {1}', 'float32')
     """
+    own = OPERATORS[operator]
+    if own.source:
+        slots = ", ".join(f"{{{n}}}" for n in range(own.arity))
+        return Spelling(f"{operator}({slots})", operands=Operands.OWN, helper=own.source), result
     for candidate in SPELLINGS[operator]:
         dtype = compute_dtype(candidate.operands, result, arguments)
         if np.dtype(dtype).kind in candidate.kinds:

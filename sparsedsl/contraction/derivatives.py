@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from sparsedsl.contraction.nodes import Call, Expression, Literal
 from sparsedsl.contraction.operators import OPERATORS
+from sparsedsl.errors import PlanError
 
 Partial: TypeAlias = "Expression | None"
 Rule: TypeAlias = Callable[[Call, str], tuple[Partial, ...]]
@@ -50,11 +51,24 @@ def derivatives(node: Call, dtype: str) -> tuple[Partial, ...]:
     dtype:
         The dtype of its result, a floating one.
 
+    Raises
+    ------
+    PlanError
+        For a function of a user's own that came without derivatives.
+
     >>> x = Literal(2.0, "float64")
     >>> derivatives(Call("exp", (x,)), "float64")[0]
     Call(operator='exp', arguments=(Literal(value=2.0, dtype='float64'),))
     """
-    return _RULES[node.operator](node, dtype)
+    own = OPERATORS[node.operator]
+    if not own.source:
+        return _RULES[node.operator](node, dtype)
+    if own.partials is None:
+        raise PlanError(
+            f"the function '{node.operator}' has no derivative",
+            hint="give one: sd.function(f, derivatives=(df,))",
+        )
+    return tuple(Call(partial, node.arguments) for partial in own.partials)
 
 
 def _none(node: Call, dtype: str) -> tuple[Partial, ...]:

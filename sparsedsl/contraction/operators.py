@@ -51,6 +51,10 @@ class Operator:
         Finite arguments give a finite result, overflow of sums and products aside.
     signs:
         Positions of arguments of which the sign of a zero shows in the result.
+    source:
+        The Python that defines it, where a user made it.
+    partials:
+        The operators that are a user's own one's derivatives by its arguments, None if not given.
     """
 
     name: str
@@ -62,6 +66,8 @@ class Operator:
     commutative: bool = False
     finite: bool = False
     signs: tuple[int, ...] = ()
+    source: str = ""
+    partials: tuple[str, ...] | None = None
 
     def result(self, dtypes: tuple[str, ...]) -> str:
         """Return the result's dtype name for arguments of ``dtypes``.
@@ -293,7 +299,24 @@ _TABLE = (
     _from_ufunc("isfinite", np.isfinite),
 )
 
-OPERATORS: dict[str, Operator] = {operator.name: operator for operator in _TABLE}
+
+class _Operators(dict[str, Operator]):
+    """The table by name.  Those that users made are found in it too, but are no part of it."""
+
+    def __missing__(self, name: str) -> Operator:
+        return _own[name]
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in _own
+
+
+_own: dict[str, Operator] = {}
+OPERATORS = _Operators({operator.name: operator for operator in _TABLE})
+
+
+def register(operator: Operator) -> None:
+    """Add an operator that a user made; one of its name, which holds a hash, is the same."""
+    _own.setdefault(operator.name, operator)
 
 
 @dataclass(frozen=True, slots=True)

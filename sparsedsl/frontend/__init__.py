@@ -43,6 +43,7 @@ from sparsedsl.frontend.functions import (
 )
 from sparsedsl.frontend.handles import output, pattern
 from sparsedsl.frontend.surface import index, indices
+from sparsedsl.frontend.user import function
 
 __all__ = [
     "abs",
@@ -56,6 +57,7 @@ __all__ = [
     "exp",
     "expm1",
     "floor",
+    "function",
     "imag",
     "index",
     "indices",

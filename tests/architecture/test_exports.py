@@ -27,6 +27,7 @@ NAMES = [
     "relu",
     "sign",
     "pattern",
+    "function",
     "einsum",
     "evaluate",
     "Layout",
