@@ -8,6 +8,7 @@ filter's operand lends its invariants only once its guards are passed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import assert_never
 
 from sparsedsl.find import formula as fo
@@ -33,12 +34,18 @@ def axioms(operands: Collection[Operand]) -> tuple[fo.Formula, ...]:
     """Return what the layouts of the operands promise, over the names used in the plan."""
     found: dict[fo.Formula, None] = {}
     for operand in operands:
-        for _, name in operand.parameters:
-            found.setdefault(fo.at_most(terms.const(0), terms.var(name)))
-        for item in operand.layout.properties:
-            for axiom in _property(item, operand):
-                found.setdefault(_rename(axiom, names_used(operand)))
+        found.update(dict.fromkeys(_promised(operand)))
     return (*found, *one_size(operands))
+
+
+@lru_cache(maxsize=1024)
+def _promised(operand: Operand) -> tuple[fo.Formula, ...]:
+    """Return what the layout of one operand promises."""
+    put = names_used(operand)
+    return (
+        *(fo.at_most(terms.const(0), terms.var(name)) for _, name in operand.parameters),
+        *(_rename(a, put) for item in operand.layout.properties for a in _property(item, operand)),
+    )
 
 
 def one_size(operands: Iterable[Operand]) -> tuple[fo.Formula, ...]:

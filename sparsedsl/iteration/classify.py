@@ -158,6 +158,13 @@ def _distinct(items: list[Term]) -> tuple[Term, ...]:
     return tuple(dict.fromkeys(items))
 
 
+@lru_cache(maxsize=4096)
+def _with(operand: Operand, name: str) -> tuple[tuple[Constraint, int], ...]:
+    """Return the constraints in which a variable stands outside calls, with its coefficient."""
+    slopes = [(c, sum(k for k, a in c.term.parts if a == Var(name))) for c in operand.constraints]
+    return tuple((c, slope) for c, slope in slopes if slope)
+
+
 def _eliminate(operand: Operand, term: Term, dim: str, names: frozenset[str]) -> Term:
     """Replace unbound variables of ``term`` that an equality gives in terms of ``dim``.
 
@@ -166,11 +173,8 @@ def _eliminate(operand: Operand, term: Term, dim: str, names: frozenset[str]) ->
     """
     for name in sorted(terms.variables(term) - names - {dim}):
         found: list[Term] = []
-        for constraint in operand.constraints:
-            if not constraint.equality:
-                continue
-            slope = sum(c for c, a in constraint.term.parts if a == Var(name))
-            if abs(slope) != 1:
+        for constraint, slope in _with(operand, name):
+            if not constraint.equality or abs(slope) != 1:
                 continue
             rest = terms.subtract(constraint.term, terms.scale(slope, terms.var(name)))
             reads = terms.variables(rest)
@@ -196,11 +200,11 @@ def _relax(operand: Operand, term: Term, dim: str, names: frozenset[str]) -> Ter
         rest = terms.subtract(term, terms.scale(slope, terms.var(name)))
         if slope == 0 or name in terms.variables(rest):
             continue
-        for constraint in operand.constraints:
-            own = sum(c for c, a in constraint.term.parts if a == Var(name))
+        for constraint, own in _with(operand, name):
+            if constraint.equality or own * slope >= 0 or abs(own) != 1:
+                continue
             limit = terms.subtract(constraint.term, terms.scale(own, terms.var(name)))
-            fixed = not constraint.equality and terms.variables(limit) <= names
-            if fixed and own * slope < 0 and abs(own) == 1:
+            if terms.variables(limit) <= names:
                 extreme = terms.scale(-own, limit)
                 term = terms.add(rest, terms.scale(slope, extreme))
                 break

@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from itertools import islice
 
 from sparsedsl.iteration import classify, cost
 from sparsedsl.iteration.nodes import (
@@ -95,8 +97,8 @@ def search(problem: Problem) -> tuple[State, float] | None:
             if total < limit:
                 best[0] = (state, total)
             return
-        following = sorted(_extensions(problem, state, limit), key=lambda s: (s.spent, s.visits))
-        for place, state in enumerate(following[: departures + 1]):
+        following = islice(_extensions(problem, state, limit), departures + 1)
+        for place, state in enumerate(list(following)):
             visit(state, departures - place)
 
     first = _saturate(problem, begin)
@@ -120,7 +122,31 @@ def _complete(problem: Problem, state: State) -> bool:
 
 
 def _extensions(problem: Problem, state: State, limit: float) -> Iterator[State]:
-    """Yield every state one loop deeper, saturated, that costs less than ``limit`` so far."""
+    """Yield the states one loop deeper, saturated, that cost less than ``limit``, cheapest first.
+
+    To saturate a state takes time and never makes it cheaper: one whose loop alone costs more
+    than the states wanted is left as it is.
+    """
+    # what a loop costs at least, until the state is saturated; then what it costs
+    waiting: list[tuple[float, float, int, State | None]] = []
+    looped = list(_looped(problem, state, limit))
+    for place, (grown, _) in enumerate(looped):
+        heappush(waiting, (grown.spent, 0.0, place, None))
+    while waiting:
+        _, _, place, settled = heappop(waiting)
+        if settled is not None:
+            yield settled
+            continue
+        grown, scan = looped[place]
+        for operand in problem.required + problem.total:
+            grown = _with_guards(grown, operand, scan)
+        settled = _saturate(problem, grown)
+        if settled is not None and _in_order(problem, settled):
+            heappush(waiting, (settled.spent, settled.visits, place, settled))
+
+
+def _looped(problem: Problem, state: State, limit: float) -> Iterator[tuple[State, Scan]]:
+    """Yield every state with one more loop that costs less than ``limit``, and the loop."""
     for scan, used, fanout in _candidates(problem, state):
         visits = state.visits * fanout
         grown = replace(
@@ -133,13 +159,8 @@ def _extensions(problem: Problem, state: State, limit: float) -> Iterator[State]
             history=_logical(problem, state.history, scan.variable),
             trail=(*state.trail, visits),
         )
-        if grown.spent >= limit:
-            continue
-        for operand in problem.required + problem.total:
-            grown = _with_guards(grown, operand, scan)
-        settled = _saturate(problem, grown)
-        if settled is not None and _in_order(problem, settled):
-            yield settled
+        if grown.spent < limit:
+            yield grown, scan
 
 
 def _logical(problem: Problem, history: tuple[str, ...], name: str) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def refused(error: ValueError) -> ValueError:
 
     Kernels raise for one reason of their own, as NumPy does: an integer to a negative power.
     """
-    if "negative integer powers" not in str(error) or isinstance(error, InvalidTensorError):
+    if type(error) is not ValueError or "negative integer powers" not in str(error):
         return error
     return InvalidTensorError(
         "expected exponents of at least 0 for integers, found a negative one",

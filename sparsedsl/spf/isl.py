@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sparsedsl.spf import terms as t
@@ -58,7 +59,27 @@ def closed_form(
     usable = [c for c in constraints if _usable(c.term, names)]
     if not any(target in t.variables(c.term) for c in usable) or _ranges(usable, target):
         return None
-    return _by_isl(usable, names, target)
+    near = _connected(usable, names, target)
+    used = frozenset[str]().union(*(t.variables(c.term) for c in near))
+    return _by_isl(near, names & used, target)
+
+
+def _connected(
+    constraints: Sequence[Constraint], known: frozenset[str], target: str
+) -> tuple[Constraint, ...]:
+    """Keep the constraints that reach ``target`` by way of unknown names, or bound what these read.
+
+    The others say nothing of it, and isl's time grows fast with their number.
+    """
+    reads = [t.variables(c.term) for c in constraints]
+    reached = {target}
+    grown = True
+    while grown:
+        near = frozenset[str]().union(*(r for r in reads if r & reached))
+        grown = not near - known <= reached
+        reached |= near - known
+    beside = reached.union(*(r for r in reads if r & reached))
+    return tuple(c for c, r in zip(constraints, reads, strict=True) if r and r <= beside)
 
 
 def is_empty(constraints: Sequence[Constraint]) -> bool:
@@ -202,7 +223,8 @@ def _basic_set(symbols: _Symbols, constraints: Sequence[Constraint]) -> islpy.Se
         return None
 
 
-def _by_isl(constraints: Sequence[Constraint], known: frozenset[str], target: str) -> Term | None:
+@lru_cache(maxsize=8192)
+def _by_isl(constraints: tuple[Constraint, ...], known: frozenset[str], target: str) -> Term | None:
     """Read the graph of ``known -> target`` as one quasi-affine expression."""
     symbols = _Symbols()
     body = symbols.constraints(constraints)

@@ -78,9 +78,19 @@ def test_implication():
 def test_a_question_too_hard_is_left_open(monkeypatch):
     monkeypatch.setattr(isl, "MAX_OPERATIONS", 1)
     monkeypatch.setattr(isl, "_local", type(isl._local)())
+    isl._by_isl.cache_clear()
     hard = constraints("i = 4*b + r and 0 <= r < 4 and 3*x + 5*y = 7*i and 0 <= x < y")
     assert isl.closed_form(hard, ["i"], "b") is None
     assert not isl.is_empty(constraints("2*i = 2*j + 1 and 3*x = i + 7*y and x < 3*y"))
+    isl._by_isl.cache_clear()
+
+
+def test_what_does_not_reach_a_name_by_unknown_ones_is_left_out():
+    near = constraints("i = 4*b + r and 0 <= r < 4 and 0 <= i < N")
+    apart = constraints("3*x + 5*y = 7*i and 0 <= x < y and j = f(i) and 0 <= j")
+    kept = isl._connected((*near, *apart), frozenset({"i", "N"}), "b")
+    assert set(kept) == set(near) - set(constraints("i < N"))
+    assert isl.closed_form((*near, *apart), ["i", "N"], "b") == isl.closed_form(near, ["i"], "b")
 
 
 def test_names_that_isl_reserves_are_harmless():
