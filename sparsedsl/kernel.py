@@ -230,6 +230,7 @@ class Runner:
         kinds = _kinds(tuple(map(type, given)))
         named = dict(zip(special.names, tensors, strict=True))
         fresh = {name for name, new in zip(special.names, kinds.fresh, strict=True) if new}
+        special = special.matching(named)
         try:
             values = special.run(named, out, fresh)
         except ValueError as error:
@@ -341,8 +342,10 @@ class Lowered:
         """
         from sparsedsl.explain import explanation
 
-        settings = self._special.settings
-        return explanation(program_text(self.program), self.units, settings, self._measured())
+        special, measured = self._special, self._measured()
+        return explanation(
+            program_text(self.program), self.units, special.settings, special.alike, measured
+        )
 
     def _measured(self) -> list[float]:
         tensors = [x for x in self._given if isinstance(x, Tensor)]

@@ -17,7 +17,7 @@ only on layouts, dtypes, extents and entry counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sparsedsl.contraction import algebra, text
@@ -81,7 +81,8 @@ class Group:
     zeros to be skipped, ``bounded`` those that must be ``"above"`` minus infinity or
     ``"below"`` infinity for implicit infinities to be; ``exact`` says that this is checked.
     ``layout`` is the one the result is wanted in, ``assembled`` the one the kernel fills;
-    ``whole`` is the statement before it was split, if it has no sum.
+    ``whole`` is the statement before it was split, if it has no sum.  ``patterns`` pairs
+    tensors with others that hold equal index arrays.
     """
 
     statements: tuple[ct.Assign, ...]
@@ -96,6 +97,7 @@ class Group:
     nonzero: tuple[str, ...]
     bounded: tuple[tuple[str, str], ...]
     whole: ct.Assign | None
+    patterns: tuple[tuple[str, str], ...]
 
     @property
     def output(self) -> ct.Tensor:
@@ -130,6 +132,7 @@ def split(
     *,
     ieee: bool,
     unusual: frozenset[str] = frozenset(),
+    patterns: tuple[tuple[str, str], ...] = (),
 ) -> tuple[Group, ...]:
     """Return the groups of a program, in the order they run.
 
@@ -141,6 +144,8 @@ def split(
         Give what dense NumPy would: implicit zeros times infinity or NaN are NaN.
     unusual:
         Inputs known to store an infinity, NaN, or a zero that is divided by, where it matters.
+    patterns:
+        Pairs of inputs, the first with the index arrays of the second.
     """
     lifted = together(lift(settled(verify_program(program))))
     known = dict(sources)
@@ -151,7 +156,7 @@ def split(
         same = [first]
         while pending and pending[0].target == first.target and pending[0].accumulate:
             same.append(pending.pop(0))
-        group = _group(lifted, tuple(same), wanted, known, extents, ieee, unusual)
+        group = _group(lifted, tuple(same), wanted, known, extents, ieee, unusual, patterns)
         groups.append(group)
         output = group.output
         known[output.name] = _expected(group, known)
@@ -178,6 +183,7 @@ def _group(
     extents: Mapping[str, int],
     ieee: bool,
     unusual: frozenset[str],
+    patterns: tuple[tuple[str, str], ...],
 ) -> Group:
     annihilating, demands = True, frozenset[tuple[algebra.Demand, str]]()
     if ieee:
@@ -207,6 +213,7 @@ def _group(
         tuple(name for demand, name in asked if demand == "nonzero"),
         tuple((demand, name) for demand, name in asked if demand in ("above", "below")),
         _whole(statements),
+        patterns,
     )
 
 
@@ -237,6 +244,27 @@ def _index_dtype(group: Group) -> str:
     return "int64" if wide or any(n > 2**31 - 1 for n in shape) else "int32"
 
 
+def alike(groups: Sequence[Group]) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of inputs that a kernel may read by one pattern, if they have it.
+
+    They are read at the same subscripts and stored in one layout, with the same index dtypes.
+    """
+    found: dict[tuple[str, str], None] = {}
+    for group in groups:
+        first: dict[object, str] = {}
+        accesses = [a for s in group.statements for a in _reads(s.expression)]
+        for name, subscripts in dict.fromkeys((a.tensor, a.subscripts) for a in accesses):
+            source = group.sources[name]
+            given = any(t.name == name for t in group.program.inputs)
+            if not source.index_dtypes or not given:
+                continue
+            kind = (subscripts, source.layout.key, tuple(sorted(source.index_dtypes.items())))
+            other = first.setdefault(kind, name)
+            if other != name:
+                found[name, other] = None
+    return tuple(found)
+
+
 def _reads(expression: ct.Expression) -> list[ct.Access | ct.Stored]:
     return [e for e in algebra.walk(expression) if isinstance(e, ct.Access | ct.Stored)]
 
@@ -254,7 +282,7 @@ def describe(group: Group, settings: Settings) -> str:
     lines.append(f"{output!r} | {group.assembled.key} | {_index_dtype(group)}")
     lines.append(",".join(f"{i}~{_bucket(n)}" for i, n in sorted(group.extents.items())))
     demands = f"{group.finite} {group.nonzero} {group.bounded}"
-    lines.append(f"{settings!r} {group.annihilating} {group.exact} {demands}")
+    lines.append(f"{settings!r} {group.annihilating} {group.exact} {demands} {group.patterns}")
     return "\n".join(lines)
 
 
@@ -304,9 +332,12 @@ def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ())
     proofs = sum(p.proved for p in proved.proofs)
     unsure = sum(c.verdict == "checked" for c in proved.certificates)
     most = _widest(group, nest, dtypes)
+    used = {(o.tensor.name, o.pattern) for chain in nest.chains for o in chain.operands}
+    followers = [pair for pair in used if pair[0] != pair[1]]
     notes = (
         statement,
         *(f"{n}: {s.layout.label}" for n, s in group.sources.items() if n in statement),
+        *(f"{name} has the pattern of {other}" for name, other in sorted(followers)),
         f"finds: {_finds_text(proved.choices)}",
         f"proofs: {proofs} of {len(proved.proofs)} goals",
         f"bounds: {len(proved.certificates) - unsure} of {len(proved.certificates)} subscripts",
@@ -341,6 +372,7 @@ def request_of(group: Group, settings: Settings) -> Request:
         order=settings.order,
         workspace=settings.workspace,
         whole=group.whole if settings.workspace == "auto" and settings.find == "auto" else None,
+        patterns=dict(group.patterns),
     )
 
 
@@ -371,7 +403,7 @@ MOST_COPIES = 3
 def _planned(
     request: Request, settings: Settings, known: Mapping[str, Proof]
 ) -> tuple[Nest, Proved]:
-    """Plan and prove; a plan whose merges are not proved is made again without merging."""
+    """Plan and prove; what is not proved of patterns, or of merges, is done without."""
     from sparsedsl.find.choose import prove_nest
 
     find = settings.find if isinstance(settings.find, str) else dict(settings.find)
@@ -391,7 +423,7 @@ def _planned(
             continue
         if proved is not None:
             return nest, proved if settings.share else replace(proved, parallel=None)
-        request = replace(request, whole=None)
+        request = replace(request, patterns={}, whole=request.whole if request.patterns else None)
 
 
 def _finds_text(choices: object) -> str:

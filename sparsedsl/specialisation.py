@@ -28,7 +28,8 @@ from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import total
 from sparsedsl.locks import compiling
 from sparsedsl.options import Options
-from sparsedsl.runtime import cache, execute
+from sparsedsl.runtime import cache, execute, patterns
+from sparsedsl.runtime.patterns import Pairs
 from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.sources import ShapeOf, source_of
@@ -104,7 +105,8 @@ class Specialisation:
     """A traced program for one signature of arguments, and its kernels as they get ready.
 
     ``names`` are those of the inputs; ``results`` says of each result whether it is
-    ``"plain"`` (a NumPy array as it lies), ``"dense"`` or ``"sparse"``.
+    ``"plain"`` (a NumPy array as it lies), ``"dense"`` or ``"sparse"``.  ``patterns`` pairs
+    inputs that hold equal index arrays; ``alike`` those that may, and then have a version.
     """
 
     traced: Traced
@@ -113,12 +115,14 @@ class Specialisation:
     settings: pipeline.Settings
     extents: Mapping[str, int]
     unusual: frozenset[str] = frozenset()
+    patterns: Pairs = ()
+    alike: Pairs = ()
     groups: tuple[pipeline.Group, ...] = ()
     names: tuple[str, ...] = ()
     results: tuple[tuple[str, str], ...] = ()
     ready: dict[int, Ready] = field(default_factory=dict[int, Ready])
-    variants: dict[frozenset[str], Specialisation] = field(
-        default_factory=dict[frozenset[str], "Specialisation"]
+    variants: dict[tuple[frozenset[str], Pairs], Specialisation] = field(
+        default_factory=dict[tuple[frozenset[str], Pairs], "Specialisation"]
     )
     shapes: dict[tuple[tuple[int, ...], ...], Mapping[str, int]] = field(
         default_factory=dict[tuple[tuple[int, ...], ...], Mapping[str, int]]
@@ -133,7 +137,10 @@ class Specialisation:
             self.extents,
             ieee=self.choices.semantics == "ieee",
             unusual=self.unusual,
+            patterns=self.patterns,
         )
+        searched = self.choices.find == "auto" and not self.patterns
+        self.alike = pipeline.alike(self.groups) if searched else ()
         self.names = tuple(t.name for t in program.inputs)
         kinds = {group.output.name: _kind(group.layout) for group in self.groups}
         self.results = tuple((name, kinds[name]) for name in program.results)
@@ -203,7 +210,8 @@ class Specialisation:
             if call.checks:
                 bad = execute.unusual(call, values, fresh)
                 if bad:
-                    return self._variant(bad).run(tensors, out, fresh)
+                    version = self._variant(self.unusual | bad, self.patterns)
+                    return version.run(tensors, out, fresh)
             if recipe.copies:
                 execute.make_copies(recipe, values)
             target = None if out is None else self._target(call, extents, out)
@@ -256,11 +264,18 @@ class Specialisation:
             raise InvalidTensorError("expected out to be a writeable C-contiguous array")
         return call.initial(given)
 
-    def _variant(self, bad: frozenset[str]) -> Specialisation:
-        names = self.unusual | bad
-        if names not in self.variants:
-            self.variants[names] = replace(self, unusual=names, ready={}, variants={}, shapes={})
-        return self.variants[names]
+    def matching(self, tensors: Mapping[str, Tensor]) -> Specialisation:
+        """Return the version for these arguments: one without searches where patterns agree."""
+        found = patterns.shared(self.alike, tensors) if self.alike else ()
+        return self._variant(self.unusual, found) if found else self
+
+    def _variant(self, unusual: frozenset[str], shared: Pairs) -> Specialisation:
+        key = unusual, shared
+        if key not in self.variants:
+            self.variants[key] = replace(
+                self, unusual=unusual, patterns=shared, ready={}, variants={}, shapes={}
+            )
+        return self.variants[key]
 
     def extents_of(self, tensors: Mapping[str, Tensor]) -> Mapping[str, int]:
         """Return the extent of every index, after checking that shapes agree."""

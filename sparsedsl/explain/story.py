@@ -17,16 +17,25 @@ from sparsedsl.pipeline import Group, Settings, Unit
 
 
 def explanation(
-    program: str, units: tuple[Unit, ...], settings: Settings, measured: Sequence[float] = ()
+    program: str,
+    units: tuple[Unit, ...],
+    settings: Settings,
+    alike: tuple[tuple[str, str], ...] = (),
+    measured: Sequence[float] = (),
 ) -> str:
     """Return the whole story of a kernel.
 
+    ``alike`` pairs operands for which there is a version where they have one pattern;
     ``measured`` are the seconds each unit took, where it was run on the arguments.
     """
     lines = ["expression", *_indented(program)]
     for place, unit in enumerate(units):
         took = measured[place] if place < len(measured) else None
         lines += ["", *_unit(unit, settings, took)]
+    lines += [
+        f"where {name} has the pattern of {other}, a call runs a version without searches"
+        for name, other in alike
+    ]
     return "\n".join(lines)
 
 

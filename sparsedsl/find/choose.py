@@ -21,6 +21,7 @@ from sparsedsl.find import ordering, parallel
 from sparsedsl.find import site as si
 from sparsedsl.find.blocks import Whole, whole_blocks
 from sparsedsl.find.certificates import Certificate, certify
+from sparsedsl.find.guards import tightened, without_proved_guards
 from sparsedsl.find.queries import Context, Prover, sought_extent
 from sparsedsl.find.smt import NOTHING, Proof
 from sparsedsl.iteration.clip import clipped
@@ -39,7 +40,7 @@ from sparsedsl.iteration.nodes import (
     Scan,
     Step,
 )
-from sparsedsl.iteration.search import depends_on
+from sparsedsl.iteration.search import depends_on, leader
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import Term
 
@@ -88,7 +89,8 @@ def prove_nest(
 ) -> Proved | None:
     """Prove what the plan rests on and choose its finds.
 
-    Returns None when the plan merges ranges that are not proved sorted.
+    Returns None when the plan merges ranges that are not proved sorted, or places operands by
+    a pattern that is not proved to have one place for a coordinate.
 
     ``forced`` is ``"auto"``, an algorithm's name, or a name per tensor; ``known`` holds
     records of an earlier run, which need not be proved again.
@@ -99,17 +101,17 @@ def prove_nest(
         If a forced algorithm is not legal, or none is.
     """
     prover = Prover(timeout_ms, known)
-    if not merge_is_ordered(nest, prover):
+    if not (merge_is_ordered(nest, prover) and _leaders_are_unique(nest, prover)):
         return None
     chains: list[Chain] = []
     choices: list[tuple[Choice, ...]] = []
     signs: list[frozenset[str]] = []
     for chain in nest.chains:
-        pruned = _without_proved_guards(prover, nest.prefix, chain)
+        pruned = without_proved_guards(prover, nest.prefix, chain)
         if nest.assembly.kind in ("dense", "stream"):
             # other outputs close a segment after turns that deliver nothing, too
             pruned = replace(pruned, steps=clipped(pruned.steps))
-        pruned = _tightened(prover, nest.prefix, pruned)
+        pruned = tightened(prover, nest.prefix, pruned)
         context = Context(nest.prefix + pruned.steps, {o.name: o for o in pruned.operands})
         chosen = [
             _choose(prover, context, pruned, nest.assembly, find, place, inside, sizes, forced)
@@ -139,66 +141,6 @@ def _finds(steps: tuple[Step, ...]) -> list[tuple[Find, int, Probe | None]]:
         elif isinstance(step, Probe):
             found.extend((s, place, step) for s in step.steps if isinstance(s, Find))
     return found
-
-
-def _without_proved_guards(prover: Prover, prefix: tuple[Step, ...], chain: Chain) -> Chain:
-    operands = {o.name: o for o in chain.operands}
-    kept: list[Step] = []
-    for place, step in enumerate(chain.steps):
-        if isinstance(step, Guard):
-            later = tuple(s for s in chain.steps[place:] if isinstance(s, Guard))
-            if prover.follows(
-                f"guard {fo.text(fo.holds(step.constraint))}",
-                Context((*prefix, *kept), operands),
-                fo.holds(step.constraint),
-                "no guard",
-                pending=later,
-            ):
-                continue
-        if isinstance(step, Probe):
-            inner: list[Let | Guard | Find] = []
-            for part in step.steps:
-                later = tuple(s for s in step.steps if isinstance(s, Guard))
-                if isinstance(part, Guard) and prover.follows(
-                    f"guard {fo.text(fo.holds(part.constraint))}",
-                    Context((*prefix, *kept, *inner), operands),
-                    fo.holds(part.constraint),
-                    "no guard",
-                    pending=later,
-                ):
-                    continue
-                inner.append(part)
-            step = replace(step, steps=tuple(inner))
-        kept.append(step)
-    return replace(chain, steps=tuple(kept))
-
-
-def _tightened(prover: Prover, prefix: tuple[Step, ...], chain: Chain) -> Chain:
-    """Drop the bounds of scans that another bound is proved to imply."""
-    operands = {o.name: o for o in chain.operands}
-    steps: list[Step] = []
-    for step in chain.steps:
-        if isinstance(step, Scan | Find) and len(step.lows) + len(step.highs) > 2:
-            here = Context((*prefix, *steps), operands)
-            lows = _needed(prover, here, step.lows, low=True)
-            step = replace(step, lows=lows, highs=_needed(prover, here, step.highs, low=False))
-        steps.append(step)
-    return replace(chain, steps=tuple(steps))
-
-
-def _needed(
-    prover: Prover, context: Context, ends: tuple[Term, ...], *, low: bool
-) -> tuple[Term, ...]:
-    kept = list(ends)
-    for end in ends:
-        for other in kept:
-            if other == end or len(kept) == 1:
-                continue
-            goal = fo.at_most(end, other) if low else fo.at_most(other, end)
-            if prover.follows(f"bound {fo.text(goal)}", context, goal, "a simpler range"):
-                kept.remove(end)
-                break
-    return tuple(kept)
 
 
 def _choose(
@@ -479,6 +421,17 @@ def _confirm_delivery(prover: Prover, nest: Nest) -> Nest:
     stream = replace(assembly, kind="stream")
     chains = tuple(replace(c, steps=nest.prefix + c.steps) for c in nest.chains)
     return replace(nest, assembly=stream, prefix=(), chains=chains)
+
+
+def _leaders_are_unique(nest: Nest, prover: Prover) -> bool:
+    """Whether each operand that others are placed by has one place for a coordinate."""
+    leaders = {
+        leading.name: leading
+        for chain in nest.chains
+        for operand in chain.operands
+        if (leading := leader(operand, tuple(chain.operand(n) for n in chain.required)))
+    }
+    return all(prover.one_place(leading) for leading in leaders.values())
 
 
 def merge_is_ordered(nest: Nest, prover: Prover) -> bool:

@@ -123,6 +123,24 @@ class Prover:
         )
         return self.ask(question)
 
+    def one_place(self, operand: Operand) -> bool:
+        """Q1 of all dimensions: entries at one coordinate are one entry.
+
+        So an operand of the same pattern has its entry at the same place, unsearched.
+        """
+        moved = frozenset((*operand.dims, *operand.existentials))
+        here = [fo.holds(c) for c in (*operand.constraints, *operand.invariants)]
+        there = [fa.second(f, moved) for f in here]
+        same = [fo.equal(terms.var(d), fa.second_term(terms.var(d), moved)) for d in operand.dims]
+        question = Question(
+            f"{operand.name} has one place for a coordinate",
+            fa.axioms((operand,)),
+            tuple(dict.fromkeys((*here, *there))),
+            fo.together(same),
+            "no search in operands of its pattern",
+        )
+        return self.ask(question)
+
     def _sorted(self, before: Context, find: Find) -> bool:
         """Q4: keys strictly increase along the range, or intervals lie one behind the other."""
         a, b, ranges = self._two(find)

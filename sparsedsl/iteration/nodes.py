@@ -21,7 +21,8 @@ class Operand:
     """One use of a tensor: its layout's relation with the access put in for the coordinates.
 
     Physical dimensions are named ``<name>_<dimension>``, arrays ``<tensor>_<array>``,
-    extents ``n_<index>``; ``constraints`` relate them to the logical indices.
+    extents ``n_<index>``; ``constraints`` relate them to the logical indices.  Index arrays
+    are those of the tensor ``pattern``: another one where both hold equal ones.
     ``part`` is the number of the conjunct, in a layout that is a union of several.
     ``invariants`` are those of the constraints that hold for every stored entry by
     validation; ``total`` says that every coordinate is stored.  ``functions`` and
@@ -41,6 +42,7 @@ class Operand:
     total: bool
     functions: tuple[tuple[str, str], ...]
     parameters: tuple[tuple[str, str], ...]
+    pattern: str
 
     def __hash__(self) -> int:
         """Hash by name alone: cheap, and equal operands have equal names."""

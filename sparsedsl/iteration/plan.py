@@ -91,6 +91,7 @@ class Case:
 
 
 def _plan(request: Request, conversions: tuple[Conversion, ...]) -> Nest:
+    request = _unsplit(request)
     names = _operand_names(request)
     cases = [case for s in request.statements for case in _cases(request, s, names)]
     target = request.statements[0]
@@ -162,19 +163,21 @@ def _cases(request: Request, statement: ct.Assign, names: dict[ct.Access, str]) 
 
 def _single(request: Request, access: ct.Access, names: dict[ct.Access, str]) -> Operand:
     tensor = request.program.tensor(access.tensor)
-    return make_operand(names[access], tensor, access, request.layouts[access.tensor])
+    pattern = request.patterns.get(tensor.name, tensor.name)
+    return make_operand(names[access], tensor, access, request.layouts[access.tensor], pattern)
 
 
 def _parts(request: Request, access: ct.Access, names: dict[ct.Access, str]) -> tuple[Operand, ...]:
     tensor = request.program.tensor(access.tensor)
-    return make_operands(names[access], tensor, access, request.layouts[access.tensor])
+    pattern = request.patterns.get(tensor.name, tensor.name)
+    return make_operands(names[access], tensor, access, request.layouts[access.tensor], pattern)
 
 
 def _support(request: Request, statement: ct.Assign) -> tuple[frozenset[ct.Access], ...]:
     program = request.program
     everywhere = (frozenset[ct.Access](),)
     expression = statement.expression
-    support = algebra.support(expression, program, request.annihilating)
+    support = _joined(request, algebra.support(expression, program, request.annihilating))
     target = program.tensor(statement.target)
     if statement.accumulate is not None:
         identity = MONOIDS[statement.accumulate].identity(target.dtype)
@@ -187,6 +190,27 @@ def _support(request: Request, statement: ct.Assign) -> tuple[frozenset[ct.Acces
     fill = algebra.fill_of(expression, program, request.annihilating)
     same = fill is not None and algebra.same_value(fill, target.fill)
     return support if same else everywhere
+
+
+def _unsplit(request: Request) -> Request:
+    """Return the request of the statement before it was split, if its terms are now one case."""
+    whole = request.whole
+    if whole is None or not request.patterns or len(_support(request, whole)) != 1:
+        return request
+    return replace(request, statements=(whole,), whole=None)
+
+
+def _joined(
+    request: Request, support: tuple[frozenset[ct.Access], ...]
+) -> tuple[frozenset[ct.Access], ...]:
+    """Join the cases of a support into one, where operands of one pattern make them the same."""
+
+    def place(access: ct.Access) -> tuple[str, tuple[ct.Affine, ...]]:
+        return request.patterns.get(access.tensor, access.tensor), access.subscripts
+
+    used = {a for group in support for a in group}
+    closed = [frozenset(a for a in used if place(a) in map(place, group)) for group in support]
+    return (closed[0],) if len(set(closed)) == 1 else support
 
 
 def sizes_of(request: Request, operands: tuple[Operand, ...]) -> cost.Sizes:

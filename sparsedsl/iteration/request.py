@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.layouts.layout import Layout
@@ -18,6 +18,7 @@ class Request:
     products with an implicit zero, ``exact`` says that evaluating such a product gives the same.
     ``order`` forces the order of logical indices,
     ``workspace`` how a sparse output is gathered (``"sort"``: as a stream).
+    ``patterns`` names, for a tensor, another one that holds equal index arrays.
     ``whole`` is the statement before it was split into terms, if its operands may be merged.
     ``effort`` bounds the states a search visits, ``ceiling`` the cost of a plan;
     ``copying`` is how many accesses a plan must read from copies at least.
@@ -37,6 +38,7 @@ class Request:
     effort: int = 4000
     ceiling: float = float("inf")
     copying: int = 0
+    patterns: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def accesses(request: Request) -> list[ct.Access]:

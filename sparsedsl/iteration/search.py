@@ -183,6 +183,8 @@ def _candidates(
         whole = Scan(index, (terms.const(0),), (terms.var(extent_name(index)),), None)
         yield whole, frozenset(), sizes.extent(index)
     for operand in problem.required:
+        if leader(operand, problem.required) is not None:
+            continue
         # in storage order: an inner dimension before an outer one strides through memory
         for dim in [d for d in operand.dims if d not in state.bound][:1]:
             limits = classify.bounds(operand, dim, state.bound)
@@ -288,12 +290,47 @@ def advance(problem: Problem, state: State, operand: Operand) -> State | None:
             return _with_guards(bound, operand, let)
     if operand.total:
         return None
+    leading = leader(operand, problem.required)
+    if leading is not None:
+        return _follow(state, operand, leading)
     for dim in operand.dims:
         if dim not in state.bound:
             found = _find(problem.sizes, state, operand, dim)
             if found is not None:
                 return found
     return None
+
+
+def leader(operand: Operand, required: tuple[Operand, ...]) -> Operand | None:
+    """Return the required operand of the same pattern and subscripts that ``operand`` follows.
+
+    Both store the same coordinates at the same places, so that neither is searched for the
+    other; that a coordinate has one place is proved when the plan is.
+    """
+    if operand.pattern == operand.tensor.name:
+        return None
+    wanted = (operand.pattern, operand.access.subscripts, operand.part)
+    return next(
+        (o for o in required if (o.tensor.name, o.access.subscripts, o.part) == wanted), None
+    )
+
+
+def _follow(state: State, operand: Operand, leading: Operand) -> State | None:
+    """Put an operand where its leader is; the leader's constraints are its own."""
+    pairs = zip(operand.dims, leading.dims, strict=True)
+    lets = tuple(
+        Let(dim, terms.var(other), "determined", operand.name)
+        for dim, other in pairs
+        if dim not in state.bound and other in state.bound
+    )
+    if not lets:
+        return None
+    return replace(
+        state,
+        bound=state.bound | {let.variable for let in lets},
+        steps=(*state.steps, *lets),
+        handled=state.handled | {(operand.name, c) for c in operand.constraints},
+    )
 
 
 def _find(sizes: cost.Sizes, state: State, operand: Operand, dim: str) -> State | None:

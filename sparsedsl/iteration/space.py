@@ -2,7 +2,7 @@
 
 Takes: a statement's accesses and the operands' layouts.  Gives: ``Operand`` nodes whose
 constraints relate both kinds of dimensions.  Invariant: no two operands share a physical
-dimension; two uses of one tensor share its arrays.
+dimension; two uses of one tensor share its arrays, two tensors of one pattern its index arrays.
 
 Source: the paper's composition of the contraction's access map with the inverse of the
 layout relation.
@@ -33,17 +33,20 @@ def subscript_term(subscript: ct.Affine) -> Term:
 
 
 def make_operands(
-    name: str, tensor: ct.Tensor, access: ct.Access, layout: Layout
+    name: str, tensor: ct.Tensor, access: ct.Access, layout: Layout, pattern: str
 ) -> tuple[Operand, ...]:
     """Put one access into its tensor's layout relation, an operand for each part of a union.
 
-    No two parts store the same coordinate: that was checked when the tensor was bound.
+    ``pattern`` is the tensor whose index arrays are read.  No two parts store the same
+    coordinate: that was checked when the tensor was bound.
     """
     parts = range(len(layout.relation.conjuncts))
-    return tuple(_operand(name, tensor, access, layout, part) for part in parts)
+    return tuple(_operand(name, tensor, access, layout, pattern, part) for part in parts)
 
 
-def make_operand(name: str, tensor: ct.Tensor, access: ct.Access, layout: Layout) -> Operand:
+def make_operand(
+    name: str, tensor: ct.Tensor, access: ct.Access, layout: Layout, pattern: str
+) -> Operand:
     """Put one access into its tensor's layout relation.
 
     Raises
@@ -57,17 +60,20 @@ def make_operand(name: str, tensor: ct.Tensor, access: ct.Access, layout: Layout
             f"with {len(layout.relation.conjuncts)} parts",
             hint="convert the tensor to a layout of one part first",
         )
-    return _operand(name, tensor, access, layout, 0)
+    return _operand(name, tensor, access, layout, pattern, 0)
 
 
-def _operand(name: str, tensor: ct.Tensor, access: ct.Access, layout: Layout, part: int) -> Operand:
+def _operand(
+    name: str, tensor: ct.Tensor, access: ct.Access, layout: Layout, pattern: str, part: int
+) -> Operand:
     relation = layout.relation
     conjunct = relation.conjuncts[part]
-    parameters = _parameter_names(tensor, access, layout)
+    parameters = _parameter_names(tensor, access, layout, pattern)
     rename: dict[str, Term] = {d: terms.var(f"{name}_{d}") for d in relation.inputs}
     rename |= {e: terms.var(f"{name}_{e}") for e in conjunct.exists}
     rename |= {p: terms.var(q) for p, q in parameters.items()}
-    functions = {f: f"{tensor.name}_{f}" for f in layout.arrays}
+    functions = {f: f"{pattern}_{f}" for f in layout.functions}
+    functions[layout.value.function] = f"{tensor.name}_{layout.value.function}"
     extra: list[Constraint] = []
     for output, subscript in zip(relation.outputs, access.subscripts, strict=True):
         logical = subscript_term(subscript)
@@ -118,10 +124,13 @@ def _operand(name: str, tensor: ct.Tensor, access: ct.Access, layout: Layout, pa
         total=tensor.total,
         functions=tuple(functions.items()),
         parameters=tuple(parameters.items()),
+        pattern=pattern,
     )
 
 
-def _parameter_names(tensor: ct.Tensor, access: ct.Access, layout: Layout) -> dict[str, str]:
+def _parameter_names(
+    tensor: ct.Tensor, access: ct.Access, layout: Layout, pattern: str
+) -> dict[str, str]:
     names: dict[str, str] = {}
     for mode, (parameter, subscript) in enumerate(
         zip(layout.extents, access.subscripts, strict=True)
@@ -129,7 +138,7 @@ def _parameter_names(tensor: ct.Tensor, access: ct.Access, layout: Layout) -> di
         index = subscript.name
         names[parameter] = extent_name(index) if index else f"n_{tensor.name}_{mode}"
     for size in layout.sizes:
-        names[size] = f"{tensor.name}_{size}"
+        names[size] = f"{pattern}_{size}"
     return names
 
 

@@ -41,7 +41,7 @@ def layout_named(name):
 
 def operand_of(layout):
     access = ct.Access("B", (ct.Affine.of("i"), ct.Affine.of("j")))
-    return make_operand("B", ct.Tensor("B", 2, "float64"), access, layout)
+    return make_operand("B", ct.Tensor("B", 2, "float64"), access, layout, "B")
 
 
 def reached(operand):
@@ -107,6 +107,11 @@ def test_verdicts(name, dim, depth, expected):
     assert facts_of(operand, steps, find, depth) == expected
 
 
+@pytest.mark.parametrize("name", ["csr", "coo_unsorted", "bcsr", "dia", "ell", "hicoo"])
+def test_a_coordinate_has_one_place(name):
+    assert Prover(4000).one_place(operand_of(layout_named(name)))
+
+
 def without(name, *kinds):
     """A catalogue layout without some of its properties."""
     layout = layout_named(name)
@@ -123,6 +128,7 @@ def without(name, *kinds):
 )
 def test_nothing_follows_without_the_property(name, kinds):
     operand = operand_of(without(name, kinds))
+    assert not Prover(400).one_place(operand)
     steps = reached(operand)
     find = next(s for s in steps if isinstance(s, Find))
     assert facts_of(operand, steps, find, 0) == frozenset()

@@ -1,0 +1,69 @@
+"""Which operands of a call hold equal index arrays, so that one pattern serves for both.
+
+Takes: pairs of names, and bound tensors.  Gives: the pairs that share a pattern.  Invariant:
+index arrays do not change after binding, so that two tensors are compared once.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+
+import numpy as np
+
+from sparsedsl.runtime.tensor import Tensor
+
+Pairs = tuple[tuple[str, str], ...]
+
+SAMPLE = 64
+"""Elements compared before all of two arrays are."""
+
+MOST = 256
+"""Pairs of tensors that are remembered."""
+
+_Known = tuple["weakref.ref[Tensor]", "weakref.ref[Tensor]", bool]
+_compared: dict[tuple[int, int], _Known] = {}
+
+
+def shared(pairs: Pairs, tensors: Mapping[str, Tensor]) -> Pairs:
+    """Return the pairs whose tensors hold equal index arrays; a name leads or follows, not both.
+
+    >>> import sparsedsl as sd
+    >>> A = sd.asarray([[1.0, 0.0], [2.0, 3.0]]).convert("csr")
+    >>> B = sd.from_arrays("csr", A.shape, {**A.arrays, "data": 2 * A.values})
+    >>> shared((("B", "A"),), {"A": A, "B": B})
+    (('B', 'A'),)
+    """
+    found: dict[str, str] = {}
+    for name, other in pairs:
+        free = name not in found and name not in found.values() and other not in found
+        if free and _alike(tensors[name], tensors[other]):
+            found[name] = other
+    return tuple(found.items())
+
+
+def _alike(x: Tensor, y: Tensor) -> bool:
+    if x.values.shape != y.values.shape or x.shape != y.shape or x.sizes != y.sizes:
+        return False
+    key = (id(x), id(y))
+    known = _compared.get(key)
+    if known is not None and known[0]() is x and known[1]() is y:
+        return known[2]
+    same = all(_equal(x.arrays[name], y.arrays[name]) for name in x.layout.functions)
+    if len(_compared) >= MOST:
+        _compared.clear()
+    _compared[key] = (weakref.ref(x), weakref.ref(y), same)
+    return same
+
+
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays are equal; the same memory is, and most others differ early."""
+    if a is b:
+        return True
+    if a.shape != b.shape:
+        return False
+    if a.ctypes.data == b.ctypes.data and a.strides == b.strides:
+        return True
+    first, second = a.ravel(), b.ravel()
+    early = np.array_equal(first[:SAMPLE], second[:SAMPLE])
+    return early and np.array_equal(first, second)
