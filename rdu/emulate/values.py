@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from rdu.emulate.functional import rounded
 from rdu.errors import RDUError
+from rdu.graph.arguments import entries_of
 from rdu.graph.graph import Graph
 from rdu.graph.nodes import Fibres
 from rdu.graph.pattern import Table
@@ -86,14 +87,9 @@ def bind(graph: Graph, name: str, array: Any) -> Any:
 
 
 def _entries(name: str, array: Any) -> tuple[Table, npt.NDArray[Any]]:
-    if hasattr(array, "tocoo"):
-        found = array.tocoo()
-        coords = getattr(found, "coords", None)
-        parts = coords if coords is not None else (found.row, found.col)
-        table = np.stack([np.asarray(part, dtype=np.int64) for part in parts], axis=1)
-        return table, np.asarray(found.data)
-    if hasattr(array, "to_numpy"):
-        array = array.to_numpy()
+    found = entries_of(array)
+    if found is not None:
+        return found
     dense = np.asarray(array)
     if dense.dtype.kind not in "biuf":
         raise RDUError(f"{name}: expected real numbers, found {dense.dtype}")

@@ -280,9 +280,17 @@ class GraphBuilder:
         return self._add(SparseUnion(operator, output, *used, function))
 
     def sparse_map(
-        self, name: str, function: Function, *arguments: Read | Constant, op: str = ""
+        self,
+        name: str,
+        function: Function,
+        *arguments: Read | Constant,
+        op: str = "",
+        fill: float | None = None,
     ) -> str:
-        """``name = function(stored values)``; exactly one argument is a read."""
+        """``name = function(stored values)``; exactly one argument is a read.
+
+        Places that are not stored hold ``fill``, or the function of the operand's fill.
+        """
         operator = self._serial(op or name)
         (read,) = [a for a in arguments if isinstance(a, tuple)]
         output = self._output(operator, name, read[1], self._indices(operator, (read,)))
@@ -291,7 +299,8 @@ class GraphBuilder:
         modes = [self._mode(axis) for axis in tree.levels]
         values = [tree.fill if isinstance(a, tuple) else a.value for a in arguments]
         levels = tuple(self._axis(name, m) for m in modes)
-        self.structures[name] = Fibres(levels, tree.stored, float(function.apply(*values)))
+        value = float(function.apply(*values)) if fill is None else fill
+        self.structures[name] = Fibres(levels, tree.stored, value)
         self.patterns[name] = self.patterns[read[0]]
         final = tuple(used if isinstance(a, tuple) else a for a in arguments)
         return self._add(SparseMap(operator, output, used, function, final))

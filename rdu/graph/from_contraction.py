@@ -20,6 +20,7 @@ from rdu.graph.builder import GraphBuilder, Read, merge_orders
 from rdu.graph.functions import COPY, ONE
 from rdu.graph.graph import Graph, Precision
 from rdu.graph.nodes import Constant, Function, Monoid, Position, Subscript
+from sparsedsl.contraction.extent import check_shapes
 from sparsedsl.contraction.nodes import (
     Access,
     Affine,
@@ -72,7 +73,8 @@ def from_contraction(
     Raises
     ------
     RDUError
-        On complex data, or a statement the dataflow operators cannot express; names it.
+        On shapes that disagree, complex data, or a statement the dataflow operators cannot
+        express; names it.
     """
     return _Lowering(program, arguments, name, precision).run()
 
@@ -90,7 +92,11 @@ class _Lowering:
         self.builder = GraphBuilder(name, precision)
         self.current: dict[str, str] = {}
         self.counter = 0
-        self.extents: dict[str, int] = {}
+        shapes = {name: known.shape for name, known in arguments.items()}
+        try:
+            self.extents = check_shapes(program, shapes)
+        except ValueError as error:
+            raise RDUError(str(error)) from None
 
     def run(self) -> Graph:
         for tensor in (*self.program.inputs, *self.program.outputs):
@@ -120,9 +126,10 @@ class _Lowering:
     def _tree_order(self) -> dict[str, list[int]]:
         """Choose how each sparse input's levels nest.
 
-        Indices nest in the order in which the statement meets them. Where the first sparse
-        operand keeps several indices, the one with the most dense data hanging on it comes
-        first, so that this data (an expert's weights) is fetched once.
+        Indices nest in the order in which the statement meets them, those of one operand in
+        that of its storage. Where the first sparse operand keeps several indices, the one with
+        the most dense data hanging on it comes first, so that this data (an expert's weights) is
+        fetched once.
         """
         order: dict[str, list[int]] = {}
         for statement in self.program.statements:
@@ -141,7 +148,8 @@ class _Lowering:
             kept = {n for s in statement.subscripts for n in s.indices}
             found: list[str] = []
             for access in trees:
-                names = [s.name or "" for s in access.subscripts]
+                stored = self.arguments[access.tensor].order or range(len(access.subscripts))
+                names = [access.subscripts[mode].name or "" for mode in stored]
                 fresh = [n for n in names if n not in found]
                 movable = [n for n in fresh if n in kept]
                 if not found and len(movable) == len(fresh):
@@ -168,7 +176,6 @@ class _Lowering:
                 hint="write it at plain, distinct indices",
             )
         out = tuple(n for n in target if n is not None)
-        self._note_extents(statement.expression)
         previous = self.current.get(statement.target)
         if statement.accumulate is None or previous is None:
             name = self._version(statement.target)
@@ -189,7 +196,7 @@ class _Lowering:
             extents = {n: self.extents[n] for n in out}
             return self.builder.map(name, out, COPY, value, extents=extents)
         if value.pattern:
-            return self.builder.sparse_map(name, ONE, value.read)
+            return self.builder.sparse_map(name, ONE, value.read, fill=0.0)
         if value.indices == out:
             if self.builder.is_sparse(value.tensor):
                 return self.builder.sparse_map(name, COPY, value.read)
@@ -200,20 +207,6 @@ class _Lowering:
             return self.builder.transpose(name, out, value.read)
         extents = {n: self.extents[n] for n in out}
         return self.builder.map(name, out, COPY, self._dense(value).read, extents=extents)
-
-    def _note_extents(self, expression: Expression) -> None:
-        for access in _accesses(expression):
-            shape = self.builder.shapes[self.current[access.tensor]]
-            for affine, extent in zip(access.subscripts, shape, strict=True):
-                if affine.name is not None:
-                    self.extents[affine.name] = extent
-        for access in _accesses(expression):
-            shape = self.builder.shapes[self.current[access.tensor]]
-            for affine, extent in zip(access.subscripts, shape, strict=True):
-                for index in affine.indices:
-                    if index not in self.extents:
-                        step = abs(dict(affine.terms)[index])
-                        self.extents[index] = (extent - affine.constant - 1) // step + 1
 
     # --- expressions -------------------------------------------------------------------
 
@@ -406,7 +399,7 @@ class _Lowering:
         if not value.pattern:
             return value
         name = self._temporary("pattern")
-        self.builder.sparse_map(name, ONE, value.read)
+        self.builder.sparse_map(name, ONE, value.read, fill=0.0)
         return Value(name, value.indices)
 
     def _dense(self, value: Value) -> Value:

@@ -205,3 +205,47 @@ def test_targets_at_computed_indices_are_refused():
     )
     with pytest.raises(rdu.RDUError, match="repeated indices"):
         rdu.trace(program, np.ones(3))
+
+
+@pytest.mark.parametrize(("form", "levels"), [("csr", (0, 1)), ("csc", (1, 0)), ("coo", (0, 1))])
+def test_levels_nest_as_they_are_stored(form, levels):
+    @sd.kernel
+    def kernel(a, x):
+        i, j = sd.indices("i j")
+        y = sd.output()
+        y[i] = a[i, j] * x[j]
+        return y
+
+    x = RNG.standard_normal(9)
+    for stored in (SPARSE.asformat(form), sd.asarray(SPARSE.asformat(form))):
+        graph, found = run(kernel, stored, x)
+        tensor = graph.tensor("a")
+        assert [tensor.axes.index(axis) for axis in tensor.structure.levels] == list(levels)
+        np.testing.assert_allclose(found, SPARSE @ x, rtol=1e-5, atol=1e-6)
+
+
+def test_a_stored_zero_belongs_to_the_pattern():
+    @sd.kernel
+    def kernel(a, b):
+        i, j = sd.indices("i j")
+        c = sd.output()
+        c[i, j] = sd.where(sd.pattern(b)[i, j], a[i, j], 0.0)
+        return c
+
+    b = sp.csr_array(([0.0, 2.0], ([1, 3], [2, 4])), shape=A.shape)
+    _, found = run(kernel, A, b)
+    expected = np.zeros_like(A)
+    expected[[1, 3], [2, 4]] = A[[1, 3], [2, 4]]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_shapes_that_disagree_are_refused():
+    @sd.kernel
+    def kernel(a, x):
+        i, j = sd.indices("i j")
+        y = sd.output()
+        y[i] = a[i, j] * x[j]
+        return y
+
+    with pytest.raises(rdu.RDUError, match=r"index j: expected 9 .* found 5"):
+        rdu.trace(kernel, A, np.ones(5))
