@@ -17,6 +17,7 @@ def bench(
     matrices: str = "",
     *,
     quick: bool = False,
+    threads: int = 1,
     json: bool = False,
     output: Path | None = None,
     picture: Path | None = None,
@@ -24,7 +25,7 @@ def bench(
 ) -> tuple[bool, dict[str, Any]]:
     """Run and report; return whether every result agreed, and the record that JSON prints."""
     cells = chosen(kernels, matrices, quick)
-    found = _with_progress(cells, quick)
+    found = _with_progress(cells, quick, threads)
     if output is not None:
         output.write_text(markdown(found, note))
     if picture is not None:
@@ -32,6 +33,7 @@ def bench(
     if not json:
         show(found)
     agree = all(cell.ours is not None and not cell.errors for cell in found.cells)
+    agree &= all(cell.same for cell in found.speedups)
     return agree, record(found)
 
 
@@ -48,16 +50,17 @@ def compare_finds(
     return {"summary": summary(cells), "cells": [asdict(cell) for cell in cells]}
 
 
-def _with_progress(cells: list[tuple[str, str]], quick: bool) -> Run:
+def _with_progress(cells: list[tuple[str, str]], quick: bool, threads: int) -> Run:
     """A bar on a terminal, nothing elsewhere."""
     if not sys.stderr.isatty():
-        return run(cells, quick=quick)
+        return run(cells, quick=quick, threads=threads)
     from rich.console import Console
     from rich.progress import Progress
 
     kernels = len({kernel for kernel, _ in cells})
+    steps = 1 + len(cells) * (1 if threads < 2 else 2) + (0 if quick else 1 + kernels)
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=1 + len(cells) + (0 if quick else 1 + kernels))
+        task = progress.add_task("", total=steps)
         first = True
 
         def step(text: str) -> None:
@@ -65,4 +68,4 @@ def _with_progress(cells: list[tuple[str, str]], quick: bool) -> Run:
             progress.update(task, description=text, advance=0 if first else 1)
             first = False
 
-        return run(cells, quick=quick, step=step)
+        return run(cells, quick=quick, threads=threads, step=step)

@@ -7,13 +7,17 @@ rounds: above 1, this library is faster.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from sparsedsl.bench.measure import Measured, Timed
 from sparsedsl.bench.overhead import ORDER
 from sparsedsl.bench.run import Run
+from sparsedsl.bench.speedup import LONG
 from sparsedsl.errors import SparseDSLError
 
 PAR = 0.95
@@ -29,7 +33,7 @@ faster. Rows of sparse results are sorted: scipy's and the others' are, where th
 unsorted, sorted within the time. Where a peer has several variants, the one faster in a short
 trial was taken; its name follows the ratio. Merging C is C in the form that TACO's schedules have
 (`bench/merging.c`): it stands in for TACO where that is not installed, and is not its output.
-Everything runs on one thread."""
+Everything but what stands under Threads runs on one thread."""
 
 
 def geometric_mean(ratios: Iterable[float]) -> float:
@@ -124,7 +128,14 @@ def markdown(run: Run, note: str = "") -> str:
     lines += ["", "## Inputs", ""]
     lines += _markdown_table(["name", "what"], [[n, about] for n, about in run.inputs.items()])
     lines += ["", "## Kernels", "", *_markdown_table(_heads(run), _cell_rows(run))]
-    lines += _streams(run) + _slower(run) + _overheads(run) + _firsts(run) + _errors(run)
+    lines += (
+        _streams(run)
+        + _speedups(run)
+        + _slower(run)
+        + _overheads(run)
+        + _firsts(run)
+        + _errors(run)
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -146,6 +157,32 @@ def _streams(run: Run) -> list[str]:
         "the input stays in cache between calls."
     )
     return ["", "## Streaming", "", about, "", *_markdown_table(heads, rows)] if rows else []
+
+
+def _speedups(run: Run) -> list[str]:
+    if not run.speedups:
+        return []
+    threads = run.speedups[0].threads
+    rows: list[list[str]] = []
+    for cell in run.speedups:
+        low, high = np.quantile(cell.ratios, (0.25, 0.75))
+        times = [duration(statistics.median(t)) for t in (cell.one, cell.several)]
+        same = "" if cell.same else ", results differ"
+        rows.append(
+            [cell.kernel, cell.input, *times, f"{cell.ratio:.2f} ({low:.2f}-{high:.2f}){same}"]
+        )
+    heads = ["kernel", "input", "1 thread ms", f"{threads} threads ms", "speed-up"]
+    about = (
+        f"The same call on one thread and on {threads} in turn; results were compared bit for bit. "
+        f"Geometric mean of the speed-up {speedup(run):.2f} over cells of at least "
+        f"{LONG * 1e3:.0f} ms on one thread."
+    )
+    return ["", "## Threads", "", about, "", *_markdown_table(heads, rows)]
+
+
+def speedup(run: Run) -> float:
+    """Return the geometric mean of the speed-up by threads over long cells; NaN without any."""
+    return geometric_mean(cell.ratio for cell in run.speedups if cell.long)
 
 
 def _slower(run: Run) -> list[str]:
@@ -229,6 +266,18 @@ def record(run: Run) -> dict[str, Any]:
             }
             for o in run.overheads
         ],
+        "threads": [
+            {
+                "kernel": s.kernel,
+                "input": s.input,
+                "threads": s.threads,
+                "one": list(s.one),
+                "several": list(s.several),
+                "ratio": s.ratio,
+                "same": s.same,
+            }
+            for s in run.speedups
+        ],
         "first_calls": [
             {
                 "kernel": f.kernel,
@@ -254,6 +303,9 @@ def show(run: Run) -> None:
     console.print(table)
     for name, cells, mean, under in summary(run):
         console.print(f"{name}: {mean:.2f} over {cells} cells, {under} under {PAR}")
+    for cell in run.speedups:
+        about = f"{cell.kernel} on {cell.input}, {cell.threads} threads"
+        console.print(f"{about}: {cell.ratio:.2f}{'' if cell.same else ', results differ'}")
     for cell in run.cells:
         for name, error in cell.errors.items():
             console.print(f"not timed: {cell.kernel} on {cell.input}, {name}: {error}")

@@ -1,6 +1,7 @@
 """A whole run: which kernels on which inputs, and on what machine.
 
-Takes: the user's choice.  Gives: ``Run``, all that was measured.  One thread throughout.
+Takes: the user's choice.  Gives: ``Run``, all that was measured.  One thread throughout, but
+where one thread is compared with several.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from sparsedsl.bench.inputs import known
 from sparsedsl.bench.measure import FULL, QUICK, Measured, bandwidth, measure
 from sparsedsl.bench.overhead import Overhead, overheads
 from sparsedsl.bench.peers import Peers, find
+from sparsedsl.bench.speedup import Speedup, speedups
 from sparsedsl.errors import NotationError
 from sparsedsl.options import options
 
@@ -40,6 +42,7 @@ class Run:
     cells: tuple[Measured, ...]
     firsts: tuple[First, ...]
     overheads: tuple[Overhead, ...] = ()
+    speedups: tuple[Speedup, ...] = ()
 
 
 def chosen(kernels: str = "", inputs: str = "", quick: bool = False) -> list[tuple[str, str]]:
@@ -105,11 +108,13 @@ def run(
     cells: Sequence[tuple[str, str]],
     *,
     quick: bool = False,
+    threads: int = 1,
     peers: Peers | None = None,
     step: Callable[[str], None] = lambda _: None,
 ) -> Run:
     """Measure cells; ``step`` is told what comes next.
 
+    With more than one of ``threads`` every cell is also timed on one thread beside so many.
     First calls in new processes, once for each kernel, and calls on tiny arguments are measured
     in full runs alone.
     """
@@ -129,6 +134,7 @@ def run(
         if not quick:
             step("calls on tiny arguments")
             tiny = overheads()
+    faster = speedups(cells, threads, quick, step) if threads > 1 else ()
     firsts: list[First] = []
     for kernel in dict.fromkeys(kernel for kernel, _ in cells if not quick):
         step(f"first call of {kernel}")
@@ -138,7 +144,7 @@ def run(
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "processor": _processor(),
         "cores": str(os.cpu_count()),
-        "threads": "1",
+        "threads": "1" if threads < 2 else f"1, and 1 beside {threads} under Threads",
         "load before and after": f"{before}, {_load()}",
         "system": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
@@ -155,4 +161,5 @@ def run(
         cells=tuple(measured),
         firsts=tuple(firsts),
         overheads=tiny,
+        speedups=faster,
     )

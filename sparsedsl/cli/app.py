@@ -306,6 +306,9 @@ def bench(
     ] = "",
     matrices: Annotated[str, typer.Option(help='Inputs, separated by commas: "a,c".')] = "",
     quick: Annotated[bool, typer.Option(help="Small inputs and few samples.")] = False,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Also time every cell on one thread beside so many.")
+    ] = 1,
     finds: Annotated[
         bool, typer.Option(help="Compare the choice of finds with each one, over sizes.")
     ] = False,
@@ -324,7 +327,14 @@ def bench(
             _print_json(record)
         return
     agree, record = measure(
-        kernels, matrices, quick=quick, json=json, output=output, picture=plot, note=note
+        kernels,
+        matrices,
+        quick=quick,
+        threads=threads,
+        json=json,
+        output=output,
+        picture=plot,
+        note=note,
     )
     if json:
         _print_json(record)

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -9,6 +10,7 @@ from sparsedsl.bench.measure import Measured, Timed
 from sparsedsl.bench.overhead import Overhead
 from sparsedsl.bench.report import geometric_mean, markdown, record, slower, summary
 from sparsedsl.bench.run import Run, chosen
+from sparsedsl.bench.speedup import Speedup
 from sparsedsl.cli.app import app
 from sparsedsl.errors import NotationError
 
@@ -74,6 +76,19 @@ def test_report_holds_ratios_fractions_and_reasons():
         assert part in text
 
 
+def test_report_holds_speedups_of_long_cells():
+    cells = (
+        Speedup("SpGEMM", "a", 2, (2.0, 4.0), (1.0, 2.0), True),
+        Speedup("SpMV CSR", "a", 2, (1e-3, 1e-3), (2e-3, 2e-3), False),
+    )
+    run = replace(_run(), speedups=cells)
+    text = markdown(run)
+    assert "speed-up 2.00 over cells" in text
+    assert "| SpGEMM | a | 3000 | 1500 | 2.00 (2.00-2.00) |" in text
+    assert "0.50 (0.50-0.50), results differ" in text
+    assert [cell["ratio"] for cell in record(run)["threads"]] == [2.0, 0.5]
+
+
 def test_report_holds_tiny_calls():
     assert "| SpMV | 4.0 | 9.0 | 3.0 | 2.5 |" in markdown(_run())
     assert record(_run())["tiny_calls"][0]["bound"] == 3e-6
@@ -122,3 +137,11 @@ def test_command_prints_a_table():
     assert result.exit_code == 0, result.output
     assert "/ scipy" in result.stdout
     assert "over 1 cells" in result.stdout
+
+
+def test_threads_are_timed_beside_one(tmp_path):
+    report = tmp_path / "report.md"
+    command = ["bench", "--kernels", "spmv dia", "--quick", "--threads", "2", "-o", str(report)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert "| kernel | input | 1 thread ms | 2 threads ms | speed-up |" in report.read_text()
