@@ -344,7 +344,9 @@ def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ())
     )
     widest = max((request.extents[c] for c in nest.coordinates), default=1)
     lowered = lower(proved, program, dtypes, _index_dtype(group), widest, notes)
-    kernel = verify_kernel(optimise(verify_kernel(lowered.kernel)))
+    # each subscript of a vector's elements is not there to be checked
+    kernel = optimise(verify_kernel(lowered.kernel), vectors=not settings.safe)
+    verify_kernel(kernel)
     recipe = recipe_of(lowered, nest, kernel, group.finite, group.nonzero, group.bounded)
     source = print_source(kernel, fastmath=settings.fastmath, safe=settings.safe or unsure > 0)
     choices = tuple(

@@ -31,6 +31,7 @@ from sparsedsl.loops.nodes import (
 )
 from sparsedsl.loops.operations import INTRINSICS
 from sparsedsl.loops.text import PRECEDENCE
+from sparsedsl.loops.vectors import lanes
 
 CONSTRUCTORS = {
     "bool": "np.bool_",
@@ -65,6 +66,9 @@ _OPERATOR_NAMES = {
     "|": "or",
     "^": "xor",
 }
+
+
+_VECTOR_SYMBOLS = {"add": "+", "sub": "-", "mul": "*"}
 
 
 def dtype_of(type: str) -> str:
@@ -149,6 +153,8 @@ class Printer:
                 return self.constant(node)
             case Var(name, _):
                 return self.name(name), ATOM
+            case Load(array, subscripts, type) if lanes(type) > 1:
+                return self.intrinsic(f"vector({self.name(array)}, {self.place(subscripts)})"), ATOM
             case Load(array, _, type):
                 if type == INT and self.dtypes[array] == "uint64":
                     # int64 with uint64 would become float64
@@ -165,15 +171,34 @@ class Printer:
             case Select(condition, yes, no, _):
                 chosen, test = self.exact(yes, 1), self.text(condition, 1)
                 return f"{chosen} if {test} else {self.exact(no, 1)}", _SELECT
+            case Cast(operand, type) if lanes(type) > 1:
+                return self.intrinsic(f"spread({self.text(operand)})"), ATOM
             case Cast(operand, type):
                 return self.converted(operand, dtype_of(type))
+            case Apply(function, (left, right), type) if lanes(type) > 1:
+                symbol = _VECTOR_SYMBOLS[function]
+                strength = PRECEDENCE[symbol]
+                return (
+                    f"{self.text(left, strength)} {symbol} {self.text(right, strength + 1)}",
+                    strength,
+                )
             case Apply(function, arguments, type):
                 if function in INTRINSICS:
-                    self.intrinsics.add(function)
-                    return f"{function}({', '.join(map(self.exact, arguments))})", ATOM
+                    shown = f"{function}({', '.join(map(self.exact, arguments))})"
+                    return self.intrinsic(shown), ATOM
                 return self.operator(function, arguments, dtype_of(type))
             case _:
                 assert_never(node)
+
+    def place(self, subscripts: tuple[Expr, ...]) -> str:
+        """Return subscripts as a tuple, those of a vector: they are in range."""
+        shown = [self.subscript(subscript, True) for subscript in subscripts]
+        return f"({', '.join(shown)}{',' if len(shown) == 1 else ''})"
+
+    def intrinsic(self, call: str) -> str:
+        """Return a call of one of ``codegen.intrinsics``, and import it."""
+        self.intrinsics.add(call.partition("(")[0])
+        return call
 
     def constant(self, node: Const) -> tuple[str, int]:
         value, dtype = node.value, dtype_of(node.type)

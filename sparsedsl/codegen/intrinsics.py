@@ -1,19 +1,30 @@
-"""Bit counts as single machine instructions: the only door to llvmlite.
+"""Bit counts and vectors as single machine instructions: the only door to llvmlite.
 
-Both take and give int64.  Outside compiled code they are plain Python functions, so that a
-generated kernel's ``py_func`` runs under the interpreter too.
+Bit counts take and give int64.  A vector is as many neighbouring elements of an array's last axis
+as 64 bytes hold; ``+``, ``-`` and ``*`` work on each.  Outside compiled code all are plain Python
+functions, and vectors NumPy arrays, so that a generated kernel's ``py_func`` runs under the
+interpreter too.
 
 >>> cttz(8), ctpop(-1)
 (3, 64)
+>>> import numpy as np
+>>> a = np.arange(16.0).reshape(2, 8)
+>>> store_vector(a, (0, 0), vector(a, (1, 0)) + spread(a[0, 2]))
+>>> a[0]
+array([10., 11., 12., 13., 14., 15., 16., 17.])
 """
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
+import numpy as np
 from llvmlite import binding, ir
 from numba import types
-from numba.extending import lower_builtin, type_callable
+from numba.core import cgutils
+from numba.extending import lower_builtin, models, register_model, type_callable
+from numba.np.arrayobj import make_array
 
 
 def cttz(word: int) -> int:
@@ -47,6 +58,121 @@ def _generate_cttz(context: Any, builder: Any, signature: Any, arguments: Any) -
 @lower_builtin(ctpop, types.int64)
 def _generate_ctpop(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
     return builder.ctpop(arguments[0])
+
+
+class _Vector(types.Type):
+    """Several values of one float type, in one register."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+        self.count = 512 // dtype.bitwidth
+        super().__init__(name=f"vector({dtype} x {self.count})")
+
+
+@register_model(_Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        value = manager.lookup(kind.dtype).get_data_type()
+        super().__init__(manager, kind, ir.VectorType(value, kind.count))
+
+
+def vector(array: Any, place: tuple[int, ...]) -> Any:
+    """Return the elements of ``array`` from ``place`` on, along its last axis."""
+    *outer, first = (int(p) for p in place)
+    return array[(*outer, slice(first, first + 64 // array.itemsize))].copy()
+
+
+def store_vector(array: Any, place: tuple[int, ...], value: Any) -> None:
+    """Store ``value`` to the elements of ``array`` from ``place`` on, along its last axis."""
+    *outer, first = (int(p) for p in place)
+    array[(*outer, slice(first, first + len(value)))] = value
+
+
+def spread(value: Any) -> Any:
+    """Return a vector of one value."""
+    return np.full(64 // value.itemsize, value)
+
+
+@type_callable(vector)
+def _type_vector(context: Any) -> Any:  # noqa: ARG001
+    def typer(array: Any, place: Any) -> Any:  # noqa: ARG001
+        return _Vector(array.dtype)
+
+    return typer
+
+
+@type_callable(store_vector)
+def _type_store(context: Any) -> Any:  # noqa: ARG001
+    def typer(array: Any, place: Any, value: Any) -> Any:  # noqa: ARG001
+        return types.none
+
+    return typer
+
+
+@type_callable(spread)
+def _type_spread(context: Any) -> Any:  # noqa: ARG001
+    def typer(value: Any) -> Any:
+        return _Vector(value)
+
+    return typer
+
+
+def _pointer(context: Any, builder: Any, array: Any, place: Any) -> Any:
+    """Return the address of an element as that of a vector; both are given as (type, value)."""
+    (kind, value), (kinds, values) = array, place
+    made = make_array(kind)(context, builder, value)
+    strides = cgutils.unpack_tuple(builder, made.strides)
+    shape = cgutils.unpack_tuple(builder, made.shape)
+    subscripts = zip(kinds, cgutils.unpack_tuple(builder, values), strict=True)
+    places = [context.cast(builder, v, t, types.uint64) for t, v in subscripts]
+    address = cgutils.get_item_pointer2(
+        context, builder, made.data, shape, strides, "C", places, wraparound=False
+    )
+    return builder.bitcast(address, context.get_value_type(_Vector(kind.dtype)).as_pointer())
+
+
+@lower_builtin(vector, types.Array, types.BaseTuple)
+def _generate_vector(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array, place = zip(signature.args, arguments, strict=True)
+    loaded = builder.load(_pointer(context, builder, array, place))
+    loaded.align = array[0].dtype.bitwidth // 8
+    return loaded
+
+
+@lower_builtin(store_vector, types.Array, types.BaseTuple, _Vector)
+def _generate_store(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array, place, (_, value) = zip(signature.args, arguments, strict=True)
+    stored = builder.store(value, _pointer(context, builder, array, place))
+    stored.align = array[0].dtype.bitwidth // 8
+    return context.get_dummy_value()
+
+
+@lower_builtin(spread, types.Float)
+def _generate_spread(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    kind = context.get_value_type(signature.return_type)
+    zero, chosen = ir.IntType(32)(0), ir.VectorType(ir.IntType(32), kind.count)
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), arguments[0], zero)
+    return builder.shuffle_vector(first, first, ir.Constant(chosen, None))
+
+
+def _define_operator(function: Any, instruction: str) -> None:
+    """Let an operator of Python work on two vectors."""
+
+    @type_callable(function)
+    def _(context: Any) -> Any:  # noqa: ARG001
+        def typer(left: Any, right: Any) -> Any:
+            return left if isinstance(left, _Vector) and left == right else None
+
+        return typer
+
+    @lower_builtin(function, _Vector, _Vector)
+    def _(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        return getattr(builder, instruction)(*arguments)
+
+
+_define_operator(operator.add, "fadd")
+_define_operator(operator.sub, "fsub")
+_define_operator(operator.mul, "fmul")
 
 
 def host_cpu() -> str:

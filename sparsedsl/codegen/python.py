@@ -45,6 +45,7 @@ from sparsedsl.loops.nodes import (
     While,
 )
 from sparsedsl.loops.operations import INTRINSICS
+from sparsedsl.loops.vectors import element, lanes
 from sparsedsl.loops.walk import statements
 
 _RESERVED = frozenset(
@@ -53,6 +54,7 @@ _RESERVED = frozenset(
         *operators.HELPERS,
         *CONSTRUCTORS.values(),
         *INTRINSICS,
+        *("vector", "spread", "store_vector"),
         *keyword.kwlist,
         *dir(builtins),
     }
@@ -180,7 +182,7 @@ def _is_float_sum(statement: Stmt, dtypes: Mapping[str, str]) -> bool:
         case Store(array, _, _, "add"):
             return np.dtype(dtypes[array]).kind in "fc"
         case Assign(Var(name, type), Apply("add", (Var(first), _))):
-            number = type not in (INT, BOOL) and np.dtype(type).kind in "fc"
+            number = type not in (INT, BOOL) and np.dtype(element(type)).kind in "fc"
             return name == first and number
         case _:
             return False
@@ -295,6 +297,11 @@ def _assign(variable: Var, value: Expr, printer: Printer) -> str:
 
 
 def _store(node: Store, printer: Printer) -> str:
+    if lanes(node.value.type) > 1:
+        array, value = printer.name(node.array), printer.text(node.value)
+        return printer.intrinsic(
+            f"store_vector({array}, {printer.place(node.subscripts)}, {value})"
+        )
     place = printer.element(node.array, node.subscripts, node.proved)
     dtype = printer.dtypes[node.array]
     if node.combine is None:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, assert_never
 import numpy as np
 import numpy.typing as npt
 
-from sparsedsl.loops import operations, text
+from sparsedsl.loops import operations, text, vectors
 from sparsedsl.loops.nodes import (
     BOOL,
     INT,
@@ -187,11 +187,15 @@ class _Machine:
         self.arrays[name][:kept] = old[:kept]
         self.written[name] = written
 
-    def place(self, node: Load | Store) -> tuple[int, ...]:
-        """Return the checked subscripts of a load or a store."""
+    def place(self, node: Load | Store) -> tuple[Any, ...]:
+        """Return the checked subscripts of a load or a store: a slice last for a vector."""
         array = self.arrays[node.array]
         place = tuple(self.evaluate(subscript) for subscript in node.subscripts)
         inside = all(0 <= p < extent for p, extent in zip(place, array.shape, strict=True))
+        count = vectors.lanes(node.type if isinstance(node, Load) else node.value.type)
+        if count > 1:
+            inside = inside and place[-1] + count <= array.shape[-1]
+            place = (*place[:-1], slice(place[-1], place[-1] + count))
         if not inside:
             shown = text.statement(node) if isinstance(node, Store) else text.expression(node)
             raise ExecutionError(
@@ -206,13 +210,14 @@ class _Machine:
         if node.combine is not None:
             self.require_written(node, place)
             value = operations.combine(node.combine, array[place], value, array.dtype.name)
-        array[place] = operations.converted(value, array.dtype.name)
+        vector = vectors.lanes(node.value.type) > 1
+        array[place] = value if vector else operations.converted(value, array.dtype.name)
         if node.array in self.written:
             self.written[node.array][place] = True
 
-    def require_written(self, node: Load | Store, place: tuple[int, ...]) -> None:
+    def require_written(self, node: Load | Store, place: tuple[Any, ...]) -> None:
         written = self.written.get(node.array)
-        if written is not None and not written[place]:
+        if written is not None and not written[place].all():
             shown = text.statement(node) if isinstance(node, Store) else text.expression(node)
             raise ExecutionError(f"uninitialised element {place} of {node.array} read in: {shown}")
 

@@ -2,10 +2,10 @@
 
 Takes: nothing (a closed set of nodes).  Gives: the program that is verified, interpreted and
 printed as Python.  Invariant: every expression has a type, ``"int"`` (int64, all index
-arithmetic), ``"bool"`` or a NumPy value dtype name; arrays are C-contiguous and flat in no
-way, subscripts are one per axis.  ``Load``/``Store`` carry ``proved``: True when a proof shows
-each subscript non-negative and inside the array, which lets the code generator emit unsigned
-subscripts.
+arithmetic), ``"bool"``, a NumPy value dtype name or a vector of those (``loops.vectors``); arrays
+are C-contiguous and flat in no way, subscripts are one per axis.  ``Load``/``Store`` carry
+``proved``: True when a proof shows each subscript non-negative and inside the array, which lets
+the code generator emit unsigned subscripts.
 """
 
 from __future__ import annotations

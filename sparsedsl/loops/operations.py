@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sparsedsl.contraction.operators import MONOIDS, OPERATORS
+from sparsedsl.loops import vectors
 from sparsedsl.loops.nodes import BOOL, INT
 
 INTRINSICS = frozenset({"cttz", "ctpop"})
@@ -28,11 +29,13 @@ def wrapped(value: int) -> int:
 
 
 def converted(value: Any, type: str) -> Any:
-    """Return a scalar as ``type``: a Python int or bool, or a NumPy scalar of a value dtype."""
+    """Return a value as ``type``: a Python int or bool, a NumPy scalar, an array for a vector."""
     if type == INT:
         return wrapped(int(value))
     if type == BOOL:
         return bool(value)
+    if vectors.lanes(type) > 1:
+        return np.full(vectors.lanes(type), value, vectors.element(type))
     dtype = np.dtype(type)
     if isinstance(value, dtype.type):
         return value

@@ -6,6 +6,7 @@ bit; each pass says why.
 
 from __future__ import annotations
 
+from sparsedsl.loops.columns import columns
 from sparsedsl.loops.nodes import Kernel
 from sparsedsl.loops.promote import promote
 from sparsedsl.loops.reuse import reuse
@@ -14,7 +15,11 @@ from sparsedsl.loops.strip import strip
 from sparsedsl.loops.unroll import unroll
 
 
-def optimise(kernel: Kernel) -> Kernel:
-    """Return a kernel of the same meaning that runs faster."""
+def optimise(kernel: Kernel, *, vectors: bool = True) -> Kernel:
+    """Return a kernel of the same meaning that runs faster.
+
+    ``vectors``: elements may be loaded and stored several at once.
+    """
     kernel = promote(simplify(unroll(simplify(kernel))))
-    return simplify(strip(reuse(kernel)))
+    kernel = simplify(strip(reuse(kernel)))
+    return columns(kernel) if vectors else kernel

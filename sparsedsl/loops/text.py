@@ -35,6 +35,7 @@ from sparsedsl.loops.nodes import (
     Var,
     While,
 )
+from sparsedsl.loops.vectors import lanes
 
 # Binding strength, as in Python: a looser operand of a tighter operator needs parentheses.
 PRECEDENCE = {
@@ -74,9 +75,9 @@ def _expression(node: Expr) -> tuple[str, int]:
             return repr(value), _ATOM
         case Var(name, _):
             return name, _ATOM
-        case Load(array, subscripts, _, proved):
+        case Load(array, subscripts, type, proved):
             mark = "" if proved else "?"
-            return f"{array}[{', '.join(map(expression, subscripts))}]{mark}", _ATOM
+            return f"{array}[{_places(subscripts, type)}]{mark}", _ATOM
         case Length(array, axis):
             return f"len({array}, {axis})" if axis else f"len({array})", _ATOM
         case Binary("min" | "max" as operator, left, right, _):
@@ -105,6 +106,12 @@ def _operand(node: Expr, needed: int) -> str:
     return text if strength >= needed else f"({text})"
 
 
+def _places(subscripts: tuple[Expr, ...], type: str) -> str:
+    """Return subscripts; a vector's end in how many elements it takes from there on."""
+    shown = ", ".join(map(expression, subscripts))
+    return f"{shown} ..+{lanes(type)}" if lanes(type) > 1 else shown
+
+
 def statement(node: Stmt, *, deep: bool = True) -> str:
     """Return ``node`` as text; without ``deep``, a loop or branch shows its head alone."""
     return "\n".join(_statement(node, deep))
@@ -115,7 +122,7 @@ def _statement(node: Stmt, deep: bool) -> list[str]:
         case Assign(variable, value):
             return [f"{variable.name}: {variable.type} = {expression(value)}"]
         case Store(array, subscripts, value, combine, proved):
-            place = f"{array}[{', '.join(map(expression, subscripts))}]{'' if proved else '?'}"
+            place = f"{array}[{_places(subscripts, value.type)}]{'' if proved else '?'}"
             sign = "=" if combine is None else f"={combine}="
             return [f"{place} {sign} {expression(value)}"]
         case For(variable, start, stop, body, step):

@@ -13,7 +13,7 @@ from typing import assert_never, cast
 import numpy as np
 
 from sparsedsl.contraction.operators import MONOIDS, OPERATORS
-from sparsedsl.loops import text
+from sparsedsl.loops import text, vectors
 from sparsedsl.loops.build import COMPARISONS
 from sparsedsl.loops.nodes import (
     BOOL,
@@ -91,7 +91,17 @@ def same(left: str, right: str) -> bool:
 
 def kind(type: str) -> str:
     """Return the NumPy dtype kind of an IR type."""
-    return "i" if type == INT else np.dtype(type).kind
+    return "i" if type == INT else np.dtype(vectors.element(type)).kind
+
+
+def types_of(dtype: str) -> tuple[str, ...]:
+    """Return the types that elements of an array of ``dtype`` are loaded and stored as."""
+    return (dtype, vectors.vector(dtype)) if dtype in ("float32", "float64") else (dtype,)
+
+
+def known_type(type: str) -> bool:
+    """Whether a value may have this type."""
+    return type == INT or type in VALUE_DTYPES or type in types_of(vectors.element(type))
 
 
 class _Verifier:
@@ -145,7 +155,7 @@ class _Verifier:
         name, type = variable.name, variable.type
         self.identifier(name)
         self.need(name not in self.arrays, f"{name} is both an array and a variable")
-        self.need(type == INT or type in VALUE_DTYPES, f"variable {name} of unknown type {type}")
+        self.need(known_type(type), f"variable {name} of unknown type {type}")
         known = self.types.setdefault(name, type)
         self.need(known == type, f"variable {name} is {known} and {type}")
 
@@ -239,6 +249,8 @@ class _Verifier:
         dtype = self.arrays[node.array][0]
         value = self.type(node.value, defined)
         self.need(self.storable(value, dtype), f"{value} stored to {dtype} array {node.array}")
+        single = vectors.lanes(value) == 1 or node.combine is None
+        self.need(single, f"{value} combined with elements of {node.array}")
         if node.combine is not None:
             self.need(node.combine in MONOIDS, f"unknown monoid {node.combine}")
             logical = node.combine in ("any", "all")
@@ -247,7 +259,7 @@ class _Verifier:
             self.need(not (order and kind(dtype) == "c"), f"{node.combine} of complex values")
 
     def storable(self, type: str, dtype: str) -> bool:
-        return type == dtype or (type == INT and kind(dtype) in "iu")
+        return type in types_of(dtype) or (type == INT and kind(dtype) in "iu")
 
     # Expressions: each method returns the type, or checks it.
 
@@ -281,7 +293,7 @@ class _Verifier:
             case Load(array, places, type):
                 self.subscripts(array, places, defined)
                 dtype = self.arrays[array][0]
-                good = kind(dtype) in "iu" if type == INT else type == dtype
+                good = kind(dtype) in "iu" if type == INT else type in types_of(dtype)
                 self.need(good, f"{dtype} array {array} loaded as {type}")
             case Length(array, axis):
                 self.known_array(array, defined)
@@ -295,8 +307,10 @@ class _Verifier:
                 types = (self.type(yes, defined), self.type(no, defined))
                 self.need(all(same(t, type) for t in types), f"{types} selected as {type}")
             case Cast(operand, type):
-                self.type(operand, defined)
-                self.need(type == INT or type in VALUE_DTYPES, f"cast to unknown type {type}")
+                given = self.type(operand, defined)
+                self.need(known_type(type), f"cast to unknown type {type}")
+                whole = vectors.lanes(type) == 1 or given == vectors.element(type)
+                self.need(whole, f"{given} given to all elements of {type}")
             case Apply():
                 self.apply(node, defined)
             case _:
@@ -338,6 +352,10 @@ class _Verifier:
             self.need(types == [INT] and node.type == INT, f"{node.function} of {types}")
             return
         self.need(node.function in OPERATORS, f"unknown operator {node.function}")
+        if vectors.lanes(node.type) > 1:
+            good = node.function in vectors.OPERATORS and set(types) == {node.type}
+            self.need(good, f"{node.function} of {types} gives {node.type}")
+            return
         arity = OPERATORS[node.function].arity
         self.need(len(types) == arity, f"{node.function} takes {arity} arguments")
         self.need(node.type in (INT, *VALUE_DTYPES), f"{node.function} gives {node.type}")

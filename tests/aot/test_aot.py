@@ -63,6 +63,20 @@ assert abs(C - A @ B).max() < 1e-12
     run(module_text(product.lower(A, A.T.tocsr())), tmp_path, code)
 
 
+def test_a_module_brings_the_vectors_it_uses(tmp_path):
+    sp.save_npz(tmp_path / "A.npz", A)
+    code = """
+import numpy as np, scipy.sparse as sp
+from made import compute
+A = sp.csr_array(sp.load_npz("A.npz"))
+B = np.arange(7.0 * 45).reshape(7, 45)
+assert abs(compute(A, B) - A @ B).max() < 1e-9
+"""
+    text = module_text(product.lower(A, np.ones((7, 45))))
+    assert "store_vector(" in text
+    run(text, tmp_path, code)
+
+
 def test_an_object_file_computes_from_c():
     x = np.arange(7.0)
     made = native(spmv.lower(A, x), "spmv")

@@ -1,0 +1,201 @@
+"""Columns that a loop accumulates into, held in vectors, strip by strip.
+
+    for p in a .. b:                        for j_strip in 0 .. n - n % 64 by 64:
+        k = indices[p]                          C_0 = C[i, j_strip ..+8]
+        for j in 0 .. n:                        ... C_7 = C[i, j_strip + 56 ..+8]
+            C[i, j] =add= A[p] * B[k, j]        for p in a .. b:
+                                      =>            k = indices[p]
+                                                    C_0 = C_0 + A[p] * B[k, j_strip ..+8]
+                                                    ...
+                                                C[i, j_strip ..+8] = C_0
+                                                ...
+
+and the columns that are left likewise by fewer vectors, then one by one.  The loop then touches no
+element of the result, and several rows of ``B`` are on their way at once.  Every element meets
+the same values in the same order.  Takes and gives a kernel that ``loops.verify`` accepts; no pass
+comes after this one, since others know no vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from sparsedsl.loops import build
+from sparsedsl.loops.effects import changes, fresh, names, reads, straight_names, touched
+from sparsedsl.loops.nodes import (
+    INT,
+    Allocate,
+    Apply,
+    ArrayParam,
+    Assign,
+    Cast,
+    Comment,
+    Const,
+    Expr,
+    For,
+    If,
+    Kernel,
+    Load,
+    Stmt,
+    Store,
+    Var,
+)
+from sparsedsl.loops.vectors import OPERATORS, lanes, vector
+from sparsedsl.loops.walk import statements, with_bodies, with_children
+
+WIDTHS = (8, 4, 1)
+"""Vectors held at once, most first: four hide the latency of an addition, eight read the rows of
+64 columns in one go."""
+
+
+def columns(kernel: Kernel) -> Kernel:
+    """Return ``kernel`` with accumulations over rows of a dense operand done in vectors."""
+    dtypes = {p.name: p.dtype for p in kernel.params if isinstance(p, ArrayParam)}
+    for statement in statements(kernel.body):
+        if isinstance(statement, Allocate):
+            dtypes[statement.array] = statement.dtype
+    straight = straight_names(kernel.body) - set(kernel.results)
+    taken = names(kernel)
+
+    def block(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+        return tuple(part for statement in body for part in vectorised(statement))
+
+    def vectorised(statement: Stmt) -> tuple[Stmt, ...]:
+        rows = _rows(statement, dtypes, straight) if isinstance(statement, For) else None
+        if rows is None:
+            return (with_bodies(statement, block),)
+        return tuple(_strips(rows, taken))
+
+    return replace(kernel, body=block(kernel.body))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Loops that accumulate rows: the outermost, the one over columns, what it stores.
+
+    ``value`` is what is added, definitions of the innermost loop put in.
+    """
+
+    loop: For
+    column: For
+    store: Store
+    value: Expr
+    dtype: str
+
+
+def _rows(loop: For, dtypes: Mapping[str, str], straight: set[str]) -> _Rows | None:
+    """Return what a loop accumulates, or None where it does not have this form."""
+    column, *outside = _nested(loop) or (None,)
+    if column is None or not outside:
+        return None
+    *assigns, store = column.body
+    if not isinstance(store, Store) or store.combine != "add" or not store.proved:
+        return None
+    dtype = dtypes[store.array]
+    moving = changes(loop.body) | {loop.variable.name}
+    own = [part for part in statements((loop,)) if store.array in touched(part)]
+    fixed = not any(reads(s) & moving for s in (*store.subscripts[:-1], column.stop))
+    if dtype not in ("float32", "float64") or own != [store] or not fixed:
+        return None
+    if store.subscripts[-1] != column.variable or column.start != Const(0, INT):
+        return None
+    if column.step != 1 or not moving - _loops(loop) <= straight:
+        return None
+    value = _substituted(store.value, assigns)
+    rows = _Rows(loop, column, store, value, dtype)
+    return rows if _lifted(value, rows, column.variable) is not None else None
+
+
+def _nested(loop: For) -> tuple[For, ...] | None:
+    """Return the loops from the innermost out, if definitions are all else there is."""
+    *before, last = loop.body
+    if not all(isinstance(s, Assign) for s in before):
+        return None
+    if not isinstance(last, For):
+        return (loop,)
+    inner = _nested(last)
+    return None if inner is None else (*inner, loop)
+
+
+def _loops(loop: For) -> set[str]:
+    return {s.variable.name for s in statements((loop,)) if isinstance(s, For)}
+
+
+def _substituted(value: Expr, definitions: list[Stmt]) -> Expr:
+    """Put the definitions of the innermost loop in."""
+    for definition in reversed(definitions):
+        assert isinstance(definition, Assign)
+        value = _put(value, definition.variable, definition.value)
+    return value
+
+
+def _put(node: Expr, old: Expr, new: Expr) -> Expr:
+    return new if node == old else with_children(node, lambda child: _put(child, old, new))
+
+
+def _lifted(node: Expr, rows: _Rows, at: Expr) -> Expr | None:
+    """Return a value as a vector of the columns from ``at`` on, None where it has none."""
+    column, type = rows.column.variable, vector(rows.dtype)
+    if node.type != rows.dtype:
+        return None
+    if column.name not in reads(node):
+        return Cast(node, type)
+    match node:
+        case Load(array, (*outer, last), _, True) if last == column:
+            if any(column.name in reads(subscript) for subscript in outer):
+                return None
+            return Load(array, (*outer, at), type)
+        case Apply(function, arguments) if function in OPERATORS:
+            parts = [_lifted(argument, rows, at) for argument in arguments]
+            found = tuple(part for part in parts if part is not None)
+            return Apply(function, found, type) if len(found) == len(parts) else None
+        case _:
+            return None
+
+
+def _strips(rows: _Rows, taken: set[str]) -> Iterator[Stmt]:
+    """Yield the loops over strips of columns, the widest first, then the columns left."""
+    count, type = rows.column.stop, vector(rows.dtype)
+    start: Expr = build.i(0)
+    body: list[Stmt] = []
+    for width in WIDTHS:
+        size = width * lanes(type)
+        stop = build.sub(count, build.mod(count, size))
+        body.append(_strip(rows, width, (start, stop), taken))
+        start = stop
+    left = replace(rows.column, start=start)
+    body.append(If(build.lt(start, count), (_replaced(rows.loop, rows.column, left),)))
+    yield Comment("columns in vectors, then those left")
+    yield If(build.lt(rows.loop.start, rows.loop.stop), tuple(body))
+
+
+def _strip(rows: _Rows, width: int, ends: tuple[Expr, Expr], taken: set[str]) -> Stmt:
+    """Return the loop over strips of ``width`` vectors."""
+    type, name = vector(rows.dtype), rows.store.array
+    at = Var(fresh(f"{rows.column.variable.name}_strip", taken), INT)
+    places = [build.add(at, k * lanes(type)) for k in range(width)]
+    sums = [Var(fresh(f"{name}_{k}", taken), type) for k in range(width)]
+    outer = rows.store.subscripts[:-1]
+    adds: list[Stmt] = []
+    for total, place in zip(sums, places, strict=True):
+        value = _lifted(rows.value, rows, place)
+        assert value is not None
+        adds.append(Assign(total, Apply("add", (total, value), type)))
+    before = [
+        Assign(total, Load(name, (*outer, place), type))
+        for total, place in zip(sums, places, strict=True)
+    ]
+    after = [Store(name, (*outer, place), total) for total, place in zip(sums, places, strict=True)]
+    loop = _replaced(rows.loop, rows.column, *adds)
+    return For(at, *ends, (*before, loop, *after), width * lanes(type))
+
+
+def _replaced(loop: For, old: Stmt, *new: Stmt) -> For:
+    """Return ``loop`` with the statement ``old`` replaced wherever it stands in it."""
+
+    def block(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+        parts = ((new if s == old else (with_bodies(s, block),)) for s in body)
+        return tuple(part for group in parts for part in group)
+
+    return replace(loop, body=block(loop.body))
