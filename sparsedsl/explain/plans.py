@@ -66,6 +66,7 @@ def plan_text(unit: Unit) -> str:
 _ORDERINGS = {
     "bitmap": "by a bitmap",
     "list": "by sorting short lists, long ones by a bitmap",
+    "run": "by insertion in the output while it is short, else by a bitmap",
     "word": "by the bits of one word",
     "range": "by the range that was searched",
 }

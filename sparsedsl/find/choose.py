@@ -334,18 +334,12 @@ def _workload(
     setups, queries = 1.0, 1.0
     for index, step in enumerate(steps[:place]):
         if isinstance(step, Scan):
-            count = _turns(step, operands, sizes)
+            count = ordering.turns(step, operands, sizes)
             if index < depth:
                 setups *= count
             else:
                 queries *= count
     return al.Workload(length, queries, setups, sizes.room(key.value for key in find.keys))
-
-
-def _turns(scan: Scan, operands: Mapping[str, Operand], sizes: Sizes) -> float:
-    if scan.operand is None:
-        return sizes.extent(scan.variable)
-    return sizes.fanout(operands[scan.operand].dims, scan.variable)
 
 
 def _nonnegative(prover: Prover, context: Context) -> frozenset[str]:

@@ -8,12 +8,14 @@ their value are chosen only where untouched ones are the fill and are dropped wi
 |---|---|---|
 | range | a find of the last coordinate, sorted, in a range fixed outside | the range |
 | word | a narrow mode | walking the bits of one word |
+| run | few entries, counted before | nothing: each one is put in its place |
 | list | entries counted before | sorting the touched coordinates |
 | bitmap | nothing, any identity | walking the words of a bitmap |
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -22,12 +24,29 @@ from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.find import site as si
 from sparsedsl.iteration.cost import Sizes
 from sparsedsl.iteration.counted import counted_steps, leading_lets
-from sparsedsl.iteration.nodes import Find, Nest
+from sparsedsl.iteration.nodes import Chain, Find, Nest, Operand, Scan
 from sparsedsl.iteration.search import expand
 from sparsedsl.spf import terms
 
 NARROW = 256.0
 """Extent up to which the touched coordinates of a flush are folded into one word."""
+
+
+FEW = 8.0
+"""Values gathered for one flush up to which each is put in its place at once."""
+
+
+def turns(scan: Scan, operands: Mapping[str, Operand], sizes: Sizes) -> float:
+    """Return how often a scan is expected to turn."""
+    if scan.operand is None:
+        return sizes.extent(scan.variable)
+    return sizes.fanout(operands[scan.operand].dims, scan.variable)
+
+
+def _visits(chain: Chain, sizes: Sizes) -> float:
+    """Return how many values a chain is expected to deliver between two flushes."""
+    operands = {o.name: o for o in chain.operands}
+    return math.prod(turns(s, operands, sizes) for s in chain.steps if isinstance(s, Scan))
 
 
 def ordered(
@@ -47,7 +66,9 @@ def ordered(
     if sizes.extent(nest.coordinates[assembly.modes[-1]]) <= NARROW:
         return replace(nest, assembly=replace(assembly, ordering="word"))
     if all(counted_steps(nest, chain) is not None for chain in nest.chains):
-        return replace(nest, assembly=replace(assembly, ordering="list"))
+        gathered = sum(_visits(chain, sizes) for chain in nest.chains)
+        ordering = "run" if gathered <= FEW else "list"
+        return replace(nest, assembly=replace(assembly, ordering=ordering))
     return nest
 
 

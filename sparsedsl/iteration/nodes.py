@@ -208,7 +208,9 @@ class Assembly:
     values in any order, sorted and combined afterwards.
 
     ``ordering`` is ``bitmap`` (bits of touched coordinates are walked), ``list`` (touched
-    coordinates are listed; short lists are sorted, long ones go through the bitmap),
+    coordinates are listed; short lists are sorted, long ones go through the bitmap), ``run``
+    (entries are put where they belong among those of the output itself; what grows long goes on
+    as a list),
     ``word`` (as bitmap, folded into one word) or ``range`` (entries are a part of the sorted
     range that the find of ``guide`` searches, and are gathered by position in it).
     """

@@ -26,6 +26,7 @@ from sparsedsl.loops.nodes import (
     While,
 )
 from sparsedsl.lowering.deliver import Sink, append_unless_fill, constant, counter
+from sparsedsl.lowering.run import insert_in_run, is_run, keep_run
 
 WORD_SHIFT = 6
 WORD_MASK = 63
@@ -62,7 +63,7 @@ def start(sink: Sink) -> list[Stmt]:
         Allocate(sink.array("bits"), "int64", (words,), zero),
         Allocate(sink.array("groups"), "int64", (groups,), zero),
     ]
-    if ordering == "list":
+    if ordering in ("list", "run"):
         return out
     if sink.deep:
         tops = lb.add(lb.shift_right(extent, 3 * WORD_SHIFT), 1)
@@ -73,7 +74,7 @@ def start(sink: Sink) -> list[Stmt]:
 def begin(sink: Sink) -> list[Stmt]:
     """Begin what a flush ends: an empty list behind the entries appended so far, or no bits."""
     match sink.assembly.ordering:
-        case "list":
+        case "list" | "run":
             return [Assign(sink.var("end"), _entries(sink))]
         case "word":
             return [Assign(sink.var("touched"), lb.i(0))]
@@ -98,15 +99,12 @@ def add(
                 Assign(touched, lb.bit_or(touched, _bit(coordinate))),
             ]
         case "list":
-            end = sink.var("end")
-            untouched = lb.eq(
-                lb.load(sums, coordinate, type=sink.dtype), constant(sink.identity, sink.dtype)
-            )
-            return [
-                lb.store(_list(sink), (end,), lb.cast(coordinate, sink.index_dtype)),
-                Assign(end, lb.add(end, lb.cast(untouched, "int"))),
-                lb.store(sums, (coordinate,), value, combine),
-            ]
+            return _note(sink, coordinate, value, combine)
+        case "run":
+            term = Var(f"{sink.name}_term", sink.dtype)
+            insert = insert_in_run(sink, _entries(sink), coordinate, term, combine)
+            note = tuple(_note(sink, coordinate, term, combine))
+            return [Assign(term, value), If(is_run(sink, _entries(sink)), insert, note)]
         case _:
             return [
                 lb.store(sums, (coordinate,), value, combine),
@@ -129,7 +127,18 @@ def flush(sink: Sink, coordinates: Sequence[Expr | None], guide: Guide | None) -
         case "word":
             return _flush_word(sink, coordinates)
         case "list":
-            return _flush_list(sink, coordinates)
+            n, end = _entries(sink), sink.var("end")
+            first, place, at = sink.var("first"), sink.var("place"), sink.var("at")
+            listed = Assign(at, lb.load(_list(sink), place))
+            take = _take(sink, coordinates, at, at)
+            short = (*_insertion_sort(sink, first, end), For(place, first, end, (listed, *take)))
+            is_short = lb.le(lb.sub(end, first), SHORT)
+            return [Assign(first, n), If(is_short, short, _long_list(sink, coordinates))]
+        case "run":
+            first = sink.var("first")
+            kept = keep_run(sink, first, coordinates)
+            long = _long_list(sink, coordinates)
+            return [Assign(first, _entries(sink)), If(is_run(sink, first), kept, long)]
         case _:
             count = sink.var("count")
             outer, bitmap = ("top", "tops") if sink.deep else ("group", "groups")
@@ -177,16 +186,28 @@ def _flush_word(sink: Sink, coordinates: Sequence[Expr | None]) -> list[Stmt]:
     return [For(base, lb.i(0), extent, block, step=WORD_MASK + 1)]
 
 
-def _flush_list(sink: Sink, coordinates: Sequence[Expr | None]) -> list[Stmt]:
-    """Sort a short list in place, send a long one through the bitmap; then take its entries.
+def _note(sink: Sink, coordinate: Expr, value: Expr, combine: str | None) -> list[Stmt]:
+    """Combine a value into the accumulator, and list its coordinate if that was untouched."""
+    end, sums = sink.var("end"), sink.array("sums")
+    untouched = lb.eq(
+        lb.load(sums, coordinate, type=sink.dtype), constant(sink.identity, sink.dtype)
+    )
+    return [
+        lb.store(_list(sink), (end,), lb.cast(coordinate, sink.index_dtype)),
+        Assign(end, lb.add(end, lb.cast(untouched, "int"))),
+        lb.store(sums, (coordinate,), value, combine),
+    ]
+
+
+def _long_list(sink: Sink, coordinates: Sequence[Expr | None]) -> tuple[Stmt, ...]:
+    """Send a long list through the bitmap, and take its entries.
 
     Entries are appended over the part of the list that was read already.
     """
-    n, end, first, place = (_entries(sink), *(sink.var(v) for v in ("end", "first", "place")))
+    end, first, place = (sink.var(v) for v in ("end", "first", "place"))
     at, low, high = (sink.var(v) for v in ("at", "low", "high"))
     listed = Assign(at, lb.load(_list(sink), place))
     take = _take(sink, coordinates, at, at)
-    short = (*_insertion_sort(sink, first, end), For(place, first, end, (listed, *take)))
     group = lb.shift_right(at, 2 * WORD_SHIFT)
     mark = (
         listed,
@@ -194,13 +215,12 @@ def _flush_list(sink: Sink, coordinates: Sequence[Expr | None]) -> list[Stmt]:
         Assign(low, lb.min_(low, group)),
         Assign(high, lb.max_(high, group)),
     )
-    long = (
+    return (
         Assign(low, lb.length(sink.array("groups"))),
         Assign(high, lb.i(0)),
         For(place, first, end, mark),
         For(sink.var("group"), low, lb.add(high, 1), _walk_groups(sink, take)),
     )
-    return [Assign(first, n), If(lb.le(lb.sub(end, first), SHORT), short, long)]
 
 
 def _insertion_sort(sink: Sink, first: Var, end: Var) -> tuple[Stmt, ...]:

@@ -5,9 +5,12 @@ import pytest
 from levels import check_result, interpreting, remembering_proofs, store
 
 import sparsedsl as sd
+from sparsedsl.loops import build as lb
+from sparsedsl.loops.nodes import If, While
+from sparsedsl.lowering import run as runs
 from sparsedsl.lowering import workspace
 
-ORDERINGS = {"word": 300, "list": 1100, "range": 1100, "bitmap": 1100}
+ORDERINGS = {"word": 300, "run": 1100, "list": 1100, "range": 1100, "bitmap": 1100}
 """Orderings, and an extent at which each is chosen."""
 
 
@@ -29,6 +32,8 @@ def operands(ordering, seed=0):
     """Two factors whose products meet, cancel and vanish; a row of many, a row of none."""
     rng = np.random.default_rng(seed)
     width = ORDERINGS[ordering]
+    if ordering == "run":
+        return few_operands(rng, width)
     a = rng.integers(-1, 2, (6, 12)).astype(float)
     a[1], a[2] = 1, 0
     b = rng.integers(-2, 3, (12, width)) * (rng.random((12, width)) < 0.08)
@@ -39,6 +44,17 @@ def operands(ordering, seed=0):
     if ordering == "range":
         found["M"] = rng.integers(0, 2, (6, width)) * (rng.random((6, width)) < 0.3) * 1.0
     return found
+
+
+def few_operands(rng, width):
+    """Factors with few products in most rows; in one row so many that its run grows long."""
+    a, b = np.zeros((6, 12)), np.zeros((12, width))
+    a[1, :2], a[0, 2], a[3, 3:5], a[5, 0] = 1, 2, (1, -1), 3
+    for row, count in enumerate((20, 20, 5, 4)):
+        b[row, rng.choice(width, count, replace=False)] = rng.integers(-2, 3, count)
+    b[1, :4], b[0, :4] = (1, 2, 0, 1), (-1, 1, 2, -1)
+    b[4] = b[3]
+    return {"A": a, "B": b}
 
 
 def expected(dense):
@@ -93,6 +109,18 @@ def test_a_list_that_is_not_sorted_is_caught(monkeypatch):
         test_short_rows_are_sorted()
 
 
+def test_a_run_that_is_not_in_order_is_caught(monkeypatch):
+    monkeypatch.setattr(runs, "While", lambda _, body: While(lb.FALSE, body))
+    with pytest.raises((sd.InvalidTensorError, AssertionError)), interpreting():
+        run("run")
+
+
+def test_a_run_that_is_not_spilled_is_caught(monkeypatch):
+    monkeypatch.setattr(runs, "If", lambda c, then, other=(): If(c, then, other[:5]))
+    with pytest.raises((sd.InvalidTensorError, AssertionError)), interpreting():
+        run("run")
+
+
 def test_a_slot_that_is_not_cleared_is_caught(monkeypatch):
     right = workspace._take
 
@@ -101,6 +129,6 @@ def test_a_slot_that_is_not_cleared_is_caught(monkeypatch):
         return (load, *rest)
 
     monkeypatch.setattr(workspace, "_take", without_clearing)
-    for ordering in ORDERINGS:
+    for ordering in ORDERINGS.keys() - {"run"}:
         with pytest.raises(AssertionError), interpreting():
             run(ordering)
