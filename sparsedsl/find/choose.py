@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import assert_never
 
 from sparsedsl.contraction import algebra
 from sparsedsl.contraction import nodes as ct
@@ -21,8 +20,10 @@ from sparsedsl.find import ordering, parallel
 from sparsedsl.find import site as si
 from sparsedsl.find.blocks import Whole, whole_blocks
 from sparsedsl.find.certificates import Certificate, certify
+from sparsedsl.find.flatten import flattened
 from sparsedsl.find.guards import tightened, without_proved_guards
 from sparsedsl.find.queries import Context, Prover, sought_extent
+from sparsedsl.find.reads import read_by
 from sparsedsl.find.smt import NOTHING, Proof
 from sparsedsl.iteration.clip import clipped
 from sparsedsl.iteration.cost import Sizes
@@ -112,6 +113,8 @@ def prove_nest(
             # other outputs close a segment after turns that deliver nothing, too
             pruned = replace(pruned, steps=clipped(pruned.steps))
         pruned = tightened(prover, nest.prefix, pruned)
+        if nest.assembly.kind == "dense" and not nest.prefix:
+            pruned = flattened(prover, pruned)
         context = Context(nest.prefix + pruned.steps, {o.name: o for o in pruned.operands})
         chosen = [
             _choose(prover, context, pruned, nest.assembly, find, place, inside, sizes, forced)
@@ -212,36 +215,13 @@ def _is_neutral(chain: Chain, later: tuple[Step, ...], find: Find) -> bool:
     heavy = any(isinstance(s, Scan | Probe | Exclude) for s in later)
     if heavy or operand.name not in chain.neutral:
         return False
-    if any(find.variable in _read_by(step) for step in later):
+    if any(find.variable in read_by(step) for step in later):
         return False
     reads_pattern = any(
         isinstance(node, ct.Stored) and node.tensor == operand.tensor.name
         for node in algebra.walk(chain.expression)
     )
     return not reads_pattern and operand.value.arguments == (terms.var(find.variable),)
-
-
-def _read_by(step: Step) -> frozenset[str]:
-    """Return the variables that a step reads."""
-    found: list[Term] = []
-    match step:
-        case Scan(_, lows, highs, _):
-            found += [*lows, *highs]
-        case Let(_, value, _, _):
-            found.append(value)
-        case Guard(constraint, _):
-            found.append(constraint.term)
-        case Find(_, lows, highs, keys, _):
-            found += [*lows, *highs, *(k.value for k in keys)]
-            found += [term for k in keys for term in k.stored]
-        case Merge(_, parts):
-            for part in parts:
-                found += [*part.lows, *part.highs, part.key]
-        case Probe() | Exclude():
-            pass
-        case _:
-            assert_never(step)
-    return frozenset[str]().union(*(terms.variables(t) for t in found))
 
 
 def _taken(
