@@ -39,7 +39,14 @@ class Merging:
         cursors = [Var(p.variable, "int") for p in merge.parts]
         live = [lb.lt(c, e) for c, e in zip(cursors, ends, strict=True)]
         if len(merge.parts) > 2:
-            return [*out, While(lb.TRUE, tuple(self._turn(merge, live, body)))]
+            keys = self._keys(merge)
+            beyond = emitter.variable(extent_name(merge.variable))
+            loads = [
+                Assign(key, lb.select(inside, emitter.term(part.key), beyond))
+                for key, inside, part in zip(keys, live, merge.parts, strict=True)
+            ]
+            turn = self._turn(merge, keys, loads, body)
+            return [*out, *loads, While(lb.TRUE, tuple(turn))]
         out.append(While(lb.conj(*live), tuple(self._turn_of_two(merge, body))))
         for k in range(2):
             out.append(While(live[k], tuple(self._alone(merge, (k,), body))))
@@ -89,25 +96,23 @@ class Merging:
                 self.values.bind(operand, fill, lb.FALSE)
         return [*out, *self.values.apart(body), *advance]
 
-    def _turn(self, merge: Merge, live: list[Expr], body: Body) -> list[Stmt]:
-        """One step of a merge of many; it ends where no cursor is inside its range."""
+    def _turn(self, merge: Merge, keys: list[Var], loads: list[Assign], body: Body) -> list[Stmt]:
+        """One step of a merge of many; it ends where no cursor is inside its range.
+
+        ``loads`` assign the keys at the cursors; each is done again where its cursor moved.
+        """
         emitter = self.emitter
         beyond = emitter.variable(extent_name(merge.variable))
-        keys = self._keys(merge)
-        out: list[Stmt] = [
-            Assign(key, lb.select(inside, emitter.term(part.key), beyond))
-            for key, inside, part in zip(keys, live, merge.parts, strict=True)
-        ]
         least: Expr = keys[0]
         for key in keys[1:]:
             least = lb.min_(least, key)
         variable = emitter.bind(merge.variable)
-        out += [Assign(variable, least), If(lb.ge(variable, beyond), (Break(),))]
-        for key, part in zip(keys, merge.parts, strict=True):
-            out += self._step(part, key, variable)
+        out: list[Stmt] = [Assign(variable, least), If(lb.ge(variable, beyond), (Break(),))]
+        for key, load, part in zip(keys, loads, merge.parts, strict=True):
+            out += self._step(part, key, variable, load)
         return [*out, *self.values.apart(body)]
 
-    def _step(self, part: MergePart, key: Var, variable: Var) -> list[Stmt]:
+    def _step(self, part: MergePart, key: Var, variable: Var, again: Assign) -> list[Stmt]:
         """Bind an operand's value, loaded where it is stored, and advance its cursor there."""
         operand = self.emitter.operands[part.operand]
         dtype, cursor = operand.tensor.dtype, Var(part.variable, "int")
@@ -116,5 +121,5 @@ class Merging:
         reads_value, _ = self.values.uses(operand)
         load = [Assign(value, self.values.load(operand))] if reads_value else []
         missing = [Assign(value, dl.constant(operand.tensor.fill, dtype))] if reads_value else []
-        there = (*load, Assign(cursor, lb.add(cursor, 1)))
+        there = (*load, Assign(cursor, lb.add(cursor, 1)), again)
         return [*missing, Assign(hit, lb.eq(key, variable)), If(hit, there)]
