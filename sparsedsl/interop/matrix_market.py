@@ -74,7 +74,12 @@ def read_lines(file: IO[str], columns: Sequence[tuple[str, str]], comments: str)
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # there may be no line
-        return np.loadtxt(file, dtype=list(columns), comments=comments, ndmin=1)
+        # NumPy before 2.3 cuts what is no integer, and says so
+        warnings.simplefilter("error", DeprecationWarning)
+        try:
+            return np.loadtxt(file, dtype=list(columns), comments=comments, ndmin=1)
+        except DeprecationWarning as error:
+            raise ValueError(str(error)) from None
 
 
 def _header(file: IO[str]) -> Header:

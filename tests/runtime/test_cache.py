@@ -126,24 +126,24 @@ def python(script, **variables):
     return done.stdout.strip()
 
 
-def test_processes_at_once_share_a_directory(fresh, directory):
+def test_eight_processes_at_once_share_a_directory(fresh, directory):
     script = f"""
         from pathlib import Path
         import numpy as np
         from sparsedsl.runtime.cache import KernelCache
         store = KernelCache(Path({str(directory)!r}), 1 << 30)
-        for step in range(3):
+        for step in range(2):
             text = {text()!r}.replace("+= 1", f"+= {{step}}")
             entry = store.store(f"key {{step}}", text)
             assert entry.load()(np.arange(3))[0].tolist() == [step, step + 1, step + 2]
     """
     running = [
         subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stderr=subprocess.PIPE)
-        for _ in range(3)
+        for _ in range(8)
     ]
     ends = [(process.communicate()[1], process.returncode) for process in running]
     assert [errors.decode() for errors, code in ends if code] == []
-    assert fresh().info().kernels == 3
+    assert fresh().info().kernels == 2
     assert not list(directory.rglob(".new-*"))
 
 

@@ -72,3 +72,31 @@ def test_an_interrupt_leaves_no_lock_and_no_broken_file(tmp_path):
     out = [word for word in check(process) if word != "proving"]
     assert out == ["interrupted", "True"]
     assert not [p for p in tmp_path.rglob("*") if p.name.startswith(".new-")]
+
+
+def test_an_interrupt_of_a_run_leaves_no_lock(tmp_path):
+    """Kernels run on while one thread is interrupted between two calls, or in one."""
+    code = """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has none
+    sd.einsum("ij,jk->ik", A, A)
+    dense = np.ones((60, 20_000))
+    sd.einsum("ij,jk->ik", A, dense)
+    try:
+        print("running", flush=True)
+        while True:
+            sd.einsum("ij,jk->ik", A, dense)
+    except KeyboardInterrupt:
+        print("interrupted")
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(2) as pool:
+        known = pool.submit(sd.einsum, "ij,jk->ik", A, A)
+        new = pool.submit(sd.einsum, "ij,ij->ij", A, A)
+        print(abs(known.result(60) - A @ A).max() < 1e-12)
+        print(abs(new.result(60) - A * A).max() < 1e-12)
+    """
+    process = start(code, tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "running\n"
+    process.send_signal(signal.SIGINT)
+    assert check(process) == ["interrupted", "True", "True"]
+    assert not [p for p in tmp_path.rglob("*") if p.name.startswith(".new-")]
