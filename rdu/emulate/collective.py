@@ -1,10 +1,10 @@
 """All-reduce over sockets, tile by tile, over peer-to-peer streams.
 
-Tile n is added up on socket ``n mod sockets``: all others send it their partial tile, it adds
-them in the order of the sockets, rounds once and sends the result back to all. So every pair of
-sockets carries the same bytes in both directions, and the sum does not depend on who is first.
-Each socket runs three contexts: one gives partial tiles to their owners, one adds up its own
-tiles, one hands results on in order.
+Every socket owns an equal part of each tile: all others send it theirs, it adds them in the order
+of the sockets, rounds once and sends the result back to all (a reduce-scatter and an all-gather).
+So every pair of sockets carries the same bytes in both directions, and the sum does not depend
+on who is first. Each socket runs three contexts: one gives the parts of partial tiles to their
+owners, one adds up its own part, one puts results together.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from rdu.emulate import functional as f
 from rdu.emulate.channel import Channel
@@ -26,6 +28,24 @@ from rdu.mapping.program import Kernel, Stage
 from rdu.mapping.schedule import StageShape
 from rdu.mapping.timing import simd
 from rdu.specs import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Shape and element size of one tile that is added up."""
+
+    shape: tuple[int, ...]
+    element_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the whole tile."""
+        return math.prod(self.shape) * self.element_bytes
+
+    def part(self, owner: int, owners: int) -> tuple[int, int]:
+        """Elements ``[low, high)`` that a socket adds up."""
+        count = math.prod(self.shape)
+        return count * owner // owners, count * (owner + 1) // owners
 
 
 class PeerPort:
@@ -77,7 +97,7 @@ def connect(engine: Engine, node: Node, graph: Graph, stage: Stage) -> Peers:
         rate = parts if kind == "parts" else sums
         latency = 1 if a == b else node.chip.cycles(1e-9 * node.p2p_latency_ns)
         # Enough tiles to cover the way there and the credit's way back.
-        tile = max(stage.out_bytes // max(stage.shape.emitted, 1), 1)
+        tile = max(stage.out_bytes // max(stage.shape.emitted, 1) // count, 1)
         under_way = math.ceil(2 * latency * float(rate) / tile)
         channel = engine.channel(name, 2 + min(under_way, 64), latency)
         return PeerPort(channel, engine.ticks_per_byte(rate) if a != b else 0)
@@ -91,7 +111,7 @@ def connect(engine: Engine, node: Node, graph: Graph, stage: Stage) -> Peers:
 class Give(Context):
     """Gives every partial tile to the socket that adds it up."""
 
-    def __init__(self, name: str, tiles: Sequence[int], inward: Channel, out: Sequence[PeerPort]):
+    def __init__(self, name: str, tiles: Sequence[Tile], inward: Channel, out: Sequence[PeerPort]):
         super().__init__(name)
         self.tiles = tiles
         self.inward = inward
@@ -99,18 +119,20 @@ class Give(Context):
         self.length = len(tiles)
 
     def program(self) -> Steps:
-        """Pass the tiles on in turn."""
+        """Send the parts of each tile."""
         while self.position < self.length:
             yield from self.rest()
-            size = self.tiles[self.position]
-            port = self.out[self.position % len(self.out)]
-            payload = yield from self.pop(self.inward, size)
-            yield from port.send(self, payload, self.time, size)
+            tile = self.tiles[self.position]
+            payload = yield from self.pop(self.inward, tile.bytes)
+            for owner, port in enumerate(self.out):
+                low, high = tile.part(owner, len(self.out))
+                mine = None if payload is None else payload.reshape(-1)[low:high]
+                yield from port.send(self, mine, self.time, (high - low) * tile.element_bytes)
             self.position += 1
 
 
 class Add(Context):
-    """Adds the tiles that this socket owns."""
+    """Adds the parts that this socket owns."""
 
     def __init__(
         self,
@@ -129,11 +151,10 @@ class Add(Context):
         self.stage = stage
         self.socket = socket
         self.peers = peers
-        self.tiles, self.results = tile_sizes(graph, kernel, stage)
+        self.tiles, self.results = tiles_of(graph, kernel, stage)
         self.inward = [row[socket].channel for row in peers.parts]
         self.outward = peers.sums[socket]
-        self.mine = self.tiles[socket :: len(self.outward)]
-        self.length = len(self.mine)
+        self.length = len(self.tiles)
         self.values = values
 
     def register(
@@ -152,24 +173,25 @@ class Add(Context):
         for context in (give, self, collect):
             engine.add(context)
         if rounds is not None:
-            rounds.add_tiles(give, stage, self.tiles)
-            rounds.add_tiles(self, stage, self.mine, socket, len(self.outward))
-            rounds.add_tiles(collect, stage, self.results)
+            for context in (give, self, collect):
+                rounds.add_stage(context, stage)
 
     def program(self) -> Steps:
-        """Take a tile of every socket, add them in order, send the sum to all."""
+        """Take a part from every socket, add them in order, send the sum to all."""
         operator = self.stage.shape.operator
         assert isinstance(operator, AllReduce)
         out = self.graph.tensor(operator.output.tensor)
         while self.position < self.length:
             yield from self.rest()
-            size = self.mine[self.position]
+            tile = self.tiles[self.position]
+            low, high = tile.part(self.socket, len(self.outward))
+            elements = high - low
+            size = elements * tile.element_bytes
             total: Any = None
             for channel in self.inward:
                 part = yield from self.pop(channel, size)
                 if self.values:
                     total = part if total is None else f.joined(operator.monoid, total, part)
-            elements = size // 4
             cycles = simd(self.chip, elements, self.stage.units.width, len(self.outward) - 1)
             self.work(cycles.busy)
             done = self.time + cycles.fill * self.tick
@@ -183,10 +205,10 @@ class Add(Context):
 
 
 class Collect(Context):
-    """Hands the sums on in the order of the tiles."""
+    """Puts the parts of each sum together and hands it on."""
 
     def __init__(
-        self, name: str, tiles: Sequence[int], inward: Sequence[Channel], outward: Sequence[Port]
+        self, name: str, tiles: Sequence[Tile], inward: Sequence[Channel], outward: Sequence[Port]
     ) -> None:
         super().__init__(name)
         self.tiles = tiles
@@ -195,27 +217,30 @@ class Collect(Context):
         self.length = len(tiles)
 
     def program(self) -> Steps:
-        """Take each tile from its owner."""
+        """Take every tile's parts from their owners."""
         while self.position < self.length:
             yield from self.rest()
-            size = self.tiles[self.position]
-            channel = self.inward[self.position % len(self.inward)]
-            payload = yield from self.pop(channel, size)
+            tile = self.tiles[self.position]
+            parts: list[Any] = []
+            for owner, channel in enumerate(self.inward):
+                low, high = tile.part(owner, len(self.inward))
+                parts.append((yield from self.pop(channel, (high - low) * tile.element_bytes)))
+            whole = None if parts[0] is None else np.concatenate(parts).reshape(tile.shape)
             for port in self.outward:
-                yield from port.send(self, payload, self.time, size)
+                yield from port.send(self, whole, self.time, tile.bytes)
             self.position += 1
 
 
-def tile_sizes(graph: Graph, kernel: Kernel, stage: Stage) -> tuple[list[int], list[int]]:
-    """Bytes of every tile in order: as partial sums, and as results."""
+def tiles_of(graph: Graph, kernel: Kernel, stage: Stage) -> tuple[list[Tile], list[Tile]]:
+    """Every tile in order: as a partial sum, and as a result."""
     shape = stage.shape
     assert isinstance(shape, StageShape)
     operator = shape.operator
     assert isinstance(operator, AllReduce)
-    elements: list[int] = []
-    for tile in shape.out_order():
-        extents = zip(operator.output.axes, tile, strict=True)
-        elements.append(math.prod(kernel.schedule.extent(axis, n) for axis, n in extents))
     part = graph.tensor(operator.operand.tensor).element_bytes
     out = graph.tensor(operator.output.tensor).element_bytes
-    return [n * part for n in elements], [n * out for n in elements]
+    shapes = [
+        tuple(kernel.schedule.extent(a, n) for a, n in zip(operator.output.axes, tile, strict=True))
+        for tile in shape.out_order()
+    ]
+    return [Tile(extents, part) for extents in shapes], [Tile(extents, out) for extents in shapes]

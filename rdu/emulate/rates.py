@@ -36,8 +36,12 @@ def tier_rates(chip: Chip, kernel: Kernel, tier: Tier) -> tuple[Fraction, Fracti
 
 
 def reduction_rates(node: Node, graph: Graph, operator: AllReduce) -> tuple[Fraction, Fraction]:
-    """Share a link between partial sums and results by their bytes: cycles of both are equal."""
-    rate = exact(node.p2p_bytes_per_cycle)
+    """Rates from one socket to another of partial sums, and of results.
+
+    What a socket sends is shared among all others, and between partial sums and results by
+    their bytes, so that both take equal cycles.
+    """
+    rate = exact(node.p2p_bytes_per_cycle) / max(operator.sockets - 1, 1)
     part, result = (
         graph.tensor(o.tensor).element_bytes for o in (operator.operand, operator.output)
     )
@@ -45,11 +49,10 @@ def reduction_rates(node: Node, graph: Graph, operator: AllReduce) -> tuple[Frac
 
 
 def crossing_rate(program: Program, crossing: Crossing) -> Fraction:
-    """Rate of a tensor that crosses; those between the same sockets share by their bytes."""
+    """Rate of a tensor that crosses; those that one socket sends share by their bytes."""
     graph = program.graph
-    ends = (crossing.source, crossing.target)
     total = sum(
-        graph.tensor(c.tensor).bytes for c in program.crossings if (c.source, c.target) == ends
+        graph.tensor(c.tensor).bytes for c in program.crossings if c.source == crossing.source
     )
     share = Fraction(graph.tensor(crossing.tensor).bytes, max(total, 1))
     return exact(program.node.p2p_bytes_per_cycle) * share

@@ -18,19 +18,19 @@ from rdu.emulate.tokens import Ints
 from rdu.mapping.program import Kernel, Transfer
 from rdu.mapping.schedule import StageShape
 
+_FEWEST = 6
+
 
 @dataclass(slots=True)
 class Rounds:
     """Iterations of one axis: ``count`` of them, and ``runs`` times over for the axes outside.
 
-    ``marks[unit][k]`` are the steps the unit has done before round k. ``period`` rounds are
-    alike where ``kinds`` says so, which describes each step of a unit whose steps are not all
-    alike.
+    ``marks[unit][k]`` are the steps the unit has done before round k; ``kinds`` describes each
+    step of a unit whose steps are not all alike.
     """
 
     count: int
     runs: int
-    period: int
     of_stage: tuple[Ints, ...]
     marks: dict[Context, Ints] = field(default_factory=dict[Context, "Ints"])
     kinds: dict[Context, Ints] = field(default_factory=dict[Context, "Ints"])
@@ -43,17 +43,6 @@ class Rounds:
     def add_stage(self, unit: Context, stage: int) -> None:
         """Note a unit that does one step a firing of a stage."""
         self.marks[unit] = np.searchsorted(self.of_stage[stage], np.arange(self.total + 1))
-
-    def add_tiles(
-        self, unit: Context, stage: int, sizes: Sequence[int], first: int = 0, step: int = 1
-    ) -> None:
-        """Note a unit that handles the tiles ``first``, ``first + step``, ... of an all-reduce."""
-        rounds = self.of_stage[stage][first::step]
-        self.marks[unit] = np.searchsorted(rounds, np.arange(self.total + 1))
-        owners = range(len(sizes)) if step == 1 else [0] * len(sizes)
-        self.kinds[unit] = numbered(
-            [(n % self.period, s) for n, s in zip(owners, sizes, strict=True)]
-        )
 
     def add_transfers(
         self, unit: Context, kernel: Kernel, transfers: Sequence[Transfer], *, loads: bool
@@ -99,17 +88,17 @@ class Rounds:
         return True
 
 
-def rounds_of(kernel: Kernel, period: int) -> Rounds | None:
-    """Return the rounds of the kernel's longest axis, alike every ``period`` rounds.
+def rounds_of(kernel: Kernel) -> Rounds | None:
+    """Return the rounds of the kernel's longest axis.
 
-    None where none could be skipped: three moments are compared, and a fourth behind a jump; or
+    None where none could be skipped (three moments are compared, and a fourth behind a jump), or
     where a stage's work depends on data.
     """
     schedule = kernel.schedule
     shapes = [stage.shape for stage in kernel.stages]
     dense = [shape for shape in shapes if isinstance(shape, StageShape)]
     axis = max(schedule.order, key=schedule.count, default=None)
-    if len(dense) < len(shapes) or axis is None or schedule.count(axis) < 4 * period + 2:
+    if len(dense) < len(shapes) or axis is None or schedule.count(axis) < _FEWEST:
         return None
     outside = schedule.order[: schedule.order.index(axis) + 1]
     late = _late(kernel, dense)
@@ -118,7 +107,7 @@ def rounds_of(kernel: Kernel, period: int) -> Rounds | None:
         for n, shape in enumerate(dense)
     )
     runs = math.prod(schedule.count(a) for a in outside[:-1])
-    return Rounds(schedule.count(axis), runs, period, rounds)
+    return Rounds(schedule.count(axis), runs, rounds)
 
 
 def _late(kernel: Kernel, shapes: Sequence[StageShape]) -> list[set[str]]:

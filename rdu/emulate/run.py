@@ -205,7 +205,7 @@ def execute(
     }
     rounds = None
     if arrays is None and fast_forward:
-        rounds = rounds_of(kernel, program.sockets if peers else 1)
+        rounds = rounds_of(kernel)
     sockets = tuple(
         build(engine, program, kernel, s, peers, None if arrays is None else arrays[s], rounds)
         for s in range(program.sockets)

@@ -20,7 +20,7 @@ from itertools import chain, islice
 from rdu.emulate.engine import Engine, add_span
 from rdu.emulate.rounds import Rounds
 
-# Rounds (or periods of alike rounds) in the longest rhythm looked for.
+# Rounds in the longest rhythm looked for.
 _LONGEST = 12
 
 
@@ -82,7 +82,7 @@ def _run_between(engine: Engine, rounds: Rounds, first: int, last: int) -> int |
             return None
         history = [*history[-2 * _LONGEST :], _moment(engine)]
         wait -= 1
-        if wait < 1 and (found := _pace(history, rounds.period)) is not None:
+        if wait < 1 and (found := _pace(history)) is not None:
             moment, pace = found
             jumped = _jump(engine, rounds, at, last, moment, pace)
             if jumped:
@@ -92,7 +92,7 @@ def _run_between(engine: Engine, rounds: Rounds, first: int, last: int) -> int |
                 history = []
             patience = 1 if jumped else 2 * patience
             wait = patience
-        at += rounds.period
+        at += 1
     return skipped
 
 
@@ -136,7 +136,7 @@ def _restore(engine: Engine, moment: Moment) -> None:
         channel.pushed, channel.popped, channel.pushed_bytes, channel.popped_bytes = sums
 
 
-def _pace(history: list[Moment], period: int) -> tuple[Moment, Pace] | None:
+def _pace(history: list[Moment]) -> tuple[Moment, Pace] | None:
     """Find the shortest rhythm with three moments on a line, every unit moving evenly.
 
     Returns the last moment, with the clocks of the whole rhythm, and the pace.
@@ -147,7 +147,7 @@ def _pace(history: list[Moment], period: int) -> tuple[Moment, Pace] | None:
             continue
         if not len(one.times) == len(two.times) == len(three.times):
             continue
-        pace = Pace(n * period, _less(three.times, two.times), _less(three.counts, two.counts))
+        pace = Pace(n, _less(three.times, two.times), _less(three.counts, two.counts))
         if pace.times != _less(two.times, one.times):
             continue
         if pace.counts != _less(two.counts, one.counts):

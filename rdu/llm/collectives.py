@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from rdu.memory.tiers import counts, not_negative, positive
+from rdu.specs import Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,11 @@ class Peers:
     bytes_per_second: float
     latency_seconds: float
     ports: int = 10
+
+    @classmethod
+    def of(cls, node: Node, sockets: int, ports: int = 10) -> Peers:
+        """Some sockets of a node."""
+        return cls(sockets, 1e9 * node.p2p_gb_per_s, 1e-9 * node.p2p_latency_ns, ports)
 
     def __post_init__(self) -> None:
         counts("peers", sockets=self.sockets, ports=self.ports)

@@ -30,15 +30,12 @@ class Assumptions:
     hbm_efficiency, unit_share:
         Share of HBM bandwidth a kernel reaches, and of the units a fused kernel uses: published,
         about 85 % and 90 % for a decoder layer.
-    peer_latency_seconds:
-        One message between sockets. Not published; a default of the size of a PCIe write.
     peer_ports:
         Peer links of a socket, from figure 5.
     """
 
     hbm_efficiency: float = 0.85
     unit_share: float = 0.9
-    peer_latency_seconds: float = 1e-6
     peer_ports: int = 10
 
 
@@ -46,8 +43,9 @@ class Assumptions:
 class KernelTime:
     """One kernel: seconds of one launch, and what they consist of.
 
-    ``seconds`` is the longest of compute, memory and network, plus ``fill``; ``launch`` comes on
-    top, for the first launch and (``relaunch``) for each repeat.
+    ``seconds`` is the longest of compute, memory and network, plus ``fill``, what latencies and
+    the filling of the pipeline add to it; ``launch`` comes on top, for the first launch and
+    (``relaunch``) for each repeat.
     """
 
     kernel: Kernel
@@ -168,9 +166,7 @@ def estimate(
     spilled = memory_map(graph, chip, fusion, a.unit_share).spilled_transfer_bytes if spill else 0.0
     if not spill:
         _require(graph, chip)
-    peers = Peers(
-        graph.tensor_parallel, 1e9 * node.p2p_gb_per_s, a.peer_latency_seconds, a.peer_ports
-    )
+    peers = Peers.of(node, graph.tensor_parallel, a.peer_ports)
     kernels = cut(graph, fusion, scratchpad=chip.sram_bytes, share=a.unit_share)
     alone: dict[str, int] = {}
     for kernel in kernels:
@@ -216,7 +212,6 @@ def _time(
     memory = kernel.memory_bytes / (1e12 * chip.hbm_tb_per_s * a.hbm_efficiency)
     collectives = [peers.all_reduce_parts(op.network_bytes) for op in kernel.operators]
     network = sum(transfer for _, transfer in collectives)
-    latency = sum(wait for wait, _ in collectives)
     work = [unit_seconds(op, chip) for op in kernel.operators]
     if fusion == "none":
         pcus, pmus = _few_units(kernel, sum(work), memory, chip)
@@ -224,10 +219,18 @@ def _time(
     else:
         pcus, pmus = int(a.unit_share * chip.pcus), int(a.unit_share * chip.pmus)
         compute = pipelined(work, _sections(kernel.operators), pcus, sequences)
-    fill = latency + sum(map(_fill, kernel.operators, [chip] * len(work)))
-    fill += 1e-9 * chip.hbm_latency_ns
+    fills = [
+        _fill(op, chip) + wait for op, (wait, _) in zip(kernel.operators, collectives, strict=True)
+    ]
+    fill = 1e-9 * chip.hbm_latency_ns + sum(fills)
+    # Weights depend on nothing: they stream into stage buffers while a sum between sockets is
+    # under way. Only what follows the last of them is not hidden behind the memory's time.
+    last = max((n for n, op in enumerate(kernel.operators) if op.weight_bytes), default=0)
+    behind = 1e-9 * chip.hbm_latency_ns + sum(fills[last:])
+    busy = max(compute, memory, network)
     looped = orchestration == "looped" and again
-    seconds = max(compute, memory, network) + (0.0 if looped else fill)
+    seconds = busy if looped else max(max(compute, network) + fill, memory + behind)
+    fill = max(seconds - busy, 0.0) if not looped else fill
     program = config_bytes(chip, pcus, pmus)
     return KernelTime(
         kernel=kernel,

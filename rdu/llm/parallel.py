@@ -81,14 +81,14 @@ def parallel(
     stage = replace(c, layers=c.layers // pipeline)
     whole = estimate(llama(stage, phase, part, sequence, tensor), node, "spatial", orchestration, a)
     stages = _stages(whole, pipeline)
-    peers = Peers(2, 1e9 * node.p2p_gb_per_s, a.peer_latency_seconds, a.peer_ports)
+    peers = Peers.of(node, 2, a.peer_ports)
     tokens = part * (1 if phase == "decode" else sequence)
     hand_over = peers.send(2 * tokens * c.hidden) if pipeline > 1 else 0.0
     beat = max(stages) + hand_over
     latency = sum(stages) + (pipeline - 1) * hand_over + (micro_batches - 1) * beat
     exchange = 0.0
     if phase == "train" and data > 1:
-        replicas = Peers(data, peers.bytes_per_second, a.peer_latency_seconds, a.peer_ports)
+        replicas = Peers.of(node, data, a.peer_ports)
         exchange = replicas.all_reduce(whole.graph.resident_bytes / 6)
     total = data * micro_batches * tokens
     seconds = latency + exchange

@@ -7,7 +7,7 @@ argument_load + bytes of the units used / config_load`` (`rdu.llm.launch`). The 
 bars in `rdu.paper.published`, and execution times from the model without launches.
 
 Without the second condition the fit is somewhat closer (a mean squared logarithm of 0.42 in place
-of 0.49), but the host-driven decode of Llama-2-7B, which the paper shows no faster than the
+of 0.48), but the host-driven decode of Llama-2-7B, which the paper shows no faster than the
 unfused one, comes out faster.
 """
 

@@ -164,7 +164,7 @@ class Node:
     chip: Chip
     sockets: int
     p2p_gb_per_s: float
-    p2p_latency_ns: float = 500.0
+    p2p_latency_ns: float = 1000.0
 
     @property
     def p2p_bytes_per_cycle(self) -> float:
@@ -199,7 +199,7 @@ class Node:
                 raise SpecError(f"{path}: unknown key {key!r}", hint=_closest(key))
         values.setdefault("sockets", 1)
         values.setdefault("p2p_gb_per_s", 100.0)
-        values.setdefault("p2p_latency_ns", 500.0)
+        values.setdefault("p2p_latency_ns", 1000.0)
         missing = sorted(chip_keys - set(values))
         if missing:
             raise SpecError(

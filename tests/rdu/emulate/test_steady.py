@@ -135,7 +135,7 @@ def test_a_buffer_that_fills_slowly_is_skipped_through(capacity, cycles):
         one, two = engine.channel("one", capacity, 2), engine.channel("two", 3)
         units = [Relay(None, one, count, cycles[0]), Relay(one, two, count, cycles[1])]
         units.append(Relay(two, None, count, cycles[2]))
-        rounds = Rounds(count, 1, 1, (np.arange(count),))
+        rounds = Rounds(count, 1, (np.arange(count),))
         for unit in units:
             engine.add(unit)
             rounds.add_stage(unit, 0)

@@ -1,8 +1,13 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import rdu
 from rdu.errors import SpecError
+from rdu.graph.builder import GraphBuilder
+from rdu.graph.graph import Precision
 from rdu.llm import Peers
 
 
@@ -40,3 +45,30 @@ def test_refusals():
         Peers(0, 1e9, 0)
     with pytest.raises(SpecError):
         Peers(8, 0, 0)
+
+
+def emulated(node, rows):
+    """Seconds of a kernel that is little more than an all-reduce, on the emulator."""
+    # Both directions of many tiles overlap; of one tile alone they would not.
+    b = GraphBuilder("sum", Precision.FP32)
+    x, w = b.input("x", (rows, node.sockets)), b.input("w", (node.sockets, 64))
+    graph = b.finish([b.contract("y", "ij", (x, "ik"), (w, "kj"))])
+    program = rdu.compile(graph, node, split="k", moves=20)
+    report = rdu.estimate(program)
+    (kernel,) = report.kernels
+    return node.chip.seconds(kernel.cycles), 4 * rows * 64, report.bytes["p2p"]
+
+
+@pytest.mark.parametrize("sockets", [4, 8])
+def test_the_emulator_takes_as_long(sockets):
+    chip = rdu.sn40l_node().chip.with_changes(hbm_tb_per_s=100.0)
+    slow = replace(rdu.sn40l_node(sockets), chip=chip, p2p_gb_per_s=1.0)
+    seconds, count, moved = emulated(slow, 65536)
+    # Every socket sends its share of the parts, and its part of the sum, to all others.
+    assert moved == 2 * (sockets - 1) * count
+    assert seconds == pytest.approx(Peers.of(slow, sockets).all_reduce(count), rel=0.1)
+    near = replace(slow, p2p_latency_ns=0.0)
+    far = replace(slow, p2p_latency_ns=1e5)
+    waits = [emulated(node, 16)[0] for node in (near, far)]
+    expected = [Peers.of(node, sockets).all_reduce(4 * 16 * 64) for node in (near, far)]
+    assert waits[1] - waits[0] == pytest.approx(expected[1] - expected[0], rel=0.02)

@@ -140,5 +140,15 @@ def test_unknown_modes_are_refused():
 
 def test_assumptions_matter_in_their_direction():
     graph = llama("llama2-7b", "decode")
-    slow = Assumptions(hbm_efficiency=0.5, peer_latency_seconds=5e-6)
-    assert estimate(graph, NODE, assumptions=slow).seconds > 1.5 * estimate(graph, NODE).seconds
+    slow = replace(NODE, p2p_latency_ns=5000.0)
+    half = Assumptions(hbm_efficiency=0.5)
+    assert estimate(graph, slow, assumptions=half).seconds > 1.5 * estimate(graph, NODE).seconds
+
+
+def test_weights_stream_while_a_sum_is_under_way():
+    """The sum after the attention hides behind memory, the one at the layer's end cannot."""
+    graph = llama("llama2-7b", "decode")
+    quick = replace(NODE, p2p_latency_ns=0.0)
+    layers = [estimate(graph, n).group("decoder")[0].seconds for n in (NODE, quick)]
+    # A message to the owner of a part, and one back.
+    assert layers[0] - layers[1] == pytest.approx(2e-9 * NODE.p2p_latency_ns, rel=1e-6)
