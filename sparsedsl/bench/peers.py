@@ -145,9 +145,15 @@ def _graphblas() -> dict[str, Prepare]:
                         if isinstance(x, np.ndarray)
                         else gb.Vector.from_coo(x.coords[0], x.data, size=x.shape[0])
                     )
-            return Job(lambda: call(held), finish)
+            return Job(lambda: settled(call(held)), finish)
 
         return prepare
+
+    def settled(result: Any) -> Any:
+        """Do what the library leaves for later, such as the sorting of rows."""
+        if isinstance(result, gb.Matrix):
+            result.wait("materialize")
+        return result
 
     def finish(result: Any) -> Any:
         if isinstance(result, gb.Vector):
