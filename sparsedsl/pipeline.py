@@ -2,7 +2,7 @@
 
 | stage | module | gives |
 |---|---|---|
-| settle, lift, split | contraction.versions, .lift, .terms | statements with sums at the top |
+| settle, lift, fuse, split | contraction.versions, .lift, .fuse, .terms | sums at the top |
 | infer | iteration.infer | the output's layout |
 | plan | iteration.plan | a nest of scans, finds and guards |
 | prove | find.choose | the same with proofs and a find for each search |
@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 
 from sparsedsl.contraction import algebra, text
 from sparsedsl.contraction import nodes as ct
+from sparsedsl.contraction.fuse import fused
 from sparsedsl.contraction.lift import lift
 from sparsedsl.contraction.terms import terms as additive_terms
 from sparsedsl.contraction.verify import verify as verify_program
@@ -82,7 +83,8 @@ class Group:
     ``"below"`` infinity for implicit infinities to be; ``exact`` says that this is checked.
     ``layout`` is the one the result is wanted in, ``assembled`` the one the kernel fills;
     ``whole`` is the statement before it was split, if it has no sum.  ``patterns`` pairs
-    tensors with others that hold equal index arrays.
+    tensors with others that hold equal index arrays; ``fused`` names the intermediates that are
+    computed here and not stored.
     """
 
     statements: tuple[ct.Assign, ...]
@@ -98,6 +100,7 @@ class Group:
     bounded: tuple[tuple[str, str], ...]
     whole: ct.Assign | None
     patterns: tuple[tuple[str, str], ...]
+    fused: tuple[str, ...] = ()
 
     @property
     def output(self) -> ct.Tensor:
@@ -147,7 +150,7 @@ def split(
     patterns:
         Pairs of inputs, the first with the index arrays of the second.
     """
-    lifted = together(lift(settled(verify_program(program))))
+    lifted, fusions = fused(together(lift(settled(verify_program(program)))))
     known = dict(sources)
     groups: list[Group] = []
     pending = list(lifted.statements)
@@ -157,7 +160,8 @@ def split(
         while pending and pending[0].target == first.target and pending[0].accumulate:
             same.append(pending.pop(0))
         group = _group(lifted, tuple(same), wanted, known, extents, ieee, unusual, patterns)
-        groups.append(group)
+        into = tuple(f.name for f in fusions if f.into == first.target)
+        groups.append(replace(group, fused=into))
         output = group.output
         known[output.name] = _expected(group, known)
         lifted = replace(

@@ -71,6 +71,8 @@ def _storage(unit: Unit) -> list[str]:
     lines = [f"output {nest.output.name}: {nest.output.dtype} in {group.layout.label}"]
     if len(group.statements) > 1 or group.program.statements != group.statements:
         lines += [f"  {statement_text(s)}" for s in group.statements]
+    if group.fused:
+        lines.append(f"  fused: {', '.join(group.fused)} computed here, not stored")
     if group.assembled != group.layout:
         lines.append(f"  filled as {group.assembled.label}, then converted")
     lines.append("operands")
