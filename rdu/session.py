@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from rdu.emulate.run import simulate
 from rdu.emulate.values import bind, part_of, result, whole_of
 from rdu.errors import RDUError
-from rdu.graph.graph import Graph, Precision
+from rdu.graph.graph import Graph, Precision, Rounding
+from rdu.graph.nodes import is_sparse
 from rdu.mapping.program import Program
 from rdu.report import Report
 
 
-def trace(kernel: Any, *args: Any, precision: str = "bf16") -> Graph:
+def trace(
+    kernel: Any,
+    *args: Any,
+    precision: str = "bf16",
+    rounding: str = "nearest",
+    seed: int = 0,
+) -> Graph:
     """Turn a ``sparsedsl`` kernel and its arguments into a dataflow graph.
 
     Parameters
@@ -26,11 +34,17 @@ def trace(kernel: Any, *args: Any, precision: str = "bf16") -> Graph:
     precision:
         ``"bf16"`` (storage; float32 arithmetic, one rounding where an operator writes) or
         ``"fp32"``.
+    rounding:
+        ``"nearest"`` (ties to even) or ``"stochastic"``: bf16 results are rounded up or down at
+        random, so that the mean is exact. Inputs are rounded to nearest in both.
+    seed:
+        Of stochastic rounding, 0 to 2**32 - 1. A seed gives the same bits whatever the fusion.
 
     Raises
     ------
     RDUError
-        On a precision, a number of arguments or a statement that cannot be used.
+        On a precision, rounding, seed, number of arguments or statement that cannot be used, and
+        on stochastic rounding of sparse operators.
     """
     from rdu.graph.arguments import describe
     from rdu.graph.from_contraction import from_contraction
@@ -39,6 +53,10 @@ def trace(kernel: Any, *args: Any, precision: str = "bf16") -> Graph:
         storage = Precision(precision)
     except ValueError:
         raise RDUError(f"precision must be 'bf16' or 'fp32', found {precision!r}") from None
+    if rounding not in ("nearest", "stochastic"):
+        raise RDUError(f"rounding must be 'nearest' or 'stochastic', found {rounding!r}")
+    if not 0 <= seed < 2**32:
+        raise RDUError(f"seed must be from 0 to 2**32 - 1, found {seed}")
     name = "kernel"
     if hasattr(kernel, "contraction"):
         program = kernel.contraction(*args).program
@@ -54,7 +72,13 @@ def trace(kernel: Any, *args: Any, precision: str = "bf16") -> Graph:
         raise RDUError(f"the kernel has {len(program.inputs)} inputs, {len(args)} were given")
     pairs = zip(program.inputs, args, strict=True)
     arguments = {tensor.name: describe(arg) for tensor, arg in pairs}
-    return from_contraction(program, arguments, name=name, precision=storage)
+    graph = from_contraction(program, arguments, name=name, precision=storage)
+    if rounding == "stochastic" and any(map(is_sparse, graph.operators)):
+        raise RDUError(
+            "stochastic rounding of sparse operators is not modelled",
+            hint="pass dense arrays, or round to nearest",
+        )
+    return replace(graph, rounding=Rounding(rounding), seed=seed)
 
 
 def run(program: Program, *arrays: Any) -> tuple[Any, Report]:

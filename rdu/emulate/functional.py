@@ -40,6 +40,34 @@ def rounded(values: Any, precision: Precision) -> Array:
         return array.astype(bfloat16).astype(np.float32)
 
 
+def rounded_randomly(values: Any, place: Sequence[slice], shape: Sequence[int], key: int) -> Array:
+    """Round to bf16, up or down, so that the mean is the value itself.
+
+    16 random bits are added to those that are cut off. They depend on ``key`` and on the
+    element's place in the whole tensor of ``shape``, of which ``values`` are the tile at
+    ``place``: neither tiles nor fusion change a bit.
+    """
+    array = np.ascontiguousarray(values, dtype=np.float32)
+    index = np.zeros((1,) * len(shape), dtype=np.uint64)
+    for axis, (part, extent) in enumerate(zip(place, shape, strict=True)):
+        line = np.arange(part.start, part.stop, dtype=np.uint64)
+        index = index * np.uint64(extent) + line.reshape(
+            [-1 if a == axis else 1 for a in range(len(shape))]
+        )
+    random = mixed(mixed(index) ^ np.uint64(key)) >> np.uint64(48)
+    raw = array.view(np.uint32)
+    moved = (raw + random.astype(np.uint32)) & np.uint32(0xFFFF0000)
+    return np.where(np.isfinite(array), moved.view(np.float32), array)
+
+
+def mixed(bits: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Scramble 64 bits: the last step of the generator splitmix64."""
+    bits = bits + np.uint64(0x9E3779B97F4A7C15)
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return bits ^ (bits >> np.uint64(31))
+
+
 def aligned(array: Array, axes: Sequence[str], wanted: Sequence[str]) -> Array:
     """Transpose ``array`` to the axes of ``wanted`` it has, with length-one axes for the rest."""
     order = [axes.index(axis) for axis in wanted if axis in axes]

@@ -6,6 +6,7 @@ time. Both take the same steps, so both give the same cycles.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
@@ -16,7 +17,7 @@ from rdu.emulate import functional as f
 from rdu.emulate.channel import Channel
 from rdu.emulate.engine import Context, Steps
 from rdu.emulate.values import Tree, concatenated
-from rdu.graph.graph import Graph
+from rdu.graph.graph import Graph, Precision, Rounding
 from rdu.graph.nodes import (
     Contract,
     Map,
@@ -227,7 +228,7 @@ class DenseStage(Context):
             self.work(cycles.busy)
             done = self.time + cycles.fill * self.tick
             for tile in step.emits:
-                payload = self._finish(sums.pop(tile), extents) if self.values else None
+                payload = self._finish(sums.pop(tile), extents, tile) if self.values else None
                 count = out_bytes
                 for n in shape.kept:
                     count *= extents[n]
@@ -332,10 +333,17 @@ class DenseStage(Context):
             case _:
                 raise AssertionError(f"{type(operator).__name__} is not a dense operator")
 
-    def _finish(self, total: Any, extents: tuple[int, ...]) -> Any:
+    def _finish(self, total: Any, extents: tuple[int, ...], tile: Coordinates) -> Any:
         """Bring a finished tile to the output's axes and round it once."""
         shape = self.shape
         operator = shape.operator
         if isinstance(operator, Contract):
             total = f.contracted(operator, total, [extents[n] for n in shape.kept])
-        return f.rounded(total, self.graph.storage(operator.output.tensor))
+        graph, out = self.graph, operator.output
+        storage = graph.storage(out.tensor)
+        if graph.rounding is Rounding.STOCHASTIC and storage is Precision.BF16:
+            shape = graph.tensor(out.tensor).shape
+            place = place_of(self.schedule, out.axes, tile, shape)
+            key = zlib.crc32(out.tensor.encode()) << 32 | graph.seed
+            return f.rounded_randomly(total, place, shape, key)
+        return f.rounded(total, storage)

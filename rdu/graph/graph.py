@@ -48,6 +48,13 @@ class Precision(Enum):
         return 2 if self is Precision.BF16 else 4
 
 
+class Rounding(Enum):
+    """How the tail of a unit rounds a result to bf16."""
+
+    NEAREST = "nearest"
+    STOCHASTIC = "stochastic"
+
+
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """Bytes one kernel moves between the chip and its memory for one tensor."""
@@ -65,7 +72,8 @@ class Graph:
     """Operators in order, the tensors between them, and the extents of their axes.
 
     ``patterns`` holds the stored coordinates of fibre-tree tensors in level order, and
-    ``assumed`` names those inputs whose pattern was made up because only nnz was known.
+    ``assumed`` names those inputs whose pattern was made up because only nnz was known. ``seed``
+    is that of stochastic rounding.
 
     Examples
     --------
@@ -86,6 +94,8 @@ class Graph:
     precision: Precision = Precision.BF16
     patterns: Mapping[str, Table] = field(default_factory=dict[str, Table])
     assumed: tuple[str, ...] = ()
+    rounding: Rounding = Rounding.NEAREST
+    seed: int = 0
     _by_name: dict[str, Tensor] = field(default_factory=dict[str, Tensor], init=False, repr=False)
 
     def __post_init__(self) -> None:

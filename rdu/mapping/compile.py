@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from rdu.errors import MappingError, RDUError
 from rdu.graph.fusion import Fusion
-from rdu.graph.graph import Graph, kernel_reads, kernel_writes
+from rdu.graph.graph import Graph, Rounding, kernel_reads, kernel_writes
 from rdu.graph.nodes import Operator, loop_axes
 from rdu.graph.split import shard
 from rdu.mapping.allocate import allocate, rates_of, stage_targets, work
@@ -98,6 +98,11 @@ def compile_graph(
         if split:
             raise RDUError("split and pipeline both use the sockets of the node: choose one")
         return _pipeline(graph, chip_node, who, tiers or {}, seed, moves)
+    if split and graph.rounding is Rounding.STOCHASTIC:
+        raise RDUError(
+            "stochastic rounding of a graph that is cut over sockets is not modelled",
+            hint="compile it for one socket, or as a pipeline",
+        )
     whole = graph
     cut = (split,) if isinstance(split, str) else tuple(split)
     shards = shard(graph, cut, chip_node.sockets) if cut and chip_node.sockets > 1 else None

@@ -54,9 +54,9 @@ nobody published are marked in `rdu/specs/sn40l.toml`.
   as many heads and the same width, so nothing in its bytes or operations makes its unfused prompt
   six times slower; what the paper's unfused program does there is not published.
 - Host-driven decode: one launch cost cannot give both 8.2 (Llama-2-7B) and 2.4 (Mistral-7B) for
-  programs of the same size. The bars ask for about 290 us a launch of the first and 50 us of
-  Llama-2-70B, whose kernels use as many units and have as many arguments. The calibration keeps
-  the sign of the first, so the second and Llama-2-70B are too large.
+  programs of the same size. The bars ask for about 290 us a launch of the first and 60 us of
+  the second and of Llama-2-70B, whose kernels use as many units and have as many arguments. The
+  calibration keeps the sign of the first, so the other two are too large.
 - Figure 11: seven of nine ratios are within 30 %. The paper's Llama-2-7B prompts and training use
   several times more kernels than fit on the chip would ask for: the weights of a layer
   ({weights:.0f} MiB) and the keys and values of a sequence need two kernels of {room:.0f} MiB;
