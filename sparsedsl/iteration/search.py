@@ -32,7 +32,7 @@ from sparsedsl.spf.nodes import Constraint, Term, Var
 PATIENCE = 4
 """Times the limit after which a search that found nothing is given up."""
 
-DEPARTURES = ((9, 6), (12, 3), (float("inf"), 1))
+DEPARTURES = ((11, 6), (14, 3), (float("inf"), 1))
 """For up to so many indices and dimensions, departures from the cheapest next loop on a path."""
 
 

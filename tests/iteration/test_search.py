@@ -1,13 +1,22 @@
 """The search of loop orders: bounded work, and the plans that small problems are known to need."""
 
+from dataclasses import replace
+
 import pytest
 
 import sparsedsl as sd
 from sparsedsl import pipeline
+from sparsedsl.contraction.extent import check_shapes
+from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.string import parse_statement
 from sparsedsl.frontend.trace import Traced
 from sparsedsl.iteration import search
+from sparsedsl.iteration.nodes import Scan
+from sparsedsl.iteration.plan import plan
 from sparsedsl.kernel import Choices, Engine
+from sparsedsl.pipeline import Source
+
+INT32 = dict.fromkeys(("indptr", "indices", "crd0", "crd1", "crd2", "pos1", "pos2"), "int32")
 
 
 def states(monkeypatch, statement, shapes):
@@ -59,3 +68,51 @@ def test_loops_tried_grow_polynomially_with_the_operands(monkeypatch, count):
 def test_the_smallest_problems_have_plans(monkeypatch, statement, shapes):
     count, _ = states(monkeypatch, statement, shapes)
     assert count >= 1
+
+
+CSF, CSR = sd.layouts["csf"].of(3), sd.layouts["csr"]
+T1 = Source(CSF, (300, 2000, 3000), {"p0": 300, "p1": 578_749, "p2": 1_998_839}, INT32)
+T2 = Source(CSF, (2000, 1000, 500), {"p0": 2000, "p1": 1_553_062, "p2": 2_995_484}, INT32)
+
+
+def factor(rows, columns, entries):
+    return Source(CSR, (rows, columns), {"i": rows, "p": entries}, INT32)
+
+
+def request(statement, sources):
+    """What planning a statement over such operands reads."""
+    infos = {
+        n: ArgumentInfo(s.shape, "float64", 0, total=not s.index_dtypes) for n, s in sources.items()
+    }
+    program = parse_statement(statement, infos)
+    extents = check_shapes(program, {n: s.shape for n, s in sources.items()})
+    (group,) = pipeline.split(program, {}, sources, extents, ieee=True)
+    return pipeline.request_of(group, pipeline.Settings())
+
+
+@pytest.mark.parametrize(
+    ("tensor", "matrix"), [(T1, factor(3000, 16, 5810)), (T2, factor(500, 16, 962))]
+)
+def test_a_tensor_times_a_sparse_matrix_scans_both_in_storage_order(tensor, matrix):
+    nest = plan(request("M[i,j,r] = X[i,j,k] * B[k,r]", {"X": tensor, "B": matrix}))
+    steps = nest.prefix + nest.chains[0].steps
+    scans = [s.variable for s in steps if isinstance(s, Scan)]
+    assert scans == ["X_p0", "X_p1", "X_p2", "B_p"]
+    assert not nest.conversions
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "M[i,r] = X[i,j,k] * B[j,r] * C[k,r]",
+        "M[i,j,r] = X[i,j,k] * C[k,r]",
+    ],
+)
+def test_few_departures_cost_little(monkeypatch, statement):
+    """With 9 to 11 indices and dimensions, plans are near those of a longer search."""
+    sources = {"X": T2, "B": factor(1000, 16, 1900), "C": factor(500, 16, 962)}
+    used = {n: s for n, s in sources.items() if f"{n}[" in statement}
+    asked = request(statement, used)
+    cost = plan(asked).cost
+    monkeypatch.setattr(search, "DEPARTURES", ((float("inf"), 6),))
+    assert cost <= 1.2 * plan(replace(asked, effort=1000)).cost
