@@ -154,7 +154,9 @@ class Printer:
             case Var(name, _):
                 return self.name(name), ATOM
             case Load(array, subscripts, type) if lanes(type) > 1:
-                return self.intrinsic(f"vector({self.name(array)}, {self.place(subscripts)})"), ATOM
+                place = self.place(subscripts)
+                call = f"vector({self.name(array)}, {place}, {lanes(type)})"
+                return self.intrinsic(call), ATOM
             case Load(array, _, type):
                 if type == INT and self.dtypes[array] == "uint64":
                     # int64 with uint64 would become float64
@@ -172,7 +174,7 @@ class Printer:
                 chosen, test = self.exact(yes, 1), self.text(condition, 1)
                 return f"{chosen} if {test} else {self.exact(no, 1)}", _SELECT
             case Cast(operand, type) if lanes(type) > 1:
-                return self.intrinsic(f"spread({self.text(operand)})"), ATOM
+                return self.intrinsic(f"spread({self.text(operand)}, {lanes(type)})"), ATOM
             case Cast(operand, type):
                 return self.converted(operand, dtype_of(type))
             case Apply(function, (left, right), type) if lanes(type) > 1:

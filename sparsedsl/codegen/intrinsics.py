@@ -1,15 +1,15 @@
 """Bit counts and vectors as single machine instructions: the only door to llvmlite.
 
-Bit counts take and give int64.  A vector is as many neighbouring elements of an array's last axis
-as 64 bytes hold; ``+``, ``-`` and ``*`` work on each.  Outside compiled code all are plain Python
-functions, and vectors NumPy arrays, so that a generated kernel's ``py_func`` runs under the
-interpreter too.
+Bit counts take and give int64.  A vector is a number of neighbouring elements along an array's
+last axis, held in registers; ``+``, ``-`` and ``*`` work on each.  Outside compiled code all are
+plain Python functions, and vectors NumPy arrays, so that a generated kernel's ``py_func`` runs
+under the interpreter too.
 
 >>> cttz(8), ctpop(-1)
 (3, 64)
 >>> import numpy as np
 >>> a = np.arange(16.0).reshape(2, 8)
->>> store_vector(a, (0, 0), vector(a, (1, 0)) + spread(a[0, 2]))
+>>> store_vector(a, (0, 0), vector(a, (1, 0), 8) + spread(a[0, 2], 8))
 >>> a[0]
 array([10., 11., 12., 13., 14., 15., 16., 17.])
 """
@@ -61,12 +61,12 @@ def _generate_ctpop(context: Any, builder: Any, signature: Any, arguments: Any) 
 
 
 class _Vector(types.Type):
-    """Several values of one float type, in one register."""
+    """Several values of one float type, in registers."""
 
-    def __init__(self, dtype: Any) -> None:
+    def __init__(self, dtype: Any, count: int) -> None:
         self.dtype = dtype
-        self.count = 512 // dtype.bitwidth
-        super().__init__(name=f"vector({dtype} x {self.count})")
+        self.count = count
+        super().__init__(name=f"vector({dtype} x {count})")
 
 
 @register_model(_Vector)
@@ -76,10 +76,10 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, kind, ir.VectorType(value, kind.count))
 
 
-def vector(array: Any, place: tuple[int, ...]) -> Any:
-    """Return the elements of ``array`` from ``place`` on, along its last axis."""
+def vector(array: Any, place: tuple[int, ...], count: int) -> Any:
+    """Return ``count`` elements of ``array`` from ``place`` on, along its last axis."""
     *outer, first = (int(p) for p in place)
-    return array[(*outer, slice(first, first + 64 // array.itemsize))].copy()
+    return array[(*outer, slice(first, first + count))].copy()
 
 
 def store_vector(array: Any, place: tuple[int, ...], value: Any) -> None:
@@ -88,15 +88,16 @@ def store_vector(array: Any, place: tuple[int, ...], value: Any) -> None:
     array[(*outer, slice(first, first + len(value)))] = value
 
 
-def spread(value: Any) -> Any:
-    """Return a vector of one value."""
-    return np.full(64 // value.itemsize, value)
+def spread(value: Any, count: int) -> Any:
+    """Return a vector of ``count`` times one value."""
+    return np.full(count, value)
 
 
 @type_callable(vector)
 def _type_vector(context: Any) -> Any:  # noqa: ARG001
-    def typer(array: Any, place: Any) -> Any:  # noqa: ARG001
-        return _Vector(array.dtype)
+    def typer(array: Any, place: Any, count: Any) -> Any:  # noqa: ARG001
+        literal = isinstance(count, types.IntegerLiteral)
+        return _Vector(array.dtype, count.literal_value) if literal else None
 
     return typer
 
@@ -111,14 +112,15 @@ def _type_store(context: Any) -> Any:  # noqa: ARG001
 
 @type_callable(spread)
 def _type_spread(context: Any) -> Any:  # noqa: ARG001
-    def typer(value: Any) -> Any:
-        return _Vector(value)
+    def typer(value: Any, count: Any) -> Any:
+        literal = isinstance(count, types.IntegerLiteral)
+        return _Vector(value, count.literal_value) if literal else None
 
     return typer
 
 
-def _pointer(context: Any, builder: Any, array: Any, place: Any) -> Any:
-    """Return the address of an element as that of a vector; both are given as (type, value)."""
+def _pointer(context: Any, builder: Any, vector: Any, array: Any, place: Any) -> Any:
+    """Return the address of an element as that of a vector; the last two are (type, value)."""
     (kind, value), (kinds, values) = array, place
     made = make_array(kind)(context, builder, value)
     strides = cgutils.unpack_tuple(builder, made.strides)
@@ -128,26 +130,26 @@ def _pointer(context: Any, builder: Any, array: Any, place: Any) -> Any:
     address = cgutils.get_item_pointer2(
         context, builder, made.data, shape, strides, "C", places, wraparound=False
     )
-    return builder.bitcast(address, context.get_value_type(_Vector(kind.dtype)).as_pointer())
+    return builder.bitcast(address, context.get_value_type(vector).as_pointer())
 
 
-@lower_builtin(vector, types.Array, types.BaseTuple)
+@lower_builtin(vector, types.Array, types.BaseTuple, types.Any)
 def _generate_vector(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    array, place = zip(signature.args, arguments, strict=True)
-    loaded = builder.load(_pointer(context, builder, array, place))
+    array, place, _ = zip(signature.args, arguments, strict=True)
+    loaded = builder.load(_pointer(context, builder, signature.return_type, array, place))
     loaded.align = array[0].dtype.bitwidth // 8
     return loaded
 
 
 @lower_builtin(store_vector, types.Array, types.BaseTuple, _Vector)
 def _generate_store(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    array, place, (_, value) = zip(signature.args, arguments, strict=True)
-    stored = builder.store(value, _pointer(context, builder, array, place))
+    array, place, (kind, value) = zip(signature.args, arguments, strict=True)
+    stored = builder.store(value, _pointer(context, builder, kind, array, place))
     stored.align = array[0].dtype.bitwidth // 8
     return context.get_dummy_value()
 
 
-@lower_builtin(spread, types.Float)
+@lower_builtin(spread, types.Float, types.Any)
 def _generate_spread(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     kind = context.get_value_type(signature.return_type)
     zero, chosen = ir.IntType(32)(0), ir.VectorType(ir.IntType(32), kind.count)

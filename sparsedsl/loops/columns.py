@@ -1,17 +1,14 @@
 """Columns that a loop accumulates into, held in vectors, strip by strip.
 
     for p in a .. b:                        for j_strip in 0 .. n - n % 64 by 64:
-        k = indices[p]                          C_0 = C[i, j_strip ..+8]
-        for j in 0 .. n:                        ... C_7 = C[i, j_strip + 56 ..+8]
-            C[i, j] =add= A[p] * B[k, j]        for p in a .. b:
-                                      =>            k = indices[p]
-                                                    C_0 = C_0 + A[p] * B[k, j_strip ..+8]
-                                                    ...
-                                                C[i, j_strip ..+8] = C_0
-                                                ...
+        k = indices[p]                          C_columns = C[i, j_strip ..+64]
+        for j in 0 .. n:                =>      for p in a .. b:
+            C[i, j] =add= A[p] * B[k, j]            k = indices[p]
+                                                    C_columns += A[p] * B[k, j_strip ..+64]
+                                                C[i, j_strip ..+64] = C_columns
 
-and the columns that are left likewise by fewer vectors, then one by one.  The loop then touches no
-element of the result, and several rows of ``B`` are on their way at once.  Every element meets
+and the columns that are left likewise in narrower strips, then one by one.  The loop then touches
+no element of the result, and several rows of ``B`` are on their way at once.  Every element meets
 the same values in the same order.  Takes and gives a kernel that ``loops.verify`` accepts; no pass
 comes after this one, since others know no vectors.
 """
@@ -45,8 +42,8 @@ from sparsedsl.loops.vectors import OPERATORS, lanes, vector
 from sparsedsl.loops.walk import statements, with_bodies, with_children
 
 WIDTHS = (8, 4, 1)
-"""Vectors held at once, most first: four hide the latency of an addition, eight read the rows of
-64 columns in one go."""
+"""Registers that a strip fills, most first: four hide the latency of an addition, eight read rows
+of 64 columns in one go."""
 
 
 def columns(kernel: Kernel) -> Kernel:
@@ -104,7 +101,7 @@ def _rows(loop: For, dtypes: Mapping[str, str], straight: set[str]) -> _Rows | N
         return None
     value = _substituted(store.value, assigns)
     rows = _Rows(loop, column, store, value, dtype)
-    return rows if _lifted(value, rows, column.variable) is not None else None
+    return rows if _lifted(value, rows, column.variable, vector(dtype)) is not None else None
 
 
 def _nested(loop: For) -> tuple[For, ...] | None:
@@ -134,9 +131,9 @@ def _put(node: Expr, old: Expr, new: Expr) -> Expr:
     return new if node == old else with_children(node, lambda child: _put(child, old, new))
 
 
-def _lifted(node: Expr, rows: _Rows, at: Expr) -> Expr | None:
+def _lifted(node: Expr, rows: _Rows, at: Expr, type: str) -> Expr | None:
     """Return a value as a vector of the columns from ``at`` on, None where it has none."""
-    column, type = rows.column.variable, vector(rows.dtype)
+    column = rows.column.variable
     if node.type != rows.dtype:
         return None
     if column.name not in reads(node):
@@ -147,7 +144,7 @@ def _lifted(node: Expr, rows: _Rows, at: Expr) -> Expr | None:
                 return None
             return Load(array, (*outer, at), type)
         case Apply(function, arguments) if function in OPERATORS:
-            parts = [_lifted(argument, rows, at) for argument in arguments]
+            parts = [_lifted(argument, rows, at, type) for argument in arguments]
             found = tuple(part for part in parts if part is not None)
             return Apply(function, found, type) if len(found) == len(parts) else None
         case _:
@@ -156,46 +153,42 @@ def _lifted(node: Expr, rows: _Rows, at: Expr) -> Expr | None:
 
 def _strips(rows: _Rows, taken: set[str]) -> Iterator[Stmt]:
     """Yield the loops over strips of columns, the widest first, then the columns left."""
-    count, type = rows.column.stop, vector(rows.dtype)
+    count = rows.column.stop
     start: Expr = build.i(0)
     body: list[Stmt] = []
     for width in WIDTHS:
-        size = width * lanes(type)
-        stop = build.sub(count, build.mod(count, size))
-        body.append(_strip(rows, width, (start, stop), taken))
+        type = vector(rows.dtype, width)
+        stop = build.sub(count, build.mod(count, lanes(type)))
+        body.append(_strip(rows, type, (start, stop), taken))
         start = stop
     left = replace(rows.column, start=start)
     body.append(If(build.lt(start, count), (_replaced(rows.loop, rows.column, left),)))
     yield Comment("columns in vectors, then those left")
-    yield If(build.lt(rows.loop.start, rows.loop.stop), tuple(body))
+    runs = build.lt(rows.loop.start, rows.loop.stop)
+    yield from body if runs == build.TRUE else (If(runs, tuple(body)),)
 
 
-def _strip(rows: _Rows, width: int, ends: tuple[Expr, Expr], taken: set[str]) -> Stmt:
-    """Return the loop over strips of ``width`` vectors."""
-    type, name = vector(rows.dtype), rows.store.array
-    at = Var(fresh(f"{rows.column.variable.name}_strip", taken), INT)
-    places = [build.add(at, k * lanes(type)) for k in range(width)]
-    sums = [Var(fresh(f"{name}_{k}", taken), type) for k in range(width)]
-    outer = rows.store.subscripts[:-1]
-    adds: list[Stmt] = []
-    for total, place in zip(sums, places, strict=True):
-        value = _lifted(rows.value, rows, place)
-        assert value is not None
-        adds.append(Assign(total, Apply("add", (total, value), type)))
-    before = [
-        Assign(total, Load(name, (*outer, place), type))
-        for total, place in zip(sums, places, strict=True)
-    ]
-    after = [Store(name, (*outer, place), total) for total, place in zip(sums, places, strict=True)]
-    loop = _replaced(rows.loop, rows.column, *adds)
-    return For(at, *ends, (*before, loop, *after), width * lanes(type))
+def _strip(rows: _Rows, type: str, ends: tuple[Expr, Expr], taken: set[str]) -> Stmt:
+    """Return the loop over strips of columns, each a vector of ``type``."""
+    store, name = rows.store, rows.column.variable.name
+    at = Var(fresh(f"{name}_strip", taken), INT)
+    total = Var(fresh(f"{store.array}_columns", taken), type)
+    place = (*store.subscripts[:-1], at)
+    value = _lifted(rows.value, rows, at, type)
+    assert value is not None
+    add = Assign(total, Apply("add", (total, value), type))
+    body = (
+        Assign(total, Load(store.array, place, type)),
+        _replaced(rows.loop, rows.column, add),
+        Store(store.array, place, total),
+    )
+    return For(at, *ends, body, lanes(type))
 
 
-def _replaced(loop: For, old: Stmt, *new: Stmt) -> For:
+def _replaced(loop: For, old: Stmt, new: Stmt) -> For:
     """Return ``loop`` with the statement ``old`` replaced wherever it stands in it."""
 
     def block(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
-        parts = ((new if s == old else (with_bodies(s, block),)) for s in body)
-        return tuple(part for group in parts for part in group)
+        return tuple(new if s == old else with_bodies(s, block) for s in body)
 
     return replace(loop, body=block(loop.body))

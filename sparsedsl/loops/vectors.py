@@ -1,8 +1,9 @@
 """Types of several values at once: neighbouring elements along an array's last axis.
 
-A vector type is written ``"float64*8"``.  A ``Load`` of such a type takes as many elements from
-its subscripts on, a ``Store`` of such a value writes them, ``add``, ``sub`` and ``mul`` work on
-each element by itself, and a ``Cast`` of a scalar gives it to all.
+A vector type is written ``"float64*8"``; its elements fill one or several registers.  A ``Load``
+of such a type takes as many elements from its subscripts on, a ``Store`` of such a value writes
+them, ``add``, ``sub`` and ``mul`` work on each element by itself, and a ``Cast`` of a scalar
+gives it to all.
 """
 
 from __future__ import annotations
@@ -10,19 +11,29 @@ from __future__ import annotations
 import numpy as np
 
 BYTES = 64
-"""Bytes of a vector: a cache line, and the widest register there is."""
+"""Bytes of a register: the widest there is, and a cache line."""
 
 OPERATORS = frozenset({"add", "sub", "mul"})
 """The elementwise operators that vectors have."""
 
 
-def vector(dtype: str) -> str:
-    """Return the vector type of a float dtype.
+def vector(dtype: str, registers: int = 1) -> str:
+    """Return the type of a vector of a float dtype that fills so many registers.
 
-    >>> vector("float64"), vector("float32")
-    ('float64*8', 'float32*16')
+    >>> vector("float64"), vector("float32", 4)
+    ('float64*8', 'float32*64')
     """
-    return f"{dtype}*{BYTES // np.dtype(dtype).itemsize}"
+    return f"{dtype}*{registers * BYTES // np.dtype(dtype).itemsize}"
+
+
+def is_vector(type: str) -> bool:
+    """Return whether a type is that of a vector of whole registers.
+
+    >>> is_vector("float64*16"), is_vector("float64*4"), is_vector("int64*8")
+    (True, False, False)
+    """
+    dtype, count = element(type), lanes(type)
+    return dtype in ("float32", "float64") and count > 1 and count % lanes(vector(dtype)) == 0
 
 
 def element(type: str) -> str:

@@ -94,14 +94,14 @@ def kind(type: str) -> str:
     return "i" if type == INT else np.dtype(vectors.element(type)).kind
 
 
-def types_of(dtype: str) -> tuple[str, ...]:
-    """Return the types that elements of an array of ``dtype`` are loaded and stored as."""
-    return (dtype, vectors.vector(dtype)) if dtype in ("float32", "float64") else (dtype,)
-
-
 def known_type(type: str) -> bool:
     """Whether a value may have this type."""
-    return type == INT or type in VALUE_DTYPES or type in types_of(vectors.element(type))
+    return type == INT or type in VALUE_DTYPES or vectors.is_vector(type)
+
+
+def holds(dtype: str, type: str) -> bool:
+    """Whether elements of an array of ``dtype`` are values of ``type``, one or a vector of them."""
+    return type == dtype or (vectors.is_vector(type) and vectors.element(type) == dtype)
 
 
 class _Verifier:
@@ -259,7 +259,7 @@ class _Verifier:
             self.need(not (order and kind(dtype) == "c"), f"{node.combine} of complex values")
 
     def storable(self, type: str, dtype: str) -> bool:
-        return type in types_of(dtype) or (type == INT and kind(dtype) in "iu")
+        return holds(dtype, type) or (type == INT and kind(dtype) in "iu")
 
     # Expressions: each method returns the type, or checks it.
 
@@ -293,7 +293,7 @@ class _Verifier:
             case Load(array, places, type):
                 self.subscripts(array, places, defined)
                 dtype = self.arrays[array][0]
-                good = kind(dtype) in "iu" if type == INT else type in types_of(dtype)
+                good = kind(dtype) in "iu" if type == INT else holds(dtype, type)
                 self.need(good, f"{dtype} array {array} loaded as {type}")
             case Length(array, axis):
                 self.known_array(array, defined)

@@ -55,7 +55,9 @@ def each(pieces: Sequence[Piece], run: Callable[[Piece], object], threads: int) 
     finally:
         left.clear()
         for other in others:
-            other.result()
+            # one that has not begun, since the pool is busy with another call, is not waited for
+            if not other.cancel():
+                other.result()
 
 
 def cuts(extent: int, pieces: int, pointer: np.ndarray | None) -> list[tuple[int, int]]:
