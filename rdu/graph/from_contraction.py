@@ -73,8 +73,8 @@ def from_contraction(
     Raises
     ------
     RDUError
-        On shapes that disagree, complex data, or a statement the dataflow operators cannot
-        express; names it.
+        On shapes that disagree, an extent of 0, complex data, or a statement the dataflow
+        operators cannot express; names it.
     """
     return _Lowering(program, arguments, name, precision).run()
 
@@ -97,6 +97,12 @@ class _Lowering:
             self.extents = check_shapes(program, shapes)
         except ValueError as error:
             raise RDUError(str(error)) from None
+        for index, extent in self.extents.items():
+            if not extent:
+                raise RDUError(
+                    f"index {index} has the extent 0, which leaves the units nothing to do",
+                    hint="give every argument at least one element along each mode",
+                )
 
     def run(self) -> Graph:
         for tensor in (*self.program.inputs, *self.program.outputs):

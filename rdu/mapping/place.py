@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TypeAlias
@@ -73,7 +73,7 @@ def place(
 
 def wire_cost(chip: Chip, flows: Sequence[Flow], sites: Sequence[Site]) -> int:
     """Bytes times the half perimeter of every flow's bounding box: what annealing lowers."""
-    return _Spans(chip, flows, sites).cost(set(range(len(flows))))
+    return sum(_Spans(chip, flows, sites).settled)
 
 
 def _snake_slots(units: Sequence[Unit], limit: dict[str, int]) -> list[int]:
@@ -137,10 +137,9 @@ def _anneal(
         spare = free[kind]
         if spare and rng.random() < 0.2:
             slot = rng.randrange(len(spare))
-            numbers = set(touching[a])
-            before, old = spans.cost(numbers), spans.site(a)
+            old = spans.site(a)
             spans.move(a, spare[slot])
-            if _accept(spans.cost(numbers) - before, temperature, rng):
+            if spans.settle(touching[a], temperature, rng):
                 spare[slot] = old
             else:
                 spans.move(a, old)
@@ -148,10 +147,8 @@ def _anneal(
         b = rng.choice(same[kind])
         if a == b:
             continue
-        numbers = {*touching[a], *touching[b]}
-        before = spans.cost(numbers)
         spans.swap(a, b)
-        if not _accept(spans.cost(numbers) - before, temperature, rng):
+        if not spans.settle({*touching[a], *touching[b]}, temperature, rng):
             spans.swap(a, b)
     return [spans.site(n) for n in range(len(units))]
 
@@ -166,19 +163,27 @@ class _Spans:
         self.columns = [column for _, column in sites]
         # Twice the first end: a getter of one index would not return a tuple.
         self.ends = [itemgetter(_ends(flow)[0], *_ends(flow)) for flow in flows]
+        self.settled = [self.cost(n) for n in range(len(flows))]
 
-    def cost(self, numbers: set[int]) -> int:
-        """Bytes times the half perimeter of the bounding boxes of some flows."""
-        total = 0
-        for n in numbers:
-            flow, ends = self.flows[n], self.ends[n]
-            rows, columns = ends(self.rows), ends(self.columns)
-            left, right = min(columns), max(columns)
-            span = max(rows) - min(rows) + right - left
-            if flow.source is None or not flow.targets:
-                span += min(left, self.chip.mesh_columns - 1 - right) + 1
-            total += flow.bytes * span
-        return total
+    def cost(self, number: int) -> int:
+        """Bytes times the half perimeter of the bounding box of a flow."""
+        flow, ends = self.flows[number], self.ends[number]
+        rows, columns = ends(self.rows), ends(self.columns)
+        left, right = min(columns), max(columns)
+        span = max(rows) - min(rows) + right - left
+        if flow.source is None or not flow.targets:
+            span += min(left, self.chip.mesh_columns - 1 - right) + 1
+        return flow.bytes * span
+
+    def settle(self, numbers: Iterable[int], temperature: float, rng: random.Random) -> bool:
+        """Whether a move that changed some flows is accepted; if so, their costs are noted."""
+        costs = {n: self.cost(n) for n in numbers}
+        before = sum(self.settled[n] for n in costs)
+        if not _accept(sum(costs.values()) - before, temperature, rng):
+            return False
+        for n, cost in costs.items():
+            self.settled[n] = cost
+        return True
 
     def site(self, unit: int) -> Site:
         """Where a unit is."""

@@ -249,3 +249,5 @@ def test_shapes_that_disagree_are_refused():
 
     with pytest.raises(rdu.RDUError, match=r"index j: expected 9 .* found 5"):
         rdu.trace(kernel, A, np.ones(5))
+    with pytest.raises(rdu.RDUError, match="index j has the extent 0"):
+        rdu.trace(kernel, np.ones((7, 0)), np.ones(0))
