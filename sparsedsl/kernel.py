@@ -22,6 +22,7 @@ from sparsedsl.find.smt import Proof
 from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.trace import Traced, parameters, trace
 from sparsedsl.interop import argument, scipy_maker
+from sparsedsl.locks import compiling
 from sparsedsl.options import Options, current
 from sparsedsl.prepared import MISS, Prepared, prepare
 from sparsedsl.reuse import store, target_of
@@ -73,7 +74,9 @@ class Engine:
             key = (key, tuple(tuple(x.shape) for x in given))
             found = self._current.get(key)
         if found is None:
-            found = specialise(self.trace(given), given, self.choices, settings)
+            traced = self.trace(given)
+            with compiling:
+                found = specialise(traced, given, self.choices, settings)
             self._current.setdefault(key, found)
             if found.traced.shape_dependent:
                 shapes = tuple(tuple(x.shape) for x in given)

@@ -24,6 +24,7 @@ from sparsedsl.layouts.build import Builder
 from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import exact
+from sparsedsl.locks import compiling
 from sparsedsl.runtime import operations
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import Term, Var
@@ -207,11 +208,17 @@ _programs: dict[str, Loaded] = {}
 
 def _loaded(request: Request, now: bool) -> Loaded | None:
     """The compiled program; None for one met for the first time that is not worth it yet."""
+    key = _text(request)
+    found = _programs.get(key)
+    if found is None:
+        with compiling:
+            found = _programs.get(key) or _ready(request, key, now)
+    return found
+
+
+def _ready(request: Request, key: str, now: bool) -> Loaded | None:
     from sparsedsl.runtime import cache
 
-    key = _text(request)
-    if key in _programs:
-        return _programs[key]
     kept = cache.default()
     entries = [kept.lookup(f"{key}\n{part}") for part in ("count", "fill")]
     if entries[1] is None:
@@ -224,15 +231,27 @@ def _loaded(request: Request, now: bool) -> Loaded | None:
     meta = fill.metadata
     _programs[key] = Loaded(
         _plan(request),
-        count.load() if count is not None and meta["twice"] else None,
+        _compiled(count.load()) if count is not None and meta["twice"] else None,
         tuple(count.metadata["params"]) if count is not None else (),
-        fill.load(),
+        _compiled(fill.load()),
         tuple(meta["params"]),
         tuple(meta["scratch"]),
         tuple(meta["numbers"]),
         tuple((own, other) for own, other in meta["shared"]),
     )
     return _programs[key]
+
+
+def _compiled(dispatcher: Any) -> Any:
+    """The dispatcher, compiled at its first call while no process forks."""
+
+    def call(*arguments: Any) -> Any:
+        if getattr(dispatcher, "overloads", True):
+            return dispatcher(*arguments)
+        with compiling:
+            return dispatcher(*arguments)
+
+    return call
 
 
 def _stored(kept: Any, key: str, program: Program) -> list[Any]:

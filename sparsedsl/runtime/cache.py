@@ -83,9 +83,10 @@ class Entry:
 
     def function(self, arguments: Sequence[Any]) -> Callable[..., Any]:
         """Return the kernel's machine code for arguments such as these, without dispatch."""
-        from sparsedsl.codegen import numba_jit
+        with compiling:
+            from sparsedsl.codegen import numba_jit
 
-        return numba_jit.function_for(self.load(), arguments)
+            return numba_jit.function_for(self.load(), arguments)
 
     def _file(self) -> Path | None:
         """Return the file if it still holds the module: another process may have evicted it."""

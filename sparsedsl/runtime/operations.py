@@ -10,6 +10,8 @@ import importlib
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from sparsedsl.locks import compiling
+
 Operation: TypeAlias = Callable[..., Any]
 
 _operations: dict[str, Operation] = {}
@@ -38,7 +40,8 @@ def apply(name: str, *arguments: Any, **options: Any) -> Any:
     if name not in _operations:
         module = _PROVIDERS.get(name, API)
         try:
-            importlib.import_module(module)
+            with compiling:
+                importlib.import_module(module)
         except ModuleNotFoundError as error:
             if error.name != module:
                 raise

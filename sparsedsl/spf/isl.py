@@ -10,9 +10,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
+from sparsedsl.locks import compiling
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Atom, Constraint, FloorDiv, Mod, Product, Term, Var
 from sparsedsl.spf.text import relation_text, space_text
@@ -199,10 +200,12 @@ class _Symbols:
         return " and ".join(shown) or "true"
 
 
+@cache
 def _isl() -> Any:
-    import islpy
+    with compiling:
+        import islpy
 
-    return islpy
+        return islpy
 
 
 def _context() -> Any:

@@ -1,4 +1,4 @@
-"""Threads and interrupts, each in a process of its own with a cache of its own."""
+"""Threads, forks and interrupts, each in a process of its own with a cache of its own."""
 
 import os
 import signal
@@ -45,6 +45,33 @@ def test_eight_threads_compile_and_call_the_same_and_different_kernels(tmp_path)
         print(*pool.map(job, range(8)))
     """
     assert check(start(code, tmp_path)) == [str(n) for n in range(8)]
+
+
+def test_forks_while_a_thread_compiles_leave_no_lock_behind(tmp_path):
+    code = """
+    import sparsedsl.codegen.numba_jit as numba_jit, sparsedsl.pipeline as pipeline
+    planning, compiling = threading.Event(), threading.Event()
+    def announcing(event, module, name):
+        function = getattr(module, name)
+        def announced(*arguments):
+            event.set()
+            return function(*arguments)
+        setattr(module, name, announced)
+    announcing(planning, pipeline, "compile_group")
+    announcing(compiling, numba_jit, "function_for")
+    thread = threading.Thread(target=sd.einsum, args=("ij,ij->ij", A, A))
+    thread.start()
+    children = []
+    for event in (planning, compiling):
+        event.wait()
+        children.append(os.fork())
+        if children[-1] == 0:
+            signal.alarm(120)
+            os._exit(0 if np.allclose(sd.einsum("ij,j->i", A, x), A @ x) else 1)
+    thread.join()
+    print(*(os.waitpid(child, 0)[1] for child in children))
+    """
+    assert check(start(code, tmp_path)) == ["0", "0"]
 
 
 def test_an_interrupt_leaves_no_lock_and_no_broken_file(tmp_path):
