@@ -188,6 +188,8 @@ class Node:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise SpecError(f"cannot read the spec {path}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise SpecError(f"{path}: not valid UTF-8: {error.reason}") from None
         try:
             data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:

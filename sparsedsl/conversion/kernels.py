@@ -99,7 +99,7 @@ def stream_of(request: Request) -> Stream:
     def visit(body: Body) -> Body:
         return stream.visit((If(fits, body, bad),))
 
-    return replace(stream, visit=visit, flat=None)
+    return replace(stream, visit=visit, flat=None, row=None, rows=None)
 
 
 def program_of(request: Request) -> Program:
@@ -377,11 +377,13 @@ class _Writer:
         first = lb.i(0)
         if level.pointer is not None:
             first = lb.load(f"t_{level.pointer.function}", address)
+        stored: Body = (*self._keys(level), *self._value(stream), Assign(number, lb.add(number, 1)))
+        by_row = level.columns[: level.grouped] == (stream.row,)
+        if by_row and stream.rows is not None and self.request.target.plain:
+            return [*stream.rows((Assign(number, first),), stored)]
         step: Body = (
             If(lb.ne(address, group), (Assign(group, address), Assign(number, first))),
-            *self._keys(level),
-            *self._value(stream),
-            Assign(number, lb.add(number, 1)),
+            *stored,
         )
         start: Body = (Assign(group, lb.i(-1)), Assign(number, lb.i(0)))
         made = [*start, *stream.visit(step)]

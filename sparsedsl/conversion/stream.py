@@ -34,7 +34,8 @@ class Stream:
     ``visit(body)`` is the loops; ``order`` the terms whose tuple never decreases; ``count`` the
     number of entries where it is known beforehand; ``unique`` whether no coordinate comes twice.
     ``flat(body)`` is one loop over all entries, where they lie side by side, for a body that
-    reads only the coordinates in ``near`` (or the value).
+    reads only the coordinates in ``near`` (or the value).  ``rows(before, body)`` is the loops with
+    ``before`` run for each value of the coordinate ``row``, which the outermost of them steps.
     """
 
     visit: Callable[[Body], Body]
@@ -43,6 +44,8 @@ class Stream:
     unique: bool
     flat: Callable[[Body], Body] | None = None
     near: frozenset[str] = frozenset()
+    row: Term | None = None
+    rows: Callable[[Body, Body], Body] | None = None
 
     def each(self, body: Body, terms: Columns) -> Body:
         """The shortest loops for a body that reads only the coordinates in ``terms``."""
@@ -97,13 +100,18 @@ def of_layout(layout: Layout, dtype: str, fill: object) -> Stream:
     """
     keep = None if exact(layout) else stored(Var("v", dtype), fill)
 
-    def visit(body: Body) -> Body:
+    def rows(before: Body, body: Body) -> Body:
         kept = body if keep is None else (If(keep, body),)
-        parts = (_nest(layout, part, dtype, kept) for part in layout.structures)
+        parts = (_nest(layout, part, dtype, before, kept) for part in layout.structures)
         return tuple(statement for part in parts for statement in part)
 
+    def visit(body: Body) -> Body:
+        return rows((), body)
+
+    row = _row(layout)
     if not packed(layout):
-        return Stream(visit, scanned(layout), None, not layout.repeats)
+        count = None
+        return Stream(visit, scanned(layout), count, not layout.repeats, row=row, rows=rows)
     count = lb.length(f"s_{layout.value.function}")
     (part,), (place,) = layout.structures, layout.value.arguments
     loads = [(coordinate(k), part.definition(x)) for k, x in enumerate(layout.relation.outputs)]
@@ -116,7 +124,19 @@ def of_layout(layout: Layout, dtype: str, fill: object) -> Stream:
         return (For(lb.ivar(f"s_{dim}"), lb.i(0), count, (*known, *body)),)
 
     near = frozenset(name for name, _ in loads)
-    return Stream(visit, scanned(layout), count, not layout.repeats, flat, near)
+    return Stream(visit, scanned(layout), count, not layout.repeats, flat, near, row, rows)
+
+
+def _row(layout: Layout) -> Term | None:
+    """The coordinate that the outermost dim is, if it is one."""
+    if len(layout.structures) != 1 or not layout.structures[0].dims:
+        return None
+    (part,) = layout.structures
+    first = t.var(part.dims[0])
+    for mode, name in enumerate(layout.relation.outputs):
+        if part.definition(name) == first:
+            return t.var(coordinate(mode))
+    return None
 
 
 def stored(value: Expr, fill: object) -> Expr:
@@ -137,8 +157,8 @@ def stored(value: Expr, fill: object) -> Expr:
     return other
 
 
-def _nest(layout: Layout, part: Structure, dtype: str, body: Body) -> Body:
-    """The loops of one alternative."""
+def _nest(layout: Layout, part: Structure, dtype: str, before: Body, body: Body) -> Body:
+    """The loops of one alternative, ``before`` at the beginning of each turn of the outermost."""
     names: dict[str, Expr] = {name: lb.ivar(f"s_{name}") for name in part.dims}
     names |= {name: lb.ivar(f"s_{name}") for name in layout.sizes}
     names |= {name: lb.ivar(extent(mode)) for mode, name in enumerate(layout.extents)}
@@ -156,21 +176,22 @@ def _nest(layout: Layout, part: Structure, dtype: str, body: Body) -> Body:
             low = lb.max_(low, term)
         for term in highs[1:]:
             high = lb.min_(high, term)
-        before = frozenset(known)
+        earlier = frozenset(known)
         known.add(name)
         heads.append((lb.ivar(f"s_{name}"), low, high))
-        due = [c for c in part.scan if _due(c, before, known) and not _enforced(c, name)]
-        due += [c for c in part.filters if _due(c, before, known)]
+        due = [c for c in part.scan if _due(c, earlier, known) and not _enforced(c, name)]
+        due += [c for c in part.filters if _due(c, earlier, known)]
         assigns: list[Stmt] = []
         for mode, term in enumerate(outputs.values()):
-            if t.variables(term) <= known and not (heads[:-1] and t.variables(term) <= before):
+            if t.variables(term) <= known and not (heads[:-1] and t.variables(term) <= earlier):
                 assigns.append(Assign(lb.ivar(coordinate(mode)), read(term)))
         inner.append((assigns, [read.holds(c) for c in due]))
     place = [read(term) for term in layout.value.arguments]
     value = lb.load(f"s_{layout.value.function}", *place, type=dtype)
     made: Body = (Assign(Var("v", dtype), value), *body)
     for (variable, low, high), (assigns, due) in zip(reversed(heads), reversed(inner), strict=True):
-        made = (*assigns, *made)
+        outermost = variable == heads[0][0]
+        made = (*assigns, *before, *made) if outermost else (*assigns, *made)
         made = (If(lb.conj(*due), made),) if due else made
         made = (For(variable, low, high, made),)
     return made

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import difflib
 import operator
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -160,7 +161,8 @@ class _Reader:
 
     def span(self, node: ast.AST) -> Span:
         """Return the node's place; nodes that have none get the whole text."""
-        text = self.text[self.shift :].split("\n")
+        # lines end where Python's parser ends them, at carriage returns too
+        text = re.split("\r\n|\r|\n", self.text[self.shift :])
         line = getattr(node, "lineno", 1) - 1
         start = getattr(node, "col_offset", 0)
         end = getattr(node, "end_col_offset", len(text[line].encode()))

@@ -1,0 +1,93 @@
+"""Fuzzing of the parsers guided by coverage: a long mode beside ``test_fuzz``, for Linux.
+
+    pip install 'sparsedsl[fuzz]'
+    python tests/fuzz.py statements -max_total_time=600 -rss_limit_mb=0
+
+The first argument names a parser, the others are those of libFuzzer.  Any text ends in a result or
+in an error of the tree; what does not is written to a file ``crash-...``.
+"""
+
+import contextlib
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+# modules with compiled code stay as they are: Numba reads their bytecode
+PACKAGES = ["frontend", "spf", "layouts", "interop", "contraction"]
+INSTRUMENTED = [*(f"sparsedsl.{name}" for name in PACKAGES), "rdu.specs", "rdu.coe"]
+
+with atheris.instrument_imports(include=INSTRUMENTED):
+    import rdu
+    import sparsedsl as sd
+    from sparsedsl.frontend.einsum import einsum_program
+    from sparsedsl.frontend.handles import ArgumentInfo
+    from sparsedsl.frontend.string import parse_statement
+
+MATRIX = ArgumentInfo((3, 3), "float64", 0, False)
+VECTOR = ArgumentInfo((3,), "float64", 0, True)
+FOLDER = Path(tempfile.mkdtemp())
+
+
+def statements(data):
+    text = data.decode("utf-8", "replace")
+    with contextlib.suppress(sd.SparseDSLError):
+        parse_statement(text, {"A": MATRIX, "x": VECTOR})
+
+
+def einsum(data):
+    text = data.decode("utf-8", "replace")
+    with contextlib.suppress(sd.SparseDSLError):
+        einsum_program(text, [MATRIX, VECTOR])
+
+
+def layouts(data):
+    relation, _, rest = data.decode("utf-8", "replace").partition(";")
+    value, *properties = rest.split(";")
+    with contextlib.suppress(sd.SparseDSLError):
+        sd.Layout("x", relation, value=value, properties=properties)
+
+
+def files(ending):
+    def parse(data):
+        path = FOLDER / f"x{ending}"
+        path.write_bytes(data)
+        with contextlib.suppress(sd.SparseDSLError):
+            sd.read(path)
+
+    return parse
+
+
+def traces(data):
+    path = FOLDER / "trace.csv"
+    path.write_bytes(data)
+    with contextlib.suppress(rdu.RDUError):
+        rdu.coe.Trace.from_file(path)
+
+
+def chips(data):
+    path = FOLDER / "chip.toml"
+    path.write_bytes(data)
+    for read in (rdu.Chip.from_toml, rdu.Node.from_toml):
+        with contextlib.suppress(rdu.RDUError):
+            read(path)
+
+
+PARSERS = {
+    "statements": statements,
+    "einsum": einsum,
+    "layouts": layouts,
+    "mtx": files(".mtx"),
+    "tns": files(".tns"),
+    "npz": files(".npz"),
+    "traces": traces,
+    "chips": chips,
+}
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in PARSERS:
+        sys.exit(f"usage: python tests/fuzz.py {'|'.join(PARSERS)} [libFuzzer options]")
+    name = sys.argv.pop(1)
+    atheris.Setup(sys.argv, PARSERS[name])
+    atheris.Fuzz()
