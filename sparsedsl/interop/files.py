@@ -38,7 +38,7 @@ _HEADER = "sparsedsl"
 
 _MALFORMED = (
     *(ValueError, KeyError, IndexError, TypeError, OverflowError, EOFError),
-    *(gzip.BadGzipFile, zlib.error, zipfile.BadZipFile),
+    *(gzip.BadGzipFile, zlib.error, zipfile.BadZipFile, RuntimeError),
 )
 """What readers raise for a file that is not what its ending says."""
 
