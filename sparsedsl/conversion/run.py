@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from sparsedsl.conversion.kernels import Program, Request, program_of, span_of, stream_of
-from sparsedsl.conversion.order import extent
+from sparsedsl.conversion.order import coordinate, extent
 from sparsedsl.conversion.plan import Plan, choose
 from sparsedsl.conversion.target import Level, Target, target_of
+from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.build import Builder
 from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.layout import Layout
@@ -328,14 +329,18 @@ class _Run:
 
     def _ends(self, level: Level, builder: Builder, made: dict[str, np.ndarray]) -> bool:
         """Fill arrays of counts and widths, and what equalities define by them."""
-        walk = builder.walk(level.position.group)
-        table = self.given["counts"]
-        address = np.zeros(walk.count, np.int64)
-        for name, term in zip(level.position.group, level.columns, strict=False):
-            low, size = _span(term, self.extents)
-            address = address * size + np.asarray(walk.env[name]) - low
-        counts = table[address]
-        if not builder.slots(level.position, walk.env, counts):
+        counts = self.given["counts"]
+        env: dict[str, t.Index]
+        if _is_mode(self.target.layout, level):
+            env = {**builder.values, level.position.group[0]: np.arange(len(counts))}
+        else:
+            walk = builder.walk(level.position.group)
+            address = np.zeros(walk.count, np.int64)
+            for name, term in zip(level.position.group, level.columns, strict=False):
+                low, size = _span(term, self.extents)
+                address = address * size + np.asarray(walk.env[name]) - low
+            env, counts = walk.env, counts[address]
+        if not builder.slots(level.position, env, counts):
             return False
         for name, array in builder.arrays.items():
             made[name] = np.ascontiguousarray(array.astype(self.index))
@@ -408,6 +413,22 @@ class _Run:
             if name in own or (last and name == self.target.layout.value.function):
                 return _part(array, counts[level.name])
         return array
+
+
+@lru_cache(maxsize=512)
+def _is_mode(layout: Layout, level: Level) -> bool:
+    """Whether a level's groups are the coordinates of one mode, all of them, one after another."""
+    if len(level.position.group) != 1:
+        return False
+    (name,) = level.position.group
+    part = layout.structures[0]
+    bounds = Bounds(part.scan, part.parameters)
+    for mode, size in enumerate(layout.extents):
+        top = t.subtract(t.var(size), t.ONE)
+        whole = bounds.lower(name, part.parameters), bounds.upper(name, part.parameters)
+        if level.columns[0] == t.var(coordinate(mode)):
+            return whole == ([t.ZERO], [top])
+    return False
 
 
 def _part(array: np.ndarray, count: int) -> np.ndarray:
