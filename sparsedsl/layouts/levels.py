@@ -7,6 +7,7 @@ specification alone; what cannot be derived is a ``LayoutError`` that names the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
@@ -92,7 +93,7 @@ def levels(layout: Layout, alternative: int = 0) -> tuple[Level, ...]:
     known = {*part.parameters, *affine}
     for name in part.dims:
         if name not in affine:
-            positions.append(_position(layout, part, solver, name, known))
+            positions.append(_position(layout, part, solver, name, known, affine))
             known.add(name)
     return (*(Affine(*item) for item in affine.items()), *positions)
 
@@ -136,7 +137,12 @@ def _hidden(
 
 
 def _position(
-    layout: Layout, part: Structure, solver: _Solver, name: str, known: set[str]
+    layout: Layout,
+    part: Structure,
+    solver: _Solver,
+    name: str,
+    known: set[str],
+    affine: Mapping[str, Term],
 ) -> Position:
     keys: list[tuple[UF, Term]] = []
     group: set[str] = set()
@@ -149,7 +155,7 @@ def _position(
             keys.append((call, value))
         group |= names
     bounds = Bounds(part.scan, part.parameters)
-    lows, highs = bounds.lower(name, known), bounds.upper(name, known)
+    lows, highs = _apart(bounds.lower(name, known), affine), bounds.upper(name, known)
     if len(lows) != 1 or not highs:
         raise LayoutError(
             f"'{layout.label}' cannot be built: the dim '{name}' has {len(lows)} lower bounds",
@@ -166,6 +172,12 @@ def _position(
     along, edges = (None, frozenset[str]()) if ordered else _interval(part, name)
     by_value = along is not None and along not in t.variables(t.atom(layout.value))
     return Position(name, ordered, dims, lows[0], ends, morton, along, by_value, edges)
+
+
+def _apart(bounds: Sequence[Term], affine: Mapping[str, Term]) -> list[Term]:
+    """Bounds that differ once dims are written in the coordinates: blocks may coincide."""
+    values: dict[Atom, Term] = {Var(name): value for name, value in affine.items()}
+    return list({t.replace(bound, values): bound for bound in reversed(bounds)}.values())[::-1]
 
 
 def _interval(part: Structure, name: str) -> tuple[str | None, frozenset[str]]:

@@ -184,7 +184,7 @@ def test_facts_that_follow_from_the_specification():
         "dia": (True, False, False),
         "dense": (True, False, False),
         "ell": (True, True, False),
-        "rle": (False, True, False),
+        "rle": (True, True, False),
     }
     assert total(resolve("dense", 3, (2, 0, 1)))
     assert not total(layouts["banded"](1, 1))

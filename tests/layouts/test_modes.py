@@ -58,3 +58,11 @@ def test_rows_that_leave_their_window_or_their_order_are_refused(name, change, m
         arrays[name][place] = value
     with pytest.raises(InvalidTensorError, match=message):
         sd.from_arrays(tensor.layout, tensor.shape, arrays)
+
+
+def test_windows_of_one_slice():
+    """Windows and slices coincide: one bound in two forms."""
+    dense = np.triu(np.arange(1.0, 26.0).reshape(5, 5))
+    stored = sd.convert(dense, sd.layouts["sell_sigma"](2, 2))
+    assert np.array_equal(stored.to_numpy(), dense)
+    assert np.array_equal(sd.einsum("ij,j->i", stored, np.ones(5)), dense.sum(axis=1))
