@@ -53,7 +53,8 @@ class Options:
     solver_timeout_ms:
         Time in milliseconds for each proof; one not found in time counts as not provable.
     parallel_threshold:
-        Estimated nanoseconds of a call below which ``parallel="auto"`` stays on one thread.
+        Estimated nanoseconds of a call below which ``parallel="auto"`` stays on one thread;
+        three times as many for sparse results.
 
     Raises
     ------

@@ -298,9 +298,13 @@ def _lookup(load: Workload, width: float) -> float:
 
 
 def _surprise(load: Workload) -> float:
-    """Return how often a hit, or a miss, comes unexpected; keys are seldom spread evenly."""
+    """Return how often a hit, or a miss, comes unexpected.
+
+    Rows of a matrix share columns more often than chance has it, since some columns are full:
+    ranges that are met one after the other are taken to hold more of what is sought.
+    """
     hit = min(load.length / max(load.extent, 1.0), 1.0)
-    return max(min(hit, 1.0 - hit), 0.01)
+    return max(min(hit, 1.0 - hit), 0.01 if load.setups <= 1.0 else 0.03)
 
 
 ALGORITHMS: tuple[Algorithm, ...] = (

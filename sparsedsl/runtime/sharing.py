@@ -37,6 +37,10 @@ SETUP = 0.5
 SPARED = 0.1
 """Part of the time of a sum that may go into setting up workspaces again."""
 
+APPENDED = 3
+"""Times the threshold from which sparse results are shared: their entries are counted first, and
+moved together last."""
+
 Function = Callable[..., tuple[int, ...]]
 
 
@@ -61,7 +65,8 @@ class Sharing:
         """
         if parallel is False or (self.share.apart and options.thread_count < 2):
             return False
-        return parallel is True or self.recipe.nanoseconds >= options.parallel_threshold
+        least = options.parallel_threshold * (1 if self.recipe.kind == "dense" else APPENDED)
+        return parallel is True or self.recipe.nanoseconds >= least
 
     def fill(
         self,
