@@ -37,7 +37,7 @@ class Options:
     threads:
         Threads a parallel kernel may use; 0 means one for each usable core.
     verify:
-        Check every intermediate program against the rules of its stage.
+        Check the loops after every pass, not only those that go from one stage to the next.
     safe:
         Compile kernels that check every subscript at run time, and check all of every scipy
         and NumPy argument at every call.  Without it arrays of more than 16384 elements that
@@ -49,7 +49,8 @@ class Options:
     cache_limit_mb:
         Size in MiB beyond which the kernels used longest ago are removed.
     dump:
-        A directory that receives every intermediate program as text; empty means none.
+        A directory that receives every intermediate program of a kernel as text when the kernel
+        is first used, statements to source; empty means none.
     solver_timeout_ms:
         Time in milliseconds for each proof; one not found in time counts as not provable.
     parallel_threshold:

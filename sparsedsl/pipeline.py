@@ -40,6 +40,7 @@ from sparsedsl.iteration.request import Request
 from sparsedsl.layouts.catalogue import hierarchical
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.loops.nodes import Kernel
+from sparsedsl.options import current
 from sparsedsl.runtime.recipe import Recipe
 
 
@@ -349,7 +350,9 @@ def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ())
     widest = max((request.extents[c] for c in nest.coordinates), default=1)
     lowered = lower(proved, program, dtypes, _index_dtype(group), widest, notes)
     # each subscript of a vector's elements is not there to be checked
-    kernel = optimise(verify_kernel(lowered.kernel), vectors=not settings.safe)
+    kernel = optimise(
+        verify_kernel(lowered.kernel), vectors=not settings.safe, checked=current().verify
+    )
     verify_kernel(kernel)
     recipe = recipe_of(lowered, nest, kernel, group.finite, group.nonzero, group.bounded)
     source = print_source(kernel, fastmath=settings.fastmath, safe=settings.safe or unsure > 0)

@@ -27,7 +27,7 @@ from sparsedsl.layouts.catalogue import plain, resolve
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import total
 from sparsedsl.locks import compiling
-from sparsedsl.options import Options
+from sparsedsl.options import Options, current
 from sparsedsl.runtime import cache, execute, patterns
 from sparsedsl.runtime.patterns import Pairs
 from sparsedsl.runtime.recipe import Recipe
@@ -167,11 +167,15 @@ class Specialisation:
         key = pipeline.describe(group, self.settings)
         store = cache.default()
         entry = store.lookup(key)
-        unit = None
-        if entry is None:
+        unit, wanted = None, current().dump
+        if entry is None or wanted:
             unit = pipeline.compile_group(group, self.settings)
             records = [asdict(p) for p in unit.proofs]
             entry = store.store(key, unit.source, {"recipe": unit.recipe.to_json()}, records)
+        if unit is not None and wanted:
+            from sparsedsl.explain.dump import dump
+
+            dump(unit, entry.kernel, wanted)
         recipe = Recipe.from_json(entry.metadata["recipe"])
         call = execute.Call(recipe, group.assembled, entry.function)
         return Ready(group, call, entry, unit)

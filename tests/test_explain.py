@@ -110,3 +110,44 @@ def test_time_is_told_of_data_alone(A):
     assert re.search(r"measured [\d.e-]+ ms: [\d.e+-]+ times the estimate", spgemm().explain(A, A))
     given = sd.ShapeOf((40, 40), "float64", nnz=320)
     assert "measured" not in spgemm().explain(given, given)
+
+
+def test_intermediate_programs_are_dumped(tmp_path):
+    def product(A, x):
+        i, j = sd.indices("i j")
+        y = sd.output()
+        y[i] = A[i, j] * x[j]
+        return y
+
+    A = sp.csr_array(np.eye(3))
+    for _ in range(2):  # planned anew, and found in the cache
+        with sd.options(dump=str(tmp_path / "deep" / "stages")):
+            sd.kernel(product)(A, np.ones(3))
+        files = sorted((tmp_path / "deep" / "stages").iterdir())
+        assert [f.name.partition(".")[2] for f in files] == [
+            *("1-statements.txt", "2-space.txt", "3-plan.txt", "4-loops.txt", "5-source.py")
+        ]
+        texts = [f.read_text() for f in files]
+        assert "y[i] = sum(j, A[i, j] * x[j])" in texts[0]
+        assert "A_indptr(A_i) <= A_p" in texts[1]
+        assert "scan A" in texts[2]
+        compile(texts[4], "dumped", "exec")
+        for file in files:
+            file.unlink()
+
+
+def test_verify_looks_at_the_loops_after_every_pass(monkeypatch):
+    seen = []
+    monkeypatch.setattr("sparsedsl.loops.optimise.verify", seen.append)
+    A = sp.csr_array(np.eye(3))
+    for wanted in (False, True):
+        with sd.options(verify=wanted):
+            assert sd.kernel(_doubled).lower(A).source
+        assert len(seen) == (8 if wanted else 0)
+
+
+def _doubled(A):
+    i, j = sd.indices("i j")
+    C = sd.output()
+    C[i, j] = 2 * A[i, j]
+    return C

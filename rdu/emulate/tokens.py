@@ -12,7 +12,6 @@ import numpy.typing as npt
 from rdu.emulate.values import Tree
 
 Ints: TypeAlias = npt.NDArray[np.int64]
-Mask: TypeAlias = npt.NDArray[np.bool_]
 
 # What the stop of a token says that is none: an item; and the end of the stream.
 ITEM = -1

@@ -13,13 +13,18 @@ from sparsedsl.loops.reuse import reuse
 from sparsedsl.loops.simplify import simplify
 from sparsedsl.loops.strip import strip
 from sparsedsl.loops.unroll import unroll
+from sparsedsl.loops.verify import verify
 
 
-def optimise(kernel: Kernel, *, vectors: bool = True) -> Kernel:
+def optimise(kernel: Kernel, *, vectors: bool = True, checked: bool = False) -> Kernel:
     """Return a kernel of the same meaning that runs faster.
 
-    ``vectors``: elements may be loaded and stored several at once.
+    ``vectors``: elements may be loaded and stored several at once.  ``checked``: what each pass
+    gives is verified, not the last one's result alone.
     """
-    kernel = promote(simplify(unroll(simplify(kernel))))
-    kernel = simplify(strip(reuse(kernel)))
-    return columns(kernel) if vectors else kernel
+    passes = (simplify, unroll, simplify, promote, reuse, strip, simplify)
+    for step in (*passes, columns) if vectors else passes:
+        kernel = step(kernel)
+        if checked:
+            verify(kernel)
+    return kernel
