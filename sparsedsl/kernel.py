@@ -21,6 +21,7 @@ from sparsedsl.errors import InvalidTensorError, NotationError, PlanError
 from sparsedsl.find.smt import Proof
 from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.trace import Traced, parameters, trace
+from sparsedsl.groups import Settings
 from sparsedsl.interop import argument
 from sparsedsl.locks import compiling
 from sparsedsl.options import Options, current
@@ -42,12 +43,12 @@ class Engine:
         self.tracer = tracer
         self.choices = choices
         self._options: Options | None = None
-        self._settings = pipeline.Settings()
-        self._known: dict[pipeline.Settings, dict[Any, Specialisation]] = {}
+        self._settings = Settings()
+        self._known: dict[Settings, dict[Any, Specialisation]] = {}
         self._current: dict[Any, Specialisation] = {}
         self._runner = Runner()
 
-    def settings(self) -> pipeline.Settings:
+    def settings(self) -> Settings:
         """Return the choices and options in force, as the pipeline reads them."""
         options = current()
         if options is not self._options:

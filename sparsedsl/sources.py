@@ -1,6 +1,6 @@
 """What planning reads of an argument: its layout and how many entries each level holds.
 
-Takes: bound tensors, or shapes alone.  Gives: ``pipeline.Source``.  Invariant: reads lengths
+Takes: bound tensors, or shapes alone.  Gives: ``groups.Source``.  Invariant: reads lengths
 of arrays, never their elements.
 """
 
@@ -15,10 +15,10 @@ import numpy as np
 
 from sparsedsl.errors import InvalidTensorError
 from sparsedsl.frontend.handles import ArgumentInfo
+from sparsedsl.groups import Source
 from sparsedsl.layouts.catalogue import hierarchical, resolve
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import total
-from sparsedsl.pipeline import Source
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.spf import terms
 

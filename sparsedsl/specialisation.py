@@ -23,6 +23,7 @@ from sparsedsl.errors import InvalidTensorError, PlanError
 from sparsedsl.find.algorithms import ALGORITHMS
 from sparsedsl.find.smt import Proof
 from sparsedsl.frontend.trace import Traced
+from sparsedsl.groups import Group, Settings, Source, alike, describe, split
 from sparsedsl.layouts.catalogue import plain, resolve
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import total
@@ -77,10 +78,10 @@ class Choices:
                 hint='such as order="i k j"',
             )
 
-    def settings(self, options: Options) -> pipeline.Settings:
+    def settings(self, options: Options) -> Settings:
         """Return what of it, and of the options in force, the pipeline reads."""
         find = self.find if isinstance(self.find, str) else tuple(sorted(self.find.items()))
-        return pipeline.Settings(
+        return Settings(
             order=None if self.order is None else tuple(self.order.split()),
             find=find,
             workspace=self.workspace,
@@ -94,7 +95,7 @@ class Choices:
 class Ready:
     """One group with its kernel: loaded from disk, or compiled just now (then with a unit)."""
 
-    group: pipeline.Group
+    group: Group
     call: execute.Call
     entry: cache.Entry
     unit: pipeline.Unit | None
@@ -110,14 +111,14 @@ class Specialisation:
     """
 
     traced: Traced
-    sources: Mapping[str, pipeline.Source]
+    sources: Mapping[str, Source]
     choices: Choices
-    settings: pipeline.Settings
+    settings: Settings
     extents: Mapping[str, int]
     unusual: frozenset[str] = frozenset()
     patterns: Pairs = ()
     alike: Pairs = ()
-    groups: tuple[pipeline.Group, ...] = ()
+    groups: tuple[Group, ...] = ()
     names: tuple[str, ...] = ()
     results: tuple[tuple[str, str], ...] = ()
     ready: dict[int, Ready] = field(default_factory=dict[int, Ready])
@@ -130,7 +131,7 @@ class Specialisation:
 
     def __post_init__(self) -> None:
         program = self.traced.program
-        self.groups = pipeline.split(
+        self.groups = split(
             program,
             {t.name: self._wanted(t) for t in program.outputs},
             self.sources,
@@ -140,7 +141,7 @@ class Specialisation:
             patterns=self.patterns,
         )
         searched = self.choices.find == "auto" and not self.patterns
-        self.alike = pipeline.alike(self.groups) if searched else ()
+        self.alike = alike(self.groups) if searched else ()
         self.names = tuple(t.name for t in program.inputs)
         kinds = {group.output.name: _kind(group.layout) for group in self.groups}
         self.results = tuple((name, kinds[name]) for name in program.results)
@@ -164,7 +165,7 @@ class Specialisation:
 
     def _made(self, place: int) -> Ready:
         group = self.groups[place]
-        key = pipeline.describe(group, self.settings)
+        key = describe(group, self.settings)
         store = cache.default()
         entry = store.lookup(key)
         unit, wanted = None, current().dump
@@ -188,7 +189,7 @@ class Specialisation:
         ready = self.prepare(place)
         if ready.unit is None:
             group = self.groups[place]
-            records = cache.default().proofs(pipeline.describe(group, self.settings))
+            records = cache.default().proofs(describe(group, self.settings))
             known = [Proof(**record) for record in records]
             unit = pipeline.compile_group(group, self.settings, known)
             ready = replace(ready, unit=unit)
@@ -304,7 +305,7 @@ def specialise(
     traced: Traced,
     given: Sequence[Tensor | ShapeOf],
     choices: Choices,
-    settings: pipeline.Settings,
+    settings: Settings,
 ) -> Specialisation:
     """Return the specialisation of a traced program for arguments like ``given``."""
     traced = replace(traced, program=apart(traced.program))

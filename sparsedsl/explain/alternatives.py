@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sparsedsl.errors import PlanError
+from sparsedsl.groups import Settings
 from sparsedsl.iteration import plan as planning
 from sparsedsl.iteration.nodes import Chain, Let, Merge, Scan, Step
-from sparsedsl.pipeline import Settings, Unit, request_of
+from sparsedsl.pipeline import Unit, request_of
 
 FEW = 4
 """Indices up to which every loop order is tried."""

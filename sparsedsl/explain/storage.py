@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from sparsedsl.groups import Group
 from sparsedsl.iteration.nodes import Conversion
 from sparsedsl.iteration.space import extent_name
 from sparsedsl.loops.nodes import INT, Allocate, Binary, Cast, Const, Expr, Var
 from sparsedsl.loops.text import expression
 from sparsedsl.loops.walk import statements
-from sparsedsl.pipeline import Group, Unit
+from sparsedsl.pipeline import Unit
 
 
 def copied_bytes(conversion: Conversion, group: Group) -> int:

@@ -13,7 +13,8 @@ from sparsedsl.explain.alternatives import alternatives
 from sparsedsl.explain.plans import iteration_space, plan_text
 from sparsedsl.explain.storage import copied_bytes, size_text, workspaces
 from sparsedsl.find.smt import Proof
-from sparsedsl.pipeline import Group, Settings, Unit
+from sparsedsl.groups import Group, Settings
+from sparsedsl.pipeline import Unit
 
 
 def explanation(

@@ -10,11 +10,11 @@ from sparsedsl.contraction.extent import check_shapes
 from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.string import parse_statement
 from sparsedsl.frontend.trace import Traced
+from sparsedsl.groups import Settings, Source, split
 from sparsedsl.iteration import search
 from sparsedsl.iteration.nodes import Scan
 from sparsedsl.iteration.plan import plan
 from sparsedsl.kernel import Choices, Engine
-from sparsedsl.pipeline import Source
 
 INT32 = dict.fromkeys(("indptr", "indices", "crd0", "crd1", "crd2", "pos1", "pos2"), "int32")
 
@@ -86,8 +86,8 @@ def request(statement, sources):
     }
     program = parse_statement(statement, infos)
     extents = check_shapes(program, {n: s.shape for n, s in sources.items()})
-    (group,) = pipeline.split(program, {}, sources, extents, ieee=True)
-    return pipeline.request_of(group, pipeline.Settings())
+    (group,) = split(program, {}, sources, extents, ieee=True)
+    return pipeline.request_of(group, Settings())
 
 
 @pytest.mark.parametrize(

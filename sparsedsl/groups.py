@@ -1,0 +1,267 @@
+"""The outputs of a program as groups of statements, each ready to plan.
+
+| stage | module | gives |
+|---|---|---|
+| settle, lift, fuse, split | contraction.versions, .lift, .fuse, .terms | sums at the top |
+| infer | iteration.infer | the output's layout |
+
+Takes: a contraction program and descriptions of its inputs.  Gives: ``Group`` records, in the
+order they run, and the text that identifies the kernel of each.  Invariant: nothing here
+depends on stored values or indices, only on layouts, dtypes, extents and entry counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sparsedsl.contraction import algebra, text
+from sparsedsl.contraction import nodes as ct
+from sparsedsl.contraction.fuse import fused
+from sparsedsl.contraction.lift import lift
+from sparsedsl.contraction.terms import terms as additive_terms
+from sparsedsl.contraction.verify import verify as verify_program
+from sparsedsl.contraction.versions import settled, together
+from sparsedsl.iteration.infer import infer_layout
+from sparsedsl.iteration.output import levels_of
+from sparsedsl.layouts.catalogue import hierarchical
+from sparsedsl.layouts.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is known of one tensor before it is seen: enough to plan, not to run.
+
+    ``entries`` gives the number of tuples up to each physical dimension; ``index_dtypes``
+    the dtype of each index array by its own name.
+    """
+
+    layout: Layout
+    shape: tuple[int, ...]
+    entries: Mapping[str, float]
+    index_dtypes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The choices a user can force, and what the caller of a kernel can do.
+
+    ``share``: the caller gives the range of a loop that threads may share.
+    """
+
+    order: tuple[str, ...] | None = None
+    find: str | tuple[tuple[str, str], ...] = "auto"
+    workspace: str = "auto"
+    annihilating: bool = True
+    solver_timeout_ms: int = 400
+    fastmath: bool = True
+    safe: bool = False
+    share: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The additive statements of one output, ready to plan.
+
+    ``finite`` and ``nonzero`` name the tensors whose stored values must be so for implicit
+    zeros to be skipped, ``bounded`` those that must be ``"above"`` minus infinity or
+    ``"below"`` infinity for implicit infinities to be; ``exact`` says that this is checked.
+    ``layout`` is the one the result is wanted in, ``assembled`` the one the kernel fills;
+    ``whole`` is the statement before it was split, if it has no sum.  ``patterns`` pairs
+    tensors with others that hold equal index arrays; ``fused`` names the intermediates that are
+    computed here and not stored.
+    """
+
+    statements: tuple[ct.Assign, ...]
+    program: ct.Program
+    layout: Layout
+    assembled: Layout
+    sources: Mapping[str, Source]
+    extents: Mapping[str, int]
+    annihilating: bool
+    exact: bool
+    finite: tuple[str, ...]
+    nonzero: tuple[str, ...]
+    bounded: tuple[tuple[str, str], ...]
+    whole: ct.Assign | None
+    patterns: tuple[tuple[str, str], ...]
+    fused: tuple[str, ...] = ()
+
+    @property
+    def output(self) -> ct.Tensor:
+        """The output the statements compute."""
+        return self.program.tensor(self.statements[0].target)
+
+
+def split(
+    program: ct.Program,
+    wanted: Mapping[str, Layout | None],
+    sources: Mapping[str, Source],
+    extents: Mapping[str, int],
+    *,
+    ieee: bool,
+    unusual: frozenset[str] = frozenset(),
+    patterns: tuple[tuple[str, str], ...] = (),
+) -> tuple[Group, ...]:
+    """Return the groups of a program, in the order they run.
+
+    Parameters
+    ----------
+    wanted:
+        The layout asked for each output, or None.
+    ieee:
+        Give what dense NumPy would: implicit zeros times infinity or NaN are NaN.
+    unusual:
+        Inputs known to store an infinity, NaN, or a zero that is divided by, where it matters.
+    patterns:
+        Pairs of inputs, the first with the index arrays of the second.
+    """
+    lifted, fusions = fused(together(lift(settled(verify_program(program)))))
+    known = dict(sources)
+    groups: list[Group] = []
+    pending = list(lifted.statements)
+    while pending:
+        first = pending.pop(0)
+        same = [first]
+        while pending and pending[0].target == first.target and pending[0].accumulate:
+            same.append(pending.pop(0))
+        group = _group(lifted, tuple(same), wanted, known, extents, ieee, unusual, patterns)
+        into = tuple(f.name for f in fusions if f.into == first.target)
+        groups.append(replace(group, fused=into))
+        output = group.output
+        known[output.name] = _expected(group, known)
+        lifted = replace(
+            lifted,
+            outputs=tuple(
+                replace(t, total=_is_dense(group.layout)) if t.name == output.name else t
+                for t in lifted.outputs
+            ),
+        )
+    return tuple(groups)
+
+
+def _is_dense(layout: Layout) -> bool:
+    assembly = levels_of(layout)
+    return assembly is not None and assembly.kind == "dense"
+
+
+def _group(
+    program: ct.Program,
+    statements: tuple[ct.Assign, ...],
+    wanted: Mapping[str, Layout | None],
+    sources: Mapping[str, Source],
+    extents: Mapping[str, int],
+    ieee: bool,
+    unusual: frozenset[str],
+    patterns: tuple[tuple[str, str], ...],
+) -> Group:
+    annihilating, demands = True, frozenset[tuple[algebra.Demand, str]]()
+    if ieee:
+        for statement in statements:
+            found = algebra.ieee_operands(statement.expression, program)
+            annihilating &= found is not None
+            demands |= found or frozenset()
+        annihilating &= not {name for _, name in demands} & unusual
+    asked = sorted(demands) if annihilating else []
+    parts = tuple(p for s in statements for p in additive_terms(s, program, annihilating))
+    layouts = {name: source.layout for name, source in sources.items()}
+    target = statements[0].target
+    layout = wanted.get(target) or infer_layout(parts, program, layouts, annihilating, extents)
+    assembled = layout
+    if levels_of(layout) is None:
+        assembled = hierarchical(tuple(range(layout.rank)))
+    return Group(
+        parts,
+        program,
+        layout,
+        assembled,
+        dict(sources),
+        extents,
+        annihilating,
+        ieee,
+        tuple(name for demand, name in asked if demand == "finite"),
+        tuple(name for demand, name in asked if demand == "nonzero"),
+        tuple((demand, name) for demand, name in asked if demand in ("above", "below")),
+        _whole(statements),
+        patterns,
+    )
+
+
+def _whole(statements: tuple[ct.Assign, ...]) -> ct.Assign | None:
+    first, *more = statements
+    return None if more or isinstance(first.expression, ct.Reduce) else first
+
+
+def _expected(group: Group, sources: Mapping[str, Source]) -> Source:
+    """Guess the entries of an intermediate: as many as its largest operand."""
+    shape = tuple(group.extents[s.name or ""] for s in group.statements[0].subscripts)
+    most = max((max(s.entries.values(), default=1.0) for s in sources.values()), default=1.0)
+    room, entries = 1.0, dict[str, float]()
+    layout = group.layout
+    for dim in layout.relation.inputs:
+        if dim in layout.relation.outputs:
+            room *= shape[layout.relation.outputs.index(dim)]
+        entries[dim] = room if dim in layout.relation.outputs else min(room * 16, most)
+    dtypes = dict.fromkeys(layout.functions, index_dtype(group))
+    return Source(layout, shape, entries, dtypes)
+
+
+def index_dtype(group: Group) -> str:
+    """Return the index dtype of an output: the widest that its operands use."""
+    used = {a.tensor for s in group.statements for a in reads(s.expression)}
+    wide = any("int64" in group.sources[name].index_dtypes.values() for name in used)
+    shape = [group.extents[s.name or ""] for s in group.statements[0].subscripts]
+    return "int64" if wide or any(n > 2**31 - 1 for n in shape) else "int32"
+
+
+def alike(groups: Sequence[Group]) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of inputs that a kernel may read by one pattern, if they have it.
+
+    They are read at the same subscripts and stored in one layout, with the same index dtypes.
+    """
+    found: dict[tuple[str, str], None] = {}
+    for group in groups:
+        first: dict[object, str] = {}
+        accesses = [a for s in group.statements for a in reads(s.expression)]
+        for name, subscripts in dict.fromkeys((a.tensor, a.subscripts) for a in accesses):
+            source = group.sources[name]
+            given = any(t.name == name for t in group.program.inputs)
+            if not source.index_dtypes or not given:
+                continue
+            kind = (subscripts, source.layout.key, tuple(sorted(source.index_dtypes.items())))
+            other = first.setdefault(kind, name)
+            if other != name:
+                found[name, other] = None
+    return tuple(found)
+
+
+def reads(expression: ct.Expression) -> list[ct.Access | ct.Stored]:
+    """Return the accesses of an expression, patterns included, left to right."""
+    return [e for e in algebra.walk(expression) if isinstance(e, ct.Access | ct.Stored)]
+
+
+def describe(group: Group, settings: Settings) -> str:
+    """Return the text that identifies a group's kernel: everything the plan depends on."""
+    lines = [text.statement_text(s) for s in group.statements]
+    used = sorted({a.tensor for s in group.statements for a in reads(s.expression)})
+    for name in used:
+        tensor, source = group.program.tensor(name), group.sources[name]
+        sizes = ",".join(f"{d}~{bucket(n)}" for d, n in sorted(source.entries.items()))
+        dtypes = ",".join(f"{a}:{t}" for a, t in sorted(source.index_dtypes.items()))
+        lines.append(f"{tensor!r} | {source.layout.key} | {sizes} | {dtypes}")
+    output = group.output
+    lines.append(f"{output!r} | {group.assembled.key} | {index_dtype(group)}")
+    lines.append(",".join(f"{i}~{bucket(n)}" for i, n in sorted(group.extents.items())))
+    demands = f"{group.finite} {group.nonzero} {group.bounded}"
+    lines.append(f"{settings!r} {group.annihilating} {group.exact} {demands} {group.patterns}")
+    return "\n".join(lines)
+
+
+def bucket(count: float) -> int:
+    """Return the order of magnitude in powers of four: plans do not change within one."""
+    return max(int(count), 0).bit_length() // 2
+
+
+def rounded(count: float) -> float:
+    """Return the size that stands for a bucket, so that equal keys give equal plans."""
+    return float(4 ** bucket(count)) if count >= 1 else 1.0
