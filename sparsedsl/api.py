@@ -156,8 +156,24 @@ def einsum(
             f"expected the specification as text, found {type(spec).__name__}",
             hint='such as sd.einsum("ij,j->i", A, x)',
         )
-    engine = _einsum_engine(spec, combine, reduce, _key(out), semantics)
+    try:
+        engine = _einsum_engine(spec, combine, reduce, _key(out), semantics)
+    except TypeError:  # no hash, so not text
+        raise NotationError(
+            f"expected combine, reduce and semantics as text, found {combine!r}, {reduce!r} "
+            f"and {semantics!r}",
+            hint='such as combine="add", reduce="min"',
+        ) from None
     return engine.run(operands)
+
+
+def _hashable(value: Any) -> bool:
+    """Whether a value has a hash; a tuple is one by its type, but may hold a list."""
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 class _Boxed:
@@ -165,7 +181,7 @@ class _Boxed:
 
     def __init__(self, layout: Any) -> None:
         self.layout = layout
-        self.key: Hashable = layout if isinstance(layout, Hashable) else id(layout)
+        self.key: Hashable = layout if _hashable(layout) else id(layout)
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -219,6 +235,11 @@ def evaluate(
     >>> sd.evaluate("y[i] = A[i,j] * x[j]", A=np.eye(2), x=np.array([3.0, 4.0]))
     array([3., 4.])
     """
+    if not isinstance(statement, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise NotationError(
+            f"expected the statement as text, found {type(statement).__name__}",
+            hint='such as sd.evaluate("y[i] = A[i,j] * x[j]", A=A, x=x)',
+        )
     names = tuple(tensors)
     given = (str(dtype) if dtype is not None else None, repr(fill_value))
     engine = _evaluate_engine(
@@ -243,7 +264,7 @@ def _evaluate_engine(
         named = dict(zip(names, infos, strict=True))
         return Traced(parse_statement(statement, named, dtype=dtype, fill_value=fill_value))
 
-    return Engine(tracer, Choices(out=out.layout, semantics=semantics))
+    return Engine(tracer, Choices(out=out.layout, semantics=semantics), names)
 
 
 def convert(x: Any, layout: AnyLayout | str) -> Tensor:

@@ -17,7 +17,7 @@ import numpy as np
 from sparsedsl import pipeline
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.text import program_text
-from sparsedsl.errors import InvalidTensorError, NotationError, PlanError
+from sparsedsl.errors import InvalidTensorError, NotationError, PlanError, SparseDSLError
 from sparsedsl.find.smt import Proof
 from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.trace import Traced, parameters, trace
@@ -39,8 +39,14 @@ class Engine:
     ``tracer`` returns the program for arguments of which only descriptions are given.
     """
 
-    def __init__(self, tracer: Callable[[list[ArgumentInfo]], Traced], choices: Choices) -> None:
+    def __init__(
+        self,
+        tracer: Callable[[list[ArgumentInfo]], Traced],
+        choices: Choices,
+        names: Sequence[str] = (),
+    ) -> None:
         self.tracer = tracer
+        self.names = names
         self.choices = choices
         self._options: Options | None = None
         self._settings = Settings()
@@ -62,7 +68,7 @@ class Engine:
         found = self._runner.again(given)
         if found is not MISS:
             return found
-        tensors = [argument(x) for x in given]
+        tensors = _bound(given, self.names)
         return self._runner.run(self.specialise(tensors), tensors, given)
 
     def specialise(self, given: Sequence[Tensor | ShapeOf]) -> Specialisation:
@@ -89,7 +95,7 @@ class Engine:
 
     def lower(self, given: Sequence[Any]) -> Lowered:
         """Plan and prove for these arguments without running."""
-        tensors = [_tensor(x) for x in given]
+        tensors = _bound(given, self.names, _tensor)
         return Lowered(self.specialise(tensors), tensors)
 
 
@@ -101,8 +107,9 @@ class Kernel:
 
     def __init__(self, function: Callable[..., Any], choices: Choices) -> None:
         self.function = function
-        self.engine = Engine(functools.partial(trace, function), choices)
-        self._count = len(parameters(function))
+        names = tuple(p.name for p in parameters(function))
+        self.engine = Engine(functools.partial(trace, function), choices, names)
+        self._count = len(names)
         self._signature = inspect.signature(function)
         functools.update_wrapper(self, function)
 
@@ -137,7 +144,7 @@ class Kernel:
 
     def contraction(self, *args: Any, **kwargs: Any) -> Contraction:
         """Return the program these arguments give, with their shapes and entry counts."""
-        given = [_tensor(x) for x in self._positional(args, kwargs)]
+        given = _bound(self._positional(args, kwargs), self.engine.names, _tensor)
         traced = self.engine.trace(given)
         names = [t.name for t in traced.program.inputs]
         return Contraction(
@@ -156,8 +163,24 @@ class Contraction:
     nnz: Mapping[str, int]
 
 
-def _tensor(x: Any) -> Tensor | ShapeOf:
+def _tensor(x: Any) -> Any:
     return x if isinstance(x, ShapeOf) else argument(x)
+
+
+def _bound(
+    given: Sequence[Any], names: Sequence[str], bind: Callable[[Any], Any] = argument
+) -> list[Any]:
+    """Return the arguments as ``bind`` makes tensors of them; an error names its argument."""
+    tensors: list[Any] = []
+    try:
+        for x in given:
+            tensors.append(bind(x))
+    except SparseDSLError as error:
+        place = len(tensors)
+        name = names[place] if place < len(names) else f"operand {place}"
+        error.message = f"{name}: {error.message}"
+        raise
+    return tensors
 
 
 EXPLAINED_NS = 1e9
@@ -320,7 +343,7 @@ class Compiled:
                 f"expected {len(names)} arguments, found {len(args)}",
                 hint="call with " + ", ".join(names),
             )
-        tensors = [argument(x) for x in args]
+        tensors = _bound(args, names)
         key = tuple([signature_of(x) for x in tensors])
         if key not in self._accepted:
             self._check(tensors)

@@ -53,7 +53,7 @@ class Runner:
             return MISS
         try:
             return prepared(given)
-        except ValueError as error:
+        except (ValueError, MemoryError) as error:
             raise refused(error) from None
 
     def again_into(self, given: Sequence[Any], target: Tensor) -> bool:
@@ -67,7 +67,7 @@ class Runner:
         extents, parallel = prepared.extents, prepared.parallel
         try:
             counts = call.assemble(arguments, extents, prepared.stored, parallel)
-        except ValueError as error:
+        except (ValueError, MemoryError) as error:
             raise refused(error) from None
         store(call.form(extents), call.arrays(arguments, counts), target)
         return True
@@ -99,7 +99,7 @@ class Runner:
         special = special.matching(named)
         try:
             values = special.run(named, out, fresh)
-        except ValueError as error:
+        except (ValueError, MemoryError) as error:
             raise refused(error) from None
         if out is None and special is self._last:
             self._prepare(special, named, given, kinds.scipy)

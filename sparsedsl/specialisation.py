@@ -61,6 +61,10 @@ class Choices:
             raise PlanError(
                 f"expected parallel to be 'auto', True or False, found {self.parallel!r}"
             )
+        if not isinstance(self.deterministic, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise PlanError(
+                f"expected deterministic to be True or False, found {self.deterministic!r}"
+            )
         if not isinstance(self.find, str | Mapping):
             raise PlanError(
                 f"expected find to be a name or a mapping from operand to name, found "
@@ -131,6 +135,7 @@ class Specialisation:
 
     def __post_init__(self) -> None:
         program = self.traced.program
+        self._check_named(program)
         self.groups = split(
             program,
             {t.name: self._wanted(t) for t in program.outputs},
@@ -145,6 +150,17 @@ class Specialisation:
         self.names = tuple(t.name for t in program.inputs)
         kinds = {group.output.name: _kind(group.layout) for group in self.groups}
         self.results = tuple((name, kinds[name]) for name in program.results)
+
+    def _check_named(self, program: ct.Program) -> None:
+        """Raise where layouts were chosen for results that there are not."""
+        if not isinstance(self.choices.out, Mapping):
+            return
+        for name in self.choices.out:
+            if name not in program.results:
+                raise PlanError(
+                    f"out names {name!r}, which is no result; results are "
+                    f"{', '.join(program.results)}"
+                )
 
     def _wanted(self, output: ct.Tensor) -> Layout | None:
         asked = self.traced.layouts.get(output.name)

@@ -14,6 +14,12 @@ from sparsedsl.errors import Span
 
 Scalar: TypeAlias = bool | int | float | complex
 
+VALUE_DTYPES = (
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float32", "float64", "complex64", "complex128"),
+)
+"""NumPy's names of the dtypes that values may have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Affine:

@@ -15,6 +15,7 @@ import numpy as np
 
 from sparsedsl.contraction.algebra import dtype_of, fill_of, same_value
 from sparsedsl.contraction.nodes import (
+    VALUE_DTYPES,
     Access,
     Affine,
     Assign,
@@ -216,7 +217,7 @@ class Output(Handle):
     ) -> None:
         self._trace = trace
         self._shape = shape
-        self._fill = fill
+        self._fill = _number(fill)
         self._explicit = dtype is not None
         self._read = False
         self.layout = layout
@@ -351,11 +352,22 @@ def _dtype_name(dtype: Any) -> str:
         found = np.dtype(dtype)
     except TypeError:
         found = None
-    if found is None or found.kind not in "biufc":
+    if found is None or found.name not in VALUE_DTYPES:
         raise NotationTypeError(
-            f"expected a dtype of numbers or bools, found {dtype!r}", span=here()
+            f"expected one of the dtypes {', '.join(VALUE_DTYPES)}, found {dtype!r}", span=here()
         )
     return found.name
+
+
+def _number(fill: Any) -> Any:
+    """Return a fill value as a Python number."""
+    if isinstance(fill, np.generic):
+        fill = fill.item()
+    if fill is not INFER and not isinstance(fill, bool | int | float | complex):
+        raise NotationTypeError(
+            f"expected a number as fill_value, found {type(fill).__name__}", span=here()
+        )
+    return fill
 
 
 def _checked_shape(shape: Any) -> tuple[int | None, ...] | None:
@@ -402,12 +414,7 @@ def output(
             span=here(),
             hint="call it inside a function decorated with @sd.kernel",
         )
-    if not isinstance(fill_value, bool | int | float | complex | np.generic):
-        raise NotationTypeError(
-            f"expected a number as fill_value, found {type(fill_value).__name__}", span=here()
-        )
-    fill = fill_value.item() if isinstance(fill_value, np.generic) else fill_value
-    made = Output(trace, layout, dtype, fill, shape=_checked_shape(shape))
+    made = Output(trace, layout, dtype, fill_value, shape=_checked_shape(shape))
     trace.outputs.append(made)
     return made
 

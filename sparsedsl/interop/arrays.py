@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from sparsedsl.contraction.nodes import VALUE_DTYPES
 from sparsedsl.errors import InvalidTensorError, TensorTypeError
 from sparsedsl.layouts.catalogue import AnyLayout, resolve
-from sparsedsl.layouts.check import VALUE_DTYPES, check_arrays, check_shape, validate
+from sparsedsl.layouts.check import check_arrays, check_shape, validate
 from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.runtime.tensor import Tensor
@@ -130,7 +131,8 @@ def plain_array(given: Any, name: str) -> np.ndarray:
         array = np.asarray(given)
     except (ValueError, TypeError) as error:
         raise TensorTypeError(
-            f"expected {name} to be an array, found {type(given).__name__}: {error}"
+            f"expected {name} to be an array, found {type(given).__name__}: {error}",
+            hint="its parts must have one shape",
         ) from None
     return array
 

@@ -125,7 +125,7 @@ def _from_numpy(x: Any) -> Tensor:
         raise _unknown(x)
     array = plain_array(x, "the operand")
     if array.dtype == object:
-        raise _unknown(x)
+        raise _unknown(x) if array.ndim == 0 else _objects(array)
     if array.ndim >= 2 and array.flags.f_contiguous and not array.flags.c_contiguous:
         order = tuple(reversed(range(array.ndim)))
         layout = resolve("dense", array.ndim, order)
@@ -141,8 +141,17 @@ def _from_numpy(x: Any) -> Tensor:
 def _unknown(x: Any) -> TensorTypeError:
     return TensorTypeError(
         f"expected a scipy, numpy, torch or pydata/sparse array or a sparsedsl tensor, "
-        f"found {type(x).__name__}",
+        f"found {'an int of more than 64 bits' if type(x) is int else type(x).__name__}",
         hint="convert it with numpy.asarray, or bind its arrays with sd.from_arrays",
+    )
+
+
+def _objects(array: np.ndarray) -> TensorTypeError:
+    held = ", ".join(sorted({type(value).__name__ for value in array.ravel()[:1000]}))
+    return TensorTypeError(
+        f"expected an array of numbers or bools, found "
+        f"one of dtype object (of {held or 'nothing'})",
+        hint="convert it to a numeric dtype: x.astype('float64')",
     )
 
 

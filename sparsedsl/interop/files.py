@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from sparsedsl.errors import InvalidTensorError, LayoutError, SparseDSLError
+from sparsedsl.errors import InvalidTensorError, LayoutError, SparseDSLError, TensorTypeError
 from sparsedsl.interop.arrays import bind
 from sparsedsl.interop.convert import asarray
 from sparsedsl.interop.hdf5 import read_hdf5, write_hdf5
@@ -47,6 +47,11 @@ TEXT_BYTES = 1 << 28
 
 GROWTH = 200
 
+SPARSE_ROWS = 1 << 28
+"""Rows more than entries from which a matrix read stays in coordinates."""
+
+KEEPS = "write .npz, which keeps any tensor"
+
 
 def read(path: str | os.PathLike[str]) -> Tensor:
     """Read a tensor from a file, by the ending of its name.
@@ -54,7 +59,7 @@ def read(path: str | os.PathLike[str]) -> Tensor:
     ``.mtx`` and ``.mtx.gz`` (Matrix Market), ``.tns`` and ``.tns.gz`` (one line an entry,
     coordinates from 1), ``.npz`` (of scipy, pydata/sparse or `write`), ``.npy``, ``.bsp.h5``
     (binsparse; needs h5py).  A file of scipy's is stored in its own format, coordinates become
-    CSR (COO for other orders).  Repeated coordinates are added.
+    CSR (COO for other orders and for far more rows than entries).  Repeated coordinates are added.
 
     Raises
     ------
@@ -64,7 +69,7 @@ def read(path: str | os.PathLike[str]) -> Tensor:
     OSError
         When the file cannot be opened; FileNotFoundError when there is none.
     """
-    place = Path(path)
+    place = _place(path, "sd.read(path)")
     reader = _by_ending(place, _READERS)
     if not place.exists():
         raise FileNotFoundError(2, "no such file", str(place))
@@ -81,8 +86,8 @@ def read(path: str | os.PathLike[str]) -> Tensor:
     except MemoryError:
         raise InvalidTensorError(
             f"{place}: the tensor does not fit into memory",
-            hint="the file may state sizes that it does not hold; .tns and coordinates in .npz "
-            "take no memory for the extents",
+            hint="the file may state sizes that it does not hold; coordinates take no memory for "
+            "the extents",
         ) from None
 
 
@@ -97,9 +102,11 @@ def write(path: str | os.PathLike[str], x: Any) -> None:
     InvalidTensorError
         For an ending that is not known, or a tensor that the format cannot hold.
     """
-    place = Path(path)
+    place = _place(path, "sd.write(path, x)")
     writer = _by_ending(place, _WRITERS)
     tensor = asarray(x)
+    if not place.parent.is_dir():
+        raise FileNotFoundError(2, "no such directory", str(place.parent))
     handle, name = tempfile.mkstemp(dir=place.parent, suffix=f".part{_ending(place)}")
     os.close(handle)
     try:
@@ -109,8 +116,18 @@ def write(path: str | os.PathLike[str], x: Any) -> None:
         Path(name).unlink(missing_ok=True)
 
 
+def _place(path: Any, usage: str) -> Path:
+    try:
+        return Path(os.fsdecode(path))
+    except TypeError:
+        raise TensorTypeError(
+            f"expected the path of a file, found {type(path).__name__}", hint=f"call {usage}"
+        ) from None
+
+
 def _ending(path: Path) -> str:
-    return "".join(path.suffixes[-2:]) if path.suffix in (".gz", ".h5") else path.suffix
+    last = path.suffix.lower()
+    return "".join(path.suffixes[-2:]).lower() if last in (".gz", ".h5") else last
 
 
 def _by_ending(path: Path, table: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
@@ -156,7 +173,7 @@ class _Bounded(io.RawIOBase):
 
 def _opened(path: Path) -> IO[bytes]:
     """Open a text file for reading, compressed or not."""
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         return io.BufferedReader(_Bounded(path), 1 << 16)
     return path.open("rb")
 
@@ -224,18 +241,27 @@ def _whole(coords: np.ndarray) -> np.ndarray:
 
 
 def _from_coordinates(coords: np.ndarray, values: np.ndarray, shape: Any, fill: Any = 0) -> Tensor:
-    """CSR for matrices, COO for others; repeated coordinates are added."""
+    """CSR for matrices, COO for others and for matrices of far more rows than entries.
+
+    Repeated coordinates are added.
+    """
     rank = len(shape)
     coords, values = summed(_whole(coords), values)
     columns = {f"crd{mode}": coords[mode] for mode in range(rank)}
     made = bind(resolve("coo", rank), shape, {**columns, "data": values}, fill)
-    return made.convert("csr") if rank == 2 else made
+    return made.convert("csr") if rank == 2 and shape[0] <= SPARSE_ROWS + len(values) else made
 
 
 def _write_tns(path: Path, x: Tensor) -> None:
     coords, values = x.coordinates()
+    if not x.ndim:
+        raise InvalidTensorError("expected at least one mode for .tns, found none", hint=KEEPS)
     if values.dtype.kind == "c":
-        raise InvalidTensorError("expected real values for .tns, found complex", hint="write .npz")
+        raise InvalidTensorError("expected real values for .tns, found complex", hint=KEEPS)
+    if x.fill_value != 0:
+        raise InvalidTensorError(
+            f"expected a fill value of 0 for .tns, found {x.fill_value.item()}", hint=KEEPS
+        )
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "wt", encoding="utf-8") as file:
         file.write(f"# shape {' '.join(map(str, x.shape))}\n")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsedsl.errors import InvalidTensorError, LayoutError
+from sparsedsl.errors import InvalidTensorError, LayoutError, TensorTypeError
 from sparsedsl.interop.arrays import bind, usable_indices, usable_values
 from sparsedsl.layouts.catalogue import layouts, resolve
 from sparsedsl.layouts.check import validate
@@ -44,7 +44,13 @@ def from_scipy(x: Any, *, check: bool) -> tuple[Tensor, np.ndarray | None]:
             reader = _coordinates
         case _:
             x, reader = x.tocoo(), _coordinates
-    layout, given = reader(x)
+    try:
+        layout, given = reader(x)
+    except (TypeError, AttributeError, IndexError) as error:
+        raise TensorTypeError(
+            f"expected the parts of a {type(x).__name__} to be arrays, found otherwise: {error}",
+            hint="make the matrix anew with scipy's constructor",
+        ) from None
     value = layout.value.function
     arrays = {
         name: usable_values(array, f"x.{name}") if name == value else usable_indices(array, name)

@@ -15,6 +15,7 @@ from typing import NoReturn, assert_never
 
 import numpy as np
 
+from sparsedsl.contraction.nodes import VALUE_DTYPES
 from sparsedsl.errors import InvalidTensorError, TensorTypeError
 from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.enumerate import entries
@@ -53,10 +54,6 @@ from sparsedsl.spf.text import constraint_text
 INDEX_DTYPES = ("int32", "int64")
 # Room for the factors and sums of a layout's terms within int64.
 INDEX_LIMIT = 2**56
-VALUE_DTYPES = (
-    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-    *("float32", "float64", "complex64", "complex128"),
-)
 
 
 def validate(
@@ -112,7 +109,10 @@ def check_shape(shape: Sequence[int], layout: Layout) -> tuple[int, ...]:
             hint="give one extent per logical mode, or a layout of that rank",
         )
     if any(extent < 0 or extent > INDEX_LIMIT for extent in extents):
-        raise InvalidTensorError(f"extents lie in [0, 2**56], found {extents}")
+        raise InvalidTensorError(
+            f"expected extents of at least 0 and at most 2**56, found {extents}",
+            hint="index arithmetic on larger ones may leave 64 bits",
+        )
     return extents
 
 

@@ -12,6 +12,7 @@ from typing import assert_never, cast
 
 import numpy as np
 
+from sparsedsl.contraction.nodes import VALUE_DTYPES
 from sparsedsl.contraction.operators import MONOIDS, OPERATORS
 from sparsedsl.loops import text, vectors
 from sparsedsl.loops.build import COMPARISONS
@@ -44,12 +45,6 @@ from sparsedsl.loops.nodes import (
     While,
 )
 from sparsedsl.loops.operations import INTRINSICS
-
-VALUE_DTYPES = frozenset(
-    {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-     "float32", "float64", "complex64", "complex128"}
-)  # fmt: skip
-"""Dtypes an array or a value may have."""
 
 # Binary operators of values by the dtype kinds they are defined for; INT counts as "i".
 _KINDS = {

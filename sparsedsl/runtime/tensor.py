@@ -349,6 +349,14 @@ class Tensor:
             "a tensor is not iterated over", hint="x.coordinates() gives the stored entries"
         )
 
+    def __getitem__(self, key: Any) -> NoReturn:
+        del key
+        raise TensorTypeError(
+            "a tensor has no subscripts outside a kernel",
+            hint='write a kernel, sd.evaluate("y[j] = A[3, j]", A=A), or index x.to_scipy() or '
+            "x.to_numpy()",
+        )
+
     def __len__(self) -> int:
         if not self.shape:
             raise TensorTypeError("a tensor without modes has no len()", hint="use .shape")

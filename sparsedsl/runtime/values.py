@@ -11,7 +11,7 @@ from math import isfinite
 
 import numpy as np
 
-from sparsedsl.errors import InvalidTensorError
+from sparsedsl.errors import InvalidTensorError, PlanError
 
 CHUNK = 8192
 """Values looked at before stopping early; BLAS uses one thread for so few."""
@@ -72,11 +72,18 @@ def holds(fact: str, values: np.ndarray) -> bool:
     return FACTS[fact](values)
 
 
-def refused(error: ValueError) -> ValueError:
+def refused(error: ValueError | MemoryError) -> Exception:
     """Return the error of a user for what a kernel raised on the values it met.
 
     Kernels raise for one reason of their own, as NumPy does: an integer to a negative power.
+    The arrays they make for themselves may be too large.
     """
+    if isinstance(error, MemoryError):
+        return PlanError(
+            "expected a kernel whose arrays fit into memory, found that they do not",
+            hint='ask for a result that stores entries alone, such as out="coo", or gather it '
+            'by sorting: workspace="sort"',
+        )
     if type(error) is not ValueError or "negative integer powers" not in str(error):
         return error
     return InvalidTensorError(

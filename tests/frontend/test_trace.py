@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sparsedsl.contraction.interpret import interpret
+from sparsedsl.contraction.nodes import VALUE_DTYPES
 from sparsedsl.contraction.text import program_text
 from sparsedsl.errors import NotationError, NotationTypeError
 from sparsedsl.frontend import functions as sd
@@ -518,8 +519,8 @@ def test_output_of_another_kernel():
         ("float64", 1j, "expected a fill value of dtype float64, found 1j"),
         ("uint8", -1, "expected a fill value of dtype uint8, found -1"),
         ("float64", "0", "expected a number as fill_value, found str"),
-        ("U3", 0, "expected a dtype of numbers or bools, found 'U3'"),
-        ("nothing", 0, "expected a dtype of numbers or bools, found 'nothing'"),
+        ("U3", 0, f"expected one of the dtypes {', '.join(VALUE_DTYPES)}, found 'U3'"),
+        ("nothing", 0, f"expected one of the dtypes {', '.join(VALUE_DTYPES)}, found 'nothing'"),
     ],
 )
 def test_fill_and_dtype_of_an_output(dtype, fill, message):

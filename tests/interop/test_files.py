@@ -126,7 +126,7 @@ def test_gz_is_compressed(A, tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("matrix coordinate real general\n999999999992 2 1\n1 1 3.0\n", "does not fit in"),
+        ("matrix coordinate real general\n9 999999999 9999999999\n1 1 3.0\n", "does not fit in"),
         ("matrix array real general\n999999999992 2\n1\n", "does not fit in"),
         ("matrix coordinate real general\n2 2 99999999999\n1 1 3.0\n", "does not fit in"),
         ("matrix array real symmetric\n3 3\n1\n2\n3\n4\n5\n6\n", None),
@@ -142,11 +142,21 @@ def test_sizes_that_matrix_market_states_are_compared_first(tmp_path, text, said
             sd.read(path)
 
 
-def test_tns_of_huge_extents_is_refused_before_memory_is_taken(tmp_path):
-    path = tmp_path / "A.tns"
-    path.write_text("999999999999 3 1.0\n")
-    with pytest.raises(sd.InvalidTensorError, match="does not fit in memory"):
-        sd.read(path)
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("A.tns", "999999999999 3 1.0\n"),
+        (
+            "A.mtx",
+            "%%MatrixMarket matrix coordinate real general\n999999999999 3 1\n999999999999 3 1\n",
+        ),
+    ],
+)
+def test_huge_extents_take_memory_for_entries_alone(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    found = sd.read(tmp_path / name)
+    assert (found.shape, found.layout.label) == ((999999999999, 3), "coo")
+    assert found.coordinates()[0].tolist() == [[999999999998], [2]]
 
 
 def test_characters_outside_the_tables_of_the_parser_are_refused(tmp_path):

@@ -1,0 +1,181 @@
+"""Mistakes of users end in an error of the tree that names the operand, the place or the choice."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import sparsedsl as sd
+
+A = sp.csr_array(np.array([[1.0, 0.0, 2.0], [0.0, 3.0, 0.0]]))
+X = np.arange(3.0)
+
+
+@sd.kernel
+def spmv(A, x):
+    i, j = sd.indices("i j")
+    y = sd.output()
+    y[i] = A[i, j] * x[j]
+    return y
+
+
+def row_sums(**output):
+    @sd.kernel
+    def kernel(A):
+        i, j = sd.indices("i j")
+        y = sd.output(**output)
+        y[i] = A[i, j]
+        return y
+
+    return kernel
+
+
+@pytest.mark.parametrize(
+    ("x", "found"),
+    [
+        (X.astype("float16"), "float16"),
+        (X.astype(object), "dtype object (of float)"),
+        (np.array([], object), "dtype object (of nothing)"),
+        ([1, [2]], "list"),
+        ("x", "str"),
+        (None, "NoneType"),
+        (2**70, "int of more than 64 bits"),
+    ],
+    ids=repr,
+)
+def test_an_argument_of_no_dtype_is_named(x, found):
+    for call in (spmv, spmv.lower, spmv.compile(A, X)):
+        with pytest.raises(sd.InvalidTensorError, match=f"^x: .*{re.escape(found)}") as caught:
+            call(A, x)
+        assert isinstance(caught.value, TypeError)
+    with pytest.raises(sd.InvalidTensorError, match=r"^x: "):
+        sd.evaluate("y[i] = A[i,j] * x[j]", A=A, x=x)
+    with pytest.raises(sd.InvalidTensorError, match=r"^operand 1: "):
+        sd.einsum("ij,j->i", A, x)
+
+
+@pytest.mark.parametrize("dtype", ["float16", np.longdouble, "S3", "M8[s]", object, "nonsense", 3])
+def test_results_have_the_dtypes_that_values_have(dtype):
+    with pytest.raises(sd.NotationError, match="one of the dtypes bool") as caught:
+        row_sums(dtype=dtype)(A)
+    assert isinstance(caught.value, TypeError)
+    assert "sd.output(**output)" in str(caught.value)
+    with pytest.raises(sd.NotationError, match="one of the dtypes bool"):
+        sd.evaluate("y[i] = A[i,j]", A=A, dtype=dtype)
+
+
+@pytest.mark.parametrize("fill", ["a", [1], None, np.zeros(2)], ids=repr)
+def test_fill_values_are_numbers(fill):
+    with pytest.raises(sd.NotationError, match="number as fill_value"):
+        sd.evaluate("y[i] = A[i,j]", A=A, fill_value=fill)
+    with pytest.raises(sd.NotationError, match="number as fill_value"):
+        row_sums(fill_value=fill)(A)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: sd.einsum("ij,j->i", A, X, combine=["mul"]),
+        lambda: sd.einsum("ij,j->i", A, X, reduce={}),
+        lambda: sd.einsum(3, A),
+        lambda: sd.evaluate(3),
+        lambda: sd.evaluate(None, A=A),
+    ],
+)
+def test_notation_is_text(call):
+    with pytest.raises(sd.NotationError, match="as text, found"):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"deterministic": "yes"}, "deterministic to be True or False, found 'yes'"),
+        ({"out": {"D": "csr"}}, "out names 'D', which is no result; results are y"),
+        ({"find": {"D": "merge"}}, "find names 'D'"),
+    ],
+)
+def test_choices_that_mean_nothing_are_refused(choices, message):
+    with pytest.raises(sd.PlanError, match=message):
+        sd.kernel(**choices)(spmv.function)(A, X)
+
+
+def test_a_scipy_matrix_without_its_parts_is_refused():
+    for part in ("data", "indices", "indptr"):
+        broken = A.copy()
+        setattr(broken, part, None)
+        with pytest.raises(sd.InvalidTensorError, match="csr_array"):
+            sd.asarray(broken)
+
+
+def test_a_tensor_has_no_subscripts():
+    with pytest.raises(sd.InvalidTensorError, match="no subscripts outside a kernel"):
+        sd.asarray(A)[0, 1]
+
+
+def test_extents_that_are_too_long_are_refused():
+    with pytest.raises(sd.InvalidTensorError, match=r"at most 2\*\*56"):
+        sd.from_arrays("coo", (2**57,), {"crd0": [1], "data": [1.0]})
+
+
+@pytest.fixture(scope="module")
+def long():
+    """A matrix of one entry whose rows and columns no array could hold."""
+    arrays = {"crd0": [2**54], "crd1": [2**53], "data": [2.0]}
+    return sd.from_arrays("coo", (2**55, 2**55), arrays)
+
+
+def test_products_of_long_matrices_make_no_long_array(long):
+    x = sd.convert(long, "dcsr")
+    product = sd.einsum("ik,jk->ij", x, x, out="dcsr")
+    coordinates, values = product.coordinates()
+    assert coordinates.tolist() == [[2**54], [2**54]]
+    assert values.tolist() == [4.0]
+
+
+def test_a_kernel_that_does_not_fit_into_memory_is_refused(long):
+    x = sd.convert(long, "dcsr")
+    product = sd.kernel(out="dcsr", workspace="dense")(lambda a, b: _product(a, b))
+    with pytest.raises(sd.PlanError, match="fit into memory"):
+        product(x, x)
+
+
+def _product(a, b):
+    i, j, k = sd.indices("i j k")
+    c = sd.output()
+    c[i, j] = a[i, k] * b[j, k]
+    return c
+
+
+@pytest.mark.parametrize("ending", [".mtx", ".tns", ".npz"])
+def test_long_matrices_are_kept_in_files(tmp_path, long, ending):
+    sd.write(tmp_path / f"long{ending}", long)
+    found = sd.read(tmp_path / f"long{ending}")
+    assert found.shape == long.shape
+    assert [part.tolist() for part in found.coordinates()] == [[[2**54], [2**53]], [2.0]]
+
+
+def test_tns_refuses_what_it_would_lose(tmp_path):
+    for x, why in ((sd.asarray(A) + 1, "fill value"), (3.0, "one mode"), (A * 1j, "complex")):
+        with pytest.raises(sd.InvalidTensorError, match=why):
+            sd.write(tmp_path / "x.tns", x)
+    assert not list(tmp_path.iterdir())
+
+
+def test_paths(tmp_path):
+    for path in (3, None, sd.asarray(A), [b"x"]):
+        with pytest.raises(sd.InvalidTensorError, match=r"path of a file.*\n.*sd.read\(path\)"):
+            sd.read(path)
+        with pytest.raises(sd.InvalidTensorError, match=r"path of a file.*\n.*sd.write\(path, x\)"):
+            sd.write(path, A)
+    missing = tmp_path / "none" / "x.mtx"
+    with pytest.raises(
+        FileNotFoundError, match=re.escape(f"no such directory: '{missing.parent}'")
+    ):
+        sd.write(missing, A)
+    for name in ("X.MTX", "x.Mtx.GZ", "X.TNS"):
+        sd.write(tmp_path / name, A)
+        assert np.array_equal(sd.read(str(tmp_path / name).encode()).to_numpy(), A.toarray())
+        assert (Path(tmp_path / name).read_bytes()[:2] == b"\x1f\x8b") == name.endswith("GZ")
