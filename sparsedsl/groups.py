@@ -69,7 +69,8 @@ class Group:
     ``layout`` is the one the result is wanted in, ``assembled`` the one the kernel fills;
     ``whole`` is the statement before it was split, if it has no sum.  ``patterns`` pairs
     tensors with others that hold equal index arrays; ``fused`` names the intermediates that are
-    computed here and not stored.
+    computed here and not stored.  The outputs of the groups ``before`` are computed row by row
+    in the same loop (``rows``), and not stored either.
     """
 
     statements: tuple[ct.Assign, ...]
@@ -86,6 +87,7 @@ class Group:
     whole: ct.Assign | None
     patterns: tuple[tuple[str, str], ...]
     fused: tuple[str, ...] = ()
+    before: tuple[Group, ...] = ()
 
     @property
     def output(self) -> ct.Tensor:
@@ -242,7 +244,8 @@ def reads(expression: ct.Expression) -> list[ct.Access | ct.Stored]:
 
 def describe(group: Group, settings: Settings) -> str:
     """Return the text that identifies a group's kernel: everything the plan depends on."""
-    lines = [text.statement_text(s) for s in group.statements]
+    lines = [describe(before, settings) for before in group.before]
+    lines += [text.statement_text(s) for s in group.statements]
     used = sorted({a.tensor for s in group.statements for a in reads(s.expression)})
     for name in used:
         tensor, source = group.program.tensor(name), group.sources[name]

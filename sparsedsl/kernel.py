@@ -209,7 +209,7 @@ class Lowered:
         """The joint iteration space of each case, in isl's notation."""
         from sparsedsl.explain import iteration_space
 
-        return "\n".join(iteration_space(u.nest) for u in self.units)
+        return "\n".join(iteration_space(n) for u in self.units for n in (*u.within, u.nest))
 
     @property
     def plan(self) -> str:
@@ -231,7 +231,7 @@ class Lowered:
     @property
     def cost(self) -> float:
         """The estimated time in nanoseconds; only ratios between plans mean much."""
-        return sum(u.nest.cost for u in self.units)
+        return sum(u.cost for u in self.units)
 
     def explain(self) -> str:
         """Return the statement, layouts, plan, alternatives, bounds and proofs as text.

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from sparsedsl.contraction import algebra, text
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.errors import PlanError
 from sparsedsl.find.certificates import Certificate
-from sparsedsl.find.choose import Proved
+from sparsedsl.find.choose import Choice, Proved
 from sparsedsl.find.smt import Proof
 from sparsedsl.find.widths import widest
 from sparsedsl.groups import Group, Settings, bucket, index_dtype, reads, rounded
@@ -32,13 +33,17 @@ from sparsedsl.loops.nodes import Kernel
 from sparsedsl.options import current
 from sparsedsl.runtime.recipe import Recipe
 
+if TYPE_CHECKING:
+    from sparsedsl.lowering.rows import Part
+
 
 @dataclass(frozen=True, slots=True)
 class Unit:
     """One compiled group: plan, proofs, loops, source and recipe.
 
     ``certificates`` say how each subscript is known to be inside its array, ``widest`` bounds
-    every index value that the kernel computes.
+    every index value that the kernel computes.  ``within`` are the nests that give this one a row
+    of an intermediate in each turn of its loop.
     """
 
     group: Group
@@ -50,28 +55,81 @@ class Unit:
     recipe: Recipe
     certificates: tuple[Certificate, ...]
     widest: int
+    within: tuple[Nest, ...] = ()
+
+    @property
+    def cost(self) -> float:
+        """The estimated nanoseconds of a call."""
+        return sum(nest.cost for nest in (*self.within, self.nest))
 
 
 def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ()) -> Unit:
-    """Run the stages from planning to source on one group.
+    """Run the stages from planning to source on one group, and on those before it.
 
     ``known`` are the proofs of an earlier run: the solver is asked what they do not answer.
 
     Raises
     ------
     PlanError
-        If no plan exists, or a forced choice is not legal.
+        If no plan exists, a forced choice is not legal, or the plans of groups that are to
+        share a loop do not.
     """
     from sparsedsl.codegen.python import source as print_source
     from sparsedsl.loops.optimise import optimise
     from sparsedsl.loops.verify import verify as verify_kernel
-    from sparsedsl.lowering.nest import lower
     from sparsedsl.lowering.recipe import recipe_of
+    from sparsedsl.lowering.rows import lower_rows
+
+    records = {p.smtlib: p for p in known}
+    within = tuple(_plan(g, settings, records) for g in group.before)
+    planned = _plan(group, settings, records)
+    every = (*within, planned)
+    notes = _notes(every)
+    parts = [p.part for p in every]
+    lowered = lower_rows(parts, notes) if within else planned.part.lowered(notes)
+    # each subscript of a vector's elements is not there to be checked
+    kernel = optimise(
+        verify_kernel(lowered.kernel), vectors=not settings.safe, checked=current().verify
+    )
+    verify_kernel(kernel)
+    nests = tuple(p.nest for p in within)
+    checks = group.finite, group.nonzero, group.bounded
+    recipe = recipe_of(lowered, planned.nest, kernel, *checks, nests)
+    bounds = tuple(c for p in every for c in p.proved.certificates)
+    unsure = any(c.verdict == "checked" for c in bounds)
+    source = print_source(kernel, fastmath=settings.fastmath, safe=settings.safe or unsure)
+    choices = tuple(
+        (c.variable, c.algorithm, "; ".join(f"{n}: {why}" for n, why in c.rejected))
+        for p in every
+        for chain in p.proved.choices
+        for c in chain
+    )
+    proofs = tuple(proof for p in every for proof in p.proved.proofs)
+    widest = max(p.widest for p in every)
+    return Unit(group, planned.nest, choices, proofs, kernel, source, recipe, bounds, widest, nests)
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """One group planned and proved; ``widest`` bounds its index values."""
+
+    group: Group
+    proved: Proved
+    part: Part
+    widest: int
+
+    @property
+    def nest(self) -> Nest:
+        return self.proved.nest
+
+
+def _plan(group: Group, settings: Settings, known: Mapping[str, Proof]) -> _Planned:
+    from sparsedsl.lowering.rows import Part
 
     _check_forced(group, settings)
     request = request_of(group, settings)
-    nest, proved = _planned(request, settings, {p.smtlib: p for p in known})
-    copies = tuple(c.tensor for c in nest.conversions)
+    planned, proved = _planned(request, settings, known)
+    copies = tuple(c.tensor for c in planned.conversions)
     program = replace(group.program, inputs=tuple({*group.program.inputs, *copies}))
     nest = proved.nest
     _check_cost(group, nest)
@@ -80,40 +138,34 @@ def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ())
         for name, source in group.sources.items()
         for array, dtype in source.index_dtypes.items()
     }
-    for conversion in nest.conversions:
+    for conversion in planned.conversions:
         wide = set(group.sources[conversion.source].index_dtypes.values()) == {"int64"}
         for array in conversion.layout.functions:
             dtypes[f"{conversion.tensor.name}_{array}"] = "int64" if wide else "int32"
-    statement = "; ".join(text.statement_text(s) for s in group.statements)
-    proofs = sum(p.proved for p in proved.proofs)
-    unsure = sum(c.verdict == "checked" for c in proved.certificates)
-    most = _widest(group, nest, dtypes)
-    used = {(o.tensor.name, o.pattern) for chain in nest.chains for o in chain.operands}
-    followers = [pair for pair in used if pair[0] != pair[1]]
-    notes = (
+    extent = max((request.extents[c] for c in nest.coordinates), default=1)
+    part = Part(proved, program, dtypes, index_dtype(group), extent)
+    return _Planned(group, proved, part, _widest(group, nest, dtypes))
+
+
+def _notes(every: tuple[_Planned, ...]) -> tuple[str, ...]:
+    """Return what the generated function says of itself."""
+    groups = [p.group for p in every]
+    statement = "; ".join(text.statement_text(s) for g in groups for s in g.statements)
+    held = {p.group.output.name for p in every[:-1]}
+    operands = [o for p in every for chain in p.nest.chains for o in chain.operands]
+    sources = {name: s for g in groups for name, s in g.sources.items()}
+    followers = {(o.tensor.name, o.pattern) for o in operands if o.tensor.name != o.pattern}
+    proofs = [proof.proved for p in every for proof in p.proved.proofs]
+    sure = [c.verdict != "checked" for p in every for c in p.proved.certificates]
+    return (
         statement,
-        *(f"{n}: {s.layout.label}" for n, s in group.sources.items() if n in statement),
+        *(f"{n}: {s.layout.label}" for n, s in sources.items() if n in statement),
+        *(f"of {name} a row at a time is held" for name in sorted(held)),
         *(f"{name} has the pattern of {other}" for name, other in sorted(followers)),
-        f"finds: {_finds_text(proved.choices)}",
-        f"proofs: {proofs} of {len(proved.proofs)} goals",
-        f"bounds: {len(proved.certificates) - unsure} of {len(proved.certificates)} subscripts",
+        f"finds: {_finds_text([chain for p in every for chain in p.proved.choices])}",
+        f"proofs: {sum(proofs)} of {len(proofs)} goals",
+        f"bounds: {sum(sure)} of {len(sure)} subscripts",
     )
-    widest = max((request.extents[c] for c in nest.coordinates), default=1)
-    lowered = lower(proved, program, dtypes, index_dtype(group), widest, notes)
-    # each subscript of a vector's elements is not there to be checked
-    kernel = optimise(
-        verify_kernel(lowered.kernel), vectors=not settings.safe, checked=current().verify
-    )
-    verify_kernel(kernel)
-    recipe = recipe_of(lowered, nest, kernel, group.finite, group.nonzero, group.bounded)
-    source = print_source(kernel, fastmath=settings.fastmath, safe=settings.safe or unsure > 0)
-    choices = tuple(
-        (c.variable, c.algorithm, "; ".join(f"{n}: {why}" for n, why in c.rejected))
-        for chain in proved.choices
-        for c in chain
-    )
-    bounds = proved.certificates
-    return Unit(group, nest, choices, proved.proofs, kernel, source, recipe, bounds, most)
 
 
 def request_of(group: Group, settings: Settings) -> Request:
@@ -186,8 +238,7 @@ def _planned(
         request = replace(request, patterns={}, whole=request.whole if request.patterns else None)
 
 
-def _finds_text(choices: object) -> str:
-    assert isinstance(choices, tuple)
+def _finds_text(choices: Iterable[tuple[Choice, ...]]) -> str:
     found = [f"{c.variable} by {c.algorithm}" for chain in choices for c in chain]
     return ", ".join(found) or "none needed"
 

@@ -29,6 +29,7 @@ from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import total
 from sparsedsl.locks import compiling
 from sparsedsl.options import Options, current
+from sparsedsl.rows import by_rows
 from sparsedsl.runtime import cache, execute, patterns
 from sparsedsl.runtime.patterns import Pairs
 from sparsedsl.runtime.recipe import Recipe
@@ -81,6 +82,11 @@ class Choices:
                 f"expected order to be text, found {type(self.order).__name__}",
                 hint='such as order="i k j"',
             )
+
+    @property
+    def forced(self) -> bool:
+        """Whether a choice is made that ``auto`` would have made otherwise."""
+        return (self.order, self.find, self.workspace) != (None, "auto", "auto")
 
     def settings(self, options: Options) -> Settings:
         """Return what of it, and of the options in force, the pipeline reads."""
@@ -136,7 +142,7 @@ class Specialisation:
     def __post_init__(self) -> None:
         program = self.traced.program
         self._check_named(program)
-        self.groups = split(
+        apart = split(
             program,
             {t.name: self._wanted(t) for t in program.outputs},
             self.sources,
@@ -146,7 +152,8 @@ class Specialisation:
             patterns=self.patterns,
         )
         searched = self.choices.find == "auto" and not self.patterns
-        self.alike = alike(self.groups) if searched else ()
+        self.alike = alike(apart) if searched else ()
+        self.groups = self._by_rows(apart)
         self.names = tuple(t.name for t in program.inputs)
         kinds = {group.output.name: _kind(group.layout) for group in self.groups}
         self.results = tuple((name, kinds[name]) for name in program.results)
@@ -161,6 +168,22 @@ class Specialisation:
                     f"out names {name!r}, which is no result; results are "
                     f"{', '.join(program.results)}"
                 )
+
+    def _by_rows(self, apart: tuple[Group, ...]) -> tuple[Group, ...]:
+        """Put groups that only give others rows into their loops, where their plans agree."""
+        if self.choices.forced:
+            return apart
+        threads = self.choices.parallel is not False and current().thread_count > 1
+        results = self.traced.program.results
+        self.groups = by_rows(apart, results, self.unusual, threads=threads)
+        try:
+            for place, group in enumerate(self.groups):
+                if group.before:
+                    self.prepare(place)
+        except PlanError:
+            self.ready.clear()
+            return apart
+        return self.groups
 
     def _wanted(self, output: ct.Tensor) -> Layout | None:
         asked = self.traced.layouts.get(output.name)

@@ -53,14 +53,21 @@ def _bound(steps: tuple[Step, ...]) -> list[str]:
 def plan_text(unit: Unit) -> str:
     """Return the loop nest of one output, one line a step, indented by depth."""
     chosen = {variable: algorithm for variable, algorithm, _ in unit.choices}
-    nest = unit.nest
+    lines: list[str] = []
+    for within in unit.within:
+        lines.append(f"in each turn of the outermost loop, a row of {within.output.name}:")
+        lines += [f"  {line}" for line in _nest(within, chosen)]
+    return "\n".join([*lines, *_nest(unit.nest, chosen)])
+
+
+def _nest(nest: Nest, chosen: dict[str, str]) -> list[str]:
     lines = _steps(nest.prefix, chosen, 0)
     depth = sum(isinstance(s, Scan) for s in nest.prefix)
     for chain in nest.chains:
         lines += _steps(chain.steps, chosen, depth)
         inner = depth + sum(isinstance(s, Scan | Find | Guard | Merge) for s in chain.steps)
         lines.append("  " * inner + _leaf(nest, chain))
-    return "\n".join(lines)
+    return lines
 
 
 _ORDERINGS = {

@@ -45,8 +45,9 @@ def _indented(text: str) -> list[str]:
 
 
 def _unit(unit: Unit, settings: Settings, took: float | None) -> list[str]:
-    lines = [*_storage(unit), "iteration space", *_indented(iteration_space(unit.nest))]
-    lines += [f"plan (estimated {unit.nest.cost / 1e6:.3g} ms{_against(unit, took)})"]
+    spaces = [iteration_space(nest) for nest in (*unit.within, unit.nest)]
+    lines = [*_storage(unit), "iteration space", *_indented("\n".join(spaces))]
+    lines += [f"plan (estimated {unit.cost / 1e6:.3g} ms{_against(unit, took)})"]
     lines += _indented(plan_text(unit))
     for variable, algorithm, rejected in unit.choices:
         lines.append(f"find {variable}: {algorithm} ({rejected})")
@@ -62,7 +63,7 @@ def _against(unit: Unit, took: float | None) -> str:
     """Say how long the unit took beside its estimate."""
     if took is None:
         return ""
-    ratio = took * 1e9 / max(unit.nest.cost, 1e-9)
+    ratio = took * 1e9 / max(unit.cost, 1e-9)
     return f", measured {1e3 * took:.3g} ms: {ratio:.3g} times the estimate"
 
 
@@ -72,14 +73,18 @@ def _storage(unit: Unit) -> list[str]:
     lines = [f"output {nest.output.name}: {nest.output.dtype} in {group.layout.label}"]
     if len(group.statements) > 1 or group.program.statements != group.statements:
         lines += [f"  {statement_text(s)}" for s in group.statements]
+    for before in group.before:
+        lines.append(f"  a row at a time, not stored: {before.output.name}")
+        lines += [f"    {statement_text(s)}" for s in before.statements]
     if group.fused:
         lines.append(f"  fused: {', '.join(group.fused)} computed here, not stored")
     if group.assembled != group.layout:
         lines.append(f"  filled as {group.assembled.label}, then converted")
     lines.append("operands")
-    seen = dict.fromkeys(o.tensor.name for chain in nest.chains for o in chain.operands)
-    for name in seen:
-        operand = next(o for c in nest.chains for o in c.operands if o.tensor.name == name)
+    nests = (*unit.within, nest)
+    operands = [o for n in nests for chain in n.chains for o in chain.operands]
+    seen = {o.tensor.name: o for o in operands}
+    for name, operand in seen.items():
         lines.append(f"  {name}: {operand.tensor.dtype} in {operand.layout.label}")
     for conversion in nest.conversions:
         size = size_text(copied_bytes(conversion, group))

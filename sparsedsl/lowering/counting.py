@@ -12,6 +12,7 @@ from sparsedsl.iteration.counted import counted_steps
 from sparsedsl.iteration.nodes import Let, Merge, Nest, Scan, Step
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import Assign, Const, Expr, For, Stmt, Var
+from sparsedsl.loops.rows import renamed
 from sparsedsl.lowering import pieces
 from sparsedsl.lowering.emitter import Emitter
 from sparsedsl.spf.nodes import Term
@@ -38,6 +39,32 @@ def count_visits(
         piece = None if shared is None else (nest.prefix + chain.steps)[0]
         out += _Counter(emitter, room, shared, piece).count(steps)
     return out
+
+
+def counting_row(variable: str) -> str:
+    """Return the variable of the loop that counts before the loop over ``variable`` runs."""
+    return f"{variable}_counted"
+
+
+def longest_row(
+    nest: Nest, signs: tuple[frozenset[str], ...], emitter: Emitter, room: Var, spare: int
+) -> list[Stmt]:
+    """Return statements that set ``room`` to the visits of the outermost loop's longest turn.
+
+    ``spare`` are added.  There are none where they cannot be counted, or the outermost step is no
+    loop.
+    """
+    row = Var(f"{room.name}_of_row", room.type)
+    counted = count_visits(nest, signs, emitter, row, None)
+    loops = [s for s in counted if isinstance(s, For)]
+    if not loops or len(loops) < len(counted) or len({s.variable for s in loops}) > 1:
+        return []
+    first = loops[0]
+    turn = Var(counting_row(first.variable.name), first.variable.type)
+    body = renamed(tuple(s for loop in loops for s in loop.body), {first.variable.name: turn.name})
+    most = Assign(room, lb.max_(room, row))
+    counting = (Assign(row, lb.i(spare)), *body, most)
+    return [Assign(room, lb.i(spare)), For(turn, first.start, first.stop, counting)]
 
 
 class _Counter:

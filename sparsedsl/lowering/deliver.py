@@ -160,6 +160,12 @@ def append_params(sink: Sink) -> list[ArrayParam]:
     return [*indices, ArrayParam(sink.array(sink.assembly.value), sink.dtype, 1)]
 
 
+def row_params(sink: Sink) -> list[ArrayParam]:
+    """Return the arrays of `append_params` that hold the entries of a row."""
+    names = [sink.array(array) for array, _ in sink.last.coordinates]
+    return [p for p in append_params(sink) if p.name in (*names, sink.values)]
+
+
 def _index(sink: Sink, value: Expr) -> Expr:
     return lb.cast(value, sink.index_dtype)
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.operators import MONOIDS
+from sparsedsl.errors import PlanError
 from sparsedsl.find.choose import Choice, Proved
 from sparsedsl.find.parallel import Shared
 from sparsedsl.iteration.nodes import (
@@ -24,6 +26,7 @@ from sparsedsl.iteration.nodes import (
 from sparsedsl.iteration.space import extent_name
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import (
+    Allocate,
     ArrayParam,
     Assign,
     Comment,
@@ -43,6 +46,11 @@ from sparsedsl.lowering.finds import Finds
 
 DEEP = 2.0**18
 """Extent above which a workspace's bitmap gets a third level."""
+
+
+Room: TypeAlias = Literal["counted", "grown", "row"]
+"""Where entries go: to arrays of which the kernel first counts how long they must be, where it
+can; to arrays that it tells to be too short when they are; to a row of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +73,18 @@ def lower(
     output_index_dtype: str,
     widest: float,
     notes: tuple[str, ...],
+    room: Room = "counted",
 ) -> Lowered:
     """Return the kernel of a proved nest.
 
-    ``widest`` is the expected extent of the output's widest mode.
+    ``widest`` is the expected extent of the output's widest mode, ``index_dtypes`` gives the
+    dtype of each index array, ``output_index_dtype`` that of the output's.  A kernel with
+    ``room="row"`` writes each row over the one before (``loops.rows``).
 
-    ``index_dtypes`` gives the dtype of each index array, ``output_index_dtype`` that of the
-    output's.
+    Raises
+    ------
+    PlanError
+        If it is not known how long a row may be.
     """
     nest = proved.nest
     operands = {o.name: o for chain in nest.chains for o in chain.operands}
@@ -92,10 +105,10 @@ def lower(
         identity,
         deep=widest > DEEP,
     )
-    walk = _NestWalk(proved, emitter, sink)
-    body = walk.body()
+    walk = _NestWalk(proved, emitter, sink, room)
+    body = walk.row() if room == "row" else walk.body()
     if proved.whole is not None:
-        filled = _NestWalk(replace(proved, nest=proved.whole.nest), emitter, sink).body()
+        filled = _NestWalk(replace(proved, nest=proved.whole.nest), emitter, sink, room).body()
         exact = (
             lb.eq(lb.mod(emitter.variable(extent), size), 0)
             for extent, size in proved.whole.multiples
@@ -121,11 +134,12 @@ def lower(
 class _NestWalk:
     """One walk over the steps of a nest."""
 
-    def __init__(self, proved: Proved, emitter: Emitter, sink: dl.Sink) -> None:
+    def __init__(self, proved: Proved, emitter: Emitter, sink: dl.Sink, room: Room) -> None:
         self.nest = proved.nest
         self.choices = proved.choices
         self.signs = proved.nonnegative
-        self.shared = proved.parallel
+        self.shared = None if room == "row" else proved.parallel
+        self.room = room
         self.emitter = emitter
         self.sink = sink
         self.top: list[Stmt] = []
@@ -146,13 +160,7 @@ class _NestWalk:
             start = [Assign(self.sink.var("n"), lb.i(0))]
         elif kind != "dense":
             start = dl.append_start(self.sink)
-        walkers = [
-            self._walker(chain, choices, signs, f"_{place}" if place else "")
-            for place, (chain, choices, signs) in enumerate(
-                zip(self.nest.chains, self.choices, self.signs, strict=True)
-            )
-        ]
-        main = self._prefix(0, walkers)
+        main = self._prefix(0, self._walkers())
         end: list[Stmt] = []
         levels = self.nest.assembly.levels
         if kind in ("append", "workspace") and levels[0].dense and not self._all_visited():
@@ -171,6 +179,37 @@ class _NestWalk:
         enough = If(lb.le(room, given), tuple(body))
         return [*start, Assign(room, lb.i(self.sink.spare)), *needed, enough]
 
+    def row(self) -> list[Stmt]:
+        """Return the body of a kernel that writes each row over the one before.
+
+        Memory for a row is allocated first; where rows begin is for ``loops.rows`` to say.
+        """
+        sink, kind = self.sink, self.nest.assembly.kind
+        if kind == "dense":
+            names = [self.nest.coordinates[m] for m in self.nest.assembly.modes[1:]]
+            shape = tuple(self.emitter.variable(extent_name(n)) for n in names)
+            row = [Allocate(sink.array(self.nest.assembly.value), sink.dtype, shape)]
+            main = self._prefix(0, self._walkers())
+            return [*(row if shape else ()), *self.top, *main]
+        self.sink = sink = replace(sink, counted=True)
+        longest = counting.longest_row(
+            self.nest, self.signs, self.emitter, sink.capacity, sink.spare
+        )
+        if kind == "stream" or not longest:
+            raise PlanError(f"the entries of a row of {sink.name} cannot be counted before")
+        work = ws.start(sink) if kind == "workspace" else []
+        main = self._prefix(0, self._walkers())
+        arrays = [Allocate(p.name, p.dtype, (sink.capacity,)) for p in dl.row_params(sink)]
+        return [*longest, *arrays, *work, *self.top, *main]
+
+    def _walkers(self) -> list[ChainWalk]:
+        return [
+            self._walker(chain, choices, signs, f"_{place}" if place else "")
+            for place, (chain, choices, signs) in enumerate(
+                zip(self.nest.chains, self.choices, self.signs, strict=True)
+            )
+        ]
+
     def _walker(
         self, chain: Chain, choices: tuple[Choice, ...], signs: frozenset[str], suffix: str
     ) -> ChainWalk:
@@ -184,7 +223,7 @@ class _NestWalk:
         The kernel returns the bound, and does nothing more when the arrays it was given are
         shorter, so that they are made once and by NumPy, whose large ones are cheap to touch.
         """
-        if self.nest.assembly.kind == "dense":
+        if self.nest.assembly.kind == "dense" or self.room == "grown":
             return []
         return counting.count_visits(
             self.nest, self.signs, self.emitter, self.sink.capacity, self.shared

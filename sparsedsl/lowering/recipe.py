@@ -21,13 +21,15 @@ def recipe_of(
     finite: tuple[str, ...],
     nonzero: tuple[str, ...],
     bounded: tuple[tuple[str, str], ...],
+    within: tuple[Nest, ...] = (),
 ) -> Recipe:
-    """Return how to call ``kernel``, which computes ``nest``.
+    """Return how to call ``kernel``, which computes ``nest``, and the nests ``within`` for it.
 
     ``finite``, ``nonzero`` and ``bounded`` name the tensors whose values are checked at each call.
     """
     sink = lowered.sink
-    operands = [o for chain in nest.chains for o in chain.operands]
+    nests = (*within, nest)
+    operands = [o for n in nests for chain in n.chains for o in chain.operands]
     places: tuple[int, ...] = ()
     if nest.assembly.kind == "dense":
         outputs = nest.layout.relation.outputs
@@ -49,7 +51,11 @@ def recipe_of(
         arguments=tuple(
             _argument(p.name, operands, output, made, nest, lowered) for p in kernel.params
         ),
-        copies=tuple(Copy(c.tensor.name, c.source, c.order, c.thin) for c in nest.conversions),
+        copies=tuple(
+            dict.fromkeys(
+                Copy(c.tensor.name, c.source, c.order, c.thin) for n in nests for c in n.conversions
+            )
+        ),
         made=_arrays(lowered, nest),
         results=kernel.results,
         combine=monoids[0] if monoids else None,
@@ -57,7 +63,7 @@ def recipe_of(
         nonzero=nonzero,
         bounded=bounded,
         shared=_shared(operands, lowered, kernel, output, made, nest),
-        nanoseconds=nest.cost,
+        nanoseconds=sum(n.cost for n in nests),
     )
 
 
