@@ -14,11 +14,17 @@ import numpy as np
 import typer
 
 import rdu
+from rdu.console import busy, print_table, steps
 from rdu.errors import RDUError, SpecError
 from rdu.llm.cli import estimate_model, model_of
 
 app = typer.Typer(
-    help="Emulate a reconfigurable dataflow unit.", no_args_is_help=True, add_completion=False
+    help="Emulate a reconfigurable dataflow unit.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    # boxes are for terminals: what is not one gets plain lines
+    rich_markup_mode="rich" if sys.stdout.isatty() and sys.stderr.isatty() else None,
 )
 
 Fusion = Annotated[
@@ -61,25 +67,25 @@ def demo(
     experts, arrays = _experts(tokens)
     rows: list[dict[str, Any]] = []
     results: list[Any] = []
-    for fusion in ("none", "pattern", "spatial"):
+    for fusion in steps(("none", "pattern", "spatial")):
         program = rdu.compile(experts, node, fusion=fusion)
         result, report = rdu.run(program, *arrays)
         results.append(result)
         rows.append(_row(fusion, report))
     same = all(np.array_equal(results[0], other) for other in results[1:])
-    written = _written(node)
+    with busy("training small decoders and letting them write"):
+        written = _written(node)
     if as_json:
         out = {"monarch_fft": intensities, "expert_layer": rows, "equal_results": same}
         out["composition"] = written
         typer.echo(json.dumps(out, indent=2))
         return
-    typer.echo("Monarch FFT, operations per byte (table I)")
-    _print_table(intensities)
-    typer.echo(f"\nRouted expert layer, {tokens} tokens, 8 experts, 2 a token")
-    _print_table(rows)
+    _print_table("Monarch FFT, operations per byte (table I)", intensities)
+    typer.echo()
+    _print_table(f"Routed expert layer, {tokens} tokens, 8 experts, 2 a token", rows)
     typer.echo(f"results equal bit for bit: {'yes' if same else 'NO'}")
-    typer.echo("\nSmall decoders trained on texts at hand, each prompt routed to one of three")
-    _print_table(written)
+    typer.echo()
+    _print_table("Small decoders trained on texts at hand, routed to one of three", written)
 
 
 def _written(node: rdu.Node) -> list[dict[str, Any]]:
@@ -177,7 +183,8 @@ def run(
         split=tuple(axis for axis in split.split(",") if axis),
         pipeline=pipeline,
     )
-    _, report = rdu.run(program, *arrays)
+    with busy("emulating"):
+        _, report = rdu.run(program, *arrays)
     _show(program, report, as_json, trace, plot, draw)
 
 
@@ -216,7 +223,7 @@ def _show(
         return
     typer.echo(str(program))
     typer.echo(str(report))
-    typer.echo(report.stall_table())
+    print_table(report.stall_cells(), left=2)
     for path in written:
         typer.echo(f"wrote {path}")
 
@@ -238,14 +245,9 @@ def _oi(graph: rdu.Graph, fusion: str, accounting: str = "strict") -> float:
     return round(graph.operational_intensity(fusion, accounting=accounting), 1)
 
 
-def _print_table(rows: list[dict[str, Any]]) -> None:
+def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
     cells = [[f"{v:,}" if isinstance(v, int) else str(v) for v in row.values()] for row in rows]
-    head = list(rows[0])
-    widths = [max(len(head[n]), *(len(row[n]) for row in cells)) for n in range(len(head))]
-    for row in (head, *cells):
-        line = [row[0].ljust(widths[0])]
-        line += [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        typer.echo("  ".join(line))
+    print_table([list(rows[0]), *cells], title=title)
 
 
 def _node(path: Path | None, sockets: int | None = None) -> rdu.Node:
@@ -326,6 +328,12 @@ def main() -> None:
     except ValueError as error:
         typer.echo(f"rdu: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"rdu: {where}{error.strerror or error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

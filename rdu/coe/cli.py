@@ -18,6 +18,7 @@ from rdu.coe.platform import PLATFORMS, Platform
 from rdu.coe.policies import POLICIES
 from rdu.coe.serve import serve
 from rdu.coe.trace import Trace
+from rdu.console import busy, print_table
 from rdu.errors import SpecError
 
 app = typer.Typer(help="Plan and serve compositions of experts.", invoke_without_command=True)
@@ -64,15 +65,16 @@ def plan_command(
     if context.invoked_subcommand is not None:
         return
     composition = Composition.uniform(experts, 1e9 * expert_gb)
-    rows = plan(
-        composition,
-        load_platform(node, links),
-        trace=_trace(trace, composition, requests, exponent, batch, output_tokens),
-        rate=rate,
-        prefetch=prefetch,
-        overlap=overlap,
-        group_by_expert=group_by_expert,
-    )
+    with busy("serving with each policy"):
+        rows = plan(
+            composition,
+            load_platform(node, links),
+            trace=_trace(trace, composition, requests, exponent, batch, output_tokens),
+            rate=rate,
+            prefetch=prefetch,
+            overlap=overlap,
+            group_by_expert=group_by_expert,
+        )
     _show(rows, as_json, by="policy")
 
 
@@ -101,7 +103,7 @@ def sweep_command(
     as_json: Json = False,
 ) -> None:
     """Latency and hit rate over the number of experts, by node and policy."""
-    with _client(dask) as client:
+    with _client(dask) as client, busy("serving every point"):
         rows = sweep(
             _counts(counts),
             [load_platform(name, links) for name in node or ["sn40l_node"]],
@@ -262,16 +264,9 @@ def _show(rows: Sequence[Plan], as_json: bool, *, by: str) -> None:
     for row in cells:
         groups.setdefault(", ".join(str(row[key]) for key in same), []).append(row)
     for title, rows_of in groups.items():
-        _table(title, [heads, *([_text(row.get(head)) for head in heads] for row in rows_of)])
+        lines = [heads, *([_text(row.get(head)) for head in heads] for row in rows_of)]
+        print_table(lines, title=title, left=0)
         _notes(rows_of, by)
-
-
-def _table(title: str, lines: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(line[n]) for line in lines) for n in range(len(lines[0]))]
-    typer.echo(title)
-    for line in lines:
-        cells_right = (cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        typer.echo("  ".join(cells_right))
 
 
 def _notes(rows: Sequence[dict[str, Any]], by: str) -> None:

@@ -8,6 +8,7 @@ from typing import cast
 
 import typer
 
+from rdu.console import print_table
 from rdu.errors import SpecError
 from rdu.llm.estimate import Estimate, estimate
 from rdu.llm.footprint import memory_map
@@ -66,10 +67,8 @@ def estimate_model(
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
         return
-    width = max(map(len, summary))
-    for name, value in summary.items():
-        shown = f"{value:,.6g}" if isinstance(value, float) else str(value)
-        typer.echo(f"{name.ljust(width)}  {shown}")
+    shown = {n: f"{v:,.6g}" if isinstance(v, float) else str(v) for n, v in summary.items()}
+    print_table([("quantity", "value"), *shown.items()], left=2)
     if draw is not None:
         typer.echo(f"wrote {draw}")
 

@@ -10,9 +10,11 @@ from typing import Annotated
 
 import typer
 
+from rdu.console import print_table, steps
 from rdu.errors import SpecError
-from rdu.paper import FIGURES, TABLES, Row, figure, render, runs, table
+from rdu.paper import FIGURES, TABLES, Row, figure, runs, table
 from rdu.paper.draw import draw_figure
+from rdu.paper.rows import cells_of
 
 app = typer.Typer(help="Tables and figures of the paper beside ours.", invoke_without_command=True)
 
@@ -30,7 +32,7 @@ def show(
 ) -> None:
     """Print the compared numbers, labelled arithmetic, calibrated or predicted."""
     names = which or [*(f"table-{n}" for n in TABLES), *(f"figure-{n}" for n in FIGURES), "runs"]
-    found = {name: _rows(name) for name in names}
+    found = {name: _rows(name) for name in steps(names)}
     if plot is not None:
         _draw(found, plot)
     if as_json:
@@ -38,7 +40,8 @@ def show(
         typer.echo(json.dumps(plain, indent=2))
         return
     for name, rows in found.items():
-        typer.echo(f"{name.replace('-', ' ')}\n{render(rows)}\n")
+        print_table(cells_of(rows), title=name.replace("-", " "), left=6)
+        typer.echo()
 
 
 def _draw(found: Mapping[str, list[Row]], folder: Path) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from rdu.console import aligned
+
 Kind: TypeAlias = Literal["arithmetic", "calibrated", "predicted"]
 
 
@@ -44,15 +46,16 @@ def row(name: str, quantity: str, paper: float | None, ours: float, kind: Kind) 
     return Row(name, quantity, paper, ours, error, kind)
 
 
-def render(rows: Iterable[Row]) -> str:
-    """The rows as aligned text."""
+def cells_of(rows: Iterable[Row]) -> list[tuple[str, ...]]:
+    """The heads, then the cells of each row, as text."""
     cells = [("name", "quantity", "paper", "ours", "error", "kind")]
     for r in rows:
         paper = "-" if r.paper is None else f"{r.paper:.5g}"
         error = "-" if r.error is None else f"{r.error:+.1%}"
         cells.append((r.name, r.quantity, paper, f"{r.ours:.5g}", error, r.kind))
-    widths = [max(len(line[n]) for line in cells) for n in range(6)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    )
+    return cells
+
+
+def render(rows: Iterable[Row]) -> str:
+    """The rows as aligned text."""
+    return aligned(cells_of(rows), left=6)

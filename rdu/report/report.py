@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rdu.console import aligned
+
 
 @dataclass(frozen=True, slots=True)
 class StageReport:
@@ -207,6 +209,10 @@ class Report:
 
     def stall_table(self) -> str:
         """Cycles of every stage: busy, waiting for input, waiting for room."""
+        return aligned(self.stall_cells(), left=2)
+
+    def stall_cells(self) -> list[tuple[str, ...]]:
+        """The heads of ``stall_table``, then the cells of each stage."""
         head = (
             "kernel",
             "stage",
@@ -225,15 +231,7 @@ class Report:
             )
             for s in self.stages
         ]  # fmt: skip
-        widths = [max(len(row[n]) for row in (head, *rows)) for n in range(len(head))]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if n < 2 else cell.rjust(width)
-                for n, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in (head, *rows)
-        ]
-        return "\n".join(lines)
+        return [head, *rows]
 
     def __str__(self) -> str:
         lines = [

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sparsedsl.bench.finds import LENGTHS, SKEWS, summary, sweep, table
-from sparsedsl.bench.report import markdown, plot, record, show
+from sparsedsl.bench.report import drawable, markdown, plot, record, show
 from sparsedsl.bench.run import Run, chosen, run
+from sparsedsl.errors import SparseDSLError
 
 
 def bench(
@@ -25,6 +26,10 @@ def bench(
 ) -> tuple[bool, dict[str, Any]]:
     """Run and report; return whether every result agreed, and the record that JSON prints."""
     cells = chosen(kernels, matrices, quick)
+    writable(output, "--output")
+    writable(picture, "--plot")
+    if picture is not None:
+        drawable(picture)
     found = _with_progress(cells, quick, threads)
     if output is not None:
         output.write_text(markdown(found, note))
@@ -41,6 +46,7 @@ def compare_finds(
     *, quick: bool = False, json: bool = False, output: Path | None = None
 ) -> dict[str, Any]:
     """Time every find on a grid of sizes beside what the cost model chooses; report, record."""
+    writable(output, "--output")
     cells = list(sweep(LENGTHS[::2], SKEWS[::2]) if quick else sweep())
     text = table(cells)
     if output is not None:
@@ -48,6 +54,12 @@ def compare_finds(
     if not json:
         print(text)
     return {"summary": summary(cells), "cells": [asdict(cell) for cell in cells]}
+
+
+def writable(path: Path | None, option: str) -> None:
+    """Raise before anything is measured where no file could be written at the end."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise SparseDSLError(f"{option}: expected a path in a folder that exists, found {path}")
 
 
 def _with_progress(cells: list[tuple[str, str]], quick: bool, threads: int) -> Run:

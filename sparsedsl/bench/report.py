@@ -313,13 +313,13 @@ def show(run: Run) -> None:
         console.print(f"left out: {name}: {reason}")
 
 
-def plot(run: Run, path: Path) -> None:
-    """Draw the ratios of every cell on a logarithmic axis.
+def drawable(path: Path) -> None:
+    """Raise where ``plot`` cannot draw to this file.
 
     Raises
     ------
     SparseDSLError
-        Without matplotlib.
+        Without matplotlib, or for an ending that it does not know.
     """
     try:
         from matplotlib.figure import Figure
@@ -328,6 +328,18 @@ def plot(run: Run, path: Path) -> None:
             "--plot: expected matplotlib, found none",
             hint="pip install 'sparsedsl[plot]'",
         ) from None
+    known = Figure().canvas.get_supported_filetypes()
+    if path.suffix.removeprefix(".") not in known:
+        raise SparseDSLError(
+            f"--plot: expected a file name ending in {', '.join(f'.{e}' for e in known)}, "
+            f"found {path}"
+        )
+
+
+def plot(run: Run, path: Path) -> None:
+    """Draw the ratios of every cell on a logarithmic axis; see ``drawable`` for the file."""
+    from matplotlib.figure import Figure
+
     cells = [c for c in run.cells if c.peers]
     figure = Figure(figsize=(8, 1.2 + 0.22 * len(cells)), layout="constrained")
     axes: Any = figure.subplots()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from typing import Any
 
 
 def main() -> None:
@@ -11,7 +13,13 @@ def main() -> None:
     from sparsedsl.errors import SparseDSLError
 
     try:
-        app()
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            app()
+    except MemoryError:
+        print("error: this does not fit into memory", file=sys.stderr)
+        print("hint: give smaller extents, or sparse layouts", file=sys.stderr)
+        sys.exit(2)
     except SparseDSLError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -21,3 +29,9 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _warn(message: Warning | str, *rest: Any) -> None:
+    """Print a warning as one line, without the place in this package that it comes from."""
+    del rest
+    print(f"warning: {message}", file=sys.stderr)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json as jsons
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from sparsedsl.cli.console import Json, busy, print_json, print_source, print_table
+from sparsedsl.cli.upkeep import upkeep
 
 app = typer.Typer(
     name="sparsedsl",
@@ -15,12 +17,12 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    # boxes are for terminals: what is not one gets plain lines
+    rich_markup_mode="rich" if sys.stdout.isatty() and sys.stderr.isatty() else None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-cache_app = typer.Typer(help="Kernels kept on disk.", no_args_is_help=True)
-app.add_typer(cache_app, name="cache")
+app.add_typer(upkeep)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Statement = Annotated[str, typer.Argument(help='Such as "C[i,j] = A[i,k] * B[k,j]".')]
 Layouts = Annotated[
     str, typer.Option(help='Layout of each tensor: "A=csr,B=bcsr(2,2)". Others are dense.')
@@ -52,10 +54,6 @@ def options(
         raise typer.Exit
 
 
-def _print_json(record: Any) -> None:
-    print(jsons.dumps(record, indent=2, default=str))
-
-
 @app.command()
 def demo(
     quick: Annotated[bool, typer.Option(help="Small inputs and few samples.")] = False,
@@ -66,7 +64,7 @@ def demo(
 
     agree, record = demonstrate(quick=quick, json=json)
     if json:
-        _print_json(record)
+        print_json(record)
     raise typer.Exit(0 if agree else 1)
 
 
@@ -91,21 +89,23 @@ def explain(
     """
     from sparsedsl.cli.arguments import engine, tensors
 
-    given = tensors(statement, layouts=layouts, shapes=shape, counts=nnz, files=tensor or [])
-    made = engine(statement, tuple(given), out, order, find)
-    lowered = made.lower(list(given.values()))
+    with busy("planning and proving"):
+        given = tensors(statement, layouts=layouts, shapes=shape, counts=nnz, files=tensor or [])
+        made = engine(statement, tuple(given), out, order, find)
+        lowered = made.lower(list(given.values()))
+        text = lowered.explain()
     if svg is not None:
         from sparsedsl.pictures.space import visited
 
         svg.write_text(visited(made, list(given.values())), encoding="utf-8")
     if not json:
-        print(lowered.explain())
+        print(text)
         return
     proofs = [
         {"goal": p.name, "proved": p.proved, "seconds": p.seconds, "allows": p.allows}
         for p in lowered.proofs
     ]
-    _print_json(
+    print_json(
         {
             "statement": statement,
             "iteration_space": lowered.iteration_space.splitlines(),
@@ -128,7 +128,9 @@ def show(
     find: Find = "auto",
 ) -> None:
     """Print the kernel that is generated for a statement."""
-    print(_lowered(statement, layouts, shape, nnz, tensor, (out, order, find)).source)
+    with busy("planning"):
+        source = _lowered(statement, layouts, shape, nnz, tensor, (out, order, find)).source
+    print_source(source)
 
 
 def _lowered(
@@ -164,14 +166,16 @@ def run(
     from sparsedsl.interop import asarray
     from sparsedsl.interop.files import write
 
-    given = loaded(statement, tensor or [], layouts)
-    start = time.perf_counter()
-    result = asarray(engine(statement, tuple(given), out, order, find).run(list(given.values())))
-    seconds = time.perf_counter() - start
-    if output is not None:
-        write(output, result)
+    with busy("reading and computing"):
+        given = loaded(statement, tensor or [], layouts)
+        start = time.perf_counter()
+        chosen = engine(statement, tuple(given), out, order, find)
+        result = asarray(chosen.run(list(given.values())))
+        seconds = time.perf_counter() - start
+        if output is not None:
+            write(output, result)
     if json:
-        _print_json({**_record(result), "seconds": seconds, "output": output})
+        print_json({**_record(result), "seconds": seconds, "output": output})
     else:
         print(f"{result!r} in {seconds:.3g} s, compilation included")
         if output is not None:
@@ -206,24 +210,24 @@ def convert(
     from sparsedsl.cli.arguments import layout_of
     from sparsedsl.interop.files import read, write
 
-    tensor = read(source)
-    if layout:
-        tensor = tensor.convert(layout_of(layout))
-    write(target, tensor)
+    with busy("converting"):
+        tensor = read(source)
+        if layout:
+            tensor = tensor.convert(layout_of(layout))
+        write(target, tensor)
     if json:
-        _print_json({**_record(tensor), "output": target})
+        print_json({**_record(tensor), "output": target})
         return
     print(f"{tensor!r}")
-    for name, array in _arrays(tensor):
-        print(f"  {name}: {array.dtype} {array.shape}")
+    print_table([(f"{n}:", f"{a.dtype} {a.shape}") for n, a in _arrays(tensor)], indent=2)
 
 
 @app.command()
 def layouts(
     name: Annotated[str | None, typer.Argument(help="One layout; all of them without.")] = None,
-    order: Annotated[int, typer.Option(help="Order, for layouts of any order.")] = 2,
+    order: Annotated[int, typer.Option(min=1, help="Order, for layouts of any order.")] = 2,
     shape: Annotated[str, typer.Option(help="Tell the bytes of a tensor: 1000x500.")] = "",
-    nnz: Annotated[int, typer.Option(help="With --shape: the number of entries.")] = 0,
+    nnz: Annotated[int, typer.Option(min=0, help="With --shape: the number of entries.")] = 0,
     counts: Annotated[
         str, typer.Option(help="With --shape: sizes that entries do not tell: indices=300.")
     ] = "",
@@ -243,12 +247,10 @@ def layouts(
             raise typer.BadParameter("name the layout to draw", param_hint="--svg")
         svg.write_text(drawn_layout(name, order), encoding="utf-8")
     if json:
-        _print_json(records if name is None else records[0])
+        print_json(records if name is None else records[0])
         return
     if name is None:
-        width = max(len(r["name"]) for r in records)
-        for r in records:
-            print(f"{r['name']:{width}}  {r['about']}")
+        print_table([(r["name"], r["about"]) for r in records])
         return
     (r,) = records
     print(f"{r['name']}\n  {r['relation']}\nvalue\n  {r['value']}")
@@ -268,6 +270,8 @@ def spy(
     from sparsedsl.interop.files import read
     from sparsedsl.pictures import spy as draw
 
+    if target.suffix != ".svg":
+        raise typer.BadParameter(f"expected a file name ending in .svg, found {target}")
     tensor = read(source)
     target.write_text(draw(tensor), encoding="utf-8")
     print(f"{tensor!r}\nwritten to {target}")
@@ -288,10 +292,11 @@ def compile_ahead(
     """
     from sparsedsl.cli.ahead import write_files
 
-    lowered = _lowered(statement, layouts, "", "", None, (out, order, "auto"))
-    written, missing = write_files(lowered, output)
+    with busy("planning and compiling"):
+        lowered = _lowered(statement, layouts, "", "", None, (out, order, "auto"))
+        written, missing = write_files(lowered, output)
     if json:
-        _print_json({"written": written, "missing": missing})
+        print_json({"written": written, "missing": missing})
         return
     for path in written:
         print(f"written to {path}")
@@ -324,7 +329,7 @@ def bench(
     if finds:
         record = compare_finds(quick=quick, json=json, output=output)
         if json:
-            _print_json(record)
+            print_json(record)
         return
     agree, record = measure(
         kernels,
@@ -337,69 +342,5 @@ def bench(
         note=note,
     )
     if json:
-        _print_json(record)
+        print_json(record)
     raise typer.Exit(0 if agree else 1)
-
-
-@cache_app.command("info")
-def cache_info(json: Json = False) -> None:
-    """Show where kernels are kept, how many, and how much they take."""
-    from sparsedsl.runtime import cache
-
-    found = cache.info()
-    record = {
-        "directory": str(found.directory) if found.directory else None,
-        "kernels": found.kernels,
-        "entries": found.entries,
-        "bytes": found.bytes,
-        "limit_bytes": found.limit_bytes,
-    }
-    if json:
-        _print_json(record)
-        return
-    print(f"directory  {record['directory'] or 'none: kept in memory'}")
-    print(f"kernels    {found.kernels} for {found.entries} specialisations")
-    print(f"size       {found.bytes / 2**20:.1f} MiB of {found.limit_bytes / 2**20:.0f} MiB")
-
-
-@cache_app.command("clear")
-def cache_clear(json: Json = False) -> None:
-    """Remove every kernel kept on disk."""
-    from sparsedsl.runtime import cache
-
-    removed = cache.clear()
-    if json:
-        _print_json({"removed": removed})
-    else:
-        print(f"removed {removed} kernels")
-
-
-@app.command()
-def warmup(json: Json = False) -> None:
-    """Compile the usual kernels into the cache, so that first calls are quick."""
-    from sparsedsl.cli.warming import usual_kernels
-
-    done: list[dict[str, Any]] = []
-    for name, seconds in usual_kernels():
-        done.append({"kernel": name, "seconds": seconds})
-        if not json:
-            print(f"{seconds:6.2f} s  {name}", flush=True)
-    if json:
-        _print_json(done)
-
-
-@app.command()
-def doctor(json: Json = False) -> None:
-    """Check the installation: versions, threads, cache, solver, compiler."""
-    from sparsedsl.cli.health import checks
-
-    records = checks()
-    good = all(r["good"] for r in records)
-    if json:
-        _print_json({"good": good, "checks": records})
-    else:
-        for r in records:
-            print(f"{'ok  ' if r['good'] else 'FAIL'}  {r['name']:9}  {r['found']}")
-    if not good:
-        print("error: the installation does not work; reinstall what failed", file=sys.stderr)
-    raise typer.Exit(0 if good else 1)

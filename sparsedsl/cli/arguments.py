@@ -14,6 +14,7 @@ from sparsedsl.frontend.trace import Traced
 from sparsedsl.interop import asarray, from_arrays
 from sparsedsl.kernel import Engine
 from sparsedsl.layouts.catalogue import AnyLayout, Family, layouts, resolve
+from sparsedsl.layouts.check import INDEX_LIMIT
 from sparsedsl.layouts.describe import bytes_text, picture, storage_bytes
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.properties import property_text
@@ -34,6 +35,8 @@ def pairs(text: str, option: str, example: str) -> dict[str, str]:
             raise NotationError(
                 f"{option}: expected NAME=VALUE, found '{part}'", hint=f"such as {example}"
             )
+        if name in found:
+            raise NotationError(f"{option}: expected one value for {name}, found two")
         found[name] = value
     return found
 
@@ -106,6 +109,8 @@ def _read(files: Sequence[str]) -> dict[str, Tensor]:
             raise NotationError(
                 f"--tensor: expected NAME=FILE, found '{text}'", hint="such as A=matrix.mtx"
             )
+        if name.strip() in found:
+            raise NotationError(f"--tensor: expected one file for {name.strip()}, found two")
         found[name.strip()] = read(path.strip())
     return found
 
@@ -185,8 +190,8 @@ def _shape(name: str, subscripts: list[str], extents: dict[str, int]) -> tuple[i
 
 
 def _whole(text: str, option: str) -> int:
-    if not text.strip().isdigit():
-        raise NotationError(f"{option}: expected a whole number, found '{text}'")
+    if not text.strip().isdecimal() or int(text) > INDEX_LIMIT:
+        raise NotationError(f"{option}: expected a whole number of at most 2**56, found '{text}'")
     return int(text)
 
 
@@ -269,6 +274,10 @@ def _taken(layout: Layout, shape: str, nnz: int, counts: str) -> list[str]:
     if not shape:
         return []
     extents = tuple(_whole(part, "--shape") for part in re.split("[x*]", shape))
+    if len(extents) != layout.rank:
+        raise NotationError(
+            f"--shape: expected {layout.rank} extents for '{layout.label}', found '{shape}'"
+        )
     given = pairs(counts, "--counts", "indices=300")
     known = {name: _whole(text, "--counts") for name, text in given.items()}
     return [f"{storage_bytes(layout, extents, nnz, known)} for {shape} with {nnz} entries"]

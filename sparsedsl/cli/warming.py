@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-_USUAL = (
+USUAL = (
     ("y[i] = A[i,j] * x[j]", {"A": "csr"}),
     ("y[i] = A[i,j] * x[j]", {"A": "csc"}),
     ("y[i,r] = A[i,j] * x[j,r]", {"A": "csr"}),
@@ -15,13 +15,14 @@ _USUAL = (
     ("C[i,j] = S[i,j] * A[i,k] * B[k,j]", {"S": "csr"}),
     ("M[i,r] = T[i,j,k] * B[j,r] * C[k,r]", {"T": "csf"}),
 )
+"""Statements, and the layouts of their tensors that are not dense."""
 
 
 def usual_kernels() -> Iterator[tuple[str, float]]:
     """Compile each, for float64 and a few hundred thousand entries; yield its name and time."""
     from sparsedsl.cli.arguments import engine, tensors
 
-    for statement, chosen in _USUAL:
+    for statement, chosen in USUAL:
         layouts = ",".join(f"{name}={layout}" for name, layout in chosen.items())
         given = tensors(statement, layouts=layouts)
         start = time.perf_counter()

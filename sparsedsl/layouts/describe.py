@@ -172,12 +172,14 @@ def example(layout: Layout) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """
     for rows in _EXAMPLES:
         dense = np.array(rows)
+        if layout.rank == 0:
+            break
         if layout.rank == 1:
             dense = dense[0]
         elif layout.rank == 3:
             dense = dense[:, :4].reshape(2, 2, 4)
-        elif layout.rank != 2:
-            break
+        elif layout.rank > 3:
+            dense = dense[:, :4].reshape((1,) * (layout.rank - 4) + (2,) * 4)
         coords = np.array(np.nonzero(dense)).reshape(dense.ndim, -1)
         try:
             return dense, construct(layout, dense.shape, coords, dense[tuple(coords)])

@@ -78,7 +78,7 @@ def test_run_reads_and_writes_files(sparsedsl, matrix, tmp_path):
     status, out, _ = sparsedsl("run", statement, "-t", f"A={path}", "-t", f"B={path}", "-o", target)
     assert status == 0
     assert "csr tensor shape=(30, 30)" in out
-    assert np.allclose(scipy.io.mmread(target).toarray(), (A @ A.T).toarray())
+    assert np.allclose(scipy.io.mmread(target, spmatrix=False).toarray(), (A @ A.T).toarray())
 
 
 def test_run_as_json_with_a_vector(sparsedsl, matrix, tmp_path):
@@ -200,3 +200,43 @@ def test_a_file_that_is_not_what_it_says(sparsedsl, tmp_path):
     status, _, err = sparsedsl("convert", path, tmp_path / "out.npz")
     assert status == 2
     assert "A.mtx" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("explain", PRODUCT, "--shape", f"i={10**20}"), "--shape: expected a whole number of at"),
+        (("explain", PRODUCT, "--shape", "i=90000000,j=90000000,k=90000000"), "fit into memory"),
+        (("explain", PRODUCT, "--layouts", "A=csr,A=csc"), "--layouts: expected one value for A"),
+        (("run", "y[i] = A[i,j]", "-t", "A={A}", "-t", "A={A}"), "--tensor: expected one file"),
+        (("layouts", "csr", "--shape", "10"), "expected 2 extents for 'csr', found '10'"),
+        (("layouts", "csr", "--shape", "10x10", "--nnz", "-3"), "greater than or equal to 0"),
+        (("layouts", "csf", "--order", "-1"), "greater than or equal to 1"),
+        (("spy", "{A}", "x.png"), "expected a file name ending in .svg"),
+        (("bench", "--plot", "x.txt"), "--plot: expected a file name ending in"),
+        (("bench", "--plot", "none/x.png"), "--plot: expected a path in a folder that exists"),
+        (("bench", "-o", "none/x.md"), "--output: expected a path in a folder that exists"),
+        (("bench", "--finds", "-o", "none/x.md"), "--output: expected a path in a folder"),
+        (("nope",), "Error: No such command 'nope'"),
+    ],
+)
+def test_more_mistakes_end_with_status_2(sparsedsl, matrix, words, said):
+    status, out, err = sparsedsl(*(str(w).replace("{A}", str(matrix[1])) for w in words))
+    assert (status, out) == (2, "")
+    assert said in err
+
+
+def test_settings_that_cannot_be_read_are_no_fault_of_the_installation(sparsedsl, monkeypatch):
+    monkeypatch.setenv("SPARSEDSL_NUM_THREADS", "many")
+    sd.config.reset()
+    status, out, err = sparsedsl("doctor")
+    assert (status, out) == (2, "")
+    assert "SPARSEDSL_NUM_THREADS: expected" in err
+    monkeypatch.undo()
+    sd.config.reset()
+
+
+def test_a_layout_of_many_modes_has_an_example(sparsedsl):
+    status, out, _ = sparsedsl("layouts", "csf", "--order", "6")
+    assert status == 0
+    assert "as a plain array" in out

@@ -40,7 +40,7 @@ def test_text_names_everything():
 
 def test_pictures(member, any_member):
     for layout in (member, any_member):
-        if layout.rank in (1, 2, 3):
+        if layout.rank:
             shown = picture(layout)
             assert all(name in shown for name in layout.arrays)
             assert shown.endswith("as a plain array")
@@ -56,4 +56,4 @@ def test_a_picture_shows_the_arrays():
 
 def test_a_layout_without_a_fitting_example_says_so():
     with pytest.raises(LayoutError, match="no small example"):
-        picture(resolve("dense", 4))
+        picture(resolve("dense", 0))
