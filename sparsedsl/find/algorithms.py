@@ -9,12 +9,13 @@ Takes: a ``Site`` (range, key functions, sought values).  Gives: loop IR.  Invar
 | linear | unique | half the range |
 | merge | unique, sorted, rising | amortised: the range once a setup (a cursor that moves on) |
 | gallop | unique, sorted, rising | logarithm of the gap from the last hit |
-| binary | unique, sorted | logarithm of the range |
+| binary | unique, ordered | logarithm of the range |
 | table | unique, extent | one load (positions by key, filled once a setup) |
 | bitmap | unique, sorted, extent, invariant | two loads (bits of keys, and counts of them) |
 | hash | unique, invariant | one or two loads (open addressing, built once) |
 | spread | unique, extent, neutral | one load (values by key, fill where none: never a miss) |
 
+``sorted`` keys increase as tuples; ``ordered`` ones do that, or increase along the Morton curve.
 ``spread`` binds no position: the value found replaces the operand's own.
 """
 
@@ -28,6 +29,7 @@ from sparsedsl.find.site import (
     EXTENT,
     INVARIANT,
     NEUTRAL,
+    ORDERED,
     RISING,
     SORTED,
     UNIQUE,
@@ -40,12 +42,16 @@ from sparsedsl.loops.nodes import Allocate, Assign, Break, Expr, For, If, Stmt, 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Expected sizes: ``length`` of the range, ``queries`` a setup, number of ``setups``."""
+    """Expected sizes: ``length`` of the range, ``queries`` a setup, number of ``setups``.
+
+    ``curved`` says that comparing keys means comparing their interleaved bits.
+    """
 
     length: float
     queries: float
     setups: float
     extent: float
+    curved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,8 +355,8 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     ),
     Algorithm(
         "binary",
-        frozenset({UNIQUE, SORTED}),
-        lambda w: w.setups * w.queries * (4.0 + 4.0 * _log(w.length)),
+        frozenset({UNIQUE, ORDERED}),
+        lambda w: w.setups * w.queries * (4.0 + (7.0 if w.curved else 4.0) * _log(w.length)),
         _binary,
     ),
     Algorithm(

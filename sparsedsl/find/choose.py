@@ -164,6 +164,9 @@ def _choose(
         depth += len(_ensuring(context.steps[:place], depth))
     before = _before(context, find, place, inside)
     facts = prover.find_facts(before, context, find, place, depth)
+    curved = si.CURVED in facts
+    if curved or si.SORTED in facts:
+        facts |= {si.ORDERED}
     extent = sought_extent(find, context)
     if extent is not None and depth >= 0 and prover.table_fits(before, find, extent):
         facts |= {si.EXTENT}
@@ -173,6 +176,7 @@ def _choose(
     if scalar and inside is None and _is_neutral(chain, context.steps[place + 1 :], find):
         facts |= {si.NEUTRAL}
     load = _workload(context.steps, find, place, depth, context.operands, sizes)
+    load = replace(load, curved=curved)
     rejected: list[tuple[str, str]] = []
     legal: list[tuple[float, al.Algorithm]] = []
     for candidate in al.ALGORITHMS:

@@ -136,7 +136,7 @@ def _property(item: pr.Property, operand: Operand) -> list[fo.Formula]:
             open_ = sides - {p for p, _ in operand.parameters}
             return [] if open_ else [fo.equal(left, right)]
         case pr.Morton(functions):
-            return [_injective(functions, None, operand)]
+            return [_injective(functions, None, operand), _along_curve(functions, operand)]
         case pr.Disjoint(start, stop, within):
             return _disjoint(start, stop, within, operand)
         case pr.Repeated():
@@ -255,6 +255,13 @@ def _ordered(
             low, high = high, low
         body = fo.Implies(fo.together([*ranges, fo.at_most(a, b)]), fo.at_most(low, high))
     return _closed(names, body, triggers)
+
+
+def _along_curve(functions: tuple[str, ...], operand: Operand) -> fo.Formula:
+    first, second, names, _, triggers = _pair(functions, None, operand)
+    earlier = fo.less(terms.var(FIRST), terms.var(SECOND))
+    before = fo.less(fo.interleaved(_values(first)), fo.interleaved(_values(second)))
+    return _closed(names, fo.Implies(earlier, before), triggers)
 
 
 def _injective(

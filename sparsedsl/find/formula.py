@@ -105,6 +105,14 @@ def lexicographically_less(left: tuple[Term, ...], right: tuple[Term, ...]) -> F
     return cases[0] if len(cases) == 1 else Any(tuple(cases))
 
 
+def interleaved(values: tuple[Term, ...]) -> Term:
+    """Return the place of a tuple along the Morton curve: the bits of its numbers in turn.
+
+    A function without a meaning of its own: equal tuples have equal places, no more is known.
+    """
+    return terms.uf(f"interleaved'{len(values)}", *values)
+
+
 def text(formula: Formula) -> str:
     """Print a formula in the layout language."""
     match formula:

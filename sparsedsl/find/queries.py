@@ -30,6 +30,7 @@ from sparsedsl.iteration.nodes import (
 )
 from sparsedsl.iteration.search import expand
 from sparsedsl.iteration.space import extent_name
+from sparsedsl.layouts.properties import Morton
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import FloorDiv, Term, Var
 
@@ -84,12 +85,14 @@ class Prover:
     def find_facts(
         self, before: Context, whole: Context, find: Find, place: int, depth: int
     ) -> frozenset[str]:
-        """Return which of unique, sorted and rising hold for a find."""
+        """Return which of unique, sorted, curved and rising hold for a find."""
         found: set[str] = set()
         if self._sorted(before, find):
             found |= {si.SORTED, si.UNIQUE}
         elif self._unique(before, find):
             found.add(si.UNIQUE)
+            if self._curved(before, find):
+                found.add(si.CURVED)
         if si.SORTED in found and depth >= 0 and self._rising(whole, find, place, depth):
             found.add(si.RISING)
         return frozenset(found)
@@ -155,6 +158,36 @@ class Prover:
             hypotheses,
             _apart(keys, after),
             "search by comparison",
+        )
+        return self.ask(question)
+
+    def _curved(self, before: Context, find: Find) -> bool:
+        """Q4 along the Morton curve: interleaved keys increase, and no number is below 0."""
+        operand = before.operands[find.operand]
+        promised = [i for i in operand.layout.properties if isinstance(i, Morton)]
+        if not promised or any(key.stop is not None for key in find.keys):
+            return False
+        a, b, ranges = self._two(find)
+        moved = frozenset({find.variable})
+        keys = tuple(k.stored[0] for k in find.keys)
+        after = tuple(fa.second_term(key, moved) for key in keys)
+        names = bound_names(before.steps) | {find.variable, *(q for _, q in operand.parameters)}
+        valid = [fo.holds(c) for c in operand.invariants if terms.variables(c.term) <= names]
+        zero = terms.const(0)
+        goal = fo.together(
+            [
+                fo.less(fo.interleaved(keys), fo.interleaved(after)),
+                *(fo.at_most(zero, key) for key in keys),
+                *(fo.at_most(zero, key.value) for key in find.keys),
+            ]
+        )
+        known = (*ranges, fo.less(a, b), *valid, *fa.instances(operand, find.variable))
+        question = Question(
+            f"{find.variable} sorted along the Morton curve",
+            fa.axioms(before.operands.values()),
+            (*fa.facts(before.steps, before.operands), *known),
+            goal,
+            "search by comparison of interleaved bits",
         )
         return self.ask(question)
 

@@ -14,6 +14,8 @@ from sparsedsl.loops.nodes import INT, Const, Expr, Load, Stmt, Var
 
 UNIQUE = "unique"
 SORTED = "sorted"
+CURVED = "sorted along the Morton curve"
+ORDERED = "ordered"
 RISING = "rising"
 EXTENT = "extent"
 INVARIANT = "invariant"
@@ -39,7 +41,8 @@ class Site:
     more than the greatest possible key.  ``verify`` asks a table to compare keys, needed
     when the key functions read more than the position.  ``state`` names what a find keeps
     from query to query; no two finds of a kernel share it.  ``positions`` is a dtype that
-    holds every position of the range, ``stored`` the values there.
+    holds every position of the range, ``stored`` the values there.  ``curved`` says that keys
+    are ordered by their interleaved bits, the first key's before the others'.
     """
 
     position: Var
@@ -53,6 +56,7 @@ class Site:
     positions: str = "int64"
     stored: Stored | None = None
     stop: Callable[[Expr], Expr] | None = None
+    curved: bool = False
 
     def name(self, suffix: str) -> str:
         """Return the name of an auxiliary variable or array of this find."""
@@ -78,7 +82,8 @@ class Site:
 
     def after(self, position: Expr) -> Expr:
         """Return the condition that the keys at ``position`` come after the sought ones."""
-        return _lexicographically_less(self.sought, self.keys(position))
+        less = _less_along_curve if self.curved else _lexicographically_less
+        return less(self.sought, self.keys(position))
 
 
 def _lexicographically_less(left: tuple[Expr, ...], right: tuple[Expr, ...]) -> Expr:
@@ -86,6 +91,21 @@ def _lexicographically_less(left: tuple[Expr, ...], right: tuple[Expr, ...]) -> 
     for a, b in zip(reversed(left[:-1]), reversed(right[:-1]), strict=True):
         result = lb.disj(lb.lt(a, b), lb.conj(lb.eq(a, b), result))
     return result
+
+
+def _less_along_curve(left: tuple[Expr, ...], right: tuple[Expr, ...]) -> Expr:
+    """Compare the numbers with the highest bit that differs: it comes first in the place.
+
+    ``bits`` has a higher one than ``top`` where what it has beyond ``top`` is greater.
+    """
+    (a, b), *rest = zip(left, right, strict=True)
+    top = lb.bit_xor(a, b)
+    for x, y in rest:
+        bits = lb.bit_xor(x, y)
+        higher = lb.lt(top, lb.bit_xor(bits, lb.bit_and(bits, top)))
+        a, b = lb.select(higher, x, a), lb.select(higher, y, b)
+        top = lb.select(higher, bits, top)
+    return lb.lt(a, b)
 
 
 @dataclass(frozen=True, slots=True)

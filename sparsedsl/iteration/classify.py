@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from sparsedsl.iteration.nodes import Key, Operand
-from sparsedsl.layouts.properties import Disjoint
+from sparsedsl.layouts.properties import Disjoint, Lexicographic, Morton, Range
 from sparsedsl.spf import isl, terms
 from sparsedsl.spf.nodes import UF, Constraint, FloorDiv, Mod, Product, Term, Var
 
@@ -256,8 +256,57 @@ def _keys(operand: Operand, dim: str, bound: frozenset[str]) -> Sought:
         found.append(Key(call, concrete(value, plain.symbols)))
         used.append(original)
     if complete and not found:
+        implied = _implied(operand, dim, bound)
+        if implied:
+            return Sought(_in_order(operand, implied), True, ())
         return _interval(operand, dim, names)
-    return Sought(tuple(found), complete and bool(found), tuple(used))
+    return Sought(_in_order(operand, found), complete and bool(found), tuple(used))
+
+
+def _implied(operand: Operand, dim: str, bound: frozenset[str]) -> list[Key]:
+    """Keys that follow by ranges of arrays, though another dimension is still open.
+
+    So it is with a block number where ``i = B*block(b) + offset(e)`` and ``0 <= offset(e) < B``.
+    """
+    names, plain = bound | parameters(operand), abstract(operand.constraints)
+    known = _known(operand, plain, bound)
+    used = dict(operand.functions)
+    rename = {own: terms.var(name) for own, name in operand.parameters}
+    ranges: list[Constraint] = []
+    for item in operand.layout.properties:
+        if isinstance(item, Range) and not terms.ufs(item.low) and not terms.ufs(item.high):
+            low, high = (terms.substitute(end, rename) for end in (item.low, item.high))
+            for symbol, call in plain.symbols:
+                if call.function == used[item.function]:
+                    value = terms.var(symbol)
+                    ranges.append(Constraint(terms.subtract(value, low), False))
+                    top = terms.subtract(terms.subtract(high, terms.const(1)), value)
+                    ranges.append(Constraint(top, False))
+    defining = (terms.variables(c.term) for c in plain.constraints if c.equality)
+    wanted = frozenset[str]().union(*defining)
+    found: list[Key] = []
+    for symbol, call in plain.symbols:
+        reads = terms.variables(Term(((1, call),)))
+        if symbol not in wanted or dim not in reads or not reads <= names | {dim}:
+            continue
+        value = isl.closed_form((*plain.constraints, *ranges), known, symbol)
+        if value is None:
+            return []  # another coordinate is still open
+        found.append(Key(call, concrete(value, plain.symbols)))
+    return found
+
+
+def _in_order(operand: Operand, found: list[Key]) -> tuple[Key, ...]:
+    """Keys as the layout orders them, the most significant first."""
+    by_name = {key.function.function: key for key in found}
+    used = dict(operand.functions)
+    for item in operand.layout.properties:
+        if isinstance(item, Lexicographic | Morton):
+            names = [used[function] for function in item.functions]
+            if set(names) <= by_name.keys():
+                first = [by_name[name] for name in names]
+                return (*first, *(key for key in found if key not in first))
+    return tuple(found)
 
 
 def _interval(operand: Operand, dim: str, names: frozenset[str]) -> Sought:

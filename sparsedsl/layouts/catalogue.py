@@ -106,6 +106,9 @@ def _blocked_coordinates(rank: int, order: tuple[int, ...]) -> Specification:
     constraints = ["0 <= b < NB", within, *loads, *_boxes(indices, extents)]
     relation = _relation([*extents, "NB", "B"], ["b", "e"], indices, *constraints)
     ranges = [f"range off{level} in [0, B)" for level in range(rank)]
+    ranges += [
+        f"range blk{level} in [0, ({extents[mode]} + B - 1)//B)" for level, mode in enumerate(order)
+    ]
     ordered = [f"morton ({blocks})", f"lexicographic ({offsets}) within {within}"] if rank else []
     pointers = ["ptr(0) = 0", "nondecreasing ptr"]
     return Specification(relation, "data(e)", (*pointers, *ranges, *ordered))

@@ -144,6 +144,7 @@ class Finds:
             self._positions(find, choice),
             si.Stored(operand.tensor.dtype, fill, value),
             (lambda at: stored(at, stops)[0]) if stops else None,
+            si.CURVED in choice.facts,
         )
         return site, ends
 

@@ -19,7 +19,7 @@ EXTENT = 5
 NAMES = [a.name for a in al.ALGORITHMS if si.NEUTRAL not in a.needs]
 
 
-def kernel(algorithm, columns=1):
+def kernel(algorithm, columns=1, **more):
     """``found[q]`` becomes the position in ``[low, high)`` that holds query ``q``, or -1."""
     names = [f"key{c}" for c in range(columns)]
     q, position = Var("q", INT), Var("p", INT)
@@ -32,6 +32,7 @@ def kernel(algorithm, columns=1):
         extent=lb.i(EXTENT) if columns == 1 else None,
         verify=False,
         state="p",
+        **more,
     )
     emission = algorithm.emit(site)
     hit = If(
@@ -54,7 +55,7 @@ def kernel(algorithm, columns=1):
 def models(needs):
     """Every array of distinct keys the algorithm may meet, every range of it."""
     for size in range(EXTENT + 1):
-        if si.SORTED in needs:
+        if needs & {si.SORTED, si.ORDERED}:
             arrays = itertools.combinations(range(EXTENT), size)
         else:
             arrays = itertools.permutations(range(EXTENT), min(size, 3))
@@ -117,6 +118,35 @@ def test_two_keys(name):
             wanted = (np.ascontiguousarray(c) for c in sought.T)
             (found,) = run(*keys, *wanted, np.zeros(len(pairs), np.int64), 0, size)
             assert list(found) == [chosen.index(p) if p in chosen else -1 for p in pairs]
+
+
+def along_curve(point):
+    """The bits of the numbers in turn, as text."""
+    return "".join(map("".join, zip(*(f"{number:04b}" for number in point), strict=True)))
+
+
+def found_on_curve(rank, points, *, curved):
+    """Yield what is found of every point in every subset of points, and what should be."""
+    run = load_numba(source(kernel(al.algorithm("binary"), rank, curved=curved)))
+    ordered = sorted(points, key=along_curve)
+    sought = [np.ascontiguousarray(c) for c in np.array(ordered, np.int64).T]
+    for size in range(len(ordered) + 1):
+        for chosen in itertools.combinations(ordered, size):
+            keys = np.array(chosen, np.int32).reshape(-1, rank).T
+            keys = [np.ascontiguousarray(c) for c in keys]
+            (found,) = run(*keys, *sought, np.zeros(len(ordered), np.int64), 0, size)
+            yield list(found), [chosen.index(p) if p in chosen else -1 for p in ordered]
+
+
+@pytest.mark.parametrize(
+    "numbers", [((0, 1, 2), (0, 1, 3)), ((0, 3, 4, 5), (2, 5)), ((0, 1), (0, 2), (1, 4))]
+)
+def test_binary_search_along_the_morton_curve(numbers):
+    points = list(itertools.product(*numbers))
+    for found, expected in found_on_curve(len(numbers), points, curved=True):
+        assert found == expected
+    plain = found_on_curve(len(numbers), points, curved=False)
+    assert any(found != expected for found, expected in plain)
 
 
 def wrong(algorithm):

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from expressions import EXPRESSIONS, draw, structured
 from levels import check, interpreting, remembering_proofs, store
 
@@ -92,7 +93,9 @@ VERDICTS = [
     ("ell", "B_s", 1, ALL),
     ("sell", "B_k", 1, ALL),
     ("sell_sigma", "B_s", 1, {si.UNIQUE}),
-    ("morton", "B_p", 0, {si.UNIQUE}),
+    ("morton", "B_p", 0, {si.UNIQUE, si.CURVED}),
+    ("hicoo", "B_b", 0, {si.UNIQUE, si.CURVED}),
+    ("hicoo", "B_e", 3, ALL),
     ("coo_repeated", "B_p", 0, set()),
     ("vbl", "B_b", 1, ALL),
     ("rle", "B_r", 1, ALL),
@@ -124,7 +127,13 @@ def without(name, *kinds):
 
 
 @pytest.mark.parametrize(
-    ("name", "kinds"), [("csr", "increasing"), ("coo", "lexicographic"), ("dia", "injective")]
+    ("name", "kinds"),
+    [
+        ("csr", "increasing"),
+        ("coo", "lexicographic"),
+        ("dia", "injective"),
+        ("morton", "morton"),
+    ],
 )
 def test_nothing_follows_without_the_property(name, kinds):
     operand = operand_of(without(name, kinds))
@@ -180,6 +189,16 @@ def test_cursor_is_set_up_again_where_its_range_moves():
         check(special, tensors, truth)
 
 
+@pytest.mark.parametrize(("name", "dim"), [("morton", "p"), ("hicoo", "b")])
+def test_entries_along_the_morton_curve_are_searched(name, dim):
+    rng = np.random.default_rng(5)
+    few, many = (sp.random_array((90, 70), density=d, rng=rng, format="csr") for d in (0.01, 0.4))
+    operand = sd.convert(many, layout_named(name))
+    kernel = sd.kernel(order="i j")(EXPRESSIONS["product"].body)
+    assert f"find in B by binary: B_{dim} " in kernel.explain(few, operand)
+    assert np.array_equal(kernel(few, operand).to_numpy(), (few * many).toarray())
+
+
 # ---- axioms hold of data ---------------------------------------------------------------
 
 CATALOGUE = (
@@ -205,7 +224,15 @@ class OutsideError(Exception):
     """A call reads outside its array: the axiom says nothing there."""
 
 
+def interleaved(numbers):
+    bits = ("".join(pair) for pair in zip(*(f"{n:08b}" for n in numbers), strict=True))
+    return int("".join(bits), 2)
+
+
 def value_of(term, env, arrays):
+    match term:
+        case Term(((1, UF(function, arguments)),), 0) if function.startswith("interleaved"):
+            return interleaved([value_of(a, env, arrays) for a in arguments])
     for call in terms.ufs(term):
         place = tuple(value_of(a, env, arrays) for a in call.arguments)
         shape = arrays[call.function].shape
