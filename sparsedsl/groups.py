@@ -19,6 +19,7 @@ from sparsedsl.contraction import algebra, text
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.fuse import fused
 from sparsedsl.contraction.lift import lift
+from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.contraction.terms import terms as additive_terms
 from sparsedsl.contraction.verify import verify as verify_program
 from sparsedsl.contraction.versions import settled, together
@@ -71,6 +72,10 @@ class Group:
     tensors with others that hold equal index arrays; ``fused`` names the intermediates that are
     computed here and not stored.  The outputs of the groups ``before`` are computed row by row
     in the same loop (``rows``), and not stored either.
+
+    ``reduced`` gives for each statement of a sparse output the indices of which one without values
+    makes what it reduces to the monoid's identity everywhere, where that is not the fill: what no
+    loop visits, no kernel stores.
     """
 
     statements: tuple[ct.Assign, ...]
@@ -88,6 +93,20 @@ class Group:
     patterns: tuple[tuple[str, str], ...]
     fused: tuple[str, ...] = ()
     before: tuple[Group, ...] = ()
+    reduced: tuple[tuple[str, ...], ...] = ()
+
+    def constant(self, extents: Mapping[str, int]) -> ct.Scalar | None:
+        """Return the value that a sparse output has everywhere because nothing is reduced.
+
+        None where something is, or nothing is the fill.
+        """
+        if not self.reduced or not all(
+            any(extents[index] == 0 for index in indices) for indices in self.reduced
+        ):
+            return None
+        first = self.statements[0].expression
+        assert isinstance(first, ct.Reduce)
+        return MONOIDS[first.monoid].identity(self.output.dtype)
 
     @property
     def output(self) -> ct.Tensor:
@@ -186,7 +205,21 @@ def _group(
         tuple((demand, name) for demand, name in asked if demand in ("above", "below")),
         _whole(statements),
         patterns,
+        reduced=() if _is_dense(assembled) else _reduced(parts, program.tensor(target)),
     )
+
+
+def _reduced(parts: tuple[ct.Assign, ...], output: ct.Tensor) -> tuple[tuple[str, ...], ...]:
+    """Return the indices each statement reduces over, if all do and start from another value."""
+    found: list[tuple[str, ...]] = []
+    for part in parts:
+        if not isinstance(part.expression, ct.Reduce):
+            return ()
+        identity = MONOIDS[part.expression.monoid].identity(output.dtype)
+        if algebra.same_value(identity, output.fill):
+            return ()
+        found.append(part.expression.indices)
+    return tuple(found)
 
 
 def _whole(statements: tuple[ct.Assign, ...]) -> ct.Assign | None:

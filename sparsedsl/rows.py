@@ -100,7 +100,12 @@ def _producer(
         group = groups[place]
         name = group.output.name
         readers = [g for g in every if name in _read(g)]
-        if name in results or not readers or not all(any(r is t for t in turn) for r in readers):
+        if (
+            group.reduced
+            or name in results
+            or not readers
+            or not all(any(r is t for t in turn) for r in readers)
+        ):
             continue
         demands = _demands(group, last)
         if demands is None or demands & unusual:

@@ -123,6 +123,8 @@ class Runner:
         if ready.group.layout is not ready.group.assembled or (kind == "plain") != dense:
             return
         extents = special.extents_of(named)
+        if ready.group.constant(extents) is not None:
+            return
         finish = None if dense else _finish(call, extents, scipy)
         parallel = special.choices.parallel
         self._prepared = prepare(call, current(), given, named, extents, parallel, finish)

@@ -33,7 +33,7 @@ from sparsedsl.rows import by_rows
 from sparsedsl.runtime import cache, execute, patterns
 from sparsedsl.runtime.patterns import Pairs
 from sparsedsl.runtime.recipe import Recipe
-from sparsedsl.runtime.tensor import Tensor
+from sparsedsl.runtime.tensor import Tensor, bound
 from sparsedsl.sources import ShapeOf, source_of
 
 RUNS = 3
@@ -259,10 +259,21 @@ class Specialisation:
             if recipe.copies:
                 execute.make_copies(recipe, values)
             target = None if out is None else self._target(call, extents, out)
+            if group.reduced and (value := group.constant(extents)) is not None:
+                values[recipe.output] = self._filled(group, value, extents)
+                continue
             made = call(values, extents, target, self.choices.parallel)
             same = group.layout is group.assembled
             values[recipe.output] = made if same else made.convert(group.layout)
         return values
+
+    def _filled(self, group: Group, value: ct.Scalar, extents: Mapping[str, int]) -> Tensor:
+        """Return an output that has one value everywhere, in its layout."""
+        output, layout = group.output, group.layout
+        shape = tuple(extents[s.name or ""] for s in group.statements[0].subscripts)
+        array = np.full(shape, value, output.dtype)
+        dense = plain(len(shape))
+        return bound(dense, shape, {dense.value.function: array}, output.fill).convert(layout)
 
     def measure(self, tensors: Mapping[str, Tensor]) -> list[float]:
         """Return the seconds each group takes on these tensors, the least of a few runs."""

@@ -244,3 +244,23 @@ def test_the_sign_of_a_skipped_zero_does_not_change_a_quotient():
     tensors = {"A": store(a, a != 0, "csr"), "x": sd.asarray(x)}
     special = sd.kernel(body).engine.specialise(list(tensors.values()))
     check(special, tensors, {"A": a, "x": x})
+
+
+@pytest.mark.parametrize("operator", ["max", "min", "prod", "all"])
+def test_nothing_to_reduce_is_the_identity_of_a_sparse_result_too(operator):
+    """Its loops deliver nothing then, and its fill would show."""
+
+    @sd.kernel(out="csf")
+    def reduced(A, B):
+        i, j, k = sd.indices("i j k")
+        R = sd.output()
+        value = A[i, k] + B[i, j] > 0 if operator == "all" else A[i, k] + B[i, j]
+        R[k] = getattr(sd, operator)(value, over=(i, j))
+        return R
+
+    for rows in (0, 2):
+        truth = {"A": np.ones((rows, 3)), "B": np.ones((rows, 2))}
+        tensors = {n: store(x, x != 0, "csr") for n, x in truth.items()}
+        special = reduced.engine.specialise(list(tensors.values()))
+        for _ in range(3):
+            check(special, tensors, truth)
