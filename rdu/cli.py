@@ -37,7 +37,9 @@ Split = Annotated[
 ]
 Pipeline = Annotated[bool, typer.Option("--pipeline", help="One run of operators a socket.")]
 Sockets = Annotated[int | None, typer.Option(min=1, help="Sockets; of a model: tensor parallel.")]
-Precision = Annotated[str, typer.Option(help="bf16 or fp32.")]
+Precision = Annotated[
+    str, typer.Option(help="bf16, fp32, int32, or auto: int32 for integers, else bf16.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Machine output.")]
 Source = Annotated[
     str, typer.Argument(help="monarch, experts, or FILE.py:function returning (kernel, arguments).")
@@ -121,7 +123,7 @@ def estimate(
     pipeline: Pipeline = False,
     sockets: Sockets = None,
     chip: ChipFile = None,
-    precision: Precision = "bf16",
+    precision: Precision = "auto",
     as_json: Json = False,
     trace: Trace = None,
     plot: Plot = None,
@@ -167,7 +169,7 @@ def run(
     pipeline: Pipeline = False,
     sockets: Sockets = None,
     chip: ChipFile = None,
-    precision: Precision = "bf16",
+    precision: Precision = "auto",
     as_json: Json = False,
     trace: Trace = None,
     plot: Plot = None,
@@ -191,7 +193,7 @@ def run(
 @app.command("trace")
 def trace_command(
     source: Source = "monarch",
-    precision: Precision = "bf16",
+    precision: Precision = "auto",
     draw: Annotated[Path | None, typer.Option(help="Draw the graph to this .svg or .png.")] = None,
 ) -> None:
     """Print the dataflow graph of a kernel."""
@@ -257,7 +259,7 @@ def _node(path: Path | None, sockets: int | None = None) -> rdu.Node:
 
 def _graph(source: str, precision: str) -> tuple[rdu.Graph, list[Any]]:
     if source == "monarch":
-        graph = rdu.models.monarch_fft(precision=rdu.Precision(precision))
+        graph = rdu.models.monarch_fft(precision=_storage(precision))
         rng = np.random.default_rng(0)
         return graph, [rng.standard_normal(graph.tensor(n).shape) for n in graph.inputs]
     if source == "experts":
@@ -266,7 +268,7 @@ def _graph(source: str, precision: str) -> tuple[rdu.Graph, list[Any]]:
     return rdu.trace(kernel, *arguments, precision=precision), list(arguments)
 
 
-def _experts(tokens: int, precision: str = "bf16") -> tuple[rdu.Graph, list[Any]]:
+def _experts(tokens: int, precision: str = "auto") -> tuple[rdu.Graph, list[Any]]:
     from scipy.sparse import csr_array
 
     from rdu.models.experts import expert_layer
@@ -281,9 +283,19 @@ def _experts(tokens: int, precision: str = "bf16") -> tuple[rdu.Graph, list[Any]
     arrays += [rng.standard_normal(shape) / np.sqrt(shape[1]) for shape in shapes]
     routing = np.argwhere(dense != 0).astype(np.int64)
     graph = expert_layer(
-        tokens, experts, width, hidden, routing=routing, precision=rdu.Precision(precision)
+        tokens, experts, width, hidden, routing=routing, precision=_storage(precision)
     )
     return graph, arrays
+
+
+def _storage(precision: str) -> rdu.Precision:
+    """Return the precision of a named graph, which is of real numbers."""
+    try:
+        return rdu.Precision("bf16" if precision == "auto" else precision)
+    except ValueError:
+        raise RDUError(
+            f"precision must be auto, bf16, fp32 or int32, found {precision!r}"
+        ) from None
 
 
 def _load(source: str) -> Callable[[], tuple[Any, tuple[Any, ...]]]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from rdu.emulate.run import simulate
 from rdu.emulate.values import bind, part_of, result, whole_of
 from rdu.errors import RDUError
+from rdu.graph.arguments import Argument, describe
 from rdu.graph.graph import Graph, Precision, Rounding
 from rdu.graph.nodes import is_sparse
 from rdu.mapping.program import Program
@@ -17,7 +21,7 @@ from rdu.report import Report
 def trace(
     kernel: Any,
     *args: Any,
-    precision: str = "bf16",
+    precision: str = "auto",
     rounding: str = "nearest",
     seed: int = 0,
 ) -> Graph:
@@ -32,8 +36,10 @@ def trace(
         ``sd.ShapeOf(shape, dtype, nnz)``. Of a sparse argument known by nnz alone a uniform
         pattern is assumed (``graph.assumed`` names it).
     precision:
-        ``"bf16"`` (storage; float32 arithmetic, one rounding where an operator writes) or
-        ``"fp32"``.
+        ``"bf16"`` (storage; float32 arithmetic, one rounding where an operator writes),
+        ``"fp32"``, ``"int32"`` (exact modulo 2**32; inputs of other integer types are narrowed,
+        and refused where a number does not fit), or ``"auto"``: int32 if the
+        arguments and all that the kernel makes of them are integers, else bf16.
     rounding:
         ``"nearest"`` (ties to even) or ``"stochastic"``: bf16 results are rounded up or down at
         random, so that the mean is exact. Inputs are rounded to nearest in both.
@@ -46,13 +52,9 @@ def trace(
         On a precision, rounding, seed, number of arguments or statement that cannot be used, and
         on stochastic rounding of sparse operators.
     """
-    from rdu.graph.arguments import describe
-    from rdu.graph.from_contraction import from_contraction
-
-    try:
-        storage = Precision(precision)
-    except ValueError:
-        raise RDUError(f"precision must be 'bf16' or 'fp32', found {precision!r}") from None
+    storages = ("auto", *(p.value for p in Precision))
+    if precision not in storages:
+        raise RDUError(f"precision must be one of {', '.join(storages)}, found {precision!r}")
     if rounding not in ("nearest", "stochastic"):
         raise RDUError(f"rounding must be 'nearest' or 'stochastic', found {rounding!r}")
     if not 0 <= seed < 2**32:
@@ -72,13 +74,28 @@ def trace(
         raise RDUError(f"the kernel has {len(program.inputs)} inputs, {len(args)} were given")
     pairs = zip(program.inputs, args, strict=True)
     arguments = {tensor.name: describe(arg) for tensor, arg in pairs}
-    graph = from_contraction(program, arguments, name=name, precision=storage)
+    graph = _lowered(program, arguments, name, precision)
     if rounding == "stochastic" and any(map(is_sparse, graph.operators)):
         raise RDUError(
             "stochastic rounding of sparse operators is not modelled",
             hint="pass dense arrays, or round to nearest",
         )
     return replace(graph, rounding=Rounding(rounding), seed=seed)
+
+
+def _lowered(program: Any, arguments: Mapping[str, Argument], name: str, precision: str) -> Graph:
+    """Lower a contraction program; ``"auto"`` takes int32 if it can."""
+    from rdu.graph.from_contraction import from_contraction
+
+    if precision != "auto":
+        return from_contraction(program, arguments, name=name, precision=Precision(precision))
+    kinds = {np.dtype(t.dtype).kind for t in (*program.inputs, *program.outputs)}
+    if kinds & {"i", "u"} and kinds <= {"b", "i", "u"}:
+        try:
+            return from_contraction(program, arguments, name=name, precision=Precision.INT32)
+        except RDUError:
+            pass  # Something on the way is real, or the next line raises the same error.
+    return from_contraction(program, arguments, name=name)
 
 
 def run(program: Program, *arrays: Any) -> tuple[Any, Report]:
@@ -94,7 +111,8 @@ def run(program: Program, *arrays: Any) -> tuple[Any, Report]:
     Returns
     -------
     The result (a tuple if there are several) and the report. Dense results are float32 arrays
-    that hold values of the storage precision; two-dimensional fibre trees come as
+    that hold values of the storage precision (int32 arrays of an int32 program); two-dimensional
+    fibre trees come as
     ``scipy.sparse.csr_array``, others as dense arrays.
 
     Raises

@@ -13,7 +13,7 @@ from rdu.emulate import functional as f
 
 
 def combine_blocks(
-    blocks: Sequence[npt.NDArray[np.float32]],
+    blocks: Sequence[npt.NDArray[Any]],
     axes: Sequence[tuple[str, ...]],
     order: Sequence[int],
     out: Sequence[str],
@@ -22,7 +22,7 @@ def combine_blocks(
     items: int,
     *,
     shared: bool,
-) -> npt.NDArray[np.float32]:
+) -> npt.NDArray[Any]:
     """Multiply the blocks of each item and sum the block axes the output lacks, ascending.
 
     ``blocks[n]`` is ``[items, *axes[n]]``. All factors but the last of ``order`` are multiplied
@@ -32,16 +32,15 @@ def combine_blocks(
     lefts = [blocks[n] for n in order]
     names = list(dict.fromkeys(a for n in order for a in axes[n]))
     if not summed:
-        total: Any = np.float32(1.0)
+        total: Any = 1
         for n, array in zip(order, lefts, strict=True):
             part = f.aligned(array, ("#", *axes[n]), ("#", *names))
             total = part if n == order[0] else total * part
         moved = f.aligned(np.asarray(total), ("#", *names), ("#", *out))
-        whole = np.asarray(moved, dtype=np.float32)
-        return np.broadcast_to(whole, (items, *whole.shape[1:]))
+        return np.broadcast_to(moved, (items, *moved.shape[1:]))
     rest = [a for n in order[:-1] for a in axes[n]]
     left_names = list(dict.fromkeys([*(a for a in rest), *summed]))
-    left: Any = np.ones((items,) + (1,) * len(left_names), dtype=np.float32)
+    left: Any = np.ones((items,) + (1,) * len(left_names), dtype=lefts[0].dtype)
     for n, array in zip(order[:-1], lefts[:-1], strict=True):
         left = left * f.aligned(array, ("#", *axes[n]), ("#", *left_names))
     left = np.broadcast_to(left, (items, *(extents[a] for a in left_names)))

@@ -26,7 +26,7 @@ from rdu.graph.graph import Graph
 from rdu.graph.nodes import AllReduce
 from rdu.mapping.program import Kernel, Stage
 from rdu.mapping.schedule import StageShape
-from rdu.mapping.timing import simd
+from rdu.mapping.timing import interval, simd
 from rdu.specs import Node
 
 
@@ -192,7 +192,9 @@ class Add(Context):
                 part = yield from self.pop(channel, size)
                 if self.values:
                     total = part if total is None else f.joined(operator.monoid, total, part)
-            cycles = simd(self.chip, elements, self.stage.units.width, len(self.outward) - 1)
+            cycles = simd(self.chip, elements, self.stage.units.width, len(self.outward) - 1).every(
+                interval(self.chip, self.graph.precision)
+            )
             self.work(cycles.busy)
             done = self.time + cycles.fill * self.tick
             if self.values:

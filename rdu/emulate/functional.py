@@ -1,5 +1,7 @@
 """What operators compute, tile by tile: float32 arithmetic, one rounding where a result is stored.
 
+Or int32 arithmetic, exact modulo 2**32.
+
 Sums run in one order, ascending along the summed axis, one accumulator an element, as in an
 output-stationary array. The result therefore depends neither on tile sizes nor on fusion.
 """
@@ -13,7 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from rdu.graph.graph import Precision
-from rdu.graph.nodes import Constant, Contract, Map, Monoid, Operand, Position, Subscript
+from rdu.graph.nodes import (
+    Constant,
+    Contract,
+    Function,
+    Monoid,
+    Operand,
+    Position,
+    Subscript,
+)
 from rdu.mapping.allocate import gemm_axes
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -30,9 +40,12 @@ _REDUCE: dict[Monoid, np.ufunc] = {
 
 
 def rounded(values: Any, precision: Precision) -> Array:
-    """Round to the storage type and return as float32 (round to nearest, ties to even)."""
-    array = np.asarray(values, dtype=np.float32)
-    if precision is Precision.FP32:
+    """Round to the storage type, to nearest, ties to even; bf16 comes as float32.
+
+    Integers are taken modulo 2**32.
+    """
+    array = np.asarray(values).astype(precision.dtype, copy=False)
+    if precision is not Precision.BF16:
         return array
     from ml_dtypes import bfloat16
 
@@ -89,7 +102,7 @@ def multiply_add(accumulator: Array | None, a: Array, b: Array) -> Array:
     batch, m = max(a.shape[0], b.shape[0]), a.shape[1]
     n, depth = b.shape[2], max(a.shape[2], b.shape[1])
     if accumulator is None:
-        accumulator = np.zeros((batch, m, n), dtype=np.float32)
+        accumulator = np.zeros((batch, m, n), dtype=a.dtype)
     a = np.broadcast_to(a, (batch, m, depth))
     b = np.ascontiguousarray(np.broadcast_to(b, (batch, depth, n)))
     rows = max(_ROWS // max(n, 1), 1)
@@ -113,10 +126,19 @@ def contracted(operator: Contract, accumulator: Array, size: Sequence[int]) -> A
     return full.transpose([axes.index(axis) for axis in operator.output.axes])
 
 
-def mapped(operator: Map, arguments: Sequence[Any], size: Sequence[int]) -> Array:
+def mapped(
+    function: Function, arguments: Sequence[Any], size: Sequence[int], dtype: np.dtype[Any]
+) -> Array:
     """Apply an elementwise function to a tile; ``arguments`` as prepared by :func:`argument`."""
-    values = operator.function.apply(*arguments)
-    return np.broadcast_to(np.asarray(values, dtype=np.float32), tuple(size))
+    return np.broadcast_to(applied(function, arguments, dtype), tuple(size))
+
+
+def applied(function: Function, arguments: Sequence[Any], dtype: np.dtype[Any]) -> Array:
+    """Apply an elementwise function; an integer divided by 0 gives 0, as in NumPy."""
+    if dtype.kind != "i":
+        return np.asarray(function.apply(*arguments), dtype=dtype)
+    with np.errstate(divide="ignore", over="ignore"):
+        return np.asarray(function.apply(*arguments)).astype(dtype, copy=False)
 
 
 def argument(
@@ -124,6 +146,7 @@ def argument(
     tile: Array | None,
     out: Sequence[str],
     spans: dict[str, slice],
+    dtype: np.dtype[Any],
 ) -> Any:
     """Prepare one argument of a map over the output axes ``out``."""
     match value:
@@ -131,14 +154,14 @@ def argument(
             assert tile is not None
             return aligned(tile, axes, out)
         case Constant(value=constant):
-            return np.float32(constant)
+            return dtype.type(constant)
         case Position(subscript=subscript):
-            total: Any = np.float32(subscript.constant)
+            total: Any = dtype.type(subscript.constant)
             for axis, coefficient in subscript.terms:
                 line = np.arange(spans[axis].start, spans[axis].stop, dtype=np.int64) * coefficient
                 shape = [-1 if name == axis else 1 for name in out]
                 total = total + line.reshape(shape)
-            return np.asarray(total, dtype=np.float32)
+            return np.asarray(total).astype(dtype)
 
 
 def reduced(
@@ -149,9 +172,9 @@ def reduced(
     rows = _flat(tile, axes, (tuple(gone), tuple(out)))
     flat = rows.reshape(-1, *(tile.shape[axes.index(axis)] for axis in out))
     if monoid in (Monoid.ANY, Monoid.ALL):
-        flat = (flat != 0).astype(np.float32)
+        flat = (flat != 0).astype(tile.dtype)
     if accumulator is None:
-        accumulator = np.full(flat.shape[1:], monoid.identity, dtype=np.float32)
+        accumulator = np.full(flat.shape[1:], monoid.identity(tile.dtype), dtype=tile.dtype)
     apply = _REDUCE[monoid]
     for row in flat:
         accumulator = apply(accumulator, row)
@@ -160,7 +183,7 @@ def reduced(
 
 def joined(monoid: Monoid, left: Array, right: Array) -> Array:
     """Join two partial results."""
-    return np.asarray(_REDUCE[monoid](left, right), dtype=np.float32)
+    return np.asarray(_REDUCE[monoid](left, right))
 
 
 def rearranged(

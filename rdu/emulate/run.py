@@ -19,6 +19,7 @@ from rdu.emulate.steady import run_steady
 from rdu.graph.nodes import AllReduce, Role
 from rdu.mapping.program import Kernel, Program, Stage, Tier
 from rdu.mapping.sparse import SparseShape
+from rdu.mapping.timing import interval
 from rdu.report import KernelReport, Report, StageReport
 
 
@@ -178,7 +179,7 @@ def summary(
         tuple(kernels),
         tuple(stages),
         program.graph.assumed,
-        program.sockets * chip.peak_tflops * 1e12,
+        program.sockets * chip.peak_tflops * 1e12 / interval(chip, program.graph.precision),
         program.sockets * chip.hbm_tb_per_s * 1e12,
     )
 

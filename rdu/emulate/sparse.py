@@ -32,7 +32,7 @@ from rdu.graph.streams import block_axes, last_factor
 from rdu.mapping.program import Kernel, Stage
 from rdu.mapping.schedule import Coordinates, place_of
 from rdu.mapping.sparse import SparseShape, tree_tile_bytes
-from rdu.mapping.timing import Cycles, access, simd
+from rdu.mapping.timing import Cycles, access, interval, simd
 from rdu.specs import Chip
 
 
@@ -56,6 +56,7 @@ class SparseStage(Context):
         self.graph = graph
         self.schedule = kernel.schedule
         self.slowdown = kernel.slowdown
+        self.interval = interval(chip, graph.precision)
         self.axes = kernel.axes
         self.stage = stage
         self.shape = stage.shape
@@ -130,7 +131,8 @@ class SparseStage(Context):
         places = [place_of(self.schedule, axes, tile, tensor.shape) for tile in mine]
         low = [min(p[m].start for p in places) for m in range(len(axes))]
         high = [max(p[m].stop for p in places) for m in range(len(axes))]
-        whole = np.empty([b - a for a, b in zip(low, high, strict=True)], dtype=np.float32)
+        extents = [b - a for a, b in zip(low, high, strict=True)]
+        whole = np.empty(extents, dtype=self.graph.precision.dtype)
         for tile, place in zip(mine, places, strict=True):
             at = tuple(slice(p.start - a, p.stop - a) for p, a in zip(place, low, strict=True))
             whole[at] = held[r, tile]
@@ -149,14 +151,15 @@ class SparseStage(Context):
             case SparseMap(function=function, arguments=arguments):
                 tree = self._tree(0, held)
                 size = len(tree.coordinates) * shape.block.elements
-                cycles = simd(self.chip, size, self.stage.units.width)
+                cycles = simd(self.chip, size, self.stage.units.width).every(self.interval)
                 values = None
                 if tree.values is not None:
+                    dtype = self.graph.precision.dtype
                     given = [
-                        tree.values if isinstance(a, Operand) else np.float32(a.value)
+                        tree.values if isinstance(a, Operand) else dtype.type(a.value)
                         for a in arguments
                     ]
-                    raw = np.broadcast_to(function.apply(*given), tree.values.shape)
+                    raw = f.mapped(function, given, tree.values.shape, dtype)
                     values = f.rounded(raw, self.graph.precision)
                 return Tree(tree.coordinates, values), sums, cycles
             case Densify():
@@ -239,8 +242,8 @@ class SparseStage(Context):
             streamed, fetch[last] = fetch[last], 1
         costs = Costs(
             fetch,
-            lambda items: max(block.cycles(chip, items, width).busy, streamed),
-            simd(chip, size, width).busy,
+            lambda items: max(block.cycles(chip, items, width).busy * self.interval, streamed),
+            simd(chip, size, width).busy * self.interval,
             self._most(),
             not shape.stepwise,
             chip.fifo_depth,
@@ -274,7 +277,8 @@ class SparseStage(Context):
             values = levels[r].tree.values
             assert values is not None
             reads[r] = _tree_reader(values, structure.fill)
-        return Arithmetic(reads, self._combine(operator), self._most(), self._shared())
+        dtype = self.graph.precision.dtype
+        return Arithmetic(reads, self._combine(operator), self._most(), self._shared(), dtype)
 
     def _block_bytes(self, operator: SparseProduct | SparseUnion, r: int) -> int:
         assert isinstance(operator, SparseProduct)
@@ -301,8 +305,8 @@ class SparseStage(Context):
     def _combine(self, operator: SparseProduct | SparseUnion) -> Combine:
         precision = self.graph.precision
         if isinstance(operator, SparseUnion):
-            apply = operator.function.apply
-            return lambda blocks, _: f.rounded(apply(*blocks), precision)
+            function, dtype = operator.function, precision.dtype
+            return lambda blocks, _: f.rounded(f.applied(function, blocks, dtype), precision)
         real = [n for n, pattern in enumerate(operator.patterns) if not pattern]
         out = [a for a in operator.output.axes if a not in operator.loops]
         axes = [block_axes(operator, n) for n in real]
@@ -337,7 +341,7 @@ class SparseStage(Context):
         size = [self.graph.extents[a] for a in (*kept, *block)]
         if shape.stepwise:
             size[0] = span.stop - span.start
-        full = np.zeros(size, dtype=np.float32)
+        full = np.zeros(size, dtype=self.graph.precision.dtype)
         if len(result):
             places = result.places.copy()
             if kept:
@@ -385,7 +389,7 @@ class SparseStage(Context):
         sizes = [self.graph.extents[a] for a in block]
         values = entries.values
         if values is None:
-            values = np.zeros((0, *sizes), dtype=np.float32)
+            values = np.zeros((0, *sizes), dtype=self.graph.precision.dtype)
         own = dict(zip(out.axes, self.shape.operator.output.axes, strict=True))
         columns = [list(kept).index(own[axis]) for axis in structure.levels]
         return Tree(entries.places[:, columns], f.rounded(values, self.graph.storage(out.name)))
@@ -393,7 +397,7 @@ class SparseStage(Context):
 
 def _tree_reader(stored: Values, fill: float) -> Reader:
     """Read leaves by the first leaf of their references, which is -1 for none."""
-    empty = np.full((1, *stored.shape[1:]), fill, dtype=np.float32)
+    empty = np.full((1, *stored.shape[1:]), fill, dtype=stored.dtype)
     # The fill stands behind the last leaf, where -1 finds it.
     padded = np.concatenate([stored, empty])
     return lambda places: padded[places[:, 0]]

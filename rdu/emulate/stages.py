@@ -152,17 +152,20 @@ class Store:
             parts = [self.arrays[tensor], values] if tensor in self.arrays else [values]
             self.arrays[tensor] = concatenated(parts, values.coordinates.shape[1])
             return
-        if tensor not in self.arrays:
-            shape = self.graph.tensor(tensor).shape
-            self.arrays[tensor] = np.full(shape, np.nan, dtype=np.float32)
+        self._allocate(tensor)
         self.arrays[tensor][self.place(tensor, tile)] = values
 
     def put(self, tensor: str, sender: Store, tile: Coordinates, values: Any) -> None:
         """Keep a tile that another kernel cut; a place is written before it is read."""
-        if tensor not in self.arrays:
-            shape = self.graph.tensor(tensor).shape
-            self.arrays[tensor] = np.full(shape, np.nan, dtype=np.float32)
+        self._allocate(tensor)
         self.arrays[tensor][sender.place(tensor, tile)] = values
+
+    def _allocate(self, tensor: str) -> None:
+        """Make room for a dense tensor; what is never written stands out where there is a NaN."""
+        if tensor not in self.arrays:
+            dtype = self.graph.precision.dtype
+            unset = np.nan if dtype.kind == "f" else np.iinfo(dtype).min
+            self.arrays[tensor] = np.full(self.graph.tensor(tensor).shape, unset, dtype=dtype)
 
     def _cut(self, tensor: str) -> int | None:
         axes = self.spans[tensor]
@@ -275,7 +278,7 @@ class DenseStage(Context):
         if key not in held:
             operand = self.shape.reads[r].operand
             tensor = self.graph.tensor(operand.tensor)
-            whole = np.empty(tensor.shape, dtype=np.float32)
+            whole = np.empty(tensor.shape, dtype=self.graph.precision.dtype)
             axes = self.axes[operand.tensor]
             for other, tile in list(held):
                 if other == r:
@@ -302,6 +305,7 @@ class DenseStage(Context):
             case Map(arguments=arguments):
                 at = dict(zip(shape.loops, index, strict=True))
                 spans = {axis: self.schedule.span(axis, at[axis]) for axis in out}
+                dtype = self.graph.precision.dtype
                 tiles = iter(range(len(shape.reads)))
                 values = [
                     f.argument(
@@ -309,10 +313,11 @@ class DenseStage(Context):
                         self._operand(next(tiles), index, held) if isinstance(a, Operand) else None,
                         out,
                         spans,
+                        dtype,
                     )
                     for a in arguments
                 ]
-                return f.mapped(operator, values, [size[axis] for axis in out])
+                return f.mapped(operator.function, values, [size[axis] for axis in out], dtype)
             case Reduction(operand=operand, monoid=monoid):
                 tile = self._operand(0, index, held)
                 return f.reduced(monoid, total, tile, operand.axes, out)

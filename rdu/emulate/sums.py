@@ -14,7 +14,7 @@ class Entries:
     """Places ``[entries, axes]`` with values ``[entries, *block]``, or None without data."""
 
     places: npt.NDArray[np.int64]
-    values: npt.NDArray[np.float32] | None
+    values: npt.NDArray[Any] | None
 
     def __len__(self) -> int:
         return len(self.places)
@@ -41,7 +41,7 @@ def added(first: Entries, second: Entries) -> Entries:
     held: list[Any] = [second.values] if first.values is None else [first.values, second.values]
     values = np.concatenate(held)
     # Adding to -0.0 changes no number, so the first value is taken as it is.
-    total = np.full((len(distinct), *values.shape[1:]), -0.0, dtype=np.float32)
+    total = np.full((len(distinct), *values.shape[1:]), -0.0, dtype=values.dtype)
     np.add.at(total, owner, values)
     return Entries(distinct, total)
 

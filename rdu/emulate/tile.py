@@ -15,7 +15,7 @@ from rdu.emulate.tokens import DONE, ITEM, Ints, Level
 from rdu.errors import DeadlockError
 from rdu.mapping.timing import Cycles
 
-Values: TypeAlias = npt.NDArray[np.float32]
+Values: TypeAlias = npt.NDArray[Any]
 Reader: TypeAlias = Callable[[Ints], Values]
 Combine: TypeAlias = Callable[[Sequence[Values], int], Values]
 _CHUNK = 4096
@@ -26,13 +26,15 @@ class Arithmetic:
     """What a stage computes with the data of one tile.
 
     ``reads`` give the blocks of a factor at places ``[items, columns]``, ``combine`` multiplies
-    them. ``shared`` factors have one block for all items that are gathered.
+    them. ``shared`` factors have one block for all items that are gathered. Values are of
+    ``dtype``.
     """
 
     reads: Mapping[int, Reader]
     combine: Combine
     gather: int
     shared: frozenset[int]
+    dtype: np.dtype[Any]
 
 
 def run_tile(
@@ -95,7 +97,7 @@ def _products(machine: Machine, arithmetic: Arithmetic, rows: Ints) -> Values | 
             arithmetic.reads[f](at[low : low + 1 if f in arithmetic.shared else high])
             for f, at in places.items()
         ]
-        ones = np.ones(high - low, dtype=np.float32)
+        ones = np.ones(high - low, dtype=arithmetic.dtype)
         parts.append(arithmetic.combine(blocks, high - low) if blocks else ones)
     return np.concatenate(parts) if parts else None
 

@@ -1,4 +1,4 @@
-"""Data in and out of a simulation: dense float32 arrays, and fibre trees."""
+"""Data in and out of a simulation: dense arrays of float32 or int32, and fibre trees."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rdu.emulate.functional import rounded
 from rdu.errors import RDUError
 from rdu.graph.arguments import entries_of
-from rdu.graph.graph import Graph
+from rdu.graph.graph import Graph, Precision
 from rdu.graph.nodes import Fibres
 from rdu.graph.pattern import Table
 from rdu.mapping.program import Program
@@ -26,7 +26,7 @@ class Tree:
     """
 
     coordinates: Table
-    values: npt.NDArray[np.float32] | None
+    values: npt.NDArray[Any] | None
 
     def between(self, start: int, stop: int) -> Tree:
         """Leaves whose outermost coordinate lies in ``[start, stop)``."""
@@ -51,7 +51,8 @@ def bind(graph: Graph, name: str, array: Any) -> Any:
     Raises
     ------
     RDUError
-        On a wrong shape, complex data, or a tree with more entries than were traced.
+        On a wrong shape, complex data, a tree with more entries than were traced, or in an int32
+        program on numbers that are no integers of 32 bits.
     """
     tensor = graph.tensor(name)
     shape = tuple(getattr(array, "shape", np.shape(array)))
@@ -69,7 +70,7 @@ def bind(graph: Graph, name: str, array: Any) -> Any:
         dense = np.asarray(array)
         if dense.dtype.kind not in "biuf" and dense.dtype.name != "bfloat16":
             raise RDUError(f"{name}: expected real numbers, found {dense.dtype}")
-        return rounded(dense, graph.precision)
+        return _stored(name, dense, graph.precision)
     coordinates, values = _entries(name, array)
     modes = [tensor.axes.index(axis) for axis in structure.levels]
     coordinates = coordinates[:, modes]
@@ -83,7 +84,26 @@ def bind(graph: Graph, name: str, array: Any) -> Any:
             f"{structure.stored}",
             hint="trace and compile the kernel again with this data",
         )
-    return Tree(coordinates, rounded(values, graph.precision))
+    return Tree(coordinates, _stored(name, values, graph.precision))
+
+
+def _stored(name: str, values: npt.NDArray[Any], precision: Precision) -> npt.NDArray[Any]:
+    """Round real numbers; narrow integers of any width to 32 bits if all of them fit."""
+    if precision is not Precision.INT32:
+        return rounded(values, precision)
+    if values.dtype.kind not in "biu":
+        raise RDUError(
+            f"{name}: an int32 program takes integers, found {values.dtype}",
+            hint="pass integers, or trace the kernel with precision='bf16' or 'fp32'",
+        )
+    narrow = values.astype(np.int32)
+    wrong = narrow != values
+    if np.any(wrong):
+        raise RDUError(
+            f"{name}: {values[wrong][0]} does not fit the units' 32-bit integers",
+            hint="scale the numbers down, or trace the kernel with precision='fp32'",
+        )
+    return narrow
 
 
 def _entries(name: str, array: Any) -> tuple[Table, npt.NDArray[Any]]:
@@ -97,7 +117,7 @@ def _entries(name: str, array: Any) -> tuple[Table, npt.NDArray[Any]]:
     return table, dense[tuple(table.T)]
 
 
-def densified(graph: Graph, name: str, tree: Tree) -> npt.NDArray[np.float32]:
+def densified(graph: Graph, name: str, tree: Tree) -> npt.NDArray[Any]:
     """Write a tree out with its fill value, in mode order."""
     tensor = graph.tensor(name)
     structure = tensor.structure
@@ -105,7 +125,7 @@ def densified(graph: Graph, name: str, tree: Tree) -> npt.NDArray[np.float32]:
     assert tree.values is not None
     axes = (*structure.levels, *tensor.block)
     shape = [tensor.extent(axis) for axis in axes]
-    full = np.full(shape, structure.fill, dtype=np.float32)
+    full = np.full(shape, structure.fill, dtype=tree.values.dtype)
     full[tuple(tree.coordinates.T)] = tree.values
     return np.ascontiguousarray(full.transpose([axes.index(axis) for axis in tensor.axes]))
 
@@ -126,9 +146,7 @@ def result(graph: Graph, name: str, value: Any) -> Any:
     return densified(graph, name, value)
 
 
-def densified_block(
-    graph: Graph, name: str, tree: Tree, span: slice
-) -> npt.NDArray[np.float32] | None:
+def densified_block(graph: Graph, name: str, tree: Tree, span: slice) -> npt.NDArray[Any] | None:
     """Write out the part of a tree whose outermost coordinate lies in ``span``, in mode order.
 
     None without data.
@@ -141,7 +159,7 @@ def densified_block(
     axes = (*structure.levels, *tensor.block)
     shape = [tensor.extent(axis) for axis in axes]
     shape[0] = span.stop - span.start
-    full = np.full(shape, structure.fill, dtype=np.float32)
+    full = np.full(shape, structure.fill, dtype=tree.values.dtype)
     place = tree.coordinates.copy()
     place[:, 0] -= span.start
     full[tuple(place.T)] = tree.values

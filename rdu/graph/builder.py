@@ -15,6 +15,7 @@ import numpy as np
 from rdu.errors import RDUError
 from rdu.graph.axes import Axes, renamed
 from rdu.graph.graph import Graph, Precision
+from rdu.graph.integers import require_integers
 from rdu.graph.nodes import (
     Constant,
     Contract,
@@ -332,6 +333,8 @@ class GraphBuilder:
             for axis in loop_axes(operator):
                 assert axis in extents, (operator, axis)
         assert all(r in by_name for r in results)
+        if self.precision is Precision.INT32:
+            require_integers(operators, [tensor.structure for tensor in tensors])
         return Graph(
             self.name,
             operators,

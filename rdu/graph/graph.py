@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
+
+import numpy as np
 
 from rdu.errors import RDUError
 from rdu.graph.fusion import Fusion, groups
@@ -33,19 +35,25 @@ from rdu.graph.pattern import Table
 
 
 class Precision(Enum):
-    """Storage of every tensor; arithmetic is float32 in both.
+    """Storage of every tensor; arithmetic is float32, or int32 of whole numbers.
 
-    A result is rounded once, where its operator writes it, so fusing operators into one
-    kernel does not change a bit.
+    A real result is rounded once, where its operator writes it; whole numbers are exact modulo
+    2**32. So fusing operators into one kernel does not change a bit.
     """
 
     BF16 = "bf16"
     FP32 = "fp32"
+    INT32 = "int32"
 
     @property
     def bytes(self) -> int:
         """Bytes of one element."""
         return 2 if self is Precision.BF16 else 4
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the numbers that are computed with."""
+        return np.dtype(np.int32 if self is Precision.INT32 else np.float32)
 
 
 class Rounding(Enum):
@@ -106,8 +114,9 @@ class Graph:
         return self._by_name[name]
 
     def storage(self, name: str) -> Precision:
-        """Return how a tensor is stored: partial sums are float32 in either precision."""
-        return Precision.FP32 if self.tensor(name).element_bytes == 4 else self.precision
+        """Return how a tensor is stored: partial sums of bf16 are float32."""
+        wide = self.precision is Precision.BF16 and self.tensor(name).element_bytes == 4
+        return Precision.FP32 if wide else self.precision
 
     def operator_flops(self, operator: Operator) -> int:
         """Operations of one operator; a multiply-add counts two.

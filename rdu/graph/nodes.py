@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias, assert_never
 
+import numpy as np
+
 
 class Role(Enum):
     """Where a tensor comes from and whether it leaves."""
@@ -33,18 +35,18 @@ class Monoid(Enum):
     ANY = "any"
     ALL = "all"
 
-    @property
-    def identity(self) -> float:
-        """The value that leaves every other unchanged."""
+    def identity(self, dtype: np.dtype[Any]) -> float:
+        """Return the value of a type that leaves every other unchanged."""
+        whole = dtype.kind == "i"
         match self:
             case Monoid.SUM | Monoid.ANY:
-                return 0.0
+                return 0
             case Monoid.PRODUCT | Monoid.ALL:
-                return 1.0
+                return 1
             case Monoid.MINIMUM:
-                return math.inf
+                return np.iinfo(dtype).max if whole else math.inf
             case Monoid.MAXIMUM:
-                return -math.inf
+                return np.iinfo(dtype).min if whole else -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A named elementwise function of float32 arrays."""
+    """A named elementwise function of float32 (or int32) arrays."""
 
     name: str
     apply: Callable[..., Any] = field(compare=False, repr=False)

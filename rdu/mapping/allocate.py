@@ -24,6 +24,7 @@ from rdu.mapping.timing import (
     Cycles,
     access,
     bank_conflicts,
+    interval,
     passes,
     reduction,
     simd,
@@ -62,6 +63,15 @@ def firing(
     chip: Chip, graph: Graph, shape: StageShape, size: Mapping[str, int], width: int
 ) -> Cycles:
     """Cycles of one firing on ``width`` units; ``size`` gives the tile's extent on each axis."""
+    found = _firing(chip, graph, shape, size, width)
+    # Scratchpads serve bytes, of whatever numbers.
+    moves = isinstance(shape.operator, Rearrange)
+    return found if moves else found.every(interval(chip, graph.precision))
+
+
+def _firing(
+    chip: Chip, graph: Graph, shape: StageShape, size: Mapping[str, int], width: int
+) -> Cycles:
     operator = shape.operator
 
     def volume(axes: Sequence[str]) -> int:
@@ -205,7 +215,7 @@ def rates_of(
 def work(chip: Chip, graph: Graph, shape: Shape, schedule: Schedule, width: int) -> int:
     """Busy cycles of a stage over the whole kernel; of a sparse stage an estimate."""
     if isinstance(shape, SparseShape):
-        return sparse_work(chip, shape, width)
+        return sparse_work(chip, shape, width, interval(chip, graph.precision))
     return shape.firings * firing(chip, graph, shape, full_tile(shape, schedule), width).busy
 
 
@@ -215,7 +225,7 @@ def next_width(
     """Smallest larger width that makes a firing shorter, or None."""
     if isinstance(shape, SparseShape):
         wider = 2 * width
-        gain = sparse_work(chip, shape, wider) < sparse_work(chip, shape, width)
+        gain = work(chip, graph, shape, schedule, wider) < work(chip, graph, shape, schedule, width)
         return wider if gain and shape.block.elements > 1 else None
     size = full_tile(shape, schedule)
     operator = shape.operator

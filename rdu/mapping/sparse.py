@@ -304,12 +304,15 @@ def needed_tiles(graph: Graph, shape: SparseShape, schedule: Schedule) -> list[b
     return needed.tolist()
 
 
-def sparse_work(chip: Chip, shape: SparseShape, width: int) -> int:
-    """Busy cycles over the whole kernel, estimated from the counts of coordinates."""
+def sparse_work(chip: Chip, shape: SparseShape, width: int, every: int) -> int:
+    """Busy cycles over the whole kernel, estimated from the counts of coordinates.
+
+    A vector of values enters every so many cycles.
+    """
     tokens = shape.items // shape.copies + shape.firings * 8
     if shape.streams is None:
-        return simd(chip, max(shape.items * shape.block.elements, 1), width).busy
+        return simd(chip, max(shape.items * shape.block.elements, 1), width).busy * every
     if shape.block.elements == 1:
-        return tokens
+        return tokens + shape.items // shape.copies * (every - 1)
     per_group = -(-shape.items // shape.groups) if shape.items else 0
-    return tokens + shape.groups * shape.block.cycles(chip, max(per_group, 1), width).busy
+    return tokens + shape.groups * shape.block.cycles(chip, max(per_group, 1), width).busy * every

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from rdu.graph.graph import Precision
 from rdu.specs import Chip
 
 
@@ -18,6 +19,15 @@ class Cycles:
 
     busy: int
     fill: int
+
+    def every(self, interval: int) -> Cycles:
+        """Return the cycles if a vector enters every so many cycles only."""
+        return self if interval == 1 else Cycles(self.busy * interval, self.fill)
+
+
+def interval(chip: Chip, precision: Precision) -> int:
+    """Cycles from one vector that enters a unit to the next, by the kind of its numbers."""
+    return chip.int32_interval_cycles if precision is Precision.INT32 else 1
 
 
 def passes(chip: Chip, m: int, n: int) -> int:

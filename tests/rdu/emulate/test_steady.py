@@ -34,7 +34,7 @@ SMALL = NODE.chip.with_changes(
 @st.composite
 def chains(draw):
     """A chain of operators on a tall matrix, with paths that fork and rejoin."""
-    b = GraphBuilder("tall", draw(st.sampled_from(Precision)))
+    b = GraphBuilder("tall", draw(st.sampled_from([Precision.BF16, Precision.FP32])))
     rows, columns = draw(st.integers(1, 3000)), draw(st.integers(1, 40))
     name = b.input("x", (rows, columns))
     saved = [(name, columns)]
