@@ -189,7 +189,7 @@ def test_several_results_come_as_a_tuple():
 @st.composite
 def chains(draw):
     """A random chain of products, maps and reductions over small extents."""
-    b = GraphBuilder("random", draw(st.sampled_from(Precision)))
+    b = GraphBuilder("random", draw(st.sampled_from([Precision.BF16, Precision.FP32])))
     extent = st.integers(1, 70)
     shape = (draw(extent), draw(extent))
     name = b.input("x", shape)
