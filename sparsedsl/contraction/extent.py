@@ -214,6 +214,11 @@ class _Solver:
                 continue
             runs = f"is {low}" if low == high else f"runs from {low} to {high}"
             hint = "negative subscripts do not count from the end" if low < 0 else None
+            if subscript.terms:
+                hint = (
+                    f"nothing lies beyond an edge; pass slices of {access.tensor} as operands of "
+                    "their own, such as x[1:] and x[:-1] for a difference"
+                )
             raise NotationError(
                 f"{access.tensor}, mode {mode}: expected subscripts from 0 to {size - 1}, "
                 f"found '{subscript}' which {runs}",

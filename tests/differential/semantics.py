@@ -76,13 +76,54 @@ def rows():
                 yield f"| `{name}` | {kind} | `{semantics}` | {cells} |"
 
 
+EDGES = """
+## Where an index runs
+
+A plain subscript gives an index the extent of the mode, and all plain ones must agree. An index
+that stands in sums and multiples alone runs from 0 as far as every subscript stays inside. No
+subscript may leave its tensor; here `x` has 6 elements and `w` 3.
+
+| statement | `i` runs to | result |
+|---|---|---|
+"""
+
+STATEMENTS = (
+    "y[i] = x[i]",
+    "y[i] = x[2*i]",
+    "y[i] = x[2*i+1]",
+    "y[i] = x[5-i]",
+    "y[i] = x[i+1]",
+    "y[i] = x[i+k] * w[k]",
+    "y[i] = x[i-1]",
+    "y[i] = x[i+1] - x[i]",
+)
+
+
+def edges():
+    """Run statements whose subscripts are no plain indices, on two layouts."""
+    x, w = np.arange(1.0, 7.0), np.array([1.0, -2.0, 1.0])
+    for statement in STATEMENTS:
+        given = {"x": x, "w": w} if "w" in statement else {"x": x}
+        sparse = given | {"x": sd.asarray(x).convert("csf")}
+        try:
+            with interpreting(), remembering_proofs():
+                found = [sd.evaluate(statement, out="dense", **each) for each in (given, sparse)]
+        except sd.NotationError as error:
+            yield f"| `{statement}` | | refused: {error.message} |"
+            continue
+        np.testing.assert_array_equal(*found)
+        values = " ".join(map(shown, found[0]))
+        yield f"| `{statement}` | {len(found[0]) - 1} | {values} |"
+
+
 def page():
     titles = " | ".join(shown(v) for v in VALUES)
     lines = [
         f"| expression | zeros of A | semantics | {titles} |",
         "|---" * (len(VALUES) + 3) + "|",
     ]
-    return HEAD + "\n".join([*lines, *rows()]) + "\n"
+    table = "\n".join([*lines, *rows()])
+    return f"{HEAD}{table}\n{EDGES}" + "\n".join(edges()) + "\n"
 
 
 if __name__ == "__main__":
