@@ -47,7 +47,8 @@ class Source:
 class Settings:
     """The choices a user can force, and what the caller of a kernel can do.
 
-    ``share``: the caller gives the range of a loop that threads may share.
+    ``share``: the caller gives the range of a loop that threads may share.  ``tune``: the kernel
+    is the fastest of those measured, under these settings' own key.
     """
 
     order: tuple[str, ...] | None = None
@@ -58,6 +59,7 @@ class Settings:
     fastmath: bool = True
     safe: bool = False
     share: bool = True
+    tune: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -242,9 +242,10 @@ class Lowered:
         from sparsedsl.explain import explanation
 
         special, measured = self._special, self._measured()
-        return explanation(
-            program_text(self.program), self.units, special.settings, special.alike, measured
-        )
+        units = self.units
+        trials = [special.prepare(place).trials for place in range(len(units))]
+        text = program_text(self.program)
+        return explanation(text, units, special.settings, special.alike, measured, trials)
 
     def _measured(self) -> list[float]:
         tensors = [x for x in self._given if isinstance(x, Tensor)]

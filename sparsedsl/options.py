@@ -56,6 +56,12 @@ class Options:
     parallel_threshold:
         Estimated nanoseconds of a call below which ``parallel="auto"`` stays on one thread;
         three times as many for sparse results.
+    tune:
+        Measure the best few plans of the cost model at the first call with operands of a kind
+        (layouts, dtypes, sizes up to a factor of four) and keep the fastest on disk, for later
+        calls under the same setting.  The first call takes seconds.
+    tune_budget_ms:
+        Milliseconds after which no further plan of a loop nest is compiled and measured.
 
     Raises
     ------
@@ -74,6 +80,8 @@ class Options:
     dump: str = ""
     solver_timeout_ms: int = 300
     parallel_threshold: int = 500_000
+    tune: bool = False
+    tune_budget_ms: int = 10_000
 
     def __post_init__(self) -> None:
         for name, minimum in _MINIMA.items():
@@ -84,7 +92,7 @@ class Options:
                     f"option '{name}': expected at least {minimum}, found {value}",
                     hint=f"pass {name}={max(minimum, getattr(_defaults(), name))}, the default",
                 )
-        for name in ("verify", "safe", "cache"):
+        for name in ("verify", "safe", "cache", "tune"):
             value = getattr(self, name)
             _expect(name, isinstance(value, bool), "True or False", value)
         for name in ("cache_dir", "dump"):
@@ -102,6 +110,7 @@ _MINIMA = {
     "cache_limit_mb": 1,
     "solver_timeout_ms": 1,
     "parallel_threshold": 0,
+    "tune_budget_ms": 0,
 }
 
 
@@ -143,6 +152,8 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "SPARSEDSL_DUMP": ("dump", str),
     "SPARSEDSL_SOLVER_TIMEOUT_MS": ("solver_timeout_ms", _number),
     "SPARSEDSL_PARALLEL_THRESHOLD": ("parallel_threshold", _number),
+    "SPARSEDSL_TUNE": ("tune", _truth),
+    "SPARSEDSL_TUNE_BUDGET_MS": ("tune_budget_ms", _number),
 }
 
 

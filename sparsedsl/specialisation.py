@@ -35,6 +35,7 @@ from sparsedsl.runtime.patterns import Pairs
 from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.tensor import Tensor, bound
 from sparsedsl.sources import ShapeOf, source_of
+from sparsedsl.tuning import chosen, record, tuned
 
 RUNS = 3
 """Runs of which the least time is told."""
@@ -98,17 +99,22 @@ class Choices:
             solver_timeout_ms=options.solver_timeout_ms,
             safe=options.safe,
             share=self.parallel is not False,
+            tune=options.tune,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """One group with its kernel: loaded from disk, or compiled just now (then with a unit)."""
+    """One group with its kernel: loaded from disk, or compiled just now (then with a unit).
+
+    ``trials`` say what was measured, where the kernel was chosen by that.
+    """
 
     group: Group
     call: execute.Call
     entry: cache.Entry
     unit: pipeline.Unit | None
+    trials: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -204,21 +210,32 @@ class Specialisation:
 
     def _made(self, place: int) -> Ready:
         group = self.groups[place]
-        key = describe(group, self.settings)
+        if self.settings.tune:
+            entry = cache.default().lookup(describe(group, self.settings))
+            if entry is not None:
+                return self._with(group, entry, None)
+        return self._compiled(group, replace(self.settings, tune=False))
+
+    def _compiled(self, group: Group, settings: Settings) -> Ready:
+        key = describe(group, settings)
         store = cache.default()
         entry = store.lookup(key)
         unit, wanted = None, current().dump
         if entry is None or wanted:
-            unit = pipeline.compile_group(group, self.settings)
+            unit = pipeline.compile_group(group, settings)
             records = [asdict(p) for p in unit.proofs]
             entry = store.store(key, unit.source, {"recipe": unit.recipe.to_json()}, records)
         if unit is not None and wanted:
             from sparsedsl.explain.dump import dump
 
             dump(unit, entry.kernel, wanted)
+        return self._with(group, entry, unit)
+
+    def _with(self, group: Group, entry: cache.Entry, unit: pipeline.Unit | None) -> Ready:
         recipe = Recipe.from_json(entry.metadata["recipe"])
         call = execute.Call(recipe, group.assembled, entry.function)
-        return Ready(group, call, entry, unit)
+        measured = entry.metadata.get("tuned", {"trials": ()})
+        return Ready(group, call, entry, unit, tuple(measured["trials"]))
 
     def unit(self, place: int) -> pipeline.Unit:
         """Return the plan and proofs of a group.
@@ -228,9 +245,12 @@ class Specialisation:
         ready = self.prepare(place)
         if ready.unit is None:
             group = self.groups[place]
-            records = cache.default().proofs(describe(group, self.settings))
+            settings = replace(self.settings, tune=False)
+            if ready.trials:
+                settings = chosen(settings, ready.entry.metadata["tuned"])
+            records = cache.default().proofs(describe(group, settings))
             known = [Proof(**record) for record in records]
-            unit = pipeline.compile_group(group, self.settings, known)
+            unit = pipeline.compile_group(group, settings, known)
             ready = replace(ready, unit=unit)
             self.ready[place] = ready
         assert ready.unit is not None
@@ -249,7 +269,10 @@ class Specialisation:
         extents = self.extents_of(tensors)
         values = dict(tensors)
         for place, group in enumerate(self.groups):
-            call = self.prepare(place).call
+            ready = self.prepare(place)
+            if self.settings.tune and not ready.trials:
+                ready = self._tuned(place, values, extents)
+            call = ready.call
             recipe = call.recipe
             if call.checks:
                 bad = execute.unusual(call, values, fresh)
@@ -266,6 +289,27 @@ class Specialisation:
             same = group.layout is group.assembled
             values[recipe.output] = made if same else made.convert(group.layout)
         return values
+
+    def _tuned(
+        self, place: int, tensors: Mapping[str, Tensor], extents: Mapping[str, int]
+    ) -> Ready:
+        """Measure a few plans of a group on these tensors, keep the fastest, on disk too."""
+        group, settings = self.groups[place], replace(self.settings, tune=False)
+
+        def measure(candidate: Settings) -> float:
+            call, values = self._compiled(group, candidate).call, dict(tensors)
+            execute.make_copies(call.recipe, values)
+            self._timed(call, values, extents)  # loads what the first call loads
+            return min(self._timed(call, values, extents)[1] for _ in range(RUNS))
+
+        with compiling:
+            best, trials = tuned(group, settings, measure, current().tune_budget_ms / 1e3)
+            ready = self._compiled(group, best)
+            metadata = {**ready.entry.metadata, "tuned": record(best, trials)}
+            key = describe(group, self.settings)
+            entry = cache.default().store(key, ready.entry.source, metadata)
+            self.ready[place] = self._with(group, entry, None)
+        return self.ready[place]
 
     def _filled(self, group: Group, value: ct.Scalar, extents: Mapping[str, int]) -> Tensor:
         """Return an output that has one value everywhere, in its layout."""

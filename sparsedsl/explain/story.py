@@ -23,16 +23,21 @@ def explanation(
     settings: Settings,
     alike: tuple[tuple[str, str], ...] = (),
     measured: Sequence[float] = (),
+    trials: Sequence[Sequence[str]] = (),
 ) -> str:
     """Return the whole story of a kernel.
 
     ``alike`` pairs operands for which there is a version where they have one pattern;
-    ``measured`` are the seconds each unit took, where it was run on the arguments.
+    ``measured`` are the seconds each unit took, where it was run on the arguments; ``trials`` say
+    what it was chosen from, where that was measured.
     """
     lines = ["expression", *_indented(program)]
     for place, unit in enumerate(units):
         took = measured[place] if place < len(measured) else None
         lines += ["", *_unit(unit, settings, took)]
+        if place < len(trials) and trials[place]:
+            lines += ["measured to choose the plan, on operands of this kind"]
+            lines += [f"  {trial}" for trial in trials[place]]
     lines += [
         f"where {name} has the pattern of {other}, a call runs a version without searches"
         for name, other in alike

@@ -1,0 +1,97 @@
+"""Tuning measures a few plans, keeps the fastest, and changes no result."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import sparsedsl as sd
+from sparsedsl import pipeline, specialisation, tuning
+from sparsedsl.groups import Settings
+
+
+def gram(A, B):
+    i, j, k = sd.indices("i j k")
+    C = sd.output()
+    C[i, j] = A[i, k] * B[j, k]
+    return C
+
+
+def product(A, B):
+    i, j = sd.indices("i j")
+    C = sd.output()
+    C[i, j] = A[i, j] * B[i, j]
+    return C
+
+
+@pytest.fixture
+def matrices():
+    rng = np.random.default_rng(0)
+    return [sp.random_array((60, 60), density=0.1, format="csr", rng=rng) for _ in range(2)]
+
+
+@pytest.fixture
+def times(monkeypatch):
+    """Say that each kernel measured takes longer than the one before, without running it."""
+    taken = []
+
+    def timed(self, call, tensors, extents):
+        taken.append(call)
+        return None, 1e-6 * len(taken)
+
+    monkeypatch.setattr(specialisation.Specialisation, "_timed", timed)
+    return taken
+
+
+def test_the_fastest_is_kept_and_results_stay(matrices):
+    A, B = matrices
+    with sd.options(tune=True, tune_budget_ms=3000):
+        kernel = sd.kernel(product)
+        for _ in range(3):
+            np.testing.assert_array_equal(kernel(A, B).toarray(), A.multiply(B).toarray())
+        text = kernel.explain(A, B)
+    told = text.partition("measured to choose the plan")[2].splitlines()[1:]
+    trials = [line for line in told if line.endswith(" ms")]
+    assert any("as estimated" in line for line in trials)
+    seconds = [float(line.split()[-2]) for line in trials]
+    assert seconds == sorted(seconds)
+    assert "measured to choose" not in sd.kernel(product).explain(A, B)
+
+
+def test_nothing_is_measured_again(matrices, times):
+    A, B = matrices
+    with sd.options(tune=True):
+        first = sd.kernel(gram)(A, B).toarray()
+        measured = len(times)
+        assert measured >= tuning.CALLS
+        sd.kernel(gram)(A, B)  # another kernel of the same kind: from the cache
+        assert len(times) == measured
+    np.testing.assert_allclose(first, (A @ B.T).toarray(), rtol=1e-12)
+
+
+def test_without_a_budget_the_estimate_stands(matrices, times):
+    A, B = matrices
+    A = A.astype("float32")
+    with sd.options(tune=True, tune_budget_ms=0):
+        found = sd.kernel(gram)(A, B)
+    assert len(times) == tuning.CALLS
+    np.testing.assert_allclose(found.toarray(), (A @ B.T).toarray(), rtol=1e-5)
+
+
+def test_every_candidate_plans_and_computes_the_same(matrices):
+    A, B = matrices
+    special = sd.kernel(gram).engine.specialise([sd.asarray(A), sd.asarray(B)])
+    (group,) = special.groups
+    found = list(tuning.candidates(group, Settings()))
+    assert "sort" in {s.workspace for s, _ in found}
+    assert any(s.order for s, _ in found)
+    for settings, ratio in found:
+        assert ratio > 0
+        assert pipeline.compile_group(group, settings).source
+
+
+def test_a_record_tells_the_settings():
+    settings = Settings(order=("k", "i"), find=(("B", "gallop"),), workspace="sort")
+    trial = tuning.Trial(settings.order, settings.find, settings.workspace, 2e-3)
+    kept = tuning.record(settings, [trial])
+    assert tuning.chosen(Settings(), kept) == settings
+    assert kept["trials"] == ["loops k i, find B by gallop, workspace sort: 2 ms"]
