@@ -77,8 +77,9 @@ def parallel(
     a = assumptions if assumptions is not None else Assumptions()
     _check(c, node, tensor, pipeline, data, batch, micro_batches)
     part = batch // micro_batches
-    # Each socket holds one stage of the layers.
-    stage = replace(c, layers=c.layers // pipeline)
+    # Each socket holds one stage of the layers; the first, dense ones count as the others.
+    few = 0 if pipeline > 1 else c.dense_layers
+    stage = replace(c, layers=c.layers // pipeline, dense_layers=few)
     whole = estimate(llama(stage, phase, part, sequence, tensor), node, "spatial", orchestration, a)
     stages = _stages(whole, pipeline)
     peers = Peers.of(node, 2, a.peer_ports)

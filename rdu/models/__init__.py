@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from rdu.models.benchmarks import BENCHMARKS, benchmark
-from rdu.models.config import PRESETS, TransformerConfig, preset
+from rdu.models.config import PRESETS, Latent, TransformerConfig, preset
 from rdu.models.fft import flash_fft_conv
 from rdu.models.hf_config import from_hf_config
 from rdu.models.monarch import monarch_fft
@@ -18,6 +18,7 @@ from rdu.models.transformer import llama
 __all__ = [
     "BENCHMARKS",
     "PRESETS",
+    "Latent",
     "ModelGraph",
     "Operator",
     "TransformerConfig",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from rdu.errors import SpecError
@@ -26,6 +26,57 @@ class Vision:
 
 
 @dataclass(frozen=True, slots=True)
+class Latent:
+    """Multi-head latent attention: keys and values of all heads from one vector a token.
+
+    The cache holds ``kv_rank + rope`` numbers a token and layer, whatever the heads (DeepSeek-V2,
+    arXiv:2405.04434, section 2.1).
+
+    Attributes
+    ----------
+    kv_rank:
+        Length of the vector that keys and values are made of.
+    query_rank:
+        Length of that of queries, or None where they are made from the hidden state.
+    nope, rope:
+        Parts of a head's query and key without and with rotary positions; all heads share the key's
+        second part.
+    value:
+        Length of a head's value.
+    """
+
+    kv_rank: int
+    query_rank: int | None
+    nope: int
+    rope: int
+    value: int
+
+    def __post_init__(self) -> None:
+        for part in fields(self):
+            value: object = getattr(self, part.name)
+            if part.name == "query_rank" and value is None:
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise SpecError(
+                    f"latent attention: {part.name} must be a whole number from 1, found {value!r}"
+                )
+
+    def weights(self, hidden: int, heads: int) -> int:
+        """Parameters of one layer's matrices."""
+        query = heads * (self.nope + self.rope)
+        rank = self.query_rank
+        queries = hidden * query if rank is None else (hidden + query) * rank
+        down = hidden * (self.kv_rank + self.rope)
+        up = self.kv_rank * heads * (self.nope + self.value)
+        return queries + down + up + heads * self.value * hidden
+
+    @property
+    def norm_weights(self) -> int:
+        """Parameters of the norms of its vectors."""
+        return self.kv_rank + (self.query_rank or 0)
+
+
+@dataclass(frozen=True, slots=True)
 class TransformerConfig:
     """A decoder-only transformer.
 
@@ -43,6 +94,12 @@ class TransformerConfig:
         Tokens a query attends to at most, or ``None``.
     experts, experts_used:
         Mixture-of-experts MLPs in each layer, and how many a token passes.
+    shared_intermediate:
+        Width of the MLP that every token passes beside its experts, 0 for none.
+    dense_layers, dense_intermediate:
+        First layers with one MLP of another width in place of experts.
+    latent:
+        Latent attention, whose heads have no ``kv_heads`` and ``head_dim`` of their own.
     weight_density:
         Share of the decoder's weights that is not zero and is stored and multiplied.
     """
@@ -68,6 +125,10 @@ class TransformerConfig:
     positions: int = 0
     weight_density: float = 1.0
     vision: Vision | None = None
+    latent: Latent | None = None
+    shared_intermediate: int = 0
+    dense_layers: int = 0
+    dense_intermediate: int = 0
 
     def __post_init__(self) -> None:
         for key in _COUNTS:
@@ -85,6 +146,12 @@ class TransformerConfig:
             raise SpecError(
                 f"model {self.name!r}: a token passes {self.experts_used} of {self.experts} experts"
             )
+        if not 0 <= self.dense_layers <= self.layers:
+            raise SpecError(
+                f"model {self.name!r}: {self.dense_layers} dense layers of {self.layers} layers"
+            )
+        if self.dense_layers and self.dense_intermediate < 1:
+            raise SpecError(f"model {self.name!r}: dense layers need a dense_intermediate")
         if not 0 < self.weight_density <= 1:
             raise SpecError(
                 f"model {self.name!r}: weight_density must lie in (0, 1], "
@@ -92,17 +159,42 @@ class TransformerConfig:
             )
 
     @property
-    def layer_weights(self) -> int:
-        """Parameters of the matrices of one layer, all experts counted."""
-        q, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        attention = self.hidden * (2 * q + 2 * kv)
-        router = self.hidden * self.experts if self.experts > 1 else 0
-        return attention + self.experts * self.mlp_weights + router
+    def dense(self) -> TransformerConfig:
+        """The shape of the first, dense layers, as a model of its own."""
+        return replace(
+            self,
+            layers=max(self.dense_layers, 1),
+            intermediate=self.dense_intermediate or self.intermediate,
+            experts=1,
+            experts_used=1,
+            shared_intermediate=0,
+            dense_layers=0,
+        )
 
     @property
-    def mlp_weights(self) -> int:
-        """Parameters of the matrices of one MLP."""
-        return (3 if self.gated else 2) * self.hidden * self.intermediate
+    def attention_weights(self) -> int:
+        """Parameters of the matrices of one layer's attention."""
+        if self.latent is not None:
+            return self.latent.weights(self.hidden, self.heads)
+        return 2 * self.hidden * (self.heads + self.kv_heads) * self.head_dim
+
+    @property
+    def layer_weights(self) -> int:
+        """Parameters of the matrices of one layer, all experts counted."""
+        router = self.hidden * self.experts if self.experts > 1 else 0
+        shared = self._mlp(self.shared_intermediate)
+        return (
+            self.attention_weights + self.experts * self._mlp(self.intermediate) + shared + router
+        )
+
+    @property
+    def matrix_weights(self) -> int:
+        """Parameters of the matrices of all layers."""
+        first = self.dense_layers * self.dense.layer_weights if self.dense_layers else 0
+        return first + (self.layers - self.dense_layers) * self.layer_weights
+
+    def _mlp(self, width: int) -> int:
+        return (3 if self.gated else 2) * self.hidden * width
 
     @property
     def parameters(self) -> int:
@@ -114,6 +206,8 @@ class TransformerConfig:
         h, q, kv = self.hidden, self.heads * self.head_dim, self.kv_heads * self.head_dim
         norm = h * (2 if self.norm == "layer" else 1)
         norms = self.layers * norm * 2 + norm
+        if self.latent is not None:
+            norms += self.layers * self.latent.norm_weights
         biases = 0
         if self.bias:
             biases += self.layers * (h + self.experts * (self.intermediate + h))
@@ -122,11 +216,27 @@ class TransformerConfig:
         embeddings = self.vocab * h * (1 if self.tied else 2) + self.positions * h
         if self.position == "alibi":
             norms += norm  # a norm after the embedding, as in Bloom
-        return self.layers * self.layer_weights + norms + biases + embeddings
+        return self.matrix_weights + norms + biases + embeddings
+
+    @property
+    def active_parameters(self) -> int:
+        """Parameters that take part in one token: those of the experts it does not pass left out.
+
+        >>> preset("llama2-7b").active_parameters == preset("llama2-7b").parameters
+        True
+        """
+        idle = (self.experts - self.experts_used) * self._mlp(self.intermediate)
+        return self.parameters - (self.layers - self.dense_layers) * idle
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Key-value cache of one token in bf16, all sockets together."""
+        """Key-value cache of one token in bf16; latent vectors once, though every socket has them.
+
+        >>> preset("llama2-7b").kv_bytes_per_token
+        524288
+        """
+        if self.latent is not None:
+            return 2 * self.layers * (self.latent.kv_rank + self.latent.rope)
         return 2 * 2 * self.layers * self.kv_heads * self.head_dim
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from rdu.errors import SpecError
-from rdu.models.config import TransformerConfig
+from rdu.models.config import Latent, TransformerConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,18 @@ _FAMILIES: dict[str, _Family] = {
     **dict.fromkeys(
         (
             *("llama", "mistral", "mixtral", "qwen3", "qwen3_moe", "phi3", "phimoe", "olmo2"),
-            *("internlm2", "granite", "deepseek", "gpt_oss", "llama4_text", "exaone", "chatglm"),
+            *(
+                "internlm2",
+                "granite",
+                "deepseek",
+                "deepseek_v2",
+                "deepseek_v3",
+                "kimi_k2",
+                "gpt_oss",
+                "llama4_text",
+                "exaone",
+                "chatglm",
+            ),
         ),
         _Family(),
     ),
@@ -70,8 +81,8 @@ _ANY_USED = ("num_experts_per_tok", "moe_top_k")
 def from_hf_config(path: str | Path | Mapping[str, Any]) -> TransformerConfig:
     """Read the shape of a decoder-only model from a Hugging Face ``config.json``.
 
-    Experts that every token passes beside the routed ones are not counted, and a sliding window is
-    taken for all layers.
+    Latent attention (``kv_lora_rank``), shared experts and dense first layers are read; layers that
+    predict further tokens are not counted, and a sliding window is taken for all layers.
 
     Parameters
     ----------
@@ -103,13 +114,15 @@ def from_hf_config(path: str | Path | Mapping[str, Any]) -> TransformerConfig:
     family = _family(data, kind)
     hidden = _integer(data, _ANY_HIDDEN, where)
     heads = _integer(data, _ANY_HEADS, where)
-    if data.get("head_dim") is None and hidden % heads:
+    if data.get("kv_lora_rank") is None and data.get("head_dim") is None and hidden % heads:
         raise SpecError(
             f"{where}: hidden size {hidden} does not divide into {heads} heads",
             hint="the file may need a head_dim",
         )
     experts = _integer(data, _ANY_EXPERTS, where, 1)
     widths = ("moe_intermediate_size", *_ANY_WIDTH) if experts > 1 else _ANY_WIDTH
+    latent = _latent(data, where)
+    dense = _count(data, "first_k_dense_replace", where) if experts > 1 else 0
     length = data.get("max_position_embeddings", data.get("n_positions", 0))
     learned = family.position == "learned" and isinstance(length, int)
     new_falcon = data.get("new_decoder_architecture") is True
@@ -119,8 +132,10 @@ def from_hf_config(path: str | Path | Mapping[str, Any]) -> TransformerConfig:
         hidden=hidden,
         layers=_integer(data, _ANY_LAYERS, where),
         heads=heads,
-        kv_heads=_kv_heads(data, kind, heads, where),
-        head_dim=_integer(data, ("head_dim",), where, hidden // heads),
+        kv_heads=heads if latent else _kv_heads(data, kind, heads, where),
+        head_dim=latent.nope + latent.rope
+        if latent
+        else _integer(data, ("head_dim",), where, hidden // heads),
         intermediate=_integer(data, widths, where, 4 * hidden),
         vocab=_integer(data, ("vocab_size", "padded_vocab_size"), where),
         gated=family.gated,
@@ -134,6 +149,10 @@ def from_hf_config(path: str | Path | Mapping[str, Any]) -> TransformerConfig:
         experts=experts,
         experts_used=_integer(data, _ANY_USED, where, 1),
         positions=int(length) if learned else 0,
+        latent=latent,
+        shared_intermediate=_shared(data, where) if experts > 1 else 0,
+        dense_layers=dense,
+        dense_intermediate=_integer(data, _ANY_WIDTH, where, 4 * hidden) if dense else 0,
     )
 
 
@@ -142,12 +161,6 @@ def _require_decoder(data: Mapping[str, Any], kind: str, where: str) -> None:
         raise SpecError(
             f"{where}: {kind!r} is no decoder-only transformer",
             hint="an encoder, alone or before a decoder, is not modelled",
-        )
-    if data.get("kv_lora_rank") is not None:
-        raise SpecError(
-            f"{where}: {kind!r} compresses its keys and values (kv_lora_rank), "
-            "which is not modelled",
-            hint="describe the shape with rdu.models.TransformerConfig instead",
         )
 
 
@@ -208,6 +221,34 @@ def _kv_heads(data: Mapping[str, Any], kind: str, heads: int, where: str) -> int
     if kind == "chatglm" and data.get("multi_query_attention") is True:
         return _integer(data, ("multi_query_group_num",), where)
     return _integer(data, _ANY_KV, where, heads)
+
+
+def _latent(data: Mapping[str, Any], where: str) -> Latent | None:
+    """Latent attention, told by the length of its vector."""
+    if data.get("kv_lora_rank") is None:
+        return None
+    queries = data.get("q_lora_rank")
+    return Latent(
+        _integer(data, ("kv_lora_rank",), where),
+        None if queries is None else _integer(data, ("q_lora_rank",), where),
+        _integer(data, ("qk_nope_head_dim",), where),
+        _integer(data, ("qk_rope_head_dim",), where),
+        _integer(data, ("v_head_dim",), where),
+    )
+
+
+def _shared(data: Mapping[str, Any], where: str) -> int:
+    """Width of the experts that every token passes."""
+    if data.get("shared_expert_intermediate_size"):
+        return _integer(data, ("shared_expert_intermediate_size",), where)
+    count = _count(data, "n_shared_experts", where)
+    return count * _integer(data, ("moe_intermediate_size",), where) if count else 0
+
+
+def _count(data: Mapping[str, Any], key: str, where: str) -> int:
+    """A number of things of which there may be none."""
+    value = data.get(key)
+    return 0 if value is None or value == 0 else _integer(data, (key,), where)
 
 
 def _window(data: Mapping[str, Any]) -> int | None:

@@ -62,12 +62,11 @@ def llama(
         cached=phase != "train",
     )
     vision = _vision(c.vision, shape) if c.vision and phase != "decode" else ()
-    layer = GroupBuilder("decoder", c.layers)
-    decoder(layer, c, shape)
+    layers = _layers(c, shape)
     head = _head(c, shape, phase)
-    operators = [*vision, *_embedding(c, shape), *layer.operators, *head]
+    operators = [*vision, *_embedding(c, shape), *(op for layer in layers for op in layer), *head]
     if phase == "train":
-        operators += _training(c, layer.operators, head, tensor_parallel)
+        operators += _training(c, layers, head, tensor_parallel)
     held = _resident(c, tensor_parallel)
     return ModelGraph(
         name=c.name,
@@ -82,18 +81,34 @@ def llama(
     )
 
 
+def _layers(c: TransformerConfig, shape: Shape) -> list[list[Operator]]:
+    """The operators of each kind of layer: dense ones first, if there are any, then the others."""
+    kinds = [("decoder.dense", c.dense, c.dense_layers), ("decoder", c, c.layers - c.dense_layers)]
+    found: list[list[Operator]] = []
+    for group, kind, count in kinds:
+        if count:
+            layer = GroupBuilder(group, count)
+            decoder(layer, kind, shape)
+            found.append(layer.operators)
+    return found
+
+
 def _training(
-    c: TransformerConfig, layer: Sequence[Operator], head: Sequence[Operator], sockets: int
+    c: TransformerConfig,
+    layers: Sequence[Sequence[Operator]],
+    head: Sequence[Operator],
+    sockets: int,
 ) -> list[Operator]:
     """Backward passes and the optimizer, after the forward pass."""
-    # Gathered tables (of the rotary positions) are constants.
-    weights = sum(op.weight_bytes for op in layer if op.kind != "gather") / 2
-    return [
-        *backward(head, "head.backward"),
-        *backward(layer, "decoder.backward"),
-        *adam(weights, "optimizer", c.layers),
-        *adam(_embedding_weights(c, sockets), "optimizer.embedding", 1),
-    ]
+    found = [*backward(head, "head.backward")]
+    for layer in reversed(layers):
+        found += backward(layer, f"{layer[0].group}.backward")
+    for layer in layers:
+        # Gathered tables (of the rotary positions) are constants.
+        weights = sum(op.weight_bytes for op in layer if op.kind != "gather") / 2
+        group = layer[0].group.replace("decoder", "optimizer")
+        found += adam(weights, group, layer[0].repeat)
+    return [*found, *adam(_embedding_weights(c, sockets), "optimizer.embedding", 1)]
 
 
 def _check(
@@ -161,9 +176,16 @@ def _embedding_weights(c: TransformerConfig, sockets: int) -> float:
 
 def _resident(c: TransformerConfig, sockets: int) -> float:
     """Weights of one socket in bytes, sparse ones counted by what is stored."""
-    matrices = c.layers * c.layer_weights * c.weight_density / sockets
+    matrices = c.matrix_weights * c.weight_density / sockets
+    if c.latent is not None:
+        # Every socket makes the vectors itself.
+        a = c.latent
+        down = c.hidden * (a.kv_rank + a.rope + (a.query_rank or 0))
+        matrices += c.layers * down * (1 - 1 / sockets)
     return 2 * (matrices + _embedding_weights(c, sockets))
 
 
 def _cache(c: TransformerConfig, batch: int, context: int, sockets: int) -> float:
+    if c.latent is not None:
+        return float(c.kv_bytes_per_token) * batch * context
     return 4.0 * c.layers * share(c.kv_heads, sockets) * c.head_dim * batch * context

@@ -118,12 +118,100 @@ def test_hf_files_of_further_families(parameters):
     assert llama(read, "decode", 1, 128, 1).weight_bytes > 0
 
 
+DEEPSEEK = {
+    "hidden_act": "silu", "rms_norm_eps": 1e-6, "rope_theta": 10000, "kv_lora_rank": 512,
+    "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "v_head_dim": 128,
+    "tie_word_embeddings": False,
+}  # fmt: skip
+LITE = DEEPSEEK | {
+    "model_type": "deepseek_v2", "hidden_size": 2048, "num_hidden_layers": 27,
+    "num_attention_heads": 16, "num_key_value_heads": 16, "q_lora_rank": None, "vocab_size": 102400,
+    "intermediate_size": 10944, "moe_intermediate_size": 1408, "n_routed_experts": 64,
+    "n_shared_experts": 2, "num_experts_per_tok": 6, "first_k_dense_replace": 1,
+}  # fmt: skip
+V2 = DEEPSEEK | {
+    "model_type": "deepseek_v2", "hidden_size": 5120, "num_hidden_layers": 60,
+    "num_attention_heads": 128, "num_key_value_heads": 128, "q_lora_rank": 1536,
+    "vocab_size": 102400, "intermediate_size": 12288, "moe_intermediate_size": 1536,
+    "n_routed_experts": 160, "n_shared_experts": 2, "num_experts_per_tok": 6,
+    "first_k_dense_replace": 1,
+}  # fmt: skip
+V3 = DEEPSEEK | {
+    "model_type": "deepseek_v3", "hidden_size": 7168, "num_hidden_layers": 61,
+    "num_attention_heads": 128, "num_key_value_heads": 128, "q_lora_rank": 1536,
+    "vocab_size": 129280, "intermediate_size": 18432, "moe_intermediate_size": 2048,
+    "n_routed_experts": 256, "n_shared_experts": 1, "num_experts_per_tok": 8,
+    "first_k_dense_replace": 3,
+}  # fmt: skip
+# Parameters as the models' pages print them (of V3 without the biases of its routing), those active
+# in a token in units of 1e9, and bytes of cache a token: (512 + 64) numbers of bf16 a layer.
+LATENT = {
+    "lite": (LITE, 15_706_484_224, 2.4, 31_104),
+    "v2": (V2, 235_741_434_880, 21, 69_120),
+    "v3": (V3, 671_026_419_200 - 58 * 256, 37, 70_272),
+}
+
+
+@pytest.mark.parametrize("name", LATENT)
+def test_latent_attention_and_its_experts(name):
+    file, total, active, cached = LATENT[name]
+    read = from_hf_config(file)
+    assert read.parameters == total
+    # Without the table of embeddings, of which a token reads one row.
+    counted = (read.active_parameters - read.vocab * read.hidden) / 1e9
+    assert counted == pytest.approx(active, rel=0.025)
+    assert read.kv_bytes_per_token == cached
+
+
+@pytest.mark.parametrize("sockets", [1, 8, 16])
+def test_latent_decoding_reads_weights_and_cache_once(sockets):
+    read = from_hf_config(LITE)
+    graph = llama(read, "decode", 1, 4096, sockets)
+    assert graph.cache_bytes == read.kv_bytes_per_token * 4096
+    layer = graph.groups["decoder"]
+    (past,) = {size for op in layer for name, size in op.reads if name == "kv.past"}
+    assert past == 2 * (512 + 64) * 4096
+    # The latent vectors are made on every socket, all else is shared among them.
+    down = 2 * 2048 * (512 + 64)
+    attention = sum(op.weight_bytes for op in layer if op.name in ("q", "k.up", "v.up", "o"))
+    assert attention * sockets + down == 2 * read.attention_weights
+    dense = sum(op.weight_bytes for op in graph.groups["decoder.dense"] if op.name == "up")
+    assert dense * sockets == 2 * 2048 * 10944
+    assert {op.repeat for op in layer} == {26}
+
+
+def test_latent_prompts_and_decoding_compute_the_same_attention():
+    """A head's scores: directly 192 numbers a pair, by latent vectors 576."""
+    read = from_hf_config(LITE)
+    pairs = {}
+    for phase in ("prefill", "decode"):
+        ops = {op.name: op for op in llama(read, phase, 1, 512, 1).groups["decoder"]}
+        pairs[phase] = (ops["scores"].product.k, ops["values"].product.n)
+    assert pairs == {"prefill": (192, 128), "decode": (576, 512)}
+    for phase in ("prefill", "decode", "train"):
+        for model in (V2, V3):
+            assert llama(from_hf_config(model), phase, 1, 128, 8).flops > 0
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"qk_rope_head_dim": None}, "missing key 'qk_rope_head_dim'"),
+        ({"kv_lora_rank": -1}, "kv_lora_rank must be a whole number from 1"),
+        ({"first_k_dense_replace": 28}, "28 dense layers of 27 layers"),
+        ({"n_shared_experts": "two"}, "n_shared_experts must be a whole number"),
+    ],
+)
+def test_bad_latent_files_are_refused(change, told):
+    with pytest.raises(SpecError, match=told):
+        from_hf_config(LITE | change)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
         ({"is_encoder_decoder": True}, "no decoder-only transformer"),
         ({"model_type": "bert"}, "'bert' is no decoder-only"),
-        ({"kv_lora_rank": 512}, "compresses its keys and values"),
     ],
 )
 def test_other_kinds_of_models_are_refused(change, told):
