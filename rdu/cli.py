@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
+import difflib
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -17,6 +16,7 @@ import rdu
 from rdu.console import busy, print_table, steps
 from rdu.errors import RDUError, SpecError
 from rdu.llm.cli import estimate_model, model_of
+from rdu.user_graph import load
 
 app = typer.Typer(
     help="Emulate a reconfigurable dataflow unit.",
@@ -264,8 +264,20 @@ def _graph(source: str, precision: str) -> tuple[rdu.Graph, list[Any]]:
         return graph, [rng.standard_normal(graph.tensor(n).shape) for n in graph.inputs]
     if source == "experts":
         return _experts(64, precision)
-    kernel, arguments = _load(source)()
-    return rdu.trace(kernel, *arguments, precision=precision), list(arguments)
+    kernel, arguments = load(source, _suggestion(source))
+    return rdu.trace(kernel, *arguments, precision=precision), arguments
+
+
+def _suggestion(source: str) -> str:
+    """What a source that names nothing may have meant."""
+    if Path(source).is_dir():
+        return f"the folder {source} holds no config.json"
+    if source.endswith(".py"):
+        return f"name a function of the file, as in {source}:function"
+    near = difflib.get_close_matches(source, ("monarch", "experts", *rdu.models.PRESETS), 1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return "use monarch, experts, FILE.py:function, a model's name (estimate) or a config.json"
 
 
 def _experts(tokens: int, precision: str = "auto") -> tuple[rdu.Graph, list[Any]]:
@@ -296,26 +308,6 @@ def _storage(precision: str) -> rdu.Precision:
         raise RDUError(
             f"precision must be auto, bf16, fp32 or int32, found {precision!r}"
         ) from None
-
-
-def _load(source: str) -> Callable[[], tuple[Any, tuple[Any, ...]]]:
-    path, _, name = source.rpartition(":")
-    if not path or not name:
-        raise RDUError(
-            f"unknown graph {source!r}", hint="use monarch, experts, or FILE.py:function"
-        )
-    file = Path(path)
-    if not file.is_file():
-        raise RDUError(f"no such file: {file}")
-    spec = importlib.util.spec_from_file_location("rdu_user_graph", file)
-    if spec is None or spec.loader is None:
-        raise RDUError(f"{file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    function: Any = getattr(module, name, None)
-    if not callable(function):
-        raise RDUError(f"{file} has no function {name!r}")
-    return cast(Callable[[], tuple[Any, tuple[Any, ...]]], function)
 
 
 def _mount() -> None:

@@ -89,7 +89,12 @@ class Platform:
             raise SpecError(f"cannot read the platform file {path}: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SpecError(f"{path} is not a TOML file: {error}") from error
-        return _platform(data, str(path))
+        try:
+            return _platform(data, str(path))
+        except SpecError as error:
+            told = error.message
+            where = "" if told.startswith(str(path)) else f"{path}: "
+            raise SpecError(where + told, hint=error.hint) from None
 
     @property
     def hbm_bytes(self) -> int:

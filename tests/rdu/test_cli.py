@@ -4,7 +4,9 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+import rdu
 from rdu.cli import app, main
+from rdu.user_graph import load
 
 RUNNER = CliRunner()
 
@@ -91,6 +93,7 @@ def test_several_sockets():
     ("arguments", "message"),
     [
         (["estimate", "--split", "zz"], "axis 'zz'"),
+        (["estimate", "llama2-8b"], "did you mean 'llama2-7b'?"),
         (["run", "nothing"], "unknown graph 'nothing'"),
         (["run", "absent.py:make"], "no such file"),
         (["estimate", "--fusion", "Gemm7"], "Gemm7"),
@@ -107,3 +110,21 @@ def test_mistakes_exit_with_two_and_one_message(arguments, message, monkeypatch,
     captured = capsys.readouterr()
     assert message in captured.err
     assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def make():\n    raise KeyError('x')\n", ":2: KeyError: 'x'"),
+        ("def make():\n    return 3\n", r"must return \(kernel, arguments\), found int"),
+        ("def make():\n    return 3, 4\n", "the arguments must be a tuple, found int"),
+        ("import absent_module\n", ":1: ModuleNotFoundError"),
+        ("def make(\n", ":1: '\\(' was never closed"),
+        ("make = 3\n", "has no function 'make'"),
+    ],
+)
+def test_errors_in_a_users_file_are_told_with_their_line(tmp_path, text, message):
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    with pytest.raises(rdu.RDUError, match=message):
+        load(f"{file}:make", "")
