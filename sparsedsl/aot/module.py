@@ -93,7 +93,7 @@ def _alone(source: str) -> str:
     from sparsedsl.codegen import intrinsics
 
     text = inspect.getsource(intrinsics)
-    text = text[text.index("import operator") : text.index("def host_cpu")].rstrip()
+    text = text[text.index("import operator") :].rstrip()
     return "\n".join([text, "", "", *(line for line in lines if line not in own), ""])
 
 

@@ -1,4 +1,4 @@
-"""Bit counts and vectors as single machine instructions: the only door to llvmlite.
+"""Bit counts and vectors as single machine instructions.
 
 Bit counts take and give int64.  A vector is a number of neighbouring elements along an array's
 last axis, held in registers; ``+``, ``-`` and ``*`` work on each.  Outside compiled code all are
@@ -20,7 +20,7 @@ import operator
 from typing import Any
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import lower_builtin, models, register_model, type_callable
@@ -175,8 +175,3 @@ def _define_operator(function: Any, instruction: str) -> None:
 _define_operator(operator.add, "fadd")
 _define_operator(operator.sub, "fsub")
 _define_operator(operator.mul, "fmul")
-
-
-def host_cpu() -> str:
-    """Return LLVM's name of this machine's processor, such as ``"znver4"``."""
-    return str(binding.get_host_cpu_name())

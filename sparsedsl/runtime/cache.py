@@ -3,14 +3,15 @@
     <directory>/kernels-1/index/<sha of key>.json      key -> kernel, with the caller's metadata
     <directory>/kernels-1/index/<sha of key>.proofs    the records of its proofs
     <directory>/kernels-1/k_<sha of text>.py           a generated module
-    <directory>/kernels-1/__pycache__/k_<sha>....      Numba's machine code for it
+    <directory>/kernels-1/k_<sha of text>.<...>.o       its object code, for dtypes of arguments
+    <directory>/kernels-1/__pycache__/k_<sha>....      Numba's machine code, for ``njit`` users
 
 A key is the caller's description of a specialisation together with the versions of everything
 that shapes the result.  A module is executed only if its content has the hash in its name, and
-an index entry is believed only if its own digest matches; anything else counts as absent and
-is written anew.  Files appear by renaming, so several processes may share a directory.  It is
-private to the user.  Where it cannot be used, a temporary directory takes its place with one
-``CacheWarning``.
+an index entry or object code is believed only if its own digest matches; anything else counts
+as absent and is written anew.  Files appear by renaming, so several processes may share a
+directory.  It is private to the user.  Where it cannot be used, a temporary directory takes its
+place with one ``CacheWarning``.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from sparsedsl.errors import CacheError
 from sparsedsl.locks import compiling
@@ -42,6 +44,9 @@ from sparsedsl.runtime.cache_files import (
     warn,
     write,
 )
+
+Kinds: TypeAlias = tuple[tuple[str, int], ...]
+Function: TypeAlias = "Callable[..., tuple[int, ...]]"
 
 __all__ = ["CacheInfo", "CacheWarning", "Entry", "KernelCache", "clear", "default", "info"]
 
@@ -81,12 +86,43 @@ class Entry:
                     _loaded[place] = numba_jit.load(self.source)
             return _loaded[place]
 
-    def function(self, arguments: Sequence[Any]) -> Callable[..., Any]:
-        """Return the kernel's machine code for arguments such as these, without dispatch."""
-        with compiling:
-            from sparsedsl.codegen import numba_jit
+    def function(self, arguments: Sequence[Any]) -> Function:
+        """Return the kernel's machine code for arguments such as these, without dispatch.
 
-            return numba_jit.function_for(self.load(), arguments)
+        From memory, from disk, or compiled.  Where it can be linked by itself, neither Numba is
+        loaded nor its wrapper used.
+        """
+        from sparsedsl.codegen import machine
+
+        kinds = machine.kinds(arguments)
+        place = self.kernel, kinds
+        with compiling:
+            found = _functions.get(place)
+            if found is None:
+                found = self._linked(kinds) if machine.readable() else None
+                if found is None:
+                    from sparsedsl.codegen import numba_jit
+
+                    found = numba_jit.function_for(self.load(), arguments)
+                _functions[place] = found
+            return found
+
+    def _linked(self, kinds: Kinds) -> Function | None:
+        """Return the kernel's object code as a function; None where it needs Numba."""
+        from sparsedsl.codegen import machine
+        from sparsedsl.runtime import object_files
+
+        name = f"k_{self.kernel}.{_sha(repr(kinds))[:16]}"
+        path = None if self.path is None else self.path.with_name(f"{name}.o")
+        key = f"{machine_environment()}\n{name}"
+        code = None if path is None else object_files.load(path, key)
+        if code is None:
+            from sparsedsl.codegen.linkable import linkable_code
+
+            code = linkable_code(self.load(), kinds, name) or machine.Code(name, (), b"")
+            if path is not None:
+                object_files.save(path, key, code)
+        return machine.linked(code)
 
     def _file(self) -> Path | None:
         """Return the file if it still holds the module: another process may have evicted it."""
@@ -96,6 +132,7 @@ class Entry:
 
 
 _loaded: dict[tuple[str, str], Any] = {}
+_functions: dict[tuple[str, Kinds], Function] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +153,7 @@ def _sha(text: str) -> str:
 @functools.cache
 def environment() -> str:
     """Return the versions of all that shapes a kernel: part of every key."""
-    from sparsedsl.codegen.intrinsics import host_cpu
+    from sparsedsl.codegen.machine import host_cpu
 
     package = Path(__file__).parents[1]
     code = hashlib.sha256()
@@ -125,11 +162,25 @@ def environment() -> str:
         code.update(f"{path.relative_to(package)} {status.st_size} {status.st_mtime_ns}".encode())
     versions = [f"python {platform.python_version()} {platform.machine()}", f"cpu {host_cpu()}"]
     for name in ("sparsedsl", "numba", "llvmlite", "numpy", "z3-solver", "islpy"):
-        try:
-            versions.append(f"{name} {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            versions.append(f"{name} unknown")
+        versions.append(f"{name} {_version(name)}")
     return "; ".join([*versions, f"code {code.hexdigest()[:16]}"])
+
+
+def _version(name: str) -> str:
+    """Return the version of an installed package, from the first lines of its metadata alone."""
+    try:
+        text = importlib.metadata.distribution(name).read_text("METADATA") or ""
+    except importlib.metadata.PackageNotFoundError:
+        text = ""
+    found = re.search(r"^Version: *(.+)$", text, re.MULTILINE)
+    return found[1] if found else "unknown"
+
+
+@functools.cache
+def machine_environment() -> str:
+    """Return all that shapes object code: versions, and what Numba is told by its environment."""
+    told = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("NUMBA_")]
+    return "; ".join([environment(), *sorted(told)])
 
 
 class KernelCache:
@@ -336,9 +387,10 @@ def _kernels_by_index(directory: Path) -> dict[Path, str]:
 
 
 def _parts(directory: Path, kernel: str) -> list[Path]:
-    """Return a kernel's module and its machine code."""
+    """Return a kernel's module, its object code and Numba's machine code."""
     return [
         directory / f"k_{kernel}.py",
+        *directory.glob(f"k_{kernel}.*.o"),
         *(directory / "__pycache__").glob(f"k_{kernel}.*"),
     ]
 

@@ -12,7 +12,7 @@ import pytest
 from sparsedsl.codegen.python import source
 from sparsedsl.errors import CacheError
 from sparsedsl.loops.build import add, i, ivar, length, load, store
-from sparsedsl.loops.nodes import ArrayParam, For, Kernel
+from sparsedsl.loops.nodes import ArrayParam, Assign, For, IntParam, Kernel
 from sparsedsl.options import options
 from sparsedsl.runtime import cache
 from sparsedsl.runtime.cache import CacheWarning, KernelCache
@@ -111,6 +111,58 @@ def test_damaged_machine_code_is_compiled_anew(fresh, directory):
         for path in directory.rglob(kind):
             path.write_bytes(path.read_bytes()[:30])
         assert [python(script), python(script)] == ["0", "1"]
+
+
+LINKED = """
+    from pathlib import Path
+    import sys
+    import numpy as np
+    from sparsedsl.runtime.cache import KernelCache
+    entry = KernelCache(Path({directory!r}), 1 << 30).lookup("key")
+    x = np.arange(3)
+    print(*entry.function([x, 2])(x, 2), *x, "numba" in sys.modules)
+"""
+
+
+def counting():
+    """A kernel whose result is an int, as those of all kernels of the pipeline are."""
+    p = ivar("p")
+    body = (
+        Assign(ivar("count"), i(0)),
+        For(p, i(0), ivar("n"), (store("x", [p], 7), Assign(ivar("count"), add(ivar("count"), 1)))),
+    )
+    params = (ArrayParam("x", "int64", 1), IntParam("n"))
+    return source(Kernel("counted", params, body, ("count",)))
+
+
+def test_object_code_runs_without_numba_and_is_believed_as_written(fresh, directory):
+    script = LINKED.format(directory=str(directory))
+    fresh().store("key", counting())
+    assert [python(script), python(script)] == ["2 7 7 2 True", "2 7 7 2 False"]
+    (path,) = directory.glob("k_*.o")
+    whole = path.read_bytes()
+    half = len(whole) // 2
+    flipped = whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1 :]
+    for damaged in (flipped, whole[:half], b"", whole + b"\0", b"\xff\n\xff"):
+        path.write_bytes(damaged)
+        assert [python(script), python(script)] == ["2 7 7 2 True", "2 7 7 2 False"]
+        assert path.read_bytes() == whole
+
+
+def test_object_code_of_another_machine_or_setting_is_not_taken(fresh, directory):
+    script = LINKED.format(directory=str(directory))
+    fresh().store("key", counting())
+    assert python(script) == "2 7 7 2 True"
+    assert python(script, NUMBA_OPT="1") == "2 7 7 2 True"
+
+
+def test_object_code_is_evicted_with_its_kernel(fresh, directory):
+    cache = fresh()
+    x = np.arange(3)
+    cache.store("key", counting()).function([x, 2])(x, 2)
+    assert len(list(directory.glob("k_*.o"))) == 1
+    KernelCache(directory, 1).store("other", text())
+    assert not list(directory.glob("k_*.o"))
 
 
 def python(script, **variables):

@@ -53,12 +53,12 @@ def test_forks_while_a_thread_compiles_leave_no_lock_behind(tmp_path):
     planning, compiling = threading.Event(), threading.Event()
     def announcing(event, module, name):
         function = getattr(module, name)
-        def announced(*arguments):
+        def announced(*arguments, **named):
             event.set()
-            return function(*arguments)
+            return function(*arguments, **named)
         setattr(module, name, announced)
     announcing(planning, pipeline, "compile_group")
-    announcing(compiling, numba_jit, "function_for")
+    announcing(compiling, numba_jit, "load")
     thread = threading.Thread(target=sd.einsum, args=("ij,ij->ij", A, A))
     thread.start()
     children = []
