@@ -168,7 +168,7 @@ def _choose(
     if curved or si.SORTED in facts:
         facts |= {si.ORDERED}
     extent = sought_extent(find, context)
-    if extent is not None and depth >= 0 and prover.table_fits(before, find, extent):
+    if extent is not None and depth >= 0 and prover.table_fits(before, context, find, extent):
         facts |= {si.EXTENT}
     if depth == 0 and all(key.stop is None for key in find.keys):
         facts |= {si.INVARIANT}

@@ -26,8 +26,9 @@ from sparsedsl.iteration.nodes import (
 )
 from sparsedsl.iteration.space import rename_functions
 from sparsedsl.layouts import properties as pr
+from sparsedsl.layouts.structure import call_over
 from sparsedsl.spf import terms
-from sparsedsl.spf.nodes import UF, Constraint, Term
+from sparsedsl.spf.nodes import UF, Constraint, Term, Var
 
 
 def axioms(operands: Collection[Operand]) -> tuple[fo.Formula, ...]:
@@ -126,10 +127,11 @@ def _property(item: pr.Property, operand: Operand) -> list[fo.Formula]:
         case pr.Permutation(function):
             return [_injective((function,), None, operand)]
         case pr.Range(function, low, high):
-            call, names = _call(function, operand, "x'", None)
+            call, names = _call(function, operand, "x'", None, operand.part)
             value = Term(((1, call),))
-            body = fo.together([fo.at_most(low, value), fo.less(value, high)])
-            return [fo.Forall(names, body, (call,))]
+            inside = fo.together([fo.at_most(low, value), fo.less(value, high)])
+            # no number is in an empty range: then the array is empty, and nothing is said
+            return [fo.Forall(names, fo.Implies(fo.less(low, high), inside), (call,))]
         case pr.Equality(left, right):
             # with dimensions in it, it holds for those in range only: left out
             sides = terms.variables(left) | terms.variables(right)
@@ -145,32 +147,39 @@ def _property(item: pr.Property, operand: Operand) -> list[fo.Formula]:
             assert_never(item)
 
 
-def _sample(function: str, operand: Operand) -> UF:
-    """Return a call of ``function`` that the layout makes."""
-    layout = operand.layout
-    places = [c.term for part in layout.relation.conjuncts for c in part.constraints]
-    places += [*layout.value.arguments, *(t for p in layout.properties for t in pr.terms_of(p))]
-    return next(call for call in terms.all_ufs(places) if call.function == function)
-
-
 def _call(
-    function: str, operand: Operand, running: str, within: pr.Within | None
+    function: str, operand: Operand, running: str, within: pr.Within | None, part: int
 ) -> tuple[UF, tuple[str, ...]]:
     """Return a call of ``function`` whose running argument is ``running``, and its variables.
 
-    Without a range the last argument runs.  Other arguments are what they are in the
-    relation, so that they meet the variables of ``within``.
+    In a range it is the very call that validation follows, in ``part``: its other arguments
+    meet the variables of ``within``.  Without a range the last argument runs.
     """
-    sample = _sample(function, operand)
-    parameters = {p for p, _ in operand.parameters}
+    layout = operand.layout
     if within is not None:
+        found = call_over(layout.structures[part], layout.value, function, within.variable)
+        assert found is not None
         here = {within.variable: terms.var(running)}
-        call = UF(function, tuple(terms.substitute(a, here) for a in sample.arguments))
+        call = UF(function, tuple(terms.substitute(a, here) for a in found.arguments))
         names = frozenset[str]().union(*(terms.variables(a) for a in call.arguments))
-        return call, tuple(sorted(names - parameters))
-    named = [f"x{place}'" for place in range(len(sample.arguments))]
+        return call, tuple(sorted(names - {p for p, _ in operand.parameters}))
+    named = [f"x{place}'" for place in range(layout.functions[function])]
     named[-1] = running
     return UF(function, tuple(terms.var(n) for n in named)), tuple(named)
+
+
+def _part(functions: tuple[str, ...], within: pr.Within | None, operand: Operand) -> int:
+    """Return an alternative in which a property is validated: the operand's own, if it is one."""
+    layout = operand.layout
+    if within is None:
+        return operand.part
+    return next(
+        part
+        for part in (operand.part, *range(len(layout.structures)))
+        if all(
+            call_over(layout.structures[part], layout.value, f, within.variable) for f in functions
+        )
+    )
 
 
 FIRST, SECOND = "a'", "b'"
@@ -180,8 +189,9 @@ FIRST, SECOND = "a'", "b'"
 def _pair(
     functions: tuple[str, ...], within: pr.Within | None, operand: Operand
 ) -> tuple[list[UF], list[UF], tuple[str, ...], list[fo.Formula], list[UF]]:
-    first = [_call(f, operand, FIRST, within) for f in functions]
-    second = [_call(f, operand, SECOND, within) for f in functions]
+    part = _part(functions, within, operand)
+    first = [_call(f, operand, FIRST, within, part) for f in functions]
+    second = [_call(f, operand, SECOND, within, part) for f in functions]
     names = dict.fromkeys(n for _, names in (*first, *second) for n in names)
     ranges: list[fo.Formula] = []
     # the first function alone: a solver that has ruled on it may never mention the others
@@ -194,7 +204,7 @@ def _pair(
         outer = (terms.variables(within.low) | terms.variables(within.high)) - names.keys()
         outer -= {p for p, _ in operand.parameters} | {within.variable}
         names |= dict.fromkeys(sorted(outer))
-        ranges += _ranges(_computed(names, within, first), operand)
+        ranges += _ranges(_computed(names, within, first), operand, part)
         if outer:
             triggers.extend(terms.all_ufs((within.low, within.high))[:1])
     return [c for c, _ in first], [c for c, _ in second], tuple(names), ranges, triggers
@@ -207,17 +217,25 @@ def _computed(
     found: set[str] = set()
     for call in (*terms.all_ufs((within.low, within.high)), *(c for c, _ in calls)):
         for argument in call.arguments:
-            if len(argument.parts) > 1 or argument.constant not in (0, 1):
+            if not (_is_plain(argument) and argument.constant in (0, 1)):
                 found |= terms.variables(argument)
     return found & set(names) - {FIRST, SECOND}
 
 
-def _ranges(names: set[str], operand: Operand) -> list[fo.Formula]:
+def _is_plain(argument: Term) -> bool:
+    match argument.parts:
+        case () | ((1, Var()),):
+            return True
+        case _:
+            return False
+
+
+def _ranges(names: set[str], operand: Operand, part: int) -> list[fo.Formula]:
     """Return the ranges that the layout gives these dimensions by themselves."""
     known = names | {p for p, _ in operand.parameters}
     return [
         fo.holds(c)
-        for c in operand.layout.relation.conjuncts[operand.part].constraints
+        for c in operand.layout.relation.conjuncts[part].constraints
         if not terms.ufs(c.term)
         and terms.variables(c.term) & names
         and terms.variables(c.term) <= known
@@ -336,7 +354,7 @@ def facts(
             case _:
                 assert_never(step)
         for operand in operands.values():
-            if not _filters_left(operand, (*steps[place + 1 :], *pending)):
+            if not filters_left(operand, (*steps[place + 1 :], *pending)):
                 found.extend(_validated(operand, bound, given))
     return tuple(found)
 
@@ -355,9 +373,15 @@ def _merged(step: Merge, operands: Mapping[str, Operand]) -> list[fo.Formula]:
     return [*found, fo.Any(tuple(cases))]
 
 
-def _filters_left(operand: Operand, steps: tuple[Step, ...]) -> bool:
+def filters_left(operand: Operand, steps: tuple[Step, ...]) -> bool:
+    """Return whether a guard of the operand in ``steps`` tells entries from padding.
+
+    What padding holds is never validated.
+    """
     return any(
-        isinstance(s, Guard) and s.operand == operand.name and terms.ufs(s.constraint.term)
+        filters_left(operand, s.steps)
+        if isinstance(s, Probe)
+        else isinstance(s, Guard) and s.operand == operand.name and terms.ufs(s.constraint.term)
         for s in steps
     )
 

@@ -91,7 +91,7 @@ class Prover:
             found |= {si.SORTED, si.UNIQUE}
         elif self._unique(before, find):
             found.add(si.UNIQUE)
-            if self._curved(before, find):
+            if self._curved(before, whole, find):
                 found.add(si.CURVED)
         if si.SORTED in found and depth >= 0 and self._rising(whole, find, place, depth):
             found.add(si.RISING)
@@ -161,12 +161,14 @@ class Prover:
         )
         return self.ask(question)
 
-    def _curved(self, before: Context, find: Find) -> bool:
+    def _curved(self, before: Context, whole: Context, find: Find) -> bool:
         """Q4 along the Morton curve: interleaved keys increase, and no number is below 0."""
         operand = before.operands[find.operand]
         promised = [i for i in operand.layout.properties if isinstance(i, Morton)]
         if not promised or any(key.stop is not None for key in find.keys):
             return False
+        if fa.filters_left(operand, whole.steps):
+            return False  # the numbers of padding may be negative
         a, b, ranges = self._two(find)
         moved = frozenset({find.variable})
         keys = tuple(k.stored[0] for k in find.keys)
@@ -249,8 +251,8 @@ class Prover:
         )
         return self.ask(question)
 
-    def table_fits(self, before: Context, find: Find, extent: Term) -> bool:
-        """Keys in the range and sought values all lie in ``[0, extent)``."""
+    def table_fits(self, before: Context, whole: Context, find: Find, extent: Term) -> bool:
+        """Keys in the range, padding too, and sought values all lie in ``[0, extent)``."""
         key = find.keys[0]
         here = fa.facts(before.steps, before.operands)
         axioms = fa.axioms(before.operands.values())
@@ -260,7 +262,8 @@ class Prover:
         ):
             return False
         operand = before.operands[find.operand]
-        if any(isinstance(s, Guard) for s in before.steps if _of(s) == find.operand):
+        guarded = any(isinstance(s, Guard) for s in before.steps if _of(s) == find.operand)
+        if guarded or fa.filters_left(operand, whole.steps):
             return False
         stored = Term(((1, key.function),))
         inside = fa.in_range(terms.var(find.variable), find.lows, find.highs)

@@ -106,8 +106,9 @@ def _number(value: int) -> str:
 
 
 def _symbol(name: str) -> str:
-    """Quote a name: quoted, it cannot be a word of the language, and primes may stand in it."""
-    return name if name.isidentifier() and name not in _WORDS else f"|{name}|"
+    """Return a name that is none of the language's own; quoted, primes may stand in it."""
+    name = f"{name}'" if name in _WORDS else name
+    return name if name.isascii() and name.isidentifier() else f"|{name}|"
 
 
 _WORDS = frozenset(

@@ -3,7 +3,7 @@
 Takes: the chains of a nest, the largest extents its kernel is used for, and the dtypes of
 index arrays.  Gives: the greatest magnitude of any index value the kernel computes.
 Invariant: it is never below what the kernel can compute on data that passed validation, which
-bounds coordinates by extents and positions by the memory there is.
+bounds coordinates by extents and whatever else an index array holds by the memory there is.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from typing import assert_never
 
 from sparsedsl.iteration.nodes import Find, Guard, Let, Merge, Nest, Probe, Scan, Step
 from sparsedsl.iteration.space import extent_name, subscript_term
+from sparsedsl.layouts.check import MEMORY
 from sparsedsl.spf.nodes import UF, Atom, FloorDiv, Mod, Product, Term, Var
-
-MEMORY = 2**48
-"""Bytes that a process can address, and so more than any position in an array."""
 
 
 def widest(nest: Nest, extents: Mapping[str, int], index_dtypes: Mapping[str, str]) -> int:

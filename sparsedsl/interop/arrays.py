@@ -85,7 +85,7 @@ def bind(
     if check:
         values = validate(layout, extents, usable)
     else:
-        check_arrays(layout, usable)
+        check_arrays(layout, usable, extents)
         values = infer_sizes(layout, extents, usable)
     return Tensor(layout, extents, usable, fill_value, values)
 

@@ -46,7 +46,7 @@ from sparsedsl.layouts.properties import (
     property_text,
 )
 from sparsedsl.layouts.scan import OVERLAP, ROOM, Scan, check_call, closure, evaluate_checked, where
-from sparsedsl.layouts.structure import Structure
+from sparsedsl.layouts.structure import Structure, call_over
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Term
 from sparsedsl.spf.text import constraint_text
@@ -54,6 +54,8 @@ from sparsedsl.spf.text import constraint_text
 INDEX_DTYPES = ("int32", "int64")
 # Room for the factors and sums of a layout's terms within int64.
 INDEX_LIMIT = 2**56
+# Bytes that a process can address, and so more than any position in an array.
+MEMORY = 2**48
 
 
 def validate(
@@ -88,7 +90,7 @@ def validate(
     """
     layout.require_bound()
     extents = check_shape(shape, layout)
-    check_arrays(layout, arrays)
+    check_arrays(layout, arrays, extents)
     values = infer_sizes(layout, extents, arrays)
     _Checker(layout, values, arrays, distinct and not layout.repeats and not unique(layout)).run()
     return values
@@ -116,8 +118,14 @@ def check_shape(shape: Sequence[int], layout: Layout) -> tuple[int, ...]:
     return extents
 
 
-def check_arrays(layout: Layout, arrays: Mapping[str, np.ndarray]) -> None:
-    """Names, dtypes, axes and contiguity."""
+def check_arrays(
+    layout: Layout, arrays: Mapping[str, np.ndarray], extents: tuple[int, ...]
+) -> None:
+    """Names, dtypes, axes and contiguity; index values are at most ``MEMORY``, or an extent.
+
+    ``find.widths`` takes them to be so.
+    """
+    limit = max((MEMORY, *extents))
     missing = [name for name in layout.arrays if name not in arrays]
     unknown = [name for name in arrays if name not in layout.arrays]
     if missing or unknown:
@@ -150,11 +158,11 @@ def check_arrays(layout: Layout, arrays: Mapping[str, np.ndarray]) -> None:
             )
         if not is_value and array.dtype.itemsize == 8 and array.size:
             low, high = int(array.min()), int(array.max())
-            if low < -INDEX_LIMIT or high > INDEX_LIMIT:
+            if low < -limit or high > limit:
                 raise InvalidTensorError(
                     f"the values of {name} lie in [{low}, {high}], outside what index arithmetic "
                     f"holds without overflow",
-                    hint=f"index values stay below {INDEX_LIMIT} in size",
+                    hint=f"index values are at most {limit} in size",
                 )
 
 
@@ -295,6 +303,8 @@ class _Checker:
                 self._ordered(item, (start, stop), within)
             case Morton(functions):
                 self._ordered(item, functions, None)
+                for function in functions:  # bits are those of numbers from 0 on
+                    self._range(item, function, t.ZERO, t.const(INDEX_LIMIT + 1))
             case Permutation(function):
                 self._range(item, function, t.ZERO, t.const(self.arrays[function].size))
                 self._ordered(item, (function,), None)
@@ -318,7 +328,8 @@ class _Checker:
                 self._fail(item, functions, columns, place, {}, [str(p) for p in place])
             return
         for part in self.layout.structures:
-            chosen = [_call_over(part, self.layout.value, name, within) for name in functions]
+            value = self.layout.value
+            chosen = [call_over(part, value, name, within.variable) for name in functions]
             calls = [call for call in chosen if call is not None]
             if len(calls) == len(functions):
                 self._ordered_ranges(item, calls, within, part)
@@ -469,11 +480,3 @@ def _global(item: Property, parameters: Iterable[str]) -> bool:
             return True
         case _:
             assert_never(item)
-
-
-def _call_over(part: Structure, value: UF, function: str, within: Within) -> UF | None:
-    """The call of ``function`` in which the running variable is, or is in, a subscript."""
-    found = [c for c in (*part.calls, *t.all_ufs(value.arguments)) if c.function == function]
-    plain = [call for call in found if t.var(within.variable) in call.arguments]
-    inside = [call for call in found if within.variable in t.variables(t.atom(call))]
-    return next(iter((*plain, *inside)), None)

@@ -112,6 +112,11 @@ def infer_sizes(
                 continue
             actual = arrays[name].shape[axis] - int(t.evaluate(rest, values, {}))
             place = f"{name}.shape[{axis}]"
+            if actual < 0:
+                raise InvalidTensorError(
+                    f"{place} = {arrays[name].shape[axis]} gives {size} = {actual}",
+                    hint=f"the length of {name} is {t.text(length)}",
+                )
             if values.setdefault(size, actual) != actual:
                 raise InvalidTensorError(
                     f"{place} gives {size} = {actual}, but {origin[size]} gives "

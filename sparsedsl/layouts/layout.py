@@ -24,7 +24,7 @@ from sparsedsl.layouts.properties import (
     substituted,
     terms_of,
 )
-from sparsedsl.layouts.structure import Structure, structures
+from sparsedsl.layouts.structure import Structure, require_calls, structures
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Conjunct, FloorDiv, Mod, Product, Relation, Term, Var
 from sparsedsl.spf.parse import parse_relation, parse_term, renewed
@@ -142,6 +142,7 @@ class Layout:
         blocks = _factors(relation, value, properties)
         if not blocks:
             parts = structures(relation)
+            require_calls(parts, value, properties)
             lengths = axis_lengths(relation.parameters, parts, value, properties)
             told = {size_in(x, self.sizes) for axes in lengths.values() for x in axes}
             blocks = tuple(size for size in self.sizes if size not in told)

@@ -7,10 +7,22 @@ dimensions and parameters; the scan constraints bound every dimension by earlier
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sparsedsl.errors import LayoutError
 from sparsedsl.layouts.bounds import Bounds
+from sparsedsl.layouts.properties import (
+    Disjoint,
+    Increasing,
+    Injective,
+    Lexicographic,
+    Nondecreasing,
+    Nonincreasing,
+    Property,
+    Within,
+    property_text,
+)
 from sparsedsl.spf import isl
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Conjunct, Constraint, Product, Relation, Term, Var
@@ -54,6 +66,47 @@ class Structure:
     def definition(self, name: str) -> Term:
         """The value of a logical coordinate, existential or dim, over dims."""
         return dict(self.definitions).get(name, t.var(name))
+
+
+def call_over(part: Structure, value: UF, function: str, variable: str) -> UF | None:
+    """Return the call of ``function`` that a property within a range of ``variable`` is about.
+
+    The variable is, or is in, one of its subscripts; None where the alternative has no such call.
+    """
+    found = [c for c in (*part.calls, *t.all_ufs(value.arguments)) if c.function == function]
+    plain = [call for call in found if t.var(variable) in call.arguments]
+    inside = [call for call in found if variable in t.variables(t.atom(call))]
+    return next(iter((*plain, *inside)), None)
+
+
+def require_calls(parts: Sequence[Structure], value: UF, properties: Iterable[Property]) -> None:
+    """Raise LayoutError for a property within a range along which nothing is read.
+
+    No data could be checked against it.
+    """
+    for item in properties:
+        match item:
+            case (
+                Nondecreasing(function, Within() as within)
+                | Nonincreasing(function, Within() as within)
+                | Increasing(function, Within() as within)
+            ):
+                functions: tuple[str, ...] = (function,)
+            case Injective(functions, Within() as within) | Lexicographic(
+                functions, Within() as within
+            ):
+                pass
+            case Disjoint(start, stop, Within() as within):
+                functions = (start, stop)
+            case _:
+                continue
+        name = within.variable
+        if not any(all(call_over(part, value, f, name) for f in functions) for part in parts):
+            raise LayoutError(
+                f"'{property_text(item)}' says nothing: no alternative of the relation reads "
+                f"{' and '.join(functions)} at a subscript with '{name}' in it",
+                hint="name the range of the dimension that the array is read along",
+            )
 
 
 def structures(relation: Relation) -> tuple[Structure, ...]:

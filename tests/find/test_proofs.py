@@ -1,15 +1,13 @@
 """What is proved of finds and what is not, and that the axioms are true of data."""
 
-import itertools
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from expressions import EXPRESSIONS, draw, structured
 from levels import check, interpreting, remembering_proofs, store
+from small_models import holds, operand_of
 
 import sparsedsl as sd
-from sparsedsl.contraction import nodes as ct
 from sparsedsl.find import algorithms as al
 from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
@@ -18,7 +16,6 @@ from sparsedsl.find.queries import Context, Prover
 from sparsedsl.find.smt import Question, prove
 from sparsedsl.iteration import classify
 from sparsedsl.iteration.nodes import Find, Guard, Key, Let, Scan
-from sparsedsl.iteration.space import make_operand
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import UF, Term
 
@@ -38,11 +35,6 @@ def layout_named(name):
     layout = sd.layouts[name]
     layout = layout(*BLOCKS[name]) if name in BLOCKS else layout
     return layout.of(2) if hasattr(layout, "of") else layout
-
-
-def operand_of(layout):
-    access = ct.Access("B", (ct.Affine.of("i"), ct.Affine.of("j")))
-    return make_operand("B", ct.Tensor("B", 2, "float64"), access, layout, "B")
 
 
 def reached(operand):
@@ -218,52 +210,6 @@ CATALOGUE = (
     ),
     *("ragged", "nm", "pattern", "bitmap"),
 )
-
-
-class OutsideError(Exception):
-    """A call reads outside its array: the axiom says nothing there."""
-
-
-def interleaved(numbers):
-    bits = ("".join(pair) for pair in zip(*(f"{n:08b}" for n in numbers), strict=True))
-    return int("".join(bits), 2)
-
-
-def value_of(term, env, arrays):
-    match term:
-        case Term(((1, UF(function, arguments)),), 0) if function.startswith("interleaved"):
-            return interleaved([value_of(a, env, arrays) for a in arguments])
-    for call in terms.ufs(term):
-        place = tuple(value_of(a, env, arrays) for a in call.arguments)
-        shape = arrays[call.function].shape
-        if not all(0 <= p < n for p, n in zip(place, shape, strict=True)):
-            raise OutsideError
-    return int(terms.evaluate(term, env, arrays))
-
-
-def holds(formula, env, arrays, reach):
-    """Evaluate a formula over concrete arrays; quantifiers run over ``reach``."""
-    match formula:
-        case fo.Compare(operator, left, right):
-            a, b = value_of(left, env, arrays), value_of(right, env, arrays)
-            return {"=": a == b, "!=": a != b, "<": a < b, "<=": a <= b}[operator]
-        case fo.All(parts):
-            return all(holds(p, env, arrays, reach) for p in parts)
-        case fo.Any(parts):
-            return any(holds(p, env, arrays, reach) for p in parts)
-        case fo.Not(part):
-            return not holds(part, env, arrays, reach)
-        case fo.Implies(premise, conclusion):
-            return not holds(premise, env, arrays, reach) or holds(conclusion, env, arrays, reach)
-        case fo.Forall(variables, body, _):
-            for values in itertools.product(reach, repeat=len(variables)):
-                try:
-                    inner = env | dict(zip(variables, values, strict=True))
-                    if not holds(body, inner, arrays, reach):
-                        return False
-                except OutsideError:
-                    continue
-            return True
 
 
 def model(name, tensor):

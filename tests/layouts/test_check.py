@@ -84,7 +84,7 @@ def test_arrays_as_such(csr):
 
 def test_shapes(csr):
     refused(csr, "length N + 1", shape=(5, 7))
-    refused(csr, "extents lie in", shape=(6, -1))
+    refused(csr, "expected extents", shape=(6, -1))
     refused(csr, "tuple of integers", shape=(6, 7.5))
     with pytest.raises(InvalidTensorError, match="expected 2 extents"):
         validate(resolve("csr", 2), (6,), csr)
