@@ -47,7 +47,7 @@ class Question:
 class Proof:
     """The record of one question: its SMT-LIB text, the verdict and the seconds it took.
 
-    The verdict is ``"proved"``, ``"unknown"`` (the solver gave up: the goal need not hold) or
+    The verdict is ``"proved"``, ``"unknown"`` (refuted, or the solver gave up) or
     ``"timed out"`` (more steps than the limit allows).
     """
 
@@ -113,9 +113,11 @@ def _ask(smtlib: str, timeout_ms: int) -> str:
     solver.set(rlimit=timeout_ms * STEPS, timeout=timeout_ms * SLACK)
     try:
         solver.from_string(smtlib)
-        if solver.check() == z3.unsat:
+        answer = solver.check()
+        if answer == z3.unsat:
             return "proved"
-        return "unknown" if "incomplete" in solver.reason_unknown() else "timed out"
+        ended = answer == z3.sat or "incomplete" in solver.reason_unknown()
+        return "unknown" if ended else "timed out"
     except z3.Z3Exception:
         return "unknown"
 
