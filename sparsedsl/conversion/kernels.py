@@ -16,7 +16,7 @@ from sparsedsl.conversion.order import coordinate, extent, implies
 from sparsedsl.conversion.passes import Span
 from sparsedsl.conversion.plan import Plan, choose
 from sparsedsl.conversion.sharing import shared
-from sparsedsl.conversion.stream import Body, Reader, Stream, of_layout
+from sparsedsl.conversion.stream import Body, Reader, Stream, coded, of_layout
 from sparsedsl.conversion.target import Level, Target
 from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.layout import Layout
@@ -61,7 +61,8 @@ class Program:
 class Request:
     """What a conversion is specialised for.
 
-    ``rankable`` and ``near`` are as ``plan.choose`` takes them.
+    ``rankable`` and ``near`` are as ``plan.choose`` takes them; ``width`` are the bits of each
+    of the numbers that are interleaved.
     """
 
     source: Layout
@@ -72,6 +73,19 @@ class Request:
     fill: object
     rankable: bool
     near: int = 0
+    width: int = 0
+
+    @property
+    def plan(self) -> Plan:
+        """The passes."""
+        most = max((len(keys) for keys in self.target.codes.values()), default=0)
+        return choose(
+            stream_of(self),
+            self.target,
+            rankable=self.rankable,
+            near=self.near,
+            bits=most * self.width,
+        )
 
 
 def span_of(rank: int, term: Term) -> tuple[Term, Term]:
@@ -105,7 +119,7 @@ def stream_of(request: Request) -> Stream:
 def program_of(request: Request) -> Program:
     """Write the kernels."""
     target = request.target
-    plan = choose(stream_of(request), target, rankable=request.rankable, near=request.near)
+    plan = request.plan
     writer = _Writer(
         request,
         plan,
@@ -121,6 +135,7 @@ def _reader(target: Target) -> Reader:
     for mode, name in enumerate(layout.extents):
         names[name] = names[extent(mode)] = lb.ivar(extent(mode))
         names[coordinate(mode)] = lb.ivar(coordinate(mode))
+    names |= {name: lb.ivar(name) for name in target.codes}
     for level in target.levels:
         names[level.name] = lb.ivar(f"t_{level.name}")
     read = Reader(names, "t_")
@@ -149,18 +164,23 @@ class _Writer:
     def program(self) -> Program:
         """Assemble the passes into one kernel or two."""
         plan, request = self.plan, self.request
-        stream, scratch = stream_of(request), dict[str, Param]()
+        codes = {name: (keys, request.width) for name, keys in request.target.codes.items()}
+        stream, scratch = coded(stream_of(request), codes, self.read), dict[str, Param]()
         before: list[Stmt] = []
-        for place, term in enumerate(plan.sorts):
+        direct = self._direct
+        for place, term in enumerate(plan.sorts[:-1] if direct else plan.sorts):
             stem = f"list{place}_"
             dtypes = (request.index, request.value)
             made, stream, names = passes.sorted_by(
                 stream, self.span(term), self.read, stem, self.rank, dtypes
             )
+            stream = coded(stream, codes, self.read)
             before += made
             scratch = {name: ArrayParam(name, request.index, 1) for name in names[:-1]}
             scratch[names[-1]] = ArrayParam(names[-1], request.value, 1)
-        counting, more, filling, numbers = self._strategy(stream)
+        counting, more, filling, numbers = (
+            self._sorted(stream, plan.sorts[-1]) if direct else self._strategy(stream)
+        )
         scratch |= more
         results = ("bad", *numbers)
         if plan.whole:
@@ -210,7 +230,10 @@ class _Writer:
         """Statements that count, what they leave, statements that fill, numbers they return."""
         match self.plan.strategy:
             case "place":
-                return [], {}, [*stream.visit(self._value(stream))], ()
+                filling = [*stream.visit(self._value(stream))]
+                if not self.request.target.plain:
+                    filling += stream.visit((self._missed(),))
+                return [], {}, filling, ()
             case "sequence":
                 return self._sequence(stream)
             case "count":
@@ -218,15 +241,49 @@ class _Writer:
             case "rank":
                 return self._rank(stream)
 
+    @property
+    def _direct(self) -> bool:
+        """Whether the last pass that sorts may write the target itself: one list of entries."""
+        levels, plan = self.request.target.levels, self.plan
+        listed = plan.strategy == "sequence" and plan.distinct and bool(plan.sorts)
+        return listed and len(levels) == 1 and levels[0].kind == "list"
+
+    def _sorted(
+        self, stream: Stream, term: Term
+    ) -> tuple[list[Stmt], dict[str, Param], list[Stmt], tuple[str, ...]]:
+        """Count by the last term to sort by, then put each entry where it belongs."""
+        (level,) = self.request.target.levels
+        span, starts = self.span(term), "list_starts"
+        number, n = lb.ivar(f"t_{level.name}"), lb.ivar("n")
+        place = lb.sub(self.read(term), span.low)
+        counting = [
+            *passes.counted_by(stream, starts, span, place, self.request.index),
+            Assign(n, lb.load(starts, span.size)),
+        ]
+        more: dict[str, Param] = {starts: ArrayParam(starts, self.request.index, 1)}
+        more["n"] = IntParam("n")
+        put: Body = (
+            Assign(number, lb.load(starts, place)),
+            lb.store(starts, [place], lb.add(number, 1)),
+            *self._keys(level),
+            *self._value(stream),
+        )
+        filling = [*stream.visit(put), Assign(number, lb.sub(n, 1))]
+        return counting, more, filling, (f"t_{level.name}",)
+
     def _value(self, stream: Stream) -> Body:
-        """Store the value of an entry; computed places are compared with what lies there."""
+        """Store the value of an entry, and what marks its place as used."""
+        made = [
+            lb.store(f"t_{call.function}", [self.read(x) for x in call.arguments], self.read(held))
+            for call, held in self.request.target.marks
+        ]
         value = self.request.target.layout.value
-        if value.function in self.shared:
-            return ()
-        place = [self.read(argument) for argument in value.arguments]
-        entry = Var("v", self.request.value)
-        combine = None if stream.unique else "add"
-        return (lb.store(f"t_{value.function}", place, entry, combine),)
+        if value.function not in self.shared:
+            place = [self.read(argument) for argument in value.arguments]
+            entry = Var("v", self.request.value)
+            combine = None if stream.unique else "add"
+            made.append(lb.store(f"t_{value.function}", place, entry, combine))
+        return tuple(made)
 
     def _keys(self, level: Level) -> list[Stmt]:
         return [

@@ -26,6 +26,11 @@ def coordinate(mode: int) -> str:
     return f"c{mode}"
 
 
+def code(place: int) -> str:
+    """The name of a number whose bits are those of several terms in turn."""
+    return f"code{place}"
+
+
 def extent(mode: int) -> str:
     """The name of the extent of ``mode``."""
     return f"n{mode}"

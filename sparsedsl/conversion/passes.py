@@ -52,6 +52,16 @@ def running(array: str, length: Expr) -> Stmt:
     return For(g, lb.i(0), length, (lb.store(array, [lb.add(g, 1)], add),))
 
 
+def counted_by(stream: Stream, starts: str, span: Span, place: Expr, index: str) -> list[Stmt]:
+    """``starts``: the number of entries whose term is less, and all of them at the end."""
+    return [
+        Comment(f"sort by {t.text(span.term)}"),
+        Allocate(starts, index, (lb.add(span.size, 1),), lb.i(0)),
+        *stream.each((bump(starts, lb.add(place, 1)),), (span.term,)),
+        running(starts, span.size),
+    ]
+
+
 def sorted_by(
     stream: Stream, span: Span, read: Reader, stem: str, rank: int, dtypes: tuple[str, str]
 ) -> tuple[list[Stmt], Stream, list[str]]:
@@ -74,10 +84,7 @@ def sorted_by(
         lb.store(f"{stem}v", [q], Var("v", value)),
     ]
     made = [
-        Comment(f"sort by {t.text(span.term)}"),
-        Allocate(starts, index, (lb.add(span.size, 1),), lb.i(0)),
-        *stream.each((bump(starts, lb.add(place, 1)),), (span.term,)),
-        running(starts, span.size),
+        *counted_by(stream, starts, span, place, index),
         Assign(count, lb.load(starts, span.size)),
         *(Allocate(f"{stem}{mode}", index, (count,)) for mode in kept),
         Allocate(f"{stem}v", value, (count,)),

@@ -6,13 +6,14 @@ entries come in the target's order, group by group; each claim of order is prove
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sparsedsl.conversion.order import Columns, determines, implies
 from sparsedsl.conversion.stream import Stream
 from sparsedsl.conversion.target import Level, Target
 from sparsedsl.spf import terms as t
+from sparsedsl.spf.nodes import Term
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +47,41 @@ class Plan:
     inserted: bool = False
 
 
-def choose(stream: Stream, target: Target, *, rankable: bool, near: int = 0) -> Plan:
+DIGIT = 12
+"""Bits by which one pass sorts at most: as many places as the cache follows at a time."""
+
+
+def choose(stream: Stream, target: Target, *, rankable: bool, near: int = 0, bits: int = 0) -> Plan:
     """Plan the passes.
 
     ``rankable`` allows a table of one bit per group and key; ``near`` is how many neighbouring
-    keys hold so few entries of a group that they may be left to insertion, 0 for none.
+    keys hold so few entries of a group that they may be left to insertion, 0 for none; ``bits``
+    are those of the longest interleaved number.
     """
+    plan = _chosen(stream, target, rankable, near)
+    sorts: list[Term] = []
+    for term in plan.sorts:
+        if target.parts(term):
+            sorts += _digits(term, bits)
+        elif not any(term in keys for keys in target.codes.values()):
+            sorts.append(term)  # what interleaved bits tell is sorted with them
+    return replace(plan, sorts=tuple(sorts))
+
+
+def _digits(term: Term, bits: int) -> Columns:
+    """A number of ``bits`` as digits of one width, the least significant first."""
+    passes = -(-bits // DIGIT)
+    base = 1 << -(-bits // max(passes, 1))
+    return tuple(
+        t.mod(t.floordiv(term, t.const(base**place)), t.const(base)) for place in range(passes)
+    )
+
+
+def _chosen(stream: Stream, target: Target, rankable: bool, near: int) -> Plan:
+    """The plan, interleaved numbers among its terms."""
     if not target.levels:
         return Plan("place", (), True, True, ("every place is a term over the coordinates",))
-    rank, wanted = target.layout.rank, target.order
+    rank, wanted = target.layout.rank, target.told
     distinct = stream.unique and determines(rank, wanted)
     found = _counting(stream, target, distinct, rankable, near)
     if found is None:
@@ -69,7 +96,7 @@ def _counting(
 ) -> Plan | None:
     """The plan for one level with groups, or with few keys; None when sequence serves."""
     level, *more = target.levels
-    rank, wanted, group = target.layout.rank, target.order, level.columns[: level.grouped]
+    rank, wanted, group = target.layout.rank, target.told, level.columns[: level.grouped]
     if more:
         return None
     if level.kind != "slots" and implies(rank, stream.order, wanted):

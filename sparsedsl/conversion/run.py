@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from sparsedsl.conversion.kernels import Program, Request, program_of, span_of, stream_of
+from sparsedsl.conversion.kernels import Program, Request, program_of, span_of
 from sparsedsl.conversion.order import coordinate, extent
-from sparsedsl.conversion.plan import Plan, choose
+from sparsedsl.conversion.plan import Plan
 from sparsedsl.conversion.target import Level, Target, target_of
 from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.build import Builder
@@ -37,6 +37,9 @@ LARGE = 100_000
 """Stored values from which a conversion is compiled when first met."""
 
 ROOM = 1 << 16
+
+WORD = 62
+"""Bits of an interleaved number that stay clear of the sign."""
 
 HEAPS = (1024, 128)
 """Widths of the heaps that entries are thrown on before insertion: few kernels, so few widths."""
@@ -99,8 +102,11 @@ def convert(
         _Fill(fill, values.dtype.name),
         _rankable(described, extents, values.size),
         _near(described, extents, values.size),
+        _width(described, extents),
     )
-    if not _affordable(request, extents, values.size):
+    if request.width * described.layout.rank > WORD or not _affordable(
+        request, extents, values.size
+    ):
         return None
     loaded = _loaded(request, force or values.size >= LARGE)
     if loaded is None:
@@ -137,9 +143,10 @@ def _request(
     fill: _Fill,
     rankable: bool,
     near: int,
+    width: int,
 ) -> Request:
     kinds = (fill.dtype, index, fill.value)
-    return Request(source, target, dict(dtypes), *kinds, rankable, near=near)
+    return Request(source, target, dict(dtypes), *kinds, rankable, near=near, width=width)
 
 
 def _usable(source: Layout, values: np.ndarray, fill: object) -> bool:
@@ -160,7 +167,7 @@ def _span(term: Term, extents: tuple[int, ...]) -> tuple[int, int]:
 
 def _rankable(target: Target, extents: tuple[int, ...], entries: int) -> bool:
     """Whether a table of a bit for each group and key is not much larger than the tensor."""
-    if len(target.levels) != 1 or len(target.levels[0].keys) != 1:
+    if len(target.levels) != 1 or len(target.levels[0].keys) != 1 or target.codes:
         return False
     words = prod(_span(term, extents)[1] for term in target.levels[0].columns)
     return words // 64 <= 4 * entries + ROOM
@@ -169,16 +176,22 @@ def _rankable(target: Target, extents: tuple[int, ...], entries: int) -> bool:
 def _near(target: Target, extents: tuple[int, ...], entries: int) -> int:
     """How many neighbouring keys of a group hold about ``FEW`` entries; 0 where few keys do."""
     level = target.levels[-1] if target.levels else None
-    if level is None or len(level.keys) != 1:
+    if level is None or len(level.keys) != 1 or target.codes:
         return 0
     room = prod(_span(term, extents)[1] for term in level.columns)
     return next((near for near in HEAPS if near * entries <= FEW * room), 0)
 
 
+def _width(target: Target, extents: tuple[int, ...]) -> int:
+    """How many bits each of the numbers has that are interleaved: an even number, so few widths."""
+    keys = [key for keys in target.codes.values() for key in keys]
+    most = max((sum(_span(key, extents)) for key in keys), default=0)
+    return -(-(max(most, 1) - 1).bit_length() // 2) * 2 if keys else 0
+
+
 @lru_cache(maxsize=512)
 def _plan(request: Request) -> Plan:
-    stream = stream_of(request)
-    return choose(stream, request.target, rankable=request.rankable, near=request.near)
+    return request.plan
 
 
 def _affordable(request: Request, extents: tuple[int, ...], entries: int) -> bool:
@@ -199,7 +212,8 @@ def _text(request: Request) -> str:
             request.source.key,
             request.target.layout.key,
             repr(request.dtypes),
-            f"{request.value} {request.index} {request.fill!r} {request.rankable} {request.near}",
+            f"{request.value} {request.index} {request.fill!r} {request.rankable} {request.near} "
+            f"{request.width}",
         )
     )
 
@@ -305,6 +319,9 @@ class _Run:
             self.given |= dict(zip(loaded.scratch, rest, strict=True))
             if not self._counted(builder, counts, made):
                 return None
+        if not self.target.levels:
+            builder.defined()
+            self._take(builder, made)
         for name in layout.arrays:
             if name not in made:
                 self._allocate(name, builder, counts, made)
@@ -342,10 +359,14 @@ class _Run:
             env, counts = walk.env, counts[address]
         if not builder.slots(level.position, env, counts):
             return False
+        self._take(builder, made)
+        return True
+
+    def _take(self, builder: Builder, made: dict[str, np.ndarray]) -> None:
+        """Take over the arrays that the builder filled."""
         for name, array in builder.arrays.items():
             made[name] = np.ascontiguousarray(array.astype(self.index))
             self.given[f"t_{name}"] = made[name]
-        return True
 
     def _allocate(
         self,
@@ -362,6 +383,8 @@ class _Run:
         elif name == layout.value.function:
             background = np.asarray(self.fill).astype(self.values.dtype)
             array = _filled(shape, background, self.values.dtype)
+        elif name in self.target.apart:
+            array = builder.blank(name, shape).astype(self.index)
         else:
             padding = builder.padding(name)
             array = _filled(shape, np.asarray(padding), np.dtype(self.index))
@@ -384,13 +407,14 @@ class _Run:
         for level in self.target.levels:
             if level.pointer is not None and level.pointer.function == name and level.parent:
                 return (counts[level.parent] + 1,)
+        lengths = layout.lengths[name]
         arguments = layout.value.arguments
         if name != layout.value.function:
             calls = (call for level in self.target.levels for call, _ in level.keys)
-            arguments = next((c.arguments for c in calls if c.function == name), (None,))
+            unknown = (None,) * len(lengths)
+            arguments = next((c.arguments for c in calls if c.function == name), unknown)
         found: list[int] = []
         slots = {level.name for level in self.target.levels if level.kind == "slots"}
-        lengths = layout.lengths[name]
         for argument, length in zip(arguments, lengths, strict=True):
             dim = argument.parts[0][1] if argument is not None and argument.parts else None
             if isinstance(dim, Var) and dim.name in counts and dim.name not in slots:

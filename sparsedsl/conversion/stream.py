@@ -7,8 +7,8 @@ relation, in storage order; padding is not visited.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 
 import numpy as np
@@ -207,6 +207,41 @@ def _enforced(constraint: Constraint, name: str) -> bool:
     factor = t.coefficient(constraint.term, name)
     rest = t.subtract(constraint.term, t.scale(factor, t.var(name)))
     return factor != 0 and name not in t.variables(rest)
+
+
+def coded(stream: Stream, codes: Mapping[str, tuple[Sequence[Term], int]], read: Reader) -> Stream:
+    """``stream`` with numbers whose bits are those of terms in turn.
+
+    ``codes`` gives each the terms, the most significant first, and how many bits they have.
+    """
+    if not codes:
+        return stream
+    made: list[Stmt] = []
+    for name, (keys, width) in codes.items():
+        total: Expr = lb.i(0)
+        for place, key in enumerate(keys):
+            part = lb.ivar(f"{name}_{place}")
+            made += [Assign(part, read(key)), *_spread(part, width, len(keys))]
+            total = lb.bit_or(total, lb.shift_left(part, len(keys) - 1 - place))
+        made.append(Assign(lb.ivar(name), total))
+
+    def visit(body: Body) -> Body:
+        return stream.visit((*made, *body))
+
+    return replace(stream, visit=visit, flat=None, row=None, rows=None)
+
+
+def _spread(number: Var, width: int, rank: int) -> list[Stmt]:
+    """Put ``rank - 1`` zeros above each of the lowest ``width`` bits, halves moved apart first."""
+    made: list[Stmt] = []
+    half = 1 << max(width - 1, 1).bit_length() - 1
+    while half and rank > 1 and width > 1:
+        moved = lb.bit_or(number, lb.shift_left(number, half * (rank - 1)))
+        groups = range(-(-width // half))
+        mask = sum(((1 << half) - 1) << (group * half * rank) for group in groups)
+        made.append(Assign(number, lb.bit_and(moved, mask)))
+        half >>= 1
+    return made
 
 
 def of_list(

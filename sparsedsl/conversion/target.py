@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from sparsedsl.conversion.order import Columns, coordinate, extent, renamed
+from sparsedsl.conversion.order import Columns, code, coordinate, extent, renamed
 from sparsedsl.errors import LayoutError
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import Affine, Position, levels
+from sparsedsl.layouts.patterns import first_value, recurrence
+from sparsedsl.layouts.properties import Equality, Injective
 from sparsedsl.spf import isl
 from sparsedsl.spf import terms as t
-from sparsedsl.spf.nodes import UF, Constraint, FloorDiv, Term, Var
+from sparsedsl.spf.nodes import UF, Atom, Constraint, FloorDiv, Term, Var
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +50,41 @@ class Target:
 
     ``affine`` gives dims as terms over the coordinates; ``checks`` are the constraints an entry
     must satisfy to have a place; ``order`` is the order of entries that numbers follow.
+    ``codes`` gives each variable that stands for interleaved bits the terms it is made of, the
+    most significant first; ``marks`` are calls and what they hold wherever an entry is.
     """
 
     layout: Layout
     affine: Mapping[str, Term]
     levels: tuple[Level, ...]
     checks: tuple[Constraint, ...]
+    codes: Mapping[str, Columns]
+    marks: tuple[tuple[UF, Term], ...]
 
     @property
     def order(self) -> Columns:
         """The terms by which entries are sorted, most significant first."""
         return tuple(term for level in self.levels for term in level.columns)
+
+    @property
+    def told(self) -> Columns:
+        """``order``, what interleaved bits tell put after them."""
+        found: list[Term] = []
+        for term in self.order:
+            found += (term, *self.parts(term))
+        return tuple(found)
+
+    def parts(self, term: Term) -> Columns:
+        """The terms whose bits are interleaved in ``term``; empty for any other."""
+        return next((keys for name, keys in self.codes.items() if term == t.var(name)), ())
+
+    @property
+    def apart(self) -> frozenset[str]:
+        """Arrays whose free slots differ from each other, as a property wants."""
+        if not self.layout.structures[0].filters:
+            return frozenset()
+        properties = (x for x in self.layout.properties if isinstance(x, Injective))
+        return frozenset(name for item in properties for name in item.functions)
 
     @property
     def plain(self) -> bool:
@@ -83,25 +109,40 @@ def target_of(layout: Layout) -> Target | None:
         return None
     affine = {x.name: _rest(renamed(layout, x.value)) for x in found if isinstance(x, Affine)}
     made: list[Level] = []
+    codes: dict[str, Columns] = {}
     for level in found:
         if isinstance(level, Position):
-            described = _level(layout, affine, level, [x.name for x in made])
+            described = _level(layout, affine, level, [x.name for x in made], codes)
             if described is None:
                 return None
             made.append(described)
-    result = Target(layout, affine, tuple(made), _checks(layout, affine))
+    keys = {call: value for level in made for call, value in level.keys}
+    marks = _marks(layout, keys)
+    if marks is None:
+        return None
+    checks = _checks(layout, affine, keys)
+    result = Target(layout, affine, tuple(made), checks, codes, marks)
     return result if _covered(result) and _injective(result) else None
 
 
 def _level(
-    layout: Layout, affine: Mapping[str, Term], level: Position, earlier: list[str]
+    layout: Layout,
+    affine: Mapping[str, Term],
+    level: Position,
+    earlier: list[str],
+    codes: dict[str, Columns],
 ) -> Level | None:
+    """Describe a numbered dim; a new code is added to ``codes``."""
     parents = [name for name in level.group if name in earlier]
-    if level.morton or level.along is not None or not level.keys or parents != earlier[-1:]:
+    if level.along is not None or not level.keys or parents != earlier[-1:]:
         return None
     group = tuple(affine[name] for name in level.group if name in affine)
     keys = tuple((call, renamed(layout, value)) for call, value in level.keys)
-    columns = (*group, *(value for _, value in keys))
+    values = tuple(value for _, value in keys)
+    if level.morton:
+        name = code(len(codes))
+        codes[name], values = values, (t.var(name),)
+    columns = (*group, *values)
     start = level.start
     kind: Literal["list", "pointer", "slots"]
     if start is not None:
@@ -137,7 +178,26 @@ def _rest(term: Term) -> Term:
     return term
 
 
-def _checks(layout: Layout, affine: Mapping[str, Term]) -> tuple[Constraint, ...]:
+def _marks(layout: Layout, keys: Mapping[UF, Term]) -> tuple[tuple[UF, Term], ...] | None:
+    """What filters want arrays to hold that are no keys; None where one wants something else."""
+    found: list[tuple[UF, Term]] = []
+    for constraint in layout.structures[0].filters:
+        calls = [call for call in t.ufs(constraint.term) if call not in keys]
+        if not calls:
+            continue
+        factor = {node: c for c, node in constraint.term.parts}.get(calls[0], 0)
+        if len(calls) != 1 or abs(factor) != 1:
+            return None
+        rest = t.subtract(constraint.term, t.atom(calls[0], factor))
+        if t.ufs(rest):
+            return None
+        found.append((calls[0], renamed(layout, t.scale(-factor, rest))))
+    return tuple(found)
+
+
+def _checks(
+    layout: Layout, affine: Mapping[str, Term], keys: Mapping[UF, Term]
+) -> tuple[Constraint, ...]:
     """Constraints on coordinates alone that not every coordinate of the shape satisfies."""
     box: list[Constraint] = []
     for mode in range(layout.rank):
@@ -148,7 +208,9 @@ def _checks(layout: Layout, affine: Mapping[str, Term]) -> tuple[Constraint, ...
     names |= {extent(mode) for mode in range(layout.rank)}
     part = layout.structures[0]
     found: list[Constraint] = []
-    for constraint in (*part.scan, *part.invariants):
+    held = dict[Atom, Term](keys.items())
+    filters = [Constraint(t.replace(c.term, held), c.equality) for c in part.filters]
+    for constraint in (*part.scan, *filters, *part.invariants):
         term = t.substitute(renamed(layout, constraint.term), affine)
         if t.ufs(term) or not t.variables(term) <= names:
             continue
@@ -163,19 +225,32 @@ def _covered(target: Target) -> bool:
     layout = target.layout
     reached = {call.function for level in target.levels for call, _ in level.keys}
     reached |= {level.pointer.function for level in target.levels if level.pointer}
-    if layout.structures[0].filters:
-        return False
+    reached |= {call.function for call, _ in target.marks}
+    if not target.levels:
+        reached |= _beforehand(layout)
     if any(level.kind == "slots" for level in target.levels):
         # the rest are ends, or follow from them: known before entries are stored
         return len(target.levels) == 1
     return set(layout.functions) <= reached
 
 
+def _beforehand(layout: Layout) -> set[str]:
+    """Arrays that equalities define by sizes alone."""
+    found: set[str] = set()
+    for item in layout.properties:
+        step = recurrence(item) if isinstance(item, Equality) else None
+        if step is not None and not t.ufs(step.step):
+            name = step.call.function
+            if any(first_value(other, name) is not None for other in layout.properties):
+                found.add(name)
+    return found
+
+
 def _injective(target: Target) -> bool:
     """Whether a value's place tells its entry (computed places are checked when filled)."""
     layout = target.layout
     slots = any(level.kind == "slots" for level in target.levels)
-    if not slots and not target.plain:
+    if target.levels and not slots and not target.plain:
         return False
     known = set(t.variables(t.atom(layout.value)))
     for level in reversed(target.levels):

@@ -273,7 +273,7 @@ class Builder:
         where = tuple(np.asarray(t.evaluate(x, env, self.arrays)) for x in call.arguments)
         if shape is None:
             shape = tuple(int(w.max()) + 1 if w.size else 0 for w in where)
-        array = self.arrays.setdefault(call.function, self._blank(call.function, shape))
+        array = self.arrays.setdefault(call.function, self.blank(call.function, shape))
         if not where:
             array[()] = values.flat[0] if values.size else array
         elif largest and not _ascending(where, shape):
@@ -346,7 +346,7 @@ class Builder:
                 rest = t.subtract(constraint.term, t.atom(calls[0], factor))
                 self._fill(calls[0], self.env, self._column(t.scale(-factor, rest), count))
 
-    def _blank(self, function: str, shape: tuple[int, ...]) -> np.ndarray:
+    def blank(self, function: str, shape: tuple[int, ...]) -> np.ndarray:
         """An array of padding."""
         array = np.full(shape, self.padding(function), dtype=np.int64)
         filtered = any(
