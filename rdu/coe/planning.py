@@ -257,11 +257,12 @@ def draw_sweep(rows: Iterable[Plan], path: str | Path) -> None:
         (mean,) = latency.plot(
             counts, [r.mean_latency * 1e3 for _, r in points], marker=".", label=f"{label}, mean"
         )
-        colour, tails = mean.get_color(), [r.p99 * 1e3 for _, r in points]
-        latency.plot(counts, tails, ls="--", color=colour, label=f"{label}, p99")
+        colour, slow = mean.get_color(), [r.p99 * 1e3 for _, r in points]
+        latency.plot(counts, slow, ls="--", color=colour, label=f"{label}, p99")
         hits.plot(counts, [r.hit_rate for _, r in points], marker=".", color=colour, label=label)
     latency.set_ylabel("latency, ms")
-    latency.set_ylim(bottom=0)
+    tails = [r.p99 * 1e3 for points in lines.values() for _, r in points]
+    latency.set_ylim(0, 1.08 * max(tails, default=1.0))
     if lines:
         latency.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     hits.set_ylabel("hit rate")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _LEFT, _TIME, _BARS, _ROW = 210, 640, 150, 18
 _BUSY, _STARVED, _BLOCKED, _IDLE = "#4878a8", "#e9c46a", "#c8553d", "#e6e9ee"
+_LAUNCH = "#bbbbbb"
 _ROOF = 330
 
 
@@ -37,8 +38,9 @@ def draw_report(report: Report, path: Path) -> Path:
 
 
 def _legend(picture: Picture, width: float) -> None:
-    x = width - 330.0
-    for colour, name in ((_BUSY, "busy"), (_STARVED, "starved"), (_BLOCKED, "blocked")):
+    x = width - 402.0
+    parts = ((_LAUNCH, "launch"), (_BUSY, "busy"), (_STARVED, "starved"), (_BLOCKED, "blocked"))
+    for colour, name in parts:
         picture.add(Rectangle(x, 11, 10, 10, colour), Label(x + 14, 20, name))
         x += 72
     picture.add(Rectangle(x, 11, 10, 10, _IDLE), Label(x + 14, 20, "present, not busy"))
@@ -72,7 +74,7 @@ def _lanes(
         colour = COLOURS[number % len(COLOURS)]
         picture.add(
             Label(8, y + 13, _short(name, 32), 11, bold=True),
-            Rectangle(launch, y + 5, max(begin - launch, 0.5), 8, "#bbbbbb"),
+            Rectangle(launch, y + 5, max(begin - launch, 0.5), 8, _LAUNCH),
             Rectangle(begin, y + 5, length, 8, colour),
         )
         y += _ROW
