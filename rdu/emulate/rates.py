@@ -29,8 +29,8 @@ def tier_rates(chip: Chip, kernel: Kernel, tier: Tier) -> tuple[Fraction, Fracti
     need; a store, when its tile is there, goes at full rate.
     """
     whole = tier_rate(chip, tier) / kernel.slowdown
-    loads = sum(t.bytes for t in kernel.loads.get(tier, ()) if t.fetched)
-    stores = sum(t.bytes for t in kernel.stores.get(tier, ()))
+    loads = sum(t.access.moved for t in kernel.loads.get(tier, ()))
+    stores = sum(t.access.moved for t in kernel.stores.get(tier, ()))
     both = max(loads + stores, 1)
     return whole * max(loads, 1) / both, whole
 

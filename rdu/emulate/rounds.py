@@ -72,7 +72,7 @@ class Rounds:
             ahead = np.full(self.total + 1, len(rounds), dtype=np.int64)
             np.minimum.at(ahead, rounds, np.arange(len(rounds)))
             self.marks[unit] = np.minimum.accumulate(ahead[::-1])[::-1]
-        self.kinds[unit] = numbered([(t.bytes, t.streams, t.fetched) for t in transfers])
+        self.kinds[unit] = numbered([(t.bytes, t.streams, t.access) for t in transfers])
 
     def alike(self, begin: int, end: int, period: int) -> bool:
         """Whether every unit does the same in each ``period`` of the rounds ``begin .. end``."""

@@ -120,7 +120,19 @@ def _kernel_report(
         kernel.pcus,
         kernel.pmus,
         launch.loaded,
+        {tier.value: _requests(kernel, tier, copies) for tier in (Tier.HBM, Tier.DDR)},
     )
+
+
+def _requests(kernel: Kernel, tier: Tier, copies: int) -> dict[str, int]:
+    """Requests of all sockets to their memories, and what became of them."""
+    made = kernel.accesses(tier)
+    counted = {
+        "requests": sum(access.requests for access in made),
+        "merged": sum(access.merged for access in made),
+        "moved": sum(access.moved for access in made),
+    }
+    return {key: copies * count for key, count in counted.items()}
 
 
 def _result(program: Program, tensor: str) -> bool:

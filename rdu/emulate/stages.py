@@ -83,7 +83,7 @@ class Loader(Context):
             payload = None
             if self.store is not None:
                 payload = self.store.read(transfer.tensor, transfer.tile)
-            self.spend(transfer.bytes * self.ticks_per_byte if transfer.fetched else 0)
+            self.spend(transfer.access.moved * self.ticks_per_byte)
             for n in transfer.streams:
                 yield from self.ports[n].send(self, payload, self.time + latency, transfer.bytes)
             self.position += 1
@@ -116,7 +116,7 @@ class Storer(Context):
             transfer = self.transfers[self.position]
             (n,) = transfer.streams
             payload = yield from self.pop(self.channels[n], transfer.bytes)
-            self.spend(transfer.bytes * self.ticks_per_byte)
+            self.spend(transfer.access.moved * self.ticks_per_byte)
             if self.store is not None:
                 self.store.write(transfer.tensor, transfer.tile, payload)
             self.position += 1

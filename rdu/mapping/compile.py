@@ -192,8 +192,8 @@ def compile_kernel(
         choice = deeper
     busy = firing_cycles(chip, graph, choice)
     streams = make_streams(graph, group, choice.shapes)
-    loads = make_loads(graph, group, choice.shapes, streams, schedule, axes, tiers, busy)
-    stores = make_stores(graph, choice.shapes, streams, schedule, axes, tiers)
+    loads = make_loads(chip, graph, group, choice.shapes, streams, schedule, axes, tiers, busy)
+    stores = make_stores(chip, graph, choice.shapes, streams, schedule, axes, tiers)
     depths = find_depths(choice.shapes, streams, loads, stores)
     streams = tuple(replace(s, depth=d) for s, d in zip(streams, depths, strict=True))
     stages = _stages(chip, graph, choice)
@@ -239,8 +239,8 @@ def _with_depths(
     schedule, axes = choice.schedule, streamed_axes(graph, group)
     busy = firing_cycles(chip, graph, choice)
     streams = make_streams(graph, group, choice.shapes)
-    loads = make_loads(graph, group, choice.shapes, streams, schedule, axes, tiers, busy)
-    stores = make_stores(graph, choice.shapes, streams, schedule, axes, tiers)
+    loads = make_loads(chip, graph, group, choice.shapes, streams, schedule, axes, tiers, busy)
+    stores = make_stores(chip, graph, choice.shapes, streams, schedule, axes, tiers)
     depths = find_depths(choice.shapes, streams, loads, stores)
     shapes = list(choice.shapes)
     grown = False
@@ -346,6 +346,6 @@ def static_interval(
     """Cycles of the slowest of stages and memory tiers, each at full rate all the time."""
     slowest = max((stage.busy for stage in stages), default=1)
     for tier, rate in ((Tier.HBM, chip.hbm_bytes_per_cycle), (Tier.DDR, chip.ddr_bytes_per_cycle)):
-        moved = sum(t.bytes for side in (loads, stores) for t in side.get(tier, ()) if t.fetched)
+        moved = sum(t.access.moved for side in (loads, stores) for t in side.get(tier, ()))
         slowest = max(slowest, math.ceil(moved / rate))
     return max(slowest, 1)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from rdu.graph.graph import Graph
 from rdu.graph.split import Sharded
 from rdu.mapping.allocate import Units
+from rdu.mapping.bursts import Access
 from rdu.mapping.schedule import Coordinates, Schedule
 from rdu.mapping.shapes import Shape
 from rdu.specs import Node
@@ -76,7 +77,8 @@ class Transfer:
     """One tile between memory and the streams that carry it.
 
     ``firings`` has for each stream the number of the stage's firing that takes or makes the
-    tile. A tile that is not ``fetched`` takes part in the order only: no coordinate needs its data.
+    tile. Its streams carry all ``bytes``; ``access`` is what is asked of memory for them, which is
+    less where coordinates lead to some rows alone, and nothing where they lead to none.
     """
 
     tensor: str
@@ -84,7 +86,7 @@ class Transfer:
     bytes: int
     streams: tuple[int, ...]
     firings: tuple[int, ...]
-    fetched: bool = True
+    access: Access
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +161,13 @@ class Kernel:
         return (stages, streams, self.placement.sites)
 
     def moved(self, tier: Tier) -> int:
-        """Bytes between the chip and ``tier``."""
+        """Bytes asked for between the chip and ``tier``."""
+        return sum(access.bytes for access in self.accesses(tier))
+
+    def accesses(self, tier: Tier) -> list[Access]:
+        """Return what all tiles ask of ``tier``."""
         sides = (self.loads.get(tier, ()), self.stores.get(tier, ()))
-        return sum(t.bytes for side in sides for t in side if t.fetched)
+        return [transfer.access for side in sides for transfer in side]
 
 
 @dataclass(frozen=True, slots=True)

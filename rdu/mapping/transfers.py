@@ -6,15 +6,20 @@ which tiles are finished: one load and one store sequence for each memory tier.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rdu.graph.graph import Graph, kernel_reads, kernel_writes
 from rdu.graph.nodes import Operator, Tensor
+from rdu.mapping.bursts import UNTOUCHED, Access, contiguous, tile_access, whole
 from rdu.mapping.depth import Token, sufficient_depths
+from rdu.mapping.gather import Rows, gathered, rows_of
 from rdu.mapping.program import Stream, Tier, Transfer
-from rdu.mapping.schedule import Coordinates, Read, Schedule
+from rdu.mapping.schedule import Coordinates, Read, Schedule, place_of
 from rdu.mapping.shapes import Shape
 from rdu.mapping.sparse import SparseShape, needed_tiles, tree_tile_bytes
+from rdu.specs import Chip
 
 
 def make_streams(
@@ -32,19 +37,56 @@ def make_streams(
     return tuple(streams)
 
 
-def tile_bytes(
-    graph: Graph, tensor: Tensor, axes: Sequence[str], tile: Coordinates, schedule: Schedule
-) -> int:
-    """Bytes of one tile; the last along an axis may be smaller."""
-    if tensor.sparse:
-        return tree_tile_bytes(graph, tensor, axes, schedule)[sum(tile)]
-    size = 1
-    for axis, index, extent in zip(axes, tile, tensor.shape, strict=True):
-        size *= schedule.extent(axis, index) if axis in schedule.tile else extent
-    return size * tensor.element_bytes
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """The tiles of one tensor in one tier: their bytes, and what each asks of memory.
+
+    ``sizes`` are those of a fibre tree's tiles, which lie one behind the other.
+    """
+
+    chip: Chip
+    tensor: Tensor
+    axes: tuple[str, ...]
+    schedule: Schedule
+    tier: Tier
+    sizes: tuple[int, ...]
+
+    def size(self, tile: Coordinates) -> int:
+        """Bytes of a tile; the last along an axis may be smaller."""
+        if self.tensor.sparse:
+            return self.sizes[sum(tile)]
+        place = place_of(self.schedule, self.axes, tile, self.tensor.shape)
+        return math.prod(p.stop - p.start for p in place) * self.tensor.element_bytes
+
+    def asked(self, tile: Coordinates, rows: Rows | None = None) -> Access:
+        """Return what a tile asks of memory: all of it or, if that moves less, the rows needed."""
+        if self.tier is Tier.PEER:
+            return whole(self.size(tile))
+        if self.tensor.sparse:
+            return contiguous(self.chip, sum(self.sizes[: sum(tile)]), self.sizes[sum(tile)])
+        shape, element = self.tensor.shape, self.tensor.element_bytes
+        place = place_of(self.schedule, self.axes, tile, shape)
+        streamed = tile_access(self.chip, shape, element, place)
+        some = None if rows is None else gathered(self.chip, self.tensor, rows, place)
+        return streamed if some is None or some.moved >= streamed.moved else some
+
+
+def tiles_of(
+    chip: Chip,
+    graph: Graph,
+    name: str,
+    axes: Mapping[str, tuple[str, ...]],
+    schedule: Schedule,
+    tier: Tier,
+) -> Tiles:
+    """Return the tiles of a tensor in ``tier``."""
+    tensor = graph.tensor(name)
+    sizes = tree_tile_bytes(graph, tensor, axes[name], schedule) if tensor.sparse else ()
+    return Tiles(chip, tensor, axes[name], schedule, tier, tuple(sizes))
 
 
 def make_loads(
+    chip: Chip,
     graph: Graph,
     group: Sequence[Operator],
     shapes: Sequence[Shape],
@@ -61,25 +103,28 @@ def make_loads(
     needs = need_times(shapes, streams, busy)
     keyed: dict[Tier, list[tuple[int, int, int, Transfer]]] = {}
     for name in kernel_reads(tuple(group)):
-        tensor = graph.tensor(name)
+        found = tiles_of(chip, graph, name, axes, schedule, tiers[name])
         mine = keyed.setdefault(tiers[name], [])
         readers = [n for n, s in enumerate(streams) if s.tensor == name and s.target is not None]
         held = [n for n in readers if not _read(shapes, streams[n]).reload]
+        rows = {n: _rows(graph, shapes, streams[n]) for n in readers}
         for together in ([held] if held else []) + [[n] for n in readers if n not in held]:
             stage = min(streams[n].target or 0 for n in together)
             for position, (_, tile, _) in enumerate(needs[together[0]]):
                 at = min(needs[n][position][0] for n in together)
                 firings = tuple(needs[n][position][2] for n in together)
-                size = tile_bytes(graph, tensor, axes[name], tile, schedule)
                 fetched = any(
                     _wanted(graph, shapes[s.target or 0], s.read, tile, schedule)
                     for s in (streams[n] for n in together)
                 )
-                transfer = Transfer(name, tile, size, tuple(together), firings, fetched)
+                some = rows[together[0]] if len(together) == 1 else None
+                asked = found.asked(tile, some) if fetched else UNTOUCHED
+                size = found.size(tile)
+                transfer = Transfer(name, tile, size, tuple(together), firings, asked)
                 mine.append((at, stage, position, transfer))
     return {
-        tier: tuple(entry[3] for entry in sorted(found, key=lambda entry: entry[:3]))
-        for tier, found in keyed.items()
+        tier: tuple(entry[3] for entry in sorted(some, key=lambda entry: entry[:3]))
+        for tier, some in keyed.items()
     }
 
 
@@ -120,6 +165,14 @@ def _read(shapes: Sequence[Shape], stream: Stream) -> Read:
     return shapes[stream.target].reads[stream.read]
 
 
+def _rows(graph: Graph, shapes: Sequence[Shape], stream: Stream) -> Rows | None:
+    """Rows that the reader of a stream needs, None for all."""
+    assert stream.target is not None
+    if graph.tensor(stream.tensor).sparse:
+        return None
+    return rows_of(graph, shapes[stream.target], stream.read)
+
+
 def _wanted(graph: Graph, shape: Shape, read: int, tile: Coordinates, schedule: Schedule) -> bool:
     """Whether a stage needs the data of a dense tile: not when its streams never go there."""
     if not isinstance(shape, SparseShape) or not shape.collects[read]:
@@ -130,6 +183,7 @@ def _wanted(graph: Graph, shape: Shape, read: int, tile: Coordinates, schedule: 
 
 
 def make_stores(
+    chip: Chip,
     graph: Graph,
     shapes: Sequence[Shape],
     streams: Sequence[Stream],
@@ -143,18 +197,17 @@ def make_stores(
         if stream.target is not None or stream.source is None:
             continue
         shape = shapes[stream.source]
-        tensor = graph.tensor(stream.tensor)
-        names = axes[stream.tensor]
+        found = tiles_of(chip, graph, stream.tensor, axes, schedule, tiers[stream.tensor])
         total = max(shape.emitted, 1)
         made = [firing for firing, step in enumerate(shape.steps()) for _ in step.emits]
         for position, tile in enumerate(shape.out_order()):
-            size = tile_bytes(graph, tensor, names, tile, schedule)
-            transfer = Transfer(stream.tensor, tile, size, (n,), (made[position],))
+            size, firings = found.size(tile), (made[position],)
+            transfer = Transfer(stream.tensor, tile, size, (n,), firings, found.asked(tile))
             entry = ((position + 1) / total, n, transfer)
             keyed.setdefault(tiers[stream.tensor], []).append(entry)
     return {
-        tier: tuple(t for _, _, t in sorted(found, key=lambda item: item[:2]))
-        for tier, found in keyed.items()
+        tier: tuple(t for _, _, t in sorted(some, key=lambda item: item[:2]))
+        for tier, some in keyed.items()
     }
 
 

@@ -47,6 +47,7 @@ class KernelReport:
     pcus: int
     pmus: int
     loaded: bool
+    memory: Mapping[str, Mapping[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,9 @@ class Report:
     ``bytes`` maps ``"sram"``, ``"hbm"``, ``"ddr"`` and, on several sockets, ``"p2p"`` to bytes
     moved by all sockets; ``utilisation`` maps
     ``"pcu"``, ``"pmu"``, ``"hbm"`` and ``"ddr"`` to a fraction of the peak over the whole time;
-    ``stalls`` maps a stage to its waiting cycles.
+    ``stalls`` maps a stage to its waiting cycles; ``memory`` says of ``"hbm"`` and ``"ddr"`` how
+    many ``requests`` were made, how many joined another's burst (``merged``), and the bytes of
+    the bursts ``moved``, of which ``bytes`` were asked for.
     """
 
     clock_ghz: float
@@ -125,6 +128,17 @@ class Report:
         }
 
     @property
+    def memory(self) -> dict[str, dict[str, int]]:
+        """Requests, merged ones and bytes of bursts, by tier."""
+        return {
+            tier: {
+                key: sum(kernel.memory[tier][key] for kernel in self.kernels)
+                for key in ("requests", "merged", "moved")
+            }
+            for tier in ("hbm", "ddr")
+        }
+
+    @property
     def operational_intensity(self) -> float:
         """Operations per byte moved to or from HBM and DDR."""
         return self.flops / max(self.bytes["hbm"] + self.bytes["ddr"], 1)
@@ -137,6 +151,7 @@ class Report:
             "launch_seconds": self.launch_seconds,
             "flops": self.flops,
             "bytes": dict(self.bytes),
+            "memory": self.memory,
             "operational_intensity": self.operational_intensity,
             "utilisation": dict(self.utilisation),
             "hbm_fraction": self.hbm_fraction,
@@ -240,9 +255,18 @@ class Report:
             "bytes: "
             + ", ".join(f"{tier} {count:,}" for tier, count in self.bytes.items())
             + f"; {self.operational_intensity:.1f} flops a byte",
+            "memory: "
+            + "; ".join(_requests(t, n) for t, n in self.memory.items() if n["requests"]),
             "use: " + ", ".join(f"{k} {100 * v:.1f} %" for k, v in self.utilisation.items()),
         ]
         return "\n".join(lines)
+
+
+def _requests(tier: str, counts: Mapping[str, int]) -> str:
+    return (
+        f"{tier} {counts['requests']:,} requests, {counts['merged']:,} merged, "
+        f"{counts['moved']:,} bytes of bursts"
+    )
 
 
 def _plain(item: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ _SECTIONS = ("chip", "compute", "memory", "network", "launch", "node")
 _NODE_KEYS = ("sockets", "p2p_gb_per_s", "p2p_latency_ns")
 _MAY_BE_ZERO = frozenset(
     {
+        "coalesce_requests",
         "tail_cycles",
         "hop_cycles",
         "hbm_latency_ns",
@@ -82,6 +83,8 @@ class Chip:
     pmu_config_kib: float
     config_load_gb_per_s: float
     int32_interval_cycles: int = 2
+    burst_bytes: int = 64
+    coalesce_requests: int = 16
 
     def __post_init__(self) -> None:
         _check_values("chip", self)

@@ -342,7 +342,7 @@ def test_weights_of_unused_experts_stay_in_memory():
         dense_r, _ = expert_arrays(2, e=6, unused=unused)
         graph = expert_layer(24, 6, 128, 256, routing=np.argwhere(dense_r).astype(np.int64))
         (kernel,) = rdu.compile(graph, NODE).kernels
-        loads = [t for side in kernel.loads.values() for t in side if t.fetched]
+        loads = [t for side in kernel.loads.values() for t in side if t.access.requests]
         read[unused] = sum(t.bytes for t in loads if t.tensor.startswith("W"))
     assert read[()] == 3 * 6 * 128 * 256 * 2
     assert read[0, 3] == 3 * 4 * 128 * 256 * 2
