@@ -10,15 +10,13 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsedsl import pipeline
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.text import program_text
 from sparsedsl.errors import InvalidTensorError, NotationError, PlanError, SparseDSLError
-from sparsedsl.find.smt import Proof
 from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.trace import Traced, parameters, trace
 from sparsedsl.groups import Settings
@@ -31,6 +29,10 @@ from sparsedsl.runner import Runner
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.sources import ShapeOf, info_of, signature_of
 from sparsedsl.specialisation import Choices, Specialisation, specialise
+
+if TYPE_CHECKING:
+    from sparsedsl.find.smt import Proof
+    from sparsedsl.pipeline import Unit
 
 
 class Engine:
@@ -118,7 +120,9 @@ class Kernel:
         return f"<sparsedsl kernel {name}{self._signature}>"
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.engine.run(self._positional(args, kwargs))
+        if kwargs or len(args) != self._count:
+            args = self._positional(args, kwargs)
+        return self.engine.run(args)
 
     def _positional(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
         if not kwargs and len(args) == self._count:
@@ -195,7 +199,7 @@ class Lowered:
         self._given = given
 
     @property
-    def units(self) -> tuple[pipeline.Unit, ...]:
+    def units(self) -> tuple[Unit, ...]:
         """One record an output, in the order they run."""
         return tuple(self._special.unit(k) for k in range(len(self._special.groups)))
 

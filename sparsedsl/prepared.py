@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sparsedsl.interop import recall
+from sparsedsl.interop import Known, known
 from sparsedsl.options import Options
-from sparsedsl.runtime.execute import Call
+from sparsedsl.runtime.execute import Call, Rooms
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.unchanged import still_holds
 
@@ -25,11 +25,18 @@ MISS = object()
 
 
 class _Held(NamedTuple):
-    """An operand that must be the very tensor of the last call, or a scipy object bound to it."""
+    """An operand that must be the very tensor of the last call."""
 
     place: int
     tensor: weakref.ref[Tensor]
-    scipy: bool
+    facts: tuple[str, ...]
+
+
+class _Foreign(NamedTuple):
+    """An operand that must be the scipy object of the last call, and hold what it held."""
+
+    place: int
+    known: weakref.ref[Known]
     facts: tuple[str, ...]
 
 
@@ -55,9 +62,11 @@ class Prepared:
     options: Options
     call: Call
     held: tuple[_Held, ...]
+    foreign: tuple[_Foreign, ...]
     plain: tuple[_Plain, ...]
     arguments: list[Any]
     extents: Mapping[str, int]
+    rooms: Rooms
     stored: int
     count: int
     parallel: bool | str
@@ -71,7 +80,7 @@ class Prepared:
             return MISS
         call = self.call
         if self.finish is not None:
-            counts = call.assemble(arguments, self.extents, self.stored, self.parallel)
+            counts = call.assemble(arguments, self.rooms, self.stored, self.parallel)
             return self.finish(arguments, counts)
         array = call.fresh(self.shape)
         call.compute(arguments, self.extents, array, self.parallel)
@@ -82,12 +91,19 @@ class Prepared:
         arguments = self.arguments.copy()
         if len(given) != self.count or not arguments:
             return None
-        for place, reference, scipy, facts in self.held:
-            x, tensor = given[place], reference()
-            if tensor is None or (recall(x) if scipy else x) is not tensor:
+        for place, reference, facts in self.held:
+            x = given[place]
+            if reference() is not x:
                 return None
             for fact in facts:
-                if not (still_holds(fact, tensor.values) if scipy else tensor.holds(fact)):
+                if not x.holds(fact):
+                    return None
+        for place, reference, facts in self.foreign:
+            bound = reference()
+            if bound is None or not bound.keeps(given[place]):
+                return None
+            for fact in facts:
+                if not still_holds(fact, bound.tensor.values):
                     return None
         for plain in self.plain:
             x = given[plain.place]
@@ -123,15 +139,18 @@ def prepare(
         return None
     arguments = call.gather(tensors, extents)
     held: list[_Held] = []
+    foreign: list[_Foreign] = []
     plain: list[_Plain] = []
     stored = call.stored(tensors)
     made = Prepared(
         options=options,
         call=call,
         held=(),
+        foreign=(),
         plain=(),
         arguments=arguments,
         extents=extents,
+        rooms=call.rooms(extents),
         stored=stored,
         count=len(given),
         parallel=parallel if sharing is not None and sharing.worth(parallel, options) else False,
@@ -146,10 +165,11 @@ def prepare(
             plain.append(_Plain(place, x.dtype, x.shape, places, facts))
             for k in places:
                 arguments[k] = None
-        elif x is tensor or recall(x) is tensor:
-            reference = weakref.ref(tensor, made.forget)
-            held.append(_Held(place, reference, x is not tensor, facts))
+        elif x is tensor:
+            held.append(_Held(place, weakref.ref(tensor, made.forget), facts))
+        elif (bound := known(x)) is not None and bound.tensor is tensor:
+            foreign.append(_Foreign(place, weakref.ref(bound, made.forget), facts))
         else:
             return None
-    made.held, made.plain = tuple(held), tuple(plain)
+    made.held, made.foreign, made.plain = tuple(held), tuple(foreign), tuple(plain)
     return made

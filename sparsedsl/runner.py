@@ -66,7 +66,7 @@ class Runner:
             return False
         extents, parallel = prepared.extents, prepared.parallel
         try:
-            counts = call.assemble(arguments, extents, prepared.stored, parallel)
+            counts = call.assemble(arguments, prepared.rooms, prepared.stored, parallel)
         except (ValueError, MemoryError) as error:
             raise refused(error) from None
         store(call.form(extents), call.arrays(arguments, counts), target)

@@ -11,17 +11,14 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsedsl import pipeline
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.bindings import apart
 from sparsedsl.contraction.extent import check_shapes
 from sparsedsl.errors import InvalidTensorError, PlanError
-from sparsedsl.find.algorithms import ALGORITHMS
-from sparsedsl.find.smt import Proof
 from sparsedsl.frontend.trace import Traced
 from sparsedsl.groups import Group, Settings, Source, alike, describe, split
 from sparsedsl.layouts.catalogue import plain, resolve
@@ -36,6 +33,9 @@ from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.tensor import Tensor, bound
 from sparsedsl.sources import ShapeOf, source_of
 from sparsedsl.tuning import chosen, record, tuned
+
+if TYPE_CHECKING:
+    from sparsedsl.pipeline import Unit
 
 RUNS = 3
 """Runs of which the least time is told."""
@@ -74,10 +74,7 @@ class Choices:
                 hint='such as find="merge" or find={"B": "gallop"}',
             )
         wanted = [self.find] if isinstance(self.find, str) else list(self.find.values())
-        known = ("auto", *(a.name for a in ALGORITHMS))
-        for name in wanted:
-            if name not in known:
-                raise PlanError(f"expected find to be one of {', '.join(known)}, found {name!r}")
+        _check_finds([name for name in wanted if name != "auto"])
         if self.order is not None and not isinstance(self.order, str):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise PlanError(
                 f"expected order to be text, found {type(self.order).__name__}",
@@ -103,6 +100,18 @@ class Choices:
         )
 
 
+def _check_finds(names: Sequence[str]) -> None:
+    """Raise PlanError for a find that there is not."""
+    if not names:
+        return
+    from sparsedsl.find.algorithms import ALGORITHMS
+
+    known = ("auto", *(a.name for a in ALGORITHMS))
+    for name in names:
+        if name not in known:
+            raise PlanError(f"expected find to be one of {', '.join(known)}, found {name!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class Ready:
     """One group with its kernel: loaded from disk, or compiled just now (then with a unit).
@@ -113,7 +122,7 @@ class Ready:
     group: Group
     call: execute.Call
     entry: cache.Entry
-    unit: pipeline.Unit | None
+    unit: Unit | None
     trials: tuple[str, ...] = ()
 
 
@@ -222,6 +231,8 @@ class Specialisation:
         entry = store.lookup(key)
         unit, wanted = None, current().dump
         if entry is None or wanted:
+            from sparsedsl import pipeline
+
             unit = pipeline.compile_group(group, settings)
             records = [asdict(p) for p in unit.proofs]
             entry = store.store(key, unit.source, {"recipe": unit.recipe.to_json()}, records)
@@ -231,19 +242,22 @@ class Specialisation:
             dump(unit, entry.kernel, wanted)
         return self._with(group, entry, unit)
 
-    def _with(self, group: Group, entry: cache.Entry, unit: pipeline.Unit | None) -> Ready:
+    def _with(self, group: Group, entry: cache.Entry, unit: Unit | None) -> Ready:
         recipe = Recipe.from_json(entry.metadata["recipe"])
         call = execute.Call(recipe, group.assembled, entry.function)
         measured = entry.metadata.get("tuned", {"trials": ()})
         return Ready(group, call, entry, unit, tuple(measured["trials"]))
 
-    def unit(self, place: int) -> pipeline.Unit:
+    def unit(self, place: int) -> Unit:
         """Return the plan and proofs of a group.
 
         If its kernel came from disk it is planned again; its proofs come from disk too.
         """
         ready = self.prepare(place)
         if ready.unit is None:
+            from sparsedsl import pipeline
+            from sparsedsl.find.smt import Proof
+
             group = self.groups[place]
             settings = replace(self.settings, tune=False)
             if ready.trials:

@@ -194,26 +194,32 @@ def _slower(run: Run) -> list[str]:
 
 def _overheads(run: Run) -> list[str]:
     rows = [
-        [o.kernel, *(f"{s * 1e6:.1f}" for s in (o.scipy, o.arguments, o.bound, o.compiled))]
+        [
+            o.kernel,
+            *(f"{s * 1e6:.1f}" for s in (o.scipy, o.arguments, o.bound, o.compiled, *o.cold)),
+        ]
         for o in run.overheads
     ]
-    heads = ["kernel", "scipy us", "scipy arguments us", "bound tensors us", "compiled kernel us"]
+    what = ["scipy", "scipy arguments", "bound tensors", "compiled kernel"]
+    cold = [f"cold: {w} us" for w in what] if any(o.cold for o in run.overheads) else []
+    heads = ["kernel", *(f"{w} us" for w in what), *cold]
     about = (
         f"Microseconds of a whole call on matrices of {ORDER} rows: scipy's own, then this "
         "library's with scipy arguments, with bound tensors, and of the compiled kernel with "
-        "bound tensors. The least mean of a batch of calls."
+        "bound tensors. The least mean of a batch of calls; cold: the median of single calls, each "
+        "after 8 MiB were read and other calls made."
     )
     return ["", "## Tiny arguments", "", about, "", *_markdown_table(heads, rows)] if rows else []
 
 
 def _firsts(run: Run) -> list[str]:
-    rows = [[f.kernel, f"{f.cold:.2f}", f"{f.disk:.2f}"] for f in run.firsts]
+    rows = [[f.kernel, f"{f.cold:.2f}", f"{f.disk:.3f}", f"{f.imported:.2f}"] for f in run.firsts]
     about = (
         "Seconds of the first call in a new process after `import sparsedsl`, small inputs: "
         "with an empty cache (planning, proofs, compilation, loading of libraries), and with "
-        "the kernel on disk."
+        "the kernel on disk. Then those of the import, after NumPy's and scipy's."
     )
-    heads = ["kernel", "cold s", "from disk s"]
+    heads = ["kernel", "cold s", "from disk s", "import s"]
     return ["", "## First calls", "", about, "", *_markdown_table(heads, rows)] if rows else []
 
 
@@ -263,6 +269,7 @@ def record(run: Run) -> dict[str, Any]:
                 "arguments": o.arguments,
                 "bound": o.bound,
                 "compiled": o.compiled,
+                "cold": list(o.cold),
             }
             for o in run.overheads
         ],
@@ -283,6 +290,7 @@ def record(run: Run) -> dict[str, Any]:
                 "kernel": f.kernel,
                 "cold": None if math.isnan(f.cold) else f.cold,
                 "disk": None if math.isnan(f.disk) else f.disk,
+                "imported": None if math.isnan(f.imported) else f.imported,
             }
             for f in run.firsts
         ],

@@ -2,7 +2,16 @@
 
 from sparsedsl.interop.arrays import from_arrays
 from sparsedsl.interop.convert import argument, asarray
-from sparsedsl.interop.remember import recall
+from sparsedsl.interop.remember import Known, known, recall
 from sparsedsl.interop.scipy_sparse import scipy_maker, to_scipy
 
-__all__ = ["argument", "asarray", "from_arrays", "recall", "scipy_maker", "to_scipy"]
+__all__ = [
+    "Known",
+    "argument",
+    "asarray",
+    "from_arrays",
+    "known",
+    "recall",
+    "scipy_maker",
+    "to_scipy",
+]

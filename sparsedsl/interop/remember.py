@@ -23,47 +23,58 @@ PARTS = ("_shape", "data", "indptr", "indices", "offsets", "coords", "row", "col
 """Attributes of scipy's sparse objects that say what they store."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Known:
     """A bound object: the attributes it had, samples of its index arrays, and its tensor.
 
     Where the tensor is a copy, ``copied`` is what the object's values were, and ``order``, if
-    there is one, the place among them of each value of the tensor.
+    there is one, the place among them of each value of the tensor.  ``shape`` is None where it
+    is among the attributes.
     """
 
     reference: weakref.ref[Any]
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] | None
     parts: tuple[tuple[str, Any], ...]
     samples: tuple[tuple[np.ndarray, Sample], ...]
     tensor: Tensor
     copied: np.ndarray | None
     order: np.ndarray | None
 
+    def keeps(self, x: Any) -> bool:
+        """Whether ``x`` is the object, and its tensor is still what it stands for."""
+        return self.keeps_pattern(x) and (self.copied is None or same_bits(x.data, self.copied))
 
-_known: dict[int, _Known] = {}
+    def keeps_pattern(self, x: Any) -> bool:
+        """Whether ``x`` is the object, and holds the arrays and indices it held."""
+        if self.reference() is not x or (self.shape is not None and self.shape != x.shape):
+            return False
+        held = x.__dict__
+        for name, part in self.parts:
+            if held.get(name) is not part:
+                return False
+        return all(sample.matches(array) for array, sample in self.samples)
+
+
+_known: dict[int, Known] = {}
 _forms: dict[tuple[np.dtype, tuple[int, ...]], Form] = {}
+
+
+def known(x: Any) -> Known | None:
+    """What was bound for ``x``, whether or not it is still so."""
+    return _known.get(id(x))
 
 
 def recall(x: Any) -> Tensor | None:
     """The tensor that was bound for ``x``, if ``x`` still holds what was checked then."""
-    known = _known.get(id(x))
-    if known is None or known.reference() is not x or known.shape != x.shape:
+    found = known(x)
+    if found is None or current().safe or not found.keeps_pattern(x):
         return None
-    if current().safe:
-        return None
-    held = x.__dict__
-    for name, part in known.parts:
-        if held.get(name) is not part:
-            return None
-    for array, sample in known.samples:
-        if not sample.matches(array):
-            return None
-    if known.copied is None or same_bits(x.data, known.copied):
-        return known.tensor
-    return _with_new_values(x, known)
+    if found.copied is None or same_bits(x.data, found.copied):
+        return found.tensor
+    return _with_new_values(x, found)
 
 
-def _with_new_values(x: Any, known: _Known) -> Tensor | None:
+def _with_new_values(x: Any, known: Known) -> Tensor | None:
     """The tensor for the same entries with the values that they have now."""
     if known.order is None:
         return None
@@ -95,7 +106,8 @@ def remember(x: Any, tensor: Tensor, *, shared: bool, order: np.ndarray | None =
     copied = None if shared else values.copy()
     order = order if values.dtype == tensor.dtype else None
     reference = weakref.ref(x, lambda _: _known.pop(key, None))
-    _known[key] = _Known(reference, x.shape, parts, samples, tensor, copied, order)
+    shape = None if "_shape" in held else x.shape
+    _known[key] = Known(reference, shape, parts, samples, tensor, copied, order)
 
 
 def recall_plain(x: np.ndarray) -> Tensor | None:

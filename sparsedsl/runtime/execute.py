@@ -27,6 +27,10 @@ from sparsedsl.runtime.unchanged import still_holds
 
 Function: TypeAlias = "Callable[..., tuple[int, ...]]"
 
+Rooms: TypeAlias = "tuple[tuple[int, Callable[..., np.ndarray], np.dtype, int | None, int], ...]"
+"""For each array of a sparse output its place among the arguments, what makes it, its dtype and
+its length (None: as long as there is room, and as much longer as the last says)."""
+
 MOST = 1 << 26
 """Entries to make room for at first."""
 
@@ -126,7 +130,7 @@ class Call:
         """
         arguments, stored = self.gather(tensors, extents), self.stored(tensors)
         if self.recipe.kind != "dense":
-            counts = self.assemble(arguments, extents, stored, parallel)
+            counts = self.assemble(arguments, self.rooms(extents), stored, parallel)
             return self.tensor(arguments, counts, self.form(extents))
         form = self.form(extents)
         array = self.fresh(self.axes(extents)) if target is None else target
@@ -144,10 +148,11 @@ class Call:
         for place in self.gather.holes.values():
             arguments[place] = array
         kernel = self._kernel or self._loaded(arguments)
-        if self.sharing is None or not self.sharing.worth(parallel, current()):
+        sharing = self.sharing
+        if parallel is False or sharing is None or not sharing.worth(parallel, current()):
             kernel(*arguments)
         else:
-            self.sharing.fill(kernel, arguments, extents, array)
+            sharing.fill(kernel, arguments, extents, array)
 
     def fresh(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return the array a dense output is accumulated in."""
@@ -182,28 +187,29 @@ class Call:
     def assemble(
         self,
         arguments: list[Any],
-        extents: Mapping[str, int],
+        rooms: Rooms,
         stored: int,
         parallel: bool | str,
     ) -> tuple[int, ...]:
         """Run the kernel of a sparse output, put its arrays among the arguments, return counts.
 
+        ``rooms`` says how to make the arrays, for the extents of this call.
         It is first given as much room as the operands hold, or just what it asked for when
         operands of as many values were there last; where it finds that too little, it is
         called again with what it asks for.  Threads that share its loop count first.
         """
         sharing, past = self.sharing, self.gather.piece.get("past")
-        if sharing is not None and sharing.worth(parallel, current()):
-            self._make(arguments, extents, 0)
+        if parallel is not False and sharing is not None and sharing.worth(parallel, current()):
+            _make(arguments, rooms, 0)
             kernel = self._kernel or self._loaded(arguments)
-            make = partial(self._make, arguments, extents)
+            make = partial(_make, arguments, rooms)
             counts = sharing.append(kernel, arguments, make)
             check_entries(self.recipe, counts[-1])
             return counts
         before, enough = self._room
         room = enough if before == stored else min(stored, MOST)
         while True:
-            self._make(arguments, extents, room)
+            _make(arguments, rooms, room)
             if past is not None:
                 arguments[past] = room
             counts = (self._kernel or self._loaded(arguments))(*arguments)
@@ -215,11 +221,18 @@ class Call:
                 return counts
             room = max(counts[0], counts[-1])
 
-    def _make(self, arguments: list[Any], extents: Mapping[str, int], room: int) -> None:
-        """Put the arrays of a sparse output among the arguments, with room for so many entries."""
-        for place, dtype, index, ends in self._rooms:
-            length = room if index is None else extents[index]
-            arguments[place] = np.zeros(length + 1, dtype) if ends else np.empty(length, dtype)
+    def rooms(self, extents: Mapping[str, int]) -> Rooms:
+        """Return how to make the arrays of a sparse output for these extents."""
+        return tuple(
+            (
+                place,
+                np.zeros if ends else np.empty,
+                dtype,
+                None if index is None else extents[index] + ends,
+                int(ends),
+            )
+            for place, dtype, index, ends in self._rooms
+        )
 
     def _loaded(self, arguments: Sequence[Any]) -> Function:
         self._kernel = self._load(arguments)
@@ -244,6 +257,12 @@ class Call:
         if self._sized:
             return bound(self.layout, form.shape, found, self.fill)
         return Tensor.of(Form(form.layout, form.shape, form.fill_value, form.sizes), found)
+
+
+def _make(arguments: list[Any], rooms: Rooms, room: int) -> None:
+    """Put the arrays of a sparse output among the arguments, with room for so many entries."""
+    for place, make, dtype, length, ends in rooms:
+        arguments[place] = make(room + ends if length is None else length, dtype)
 
 
 @dataclass(frozen=True, slots=True)
