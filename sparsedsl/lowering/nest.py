@@ -25,6 +25,7 @@ from sparsedsl.iteration.nodes import (
 )
 from sparsedsl.iteration.space import extent_name
 from sparsedsl.loops import build as lb
+from sparsedsl.loops.mirror import mirrored
 from sparsedsl.loops.nodes import (
     Allocate,
     ArrayParam,
@@ -115,6 +116,8 @@ def lower(
         )
         comment = Comment("no block is cut short")
         body = [If(lb.conj(*exact), (comment, *filled), tuple(body))]
+    elif nest.assembly.kind == "dense" and len(nest.chains) > 1:
+        body = mirrored(body, [*emitter.arrays, *emitter.integers])
     params: list[ArrayParam | IntParam] = [*emitter.arrays.values()]
     results: tuple[str, ...] = ()
     if nest.assembly.kind == "dense":

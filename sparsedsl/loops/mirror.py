@@ -1,0 +1,141 @@
+"""Two loops that read the same entries, joined: an entry of a symmetric matrix is visited once.
+
+    for i: for p in row(i): y[i] =add= f(p)        for i: for p in row(i): y[i] =add= f(p)
+    for j: for p in row(j): y[c(p)] =add= g(p)  =>                         y[c(p)] =add= g(p)
+
+Takes and gives the statements of a kernel.  Invariant: both only combine values into one array,
+by one monoid, and read it nowhere: each element meets the same values, in another order.
+Innermost loops over columns stay apart: they keep a row in registers, which is worth more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from sparsedsl.loops import build as lb
+from sparsedsl.loops.effects import changes, fresh, reads, straight_names, uses
+from sparsedsl.loops.nodes import Assign, Comment, Expr, For, If, Stmt, Store
+from sparsedsl.loops.rows import renamed
+from sparsedsl.loops.walk import statements
+
+Body = tuple[Stmt, ...]
+
+
+def mirrored(body: Sequence[Stmt], names: Iterable[str]) -> list[Stmt]:
+    """Return ``body`` with neighbouring loops over the same entries joined.
+
+    ``names`` are those of the kernel's parameters.
+    """
+    places = [n for n, s in enumerate(body) if isinstance(s, For)]
+    if len(places) != 2 or not all(isinstance(s, Comment) for s in body[places[0] + 1 : places[1]]):
+        return list(body)
+    first, second = (body[place] for place in places)
+    assert isinstance(first, For)
+    assert isinstance(second, For)
+    joined = _joined(first, second, {*names, *changes(body)})
+    if joined is None:
+        return list(body)
+    start = places[0] - 1 if places[0] and isinstance(body[places[0] - 1], Comment) else places[0]
+    apart = tuple(body[start : places[1] + 1])
+    once: tuple[Stmt, ...] = (Comment("both parts, each entry read once"), joined)
+    if first.stop != second.stop:
+        once = (If(lb.eq(first.stop, second.stop), once, apart),)
+    return [*body[:start], *once, *body[places[1] + 1 :]]
+
+
+def _joined(first: For, second: For, taken: set[str]) -> For | None:
+    """Return one loop for two, where they only combine into one array and read the same."""
+    if first.start != second.start or first.step != 1 or second.step != 1:
+        return None
+    stores = [s for s in statements((first, second)) if isinstance(s, Store)]
+    if len({(s.array, s.combine) for s in stores}) != 1 or stores[0].combine is None:
+        return None
+    if stores[0].array in set(uses((first, second))):
+        return None
+    other = _apart(first, second, taken)
+    return None if other is None else _nested(first, other)
+
+
+def _apart(first: For, second: For, taken: set[str]) -> For | None:
+    """Give the second loop the first one's variable, and names of its own for all it assigns."""
+    arrays = {s.array for s in statements((first, second)) if isinstance(s, Store)}
+    clash = (changes((second,)) & changes((first,))) - arrays - {second.variable.name}
+    if not clash <= straight_names((second,)) | _loops(second) | _begun(second):
+        return None  # a value that is carried from turn to turn
+    names = {name: fresh(name, taken) for name in sorted(clash)}
+    (other,) = renamed((second,), {**names, second.variable.name: first.variable.name})
+    assert isinstance(other, For)
+    return other
+
+
+def _begun(loop: For) -> set[str]:
+    """Return the variables that each turn assigns before it reads them, such as its sums."""
+    found, seen = set[str](), set[str]()
+    for statement in loop.body:
+        seen |= set(uses((statement,)))
+        if isinstance(statement, Assign) and statement.variable.name not in seen:
+            found.add(statement.variable.name)
+        seen |= changes((statement,))
+    return found
+
+
+def _loops(loop: For) -> set[str]:
+    return {s.variable.name for s in statements((loop,)) if isinstance(s, For)}
+
+
+def _nested(first: For, second: For) -> For | None:
+    """Join the bodies of two loops of one variable, down to the loop over the entries."""
+    inner = [n for n, s in enumerate(first.body) if isinstance(s, For)]
+    others = [n for n, s in enumerate(second.body) if isinstance(s, For)]
+    if not inner and not others:
+        return replace(first, body=_once(first.body, second.body))
+    if len(inner) != 1 or len(others) != 1:
+        return None
+    one, two = first.body[inner[0]], second.body[others[0]]
+    assert isinstance(one, For)
+    assert isinstance(two, For)
+    before = second.body[: others[0]]
+    if not all(isinstance(s, Assign | Comment) for s in before):
+        return None
+    (two,) = renamed((two,), {two.variable.name: one.variable.name})
+    assert isinstance(two, For)
+    if (one.start, one.stop, one.step) != (two.start, two.stop, two.step):
+        return None
+    if any(isinstance(s, For) for s in statements((*one.body, *two.body))):
+        return None
+    both = _nested(one, two)
+    if both is None:
+        return None
+    after = (*first.body[inner[0] + 1 :], *second.body[others[0] + 1 :])
+    return replace(first, body=(*first.body[: inner[0]], *before, both, *after))
+
+
+def _once(first: Body, second: Body) -> Body:
+    """Put the second body behind the first, without what it assigns to the same values again.
+
+    Only combining stores are in between, to an array that neither reads.
+    """
+    assigned = [s.variable.name for s in statements(first) if isinstance(s, Assign)]
+    known = {
+        s.value: s.variable.name
+        for s in first
+        if isinstance(s, Assign)
+        and assigned.count(s.variable.name) == 1
+        and s.variable.name not in reads(s.value)
+    }
+    return (*first, *_without(second, known))
+
+
+def _without(body: Body, known: Mapping[Expr, str]) -> Body:
+    names: dict[str, str] = {}
+    kept: list[Stmt] = []
+    for statement in body:
+        (node,) = renamed((statement,), names)
+        if isinstance(node, Assign) and node.value in known:
+            names[node.variable.name] = known[node.value]
+        elif isinstance(node, If) and not node.otherwise:
+            kept.append(replace(node, then=_without(node.then, known)))
+        else:
+            kept.append(node)
+    return tuple(kept)

@@ -1,0 +1,105 @@
+"""Terms that read the same entries are computed in one loop over them."""
+
+import numpy as np
+import pytest
+from levels import check, interpreting, remembering_proofs, store
+
+import sparsedsl as sd
+from sparsedsl.loops.nodes import For, If
+from sparsedsl.loops.walk import bodies
+
+
+def multiplied(A, x):
+    i, j = sd.indices("i j")
+    y = sd.output()
+    y[i] = A[i, j] * x[j]
+    return y
+
+
+def nearest(A, x):
+    i, j = sd.indices("i j")
+    y = sd.output(fill_value=np.inf)
+    y[i] = sd.min(sd.where(sd.pattern(A)[i, j], A[i, j] + x[j], np.inf), over=j)
+    return y
+
+
+def turned(A, x):
+    i, j = sd.indices("i j")
+    y = sd.output()
+    y[j] = A[i, j] * x[i] * x[j]
+    return y
+
+
+def twice(A, x):
+    i, j = sd.indices("i j")
+    y = sd.output()
+    y[i] = sd.sum(A[i, j] * x[j] - A[i, j] * x[i], over=j)
+    return y
+
+
+def total(A, x):
+    i, j = sd.indices("i j")
+    s = sd.output()
+    s[()] = x[i] * A[i, j] * x[j]
+    return s
+
+
+def dense_columns(A, x):
+    i, j, k = sd.indices("i j k")
+    y = sd.output()
+    y[i, k] = A[i, j] * x[j, k]
+    return y
+
+
+def entries_loops(body):
+    """Count the innermost loops of a body, of one branch where there are two versions."""
+    found = 0
+    for statement in body:
+        if isinstance(statement, If) and statement.otherwise:
+            found += entries_loops(statement.then)
+            continue
+        inner = sum(entries_loops(part) for part in bodies(statement))
+        found += inner or isinstance(statement, For)
+    return found
+
+
+def operands(columns=None):
+    rng = np.random.default_rng(0)
+    lower = np.where(rng.random((6, 6)) < 0.5, rng.integers(1, 5, (6, 6)), 0.0)
+    A = np.tril(lower) + np.tril(lower, -1).T
+    x = rng.integers(-3, 4, 6 if columns is None else (6, columns)).astype(float)
+    return A, x
+
+
+@pytest.mark.parametrize("value", [None, np.inf, np.nan])
+@pytest.mark.parametrize("body", [multiplied, nearest, turned, twice, total])
+def test_results_are_those_of_two_loops(body, value):
+    A, x = operands()
+    if value is not None:
+        x[2] = value
+    truth = {"A": A, "x": x}
+    tensors = {"A": store(A, A != 0, "symmetric"), "x": sd.asarray(x)}
+    with np.errstate(all="ignore"), interpreting(), remembering_proofs():
+        special = sd.kernel(body).engine.specialise(list(tensors.values()))
+        check(special, tensors, truth)
+
+
+@pytest.mark.parametrize(
+    ("body", "loops"), [(multiplied, 1), (turned, 1), (total, 2), (dense_columns, 2)]
+)
+def test_entries_are_read_once(body, loops):
+    A, x = operands(4 if body is dense_columns else None)
+    with remembering_proofs():
+        lowered = sd.kernel(body).lower(store(A, A != 0, "symmetric"), x)
+    (unit,) = lowered.units
+    assert body is dense_columns or entries_loops(unit.kernel.body) == loops
+    assert ("each entry read once" in unit.source) == (loops == 1)
+
+
+def test_two_terms_of_one_matrix_share_its_loop():
+    A, x = operands()
+    with remembering_proofs():
+        lowered = sd.kernel(twice).lower(store(A, A != 0, "csr"), x)
+    (unit,) = lowered.units
+    assert "each entry read once" in unit.source
+    assert unit.source.count("in range(i64(A_indptr") == 1
