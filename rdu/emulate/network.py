@@ -1,4 +1,8 @@
-"""The network (RDN) by itself: packets, switches, credits at every hop.
+"""The network (RDN) by itself: packets, switches, credits at every hop, control tokens.
+
+Vectors and scalars have links and queues of their own. Control tokens travel on single-bit wires
+that are set up for the whole run: they wait for nothing. A token says that so many packets of one
+flow have arrived, and lets another send as many more (a buffer is full, or free again).
 
 Every link has a queue in front of its receiving switch. A packet moves over a link when the link
 has a free track in this cycle and the queue behind it a free place (a credit); a switch copies
@@ -11,17 +15,25 @@ number of their place in the whole stream (sequence ID), which the receiver uses
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TypeAlias
 
-from rdu.errors import DeadlockError
+from rdu.errors import DeadlockError, MappingError
 from rdu.mapping.place import Site
 from rdu.mapping.program import Kernel
 from rdu.mapping.route import Link
 from rdu.specs import Chip
 
-Queue: TypeAlias = "tuple[Link, bool]"
+Queue: TypeAlias = "tuple[Link, bool, Fabric]"
+
+
+class Fabric(Enum):
+    """The packet-switched networks: what one packet carries."""
+
+    VECTOR = "vector"
+    SCALAR = "scalar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +41,8 @@ class Traffic:
     """``packets`` of one flow over the tree ``links`` from ``source`` to ``ends``.
 
     A packet enters every ``throttle`` cycles at most; ``first`` is the sequence ID of the first,
-    ``stride`` the step to the next.
+    ``stride`` the step to the next. Packet n does not enter before cycle ``enters[n]``, if given.
+    Without a token ``allowance`` packets may be sent, None for all.
     """
 
     source: Site
@@ -39,12 +52,29 @@ class Traffic:
     throttle: int = 1
     first: int = 0
     stride: int = 1
+    fabric: Fabric = Fabric.VECTOR
+    enters: tuple[int, ...] = ()
+    allowance: int | None = None
 
     @property
     def turns_late(self) -> bool:
         """Whether a path goes along a column before it goes along a row."""
         vertical = {b for a, b in self.links if a[1] == b[1]}
         return any(a[0] == b[0] and a in vertical for a, b in self.links)
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """Wires from the end ``links`` begin at to a source: a token for every ``every`` arrivals.
+
+    They count the packets of flow ``counts`` that arrive at the first site of ``links``; each token
+    lets flow ``frees`` send ``every`` packets more.
+    """
+
+    links: tuple[Link, ...]
+    counts: int
+    frees: int
+    every: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +89,18 @@ class Arrival:
 
 @dataclass(slots=True)
 class NetworkRun:
-    """``stalls[link]`` counts cycles in which a packet wanted the link and could not have it."""
+    """``stalls[link]`` counts cycles in which a packet wanted the link and could not have it.
+
+    ``held[flow]`` counts cycles in which a source waited for a control token, ``tokens`` all that
+    were sent.
+    """
 
     cycles: int
     arrivals: list[Arrival] = field(default_factory=list[Arrival])
     stalls: dict[Link, int] = field(default_factory=dict["Link", int])
     carried: dict[Link, int] = field(default_factory=dict["Link", int])
+    held: dict[int, int] = field(default_factory=dict[int, int])
+    tokens: int = 0
 
     def in_order(self, end: Site) -> list[int]:
         """Return what a receiver holds that writes each packet at its sequence ID."""
@@ -80,90 +116,197 @@ class _Packet:
 
 
 def simulate_network(
-    flows: Sequence[Traffic], *, tracks: int, depth: int, hop_cycles: int = 1
+    flows: Sequence[Traffic],
+    *,
+    tracks: int,
+    depth: int,
+    hop_cycles: int = 1,
+    scalar_tracks: int | None = None,
+    circuits: Sequence[Circuit] = (),
+    control_wires: int = 16,
 ) -> NetworkRun:
     """Move all packets, cycle by cycle.
 
     Raises
     ------
     DeadlockError
-        If packets remain and none can move; names the links.
+        If packets remain and none can move; names the links, or the flows that wait for tokens.
+    MappingError
+        If more circuits use a link than it has control wires.
     """
-    run = NetworkRun(0)
-    children = [_children(flow) for flow in flows]
-    queues: dict[Queue, deque[_Packet]] = {}
-    left = [flow.packets for flow in flows]
-    waiting: list[deque[_Packet]] = [deque() for _ in flows]
-    turn = 0
-    while any(left) or any(waiting) or any(queues.values()):
-        for n, flow in enumerate(flows):
-            if left[n] and not waiting[n] and run.cycles % flow.throttle == 0:
-                sent = flow.packets - left[n]
-                place = flow.first + sent * flow.stride
-                _arrive(run, flow, n, flow.source, place)
-                if links := children[n].get(flow.source):
-                    waiting[n].append(_Packet(n, place, list(links), run.cycles))
-                left[n] -= 1
-        moved = _cycle(run, flows, children, queues, waiting, tracks, depth, hop_cycles, turn)
-        later = any(left) or any(q and q[0].ready > run.cycles for q in queues.values())
-        if not moved and not later and (any(waiting) or any(queues.values())):
-            stuck = sorted({link for (link, _), queue in queues.items() if queue})
-            raise DeadlockError(
-                f"{len(stuck)} links hold packets that cannot move: {stuck[:8]}",
-                hint="use routes of one dimension order, or queues of their own for each",
-            )
-        turn += 1
-        run.cycles += 1
-    run.cycles = max((a.cycle for a in run.arrivals), default=0)
-    return run
+    _check_wires(circuits, control_wires)
+    lanes = {Fabric.VECTOR: tracks, Fabric.SCALAR: scalar_tracks or tracks}
+    return _Network(flows, lanes, depth, hop_cycles, circuits).run()
 
 
-def _cycle(
-    run: NetworkRun,
-    flows: Sequence[Traffic],
-    children: Sequence[dict[Site, tuple[Link, ...]]],
-    queues: dict[Queue, deque[_Packet]],
-    waiting: Sequence[deque[_Packet]],
-    tracks: int,
-    depth: int,
-    hop_cycles: int,
-    turn: int,
-) -> bool:
-    """One cycle: heads of queues bid for links, in an order that goes round; what wins moves."""
-    room = {queue: depth - len(held) for queue, held in queues.items()}
-    free: dict[Link, int] = {}
-    heads = [held for held in (*queues.values(), *waiting) if held and held[0].ready <= run.cycles]
-    start = turn % max(len(heads), 1)
-    entering: list[tuple[Queue, _Packet]] = []
-    for held in (*heads[start:], *heads[:start]):
-        packet = held[0]
-        late = flows[packet.flow].turns_late
+def _check_wires(circuits: Sequence[Circuit], wires: int) -> None:
+    used: dict[Link, int] = {}
+    for circuit in circuits:
+        for link in circuit.links:
+            used[link] = used.get(link, 0) + 1
+    worst = max(used, key=lambda link: used[link], default=None)
+    if worst is not None and used[worst] > wires:
+        raise MappingError(
+            f"{used[worst]} circuits use the link {worst}, which has {wires} control wires",
+            hint="route some of them another way",
+        )
+
+
+class _Network:
+    """Queues, sources and circuits of one run."""
+
+    def __init__(
+        self,
+        flows: Sequence[Traffic],
+        tracks: dict[Fabric, int],
+        depth: int,
+        hop_cycles: int,
+        circuits: Sequence[Circuit],
+    ) -> None:
+        self.flows = flows
+        self.tracks = tracks
+        self.depth = depth
+        self.hop_cycles = hop_cycles
+        self.circuits = circuits
+        self.result = NetworkRun(0)
+        self.children = [_children(flow) for flow in flows]
+        self.queues: dict[Queue, deque[_Packet]] = {}
+        self.left = [flow.packets for flow in flows]
+        self.waiting: list[deque[_Packet]] = [deque() for _ in flows]
+        self.allowed = [flow.packets if (a := flow.allowance) is None else a for flow in flows]
+        self.counted = [0] * len(circuits)
+        # (cycle, circuit) of every token under way.
+        self.tokens: deque[tuple[int, int]] = deque()
+
+    def run(self) -> NetworkRun:
+        """Run until all packets have arrived."""
+        run = self.result
+        while any(self.left) or any(self.waiting) or any(self.queues.values()):
+            self._receive_tokens()
+            sent = self._enter()
+            moved = self._cycle()
+            if not (sent or moved or self._something_later()):
+                raise self._stuck()
+            run.cycles += 1
+        run.cycles = max((a.cycle for a in run.arrivals), default=0)
+        return run
+
+    def _receive_tokens(self) -> None:
+        due = [token for token in self.tokens if token[0] <= self.result.cycles]
+        for token in due:
+            self.tokens.remove(token)
+            circuit = self.circuits[token[1]]
+            self.allowed[circuit.frees] += circuit.every
+
+    def _enter(self) -> bool:
+        """Let every source send a packet that it may send now."""
+        now, sent_any = self.result.cycles, False
+        for n, flow in enumerate(self.flows):
+            sent = flow.packets - self.left[n]
+            if not self.left[n] or now % flow.throttle or not self._due(n):
+                continue
+            if sent >= self.allowed[n]:
+                self.result.held[n] = self.result.held.get(n, 0) + 1
+                continue
+            place = flow.first + sent * flow.stride
+            self._arrive(n, flow.source, place, now)
+            if links := self.children[n].get(flow.source):
+                self.waiting[n].append(_Packet(n, place, list(links), now))
+            self.left[n] -= 1
+            sent_any = True
+        return sent_any
+
+    def _due(self, n: int) -> bool:
+        flow = self.flows[n]
+        return not flow.enters or flow.enters[flow.packets - self.left[n]] <= self.result.cycles
+
+    def _something_later(self) -> bool:
+        """Whether time alone brings something to move."""
+        now = self.result.cycles
+        coming = any(
+            self.left[n] and (flow.packets - self.left[n] < self.allowed[n])
+            for n, flow in enumerate(self.flows)
+        )
+        return coming or bool(self.tokens) or any(q and q[0].ready > now for q in self._heads())
+
+    def _heads(self) -> Iterable[deque[_Packet]]:
+        return (*self.queues.values(), *self.waiting)
+
+    def _cycle(self) -> bool:
+        """One cycle: heads of queues bid for links, in an order that goes round; winners move.
+
+        A queue behind several tracks gives on as many packets a cycle, a source one.
+        """
+        now = self.result.cycles
+        room = {queue: self.depth - len(held) for queue, held in self.queues.items()}
+        free: dict[tuple[Link, Fabric], int] = {}
+        served = [(held, self.tracks[queue[2]]) for queue, held in self.queues.items()]
+        served += [(held, 1) for held in self.waiting]
+        served = [(held, most) for held, most in served if held and held[0].ready <= now]
+        start = now % max(len(served), 1)
+        entering: list[tuple[Queue, _Packet]] = []
+        for held, most in (*served[start:], *served[:start]):
+            for _ in range(most):
+                if not held or held[0].ready > now:
+                    break
+                self._bid(held[0], free, room, entering)
+                if held[0].waits_for:
+                    break
+                held.popleft()
+        for queue, packet in entering:
+            self._arrive(packet.flow, queue[0][1], packet.sequence, packet.ready)
+            if packet.waits_for:
+                self.queues.setdefault(queue, deque()).append(packet)
+        return bool(entering)
+
+    def _bid(
+        self,
+        packet: _Packet,
+        free: dict[tuple[Link, Fabric], int],
+        room: dict[Queue, int],
+        entering: list[tuple[Queue, _Packet]],
+    ) -> None:
+        """Send a packet over all its links that have a track and a credit."""
+        run, flow = self.result, self.flows[packet.flow]
         for link in list(packet.waits_for):
-            queue = (link, late)
-            if free.setdefault(link, tracks) < 1 or room.setdefault(queue, depth) < 1:
+            queue, lane = (link, flow.turns_late, flow.fabric), (link, flow.fabric)
+            tracks = free.setdefault(lane, self.tracks[flow.fabric])
+            if tracks < 1 or room.setdefault(queue, self.depth) < 1:
                 run.stalls[link] = run.stalls.get(link, 0) + 1
                 continue
-            free[link] -= 1
+            free[lane] -= 1
             room[queue] -= 1
             packet.waits_for.remove(link)
-            links = list(children[packet.flow].get(link[1], ()))
-            copy = _Packet(packet.flow, packet.sequence, links, run.cycles + hop_cycles)
-            entering.append((queue, copy))
+            links = list(self.children[packet.flow].get(link[1], ()))
+            ready = run.cycles + self.hop_cycles
+            entering.append((queue, _Packet(packet.flow, packet.sequence, links, ready)))
             run.carried[link] = run.carried.get(link, 0) + 1
-        if not packet.waits_for:
-            held.popleft()
-    for (link, late), packet in entering:
-        _arrive(run, flows[packet.flow], packet.flow, link[1], packet.sequence, packet.ready)
-        if packet.waits_for:
-            queues.setdefault((link, late), deque()).append(packet)
-    return bool(entering)
 
+    def _arrive(self, n: int, site: Site, sequence: int, cycle: int) -> None:
+        """Note a packet at an end of its flow; send the tokens that it completes."""
+        if site not in self.flows[n].ends:
+            return
+        self.result.arrivals.append(Arrival(cycle, n, site, sequence))
+        for number, circuit in enumerate(self.circuits):
+            if circuit.counts == n and circuit.links[0][0] == site:
+                self.counted[number] += 1
+                if self.counted[number] % circuit.every == 0:
+                    there = cycle + self.hop_cycles * len(circuit.links)
+                    self.tokens.append((there, number))
+                    self.result.tokens += 1
 
-def _arrive(
-    run: NetworkRun, flow: Traffic, n: int, site: Site, sequence: int, cycle: int | None = None
-) -> None:
-    if site in flow.ends:
-        run.arrivals.append(Arrival(run.cycles if cycle is None else cycle, n, site, sequence))
+    def _stuck(self) -> DeadlockError:
+        links = sorted({link for (link, _, _), queue in self.queues.items() if queue})
+        if links:
+            return DeadlockError(
+                f"{len(links)} links hold packets that cannot move: {links[:8]}",
+                hint="use routes of one dimension order, or queues of their own for each",
+            )
+        waiting = [n for n, left in enumerate(self.left) if left]
+        return DeadlockError(
+            f"flows {waiting} wait for control tokens that nothing will send",
+            hint="give them an allowance, or a circuit that frees them",
+        )
 
 
 def _children(flow: Traffic) -> dict[Site, tuple[Link, ...]]:

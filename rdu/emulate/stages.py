@@ -35,13 +35,17 @@ from rdu.specs import Chip
 
 
 class Port:
-    """Sends tiles into one stream no faster than the stream's busiest link allows."""
+    """Sends tiles into one stream no faster than the stream's busiest link allows.
 
-    __slots__ = ("channel", "tile_ticks")
+    ``sent`` notes the tick at which each tile has left, if wanted.
+    """
+
+    __slots__ = ("channel", "sent", "tile_ticks")
 
     def __init__(self, channel: Channel, tile_ticks: int) -> None:
         self.channel = channel
         self.tile_ticks = tile_ticks
+        self.sent: list[int] | None = None
 
     def send(self, context: Context, payload: Any, done: int, size: int) -> Steps:
         """Push one tile of ``size`` bytes, complete at tick ``done``, when the link is free.
@@ -52,6 +56,8 @@ class Port:
         begin = max(context.time, channel.free)
         yield from context.push(channel, payload, max(done, begin + self.tile_ticks), size)
         channel.free = max(begin, context.time) + self.tile_ticks
+        if self.sent is not None:
+            self.sent.append(channel.items[-1][0] - channel.latency)
 
 
 class Loader(Context):
