@@ -1,4 +1,4 @@
-"""Calls of specialisations: the long way, and the short way for a call like the last.
+"""Calls of specialisations: the long way, and the short way for a call like one of the last.
 
 Takes: a specialisation and arguments.  Gives: what users expect of a call: NumPy arrays, scipy
 matrices or tensors.  Invariant: the short way gives what the long way would.
@@ -39,38 +39,50 @@ def _kinds(types: tuple[type, ...]) -> _Kinds:
     return _Kinds(tuple(t is not Tensor for t in types), bool(sparse) and scipys)
 
 
+RECENT = 4
+"""Calls that the next one may be like: a program may call a kernel with a few matrices in turn."""
+
+
 class Runner:
-    """Runs specialisations, and prepares the next call where two alike follow each other."""
+    """Runs specialisations, and prepares calls like those made more than once."""
 
     def __init__(self) -> None:
-        self._last: Specialisation | None = None
-        self._prepared: Prepared | None = None
+        self._recent: tuple[Specialisation, ...] = ()
+        self._prepared: tuple[Prepared, ...] = ()
 
     def again(self, given: Sequence[Any]) -> Any:
-        """Return the result of a call like the last one, or ``MISS``."""
-        prepared = self._prepared
-        if prepared is None or prepared.options is not current():
-            return MISS
-        try:
-            return prepared(given)
-        except (ValueError, MemoryError) as error:
-            raise refused(error) from None
+        """Return the result of a call like one of the last, or ``MISS``."""
+        options = current()
+        for prepared in self._prepared:
+            if prepared.options is not options:
+                continue
+            try:
+                found = prepared(given)
+            except (ValueError, MemoryError) as error:
+                raise refused(error) from None
+            if found is not MISS:
+                return found
+        return MISS
 
     def again_into(self, given: Sequence[Any], target: Tensor) -> bool:
-        """Store the sparse result of a call like the last one; False where it is not like it."""
-        prepared = self._prepared
-        if prepared is None or prepared.options is not current() or not prepared.call.stores:
-            return False
-        arguments, call = prepared.gathered(given), prepared.call
-        if arguments is None:
-            return False
-        extents, parallel = prepared.extents, prepared.parallel
-        try:
-            counts = call.assemble(arguments, prepared.rooms, prepared.stored, parallel)
-        except (ValueError, MemoryError) as error:
-            raise refused(error) from None
-        store(call.form(extents), call.arrays(arguments, counts), target)
-        return True
+        """Store the sparse result of a call like one of the last; False where there is none."""
+        options = current()
+        for prepared in self._prepared:
+            call = prepared.call
+            if prepared.options is not options or not call.stores:
+                continue
+            arguments = prepared.gathered(given)
+            if arguments is None:
+                continue
+            try:
+                counts = call.assemble(
+                    arguments, prepared.rooms, prepared.stored, prepared.parallel
+                )
+            except (ValueError, MemoryError) as error:
+                raise refused(error) from None
+            store(call.form(prepared.extents), call.arrays(arguments, counts), target)
+            return True
+        return False
 
     def run(
         self,
@@ -101,9 +113,11 @@ class Runner:
             values = special.run(named, out, fresh)
         except (ValueError, MemoryError) as error:
             raise refused(error) from None
-        if out is None and special is self._last:
-            self._prepare(special, named, given, kinds.scipy)
-        self._last = special
+        if any(special is one for one in self._recent):
+            if out is None:
+                self._prepare(special, named, given, kinds.scipy)
+        else:
+            self._recent = (special, *self._recent)[:RECENT]
         return values
 
     def _prepare(
@@ -113,7 +127,6 @@ class Runner:
         given: Sequence[Any],
         scipy: bool,
     ) -> None:
-        self._prepared = None
         if len(special.groups) != 1 or special.traced.result_is_tuple:
             return
         ready = special.prepare(0)
@@ -127,7 +140,10 @@ class Runner:
             return
         finish = None if dense else _finish(call, extents, scipy)
         parallel = special.choices.parallel
-        self._prepared = prepare(call, current(), given, named, extents, parallel, finish)
+        made = prepare(call, current(), given, named, extents, parallel, finish)
+        if made is not None:
+            alive = [one for one in self._prepared if one.arguments]
+            self._prepared = (made, *alive)[:RECENT]
 
 
 def _finish(

@@ -155,11 +155,13 @@ def environment() -> str:
     """Return the versions of all that shapes a kernel: part of every key."""
     from sparsedsl.codegen.machine import host_cpu
 
-    package = Path(__file__).parents[1]
     code = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        status = path.stat()
-        code.update(f"{path.relative_to(package)} {status.st_size} {status.st_mtime_ns}".encode())
+    for folder, inner, names in os.walk(Path(__file__).parents[1]):
+        inner.sort()
+        for name in sorted(names):
+            if name.endswith(".py"):
+                status = os.stat(os.path.join(folder, name))
+                code.update(f"{name} {status.st_size} {status.st_mtime_ns}".encode())
     versions = [f"python {platform.python_version()} {platform.machine()}", f"cpu {host_cpu()}"]
     for name in ("sparsedsl", "numba", "llvmlite", "numpy", "z3-solver", "islpy"):
         versions.append(f"{name} {_version(name)}")

@@ -57,6 +57,11 @@ class Sharing:
         self.recipe = recipe
         self.share = share
         self.gather = gather
+        self._ends = tuple(
+            gather.holes[made.param]
+            for made in (recipe.made if share.gaps else ())
+            if made.ends and not made.used
+        )
 
     def worth(self, parallel: bool | str, options: Options) -> bool:
         """Whether to cut the loop in pieces.
@@ -153,10 +158,8 @@ class Sharing:
 
     def close_gaps(self, arguments: Sequence[Any]) -> None:
         """End the rows of a sparse output that no turn of the loop visited."""
-        for made in self.recipe.made if self.share.gaps else ():
-            if made.ends and not made.used:
-                ends = arguments[self.gather.holes[made.param]]
-                np.maximum.accumulate(ends, out=ends)
+        for place in self._ends:
+            np.maximum.accumulate(arguments[place], out=arguments[place])
 
     def _run(
         self, kernel: Function, arguments: Sequence[Any], ends: tuple[int, int], *room: int

@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 import sparsedsl as sd
 from sparsedsl.interop import argument, recall
 from sparsedsl.layouts.catalogue import hierarchical
+from sparsedsl.prepared import MISS
 from sparsedsl.runtime import unchanged
 from sparsedsl.runtime.copies import copied
 from sparsedsl.runtime.unchanged import WHOLE, still_holds
@@ -374,6 +375,29 @@ def test_the_next_call_may_be_of_any_kind():
     for _ in range(2):
         with pytest.raises(sd.NotationError):
             spmv(A, x[:4])
+
+
+def test_a_few_matrices_in_turn_are_each_met_again():
+    kernel, x = sd.kernel(spmv.function), np.arange(5.0)
+    matrices = [matrix(seed) for seed in range(3)]
+    matrices.append(sp.random_array((500, 5), density=0.5, format="csr", rng=0))
+    runner = kernel.engine._runner
+    for turn in range(4):
+        for A in matrices:
+            A.data *= 1 + turn
+            np.testing.assert_allclose(kernel(A, x), A @ x)
+    assert all(runner.again((A, x)) is not MISS for A in matrices)
+    infinite = np.array([0.0, 1.0, np.inf, 3.0, 4.0])
+    assert all(runner.again((A, infinite)) is MISS for A in matrices)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(
+            kernel(matrices[1], infinite), matrices[1].toarray() @ infinite
+        )
+    gone = weakref.ref(matrices.pop())
+    del A
+    gc.collect()
+    assert gone() is None
+    np.testing.assert_allclose(kernel(matrices[0], x), matrices[0] @ x)
 
 
 def test_options_apply_to_the_next_call():
