@@ -58,12 +58,16 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """One read of an array by an operand, after the steps before it."""
+    """One read of an array by an operand, after the steps before it.
+
+    Of variables in ``moving`` no more is known than their range: a search looks at all of it.
+    """
 
     operand: Operand
     call: UF
     steps: tuple[Step, ...]
     pending: tuple[Guard, ...]
+    moving: frozenset[str] = frozenset()
 
 
 def certify(
@@ -76,19 +80,30 @@ def certify(
     found: dict[tuple[str, Term, Term | None], Certificate] = {}
     for chain, positive in zip(nest.chains, signs, strict=True):
         operands = {o.name: o for o in chain.operands}
+        passed: dict[tuple[str, Term, Term | None], tuple[Step, ...]] = {}
         for read in _reads(nest.prefix + chain.steps, chain):
             lengths = _lengths(read.operand).get(read.call.function, ())
             context = Context(read.steps, operands)
             for argument, length in zip(read.call.arguments, lengths, strict=False):
                 key = (read.call.function, argument, length)
-                known = found.get(key)
-                if known is None or known.verdict == "checked":
+                known, before = found.get(key), passed.get(key)
+                # what was proved after fewer steps holds after more of them
+                if before is not None and before == read.steps[: len(before)]:
+                    continue
+                if known is None or known.verdict != "checked":
                     verdict = _verdict(prover, context, argument, length, positive, read)
-                    found[key] = Certificate(*key, verdict)
+                    passed[key] = read.steps
+                    found[key] = Certificate(*key, _weaker(verdict, known))
         if nest.assembly.kind == "dense":
             for one in _stores(prover, nest, chain, positive):
                 found.setdefault((one.array, one.subscript, one.length), one)
     return tuple(found.values())
+
+
+def _weaker(verdict: str, known: Certificate | None) -> str:
+    """Return the weaker of the verdicts of two reads with one subscript."""
+    order = ("ranges", "solver", "bound", "checked")
+    return verdict if known is None else max(verdict, known.verdict, key=order.index)
 
 
 def _stores(
@@ -115,7 +130,8 @@ def _reads(steps: tuple[Step, ...], chain: Chain) -> Iterator[_Read]:
             later = (*inner[count:], *steps[place:])
             pending = tuple(s for s in later if isinstance(s, Guard))
             for call, within in _calls(part):
-                yield _Read(by_array[call.function], call, (*passed, *within), pending)
+                moving = frozenset[str]().union(*map(_bound, within))
+                yield _Read(by_array[call.function], call, (*passed, *within), pending, moving)
         if isinstance(step, Probe):
             operand = chain.operand(step.operand)
             yield from _value(operand, (*before, *inner))
@@ -164,7 +180,7 @@ def _bound(step: Step) -> frozenset[str]:
             return frozenset()
 
 
-def _calls(step: Step) -> Iterator[tuple[UF, tuple[Step, ...]]]:
+def _calls(step: Step) -> Iterator[tuple[UF, tuple[Scan, ...]]]:
     """Yield the array reads of a step, with the step itself where its range is known at them."""
     match step:
         case Scan(_, lows, highs, _):
@@ -253,7 +269,9 @@ def _relation(read: _Read, context: Context, limits: Bounds, parameters: set[str
     known = parameters.union(*(_bound(s) for s in context.steps))
     waiting = {g.constraint for g in read.pending}
     own = [
-        c for c in read.operand.constraints if c not in waiting and terms.variables(c.term) <= known
+        c
+        for c in read.operand.constraints
+        if c not in waiting and terms.variables(c.term) <= known - read.moving
     ]
     stated = _equalities(read.operand, limits, parameters)
     return replace(limits, constraints=(*own, *stated))

@@ -11,8 +11,10 @@ from levels import check, compiling, interpreting, remembering_proofs
 import sparsedsl as sd
 from sparsedsl import pipeline
 from sparsedsl.find import certificates
+from sparsedsl.find.queries import Context, Prover
 from sparsedsl.find.widths import widest
 from sparsedsl.groups import Settings
+from sparsedsl.iteration.nodes import Scan
 from sparsedsl.spf import terms
 
 BLOCKS = {"bcsr": (2, 3), "bcsc": (3, 2), "sell": (2,), "csb": (3,), "banded": (2, 1), "hash": (4,)}
@@ -59,6 +61,48 @@ def test_arrays_one_shorter_are_not_proved(layout, monkeypatch):
     values = [c for c in unit.certificates if c.array == "A_data"]
     assert any(c.verdict == "checked" for c in values)
     assert "boundscheck=True" in unit.source
+
+
+@pytest.mark.parametrize(
+    ("least", "extra", "proved"), [(0, 0, True), (-1, 0, False), (0, 1, False), (1, -1, True)]
+)
+def test_both_ends_of_a_subscript_are_proved(least, extra, proved):
+    """``least <= i < n + extra`` read at ``i`` in an array of ``n`` elements."""
+    n, i = terms.var("n"), terms.var("i")
+    scan = Scan("i", (terms.const(least),), (terms.add(n, terms.const(extra)),), None)
+    context = Context((scan,), {})
+    verdict = certificates._verdict(Prover(2000), context, i, n, frozenset(), None)
+    assert (verdict != "checked") is proved
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_subscript_is_proved_at_each_of_its_reads(turned, monkeypatch):
+    """One of two reads with the same subscript goes one element too far."""
+    (unit,) = planned("spmv", "csr")
+    reads = certificates._reads
+
+    def twice(steps, chain):
+        for read in reads(steps, chain):
+            far = [
+                replace(s, highs=tuple(terms.add(high, terms.ONE) for high in s.highs))
+                if isinstance(s, Scan)
+                else s
+                for s in read.steps
+            ]
+            free = replace(read.operand, constraints=())
+            both = (read, replace(read, operand=free, steps=tuple(far)))
+            yield from reversed(both) if turned else both
+
+    def verdicts():
+        signs = tuple(frozenset() for _ in unit.nest.chains)
+        found = certificates.certify(Prover(2000), unit.nest, signs)
+        return {str(c): c.verdict for c in found}
+
+    before = verdicts()
+    monkeypatch.setattr(certificates, "_reads", twice)
+    after = verdicts()
+    assert "checked" not in before.values()
+    assert "checked" in after.values()
 
 
 def test_what_is_not_proved_is_compared_when_bound():
