@@ -7,6 +7,7 @@ Takes: a ``Site`` (range, key functions, sought values).  Gives: loop IR.  Invar
 | name | needs | a query costs |
 |---|---|---|
 | linear | unique | half the range |
+| count | unique, sorted | the range, several keys an instruction |
 | merge | unique, sorted, rising | amortised: the range once a setup (a cursor that moves on) |
 | gallop | unique, sorted, rising | logarithm of the gap from the last hit |
 | binary | unique, ordered | logarithm of the range |
@@ -37,7 +38,7 @@ from sparsedsl.find.site import (
     Site,
 )
 from sparsedsl.loops import build as lb
-from sparsedsl.loops.nodes import Allocate, Assign, Break, Expr, For, If, Stmt, While
+from sparsedsl.loops.nodes import INT, Allocate, Assign, Break, Expr, For, If, Stmt, Var, While
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,23 @@ def _binary(site: Site) -> Emission:
         While(lb.gt(left, 1), halve),
     )
     return Emission((), (), search, lb.conj(lb.gt(left, 0), site.matches(at)))
+
+
+def _count(site: Site) -> Emission:
+    """Count the keys before the sought ones: where they are sorted, that is where it belongs.
+
+    Every turn does the same, so that several keys are compared by one instruction.  The count is
+    no wider than a position needs, since that decides how many.
+    """
+    entry, before = site.var("entry"), Var(site.name("before"), site.positions)
+    seen = lb.cast(before, INT)
+    more = lb.add(seen, lb.cast(site.before(entry), INT))
+    search = (
+        Assign(before, lb.const(0, before.type)),
+        For(entry, site.low, site.high, (Assign(before, lb.cast(more, before.type)),)),
+        Assign(site.position, lb.add(site.low, seen)),
+    )
+    return Emission((), (), search, _found(site, site.position))
 
 
 def _table(site: Site) -> Emission:
@@ -290,6 +308,9 @@ WASTED = 0.25
 COUNTED = 0.6
 """Counting the bits of a word."""
 
+COMPARED = 0.05
+"""Comparing one of several keys that an instruction compares."""
+
 NEAR = 1 << 21
 """Bytes that stay in the second cache."""
 
@@ -366,6 +387,12 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         _hash,
     ),
     Algorithm(
+        "count",
+        frozenset({UNIQUE, SORTED}),
+        lambda w: w.setups * w.queries * (4.0 + COMPARED * w.length),
+        _count,
+    ),
+    Algorithm(
         "linear",
         frozenset({UNIQUE}),
         lambda w: w.setups * w.queries * (2.0 + 0.7 * w.length),
@@ -373,6 +400,10 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     ),
 )
 """Every algorithm the compiler can choose, by name unique."""
+
+
+PER_QUERY = frozenset({"linear", "count", "binary"})
+"""Algorithms that keep nothing between queries: their range may change with each."""
 
 
 def algorithm(name: str) -> Algorithm | None:

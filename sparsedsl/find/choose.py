@@ -181,7 +181,7 @@ def _choose(
     legal: list[tuple[float, al.Algorithm]] = []
     for candidate in al.ALGORITHMS:
         missing = sorted(candidate.needs - facts)
-        if depth < 0 and candidate.name not in ("linear", "binary"):
+        if depth < 0 and candidate.name not in al.PER_QUERY:
             rejected.append((candidate.name, "its range is known only inside the probe"))
         elif missing:
             rejected.append((candidate.name, f"not proved: {', '.join(missing)}"))

@@ -195,12 +195,12 @@ def one_too_high(name):
     return replace(right, emit=emit)
 
 
-@pytest.mark.parametrize("name", ["merge", "gallop", "binary"])
+@pytest.mark.parametrize("name", ["merge", "gallop", "binary", "count"])
 def test_missing_clamp_is_caught(name):
     assert wrong(changed(name, hit=without_clamp))
 
 
-@pytest.mark.parametrize("name", ["merge", "gallop", "binary"])
+@pytest.mark.parametrize("name", ["merge", "gallop", "binary", "count"])
 def test_missing_comparison_is_caught(name):
     assert wrong(changed(name, hit=any_match))
 
@@ -211,7 +211,7 @@ def test_range_off_by_one_is_caught(name):
     assert wrong(one_too_high(name))
 
 
-@pytest.mark.parametrize("name", ["merge", "gallop", "binary", "bitmap"])
+@pytest.mark.parametrize("name", ["merge", "gallop", "binary", "bitmap", "count"])
 def test_unsorted_data_is_caught(name):
     assert wrong(replace(al.algorithm(name), needs=frozenset({si.UNIQUE})))
 

@@ -16,7 +16,7 @@ from sparsedsl.loops.nodes import INT, ArrayParam, For, If, IntParam, Kernel, Va
 from sparsedsl.loops.verify import verify
 
 EXTENT = 4
-NAMES = ("linear", "merge", "gallop", "binary")
+NAMES = ("linear", "merge", "gallop", "binary", "count")
 
 
 def kernel(algorithm, changes):
