@@ -105,6 +105,14 @@ def test_compiled(name):
         assert found == expected, model
 
 
+@pytest.mark.parametrize("name", ["table", "count"])
+def test_positions_of_32_bits(name):
+    right = al.algorithm(name)
+    narrow = replace(right, emit=lambda site: right.emit(replace(site, positions="int32")))
+    for found, expected, model in runs(narrow, load_numba(source(kernel(narrow)))):
+        assert found == expected, model
+
+
 @pytest.mark.parametrize("name", [n for n in NAMES if si.EXTENT not in al.algorithm(n).needs])
 def test_two_keys(name):
     algorithm = al.algorithm(name)
