@@ -12,8 +12,10 @@ from rdu.emulate.channel import Channel
 from rdu.emulate.collective import Add, PeerPort
 from rdu.emulate.engine import Context, Engine, Steps
 from rdu.emulate.rates import crossing_rate, tier_rate
+from rdu.emulate.rounds import Rounds, numbered
 from rdu.emulate.sparse import SparseStage
 from rdu.emulate.stages import DenseStage, Port, Store
+from rdu.emulate.tokens import Ints
 from rdu.graph.nodes import Role
 from rdu.mapping.program import Crossing, Kernel, Program, Tier, Transfer
 
@@ -49,10 +51,13 @@ class PeerStorer(Context):
         self.peers = peers
         self.ticks_per_byte = ticks_per_byte
         self.store = store
+        self.length = len(transfers)
 
     def program(self) -> Steps:
         """Take every tile once and pass it on."""
-        for transfer in self.transfers:
+        while self.position < self.length:
+            yield from self.rest()
+            transfer = self.transfers[self.position]
             payload = yield from self.pop(self.channel, transfer.bytes)
             if self.ticks_per_byte is not None:
                 self.spend(transfer.bytes * self.ticks_per_byte)
@@ -60,6 +65,7 @@ class PeerStorer(Context):
                     self.store.write(transfer.tensor, transfer.tile, payload)
             for port in self.peers:
                 yield from port.send(self, (transfer.tile, payload), self.time, transfer.bytes)
+            self.position += 1
 
 
 class PeerLoader(Context):
@@ -84,21 +90,37 @@ class PeerLoader(Context):
         self.ports = ports
         self.sender = sender
         self.store = store
+        self.length = len(transfers)
 
     def program(self) -> Steps:
         """Wait for as many tiles as the next load needs, then serve it."""
-        got = 0
-        for n, transfer in enumerate(self.transfers):
-            while got < self.crossing.needs[n]:
-                yield from self._receive(got)
-                got += 1
+        while self.position < self.length:
+            yield from self.rest()
+            transfer = self.transfers[self.position]
+            for number in self.received(self.position):
+                yield from self._receive(number)
             payload = None
             if self.store is not None:
                 payload = self.store.read(transfer.tensor, transfer.tile)
             for stream in transfer.streams:
                 yield from self.ports[stream].send(self, payload, self.time, transfer.bytes)
-        for left in range(got, len(self.sent)):
+            self.position += 1
+        for left in range(self.crossing.needs[-1], len(self.sent)):
             yield from self._receive(left)
+
+    def received(self, load: int) -> range:
+        """Numbers of the tiles that are waited for before a load."""
+        needs = self.crossing.needs
+        return range(needs[load - 1] if load else 0, needs[load])
+
+    def kinds(self) -> Ints:
+        """Number the loads; alike are those that wait for and serve the same bytes."""
+        return numbered(
+            [
+                (t.bytes, t.streams, tuple(self.sent[m].bytes for m in self.received(n)))
+                for n, t in enumerate(self.transfers)
+            ]
+        )
 
     def _receive(self, number: int) -> Steps:
         arrived: Any = yield from self.pop(self.inward, self.sent[number].bytes)
@@ -120,8 +142,16 @@ def peer_port(engine: Engine, program: Program, crossing: Crossing, kernel: Kern
     return PeerPort(channel, engine.ticks_per_byte(rate))
 
 
-def add_peers(engine: Engine, program: Program, built: Sequence[Built]) -> list[PeerPort]:
-    """Join the kernels of a pipeline by their crossing tensors; return the streams."""
+def add_peers(
+    engine: Engine,
+    program: Program,
+    built: Sequence[Built],
+    rounds: Sequence[Rounds] | None = None,
+) -> list[PeerPort]:
+    """Join the kernels of a pipeline by their crossing tensors; return the streams.
+
+    ``rounds`` of each kernel are told of the units that send and receive.
+    """
     streams: list[PeerPort] = []
     for crossing in program.crossings:
         source, target = built[crossing.source], built[crossing.target]
@@ -129,18 +159,21 @@ def add_peers(engine: Engine, program: Program, built: Sequence[Built]) -> list[
         streams.append(port)
         sent = [t for t in source.kernel.stores[Tier.PEER] if t.tensor == crossing.tensor]
         loads = [t for t in target.kernel.loads[Tier.PEER] if t.tensor == crossing.tensor]
-        engine.add(
-            PeerLoader(
-                f"receive {crossing.tensor}",
-                crossing,
-                sent,
-                loads,
-                port.channel,
-                target.ports,
-                source.store,
-                target.store,
-            )
+        loader = PeerLoader(
+            f"receive {crossing.tensor}",
+            crossing,
+            sent,
+            loads,
+            port.channel,
+            target.ports,
+            source.store,
+            target.store,
         )
+        engine.add(loader)
+        if rounds is not None:
+            own = rounds[crossing.target]
+            own.add_transfers(loader, target.kernel, loads, loads=True)
+            own.kinds[loader] = loader.kinds()
     for n, kernel in enumerate(program.kernels):
         stores = kernel.stores.get(Tier.PEER, ())
         for tensor in dict.fromkeys(t.tensor for t in stores):
@@ -151,5 +184,8 @@ def add_peers(engine: Engine, program: Program, built: Sequence[Built]) -> list[
             kept = program.graph.tensor(tensor).role is Role.RESULT
             channel = built[n].channels[mine[0].streams[0]]
             spent = per_byte if kept else None
-            engine.add(PeerStorer(f"send {tensor}", mine, channel, ports, spent, built[n].store))
+            storer = PeerStorer(f"send {tensor}", mine, channel, ports, spent, built[n].store)
+            engine.add(storer)
+            if rounds is not None:
+                rounds[n].add_transfers(storer, kernel, mine, loads=False)
     return streams

@@ -1,4 +1,4 @@
-"""The rounds of a dense kernel: iterations of one tiled axis, for every unit that takes part.
+"""The rounds of dense kernels: iterations of one tiled axis, for every unit that takes part.
 
 All stages go through the kernel's axes in one order, so the whole kernel can be cut before any
 iteration of an axis: each unit then stands at a known number of steps. A stage without the
@@ -108,6 +108,50 @@ def rounds_of(kernel: Kernel) -> Rounds | None:
     )
     runs = math.prod(schedule.count(a) for a in outside[:-1])
     return Rounds(schedule.count(axis), runs, rounds)
+
+
+def rounds_of_line(kernels: Sequence[Kernel]) -> tuple[Rounds, ...] | None:
+    """Return the rounds of a pipeline, for each of its kernels; their marks are those of all.
+
+    Each kernel must go through one axis first, in tiles of which whole numbers make a common
+    stretch; a stretch is a round. None otherwise.
+    """
+    first = kernels[0].schedule
+    for axis in sorted(first.order, key=first.count, reverse=True):
+        if all(_leads(kernel, axis) for kernel in kernels):
+            counts = [kernel.schedule.count(axis) for kernel in kernels]
+            count = math.gcd(*counts)
+            stretches = {
+                kernel.schedule.tile[axis] * (n // count)
+                for kernel, n in zip(kernels, counts, strict=True)
+            }
+            if count >= _FEWEST and len(stretches) == 1:
+                return _rounds_of_line(kernels, axis, count)
+    return None
+
+
+def _leads(kernel: Kernel, axis: str) -> bool:
+    """Whether a kernel of dense stages goes through an axis before any other."""
+    order = kernel.schedule.order
+    dense = all(isinstance(stage.shape, StageShape) for stage in kernel.stages)
+    outside = order[: order.index(axis)] if axis in order else order
+    return dense and axis in order and all(kernel.schedule.count(a) == 1 for a in outside)
+
+
+def _rounds_of_line(kernels: Sequence[Kernel], axis: str, count: int) -> tuple[Rounds, ...]:
+    marks: dict[Context, Ints] = {}
+    kinds: dict[Context, Ints] = {}
+    found: list[Rounds] = []
+    for kernel in kernels:
+        many = kernel.schedule.count(axis)
+        shapes = [s.shape for s in kernel.stages if isinstance(s.shape, StageShape)]
+        late = _late(kernel, shapes)
+        of_stage = tuple(
+            _rounds_of_stage(shape, [(axis, many)], late[n]) * count // many
+            for n, shape in enumerate(shapes)
+        )
+        found.append(Rounds(count, 1, of_stage, marks, kinds))
+    return tuple(found)
 
 
 def _late(kernel: Kernel, shapes: Sequence[StageShape]) -> list[set[str]]:

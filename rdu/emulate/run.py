@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rdu.emulate.channel import Channel
-from rdu.emulate.collective import Add, Peers, connect
+from rdu.emulate.collective import Add, PeerPort, Peers, connect
 from rdu.emulate.engine import Engine
 from rdu.emulate.launch import Launch, Launcher
 from rdu.emulate.peers import Built, Unit, add_peers
 from rdu.emulate.rates import ticks_a_cycle, tier_rates
-from rdu.emulate.rounds import Rounds, rounds_of
+from rdu.emulate.rounds import Rounds, rounds_of, rounds_of_line
 from rdu.emulate.sparse import SparseStage
 from rdu.emulate.stages import DenseStage, Loader, Port, Store, Storer, slowed
 from rdu.emulate.steady import run_steady
@@ -51,7 +51,7 @@ def simulate(
         If units wait for each other; a verified program never does.
     """
     if program.pipeline:
-        return _pipelined(program, arrays)
+        return _pipelined(program, execute_line(program, arrays, fast_forward=fast_forward))
     launcher = Launcher(program.node.chip, program.orchestration)
     now = 0
     kernels: list[KernelReport] = []
@@ -68,33 +68,65 @@ def simulate(
     return summary(program, kernels, stages, now)
 
 
-def _pipelined(program: Program, arrays: Sequence[dict[str, Any]] | None) -> Report:
-    """Run all kernels at once, each on its own socket."""
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A pipeline that has run: its kernels, the streams between them, the last clock."""
+
+    parts: tuple[Built, ...]
+    streams: tuple[PeerPort, ...]
+    tick: int
+    cycles: int
+    skipped: int
+
+
+def execute_line(
+    program: Program, arrays: Sequence[dict[str, Any]] | None, *, fast_forward: bool = True
+) -> Line:
+    """Simulate the kernels of a pipeline at once, each on its own socket.
+
+    Raises
+    ------
+    DeadlockError
+        If units wait for each other; names the channels.
+    """
     engine = Engine(ticks_a_cycle(program, *program.kernels))
-    built = [
-        build(engine, program, kernel, socket, {}, None if arrays is None else arrays[socket])
+    rounds = rounds_of_line(program.kernels) if arrays is None and fast_forward else None
+    parts = tuple(
+        build(
+            engine,
+            program,
+            kernel,
+            socket,
+            {},
+            None if arrays is None else arrays[socket],
+            None if rounds is None else rounds[socket],
+        )
         for socket, kernel in enumerate(program.kernels)
-    ]
-    streams = add_peers(engine, program, built)
-    cycles = finished(engine)
+    )
+    streams = tuple(add_peers(engine, program, parts, rounds))
+    skipped = 0 if rounds is None else run_steady(engine, rounds[0])
+    return Line(parts, streams, engine.tick, finished(engine), skipped)
+
+
+def _pipelined(program: Program, line: Line) -> Report:
+    """Report a pipeline; it starts when the last socket's program is there."""
     chip = program.node.chip
     launches = [Launcher(chip, program.orchestration).launch(k) for k in program.kernels]
     latest = max(launches, key=lambda launch: launch.cycles)
     kernels: list[KernelReport] = []
     stages: list[StageReport] = []
-    for socket, part in enumerate(built):
+    for socket, part in enumerate(line.parts):
         sent = [
             stream.channel.pushed_bytes
-            for stream, crossing in zip(streams, program.crossings, strict=True)
+            for stream, crossing in zip(line.streams, program.crossings, strict=True)
             if crossing.source == socket
         ]
         last = max(unit.time for unit in part.units)
-        execution = Execution(-(-last // engine.tick), (part.units,), sum(sent))
+        execution = Execution(-(-last // line.tick), (part.units,), sum(sent))
         report = _kernel_report(program, part.kernel, execution, 0, latest)
         kernels.append(report)
         stages += [replace(s, socket=socket) for s in _stage_reports(part.kernel, execution)]
-    now = latest.cycles + cycles
-    total = summary(program, kernels, stages, now)
+    total = summary(program, kernels, stages, latest.cycles + line.cycles)
     return replace(total, launch_cycles=latest.cycles)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import rdu
 from rdu.emulate.engine import Context, Engine
 from rdu.emulate.rounds import Rounds
-from rdu.emulate.run import execute, simulate
+from rdu.emulate.run import execute, execute_line, simulate
 from rdu.emulate.steady import run_steady
 from rdu.graph.builder import GraphBuilder
 from rdu.graph.functions import ADD, SIGMOID, SUBTRACT
@@ -149,3 +149,43 @@ def test_a_buffer_that_fills_slowly_is_skipped_through(capacity, cycles):
 def test_two_sockets_skip_as_well():
     program = rdu.compile(gated(40_000, 16), rdu.sn40l_node(2), split="h", moves=20)
     assert execute(program, program.kernels[0], None).skipped > 0
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    st.integers(1, 4000),
+    st.integers(1, 30),
+    st.integers(2, 4),
+    st.booleans(),
+    st.sampled_from([0.003, 0.4, 1.8]),
+    st.sampled_from([1.0, 20.0, 100.0]),
+)
+def test_no_cycle_of_a_pipeline_changes(rows, columns, sockets, residual, hbm, p2p):
+    b = GraphBuilder("line")
+    first = name = b.input("x", (rows, columns))
+    for n in range(4):
+        weight = b.input(f"w{n}", (columns, columns))
+        name = b.contract(f"y{n}", "ij", (name, "ik"), (weight, "kj"))
+        name = b.map(f"s{n}", "ij", SIGMOID, (name, "ij"))
+    if residual:
+        name = b.map("r", "ij", ADD, (name, "ij"), (first, "ij"))
+    chip = SMALL.with_changes(hbm_tb_per_s=hbm)
+    node = dataclasses.replace(NODE, chip=chip, sockets=sockets, p2p_gb_per_s=p2p)
+    try:
+        program = rdu.compile(b.finish([name]), node, pipeline=True, moves=20)
+    except rdu.MappingError:
+        return
+    assert simulate(program, None) == simulate(program, None, fast_forward=False)
+
+
+def test_most_of_a_long_pipeline_is_skipped():
+    b = GraphBuilder("line")
+    name = b.input("x", (1 << 16, 32))
+    for n in range(3):
+        name = b.contract(f"y{n}", "ij", (name, "ik"), (b.input(f"w{n}", (32, 32)), "kj"))
+    node = dataclasses.replace(NODE, chip=SMALL, sockets=3)
+    program = rdu.compile(b.finish([name]), node, pipeline=True, moves=20)
+    found, whole = (execute_line(program, None, fast_forward=f) for f in (True, False))
+    count = program.kernels[0].schedule.count(program.kernels[0].schedule.order[0])
+    assert found.skipped > count / 2
+    assert (found.cycles, whole.skipped) == (whole.cycles, 0)
