@@ -86,6 +86,26 @@ def test_ranges_that_do_not_follow_each_other_are_not_joined():
     assert len(loops(special)) == 2
 
 
+SPANS = sd.Layout(
+    "spans",
+    "[N, M] -> { [i, p] -> [i, j] : 0 <= i < N and first(i) <= p < first(i) + count(i) "
+    "and j = indices(p) and 0 <= j < M }",
+    value="data(p)",
+    properties=["nondecreasing first", "range count in [0, M + 1)"],
+)
+"""Rows that may end before the next one starts, or reach into it."""
+
+
+def test_ranges_with_ends_of_their_own_are_not_joined():
+    arrays = {"first": [0, 1, 3], "count": [2, 2, 0], "indices": [0, 2, 4], "data": [1.0, 2.0, 4.0]}
+    A = sd.from_arrays(SPANS, (3, 5), {n: np.array(a) for n, a in arrays.items()})
+    tensors = {"A": A}
+    special = sd.kernel(total).engine.specialise([A])
+    with interpreting():
+        check(special, tensors, {"A": np.array([[1.0, 0, 2, 0, 0], [0, 0, 2, 0, 4], [0] * 5])})
+    assert len(loops(special)) == 2
+
+
 def test_joining_without_the_proof_is_caught(monkeypatch):
     monkeypatch.setattr(flatten, "_follow_each_other", lambda *_: True)
     tensors, truth = loose()

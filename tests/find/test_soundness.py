@@ -12,10 +12,13 @@ import sparsedsl as sd
 from sparsedsl.errors import InvalidTensorError, LayoutError
 from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
+from sparsedsl.find import widths
 from sparsedsl.find.smtlib import script
+from sparsedsl.iteration.nodes import Find, Key
 from sparsedsl.layouts.check import validate
 from sparsedsl.layouts.properties import KINDS, property_text
 from sparsedsl.spf import terms
+from sparsedsl.spf.nodes import UF
 
 LIST = (
     "[N, M, NNZ] -> { [p] -> [i, j] : 0 <= p < NNZ and i = f(p) and j = g(p) "
@@ -167,20 +170,58 @@ def test_neither_are_those_of_an_operand_that_is_probed():
         properties=["injective crd"],
     )
     arrays = {"crd": np.array([2, 10**7]), "flag": np.array([1, 0]), "data": np.ones(2)}
-    A, x = sd.from_arrays(layout, (4,), arrays), np.arange(1.0, 5.0)
+    A, x = sd.from_arrays(layout, (4,), arrays), np.array([-1.0, 0.5, 0.5, 2])
 
-    def total(A, x):
+    def greater(A, x):
         (i,) = sd.indices("i")
         y = sd.output()
-        y[i] = A[i] + x[i]
+        y[i] = sd.maximum(A[i], x[i])
         return y
 
-    special = sd.kernel(total).engine.specialise([A, sd.asarray(x)])
+    special = sd.kernel(greater).engine.specialise([A, sd.asarray(x)])
     with interpreting():
         check(special, {"A": A, "x": sd.asarray(x)}, {"A": np.array([0.0, 0, 1, 0]), "x": x})
     (unit,) = [ready.unit for ready in special.ready.values()]
     assert [algorithm for _, algorithm, _ in unit.choices] != ["table"]
     assert all("table: not proved: extent" in rejected for *_, rejected in unit.choices)
+
+
+def test_a_filter_is_not_dropped_for_what_holds_behind_it():
+    """Entries promise coordinates below ``N``, and so what the filter asks; padding does not."""
+    layout = sd.Layout(
+        "capped",
+        "[N, NNZ] -> { [p] -> [i] : 0 <= p < NNZ and i = crd(p) and crd(p) <= N and 0 <= i < N }",
+        value="data(p)",
+        properties=["injective crd"],
+    )
+    arrays = {"crd": np.array([2, 10**7, 0]), "data": np.array([1.0, 2.0, 3.0])}
+    A = sd.from_arrays(layout, (4,), arrays)
+
+    def same(A):
+        (i,) = sd.indices("i")
+        y = sd.output()
+        y[i] = 2 * A[i]
+        return y
+
+    special = sd.kernel(same, out="dense").engine.specialise([A])
+    with interpreting():
+        check(special, {"A": A}, {"A": np.array([3.0, 0, 1, 0])})
+
+
+def test_windows_may_be_cut_short_by_the_end():
+    layout = sd.layouts["sell_sigma"](2, 4)
+    dense = np.array([[1.0, 0, 2], [0, 0, 3], [4, 5, 6], [0, 0, 0], [7, 0, 0]])
+    assert np.array_equal(sd.convert(dense, layout).validate().to_numpy(), dense)
+
+
+def test_what_is_sought_is_part_of_the_width():
+    i = terms.var("i")
+    sought = terms.add(terms.scale(1000, i), terms.const(-7))
+    key = Key(UF("f", (terms.var("p"),)), sought)
+    find = Find("p", (terms.ZERO,), (terms.const(5),), (key,), "A")
+    size = widths._Size({"i": 50}, 100, {})
+    size.steps((find,))
+    assert size.most == 50_007
 
 
 def test_a_property_along_which_nothing_is_read_is_refused():
