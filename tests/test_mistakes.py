@@ -179,3 +179,12 @@ def test_paths(tmp_path):
         sd.write(tmp_path / name, A)
         assert np.array_equal(sd.read(str(tmp_path / name).encode()).to_numpy(), A.toarray())
         assert (Path(tmp_path / name).read_bytes()[:2] == b"\x1f\x8b") == name.endswith("GZ")
+
+
+def test_more_modes_than_numpy_has_are_refused_at_once(tmp_path):
+    path = tmp_path / "x.tns"
+    path.write_text(f"{'1 ' * 5000}2.5\n")
+    with pytest.raises(sd.LayoutError, match="at most 64 modes, found 5000"):
+        sd.read(path)
+    with pytest.raises(sd.LayoutError, match="at most 64 modes, found 65"):
+        sd.from_arrays("csf", (1,) * 65, {})

@@ -361,7 +361,8 @@ def plot(run: Run, path: Path) -> None:
         heights = [y for _, y in points]
         axes.errorbar(middles, heights, xerr=[below, above], fmt="o", markersize=4, label=name)
     axes.axvline(1.0, color="0.6", linewidth=1)
-    axes.set_xscale("log")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_yticks(range(len(cells)), [f"{c.kernel}  {c.input}" for c in cells], fontsize=7)
     axes.invert_yaxis()
     axes.set_xlabel("time over that of sparsedsl (above 1, sparsedsl is faster)")

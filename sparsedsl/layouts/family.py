@@ -15,6 +15,9 @@ from typing import TypeAlias
 from sparsedsl.errors import LayoutError
 from sparsedsl.layouts.layout import Layout, checked_order
 
+MODES = 64
+"""Most modes of a tensor: those of NumPy's arrays."""
+
 
 @dataclass(frozen=True, slots=True)
 class Family:
@@ -33,6 +36,11 @@ class Family:
 
     def of(self, rank: int, order: Sequence[int] | None = None) -> Layout:
         """The layout of ``rank`` modes, stored in ``order`` (logical order by default)."""
+        if rank > MODES:
+            raise LayoutError(
+                f"expected a tensor of at most {MODES} modes, found {rank}",
+                hint="join modes first, as numpy.reshape does",
+            )
         modes = tuple(range(rank)) if order is None else checked_order(order, rank, self.name)
         return _member(self, rank, modes)
 

@@ -75,10 +75,9 @@ def _tensor(
     page: Page, top: float, dense: np.ndarray, colours: dict[tuple[int, ...], str]
 ) -> float:
     """The tensor by coordinates, matrix after matrix; where it ends on the right."""
-    shaped = dense.reshape((1,) * (3 - dense.ndim) + dense.shape) if dense.ndim < 3 else dense
-    for place, value in np.ndenumerate(shaped):
-        block, row, column = place
-        at = place[3 - dense.ndim :]
+    shaped = dense.reshape(-1, *((1,) * (2 - dense.ndim) + dense.shape)[-2:])
+    for at, value in np.ndenumerate(dense):
+        block, row, column = np.unravel_index(np.ravel_multi_index(at, dense.shape), shaped.shape)
         y = top + (block * (shaped.shape[1] + 0.5) + row) * CELL
         shown = "" if at not in colours else str(value)
         page.cell(MARGIN + column * CELL, y, CELL, fill=colours.get(at, "white"), text=shown)

@@ -5,6 +5,7 @@ Takes: shapes in pixels, y downwards.  Gives: text.  Invariant: text is escaped.
 
 from __future__ import annotations
 
+from colorsys import hls_to_rgb
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
@@ -84,8 +85,11 @@ class Page:
 def tint(place: int, count: int) -> str:
     """A light colour for one of ``count`` places, from blue over green to red.
 
+    Written as hexadecimal numbers: SVG 1.1 has no other form that every viewer reads.
+
     >>> tint(0, 3), tint(2, 3)
-    ('hsl(220, 70%, 80%)', 'hsl(0, 70%, 80%)')
+    ('#a8c0f0', '#f0a8a8')
     """
     share = place / max(count - 1, 1)
-    return f"hsl({round(220 * (1 - share))}, 70%, 80%)"
+    red, green, blue = hls_to_rgb(220 / 360 * (1 - share), 0.8, 0.7)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
