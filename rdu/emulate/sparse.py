@@ -233,7 +233,10 @@ class SparseStage(Context):
                 size = math.prod(tensor.extent(a) for a in tensor.block) * tensor.element_bytes
             else:
                 size = self._block_bytes(operator, r)
-            fetch[r] = access(chip, size, max(self.stage.units.reads[r], 1)).busy
+            ports = self.stage.units.reads[r]
+            if not tensor.sparse and block.elements > 1:
+                ports //= shape.copies
+            fetch[r] = access(chip, size, max(ports, 1)).busy
         kept = [a for a in operator.output.axes if a not in shape.streams.loops]
         size = math.prod(self.graph.extents[a] for a in kept)
         # A gathered product streams its last factor through the arrays while it computes.

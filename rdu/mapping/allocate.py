@@ -188,7 +188,9 @@ def units(
     pcus = 0 if isinstance(shape.operator, Rearrange) else width
     nodes = 0
     if isinstance(shape, SparseShape) and shape.streams is not None:
-        pcus = shape.copies * shape.streams.compute_nodes + width
+        # Copies share one unit for scalars; each has its own for blocks.
+        units_of_blocks = shape.copies * width if shape.block.elements > 1 else width
+        pcus = shape.copies * shape.streams.compute_nodes + units_of_blocks
         nodes = shape.copies * shape.streams.memory_nodes
     written = graph.tensor(shape.operator.output.tensor).bytes / per_port if stored else 0
     return Units(
@@ -208,7 +210,10 @@ def rates_of(
 ) -> tuple[int, ...]:
     """PMUs each operand needs for bandwidth."""
     if isinstance(shape, SparseShape):
-        return (1,) * len(shape.reads)
+        # Every copy reads blocks through a port of its own.
+        many = shape.copies if shape.block.elements > 1 else 1
+        sparse = (graph.tensor(read.operand.tensor).sparse for read in shape.reads)
+        return tuple(1 if tree else many for tree in sparse)
     return ports(chip, graph, shape, full_tile(shape, schedule), width)
 
 

@@ -269,7 +269,9 @@ def _streams(
             gather = last is not None and loops[-1] not in operator.factors[last].axes
             sizes = [math.prod(extents[a] for a in part) for part in (m, k, n)]
             block = Block(sizes[0], sizes[1], sizes[2], gather)
-            copies = _COPIES if stepwise and block.elements == 1 else 1
+            # Items that enter an array together are not parted.
+            alone = block.elements == 1 or not gather
+            copies = _COPIES if stepwise and alone else 1
             groups = min(matches, math.prod(extents[a] for a in loops[:-1])) if gather else matches
             return streams, block, copies, matches, max(groups, 1)
         case SparseUnion(output=output):
@@ -315,4 +317,5 @@ def sparse_work(chip: Chip, shape: SparseShape, width: int, every: int) -> int:
     if shape.block.elements == 1:
         return tokens + shape.items // shape.copies * (every - 1)
     per_group = -(-shape.items // shape.groups) if shape.items else 0
-    return tokens + shape.groups * shape.block.cycles(chip, max(per_group, 1), width).busy * every
+    groups = -(-shape.groups // shape.copies)
+    return tokens + groups * shape.block.cycles(chip, max(per_group, 1), width).busy * every

@@ -355,3 +355,27 @@ def test_complex_data_and_wrong_precision_are_refused():
         rdu.trace(spmv, sp.csr_array(np.eye(3)), np.ones(3), precision="fp8")
     with pytest.raises(rdu.RDUError, match="decorate"):
         rdu.trace(len, np.ones(3))
+
+
+@pytest.mark.parametrize("width", [8, 64])
+def test_rows_of_a_sparse_times_dense_product_are_shared_among_copies(width):
+    """As many parts of the rows run side by side as there are units for, and give the same bits."""
+    rng = np.random.default_rng(0)
+    left = sp.random_array((400, 300), density=0.05, rng=rng, format="csr")
+    right = rng.standard_normal((300, width))
+    chip = rdu.sn40l_node(1).chip
+    graph = rdu.trace(product, left, right, precision="fp32")
+    cycles, results = {}, []
+    for pcus in (120, 260, 1040):
+        program = rdu.compile(graph, chip.with_changes(pcus=pcus), moves=10)
+        found, report = rdu.run(program, left, right)
+        results.append(found)
+        (stage,) = program.kernels[0].stages
+        copies = stage.shape.copies
+        assert copies == pcus // 64
+        assert program.kernels[0].pcus <= pcus
+        cycles[copies] = report.stages[0].busy
+        # A copy fetches a row's vectors one a cycle, and has at least its share of the items.
+        assert cycles[copies] >= left.nnz / copies * max(width * 4 // 64, 1)
+    assert all(np.array_equal(results[0], other) for other in results[1:])
+    assert cycles[1] > 3 * cycles[4] > 9 * cycles[16]
