@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable
 from functools import lru_cache, partial
 from typing import Any, overload
 
+from sparsedsl.choices import Choices
 from sparsedsl.errors import NotationError
 from sparsedsl.frontend.einsum import einsum_program
 from sparsedsl.frontend.handles import ArgumentInfo
@@ -15,7 +16,6 @@ from sparsedsl.interop import asarray
 from sparsedsl.kernel import Engine, Kernel
 from sparsedsl.layouts.catalogue import AnyLayout
 from sparsedsl.runtime.tensor import Tensor
-from sparsedsl.specialisation import Choices
 
 
 @overload

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsedsl.choices import Choices
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.text import program_text
 from sparsedsl.errors import InvalidTensorError, NotationError, PlanError, SparseDSLError
@@ -28,7 +29,7 @@ from sparsedsl.reuse import store, target_of
 from sparsedsl.runner import Runner
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.sources import ShapeOf, info_of, signature_of
-from sparsedsl.specialisation import Choices, Specialisation, specialise
+from sparsedsl.specialisation import Specialisation, specialise
 
 if TYPE_CHECKING:
     from sparsedsl.find.smt import Proof

@@ -11,10 +11,11 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparsedsl.choices import Choices
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.bindings import apart
 from sparsedsl.contraction.extent import check_shapes
@@ -25,7 +26,7 @@ from sparsedsl.layouts.catalogue import plain, resolve
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import total
 from sparsedsl.locks import compiling
-from sparsedsl.options import Options, current
+from sparsedsl.options import current
 from sparsedsl.rows import by_rows
 from sparsedsl.runtime import cache, execute, patterns
 from sparsedsl.runtime.patterns import Pairs
@@ -39,77 +40,6 @@ if TYPE_CHECKING:
 
 RUNS = 3
 """Runs of which the least time is told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Choices:
-    """What the user fixed when making a kernel; see ``kernel`` for the meaning of each."""
-
-    out: Any = None
-    order: str | None = None
-    find: Any = "auto"
-    parallel: Any = "auto"
-    workspace: str = "auto"
-    deterministic: bool = True
-    semantics: str = "ieee"
-
-    def __post_init__(self) -> None:
-        if self.semantics not in ("ieee", "annihilator"):
-            raise PlanError(
-                f"expected semantics to be 'ieee' or 'annihilator', found {self.semantics!r}",
-                hint="'ieee' is as dense NumPy, 'annihilator' skips implicit zeros always",
-            )
-        if not (self.parallel == "auto" or isinstance(self.parallel, bool)):
-            raise PlanError(
-                f"expected parallel to be 'auto', True or False, found {self.parallel!r}"
-            )
-        if not isinstance(self.deterministic, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise PlanError(
-                f"expected deterministic to be True or False, found {self.deterministic!r}"
-            )
-        if not isinstance(self.find, str | Mapping):
-            raise PlanError(
-                f"expected find to be a name or a mapping from operand to name, found "
-                f"{type(self.find).__name__}",
-                hint='such as find="merge" or find={"B": "gallop"}',
-            )
-        wanted = [self.find] if isinstance(self.find, str) else list(self.find.values())
-        _check_finds([name for name in wanted if name != "auto"])
-        if self.order is not None and not isinstance(self.order, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise PlanError(
-                f"expected order to be text, found {type(self.order).__name__}",
-                hint='such as order="i k j"',
-            )
-
-    @property
-    def forced(self) -> bool:
-        """Whether a choice is made that ``auto`` would have made otherwise."""
-        return (self.order, self.find, self.workspace) != (None, "auto", "auto")
-
-    def settings(self, options: Options) -> Settings:
-        """Return what of it, and of the options in force, the pipeline reads."""
-        find = self.find if isinstance(self.find, str) else tuple(sorted(self.find.items()))
-        return Settings(
-            order=None if self.order is None else tuple(self.order.split()),
-            find=find,
-            workspace=self.workspace,
-            solver_timeout_ms=options.solver_timeout_ms,
-            safe=options.safe,
-            share=self.parallel is not False,
-            tune=options.tune,
-        )
-
-
-def _check_finds(names: Sequence[str]) -> None:
-    """Raise PlanError for a find that there is not."""
-    if not names:
-        return
-    from sparsedsl.find.algorithms import ALGORITHMS
-
-    known = ("auto", *(a.name for a in ALGORITHMS))
-    for name in names:
-        if name not in known:
-            raise PlanError(f"expected find to be one of {', '.join(known)}, found {name!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sparsedsl.choices import Choices
 from sparsedsl.errors import LayoutError, NotationError
 from sparsedsl.frontend.string import parse_statement
 from sparsedsl.frontend.trace import Traced
@@ -19,7 +20,6 @@ from sparsedsl.layouts.describe import bytes_text, picture, storage_bytes
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.properties import property_text
 from sparsedsl.runtime.tensor import Tensor
-from sparsedsl.specialisation import Choices
 from sparsedsl.spf import terms
 
 ENTRIES_A_ROW = 8

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from sparsedsl.choices import Choices
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.extent import check_shapes, output_shapes
 from sparsedsl.errors import NotationError, TensorTypeError
@@ -26,7 +27,7 @@ from sparsedsl.kernel import Engine, Kernel, Lowered
 from sparsedsl.layouts.catalogue import coordinates
 from sparsedsl.layouts.levels import total
 from sparsedsl.runtime.tensor import Tensor, bound
-from sparsedsl.specialisation import Choices, Specialisation
+from sparsedsl.specialisation import Specialisation
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from levels import check, interpreting, remembering_proofs
 from strategies import arguments, statements
 
+from sparsedsl.choices import Choices
 from sparsedsl.frontend.string import parse_statement
 from sparsedsl.frontend.trace import Traced
 from sparsedsl.kernel import Engine
-from sparsedsl.specialisation import Choices
 
 
 @settings(

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from levels import dense_of, interpreting, remembering_proofs, store
 
+from sparsedsl.choices import Choices
 from sparsedsl.contraction.text import program_text
 from sparsedsl.frontend.einsum import einsum_program
 from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.path import Factor, best_tree
 from sparsedsl.frontend.trace import Traced
-from sparsedsl.kernel import Choices, Engine
+from sparsedsl.kernel import Engine
 
 
 def leaves(tree):

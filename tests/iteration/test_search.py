@@ -6,6 +6,7 @@ import pytest
 
 import sparsedsl as sd
 from sparsedsl import pipeline
+from sparsedsl.choices import Choices
 from sparsedsl.contraction.extent import check_shapes
 from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.string import parse_statement
@@ -14,7 +15,7 @@ from sparsedsl.groups import Settings, Source, split
 from sparsedsl.iteration import search
 from sparsedsl.iteration.nodes import Scan
 from sparsedsl.iteration.plan import plan
-from sparsedsl.kernel import Choices, Engine
+from sparsedsl.kernel import Engine
 
 INT32 = dict.fromkeys(("indptr", "indices", "crd0", "crd1", "crd2", "pos1", "pos2"), "int32")
 
