@@ -229,6 +229,43 @@ def test_falling_queries_are_caught(name):
     assert wrong(replace(al.algorithm(name), needs=frozenset({si.UNIQUE, si.SORTED})))
 
 
+def scattered(algorithm):
+    """Yield what is found of keys that meet in the slots of a hash, and what should be."""
+    rng = np.random.default_rng(0)
+    run = interpreted(kernel(algorithm))
+    for size in (3, 8, 20, 40):
+        keys = rng.choice(5000, size, replace=False).astype(np.int32)
+        sought = np.concatenate([keys, rng.integers(0, 5000, 60)]).astype(np.int64)
+        (found,) = run(keys, sought, np.zeros(len(sought), np.int64), 0, size)
+        yield list(found), brute_force(keys, 0, size, sought)
+
+
+def test_keys_that_share_a_slot_are_found():
+    for found, expected in scattered(al.algorithm("hash")):
+        assert found == expected
+
+
+def test_looking_at_one_slot_alone_is_caught():
+    def first_alone(site, emission):
+        *before, _ = emission.query
+        return tuple(before)
+
+    one = changed("hash", query=first_alone)
+    assert any(found != expected for found, expected in scattered(one))
+    unmatched = changed(
+        "hash",
+        query=first_alone,
+        hit=lambda site, e: lb.conj(lb.ge(site.position, 0), site.matches(site.position)),
+    )
+    assert any(found != expected for found, expected in scattered(unmatched))
+
+
+@pytest.mark.parametrize("extent", [EXTENT - 1, 0])
+def test_a_table_too_short_is_caught(extent):
+    right = al.algorithm("table")
+    assert wrong(replace(right, emit=lambda site: right.emit(replace(site, extent=lb.i(extent)))))
+
+
 def test_stale_table_is_caught():
     """A table used for one range, then another: positions of the first must not hit."""
     keys = np.array([1, 3, 1, 2], np.int32)
