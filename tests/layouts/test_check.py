@@ -126,6 +126,22 @@ def test_each_property(prop, good, bad):
             validate(layout, (4,), {**arrays, "f": np.array(bad)}, distinct=False)
 
 
+@pytest.mark.parametrize(("place", "held"), [(-1, False), (0, True), (1, True), (2, False)])
+def test_a_place_loaded_from_an_array_lies_in_the_next_one(place, held):
+    layout = Layout(
+        "renamed",
+        "[N, NNZ] -> { [p] -> [i] : 0 <= p < NNZ and i = rows(place(p)) and 0 <= i < N }",
+        value="data(p)",
+        properties=["injective place"],
+    )
+    arrays = {"place": np.array([place]), "rows": np.array([3, 2]), "data": np.ones(1)}
+    if held:
+        validate(layout, (4,), arrays, distinct=False)
+    else:
+        with pytest.raises(InvalidTensorError, match="rows has length 2"):
+            validate(layout, (4,), arrays, distinct=False)
+
+
 def test_repeated_coordinates_are_found_where_no_property_excludes_them():
     layout = Layout(
         "list",
