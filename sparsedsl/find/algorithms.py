@@ -311,6 +311,15 @@ COUNTED = 0.6
 COMPARED = 0.05
 """Comparing one of several keys that an instruction compares."""
 
+APART = 0.25
+"""Comparing a key that is left over, alone."""
+
+INSTRUCTION = 8
+"""Keys that an instruction compares, about: as many are left over on average, at most."""
+
+LINE = 64
+"""Bytes of a cache line."""
+
 NEAR = 1 << 21
 """Bytes that stay in the second cache."""
 
@@ -322,6 +331,15 @@ def _log(x: float) -> float:
 def _lookup(load: Workload, width: float) -> float:
     """Return what one access to an array over the keys costs, ``width`` bytes an element."""
     return 0.9 if load.extent * width <= NEAR else 2.2
+
+
+def _fill(load: Workload, width: float) -> float:
+    """Return what storing the range in an array over the keys costs, ``width`` bytes an element.
+
+    Keys come in order, so that each cache line is fetched once: dense rows pay less an element.
+    """
+    lines = min(load.length, load.extent * width / LINE)
+    return 0.2 * load.length + 0.6 * _lookup(load, width) * lines
 
 
 def _surprise(load: Workload) -> float:
@@ -340,7 +358,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         frozenset({UNIQUE, EXTENT}),
         lambda w: (
             w.extent * 0.3
-            + w.setups * (1.2 * w.length + w.queries * (_lookup(w, 4) + MISTAKEN * _surprise(w)))
+            + w.setups * (_fill(w, 4) + w.queries * (_lookup(w, 4) + MISTAKEN * _surprise(w)))
         ),
         _table,
     ),
@@ -389,7 +407,11 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     Algorithm(
         "count",
         frozenset({UNIQUE, SORTED}),
-        lambda w: w.setups * w.queries * (4.0 + COMPARED * w.length),
+        lambda w: (
+            w.setups
+            * w.queries
+            * (4.0 + COMPARED * w.length + APART * min(w.length, INSTRUCTION))
+        ),
         _count,
     ),
     Algorithm(
