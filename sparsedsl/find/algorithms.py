@@ -305,6 +305,9 @@ MISTAKEN = 10.0
 WASTED = 0.25
 """Loading and combining a value that was not needed."""
 
+CLEARED = 0.5
+"""Taking a value out of an array again."""
+
 COUNTED = 0.6
 """Counting the bits of a word."""
 
@@ -366,7 +369,8 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         "spread",
         frozenset({UNIQUE, EXTENT, NEUTRAL}),
         lambda w: (
-            w.extent * 0.5 + w.setups * (1.8 * w.length + w.queries * (_lookup(w, 8) + WASTED))
+            w.extent * 0.5
+            + w.setups * (_fill(w, 8) + CLEARED * w.length + w.queries * (_lookup(w, 8) + WASTED))
         ),
         _spread,
     ),
@@ -408,9 +412,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         "count",
         frozenset({UNIQUE, SORTED}),
         lambda w: (
-            w.setups
-            * w.queries
-            * (4.0 + COMPARED * w.length + APART * min(w.length, INSTRUCTION))
+            w.setups * w.queries * (4.0 + COMPARED * w.length + APART * min(w.length, INSTRUCTION))
         ),
         _count,
     ),
