@@ -9,17 +9,16 @@ slots without an entry hold (0 for counts).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sparsedsl.conversion import passes
-from sparsedsl.conversion.order import coordinate, extent, implies
+from sparsedsl.conversion.order import extent, implies
 from sparsedsl.conversion.passes import Span
-from sparsedsl.conversion.plan import Plan, choose
+from sparsedsl.conversion.plan import Plan
+from sparsedsl.conversion.request import NUMBERS, Request, reader_of, span_of, stream_of
 from sparsedsl.conversion.sharing import shared
-from sparsedsl.conversion.stream import Body, Reader, Stream, coded, of_layout
-from sparsedsl.conversion.target import Level, Target
-from sparsedsl.layouts.bounds import Bounds
-from sparsedsl.layouts.layout import Layout
+from sparsedsl.conversion.stream import Body, Reader, Stream, coded
+from sparsedsl.conversion.target import Level
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import (
     BOOL,
@@ -36,8 +35,7 @@ from sparsedsl.loops.nodes import (
     Stmt,
     Var,
 )
-from sparsedsl.spf import terms as t
-from sparsedsl.spf.nodes import Constraint, Term
+from sparsedsl.spf.nodes import Term
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,93 +55,14 @@ class Program:
     shared: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Request:
-    """What a conversion is specialised for.
-
-    ``rankable`` and ``near`` are as ``plan.choose`` takes them; ``width`` are the bits of each
-    of the numbers that are interleaved.
-    """
-
-    source: Layout
-    target: Target
-    dtypes: Mapping[str, str]
-    value: str
-    index: str
-    fill: object
-    rankable: bool
-    near: int = 0
-    width: int = 0
-
-    @property
-    def plan(self) -> Plan:
-        """The passes."""
-        most = max((len(keys) for keys in self.target.codes.values()), default=0)
-        return choose(
-            stream_of(self),
-            self.target,
-            rankable=self.rankable,
-            near=self.near,
-            bits=most * self.width,
-        )
-
-
-def span_of(rank: int, term: Term) -> tuple[Term, Term]:
-    """The least value of a term over a shape, and the number of values up to the greatest."""
-    box: list[Constraint] = []
-    for mode in range(rank):
-        name, size = t.var(coordinate(mode)), t.var(extent(mode))
-        box.append(Constraint(name, False))
-        box.append(Constraint(t.subtract(t.subtract(size, name), t.ONE), False))
-    extents = tuple(extent(mode) for mode in range(rank))
-    bounds = Bounds(tuple(box), extents)
-    low, high = bounds.minimum(term, extents)[0], bounds.maximum(term, extents)[0]
-    return low, t.add(t.subtract(high, low), t.ONE)
-
-
-def stream_of(request: Request) -> Stream:
-    """The entries of the source that have a place in the target, others noted as bad."""
-    stream = of_layout(request.source, request.value, request.fill)
-    read = _reader(request.target)
-    fits = lb.conj(*(read.holds(check) for check in request.target.checks))
-    if fits == lb.TRUE:
-        return stream
-    bad = (Assign(lb.ivar("bad"), lb.i(1)),)
-
-    def visit(body: Body) -> Body:
-        return stream.visit((If(fits, body, bad),))
-
-    return replace(stream, visit=visit, flat=None, row=None, rows=None)
-
-
 def program_of(request: Request) -> Program:
     """Write the kernels."""
     target = request.target
     plan = request.plan
-    writer = _Writer(
-        request,
-        plan,
-        _reader(target),
-        shared(request.source, target, plan, request.dtypes, request.index),
-    )
-    return writer.program()
-
-
-def _reader(target: Target) -> Reader:
-    layout = target.layout
-    names: dict[str, Expr] = {}
-    for mode, name in enumerate(layout.extents):
-        names[name] = names[extent(mode)] = lb.ivar(extent(mode))
-        names[coordinate(mode)] = lb.ivar(coordinate(mode))
-    names |= {name: lb.ivar(name) for name in target.codes}
-    for level in target.levels:
-        names[level.name] = lb.ivar(f"t_{level.name}")
-    read = Reader(names, "t_")
-    for name, value in target.affine.items():
-        names[name] = read(value)
-    for mode, name in enumerate(layout.relation.outputs):
-        names.setdefault(name, lb.ivar(coordinate(mode)))
-    return read
+    same: Mapping[str, str] = {}
+    if not request.partial:
+        same = shared(request.source, target, plan, request.dtypes, request.index)
+    return _Writer(request, plan, reader_of(target), same).program()
 
 
 @dataclass(slots=True)
@@ -191,7 +110,10 @@ class _Writer:
         sized = sized if plan.strategy != "sequence" else set()
         early = [param for param in self._arrays() if param.name in sized]
         first = self._kernel("count_entries", (*before, *counting), ("bad", *scratch), early, {})
-        second = self._kernel("convert", tuple(filling), results, self._arrays(), scratch)
+        known = dict(scratch)
+        if request.target.permuted is not None:
+            known[NUMBERS] = ArrayParam(NUMBERS, "int64", 1)
+        second = self._kernel("convert", tuple(filling), results, self._arrays(), known)
         shared = tuple(self.shared.items())
         return Program(plan, first, second, tuple(scratch), numbers, shared)
 
@@ -490,6 +412,3 @@ class _Writer:
             ),
         ]
         return counting, more, filling, ()
-
-
-__all__ = ["BOOL", "Binary", "Program", "Request", "program_of", "span_of", "stream_of"]

@@ -11,58 +11,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import prod
 from typing import Any
 
 import numpy as np
 
-from sparsedsl.conversion.kernels import Program, Request, program_of, span_of
 from sparsedsl.conversion.order import coordinate, extent
-from sparsedsl.conversion.plan import Plan
-from sparsedsl.conversion.target import Level, Target, target_of
+from sparsedsl.conversion.programs import Loaded, loaded
+from sparsedsl.conversion.request import NUMBERS, request_of, span_at
+from sparsedsl.conversion.target import Level, Target, first_of, target_of
 from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.build import Builder
+from sparsedsl.layouts.catalogue import coordinates
+from sparsedsl.layouts.enumerate import different
 from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.layout import Layout
-from sparsedsl.layouts.levels import exact
-from sparsedsl.locks import compiling
 from sparsedsl.runtime import operations
 from sparsedsl.spf import terms as t
-from sparsedsl.spf.nodes import Term, Var
+from sparsedsl.spf.nodes import Var
 
 SMALL = 20_000
 """Stored values up to which interpreting takes less time than compiling would."""
 
 LARGE = 100_000
 """Stored values from which a conversion is compiled when first met."""
-
-ROOM = 1 << 16
-
-WORD = 62
-"""Bits of an interleaved number that stay clear of the sign."""
-
-HEAPS = (1024, 128)
-"""Widths of the heaps that entries are thrown on before insertion: few kernels, so few widths."""
-
-FEW = 16
-"""Entries of a heap that are inserted about as quickly as they are sorted by one more pass."""
-INT32_MAX = 2**31 - 1
-
-_met: set[str] = set()
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A program with its dispatchers and the order of their parameters."""
-
-    program: Plan
-    count: Any
-    count_params: tuple[str, ...]
-    fill: Any
-    fill_params: tuple[str, ...]
-    scratch: tuple[str, ...]
-    numbers: tuple[str, ...]
-    shared: tuple[tuple[str, str], ...]
 
 
 def convert(
@@ -88,208 +59,72 @@ def convert(
     values = arrays[source.value.function]
     if not force and values.size < SMALL:
         return None
-    described = target_of(target)
-    if described is None or not _usable(source, values, fill):
-        return None
     extents = tuple(int(n) for n in shape)
-    wide = any(arrays[name].dtype.itemsize == 8 for name in source.functions)
-    wide = wide or max((*extents, values.size), default=0) > INT32_MAX
-    request = _request(
-        source,
-        described,
-        tuple((name, arrays[name].dtype.name) for name in source.arrays),
-        "int64" if wide else "int32",
-        _Fill(fill, values.dtype.name),
-        _rankable(described, extents, values.size),
-        _near(described, extents, values.size),
-        _width(described, extents),
-    )
-    if request.width * described.layout.rank > WORD or not _affordable(
-        request, extents, values.size
-    ):
-        return None
-    loaded = _loaded(request, force or values.size >= LARGE)
-    if loaded is None:
-        return None
-    given = {extent(mode): n for mode, n in enumerate(extents)}
     known = infer_sizes(source, extents, arrays) if sizes is None else sizes
-    given |= {f"s_{name}": int(known[name]) for name in source.sizes}
-    given |= {f"s_{name}": arrays[name] for name in source.arrays}
-    return _Run(request.target, loaded, extents, request.index, values, fill, given).run()
+    entries = Entries(source, extents, arrays, known, fill)
+    now = force or values.size >= LARGE
+    if len(target.structures) > 1:
+        return _mirrored(entries, target, now)
+    return _stored(entries, target, now)
 
 
 @dataclass(frozen=True, slots=True)
-class _Fill:
-    """A fill value as part of a key: equal when the bits are."""
+class Entries:
+    """A tensor to convert: arrays under a layout, with its sizes."""
 
-    value: Any
-    dtype: str
-
-    def __hash__(self) -> int:
-        return hash(repr(self.value))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Fill) and repr((self.value, self.dtype)) == repr(
-            (other.value, other.dtype)
-        )
+    layout: Layout
+    extents: tuple[int, ...]
+    arrays: Mapping[str, np.ndarray]
+    sizes: Mapping[str, int]
+    fill: object
 
 
-@lru_cache(maxsize=512)
-def _request(
-    source: Layout,
-    target: Target,
-    dtypes: tuple[tuple[str, str], ...],
-    index: str,
-    fill: _Fill,
-    rankable: bool,
-    near: int,
-    width: int,
-) -> Request:
-    kinds = (fill.dtype, index, fill.value)
-    return Request(source, target, dict(dtypes), *kinds, rankable, near=near, width=width)
+def _stored(
+    entries: Entries, target: Layout, now: bool, *, partial: bool = False
+) -> dict[str, np.ndarray] | None:
+    """Store entries in a layout of one alternative.
+
+    ``now`` compiles a program at once; ``partial`` leaves out entries without a place.
+    """
+    described = target_of(target)
+    if described is None:
+        return None
+    source, extents, arrays = entries.layout, entries.extents, entries.arrays
+    request = request_of(source, described, extents, arrays, entries.fill, partial=partial)
+    program = None if request is None else loaded(request, now)
+    if request is None or program is None:
+        return None
+    given: dict[str, Any] = {extent(mode): n for mode, n in enumerate(extents)}
+    given |= {f"s_{name}": int(entries.sizes[name]) for name in source.sizes}
+    given |= {f"s_{name}": arrays[name] for name in source.arrays}
+    values = arrays[source.value.function]
+    return _Run(described, program, extents, request.index, values, entries.fill, given).run()
 
 
-def _usable(source: Layout, values: np.ndarray, fill: object) -> bool:
-    if not values.size or (values.dtype.kind == "c" and not exact(source)):
-        return False
-    if source.repeats and fill != 0:
-        return False  # sums would start from the fill
-    return bool(source.rank)
+def _mirrored(entries: Entries, target: Layout, now: bool) -> dict[str, np.ndarray] | None:
+    """Store what the first alternative has places for; the others must give the rest.
 
-
-@lru_cache(maxsize=4096)
-def _span(term: Term, extents: tuple[int, ...]) -> tuple[int, int]:
-    """The least value of a term over a shape, and the number of values up to the greatest."""
-    env = {extent(mode): n for mode, n in enumerate(extents)}
-    low, size = span_of(len(extents), term)
-    return int(t.evaluate(low, env, {})), int(t.evaluate(size, env, {}))
-
-
-def _rankable(target: Target, extents: tuple[int, ...], entries: int) -> bool:
-    """Whether a table of a bit for each group and key is not much larger than the tensor."""
-    if len(target.levels) != 1 or len(target.levels[0].keys) != 1 or target.codes:
-        return False
-    words = prod(_span(term, extents)[1] for term in target.levels[0].columns)
-    return words // 64 <= 4 * entries + ROOM
-
-
-def _near(target: Target, extents: tuple[int, ...], entries: int) -> int:
-    """How many neighbouring keys of a group hold about ``FEW`` entries; 0 where few keys do."""
-    level = target.levels[-1] if target.levels else None
-    if level is None or len(level.keys) != 1 or target.codes:
-        return 0
-    room = prod(_span(term, extents)[1] for term in level.columns)
-    return next((near for near in HEAPS if near * entries <= FEW * room), 0)
-
-
-def _width(target: Target, extents: tuple[int, ...]) -> int:
-    """How many bits each of the numbers has that are interleaved: an even number, so few widths."""
-    keys = [key for keys in target.codes.values() for key in keys]
-    most = max((sum(_span(key, extents)) for key in keys), default=0)
-    return -(-(max(most, 1) - 1).bit_length() // 2) * 2 if keys else 0
-
-
-@lru_cache(maxsize=512)
-def _plan(request: Request) -> Plan:
-    return request.plan
-
-
-def _affordable(request: Request, extents: tuple[int, ...], entries: int) -> bool:
-    """Whether the tables that passes count in are not much larger than the tensor."""
-    plan, room = _plan(request), 4 * entries + ROOM
-    sizes = [_span(term, extents)[1] for term in plan.sorts]
-    if plan.strategy == "count":
-        level = request.target.levels[0]
-        sizes.append(prod(_span(term, extents)[1] for term in level.columns[: level.grouped]))
-    return all(size <= room for size in sizes)
-
-
-def _text(request: Request) -> str:
-    """What a program depends on."""
-    return "\n".join(
-        (
-            "conversion",
-            request.source.key,
-            request.target.layout.key,
-            repr(request.dtypes),
-            f"{request.value} {request.index} {request.fill!r} {request.rankable} {request.near} "
-            f"{request.width}",
-        )
-    )
-
-
-_programs: dict[str, Loaded] = {}
-
-
-def _loaded(request: Request, now: bool) -> Loaded | None:
-    """The compiled program; None for one met for the first time that is not worth it yet."""
-    key = _text(request)
-    found = _programs.get(key)
-    if found is None:
-        with compiling:
-            found = _programs.get(key) or _ready(request, key, now)
-    return found
-
-
-def _ready(request: Request, key: str, now: bool) -> Loaded | None:
-    from sparsedsl.runtime import cache
-
-    kept = cache.default()
-    entries = [kept.lookup(f"{key}\n{part}") for part in ("count", "fill")]
-    if entries[1] is None:
-        if not now and key not in _met:
-            _met.add(key)
+    That they do is seen from all entries in order, given and read back.
+    """
+    first = first_of(target)
+    made = None if first is None else _stored(entries, first, now, partial=True)
+    if made is None:
+        return None
+    sizes = infer_sizes(target, entries.extents, made)
+    back = Entries(target, entries.extents, made, sizes, entries.fill)
+    plain = coordinates(target.rank)
+    tables = [_stored(side, plain, now) for side in (entries, back)]
+    match tables:
+        case [dict() as given, dict() as read] if all(
+            _same(array, read[name]) for name, array in given.items()
+        ):
+            return made
+        case _:
             return None
-        entries = _stored(kept, key, program_of(request))
-    count, fill = entries
-    assert fill is not None
-    meta = fill.metadata
-    _programs[key] = Loaded(
-        _plan(request),
-        _compiled(count.load()) if count is not None and meta["twice"] else None,
-        tuple(count.metadata["params"]) if count is not None else (),
-        _compiled(fill.load()),
-        tuple(meta["params"]),
-        tuple(meta["scratch"]),
-        tuple(meta["numbers"]),
-        tuple((own, other) for own, other in meta["shared"]),
-    )
-    return _programs[key]
 
 
-def _compiled(dispatcher: Any) -> Any:
-    """The dispatcher, compiled at its first call while no process forks."""
-
-    def call(*arguments: Any) -> Any:
-        if getattr(dispatcher, "overloads", True):
-            return dispatcher(*arguments)
-        with compiling:
-            return dispatcher(*arguments)
-
-    return call
-
-
-def _stored(kept: Any, key: str, program: Program) -> list[Any]:
-    from sparsedsl.codegen.python import source as print_source
-    from sparsedsl.loops.promote import promote
-    from sparsedsl.loops.simplify import simplify
-    from sparsedsl.loops.verify import verify
-
-    made: list[Any] = []
-    for part, kernel in (("count", program.count), ("fill", program.fill)):
-        if kernel is None:
-            made.append(None)
-            continue
-        small = simplify(promote(verify(kernel)))
-        meta = {
-            "params": [param.name for param in small.params],
-            "scratch": list(program.scratch),
-            "numbers": list(program.numbers),
-            "twice": program.count is not None,
-            "shared": [list(pair) for pair in program.shared],
-        }
-        made.append(kept.store(f"{key}\n{part}", print_source(small, fastmath=False), meta))
-    return made
+def _same(left: np.ndarray, right: np.ndarray) -> bool:
+    return left.shape == right.shape and not different(left, right).any()
 
 
 @dataclass(slots=True)
@@ -348,14 +183,18 @@ class _Run:
         """Fill arrays of counts and widths, and what equalities define by them."""
         counts = self.given["counts"]
         env: dict[str, t.Index]
+        permuted = self.target.permuted
+        if permuted is not None:
+            self.given[NUMBERS] = builder.permute(permuted.position, permuted.call, counts)
         if _is_mode(self.target.layout, level):
             env = {**builder.values, level.position.group[0]: np.arange(len(counts))}
         else:
             walk = builder.walk(level.position.group)
             address = np.zeros(walk.count, np.int64)
-            for name, term in zip(level.position.group, level.columns, strict=False):
-                low, size = _span(term, self.extents)
-                address = address * size + np.asarray(walk.env[name]) - low
+            for place, term in zip(level.located, level.columns, strict=False):
+                low, size = span_at(term, self.extents)
+                here = t.evaluate(place, walk.env, builder.arrays)
+                address = address * size + np.asarray(here) - low
             env, counts = walk.env, counts[address]
         if not builder.slots(level.position, env, counts):
             return False
@@ -445,6 +284,8 @@ def _is_mode(layout: Layout, level: Level) -> bool:
     if len(level.position.group) != 1:
         return False
     (name,) = level.position.group
+    if level.located != (t.var(name),):
+        return False
     part = layout.structures[0]
     bounds = Bounds(part.scan, part.parameters)
     for mode, size in enumerate(layout.extents):

@@ -9,7 +9,7 @@ arrays follow in other ways, which ``layouts.construct`` builds.  Invariant: der
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -18,10 +18,11 @@ from sparsedsl.errors import LayoutError
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import Affine, Position, levels
 from sparsedsl.layouts.patterns import first_value, recurrence
-from sparsedsl.layouts.properties import Equality, Injective
+from sparsedsl.layouts.properties import Equality, Injective, Permutation, property_text
 from sparsedsl.spf import isl
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Atom, Constraint, FloorDiv, Term, Var
+from sparsedsl.spf.text import relation_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Level:
     an array of starts, ``"slots"`` begins at 0 in each group.  ``columns`` are the terms that
     tell groups apart and then the keys, ``grouped`` of them for the group; ``parent`` is the
     numbered dim that a group belongs to.  ``pointer`` is the call that holds a group's start.
+    ``located`` are the terms of the group over dims, where ``columns`` has coordinates.
     """
 
     name: str
@@ -42,6 +44,20 @@ class Level:
     keys: tuple[tuple[UF, Term], ...]
     pointer: UF | None
     position: Position
+    located: Columns
+
+
+@dataclass(frozen=True, slots=True)
+class Permuted:
+    """A dim that numbers all coordinates of a mode, in an order that follows from the counts.
+
+    ``call`` is the coordinate at a number, ``key`` the coordinate.
+    """
+
+    name: str
+    call: UF
+    key: Term
+    position: Position
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +67,8 @@ class Target:
     ``affine`` gives dims as terms over the coordinates; ``checks`` are the constraints an entry
     must satisfy to have a place; ``order`` is the order of entries that numbers follow.
     ``codes`` gives each variable that stands for interleaved bits the terms it is made of, the
-    most significant first; ``marks`` are calls and what they hold wherever an entry is.
+    most significant first; ``marks`` are calls and what they hold wherever an entry is;
+    ``permuted`` is the dim of a permutation, and ``derived`` are dims as terms over other dims.
     """
 
     layout: Layout
@@ -60,6 +77,8 @@ class Target:
     checks: tuple[Constraint, ...]
     codes: Mapping[str, Columns]
     marks: tuple[tuple[UF, Term], ...]
+    permuted: Permuted | None
+    derived: Mapping[str, Term]
 
     @property
     def order(self) -> Columns:
@@ -110,24 +129,67 @@ def target_of(layout: Layout) -> Target | None:
     affine = {x.name: _rest(renamed(layout, x.value)) for x in found if isinstance(x, Affine)}
     made: list[Level] = []
     codes: dict[str, Columns] = {}
+    derived: dict[str, Term] = {}
+    groups = {name: (value, t.var(name)) for name, value in affine.items()}
+    permuted: Permuted | None = None
     for level in found:
-        if isinstance(level, Position):
-            described = _level(layout, affine, level, [x.name for x in made], codes)
-            if described is None:
+        if isinstance(level, Affine):
+            continue
+        again = None if made or permuted else _permuted(layout, level)
+        if again is not None:
+            permuted = again
+            groups[level.name] = (again.key, t.atom(again.call))
+        elif level.highs == (t.add(level.low, t.ONE),) and not t.ufs(level.low):
+            derived[level.name] = level.low
+        else:
+            described = _level(layout, groups, derived, level, [x.name for x in made], codes)
+            if described is None or (permuted and described.columns[:1] != (permuted.key,)):
                 return None
             made.append(described)
+    if (permuted or derived) and [level.kind for level in made] != ["slots"]:
+        return None
     keys = {call: value for level in made for call, value in level.keys}
     marks = _marks(layout, keys)
     if marks is None:
         return None
     checks = _checks(layout, affine, keys)
-    result = Target(layout, affine, tuple(made), checks, codes, marks)
+    result = Target(layout, affine, tuple(made), checks, codes, marks, permuted, derived)
     return result if _covered(result) and _injective(result) else None
+
+
+@lru_cache(maxsize=128)
+def first_of(layout: Layout) -> Layout | None:
+    """The first alternative of a layout whose others read its arrays and none of their own."""
+    first, *more = layout.structures
+    names = {call.function for call in first.calls}
+    if not more or any({call.function for call in part.calls} - names for part in more):
+        return None
+    relation = replace(layout.relation, conjuncts=layout.relation.conjuncts[:1])
+    value, properties = t.text(t.atom(layout.value)), map(property_text, layout.properties)
+    name = f"first of {layout.label}"
+    return Layout(name, relation_text(relation), value=value, properties=properties)
+
+
+def _permuted(layout: Layout, level: Position) -> Permuted | None:
+    """Describe a dim whose numbers a permutation gives all coordinates of a mode."""
+    if len(level.keys) != 1 or level.start is not None:
+        return None
+    call, value = level.keys[0]
+    ends = dict(zip(layout.relation.outputs, map(t.var, layout.extents), strict=True))
+    if Permutation(call.function) not in layout.properties or call.arguments != (
+        t.var(level.name),
+    ):
+        return None
+    mode = next((name for name in ends if value == t.var(name)), None)
+    if mode is None or ends[mode] not in level.highs:
+        return None
+    return Permuted(level.name, call, renamed(layout, value), level)
 
 
 def _level(
     layout: Layout,
-    affine: Mapping[str, Term],
+    groups: Mapping[str, tuple[Term, Term]],
+    derived: Mapping[str, Term],
     level: Position,
     earlier: list[str],
     codes: dict[str, Columns],
@@ -136,7 +198,10 @@ def _level(
     parents = [name for name in level.group if name in earlier]
     if level.along is not None or not level.keys or parents != earlier[-1:]:
         return None
-    group = tuple(affine[name] for name in level.group if name in affine)
+    if not all(t.variables(derived[x]) <= set(level.group) for x in level.group if x in derived):
+        return None
+    grouped = [groups[name] for name in level.group if name in groups]
+    group = tuple(term for term, _ in grouped)
     keys = tuple((call, renamed(layout, value)) for call, value in level.keys)
     values = tuple(value for _, value in keys)
     if level.morton:
@@ -163,7 +228,8 @@ def _level(
         if earlier:
             return None
     parent = parents[0] if parents else None
-    return Level(level.name, kind, columns, len(group), parent, keys, start, level)
+    located = tuple(term for _, term in grouped)
+    return Level(level.name, kind, columns, len(group), parent, keys, start, level, located)
 
 
 def _rest(term: Term) -> Term:
@@ -209,9 +275,8 @@ def _checks(
     part = layout.structures[0]
     found: list[Constraint] = []
     held = dict[Atom, Term](keys.items())
-    filters = [Constraint(t.replace(c.term, held), c.equality) for c in part.filters]
-    for constraint in (*part.scan, *filters, *part.invariants):
-        term = t.substitute(renamed(layout, constraint.term), affine)
+    for constraint in (*part.scan, *part.filters, *part.invariants):
+        term = t.substitute(renamed(layout, t.replace(constraint.term, held)), affine)
         if t.ufs(term) or not t.variables(term) <= names:
             continue
         changed = Constraint(term, constraint.equality)
@@ -256,6 +321,10 @@ def _injective(target: Target) -> bool:
     for level in reversed(target.levels):
         if level.name in known:
             known |= set(level.position.group)
+    if target.permuted is not None and target.permuted.name in known:
+        told = {*t.variables(target.permuted.key), *layout.extents}
+        told |= {extent(mode) for mode in range(layout.rank)}
+        known |= {name for name, term in target.affine.items() if t.variables(term) <= told}
     return set(layout.structures[0].dims) <= known
 
 

@@ -18,7 +18,7 @@ from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.enumerate import different
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import Affine, Position, levels
-from sparsedsl.layouts.order import locate, morton_sort, sorted_order
+from sparsedsl.layouts.order import lexsort, locate, morton_sort, sorted_order
 from sparsedsl.layouts.patterns import (
     first_value,
     interval_bound,
@@ -174,19 +174,27 @@ class Builder:
         if Permutation(call.function) not in self.layout.properties or not known:
             return False
         length = int(t.evaluate(known[0], self.values, {}))
-        windows = self._windows(level, value, length)
-        if windows is None:
+        if self._windows(level, value, length) is None:
             return False
         keys = self._column(value, count)
+        counts = np.bincount(keys, minlength=length)
+        self.env[level.name] = self.permute(level, call, counts)[keys]
+        return True
+
+    def permute(self, level: Position, call: UF, counts: np.ndarray) -> np.ndarray:
+        """Fill a permutation, given how many entries each of its values has.
+
+        Gives the number of each value.
+        """
+        length = len(counts)
         order = np.arange(length)
         if any(isinstance(item, Nonincreasing) for item in self.layout.properties):
-            fewer = -np.bincount(keys, minlength=length)
-            order = np.lexsort((fewer, *reversed(windows)))
+            windows = self._windows(level, level.keys[0][1], length) or []
+            order = lexsort([*windows, counts.max(initial=0) - counts])
         self.arrays[call.function] = order
         number = np.empty(length, np.int64)
         number[order] = np.arange(length)
-        self.env[level.name] = number[keys]
-        return True
+        return number
 
     def _windows(self, level: Position, value: Term, length: int) -> list[np.ndarray] | None:
         """The group dims of every value of a key that is a coordinate; None if they differ."""
@@ -254,8 +262,28 @@ class Builder:
                 or (counts > np.asarray(t.evaluate(high, env, self.arrays))).any()
             ):
                 return False
+        self._tops(level, env, counts)
         self.defined()
         return True
+
+    def _tops(self, level: Position, env: Mapping[str, Index], counts: np.ndarray) -> None:
+        """Fill arrays that ``f(d + 1) - f(d) >= e`` defines, ``e`` over the groups.
+
+        A group of ``n`` entries has one at every ``d < n``.
+        """
+        for constraint in self.part.scan:
+            found = None if constraint.equality else leap(constraint.term)
+            if found is None or found.call.function in self.arrays:
+                continue
+            after = t.add(t.var(level.name), t.ONE)
+            shape = self._shape(found.call.function)
+            if found.call.arguments != (after,) or shape is None:
+                continue
+            steps = np.zeros(shape, np.int64)
+            np.maximum.at(steps, counts, np.asarray(t.evaluate(found.step, env, self.arrays)))
+            steps[0] = 0
+            steps[1:] = np.maximum.accumulate(steps[:0:-1])[::-1]
+            self.arrays[found.call.function] = np.cumsum(steps)
 
     def _fill(
         self,

@@ -4,6 +4,7 @@ from functools import cache
 
 import pytest
 
+from sparsedsl.conversion import request as requests
 from sparsedsl.conversion import run
 from sparsedsl.conversion.kernels import program_of
 from sparsedsl.loops.interpret import interpret
@@ -32,11 +33,11 @@ def _interpreted(request, now):
 @pytest.fixture
 def interpreted(monkeypatch):
     """Conversions by interpreted kernels; ``rankable`` and ``near`` are as plans take them."""
-    monkeypatch.setattr(run, "_loaded", _interpreted)
+    monkeypatch.setattr(run, "loaded", _interpreted)
 
     def convert(*arguments, rankable=False, near=0, **options):
-        monkeypatch.setattr(run, "_rankable", lambda *_: rankable)
-        monkeypatch.setattr(run, "_near", lambda *_: near)
+        monkeypatch.setattr(requests, "_rankable", lambda *_: rankable)
+        monkeypatch.setattr(requests, "_near", lambda *_: near)
         return run.convert(*arguments, force=True, **options)
 
     return convert

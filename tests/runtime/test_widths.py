@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsedsl as sd
-from sparsedsl.conversion import run
+from sparsedsl.conversion import request, run
 from sparsedsl.layouts import construct
 from sparsedsl.layouts.catalogue import resolve
 from sparsedsl.runtime import outputs
@@ -16,7 +16,7 @@ FEW = 50
 @pytest.fixture
 def small_limit(monkeypatch):
     monkeypatch.setattr(construct, "INT32_MAX", FEW)
-    monkeypatch.setattr(run, "INT32_MAX", FEW)
+    monkeypatch.setattr(request, "INT32_MAX", FEW)
     monkeypatch.setattr(outputs, "INT32_ENTRIES", FEW)
 
 

@@ -1,0 +1,119 @@
+"""Programs of conversions, made once and kept on disk.
+
+Takes: a request.  Gives: its compiled kernels with the order of their parameters.  Invariant: a
+program is made while no process forks, and by one thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sparsedsl.conversion.kernels import Program, program_of
+from sparsedsl.conversion.plan import Plan
+from sparsedsl.conversion.request import Request, plan_of
+from sparsedsl.locks import compiling
+
+_met: set[str] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A program with its dispatchers and the order of their parameters."""
+
+    program: Plan
+    count: Any
+    count_params: tuple[str, ...]
+    fill: Any
+    fill_params: tuple[str, ...]
+    scratch: tuple[str, ...]
+    numbers: tuple[str, ...]
+    shared: tuple[tuple[str, str], ...]
+
+
+def _text(request: Request) -> str:
+    """What a program depends on."""
+    return "\n".join(
+        (
+            "conversion",
+            request.source.key,
+            request.target.layout.key,
+            repr(request.dtypes),
+            f"{request.value} {request.index} {request.fill!r} {request.rankable} {request.near} "
+            f"{request.width} {request.partial}",
+        )
+    )
+
+
+_programs: dict[str, Loaded] = {}
+
+
+def loaded(request: Request, now: bool) -> Loaded | None:
+    """The compiled program; None for one met for the first time that is not worth it yet."""
+    key = _text(request)
+    found = _programs.get(key)
+    if found is None:
+        with compiling:
+            found = _programs.get(key) or _ready(request, key, now)
+    return found
+
+
+def _ready(request: Request, key: str, now: bool) -> Loaded | None:
+    from sparsedsl.runtime import cache
+
+    kept = cache.default()
+    entries = [kept.lookup(f"{key}\n{part}") for part in ("count", "fill")]
+    if entries[1] is None:
+        if not now and key not in _met:
+            _met.add(key)
+            return None
+        entries = _stored(kept, key, program_of(request))
+    count, fill = entries
+    assert fill is not None
+    meta = fill.metadata
+    _programs[key] = Loaded(
+        plan_of(request),
+        _compiled(count.load()) if count is not None and meta["twice"] else None,
+        tuple(count.metadata["params"]) if count is not None else (),
+        _compiled(fill.load()),
+        tuple(meta["params"]),
+        tuple(meta["scratch"]),
+        tuple(meta["numbers"]),
+        tuple((own, other) for own, other in meta["shared"]),
+    )
+    return _programs[key]
+
+
+def _compiled(dispatcher: Any) -> Any:
+    """The dispatcher, compiled at its first call while no process forks."""
+
+    def call(*arguments: Any) -> Any:
+        if getattr(dispatcher, "overloads", True):
+            return dispatcher(*arguments)
+        with compiling:
+            return dispatcher(*arguments)
+
+    return call
+
+
+def _stored(kept: Any, key: str, program: Program) -> list[Any]:
+    from sparsedsl.codegen.python import source as print_source
+    from sparsedsl.loops.promote import promote
+    from sparsedsl.loops.simplify import simplify
+    from sparsedsl.loops.verify import verify
+
+    made: list[Any] = []
+    for part, kernel in (("count", program.count), ("fill", program.fill)):
+        if kernel is None:
+            made.append(None)
+            continue
+        small = simplify(promote(verify(kernel)))
+        meta = {
+            "params": [param.name for param in small.params],
+            "scratch": list(program.scratch),
+            "numbers": list(program.numbers),
+            "twice": program.count is not None,
+            "shared": [list(pair) for pair in program.shared],
+        }
+        made.append(kept.store(f"{key}\n{part}", print_source(small, fastmath=False), meta))
+    return made

@@ -1,0 +1,249 @@
+"""What a conversion is specialised for, and whether compiled passes are worth it.
+
+Takes: two layouts, the shape and the number of entries.  Gives: a ``Request``, which with its
+plan tells the program to write.  Invariant: requests are equal only for equal programs, and few
+numbers of a tensor go into one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from sparsedsl.conversion.order import coordinate, extent
+from sparsedsl.conversion.plan import Plan, choose
+from sparsedsl.conversion.stream import Body, Reader, Stream, of_layout
+from sparsedsl.conversion.target import Target
+from sparsedsl.layouts.bounds import Bounds
+from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.levels import exact
+from sparsedsl.loops import build as lb
+from sparsedsl.loops.nodes import Assign, Expr, If
+from sparsedsl.spf import terms as t
+from sparsedsl.spf.nodes import Constraint, Term
+
+ROOM = 1 << 16
+
+WORD = 62
+"""Bits of an interleaved number that stay clear of the sign."""
+
+HEAPS = (1024, 128)
+"""Widths of the heaps that entries are thrown on before insertion: few kernels, so few widths."""
+
+FEW = 16
+"""Entries of a heap that are inserted about as quickly as they are sorted by one more pass."""
+
+INT32_MAX = 2**31 - 1
+
+NUMBERS = "numbers"
+"""The array of the number that each permuted coordinate has."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """What a conversion is specialised for.
+
+    ``rankable`` and ``near`` are as ``plan.choose`` takes them; ``width`` are the bits of each
+    of the numbers that are interleaved; ``partial`` leaves out entries without a place.
+    """
+
+    source: Layout
+    target: Target
+    dtypes: Mapping[str, str]
+    value: str
+    index: str
+    fill: object
+    rankable: bool
+    near: int = 0
+    width: int = 0
+    partial: bool = False
+
+    @property
+    def plan(self) -> Plan:
+        """The passes."""
+        most = max((len(keys) for keys in self.target.codes.values()), default=0)
+        return choose(
+            stream_of(self),
+            self.target,
+            rankable=self.rankable,
+            near=self.near,
+            bits=most * self.width,
+        )
+
+
+def span_of(rank: int, term: Term) -> tuple[Term, Term]:
+    """The least value of a term over a shape, and the number of values up to the greatest."""
+    box: list[Constraint] = []
+    for mode in range(rank):
+        name, size = t.var(coordinate(mode)), t.var(extent(mode))
+        box.append(Constraint(name, False))
+        box.append(Constraint(t.subtract(t.subtract(size, name), t.ONE), False))
+    extents = tuple(extent(mode) for mode in range(rank))
+    bounds = Bounds(tuple(box), extents)
+    low, high = bounds.minimum(term, extents)[0], bounds.maximum(term, extents)[0]
+    return low, t.add(t.subtract(high, low), t.ONE)
+
+
+def stream_of(request: Request) -> Stream:
+    """The entries of the source that have a place in the target, others noted or left out."""
+    stream = of_layout(request.source, request.value, request.fill)
+    read = reader_of(request.target)
+    fits = lb.conj(*(read.holds(check) for check in request.target.checks))
+    if fits == lb.TRUE:
+        return stream
+    bad = () if request.partial else (Assign(lb.ivar("bad"), lb.i(1)),)
+
+    def visit(body: Body) -> Body:
+        return stream.visit((If(fits, body, bad),))
+
+    count = None if request.partial else stream.count
+    return replace(stream, visit=visit, count=count, flat=None, row=None, rows=None)
+
+
+def reader_of(target: Target) -> Reader:
+    """Terms over the coordinates and the dims of a target as loop expressions."""
+    layout = target.layout
+    names: dict[str, Expr] = {}
+    for mode, name in enumerate(layout.extents):
+        names[name] = names[extent(mode)] = lb.ivar(extent(mode))
+        names[coordinate(mode)] = lb.ivar(coordinate(mode))
+    names |= {name: lb.ivar(name) for name in target.codes}
+    for level in target.levels:
+        names[level.name] = lb.ivar(f"t_{level.name}")
+    read = Reader(names, "t_")
+    for name, value in target.affine.items():
+        names[name] = read(value)
+    if target.permuted is not None:
+        names[target.permuted.name] = lb.load(NUMBERS, read(target.permuted.key))
+    for name, value in target.derived.items():
+        names[name] = read(value)
+    for mode, name in enumerate(layout.relation.outputs):
+        names.setdefault(name, lb.ivar(coordinate(mode)))
+    return read
+
+
+@dataclass(frozen=True, slots=True)
+class _Fill:
+    """A fill value as part of a key: equal when the bits are."""
+
+    value: Any
+    dtype: str
+
+    def __hash__(self) -> int:
+        return hash(repr(self.value))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Fill) and repr((self.value, self.dtype)) == repr(
+            (other.value, other.dtype)
+        )
+
+
+@lru_cache(maxsize=512)
+def _request(
+    source: Layout,
+    target: Target,
+    dtypes: tuple[tuple[str, str], ...],
+    index: str,
+    fill: _Fill,
+    rankable: bool,
+    near: int,
+    width: int,
+    partial: bool,
+) -> Request:
+    kinds = (fill.dtype, index, fill.value)
+    return Request(source, target, dict(dtypes), *kinds, rankable, near, width, partial)
+
+
+def request_of(
+    source: Layout,
+    target: Target,
+    extents: tuple[int, ...],
+    arrays: Mapping[str, np.ndarray],
+    fill: object,
+    *,
+    partial: bool = False,
+) -> Request | None:
+    """What a conversion of these arrays is specialised for; None where it is left to others.
+
+    ``partial`` leaves out the entries that have no place in the target.
+    """
+    values = arrays[source.value.function]
+    if not _usable(source, values, fill):
+        return None
+    wide = any(arrays[name].dtype.itemsize == 8 for name in source.functions)
+    wide = wide or max((*extents, values.size), default=0) > INT32_MAX
+    request = _request(
+        source,
+        target,
+        tuple((name, arrays[name].dtype.name) for name in source.arrays),
+        "int64" if wide else "int32",
+        _Fill(fill, values.dtype.name),
+        _rankable(target, extents, values.size),
+        _near(target, extents, values.size),
+        _width(target, extents),
+        partial,
+    )
+    if request.width * target.layout.rank > WORD:
+        return None
+    return request if _affordable(request, extents, values.size) else None
+
+
+def _usable(source: Layout, values: np.ndarray, fill: object) -> bool:
+    if not values.size or (values.dtype.kind == "c" and not exact(source)):
+        return False
+    if source.repeats and fill != 0:
+        return False  # sums would start from the fill
+    return bool(source.rank)
+
+
+@lru_cache(maxsize=4096)
+def span_at(term: Term, extents: tuple[int, ...]) -> tuple[int, int]:
+    """The least value of a term over a shape, and the number of values up to the greatest."""
+    env = {extent(mode): n for mode, n in enumerate(extents)}
+    low, size = span_of(len(extents), term)
+    return int(t.evaluate(low, env, {})), int(t.evaluate(size, env, {}))
+
+
+def _rankable(target: Target, extents: tuple[int, ...], entries: int) -> bool:
+    """Whether a table of a bit for each group and key is not much larger than the tensor."""
+    if len(target.levels) != 1 or len(target.levels[0].keys) != 1 or target.codes:
+        return False
+    words = prod(span_at(term, extents)[1] for term in target.levels[0].columns)
+    return words // 64 <= 4 * entries + ROOM
+
+
+def _near(target: Target, extents: tuple[int, ...], entries: int) -> int:
+    """How many neighbouring keys of a group hold about ``FEW`` entries; 0 where few keys do."""
+    level = target.levels[-1] if target.levels else None
+    if level is None or len(level.keys) != 1 or target.codes:
+        return 0
+    room = prod(span_at(term, extents)[1] for term in level.columns)
+    return next((near for near in HEAPS if near * entries <= FEW * room), 0)
+
+
+def _width(target: Target, extents: tuple[int, ...]) -> int:
+    """How many bits each of the numbers has that are interleaved: an even number, so few widths."""
+    keys = [key for keys in target.codes.values() for key in keys]
+    most = max((sum(span_at(key, extents)) for key in keys), default=0)
+    return -(-(max(most, 1) - 1).bit_length() // 2) * 2 if keys else 0
+
+
+@lru_cache(maxsize=512)
+def plan_of(request: Request) -> Plan:
+    """The passes of a conversion."""
+    return request.plan
+
+
+def _affordable(request: Request, extents: tuple[int, ...], entries: int) -> bool:
+    """Whether the tables that passes count in are not much larger than the tensor."""
+    plan, room = plan_of(request), 4 * entries + ROOM
+    sizes = [span_at(term, extents)[1] for term in plan.sorts]
+    if plan.strategy == "count":
+        level = request.target.levels[0]
+        sizes.append(prod(span_at(term, extents)[1] for term in level.columns[: level.grouped]))
+    return all(size <= room for size in sizes)
