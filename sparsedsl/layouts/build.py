@@ -1,55 +1,36 @@
 """Filling the arrays of one alternative of a layout.
 
 Takes: a layout, coordinates and values.  Gives: index arrays and the value array.
-Invariant: each array is filled once, by what is known of it: a key of a position dim, a bound
-of a dim, a mark of a filter, or an equality; every entry is then where a scan would find it.
+Invariant: each array is filled once, by a key of a position dim or by what else is known of it
+(``layouts.fill``); every entry is then where a scan would find it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
 
 from sparsedsl.errors import InvalidTensorError, LayoutError
-from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.enumerate import different
-from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.fill import Arrays
 from sparsedsl.layouts.levels import Affine, Position, levels
 from sparsedsl.layouts.order import lexsort, locate, morton_sort, sorted_order
 from sparsedsl.layouts.patterns import (
-    first_value,
-    interval_bound,
-    leap,
     lone_call,
-    recurrence,
 )
-from sparsedsl.layouts.properties import Equality, Injective, Nonincreasing, Permutation, Range
-from sparsedsl.layouts.scan import Scan, closure
-from sparsedsl.layouts.structure import Structure
+from sparsedsl.layouts.properties import Nonincreasing, Permutation
+from sparsedsl.layouts.scan import Scan
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Term
 from sparsedsl.spf.terms import Index
 
 
 @dataclass(slots=True)
-class Builder:
-    """The dims of every entry in ``env``, index arrays in ``arrays`` as they become known."""
-
-    layout: Layout
-    values: dict[str, int]
-    env: dict[str, Index] = field(default_factory=dict[str, Index])
-    arrays: dict[str, np.ndarray] = field(default_factory=dict[str, np.ndarray])
-    data: np.ndarray = field(default_factory=lambda: np.empty(0))
-    alternative: int = 0
-    stored: bool = False
-
-    @property
-    def part(self) -> Structure:
-        """The alternative that is filled."""
-        return self.layout.structures[self.alternative]
+class Builder(Arrays):
+    """Numbers entries, fills the arrays that hold their keys and ranges, and stores values."""
 
     def room(self, coords: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Which entries lie below the bounds that are known before any array is filled."""
@@ -104,16 +85,6 @@ class Builder:
                 hint="relate the array to a coordinate or a range, or give an equality for it",
             )
         self._store(values, fill, len(values))
-
-    def _column(self, term: Term, count: int) -> np.ndarray:
-        value = t.evaluate(term, self.env, self.arrays)
-        return np.broadcast_to(np.asarray(value, np.int64), (count,))
-
-    def walk(self, dims: tuple[str, ...]) -> Scan:
-        """Every value of ``dims``, in storage order."""
-        walked = closure(self.part, dims)
-        scan = Scan(self.part, self.values, self.arrays, dims=walked or self.part.dims)
-        return scan.run(len(walked))
 
     def _numbers(
         self, level: Position, values: np.ndarray, count: int
@@ -266,187 +237,11 @@ class Builder:
         self.defined()
         return True
 
-    def _tops(self, level: Position, env: Mapping[str, Index], counts: np.ndarray) -> None:
-        """Fill arrays that ``f(d + 1) - f(d) >= e`` defines, ``e`` over the groups.
-
-        A group of ``n`` entries has one at every ``d < n``.
-        """
-        for constraint in self.part.scan:
-            found = None if constraint.equality else leap(constraint.term)
-            if found is None or found.call.function in self.arrays:
-                continue
-            after = t.add(t.var(level.name), t.ONE)
-            shape = self._shape(found.call.function)
-            if found.call.arguments != (after,) or shape is None:
-                continue
-            steps = np.zeros(shape, np.int64)
-            np.maximum.at(steps, counts, np.asarray(t.evaluate(found.step, env, self.arrays)))
-            steps[0] = 0
-            steps[1:] = np.maximum.accumulate(steps[:0:-1])[::-1]
-            self.arrays[found.call.function] = np.cumsum(steps)
-
-    def _fill(
-        self,
-        call: UF,
-        env: Mapping[str, Index],
-        values: np.ndarray,
-        *,
-        largest: bool = False,
-    ) -> None:
-        """``call = values`` at every place of ``env``; elsewhere what was there, or padding.
-
-        ``largest`` keeps the largest of several values for one place.
-        """
-        shape = self._shape(call.function)
-        where = tuple(np.asarray(t.evaluate(x, env, self.arrays)) for x in call.arguments)
-        if shape is None:
-            shape = tuple(int(w.max()) + 1 if w.size else 0 for w in where)
-        array = self.arrays.setdefault(call.function, self.blank(call.function, shape))
-        if not where:
-            array[()] = values.flat[0] if values.size else array
-        elif largest and not _ascending(where, shape):
-            np.maximum.at(array, where, values)
-        else:
-            array[where] = values
-
-    def _intervals(self) -> None:
-        """Fill arrays that bound an affine dim by the smallest or largest value it takes."""
-        found = levels(self.layout, self.alternative)
-        affine = {x.name for x in found if isinstance(x, Affine)}
-        for name in affine & set(self.part.dims):
-            for constraint in self.part.scan:
-                bound = interval_bound(constraint, name)
-                if bound is not None and bound[0].function not in self.arrays:
-                    self._interval(name, *bound)
-
-    def _leaps(self) -> None:
-        """Fill arrays that ``f(x) + e < f(x + 1)`` defines: the least that leave room."""
-        for constraint in self.part.scan:
-            found = None if constraint.equality else leap(constraint.term)
-            if found is None or found.call.function in self.arrays:
-                continue
-            names = t.variables(t.atom(found.call)) | t.variables(found.step)
-            shape = self._shape(found.call.function)
-            if shape is None or len(shape) != 1 or not names <= set(self.env):
-                continue
-            array = np.zeros(shape, np.int64)
-            where = np.asarray(t.evaluate(found.call.arguments[0], self.env, self.arrays))
-            np.maximum.at(array, where, np.asarray(t.evaluate(found.step, self.env, self.arrays)))
-            self.arrays[found.call.function] = np.cumsum(array)
-
-    def _interval(self, name: str, call: UF, side: int, slack: int) -> None:
-        """``call`` is ``name + slack`` at its least (side 1) or greatest (side -1)."""
-        names = t.variables(t.atom(call))
-        dims = tuple(dim for dim in self.part.dims if dim in names)
-        shape = self._shape(call.function)
-        if not names <= set(self.env) or shape is None:
-            return
-        walk = self.walk(dims)
-        bounds = Bounds(self.part.scan, self.part.parameters)
-        ends = (bounds.upper if side > 0 else bounds.lower)(name, tuple(walk.env))
-        ready = [
-            np.broadcast_to(np.asarray(t.evaluate(end, walk.env, self.arrays)), walk.count)
-            for end in ends
-            if all(inner.function in self.arrays for inner in t.ufs(end))
-        ]
-        # Where no entry is, the interval is empty: it begins after its end.
-        empty = np.zeros(walk.count, np.int64)
-        if ready:
-            edge = np.min(ready, axis=0) if side > 0 else np.max(ready, axis=0)
-            empty = edge + side + slack
-        at = tuple(np.asarray(t.evaluate(x, walk.env, self.arrays)) for x in call.arguments)
-        here = tuple(np.asarray(t.evaluate(x, self.env, self.arrays)) for x in call.arguments)
-        array = np.zeros(shape, np.int64)
-        array[at] = empty
-        value = np.asarray(self.env[name]) + slack
-        array[here] = value
-        (np.minimum if side > 0 else np.maximum).at(array, here, value)
-        self.arrays[call.function] = array
-
-    def _marks(self, count: int) -> None:
-        """Fill arrays that a filter compares with a constant: ``mask(i, j) = 1``."""
-        for constraint in self.part.filters:
-            calls = t.ufs(constraint.term)
-            if len(calls) != 1 or calls[0].function in self.arrays:
-                continue
-            factor = {node: c for c, node in constraint.term.parts}.get(calls[0], 0)
-            if abs(factor) == 1:
-                rest = t.subtract(constraint.term, t.atom(calls[0], factor))
-                self._fill(calls[0], self.env, self._column(t.scale(-factor, rest), count))
-
-    def blank(self, function: str, shape: tuple[int, ...]) -> np.ndarray:
-        """An array of padding."""
-        array = np.full(shape, self.padding(function), dtype=np.int64)
-        filtered = any(
-            call.function == function for c in self.part.filters for call in t.ufs(c.term)
-        )
-        for item in self.layout.properties:
-            if isinstance(item, Injective) and function in item.functions and filtered and shape:
-                # free slots hold different values, so that none of them looks like another
-                array -= np.sign(-array) * np.arange(shape[-1])
-        return array
-
-    def padding(self, function: str) -> int:
-        """A value that fails the filters on an array, or lies in its range."""
-        padding = 0
-        for item in self.layout.properties:
-            if isinstance(item, Range) and item.function == function:
-                padding = int(t.evaluate(item.low, self.values, self.arrays))
-        for constraint in self.part.filters:
-            for factor, node in constraint.term.parts:
-                if not isinstance(node, UF) or len(t.ufs(constraint.term)) != 1:
-                    continue
-                if node.function == function and abs(factor) == 1:
-                    rest = t.subtract(constraint.term, t.atom(node, factor))
-                    edge = int(t.evaluate(rest, self.values, self.arrays))
-                    padding = -edge - 1 if factor > 0 else edge + 1
-        return padding
-
-    def _shape(self, function: str) -> tuple[int, ...] | None:
-        """The lengths of an array, where they are known by now."""
-        found: list[int] = []
-        for length in self.layout.lengths.get(function, (None,)):
-            if length is None or not t.variables(length) <= set(self.values):
-                return None
-            if not all(call.function in self.arrays for call in t.ufs(length)):
-                return None
-            found.append(max(int(t.evaluate(length, self.values, self.arrays)), 0))
-        return tuple(found)
-
     def _keys(self, level: Position, count: int) -> None:
         """Write the keys of a position dim into their arrays."""
         for call, value in level.keys:
             if all(f.function in self.arrays for f in t.all_ufs(call.arguments)):
                 self._fill(call, self.env, self._column(value, count))
-
-    def defined(self) -> None:
-        """Fill arrays that equalities define: ``f(0) = a`` and ``f(i + 1) = f(i) + ...``."""
-        for _ in self.layout.properties:
-            for item in self.layout.properties:
-                if isinstance(item, Equality):
-                    self._define(item)
-
-    def _define(self, item: Equality) -> None:
-        found = recurrence(item)
-        if found is None or found.call.function in self.arrays:
-            return
-        function, step = found.call.function, found.step
-        if not all(call.function in self.arrays for call in t.ufs(step)):
-            return
-        names = t.variables(t.atom(found.call))
-        dims = tuple(name for name in self.part.dims if name in names)
-        shape = self._shape(function)
-        if shape is None or len(shape) != 1 or not names <= {*self.values, *dims}:
-            return
-        scan = self.walk(dims)
-        array = np.zeros(shape, np.int64)
-        for other in self.layout.properties:
-            first = first_value(other, function)
-            if first is not None and shape[0]:
-                array[0] = int(t.evaluate(first, self.values, self.arrays))
-        places = np.asarray(t.evaluate(found.call.arguments[0], scan.env, self.arrays))
-        array[places] = np.broadcast_to(t.evaluate(step, scan.env, self.arrays), scan.count)
-        self.arrays[function] = np.cumsum(array)
 
     def _store(self, values: np.ndarray, fill: object, count: int) -> None:
         where = tuple(self._column(x, count) for x in self.layout.value.arguments)
@@ -493,14 +288,6 @@ class Builder:
             f"the layout '{self.layout.label}' has no place for the entry at {entry}",
             hint=f"its entries satisfy {self.layout.text}",
         )
-
-
-def _ascending(where: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> bool:
-    """Whether places come in storage order, so that none comes twice."""
-    places = np.zeros(1, np.int64)
-    for row, length in zip(where, shape, strict=True):
-        places = places * length + row
-    return bool((places[1:] > places[:-1]).all())
 
 
 def _fresh(level: Position, columns: list[np.ndarray], values: np.ndarray) -> np.ndarray:

@@ -8,15 +8,14 @@ from sparsedsl.layouts.check import validate
 from sparsedsl.layouts.construct import construct
 from sparsedsl.layouts.convert import convert, stored
 
-SHAPES = ((4, 6), (1, 7), (7, 1), (0, 3), (3, 0))
+SHAPES = ((7, 7), (4, 6), (1, 7), (7, 1), (0, 3), (3, 0))
+"""Not divisible by the blocks, rectangular, one row, one column, empty."""
 
 
 def test_every_ordered_pair_of_layouts(member, cases):
-    """The same entries, in as many bytes as predicted; the shapes change from pair to pair."""
-    everyone = list(cases.members(2))
-    for place, target in enumerate(everyone):
-        turn = place + everyone.index(member)
-        for shape in ((7, 7), SHAPES[turn % len(SHAPES)]):
+    """The same entries, in as many bytes as predicted, whatever the shape."""
+    for target in cases.members(2):
+        for shape in SHAPES:
             dense = cases.common(member, target, shape, seed=3)
             if dense is None:
                 assert "symmetric" in (member.name, target.name)

@@ -53,6 +53,8 @@ def test_real_matrices_through_every_pair_of_layouts(member, cases):
             if cases.holdable(target, dense):
                 other = convert(member, target, shape, made)
                 assert (cases.scatter(shape, *stored(target, shape, other)) == dense).all()
+                size = sum(array.nbytes for array in other.values())
+                assert size == cases.predicted(target, shape, np.count_nonzero(dense), other)
 
 
 def changes(array):
