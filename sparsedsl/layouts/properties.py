@@ -279,7 +279,8 @@ def parse_property(text: str, relation: Relation, extra: Iterable[UF] = ()) -> P
         )
     cursor = Cursor(text)
     names = {*relation.parameters, *relation.inputs}
-    scope = Scope(frozenset(relation.parameters), frozenset(names))
+    outputs = frozenset(relation.outputs) - names
+    scope = Scope(frozenset(relation.parameters), frozenset(names), coordinates=outputs)
     reader = _Reader(cursor, scope, relation, {call.function for call in calls(relation)})
     reader.functions |= {call.function for call in extra}
     found = reader.item()

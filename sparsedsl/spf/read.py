@@ -20,18 +20,24 @@ MARK = "#"
 
 @dataclass(slots=True)
 class Scope:
-    """Names that may be used: parameters, and variables (None allows every name)."""
+    """Names that may be used: parameters, and variables (None allows every name).
+
+    ``coordinates`` are known names that may not.
+    """
 
     parameters: frozenset[str]
     names: frozenset[str] | None
     renamed: dict[str, str] = field(default_factory=dict[str, str])
     taken: set[str] = field(default_factory=set[str])
+    coordinates: frozenset[str] = frozenset()
 
     def inner(self, names: Iterable[tuple[str, str]]) -> Scope:
         """The scope inside ``exists``, each name paired with the unique one it gets."""
         pairs = dict(names)
         known = None if self.names is None else self.names | frozenset(pairs)
-        return Scope(self.parameters, known, {**self.renamed, **pairs}, self.taken)
+        return Scope(
+            self.parameters, known, {**self.renamed, **pairs}, self.taken, self.coordinates
+        )
 
     def fresh(self, name: str) -> str:
         """A name for one use of ``name``, told apart by a mark that text cannot hold."""
@@ -158,6 +164,19 @@ def _primary(cursor: Cursor, scope: Scope) -> Term:
 
 def _name(cursor: Cursor, scope: Scope, token: Token) -> Term:
     if scope.names is not None and token.text not in scope.names:
+        if cursor.at(":"):
+            cursor.fail(
+                "a term cannot be a sum over a range, nor another aggregate",
+                token,
+                hint="store what it gives in an index array, and state how neighbours differ as a "
+                'property such as "ptr(i + 1) = ptr(i) + lengths(i)"',
+            )
+        if token.text in scope.coordinates:
+            cursor.fail(
+                f"'{token.text}' is a coordinate, found where dims of the storage are meant",
+                token,
+                hint=f"write what {token.text} is in the dims, such as B*b + r",
+            )
         known = ", ".join(sorted(scope.names)) or "none"
         cursor.fail(
             f"unknown name '{token.text}'; known are {known}",

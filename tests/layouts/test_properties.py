@@ -51,6 +51,7 @@ def test_ranges_may_be_written_with_either_comparison():
         ("increasing indices within 0 <= N < M", "unknown dimension 'N'; known are i, p"),
         ("increasing indices indices", "expected the end"),
         ("ascending indices", "unknown property 'ascending'; known are nondecreasing"),
+        ("increasing indices within indptr(j) <= p < N", "'j' is a coordinate, found where dims"),
         ("range indices in [0, M", "expected ')', found the end"),
         ("indptr(0) <= 3", "expected '=' or a kind of property"),
         ("indptr(0) = other(1)", "unknown index array 'other'"),

@@ -98,6 +98,7 @@ def holds_text(relation, alternative):
     ("text", "message", "marked", "hint"),
     [
         ("{ [i] -> [j] : j = q }", "unknown name 'q'", "q", "exists q: ..."),
+        ("{ [i] -> [j] : j = sum(q: d(q)) }", "a sum over a range", "q", "an index array"),
         ("{ [i] -> [j] : j = i*i }", "a product needs a constant", "i*i", "start(i) + j"),
         ("{ [i] -> [j] : j = i/2 }", "'/' stands only inside floor", "/", "e // d"),
         ("{ [i] -> [j] : j = floor(i/0) }", "positive, found 0", "0", None),
