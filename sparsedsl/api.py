@@ -67,8 +67,9 @@ def kernel(
         are proved to write apart.  Sparse results are assembled in pieces that count their
         entries first; a sum over everything is made in pieces that follow from sizes.
     workspace:
-        How a sparse result is gathered: ``"dense"`` (an accumulator ordered by a bitmap),
-        ``"sort"`` or ``"auto"``.
+        How the values of a row of a sparse result are gathered where they do not come in order:
+        ``"dense"`` (in an array over the columns), ``"hash"`` (in a table that grows with the
+        entries of a row), ``"sort"`` (all are listed, sorted and combined) or ``"auto"``.
     deterministic:
         Results do not depend on the number of threads; always so in this version, since no
         sum is split by it.

@@ -225,7 +225,9 @@ def _planned(
             nest = planning.plan(request)
             operands = tuple(o for chain in nest.chains for o in chain.operands)
             sizes = planning.sizes_of(request, operands)
-            proved = prove_nest(nest, sizes, find, settings.solver_timeout_ms, known)
+            proved = prove_nest(
+                nest, sizes, find, settings.solver_timeout_ms, known, settings.workspace
+            )
         except PlanError as error:
             failure = failure or error
             # no find is legal in some operand's own layout: a sorted copy has one
@@ -269,11 +271,9 @@ def _check_forced(group: Group, settings: Settings) -> None:
                 f"{' '.join(settings.order)!r}",
                 span=group.statements[0].span,
             )
-    if settings.workspace not in ("auto", "dense", "sort"):
-        known = "auto, dense or sort"
-        hint = "workspace='hash' is not available yet" if settings.workspace == "hash" else None
+    if settings.workspace not in ("auto", "dense", "hash", "sort"):
         raise PlanError(
-            f"expected workspace to be {known}, found {settings.workspace!r}", hint=hint
+            f"expected workspace to be auto, dense, hash or sort, found {settings.workspace!r}"
         )
     if not isinstance(settings.find, str):
         names = set(group.sources)

@@ -206,7 +206,7 @@ def test_order(choices):
     np.testing.assert_array_equal(kernel(A, B).toarray(), (A @ B).toarray())
 
 
-@pytest.mark.parametrize("workspace", ["auto", "dense", "sort"])
+@pytest.mark.parametrize("workspace", ["auto", "dense", "hash", "sort"])
 def test_workspace(workspace):
     A, B = matrix(), matrix((5, 7), 1)
     found = sd.kernel(workspace=workspace)(spgemm.function)(A, B)

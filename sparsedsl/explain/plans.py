@@ -75,16 +75,18 @@ _ORDERINGS = {
     "list": "by sorting short lists, long ones by a bitmap",
     "run": "by insertion in the output while it is short, else by a bitmap",
     "word": "by the bits of one word",
+    "hash": "by sorting what it lists",
     "range": "by the range that was searched",
 }
 
 
 def _leaf(nest: Nest, chain: Chain) -> str:
     ordering = nest.assembly.ordering
+    accumulator = "hash table" if ordering == "hash" else "dense accumulator"
     ways = {
         "dense": "store at its place",
         "append": "append (order proved)",
-        "workspace": f"add to a dense accumulator, put in order {_ORDERINGS[ordering]}",
+        "workspace": f"add to a {accumulator}, put in order {_ORDERINGS[ordering]}",
         "stream": "append unordered, sort at the end",
     }
     operator = f" by {chain.monoid}" if chain.monoid else ""

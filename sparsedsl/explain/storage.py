@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from sparsedsl.groups import Group
+from sparsedsl.iteration.counted import loaded_from
 from sparsedsl.iteration.nodes import Conversion
 from sparsedsl.iteration.space import extent_name
 from sparsedsl.loops.nodes import INT, Allocate, Binary, Cast, Const, Expr, Var
 from sparsedsl.loops.text import expression
 from sparsedsl.loops.walk import statements
+from sparsedsl.lowering.hashed import LEAST
 from sparsedsl.pipeline import Unit
 
 
@@ -27,9 +29,12 @@ def copied_bytes(conversion: Conversion, group: Group) -> int:
 def workspaces(unit: Unit) -> Iterator[tuple[str, str, int | None]]:
     """Yield the name, the shape as text and the bytes of what the kernel allocates.
 
-    The bytes are None where the shape depends on the data.
+    The bytes are None where the shape depends on the data; those of a hash table are about the
+    most that the longest row of the output can take.
     """
     extents = {extent_name(i): n for i, n in unit.group.extents.items()}
+    if unit.nest.assembly.ordering == "hash" and loaded_from(unit.nest):
+        extents[f"{unit.nest.output.name}_entries"] = _longest(unit, extents)
     for statement in statements(unit.kernel.body):
         if isinstance(statement, Allocate):
             shape = ", ".join(expression(s) for s in statement.shape)
@@ -43,6 +48,16 @@ def workspaces(unit: Unit) -> Iterator[tuple[str, str, int | None]]:
                 size *= count
             else:
                 yield statement.array, f"{dtype.name}[{shape}]", size
+
+
+def _longest(unit: Unit, extents: Mapping[str, int]) -> int:
+    """Return about how many entries a hash table has room for: a power of two."""
+    nest, most = unit.nest, 0.0
+    for chain, array in zip(nest.chains, loaded_from(nest), strict=True):
+        holder = next(o for o in chain.operands if array in dict(o.functions).values())
+        most += max(unit.group.sources[holder.tensor.name].entries.values(), default=1.0)
+    extent = extents[extent_name(nest.coordinates[nest.assembly.modes[-1]])]
+    return 1 << max(int(min(most, extent)), LEAST - 1).bit_length()
 
 
 def _value(node: Expr, known: Mapping[str, int]) -> int | None:

@@ -98,7 +98,8 @@ def _storage(unit: Unit) -> list[str]:
             f"{conversion.order}, made at each call (about {size})"
         )
     for name, shape, size in workspaces(unit):
-        known = "" if size is None else f" ({size_text(size)})"
+        most = "up to about " if nest.assembly.ordering == "hash" else ""
+        known = "" if size is None else f" ({most}{size_text(size)})"
         lines.append(f"workspace {name}: {shape}{known}")
     return lines
 

@@ -38,6 +38,7 @@ from sparsedsl.find.site import (
     Site,
 )
 from sparsedsl.loops import build as lb
+from sparsedsl.loops.hashing import home_slot
 from sparsedsl.loops.nodes import INT, Allocate, Assign, Break, Expr, For, If, Stmt, Var, While
 
 
@@ -185,15 +186,6 @@ def _table(site: Site) -> Emission:
     )
 
 
-def _mixed(keys: tuple[Expr, ...], mask: Expr) -> Expr:
-    """Return the home slot of a key tuple: multiply, fold the high bits down, mask."""
-    mixed = keys[0]
-    for key in keys[1:]:
-        mixed = lb.add(lb.mul(mixed, 1_000_003), key)
-    scrambled = lb.mul(mixed, 2_654_435_761)
-    return lb.bit_and(lb.bit_xor(scrambled, lb.shift_right(scrambled, 17)), mask)
-
-
 def _hash(site: Site) -> Emission:
     slots, entry, slot = site.name("slots"), site.var("entry"), site.var("slot")
     room, mask, at = site.var("room"), site.var("mask"), site.position
@@ -204,7 +196,7 @@ def _hash(site: Site) -> Emission:
         site.low,
         site.high,
         (
-            Assign(slot, _mixed(site.keys(entry), mask)),
+            Assign(slot, home_slot(site.keys(entry), mask)),
             While(lb.ge(lb.load(slots, slot), 0), (Assign(slot, following),)),
             lb.store(slots, (slot,), entry),
         ),
@@ -225,7 +217,7 @@ def _hash(site: Site) -> Emission:
         ),
     )
     query = (
-        Assign(slot, _mixed(site.sought, mask)),
+        Assign(slot, home_slot(site.sought, mask)),
         Assign(at, lb.load(slots, slot)),
         probe,
     )

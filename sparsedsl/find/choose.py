@@ -87,6 +87,7 @@ def prove_nest(
     forced: str | Mapping[str, str],
     timeout_ms: int,
     known: Mapping[str, Proof] = NOTHING,
+    workspace: str = "auto",
 ) -> Proved | None:
     """Prove what the plan rests on and choose its finds.
 
@@ -94,7 +95,8 @@ def prove_nest(
     a pattern that is not proved to have one place for a coordinate.
 
     ``forced`` is ``"auto"``, an algorithm's name, or a name per tensor; ``known`` holds
-    records of an earlier run, which need not be proved again.
+    records of an earlier run, which need not be proved again.  ``workspace`` is ``"auto"``,
+    ``"dense"`` or ``"hash"``.
 
     Raises
     ------
@@ -126,7 +128,7 @@ def prove_nest(
     proved = replace(nest, chains=tuple(chains))
     proved = _confirm_delivery(prover, proved)
     found = tuple({c.variable: (c.depth, c.facts) for c in chosen} for chosen in choices)
-    proved = ordering.ordered(proved, found, sizes)
+    proved = ordering.ordered(proved, found, sizes, workspace)
     for chain in proved.chains:
         parallel.prove_closed_forms(prover, chain)
     shared = parallel.parallel_loop(prover, proved)
@@ -396,9 +398,7 @@ def _confirm_delivery(prover: Prover, nest: Nest) -> Nest:
         steps, wanted = nest.prefix + chain.steps, tuple(names)
     if prover.ordered(Context(steps, operands), wanted):
         return nest
-    stream = replace(assembly, kind="stream")
-    chains = tuple(replace(c, steps=nest.prefix + c.steps) for c in nest.chains)
-    return replace(nest, assembly=stream, prefix=(), chains=chains)
+    return ordering.streamed(nest)
 
 
 def _leaders_are_unique(nest: Nest, prover: Prover) -> bool:

@@ -11,6 +11,10 @@ their value are chosen only where untouched ones are the fill and are dropped wi
 | run | few entries, counted before | nothing: each one is put in its place |
 | list | entries counted before | sorting the touched coordinates |
 | bitmap | nothing, any identity | walking the words of a bitmap |
+| hash | coordinates that arrays hold, or counted before; any identity | sorting what was listed |
+
+All but the last gather in an array over the mode, which is set up at each call and whose elements
+are far apart where the mode is wide.
 """
 
 from __future__ import annotations
@@ -19,11 +23,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from sparsedsl.contraction import algebra
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.find import site as si
 from sparsedsl.iteration.cost import Sizes
-from sparsedsl.iteration.counted import counted_steps, leading_lets
+from sparsedsl.iteration.counted import counted_steps, leading_lets, loaded_from
 from sparsedsl.iteration.nodes import Chain, Find, Nest, Operand, Scan
 from sparsedsl.iteration.search import expand
 from sparsedsl.spf import terms
@@ -34,6 +40,29 @@ NARROW = 256.0
 
 FEW = 8.0
 """Values gathered for one flush up to which each is put in its place at once."""
+
+SHORT = 48.0
+"""Values gathered for one flush up to which a hash table is expected to sort by insertion."""
+
+ACCUMULATOR = 2.0**31
+"""Extent above which there is no array over the mode: its values would take 16 GiB."""
+
+NEAR = 2.0**19
+"""Bytes of an array up to which its elements are as near as those of a hash table."""
+
+TABLE = 2000.0
+"""Estimated nanoseconds that the lists and the first slots of a hash table take to set up."""
+
+SET_UP = 0.15
+"""Estimated nanoseconds for each byte of an array over a mode, set up at each call.
+
+So are those that follow, for each value: added to the array, for each doubling of its length
+beyond ``NEAR``, and taken from it; put in its place; gathered by position in a range; added to a
+hash table, taken from it and sorted by insertion; and, where rows are long, for one sort by digits
+and for each bit that it looks at."""
+
+LISTED, FARTHER, PLACED, RANGED = 8.0, 6.0, 12.0, 4.0
+HASHED, DIGITS, MOVED = 22.0, 1000.0, 0.4
 
 
 def turns(scan: Scan, operands: Mapping[str, Operand], sizes: Sizes) -> float:
@@ -50,15 +79,44 @@ def _visits(chain: Chain, sizes: Sizes) -> float:
 
 
 def ordered(
-    nest: Nest, facts: tuple[Mapping[str, tuple[int, frozenset[str]]], ...], sizes: Sizes
+    nest: Nest,
+    facts: tuple[Mapping[str, tuple[int, frozenset[str]]], ...],
+    sizes: Sizes,
+    workspace: str,
 ) -> Nest:
     """Return ``nest`` with the ordering of its workspace.
 
     ``facts`` gives for each find of each chain the number of steps after which its range is
     fixed, and what was proved of it.
     """
+    if nest.assembly.kind != "workspace":
+        return nest
+    hashed = replace(nest, assembly=replace(nest.assembly, ordering="hash"))
+    if workspace == "hash":
+        return hashed
+    dense = _dense(nest, facts, sizes)
+    if workspace != "auto" or dense.assembly.ordering == "word":
+        return dense
+    counted = all(counted_steps(nest, chain) is not None for chain in nest.chains)
+    if counted or loaded_from(nest):
+        return hashed if _hash_pays(dense, sizes) else dense
+    extent = sizes.extent(nest.coordinates[nest.assembly.modes[-1]])
+    return streamed(nest) if extent > ACCUMULATOR else dense
+
+
+def streamed(nest: Nest) -> Nest:
+    """Return ``nest`` with its entries delivered in any order, to be sorted."""
+    stream = replace(nest.assembly, kind="stream")
+    chains = tuple(replace(c, steps=nest.prefix + c.steps) for c in nest.chains)
+    return replace(nest, assembly=stream, prefix=(), chains=chains)
+
+
+def _dense(
+    nest: Nest, facts: tuple[Mapping[str, tuple[int, frozenset[str]]], ...], sizes: Sizes
+) -> Nest:
+    """Return ``nest`` with the best ordering of an array over the last mode."""
     assembly = nest.assembly
-    if assembly.kind != "workspace" or not _starts_from_fill(nest):
+    if not _starts_from_fill(nest):
         return nest
     guide = _guide(nest, facts[0]) if len(nest.chains) == 1 else None
     if guide is not None:
@@ -66,10 +124,32 @@ def ordered(
     if sizes.extent(nest.coordinates[assembly.modes[-1]]) <= NARROW:
         return replace(nest, assembly=replace(assembly, ordering="word"))
     if all(counted_steps(nest, chain) is not None for chain in nest.chains):
-        gathered = sum(_visits(chain, sizes) for chain in nest.chains)
-        ordering = "run" if gathered <= FEW else "list"
+        ordering = "run" if _gathered(nest, sizes) <= FEW else "list"
         return replace(nest, assembly=replace(assembly, ordering=ordering))
     return nest
+
+
+def _hash_pays(dense: Nest, sizes: Sizes) -> bool:
+    """Whether a hash table is estimated to be faster than an array over the last mode."""
+    extent = sizes.extent(dense.coordinates[dense.assembly.modes[-1]])
+    gathered = max(_gathered(dense, sizes), 1.0)
+    operands = {o.name: o for chain in dense.chains for o in chain.operands}
+    loops = (s for s in dense.prefix if isinstance(s, Scan))
+    values = gathered * max(math.prod(turns(s, operands, sizes) for s in loops), 1.0)
+    width = np.dtype(dense.output.dtype).itemsize
+    far = FARTHER * max(math.log2(extent * width / NEAR), 0.0)
+    each = {"range": RANGED, "run": PLACED, "list": LISTED + far}
+    array = each.get(dense.assembly.ordering, LISTED + far) + SET_UP * extent * width / values
+    long = gathered > SHORT
+    table = (
+        TABLE / values + HASHED + (DIGITS / gathered + MOVED * math.log2(extent) if long else 0.0)
+    )
+    return table < array
+
+
+def _gathered(nest: Nest, sizes: Sizes) -> float:
+    """Return how many values are expected to be delivered between two flushes."""
+    return sum(_visits(chain, sizes) for chain in nest.chains)
 
 
 def _starts_from_fill(nest: Nest) -> bool:

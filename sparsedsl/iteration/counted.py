@@ -17,10 +17,10 @@ from sparsedsl.iteration.nodes import (
     Scan,
     Step,
 )
-from sparsedsl.iteration.search import depends_on
+from sparsedsl.iteration.search import depends_on, expand
 from sparsedsl.iteration.space import extent_name
 from sparsedsl.spf import terms
-from sparsedsl.spf.nodes import Term
+from sparsedsl.spf.nodes import UF, Term
 
 DEEPEST = 4
 """Loops that counting may nest; deeper counts cost more than growing the output."""
@@ -75,6 +75,24 @@ def counted_steps(nest: Nest, chain: Chain) -> tuple[Step, ...] | None:
     if not loops or len(loops) > DEEPEST:
         return None
     return tuple(kept[: loops[-1] + 1])
+
+
+def loaded_from(nest: Nest) -> tuple[str, ...]:
+    """Return the arrays that hold every last coordinate that is delivered, () if not all do.
+
+    A flush has no more entries than they have elements.
+    """
+    found: list[str] = []
+    for chain in nest.chains:
+        steps = nest.prefix + chain.steps
+        last = expand(steps, terms.var(nest.coordinates[nest.assembly.modes[-1]]))
+        loads = [s.value for s in steps if isinstance(s, Let) and terms.var(s.variable) == last]
+        match [term.parts for term in loads]:
+            case [((1, UF(function, (_,))),)]:
+                found.append(function)
+            case _:
+                return ()
+    return tuple(found)
 
 
 def _is_guide(nest: Nest, find: Find) -> bool:

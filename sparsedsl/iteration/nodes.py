@@ -204,15 +204,17 @@ class Assembly:
 
     ``dense``: into an array by coordinates.  ``append``: entries come in storage order, once
     each, and are appended to ``levels``.  ``workspace``: as append, but the last mode is
-    gathered in a dense accumulator, put in order by ``ordering``.  ``stream``: coordinates and
+    gathered in a workspace, put in order by ``ordering``.  ``stream``: coordinates and
     values in any order, sorted and combined afterwards.
 
     ``ordering`` is ``bitmap`` (bits of touched coordinates are walked), ``list`` (touched
     coordinates are listed; short lists are sorted, long ones go through the bitmap), ``run``
     (entries are put where they belong among those of the output itself; what grows long goes on
     as a list),
-    ``word`` (as bitmap, folded into one word) or ``range`` (entries are a part of the sorted
-    range that the find of ``guide`` searches, and are gathered by position in it).
+    ``word`` (as bitmap, folded into one word), ``range`` (entries are a part of the sorted
+    range that the find of ``guide`` searches, and are gathered by position in it) or ``hash``
+    (entries are in a hash table, and are listed and sorted).  All but the last gather in an array
+    over the mode.
     """
 
     kind: str

@@ -38,9 +38,6 @@ from sparsedsl.spf import terms
 FEWER = 500
 """States a search visits for each variant with copies."""
 
-ACCUMULATOR = 1 << 31
-"""Extent above which no dense accumulator is planned: its values would take 16 GiB."""
-
 BAD = 40.0
 """Nanoseconds an entry above which copies in other layouts are considered."""
 
@@ -327,7 +324,7 @@ def _separate(request: Request, cases: list[Case], goal: output.Target) -> Nest:
         chain, state = _chain(request, case, goal, (), 1.0)
         if assembly.kind != "dense":
             kind, depth = output.delivery(state.steps, goal, frozenset())
-            sort = goal.assembly is None or (kind == "workspace" and _sorts(request, goal))
+            sort = goal.assembly is None or (kind == "workspace" and request.workspace == "sort")
             assembly = replace(assembly, kind="stream" if sort else kind)
             if assembly.kind == "workspace":
                 prefix = chain.steps[:depth]
@@ -337,19 +334,12 @@ def _separate(request: Request, cases: list[Case], goal: output.Target) -> Nest:
     return _nest(request, assembly, prefix, tuple(chains), total)
 
 
-def _sorts(request: Request, goal: output.Target) -> bool:
-    """Whether entries are gathered by sorting, as asked or since no accumulator is so long."""
-    if request.workspace == "auto":
-        return request.extents.get(goal.coordinates[-1], 1) > ACCUMULATOR
-    return request.workspace == "sort"
-
-
 def _shared(request: Request, cases: list[Case], goal: output.Target) -> Nest:
     """Plan several cases of a sparse output: shared loops and a workspace, or a stream."""
     stream = Assembly("stream", (), (), "")
     free = [_chain(request, c, output.Target(goal.coordinates, None), (), 1.0)[0] for c in cases]
     streamed = _nest(request, stream, (), tuple(free), sum(c.cost for c in free))
-    if goal.assembly is None or request.order is not None or _sorts(request, goal):
+    if goal.assembly is None or request.order is not None or request.workspace == "sort":
         return streamed
     outer = goal.coordinates[:-1]
     visits = 1.0

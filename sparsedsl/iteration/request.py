@@ -17,7 +17,8 @@ class Request:
     dimensions; ``extents`` the extent of each index.  ``annihilating`` permits skipping
     products with an implicit zero, ``exact`` says that evaluating such a product gives the same.
     ``order`` forces the order of logical indices,
-    ``workspace`` how a sparse output is gathered (``"sort"``: as a stream).
+    ``workspace`` how a sparse output is gathered (``"sort"``: as a stream; among the others
+    ``find`` chooses).
     ``patterns`` names, for a tensor, another one that holds equal index arrays.
     ``whole`` is the statement before it was split into terms, if its operands may be merged.
     ``effort`` bounds the states a search visits, ``ceiling`` the cost of a plan;

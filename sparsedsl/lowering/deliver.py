@@ -33,6 +33,8 @@ from sparsedsl.loops.nodes import (
     Var,
 )
 
+NOTHING = lb.i(0)
+
 
 @dataclass(frozen=True, slots=True)
 class Sink:
@@ -42,7 +44,8 @@ class Sink:
     ``extents`` are the extents of its modes.  ``identity`` is what a workspace starts from,
     ``deep`` asks for a third level of its bitmap.  ``counted``: the room is known to hold every
     entry that can be delivered, so that none is tested.  ``pieced``: entries go to the places
-    of ``piece``, which the caller gives with a piece of the loop.
+    of ``piece``, which the caller gives with a piece of the loop.  ``most``: no flush has more
+    entries.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Sink:
     deep: bool = True
     counted: bool = False
     pieced: bool = False
+    most: Expr = NOTHING
 
     def array(self, suffix: str) -> str:
         """Return the name of one of the output's arrays."""

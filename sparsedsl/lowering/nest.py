@@ -16,6 +16,7 @@ from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.errors import PlanError
 from sparsedsl.find.choose import Choice, Proved
 from sparsedsl.find.parallel import Shared
+from sparsedsl.iteration.counted import loaded_from
 from sparsedsl.iteration.nodes import (
     Chain,
     Find,
@@ -151,13 +152,16 @@ class _NestWalk:
     def body(self) -> list[Stmt]:
         """Return the whole body of the kernel."""
         kind = self.nest.assembly.kind
-        work = ws.start(self.sink) if kind == "workspace" else []
         needed = self._needed()
         if kind != "dense" and not needed:
             self.shared = None
         self.sink = replace(
-            self.sink, counted=bool(needed), pieced=bool(needed) and self.shared is not None
+            self.sink,
+            counted=bool(needed),
+            pieced=bool(needed) and self.shared is not None,
+            most=self._most(counted=bool(needed)),
         )
+        work = ws.start(self.sink) if kind == "workspace" else []
         start: list[Stmt] = []
         if kind == "stream":
             start = [Assign(self.sink.var("n"), lb.i(0))]
@@ -231,6 +235,19 @@ class _NestWalk:
         return counting.count_visits(
             self.nest, self.signs, self.emitter, self.sink.capacity, self.shared
         )
+
+    def _most(self, *, counted: bool) -> Expr:
+        """Bound the entries of one flush by what is known where the kernel begins."""
+        if self.nest.assembly.ordering != "hash":
+            return dl.NOTHING
+        extent = self.sink.extents[self.sink.last.coordinates[-1][1]]
+        arrays = loaded_from(self.nest)
+        if arrays:
+            entries = lb.i(0)
+            for array in arrays:
+                entries = lb.add(entries, lb.length(array))
+            return lb.min_(extent, entries)
+        return lb.min_(extent, self.sink.capacity) if counted else extent
 
     def _all_visited(self) -> bool:
         """Whether every coordinate of a dense root level is closed once."""

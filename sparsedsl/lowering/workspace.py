@@ -1,4 +1,4 @@
-"""Workspaces: a dense accumulator for the last mode, and what puts its entries in order.
+"""Workspaces: an accumulator for the last mode, and what puts its entries in order.
 
 Takes: coordinates and values between two flushes.  Gives: statements that allocate, add and
 flush.  Invariant: an accumulator is at the identity and a bitmap empty after each flush.
@@ -25,6 +25,7 @@ from sparsedsl.loops.nodes import (
     Var,
     While,
 )
+from sparsedsl.lowering import hashed
 from sparsedsl.lowering.deliver import Sink, append_unless_fill, constant, counter
 from sparsedsl.lowering.run import insert_in_run, is_run, keep_run
 
@@ -50,6 +51,8 @@ def start(sink: Sink) -> list[Stmt]:
     extent = sink.extents[sink.last.coordinates[-1][1]]
     sums = Allocate(sink.array("sums"), sink.dtype, (extent,), constant(sink.identity, sink.dtype))
     match sink.assembly.ordering:
+        case "hash":
+            return hashed.start(sink)
         case "range" | "word":
             return [Comment("dense accumulator"), sums]
         case ordering:
@@ -100,6 +103,8 @@ def add(
             ]
         case "list":
             return _note(sink, coordinate, value, combine)
+        case "hash":
+            return hashed.add(sink, coordinate, value, combine)
         case "run":
             term = Var(f"{sink.name}_term", sink.dtype)
             insert = insert_in_run(sink, _entries(sink), coordinate, term, combine)
@@ -126,6 +131,8 @@ def flush(sink: Sink, coordinates: Sequence[Expr | None], guide: Guide | None) -
             return [For(at, guide.low, guide.high, emit)]
         case "word":
             return _flush_word(sink, coordinates)
+        case "hash":
+            return hashed.flush(sink, coordinates)
         case "list":
             n, end = _entries(sink), sink.var("end")
             first, place, at = sink.var("first"), sink.var("place"), sink.var("at")

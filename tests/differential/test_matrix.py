@@ -151,7 +151,7 @@ def test_forced_order(order):
         run("spgemm", layouts, order=order)
 
 
-@pytest.mark.parametrize("workspace", ["dense", "sort"])
+@pytest.mark.parametrize("workspace", ["dense", "hash", "sort"])
 @pytest.mark.parametrize("name", ["spgemm", "add", "chain", "transpose"])
 def test_forced_workspace(name, workspace):
     for layouts in (("csr",), ("csc", "coo")):

@@ -23,7 +23,7 @@ class TextFile(KernelFile):
     file_extension = "txt"
 
 
-def lowered(name, *layouts):
+def lowered(name, *layouts, **choices):
     """Plan an expression for large operands, described by shape alone or bound and empty."""
     import numpy as np
     from levels import remembering_proofs, store
@@ -42,7 +42,7 @@ def lowered(name, *layouts):
             mask = rng.random(shape) < (0.2 if len(shape) == 1 else 0.02)
             given.append(store(np.ones(shape), mask, layout))
     with remembering_proofs():
-        found = sd.kernel(EXPRESSIONS[name].body).lower(*given)
+        found = sd.kernel(EXPRESSIONS[name].body, **choices).lower(*given)
         assert found.units
     return found
 
@@ -62,6 +62,11 @@ KERNELS = {
 @pytest.mark.parametrize("name", KERNELS)
 def test_kernel(name, snapshot):
     assert lowered(*KERNELS[name]).source == snapshot(extension_class=KernelFile)
+
+
+def test_kernel_with_a_hash_table(snapshot):
+    found = lowered("spgemm", "csr", "csr", workspace="hash")
+    assert found.source == snapshot(extension_class=KernelFile)
 
 
 @pytest.mark.parametrize("name", ["spmspv", "product_bcsr_csr"])
