@@ -85,9 +85,35 @@ PARSERS = {
     "chips": chips,
 }
 
+CSR = sd.layouts["csr"]
+SEEDS = {
+    "statements": ["C[i,j] = A[i,j] * 2 + x[j]", "y[i] = min(A[i,j] + x[j], over=j)"],
+    "einsum": ["ij,j->i", "i...,...->i"],
+    "layouts": ["; ".join([CSR.text, "data(p)", "indptr(0) = 0", "nondecreasing indptr"])],
+    "mtx": [
+        "%%MatrixMarket matrix coordinate real general\n2 3 2\n1 2 1.5\n2 3 -1\n",
+        "%%MatrixMarket matrix array complex hermitian\n2 2\n1 0\n2 1\n3 0\n",
+    ],
+    "tns": ["# shape 2 3 4\n1 2 3 1.5\n"],
+    "traces": ["expert,arrival_s\n0,0.5\n1,0.75\n"],
+    "chips": [path.read_text() for path in Path(rdu.__file__).parent.glob("specs/*.toml")],
+}
+
+
+def seeded(name):
+    """A folder of texts that are read, from which others are made."""
+    folder = FOLDER / "seeds"
+    folder.mkdir()
+    for number, text in enumerate(SEEDS.get(name, ())):
+        (folder / str(number)).write_text(text)
+    if name == "npz":
+        sd.write(folder / "0.npz", sd.convert(sd.asarray([[1.0, 0.0], [0.0, 2.0]]), "ell"))
+    return str(folder)
+
+
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in PARSERS:
         sys.exit(f"usage: python tests/fuzz.py {'|'.join(PARSERS)} [libFuzzer options]")
     name = sys.argv.pop(1)
-    atheris.Setup(sys.argv, PARSERS[name])
+    atheris.Setup([*sys.argv, seeded(name)], PARSERS[name])
     atheris.Fuzz()

@@ -6,6 +6,7 @@ a file is complete or absent.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
@@ -82,6 +83,13 @@ def read(path: str | os.PathLike[str]) -> Tensor:
     except _MALFORMED as error:
         raise InvalidTensorError(
             f"{place}: expected a tensor as {_ending(place)}, found something else: {error}"
+        ) from None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise InvalidTensorError(
+            f"{place}: expected a tensor as {_ending(place)}, found one that refers to places "
+            "outside the file"
         ) from None
     except MemoryError:
         raise InvalidTensorError(

@@ -216,3 +216,13 @@ def test_what_is_wrong_with_matrix_market_is_said(tmp_path, text, said):
     path.write_text(f"%%MatrixMarket {text}")
     with pytest.raises(sd.InvalidTensorError, match=said):
         sd.read(path)
+
+
+def test_an_archive_that_refers_outside_itself_is_refused(A, tmp_path):
+    """Found by fuzzing: the file lacks some bytes, so that its first entry begins before it."""
+    path = tmp_path / "A.npz"
+    sd.write(path, sd.convert(A, "ell"))
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + content[12:])
+    with pytest.raises(sd.InvalidTensorError, match="places outside the file"):
+        sd.read(path)
