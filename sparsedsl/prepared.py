@@ -93,7 +93,7 @@ class Prepared:
             return None
         for place, reference, facts in self.held:
             x = given[place]
-            if reference() is not x:
+            if reference() is not x or not x.keeps():
                 return None
             for fact in facts:
                 if not x.holds(fact):

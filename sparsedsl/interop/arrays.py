@@ -51,7 +51,7 @@ def from_arrays(
     <csr tensor shape=(2, 3) dtype=float64 nnz=2 fill=0.0>
     """
     chosen = resolve(layout, _rank(shape))
-    return bind(chosen, shape, arrays, fill_value)
+    return bind(chosen, shape, arrays, fill_value).watched()
 
 
 def _rank(shape: Sequence[int]) -> int:

@@ -89,7 +89,7 @@ def argument(x: Any) -> Tensor:
     """
     kind = type(x)
     if kind is Tensor:
-        return x
+        return x.kept()
     found: Tensor | None = None
     if kind is np.ndarray:
         found = recall_plain(x)

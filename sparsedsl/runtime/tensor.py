@@ -1,7 +1,8 @@
 """Bound tensors: arrays that keep what their layout promises.
 
-Takes: a layout, a shape and checked arrays.  Gives: ``Tensor``.  Invariant: layout, shape and
-index arrays never change after binding; stored values may, see ``Tensor``.
+Takes: a layout, a shape and checked arrays.  Gives: ``Tensor``.  Invariant: layout and shape
+never change after binding, and index arrays that were written to are checked again before they
+are followed; stored values may change, see ``Tensor``.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from sparsedsl.layouts.check import validate
 from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import packed, total
+from sparsedsl.options import current
 from sparsedsl.runtime import operations
 from sparsedsl.runtime.memory import require_memory
+from sparsedsl.runtime.unchanged import Sample
 from sparsedsl.runtime.values import holds
 
 if TYPE_CHECKING:
@@ -73,18 +76,20 @@ class Tensor:
 
     Notes
     -----
-    The arrays are shared with whoever gave them.  Index arrays must not be changed after
-    binding.  Stored values may be, with one rule: whether they are finite (or, where a kernel
-    needs that, nonzero or bounded) is found out when a kernel first asks and then remembered,
-    so that after storing the first infinity, NaN or zero call ``validate``, or bind the arrays
-    anew.
+    The arrays are shared with whoever gave them.  Index arrays should not be changed after
+    binding: kernels look whether they were, as far as ``runtime.unchanged`` tells, and check
+    them again.  Stored values may be changed, with one rule: whether they are finite (or, where
+    a kernel needs that, nonzero or bounded) is found out when a kernel first asks and then
+    remembered, so that after storing the first infinity, NaN or zero call ``validate``, or bind
+    the arrays anew.
     """
 
-    __slots__ = ("__weakref__", "_facts", "arrays", "form")
+    __slots__ = ("__weakref__", "_facts", "_samples", "arrays", "form")
 
     arrays: Mapping[str, np.ndarray]
     form: Form
     _facts: dict[str, int]
+    _samples: tuple[tuple[np.ndarray, Sample], ...] | None
 
     def __init__(
         self,
@@ -109,6 +114,7 @@ class Tensor:
         put(self, "form", form)
         put(self, "arrays", arrays)
         put(self, "_facts", {})
+        put(self, "_samples", None)
 
     @staticmethod
     def of(form: Form, arrays: Mapping[str, np.ndarray]) -> Tensor:
@@ -191,6 +197,7 @@ class Tensor:
 
     def coordinates(self) -> tuple[np.ndarray, np.ndarray]:
         """Coordinates, int64 of shape ``(ndim, nnz)``, and values, in storage order."""
+        self.kept()
         return conversion.stored(self.layout, self.shape, self.arrays, self.sizes)
 
     def to_numpy(self) -> np.ndarray:
@@ -239,6 +246,7 @@ class Tensor:
         target = resolve(layout, self.ndim)
         if target == self.layout:
             return self
+        self.kept()
         try:
             return self._converted(target)
         except MemoryError:
@@ -267,18 +275,44 @@ class Tensor:
 
     def astype(self, dtype: DTypeLike) -> Tensor:
         """The same tensor with values of another dtype; the index arrays are shared."""
-        arrays = {**self.arrays, self.layout.value.function: self.values.astype(dtype)}
+        arrays = {**self.kept().arrays, self.layout.value.function: self.values.astype(dtype)}
         fill = self.fill_value.astype(dtype)
-        return Tensor(self.layout, self.shape, arrays, fill, self.sizes)
+        return Tensor(self.layout, self.shape, arrays, fill, self.sizes).watched()
 
     def copy(self) -> Tensor:
         """A tensor with arrays of its own."""
-        arrays = {name: array.copy() for name, array in self.arrays.items()}
+        arrays = {name: array.copy() for name, array in self.kept().arrays.items()}
         return Tensor(self.layout, self.shape, arrays, self.fill_value, self.sizes)
 
     def view(self) -> Tensor:
         """A tensor of the same arrays, of whose values nothing is known yet."""
-        return Tensor.of(self.form, dict(self.arrays))
+        return Tensor.of(self.form, dict(self.arrays)).watched()
+
+    def watched(self) -> Tensor:
+        """Look at the index arrays as they are now, which others may write to; return itself."""
+        value = self.form.layout.value.function
+        found = tuple((a, Sample.of(a)) for name, a in self.arrays.items() if name != value)
+        object.__setattr__(self, "_samples", found)
+        return self
+
+    def keeps(self) -> bool:
+        """Whether the index arrays seem to hold what they held when they were last looked at."""
+        if self._samples is None:
+            self.watched()
+            return True
+        return all(sample.matches(array) for array, sample in self._samples)
+
+    def kept(self) -> Tensor:
+        """Check the arrays again if index arrays were written to; return the tensor itself.
+
+        Raises
+        ------
+        InvalidTensorError
+            Where they do not keep what the layout promises, or hold another number of entries.
+        """
+        if current().safe or not self.keeps():
+            self.validate()
+        return self
 
     def validate(self) -> Tensor:
         """Check the arrays against the layout again; return the tensor itself.
@@ -291,8 +325,16 @@ class Tensor:
             Naming the array, the place and the broken property.
         """
         validate(self.layout, self.shape, self.arrays)
+        sizes = infer_sizes(self.layout, self.shape, self.arrays)
+        changed = [name for name, size in sizes.items() if self.sizes.get(name, size) != size]
+        if changed:
+            raise InvalidTensorError(
+                f"expected {changed[0]} = {self.sizes[changed[0]]} as it was bound, found "
+                f"{sizes[changed[0]]}: index arrays were written to",
+                hint="bind the arrays anew",
+            )
         self._facts.clear()
-        return self
+        return self.watched()
 
     def forget(self) -> None:
         """Forget what was found of the values: they were written to."""
@@ -307,7 +349,7 @@ class Tensor:
         if self.ndim < 2:
             return self
         layout = known(self.layout(order=tuple(reversed(range(self.ndim)))))
-        return bound(layout, self.shape[::-1], self.arrays, self.fill_value)
+        return bound(layout, self.shape[::-1], self.kept().arrays, self.fill_value).watched()
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         if not total(self.layout):
