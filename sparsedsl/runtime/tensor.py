@@ -27,6 +27,7 @@ from sparsedsl.layouts.levels import packed, total
 from sparsedsl.options import current
 from sparsedsl.runtime import operations
 from sparsedsl.runtime.memory import require_memory
+from sparsedsl.runtime.operators import Operators
 from sparsedsl.runtime.unchanged import Sample
 from sparsedsl.runtime.values import holds
 
@@ -55,7 +56,7 @@ class Form:
     signature: Any = None
 
 
-class Tensor:
+class Tensor(Operators):
     """A tensor stored in a layout; make one with ``asarray`` or ``from_arrays``.
 
     Parameters
@@ -426,73 +427,6 @@ class Tensor:
             for key, value in rows.items()
         )
         return f"<table>{cells}</table>"
-
-    def sum(self, axis: int | tuple[int, ...] | None = None) -> Any:
-        """The sum over ``axis``, or over everything."""
-        return operations.apply("sum", self, axis)
-
-    def __matmul__(self, other: Any) -> Any:
-        return operations.apply("matmul", self, other)
-
-    def __rmatmul__(self, other: Any) -> Any:
-        return operations.apply("matmul", other, self)
-
-    def __mul__(self, other: Any) -> Any:
-        return operations.apply("mul", self, other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return operations.apply("mul", other, self)
-
-    def __add__(self, other: Any) -> Any:
-        return operations.apply("add", self, other)
-
-    def __radd__(self, other: Any) -> Any:
-        return operations.apply("add", other, self)
-
-    def __sub__(self, other: Any) -> Any:
-        return operations.apply("sub", self, other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return operations.apply("sub", other, self)
-
-    def __truediv__(self, other: Any) -> Any:
-        return operations.apply("div", self, other)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return operations.apply("div", other, self)
-
-    def __pow__(self, other: Any) -> Any:
-        return operations.apply("pow", self, other)
-
-    def __neg__(self) -> Any:
-        return operations.apply("neg", self)
-
-    def __abs__(self) -> Any:
-        return operations.apply("abs", self)
-
-    def __lt__(self, other: Any) -> Any:
-        return operations.apply("lt", self, other)
-
-    def __le__(self, other: Any) -> Any:
-        return operations.apply("le", self, other)
-
-    def __gt__(self, other: Any) -> Any:
-        return operations.apply("gt", self, other)
-
-    def __ge__(self, other: Any) -> Any:
-        return operations.apply("ge", self, other)
-
-    def matvec(self, x: Any) -> Any:
-        """``self @ x``: what ``scipy.sparse.linalg.aslinearoperator`` asks for."""
-        return self @ x
-
-    matmat = matvec
-
-    def rmatvec(self, x: Any) -> Any:
-        """The product of the conjugate transpose with ``x``."""
-        return np.conj(self.T @ np.conj(x))
-
-    rmatmat = rmatvec
 
 
 def bound(
