@@ -15,6 +15,7 @@ from sparsedsl.explain.storage import copied_bytes, size_text, workspaces
 from sparsedsl.find.smt import Proof
 from sparsedsl.groups import Group, Settings
 from sparsedsl.pipeline import Unit
+from sparsedsl.runtime.recipe import Share
 
 
 def explanation(
@@ -58,10 +59,16 @@ def _unit(unit: Unit, settings: Settings, took: float | None) -> list[str]:
         lines.append(f"find {variable}: {algorithm} ({rejected})")
     lines += [f"alternative {line}" for line in alternatives(unit, settings)]
     if unit.recipe.shared is not None:
-        how = "" if unit.recipe.shared.apart else ", each with a sum of its own"
-        lines.append(f"threads may share the loop over {unit.recipe.shared.extent.name}{how}")
+        lines.append(_threads(unit.recipe.shared))
     lines += [*_values(unit.group), *_bounds(unit), *_proofs(unit.proofs, settings)]
     return lines
+
+
+def _threads(shared: Share) -> str:
+    """Say which loop threads share, and what each does by itself."""
+    own = "" if shared.apart else ", each with a sum of its own"
+    again = ", each going through the loops outside of it" if shared.repeats else ""
+    return f"threads may share the loop over {shared.extent.name}{own}{again}"
 
 
 def _against(unit: Unit, took: float | None) -> str:

@@ -133,6 +133,8 @@ def prove_nest(
         parallel.prove_closed_forms(prover, chain)
     shared = parallel.parallel_loop(prover, proved)
     whole = whole_blocks(prover, proved)
+    if shared is None and whole is None:
+        shared = parallel.inner_loop(proved, sizes)
     bounds = certify(prover, proved, tuple(signs))
     proofs = tuple(prover.proofs)
     return Proved(proved, tuple(choices), tuple(signs), proofs, shared, whole, bounds)

@@ -1,4 +1,4 @@
-"""Questions about whole loops: closed forms are unique, outer turns write apart (Q2, Q6).
+"""Questions about whole loops: closed forms are unique, turns write apart (Q2, Q6).
 
 Takes: a nest.  Gives: records of proofs, and the loop that several threads may share.
 
@@ -7,22 +7,32 @@ Takes: a nest.  Gives: records of proofs, and the loop that several threads may 
 | dense | write distinct elements |
 | sparse, entries in order | differ in the first level's coordinates: pieces follow each other |
 | dense of order 0, a sum | are summed apart, in pieces that do not depend on the threads |
+
+Where they write the same elements of a dense output, a loop inside over one of its coordinates may
+be shared: each thread goes through all turns outside, and adds to elements of its own.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import product
 
 from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
+from sparsedsl.find.ordering import turns
 from sparsedsl.find.queries import Prover, bound_names
 from sparsedsl.find.smt import Question
+from sparsedsl.iteration.cost import LOOP, START, Sizes
 from sparsedsl.iteration.nodes import Chain, Let, Merge, Nest, Scan, Step
 from sparsedsl.iteration.search import expand
-from sparsedsl.iteration.space import subscript_term
+from sparsedsl.iteration.space import extent_name, subscript_term
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import FloorDiv, Mod, Term
+
+REPEATED = 1e-3
+"""Part of the time of a nest that the loops outside of a shared one may take: every piece goes
+through them, and there are several for each thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +42,14 @@ class Shared:
     ``parameter`` of the kernel ends the range: an extent such as ``n_i``, or a number of
     positions such as ``A_NNZ``.  ``pointer`` is the array whose step from one element to the next
     is the work of a turn ("": not known).  ``apart``: turns write apart; else each piece
-    needs an output of its own, and these are combined.
+    needs an output of its own, and these are combined.  ``place`` is that of the loop among the
+    steps of each chain: it is the outermost one unless pieces repeat the loops outside of it.
     """
 
     parameter: str
     pointer: str
     apart: bool
+    place: int = 0
 
     @property
     def name(self) -> str:
@@ -84,6 +96,32 @@ def parallel_loop(prover: Prover, nest: Nest) -> Shared | None:
         summed = not nest.coordinates and _sums(nest)
         return Shared(parameter, pointer, apart) if apart or summed else None
     return Shared(parameter, pointer, True) if _roots_apart(prover, nest, walks) else None
+
+
+def inner_loop(nest: Nest, sizes: Sizes) -> Shared | None:
+    """Q6: return a loop over a coordinate of a dense output, inside of loops that cost little.
+
+    Its variable is the coordinate, so that pieces write apart; each element meets the same values
+    in the same order as without pieces.
+    """
+    if nest.assembly.kind != "dense" or nest.prefix or len(nest.chains) != 1:
+        return None
+    (chain,) = nest.chains
+    operands = {o.name: o for o in chain.operands}
+    written = {subscript_term(c) for c in chain.coordinates}
+    outside: list[Scan] = []
+    for place, step in enumerate(chain.steps):
+        if not isinstance(step, Scan | Let):
+            return None
+        if not isinstance(step, Scan):
+            continue
+        whole = terms.const(0) in step.lows and terms.var(extent_name(step.variable)) in step.highs
+        if whole and terms.var(step.variable) in written:
+            repeated = math.prod(turns(s, operands, sizes) for s in outside) * (START + LOOP)
+            cheap = outside and repeated <= REPEATED * nest.cost
+            return Shared(extent_name(step.variable), "", True, place) if cheap else None
+        outside.append(step)
+    return None
 
 
 def _sums(nest: Nest) -> bool:

@@ -1,13 +1,14 @@
 """Sweeps over a long array, strip by strip, so that a strip stays in cache between sweeps.
 
-    for d in 0 .. D:                        for start in 0 .. len(y) by S:
-        for i in low(d) .. high(d):             for d in 0 .. D:
-            y[i] =add= f(d, i)        =>            for i in max(low(d), start)
-                                                          .. min(high(d), start + S):
+    for d in 0 .. D:                        for start in 0 .. n by S:
+        for i in max(0, low(d))                 for d in 0 .. D:
+              .. min(n, high(d)):     =>            for i in max(0, low(d), start)
+            y[i] =add= f(d, i)                            .. min(n, high(d), start + S):
                                                         y[i] =add= f(d, i)
 
-Each element meets the same values in the same order.  Takes and gives a kernel that
-``loops.verify`` accepts; results are the same bit for bit.
+Strips lie between the ends that all sweeps share, or cover the whole array.  Each element meets
+the same values in the same order.  Takes and gives a kernel that ``loops.verify`` accepts; results
+are the same bit for bit.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import replace
 
 from sparsedsl.loops import build
 from sparsedsl.loops.effects import changes, fresh, names, reads, straight_names, touched
-from sparsedsl.loops.nodes import INT, Assign, For, If, Kernel, Stmt, Store, Var
+from sparsedsl.loops.nodes import INT, Assign, Binary, Expr, For, If, Kernel, Stmt, Store, Var
 from sparsedsl.loops.walk import with_bodies
 
 STRIP = 4096
@@ -58,7 +59,22 @@ def _stripped(sweeps: For, straight: set[str], taken: set[str]) -> For:
     end = build.add(start, STRIP)
     inner = replace(sweep, start=build.max_(sweep.start, start), stop=build.min_(sweep.stop, end))
     body = (replace(sweeps, body=(*sweeps.body[:-1], inner)),)
-    return For(start, build.i(0), build.length(store.array, axis), body, STRIP)
+    moving = changes(sweeps.body) | {sweeps.variable.name}
+    first = _fixed(sweep.start, "max", moving) or build.i(0)
+    past = _fixed(sweep.stop, "min", moving) or build.length(store.array, axis)
+    return For(start, first, past, body, STRIP)
+
+
+def _fixed(end: Expr, operator: str, moving: set[str]) -> Expr | None:
+    """Return what all sweeps share of an end that is the ``operator`` of several terms."""
+    match end:
+        case Binary(name, left, right) if name == operator:
+            first, second = (_fixed(side, operator, moving) for side in (left, right))
+            if first is None or second is None:
+                return first or second
+            return replace(end, left=first, right=second)
+        case _:
+            return None if reads(end) & moving else end
 
 
 def _alone(store: Store, sweeps: For, sweep: For) -> bool:

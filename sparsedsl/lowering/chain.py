@@ -45,8 +45,8 @@ Body = Callable[[], list[Stmt]]
 class ChainWalk:
     """One walk over the steps of a chain, inside the prefix of its nest.
 
-    ``signs`` names the variables proved non-negative in this chain; ``shared`` is the outermost
-    loop where the caller gives its range.
+    ``signs`` names the variables proved non-negative in this chain; ``shared`` is the loop
+    whose range the caller gives, if any.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class ChainWalk:
         emitter = self.emitter
         match step:
             case Scan(variable, lows, highs, _):
-                if self.shared is not None and step == self.steps[0]:
+                if self.shared is not None and step == self.steps[self.shared.place]:
                     low, high = pieces.ends(self.shared, step, emitter)
                 else:
                     low = emitter.extreme(lows, lb.max_)

@@ -1,4 +1,4 @@
-"""Pieces of the outermost loop, whose ends the caller gives.
+"""Pieces of the loop that threads share, whose ends the caller gives.
 
 Takes: the loop that was proved to be shareable.  Gives: its ends as parameters of the kernel.
 Invariant: the pieces of a partition of ``0 .. parameter`` are a partition of the loop.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sparsedsl.find.parallel import Shared
 from sparsedsl.iteration.nodes import Scan
+from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import Expr
 from sparsedsl.lowering.emitter import Emitter
 from sparsedsl.spf import terms
@@ -24,9 +25,16 @@ def end(shared: Shared) -> str:
 
 
 def ends(shared: Shared, scan: Scan, emitter: Emitter) -> tuple[Expr, Expr]:
-    """Return the ends of the caller's piece of a loop over ``0 .. scan.highs[0]``."""
-    low, high = (
-        emitter.term(terms.substitute(scan.highs[0], {shared.parameter: terms.var(name)}))
+    """Return the ends of the caller's piece of a loop that begins at 0 or later.
+
+    The ends of the piece take the place of 0, and of the parameter in one of its ends.
+    """
+    whole = terms.var(shared.parameter)
+    cut = whole if whole in scan.highs else scan.highs[0]
+    first, past = (
+        terms.substitute(cut, {shared.parameter: terms.var(name)})
         for name in (begin(shared), end(shared))
     )
-    return low, high
+    lows = tuple(first if low == terms.const(0) else low for low in scan.lows)
+    highs = tuple(past if high == cut else high for high in scan.highs)
+    return emitter.extreme(lows, lb.max_), emitter.extreme(highs, lb.min_)

@@ -85,7 +85,7 @@ def _shared(
     )
     assert extent is not None
     prepares = any(isinstance(s, Allocate) for s in statements(kernel.body))
-    return Share(extent, pointer, shared.apart, prepares, lowered.gaps)
+    return Share(extent, pointer, shared.apart, prepares, lowered.gaps, shared.place > 0)
 
 
 def _argument(

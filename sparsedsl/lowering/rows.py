@@ -61,7 +61,10 @@ def lower_rows(parts: Sequence[Part], notes: tuple[str, ...]) -> Lowered:
         If a part does not loop over rows, or reads an intermediate at another row.
     """
     # two versions of a nest, one for whole blocks, are no loop over rows
-    *before, last = (replace(p, proved=replace(p.proved, whole=None)) for p in parts)
+    *before, last = (
+        replace(p, proved=replace(p.proved, whole=None, parallel=_outermost(p.proved.parallel)))
+        for p in parts
+    )
     _check_searches(parts, {p.nest.output.name for p in before})
     found: list[rows.Rows] = []
     params: dict[str, Param] = {}
@@ -109,6 +112,11 @@ def _kept(last: Part, notes: tuple[str, ...]) -> Lowered:
         nest = replace(last.nest, assembly=replace(assembly, ordering="bitmap"))
         last = replace(last, proved=replace(last.proved, nest=nest))
     return last.lowered(notes, "grown")
+
+
+def _outermost(shared: Shared | None) -> Shared | None:
+    """Return the loop that threads may share if it is the outermost: rows are made inside of it."""
+    return None if shared is None or shared.place else shared
 
 
 def _shared(shared: Shared | None, parts: Sequence[Part], local: set[str]) -> Shared | None:

@@ -63,7 +63,8 @@ class Share:
     ``pointer`` is the array that bounds the work of each turn, None if none does.  ``apart``:
     turns write apart; else pieces write to outputs of their own, which are combined.
     ``prepares``: each call does work of its own before the loop.  ``gaps``: rows of a sparse
-    output that no turn visits are still to be ended.
+    output that no turn visits are still to be ended.  ``repeats``: each piece goes through the
+    loops outside of this one.
     """
 
     extent: Argument
@@ -71,6 +72,7 @@ class Share:
     apart: bool
     prepares: bool
     gaps: bool
+    repeats: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Run one kernel in pieces of its outermost loop, on several threads.
+"""Run one kernel in pieces of one of its loops, on several threads.
 
 Takes: a recipe whose loop was proved to be shareable, and the arguments of a call.  Gives: the
 output filled, or the counts of what was appended to it.  Invariant: the result is the same bit
@@ -24,6 +24,9 @@ from sparsedsl.runtime.threads import cuts, each
 
 PIECES = 8
 """Pieces of a loop for each thread, where they cost nothing: they balance uneven turns."""
+
+LEAST = 4096
+"""Turns of a piece of a loop inside others: these are gone through again for each piece."""
 
 COUNTED = 8
 """Ranges for each thread whose entries are counted, so that pieces can be made equal."""
@@ -83,8 +86,7 @@ class Sharing:
         """Run the kernel of a dense output, which is written to ``array``."""
         threads = current().thread_count
         if self.share.apart:
-            pieces = threads if self.share.prepares else threads * PIECES
-            ranges = self._ranges(arguments, pieces)
+            ranges = self._ranges(arguments, self._pieces(arguments, threads))
             each(ranges, partial(self._run, kernel, arguments), threads)
             return
         ranges = self._ranges(arguments, self._sums(extents))
@@ -170,6 +172,15 @@ class Sharing:
         if room:
             mine[place["first"]], mine[place["past"]] = room
         return kernel(*mine)
+
+    def _pieces(self, arguments: Sequence[Any], threads: int) -> int:
+        """Return how many pieces to cut for turns that write apart."""
+        if self.share.prepares:
+            return threads
+        if not self.share.repeats:
+            return threads * PIECES
+        most = arguments[self.gather.piece["end"]] // LEAST
+        return min(max(most, threads), threads * PIECES)
 
     def _sums(self, extents: Mapping[str, int]) -> int:
         """Return how many sums to make apart: few where each sets up a workspace."""

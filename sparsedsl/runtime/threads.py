@@ -1,4 +1,4 @@
-"""Share the outermost loop of a kernel among threads.
+"""Share a loop of a kernel among threads.
 
 Takes: the range of a loop whose turns may run in any order, and what runs a piece of it.
 Gives: every piece run once.  Invariant: pieces follow from the sizes of the arguments and, where

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 from levels import interpreting, store
@@ -12,6 +13,7 @@ from levels import interpreting, store
 import sparsedsl as sd
 from sparsedsl.runtime.pieces import grouped
 from sparsedsl.runtime.recipe import Recipe
+from sparsedsl.runtime.sharing import Sharing
 from sparsedsl.runtime.threads import cuts, each
 
 # statement, layout of the operands, layout of the result, the same in NumPy
@@ -106,6 +108,87 @@ def test_the_plan_says_what_is_shared(layout, extent, pointer, gaps):
 def test_rows_that_may_repeat_are_not_shared():
     given = store(np.eye(9), np.eye(9) > 0, "coo"), np.ones(9)
     assert all(unit.recipe.shared is None for unit in kept_rows.lower(*given).units)
+
+
+def diagonals(shape, offsets, dtype, rng):
+    """Return a matrix of diagonals, dense and where it stores something."""
+    filled = np.zeros(shape, bool)
+    for offset in offsets:
+        filled |= np.eye(*shape, offset, dtype=bool)
+    values = rng.integers(-9, 9, shape) if dtype == "int32" else rng.standard_normal(shape)
+    return np.where(filled, values, 0).astype(dtype), filled
+
+
+INSIDE = {
+    "sum": ("y[u] = A[u,v] * x[v]", "dia", 0, lambda A, x: A @ x),
+    "least": ("y[u] = min(v, A[u,v] + x[v])", "dia", np.inf, lambda A, x: (A + x).min(axis=1)),
+    "columns": ("C[u,r] = A[u,v] * B[v,r]", "dia", 0, lambda A, B: A @ B),
+    "transposed": ("y[u] = A[v,u] * x[v]", "dense", 0, lambda A, x: x @ A),
+}
+
+
+@pytest.mark.parametrize("case", INSIDE)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "complex64", "int32"])
+@pytest.mark.parametrize("shape", [(17, 17), (17, 9), (9, 17), (1, 9)])
+def test_a_loop_inside_is_shared_to_the_last_bit(monkeypatch, case, dtype, shape):
+    statement, layout, fill, expected = INSIDE[case]
+    if fill and not dtype.startswith("float"):
+        dtype = "float64"  # no other dtype has infinity in order
+    shared, whole = [], Sharing.fill
+
+    def noted(self, *given):
+        shared.append(self.share.repeats)
+        whole(self, *given)
+
+    monkeypatch.setattr(Sharing, "fill", noted)
+    monkeypatch.setattr("sparsedsl.find.parallel.REPEATED", 1e9)
+    monkeypatch.setattr("sparsedsl.runtime.sharing.LEAST", 1)
+    rng = np.random.default_rng(0)
+    # diagonals -12 and 12 lie outside of most of these, rows beyond the others are empty
+    dense, filled = diagonals(shape, (-12, -3, 0, 2, 12), dtype, rng)
+    factor = (shape[case != "transposed"], 3)[: 2 if "B" in statement else 1]
+    other = (9 * rng.standard_normal(factor)).astype(dtype)
+    dense = np.where(filled, dense, dense.dtype.type(fill))
+    given = {"A": dense if layout == "dense" else store(dense, filled, layout, fill)}
+    given["B" if "B" in statement else "x"] = other
+    results = []
+    with interpreting():
+        for threads in (1, 2, 3, 40):
+            with sd.options(parallel_threshold=0, threads=threads):
+                results.append(sd.evaluate(statement, out="dense", **given))
+    # a loop over a single row, which costs nothing, may be the outermost one
+    inside = not (case == "columns" and shape[0] == 1)
+    assert shared == [inside] * 3
+    assert len({r.tobytes() for r in results}) == 1
+    np.testing.assert_allclose(results[0], expected(dense, other), rtol=1e-4, atol=1e-4)
+
+
+@sd.kernel
+def product(A, x):
+    i, j = sd.indices("i j")
+    y = sd.output()
+    y[i] = A[i, j] * x[j]
+    return y
+
+
+def test_a_loop_inside_is_shared_where_those_outside_cost_little():
+    n = 20000
+    x = np.random.default_rng(0).standard_normal(n)
+    wide = sp.diags_array([x[5:], x, x[:-7]], offsets=[-5, 0, 7], shape=(n, n)).todia()
+    (unit,) = product.lower(wide, x).units
+    assert unit.recipe.shared.extent.name == "i"
+    assert unit.recipe.shared.repeats
+    assert "loop over i, each going through the loops outside" in str(product.explain(wide, x))
+    results = []
+    for threads in (1, 2, 3):
+        with sd.options(parallel_threshold=0, threads=threads):
+            results.append(product(wide, x).tobytes())
+    assert len(set(results)) == 1
+    np.testing.assert_allclose(np.frombuffer(results[0]), wide @ x)
+    # as many diagonals as rows: pieces would go through the loop over them for nothing
+    many = sp.dia_array((np.ones((60, 60)), np.arange(60) - 30), shape=(60, 60))
+    (unit,) = product.lower(many, x[:60]).units
+    assert unit.recipe.shared is None
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=40), st.integers(1, 9))
