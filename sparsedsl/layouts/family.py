@@ -25,7 +25,8 @@ class Family:
 
     ``specify(rank, order)`` gives the specification, where storage level ``k`` holds the
     logical mode ``order[k]``.  ``inner(count)`` is ``specify`` for a number of dense inner modes,
-    where the layout has such modes.
+    where the layout has such modes.  ``usual`` are the block sizes of a layout that is meant by
+    its name alone.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Family:
     summary: str
     block_sizes: tuple[int, ...] = ()
     inner: Callable[[int], Callable[[int, tuple[int, ...]], Specification]] | None = None
+    usual: tuple[int, ...] = ()
 
     def of(self, rank: int, order: Sequence[int] | None = None) -> Layout:
         """The layout of ``rank`` modes, stored in ``order`` (logical order by default)."""
@@ -66,11 +68,12 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Specification:
-    """What ``Layout`` takes, as text."""
+    """What ``Layout`` takes, as text, and the block sizes where its name alone is given."""
 
     relation: str
     value: str
     properties: tuple[str, ...] = ()
+    usual: tuple[int, ...] = ()
 
 
 AnyLayout: TypeAlias = "Layout | Family"
@@ -106,6 +109,12 @@ class Catalogue(Mapping[str, AnyLayout]):
                 hint=self._advice(key),
             )
         return self._made[key]
+
+    def usual(self, name: str) -> AnyLayout:
+        """The layout of this name with its usual block sizes, where it takes any."""
+        found = self[name]
+        given = found if isinstance(found, Family) else self._fixed[name.lower()]
+        return found(*given.usual) if given.usual else found
 
     def _advice(self, key: str) -> str:
         close = difflib.get_close_matches(key, list(self), n=2, cutoff=0.6)

@@ -170,7 +170,6 @@ MISTAKES = [
     (("explain", PRODUCT, "--layouts", "A=cs"), "unknown layout 'cs'"),
     (("explain", PRODUCT, "--layouts", "A"), "expected NAME=VALUE"),
     (("explain", PRODUCT, "--layouts", "Z=csr"), "no tensor 'Z'"),
-    (("explain", PRODUCT, "--layouts", "A=bcsr"), "block sizes"),
     (("explain", PRODUCT, "--shape", "q=3"), "no index or tensor 'q'"),
     (("explain", PRODUCT, "--shape", "i=many"), "whole number"),
     (("explain", PRODUCT, "--shape", "A=3x4x5"), "2 subscripts"),

@@ -90,8 +90,9 @@ def test_convert_and_transpose(tensor):
     assert (cube.T.to_numpy() == np.arange(24.0).reshape(2, 3, 4).T).all()
     line = asarray(np.arange(3.0))
     assert line.T is line
+    assert tensor.convert("bcsr").layout.label == "bcsr(4, 4)"
     with pytest.raises(LayoutError, match="needs block sizes"):
-        tensor.convert("bcsr")
+        tensor.convert(layouts["bcsr"])
 
 
 def test_other_fill_values():
