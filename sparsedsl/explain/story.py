@@ -71,12 +71,18 @@ def _threads(shared: Share) -> str:
     return f"threads may share the loop over {shared.extent.name}{own}{again}"
 
 
+_CALL_NS = 1e4
+"""Estimated nanoseconds below which most of a call is what any call costs."""
+
+
 def _against(unit: Unit, took: float | None) -> str:
     """Say how long the unit took beside its estimate."""
     if took is None:
         return ""
-    ratio = took * 1e9 / max(unit.cost, 1e-9)
-    return f", measured {1e3 * took:.3g} ms: {ratio:.3g} times the estimate"
+    told = f", measured {1e3 * took:.3g} ms"
+    if unit.cost < _CALL_NS:
+        return f"{told} with what any call costs"
+    return f"{told}: {took * 1e9 / unit.cost:.3g} times the estimate"
 
 
 def _storage(unit: Unit) -> list[str]:
