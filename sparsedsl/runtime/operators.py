@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from sparsedsl.runtime import operations
 
 
@@ -17,11 +15,6 @@ class Operators:
     """Arithmetic, comparisons and products of ``Tensor``, and what scipy's solvers ask for."""
 
     __slots__ = ()
-
-    @property
-    def T(self) -> Any:  # noqa: N802
-        """The operand with its modes reversed."""
-        raise NotImplementedError
 
     def sum(self, axis: int | tuple[int, ...] | None = None) -> Any:
         """The sum over ``axis``, or over everything."""
@@ -83,9 +76,3 @@ class Operators:
         return self @ x
 
     matmat = matvec
-
-    def rmatvec(self, x: Any) -> Any:
-        """The product of the conjugate transpose with ``x``."""
-        return np.conj(self.T @ np.conj(x))
-
-    rmatmat = rmatvec

@@ -428,6 +428,12 @@ class Tensor(Operators):
         )
         return f"<table>{cells}</table>"
 
+    def rmatvec(self, x: Any) -> Any:
+        """The product of the conjugate transpose with ``x``."""
+        return np.conj(self.T @ np.conj(x))
+
+    rmatmat = rmatvec
+
 
 def bound(
     layout: Layout, shape: Sequence[int], arrays: Mapping[str, np.ndarray], fill_value: object
