@@ -1,16 +1,20 @@
-"""Tokens a second of the emulator's streams, and of a simulator that steps every block.
+"""Tokens a second of the emulator's streams, and of simulators that step every block.
 
-The second is a small re-implementation, for this comparison, of how SAM's Python simulator
-works: every block has an ``update`` that runs once a cycle and moves at most one token, tokens
-are integers and the strings ``"S0"``, ``"S1"``, ``"D"``, queues are unbounded lists. It runs the
-graph of ``X[i, j] = B[i, j] + C[i, j]`` with the same nodes that the emulator uses. A token is
-counted whenever a block takes one.
+One is SAM's own Python simulator, where a checkout of it is on the path (github.com/weiya711/sam;
+it is on no index):
 
-    python bench/stream_simulators.py
+    PYTHONPATH=path/to/sam python bench/stream_simulators.py
+
+The other is a small re-implementation, for this comparison, of how that works: every block has an
+``update`` that runs once a cycle and moves at most one token, tokens are integers and the strings
+``"S0"``, ``"S1"``, ``"D"``, queues are unbounded lists. All run the graph of
+``X[i, j] = B[i, j] + C[i, j]`` with the same nodes. A token is counted whenever a block takes one,
+and SAM is said to move as many as the re-implementation.
 """
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections import deque
 
@@ -213,6 +217,59 @@ def stepped(a, b):
     return outputs[2].found, outputs[1].found, tokens, cycles
 
 
+def sam_blocks():
+    """Return SAM's modules of blocks, or None where it is not on the path."""
+    names = "rd_scanner", "joiner", "array", "compute"
+    try:
+        return [importlib.import_module(f"sam.sim.src.{name}") for name in names]
+    except ImportError:
+        return None
+
+
+def by_sam(blocks, a, b):
+    """Run ``a + b`` on SAM's blocks, without its writers; return values, coordinates and cycles.
+
+    Constructed with their defaults: no statistics, no bounded queues.
+    """
+    scanners, joiners, arrays, compute = blocks
+    scan, union = scanners.CompressedCrdRdScan, joiners.Union2
+    count = a.shape[0]
+    outer = [scan(crd_arr=list(range(count)), seg_arr=[0, count]) for _ in range(2)]
+    inner = [scan(crd_arr=m.indices.tolist(), seg_arr=m.indptr.tolist()) for m in (a, b)]
+    loads = [arrays.Array(init_arr=m.data.tolist()) for m in (a, b)]
+    rows, columns, adder = union(), union(), compute.Add2()
+    starts = [0, "D"]
+    values, coordinates, cycles = [], [], 0
+    while not adder.out_done():
+        if cycles < len(starts):
+            for block in outer:
+                block.set_in_ref(starts[cycles])
+        for block in outer:
+            block.update()
+        rows.set_in1(outer[0].out_ref(), outer[0].out_crd())
+        rows.set_in2(outer[1].out_ref(), outer[1].out_crd())
+        rows.update()
+        inner[0].set_in_ref(rows.out_ref1())
+        inner[1].set_in_ref(rows.out_ref2())
+        for block in inner:
+            block.update()
+        columns.set_in1(inner[0].out_ref(), inner[0].out_crd())
+        columns.set_in2(inner[1].out_ref(), inner[1].out_crd())
+        columns.update()
+        loads[0].set_load(columns.out_ref1())
+        loads[1].set_load(columns.out_ref2())
+        for block in loads:
+            block.update()
+        adder.set_in1(loads[0].out_val())
+        adder.set_in2(loads[1].out_val())
+        adder.update()
+        for token, held in ((adder.out_val(), values), (columns.out_crd(), coordinates)):
+            if token is not None and not isinstance(token, str):
+                held.append(token)
+        cycles += 1
+    return values, coordinates, cycles
+
+
 @sd.kernel
 def plus(B, C):
     i, j = sd.indices("i j")
@@ -260,22 +317,40 @@ def streamed(a, b, repeats):
     return best, result
 
 
+def fastest(run, tokens, repeats):
+    """Return the best rate of a few runs, and what the last of them gave."""
+    best = 0.0
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        result = run()
+        best = max(best, tokens / (time.perf_counter() - begin))
+    return best, result
+
+
 def main():
-    heads = ("rows", "nnz", "stepped/s", "emulator/s", "ratio", "in loop", "whole run/s")
-    print(" ".join(f"{head:>12}" for head in heads))
+    blocks = sam_blocks()
+    heads = ("rows", "nnz", "SAM/s", "stepped/s", "emulator/s", "over SAM", "over stepped")
+    print(" ".join(f"{head:>12}" for head in (*heads, "in loop", "whole run/s")))
     for rows, density in ((100, 0.1), (500, 0.05), (1000, 0.05)):
         a, b = (sp.random_array((rows, rows), density=density, format="csr", rng=n) for n in (0, 1))
-        rate = 0.0
-        for _ in range(3):
-            begin = time.perf_counter()
-            values, _, tokens, _ = stepped(a, b)
-            rate = max(rate, tokens / (time.perf_counter() - begin))
+        whole = a + b
+        values, coordinates, tokens, cycles = stepped(a, b)
+        assert np.allclose(values, whole.data)
+        assert np.array_equal(coordinates, whole.indices)
+        own, _ = fastest(lambda a=a, b=b: stepped(a, b), tokens, 3)
+        sam = 0.0
+        if blocks is not None:
+            sam, found = fastest(lambda a=a, b=b: by_sam(blocks, a, b), tokens, 3)
+            assert np.allclose(found[0], whole.data)
+            assert np.array_equal(found[1], whole.indices)
+            # Its writers, which are left out, would take one cycle more.
+            assert abs(found[2] - cycles) <= 2
         (fast, loop, run), result = streamed(a, b, 10)
-        assert np.allclose(values, (a + b).data)
-        assert abs(result - (a + b)).max() < 1e-6
+        assert abs(result - whole).max() < 1e-6
+        over = f"{fast / sam:.1f}" if sam else "-"
         print(
-            f"{rows:12} {a.nnz:12} {rate:12,.0f} {fast:12,.0f} {fast / rate:12.1f} "
-            f"{loop:12.0%} {run:12,.0f}"
+            f"{rows:12} {a.nnz:12} {sam:12,.0f} {own:12,.0f} {fast:12,.0f} {over:>12} "
+            f"{fast / own:12.1f} {loop:12.0%} {run:12,.0f}"
         )
 
 

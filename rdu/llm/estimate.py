@@ -175,7 +175,8 @@ def estimate(
     times: list[KernelTime] = []
     for kernel in kernels:
         # Only a group that is one kernel repeats it back to back.
-        again = alone[kernel.operators[0].group] == 1
+        group = kernel.operators[0].group
+        again = alone[group] == 1 and not (graph.alternating and group.startswith("decoder"))
         times.append(_time(kernel, chip, peers, a, fusion, orchestration, again, graph.batch))
     return Estimate(
         graph=graph,

@@ -77,9 +77,10 @@ def parallel(
     a = assumptions if assumptions is not None else Assumptions()
     _check(c, node, tensor, pipeline, data, batch, micro_batches)
     part = batch // micro_batches
-    # Each socket holds one stage of the layers; the first, dense ones count as the others.
+    # Each socket holds one stage of the layers; dense ones count as the others.
     few = 0 if pipeline > 1 else c.dense_layers
-    stage = replace(c, layers=c.layers // pipeline, dense_layers=few)
+    windowed = None if c.windowed_layers is None else c.windowed_layers // pipeline
+    stage = replace(c, layers=c.layers // pipeline, dense_layers=few, windowed_layers=windowed)
     whole = estimate(llama(stage, phase, part, sequence, tensor), node, "spatial", orchestration, a)
     stages = _stages(whole, pipeline)
     peers = Peers.of(node, 2, a.peer_ports)

@@ -90,14 +90,18 @@ class TransformerConfig:
         ``"rope"``, ``"alibi"``, ``"learned"``.
     parallel:
         Attention and MLP read the same norm and share one residual (Falcon).
-    window:
-        Tokens a query attends to at most, or ``None``.
+    window, windowed_layers:
+        Tokens a query attends to at most, or ``None``, and in how many layers; ``None`` for all.
+    sandwich:
+        The results of attention and MLP are normed too, before they join the residual (Gemma 2).
+    head_norms:
+        Queries and keys are normed head by head (Qwen 3).
     experts, experts_used:
         Mixture-of-experts MLPs in each layer, and how many a token passes.
     shared_intermediate:
         Width of the MLP that every token passes beside its experts, 0 for none.
     dense_layers, dense_intermediate:
-        First layers with one MLP of another width in place of experts.
+        Layers with one MLP of another width in place of experts.
     latent:
         Latent attention, whose heads have no ``kv_heads`` and ``head_dim`` of their own.
     weight_density:
@@ -129,6 +133,9 @@ class TransformerConfig:
     shared_intermediate: int = 0
     dense_layers: int = 0
     dense_intermediate: int = 0
+    windowed_layers: int | None = None
+    sandwich: bool = False
+    head_norms: bool = False
 
     def __post_init__(self) -> None:
         for key in _COUNTS:
@@ -150,6 +157,10 @@ class TransformerConfig:
             raise SpecError(
                 f"model {self.name!r}: {self.dense_layers} dense layers of {self.layers} layers"
             )
+        if not 0 <= (self.windowed_layers or 0) <= self.layers:
+            raise SpecError(
+                f"model {self.name!r}: a window in {self.windowed_layers} of {self.layers} layers"
+            )
         if self.dense_layers and self.dense_intermediate < 1:
             raise SpecError(f"model {self.name!r}: dense layers need a dense_intermediate")
         if not 0 < self.weight_density <= 1:
@@ -169,7 +180,15 @@ class TransformerConfig:
             experts_used=1,
             shared_intermediate=0,
             dense_layers=0,
+            windowed_layers=None,
         )
+
+    @property
+    def windowed(self) -> int:
+        """Layers in which the window holds."""
+        if self.window is None:
+            return 0
+        return self.layers if self.windowed_layers is None else self.windowed_layers
 
     @property
     def attention_weights(self) -> int:
@@ -205,7 +224,9 @@ class TransformerConfig:
         """
         h, q, kv = self.hidden, self.heads * self.head_dim, self.kv_heads * self.head_dim
         norm = h * (2 if self.norm == "layer" else 1)
-        norms = self.layers * norm * 2 + norm
+        norms = self.layers * norm * (4 if self.sandwich else 2) + norm
+        if self.head_norms:
+            norms += self.layers * 2 * self.head_dim
         if self.latent is not None:
             norms += self.layers * self.latent.norm_weights
         biases = 0

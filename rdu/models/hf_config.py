@@ -1,73 +1,21 @@
 """The shape of a decoder-only model from a Hugging Face ``config.json``.
 
-A family's traits (norm, positions, kind of MLP) stand in no key of its files; they are a table
-here. Families that are not in it are read like Llama where their keys say so, else like GPT-2.
+A family's traits (norm, positions, kind of MLP) stand in no key of its files; they are a table in
+`rdu.models.families`. Decoders that are not in it are read like Llama where their keys say so, else
+like GPT-2.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from rdu.errors import SpecError
 from rdu.models.config import Latent, TransformerConfig
+from rdu.models.families import family_of, windowed_layers
 
-
-@dataclass(frozen=True, slots=True)
-class _Family:
-    """What the files of a family do not say."""
-
-    gated: bool = True
-    norm: Literal["rms", "layer"] = "rms"
-    position: Literal["rope", "alibi", "learned"] = "rope"
-    bias: bool = False
-    attention_bias: bool = False
-    parallel: bool = False
-    tied: bool = False
-
-
-_PLAIN = _Family(gated=False, norm="layer", position="learned", bias=True, tied=True)
-
-_FAMILIES: dict[str, _Family] = {
-    **dict.fromkeys(("gpt2", "gpt_bigcode", "opt"), _PLAIN),
-    "bloom": _Family(gated=False, norm="layer", position="alibi", bias=True, tied=True),
-    "mpt": _Family(gated=False, norm="layer", position="alibi", tied=True),
-    "falcon": _Family(gated=False, norm="layer", tied=True),
-    **dict.fromkeys(
-        ("gpt_neox", "gptj", "codegen", "phi"),
-        _Family(gated=False, norm="layer", bias=True, parallel=True),
-    ),
-    "starcoder2": _Family(gated=False, norm="layer", bias=True, tied=True),
-    "stablelm": _Family(norm="layer"),
-    "cohere": _Family(norm="layer", parallel=True, tied=True),
-    "dbrx": _Family(norm="layer"),
-    "qwen2": _Family(attention_bias=True),
-    "qwen2_moe": _Family(attention_bias=True),
-    **dict.fromkeys(("gemma", "gemma2", "gemma3", "gemma3_text"), _Family(tied=True)),
-    **dict.fromkeys(
-        (
-            *("llama", "mistral", "mixtral", "qwen3", "qwen3_moe", "phi3", "phimoe", "olmo2"),
-            *(
-                "internlm2",
-                "granite",
-                "deepseek",
-                "deepseek_v2",
-                "deepseek_v3",
-                "kimi_k2",
-                "gpt_oss",
-                "llama4_text",
-                "exaone",
-                "chatglm",
-            ),
-        ),
-        _Family(),
-    ),
-}
-
-_NOT_DECODERS = ("bert", "roberta", "distilbert", "electra", "vit", "clip", "t5", "whisper")
 _NESTED = ("text_config", "llm_config", "language_config", "ffn_config", "attn_config")
 _ANY_HIDDEN = ("hidden_size", "n_embd", "n_embed", "d_model")
 _ANY_HEADS = ("num_attention_heads", "n_head", "n_heads", "num_heads")
@@ -76,13 +24,15 @@ _ANY_KV = ("num_key_value_heads", "num_kv_heads", "n_head_kv", "kv_n_heads")
 _ANY_WIDTH = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size")
 _ANY_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 _ANY_USED = ("num_experts_per_tok", "moe_top_k")
+_ANY_BIAS = ("attention_bias", "add_qkv_bias", "use_qkv_bias", "qkv_bias")
+_ANY_WINDOW = ("sliding_window", "window_size")
 
 
 def from_hf_config(path: str | Path | Mapping[str, Any]) -> TransformerConfig:
     """Read the shape of a decoder-only model from a Hugging Face ``config.json``.
 
-    Latent attention (``kv_lora_rank``), shared experts and dense first layers are read; layers that
-    predict further tokens are not counted, and a sliding window is taken for all layers.
+    Latent attention (``kv_lora_rank``), shared experts, layers without experts and sliding windows
+    that hold for some layers are read; layers that predict further tokens are not counted.
 
     Parameters
     ----------
@@ -110,9 +60,10 @@ def from_hf_config(path: str | Path | Mapping[str, Any]) -> TransformerConfig:
         if isinstance(data.get(key), Mapping):
             data = data | dict(cast("Mapping[str, Any]", data[key]))
     kind = str(data.get("model_type", "model"))
-    _require_decoder(data, kind, where)
-    family = _family(data, kind)
+    family = family_of(data, kind, where)
     hidden = _integer(data, _ANY_HIDDEN, where)
+    layers = _integer(data, _ANY_LAYERS, where)
+    _require_one_width(data, hidden, where)
     heads = _integer(data, _ANY_HEADS, where)
     if data.get("kv_lora_rank") is None and data.get("head_dim") is None and hidden % heads:
         raise SpecError(
@@ -122,7 +73,8 @@ def from_hf_config(path: str | Path | Mapping[str, Any]) -> TransformerConfig:
     experts = _integer(data, _ANY_EXPERTS, where, 1)
     widths = ("moe_intermediate_size", *_ANY_WIDTH) if experts > 1 else _ANY_WIDTH
     latent = _latent(data, where)
-    dense = _count(data, "first_k_dense_replace", where) if experts > 1 else 0
+    dense = _dense_layers(data, layers, where) if experts > 1 else 0
+    window = _window(data)
     length = data.get("max_position_embeddings", data.get("n_positions", 0))
     learned = family.position == "learned" and isinstance(length, int)
     new_falcon = data.get("new_decoder_architecture") is True
@@ -130,7 +82,7 @@ def from_hf_config(path: str | Path | Mapping[str, Any]) -> TransformerConfig:
     return TransformerConfig(
         name=str(data.get("_name_or_path") or kind),
         hidden=hidden,
-        layers=_integer(data, _ANY_LAYERS, where),
+        layers=layers,
         heads=heads,
         kv_heads=heads if latent else _kv_heads(data, kind, heads, where),
         head_dim=latent.nope + latent.rope
@@ -142,41 +94,22 @@ def from_hf_config(path: str | Path | Mapping[str, Any]) -> TransformerConfig:
         norm=family.norm,
         position="alibi" if data.get("alibi") is True else family.position,
         parallel=family.parallel or new_falcon or data.get("parallel_attn") is True,
-        bias=family.bias,
-        attention_bias=family.attention_bias or data.get("attention_bias") is True,
+        bias=family.bias or (kind == "falcon" and data.get("bias") is True),
+        attention_bias=family.attention_bias or any(data.get(k) is True for k in _ANY_BIAS),
         tied=family.tied if tied is None else bool(tied),
-        window=_window(data),
+        window=window,
+        windowed_layers=None if window is None else windowed_layers(data, family, layers),
+        sandwich=family.sandwich,
+        head_norms=family.head_norms,
         experts=experts,
         experts_used=_integer(data, _ANY_USED, where, 1),
         positions=int(length) if learned else 0,
         latent=latent,
-        shared_intermediate=_shared(data, where) if experts > 1 else 0,
+        shared_intermediate=_shared(data, kind, where) if experts > 1 else 0,
         dense_layers=dense,
-        dense_intermediate=_integer(data, _ANY_WIDTH, where, 4 * hidden) if dense else 0,
-    )
-
-
-def _require_decoder(data: Mapping[str, Any], kind: str, where: str) -> None:
-    if data.get("is_encoder_decoder") is True or kind in _NOT_DECODERS:
-        raise SpecError(
-            f"{where}: {kind!r} is no decoder-only transformer",
-            hint="an encoder, alone or before a decoder, is not modelled",
-        )
-
-
-def _family(data: Mapping[str, Any], kind: str) -> _Family:
-    """The known family, or what the keys of an unknown one suggest."""
-    known = _FAMILIES.get(kind)
-    if known is not None:
-        return known
-    activation = str(data.get("hidden_act", data.get("hidden_activation", "gelu")))
-    rotary = "rope_theta" in data or "rope_scaling" in data or "rms_norm_eps" in data
-    gated = activation in ("silu", "swish", "swiglu")
-    layer = "layer_norm_epsilon" in data or "layer_norm_eps" in data
-    return _Family(
-        gated=gated,
-        norm="layer" if layer else "rms",
-        position="rope" if rotary or gated else "learned",
+        dense_intermediate=_integer(data, ("intermediate_size_mlp", *_ANY_WIDTH), where, 4 * hidden)
+        if dense
+        else 0,
     )
 
 
@@ -237,8 +170,27 @@ def _latent(data: Mapping[str, Any], where: str) -> Latent | None:
     )
 
 
-def _shared(data: Mapping[str, Any], where: str) -> int:
+def _require_one_width(data: Mapping[str, Any], hidden: int, where: str) -> None:
+    """Refuse embeddings narrower than the layers (one size of OPT)."""
+    width = data.get("word_embed_proj_dim", hidden)
+    if width != hidden:
+        raise SpecError(
+            f"{where}: embeddings of {width!r} numbers are projected to {hidden}, which is not "
+            "modelled",
+            hint="word_embed_proj_dim must equal hidden_size",
+        )
+
+
+def _dense_layers(data: Mapping[str, Any], layers: int, where: str) -> int:
+    """Number of layers without experts: the first ones, or all but one in so many (Llama 4)."""
+    step = _integer(data, ("interleave_moe_layer_step",), where, 1)
+    return layers - layers // step if step > 1 else _count(data, "first_k_dense_replace", where)
+
+
+def _shared(data: Mapping[str, Any], kind: str, where: str) -> int:
     """Width of the experts that every token passes."""
+    if kind.startswith("llama4"):
+        return _integer(data, _ANY_WIDTH, where)
     if data.get("shared_expert_intermediate_size"):
         return _integer(data, ("shared_expert_intermediate_size",), where)
     count = _count(data, "n_shared_experts", where)
@@ -253,6 +205,6 @@ def _count(data: Mapping[str, Any], key: str, where: str) -> int:
 
 def _window(data: Mapping[str, Any]) -> int | None:
     """A sliding window, unless the file says that it is off (Qwen2)."""
-    value = data.get("sliding_window")
+    value = next((data[key] for key in _ANY_WINDOW if data.get(key) is not None), None)
     used = data.get("use_sliding_window", True)
     return value if isinstance(value, int) and not isinstance(value, bool) and used else None

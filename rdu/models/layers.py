@@ -121,6 +121,8 @@ def attention(b: GroupBuilder, c: TransformerConfig, s: Shape, x: str, *, causal
         out = matmul(b, name, x, rows, c.hidden, count * d, density=density, bias=bias)
         parts[name] = chain(b, f"{name}.heads", "layout", out, rows * count * d)
     q, k, v = parts["q"], parts["k"], parts["v"]
+    if c.head_norms:
+        q, k = norm(b, c, "q.norm", q, rows * heads, d), norm(b, c, "k.norm", k, rows * kv, d)
     if c.position == "rope" and causal:
         for table in ("cos", "sin"):
             b.add(table, "gather", [], rows * d, weights=s.tokens * d)
@@ -299,7 +301,12 @@ def decoder(b: GroupBuilder, c: TransformerConfig, s: Shape, *, causal: bool = T
         )
         b.add("residual", "elementwise", [x, join("branches", both)], size, passes=True)
         return
-    x = b.add("residual1", "elementwise", [x, join("o", mixed)], size, passes=True)
+    mixed = join("o", mixed)
+    if c.sandwich:
+        mixed = norm(b, c, "o.norm", mixed, s.rows)
+    x = b.add("residual1", "elementwise", [x, mixed], size, passes=True)
     second = norm(b, c, "norm2", x, s.rows)
     joined = join("down", mlp(b, c, s, second))
+    if c.sandwich:
+        joined = norm(b, c, "down.norm", joined, s.rows)
     b.add("residual2", "elementwise", [x, joined], size, passes=True)

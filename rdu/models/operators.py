@@ -119,6 +119,9 @@ class ModelGraph:
         Key-value cache per socket at this length.
     resident_bytes:
         Weights per socket, with gradients and optimizer state in ``train``.
+    alternating:
+        Layers of two kinds follow each other in turn, so that none of their kernels is the one
+        before.
     """
 
     name: str
@@ -129,6 +132,7 @@ class ModelGraph:
     operators: tuple[Operator, ...]
     resident_bytes: float = 0.0
     cache_bytes: float = 0.0
+    alternating: bool = False
 
     @property
     def groups(self) -> dict[str, tuple[Operator, ...]]:

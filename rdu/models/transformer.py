@@ -53,16 +53,17 @@ def llama(
     """
     c = preset(config) if isinstance(config, str) else config
     _check(c, phase, batch, sequence, tensor_parallel, tokens)
-    context = sequence if c.window is None else min(sequence, c.window)
+    new = tokens if phase == "decode" else 0
     shape = Shape(
         batch=batch,
-        tokens=tokens if phase == "decode" else sequence,
-        context=context + (tokens if phase == "decode" else 0),
+        tokens=new or sequence,
+        context=sequence + new,
         sockets=tensor_parallel,
         cached=phase != "train",
     )
+    near = replace(shape, context=min(sequence, c.window or sequence) + new)
     vision = _vision(c.vision, shape) if c.vision and phase != "decode" else ()
-    layers = _layers(c, shape)
+    layers = _layers(c, shape, near)
     head = _head(c, shape, phase)
     operators = [*vision, *_embedding(c, shape), *(op for layer in layers for op in layer), *head]
     if phase == "train":
@@ -77,18 +78,30 @@ def llama(
         operators=tuple(operators),
         # bf16 weights and gradients and two fp32 moments while training.
         resident_bytes=held * (6 if phase == "train" else 1),
-        cache_bytes=_cache(c, batch, context, tensor_parallel) if shape.cached else 0.0,
+        cache_bytes=_cache(c, shape, near, new) if shape.cached else 0.0,
+        alternating=0 < c.windowed < c.layers,
     )
 
 
-def _layers(c: TransformerConfig, shape: Shape) -> list[list[Operator]]:
-    """The operators of each kind of layer: dense ones first, if there are any, then the others."""
-    kinds = [("decoder.dense", c.dense, c.dense_layers), ("decoder", c, c.layers - c.dense_layers)]
+def _layers(c: TransformerConfig, shape: Shape, near: Shape) -> list[list[Operator]]:
+    """Return the operators of each kind of layer.
+
+    Dense ones, those that attend to all tokens, and those whose window leads to the shape ``near``.
+    Where a window holds for a part of the layers, dense ones count among those without.
+    """
+    others = c.layers - c.dense_layers
+    local = min(c.windowed, others) if c.windowed < c.layers else 0
+    wide = shape if c.windowed < c.layers else near
+    kinds = [
+        ("decoder.dense", c.dense, c.dense_layers, wide),
+        ("decoder", c, others - local, wide),
+        ("decoder.local", c, local, near),
+    ]
     found: list[list[Operator]] = []
-    for group, kind, count in kinds:
+    for group, kind, count, seen in kinds:
         if count:
             layer = GroupBuilder(group, count)
-            decoder(layer, kind, shape)
+            decoder(layer, kind, seen)
             found.append(layer.operators)
     return found
 
@@ -120,8 +133,12 @@ def _check(
     if c.heads % sockets:
         raise SpecError(
             f"model {c.name!r}: {c.heads} heads do not divide over {sockets} sockets",
-            hint="choose a tensor_parallel that divides the heads",
+            hint=f"they divide over {', '.join(str(n) for n in _divisors(c.heads))}",
         )
+
+
+def _divisors(count: int) -> list[int]:
+    return [n for n in range(1, count + 1) if count % n == 0]
 
 
 def _embedding(c: TransformerConfig, s: Shape) -> tuple[Operator, ...]:
@@ -185,7 +202,9 @@ def _resident(c: TransformerConfig, sockets: int) -> float:
     return 2 * (matrices + _embedding_weights(c, sockets))
 
 
-def _cache(c: TransformerConfig, batch: int, context: int, sockets: int) -> float:
+def _cache(c: TransformerConfig, shape: Shape, near: Shape, new: int) -> float:
+    """Bytes of keys and values on one socket, of the ``new`` tokens none yet."""
+    kept = (c.layers - c.windowed) * (shape.context - new) + c.windowed * (near.context - new)
     if c.latent is not None:
-        return float(c.kv_bytes_per_token) * batch * context
-    return 4.0 * c.layers * share(c.kv_heads, sockets) * c.head_dim * batch * context
+        return float(c.kv_bytes_per_token) * shape.batch * kept / c.layers
+    return 4.0 * share(c.kv_heads, shape.sockets) * c.head_dim * shape.batch * kept
