@@ -99,11 +99,6 @@ def kernel(
     choices = Choices(out, order, find, parallel, workspace, deterministic, semantics)
     if fn is None:
         return partial(Kernel, choices=choices)
-    if not callable(fn):
-        raise NotationError(
-            f"expected a function to make a kernel of, found {type(fn).__name__}",
-            hint="write @sd.kernel above a def, options as keywords",
-        )
     return Kernel(fn, choices)
 
 

@@ -6,7 +6,8 @@
     │   └── NotationAttributeError   the same, for a name after a dot         (AttributeError)
     ├── LayoutError          a layout specification that cannot be read            (ValueError)
     ├── InvalidTensorError   data that breaks what its layout promises             (ValueError)
-    │   └── TensorTypeError      the same, for a dtype                             (TypeError)
+    │   ├── TensorTypeError      the same, for a dtype                             (TypeError)
+    │   └── TensorAttributeError     the same, for a name after a dot         (AttributeError)
     ├── PlanError            a statement no plan was found for                     (ValueError)
     ├── ProofError           a proof that was required and failed
     └── CacheError           a kernel cache that cannot be used
@@ -39,6 +40,8 @@ class Span:
           C[i, j] = A[i, j]
                     ^^^^^^^
         """
+        if not self.text and self.file:
+            return f'  File "{self.file}", line {self.line}'
         stripped = self.text.lstrip()
         shift = len(self.text) - len(stripped)
         start = max(self.column - shift, 0)
@@ -99,6 +102,10 @@ class InvalidTensorError(SparseDSLError, ValueError):
 
 class TensorTypeError(InvalidTensorError, TypeError):
     """Data of a dtype the library does not hold."""
+
+
+class TensorAttributeError(InvalidTensorError, AttributeError):
+    """A name after a dot that no tensor has, or that cannot be set."""
 
 
 class PlanError(SparseDSLError, ValueError):

@@ -132,8 +132,11 @@ class Kernel:
             return self._signature.bind(*args, **kwargs).args
         except TypeError as error:
             name = getattr(self.function, "__name__", "kernel")
-            wanted = ", ".join(self._signature.parameters)
-            raise NotationError(f"{name}: {error}", hint=f"the kernel takes ({wanted})") from None
+            wanted = [*self._signature.parameters]
+            hint = f"the kernel takes ({', '.join(wanted)})"
+            if wanted[:1] == ["self"]:
+                hint += "; in a class write @staticmethod above @sd.kernel, and leave self out"
+            raise NotationError(f"{name}: {error}", hint=hint) from None
 
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """Plan and prove for these arguments without running; ``ShapeOf`` will do for data."""

@@ -196,7 +196,9 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.shape: python.attrgetter("shape"),
     np.ndim: python.attrgetter("ndim"),
     np.size: python.attrgetter("size"),
-} | {getattr(np, name): partial(reduce, name) for name in ("sum", "prod", "min", "max")}
+} | {
+    getattr(np, name): partial(reduce, name) for name in ("sum", "prod", "min", "max", "any", "all")
+}
 
 
 def function(called: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -214,12 +216,15 @@ def function(called: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -
         plain = (x.to_numpy() if isinstance(x, Tensor) else x for x in arguments)
         return called(*plain, **options)
     raise TensorTypeError(
-        f"np.{called.__name__} has no meaning for a sparsedsl tensor",
+        f"{called.__module__.replace('numpy', 'np', 1)}.{called.__name__} has no meaning for a "
+        "sparsedsl tensor",
         hint="write a kernel, or call .to_numpy() to store every coordinate",
     )
 
 
-for _name in ("mul", "add", "sub", "div", "pow", "neg", "abs", "lt", "le", "gt", "ge"):
+for _name in ("add", "sub", "mul", "div", "floordiv", "mod", "pow", "neg", "abs"):
+    register(_name, partial(elementwise, _name))
+for _name in ("and", "or", "xor", "not", "eq", "ne", "lt", "le", "gt", "ge"):
     register(_name, partial(elementwise, _name))
 register("matmul", matmul)
 register("sum", partial(reduce, "sum"))

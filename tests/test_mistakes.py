@@ -120,6 +120,101 @@ def test_extents_that_are_too_long_are_refused():
         sd.from_arrays("coo", (2**57,), {"crd0": [1], "data": [1.0]})
 
 
+def _held():
+    @sd.kernel
+    def kernel(y):
+        i, j = sd.indices("i j")
+        z = sd.output()
+        z[i] = sd.asarray(A)[i, j] * y[j]
+        return z
+
+    return kernel
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        lambda A, x: spmv(A, x),
+        lambda A, x: sd.einsum("ij,j->i", A, x),
+        lambda A, x: sd.evaluate("y[i] = A[i,j] * x[j]", A=A, x=x),
+        lambda A, x: sd.convert(A, "csc"),
+    ],
+)
+def test_kernels_take_data_and_no_placeholders(inner):
+    with pytest.raises(sd.InvalidTensorError, match="expected data, found <argument A: ") as caught:
+        sd.kernel(inner)(A, X)
+    assert "outside of it" in caught.value.hint
+
+
+def test_a_tensor_from_outside_of_a_kernel_is_to_be_an_argument():
+    with pytest.raises(sd.InvalidTensorError, match="give it to a kernel as an argument"):
+        _held()(X)
+
+
+def test_a_kernel_in_a_class_takes_no_self():
+    class Model:
+        @sd.kernel
+        def product(self, A, x):
+            return None
+
+    with pytest.raises(sd.NotationError, match=r"write @staticmethod above @sd\.kernel"):
+        Model().product(A, X)
+
+
+def test_tensors_are_made_by_functions_that_check():
+    with pytest.raises(sd.InvalidTensorError, match=r"expected a layout, found str\n.*sd.asarray"):
+        sd.Tensor("csr", (2, 3), {})
+
+
+def test_arrays_that_the_layout_does_not_have_are_named():
+    arrays = {"indptr": A.indptr, "indices": A.indices, "data": A.data, "extra": X}
+    with pytest.raises(sd.InvalidTensorError, match="unknown extra"):
+        sd.from_arrays("csr", A.shape, arrays)
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("toarray", ".to_numpy()"),
+        ("tocsc", '.convert("csc")'),
+        ("dot", "x @ y"),
+        ("data", ".values"),
+    ],
+)
+def test_names_of_scipy_lead_to_those_of_tensors(name, instead):
+    tensor = sd.asarray(A)
+    assert not hasattr(tensor, name)
+    with pytest.raises(AttributeError, match=f"no attribute '{name}'") as caught:
+        getattr(tensor, name)
+    assert isinstance(caught.value, sd.SparseDSLError)
+    assert instead in caught.value.hint
+
+
+def test_a_tensor_keeps_what_it_has():
+    tensor = sd.asarray(A)
+    with pytest.raises(sd.InvalidTensorError, match="keeps its entries"):
+        tensor[0, 1] = 3.0
+    for change in (lambda: setattr(tensor, "shape", (3,)), lambda: delattr(tensor, "form")):
+        with pytest.raises(AttributeError, match="immutable") as caught:
+            change()
+        assert isinstance(caught.value, sd.SparseDSLError)
+
+
+def test_subscripts_in_parentheses():
+    with pytest.raises(sd.NotationError, match=r"subscripts stand in brackets(.|\n)*y\[i\] ="):
+        sd.evaluate("y(i) = A(i, j)", A=A)
+
+
+def test_what_a_gradient_is_taken_by_is_a_name():
+    with pytest.raises(sd.NotationError, match="expected wrt to be the name of an argument"):
+        sd.grad(spmv, 0)
+
+
+def test_a_distributed_kernel_needs_a_client():
+    with pytest.raises(sd.PlanError, match=r"distributed.Client, found NoneType"):
+        sd.distributed.compute(spmv, A, X, client=None, split="i")
+
+
 @pytest.fixture(scope="module")
 def long():
     """A matrix of one entry whose rows and columns no array could hold."""

@@ -72,6 +72,11 @@ def compute(
     """
     if not isinstance(kernel, Kernel):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise NotationError(f"expected a kernel, found {type(kernel).__name__}")
+    if not hasattr(client, "nthreads") or not hasattr(client, "submit"):
+        raise PlanError(
+            f"expected client= to be a distributed.Client, found {type(client).__name__}",
+            hint="from distributed import Client; client = Client() starts a cluster here",
+        )
     given = [x if _is_dask(x) else asarray(x) for x in args]
     program = kernel.contraction(*(_example(x) for x in given)).program
     names = [t.name for t in program.inputs]

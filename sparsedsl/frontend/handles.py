@@ -267,12 +267,16 @@ class Output(Handle):
             self._unsubscripted()
         return self[()].value()
 
+    @property
+    def called(self) -> str:
+        """The name by which the user knows the output."""
+        return self.name or _variable_name(self) or "output"
+
     def read(self, access: OutputAccess) -> Value:
         """Return the value of an access to this output."""
         if self.rank is None or self.dtype is None:
-            name = f"'{_variable_name(self) or 'an output'}'"
             raise NotationError(
-                f"{name} is read before anything is assigned to it", span=access.span
+                f"'{self.called}' is read before anything is assigned to it", span=access.span
             )
         self._read = True
         return Value(Access(self.name, access.subscripts, access.span), self.dtype)
@@ -284,7 +288,7 @@ class Output(Handle):
         return Tensor(self.name, self.rank, self.dtype, self._fill_in(self.dtype))
 
     def _subscripts(self, key: Any, span: Span | None) -> tuple[Affine, ...]:
-        return subscripts_of(self.name or _variable_name(self) or "output", key, self.rank, span)
+        return subscripts_of(self.called, key, self.rank, span)
 
     def _dtype_of(self, value: Value) -> str:
         return dtype_of(value.expression, self._trace_program())

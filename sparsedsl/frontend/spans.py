@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import linecache
+import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -38,6 +39,13 @@ def here() -> Span | None:
     return None if frame is None else _span(frame)
 
 
+def place_of(error: BaseException) -> Span | None:
+    """Return the innermost place in the user's code that an error came through."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = [f for f in frames if not _is_library(f.f_globals.get("__name__", ""))]
+    return _span(own[-1]) if own else None
+
+
 @contextmanager
 def bounded_depth() -> Generator[None, None, None]:
     """Turn running out of stack into an error that says what to do."""
@@ -51,7 +59,7 @@ def bounded_depth() -> Generator[None, None, None]:
 
 
 def user_frame() -> FrameType | None:
-    """Return the innermost stack frame outside the library and NumPy."""
+    """Return the innermost stack frame outside the library and those that call it for the user."""
     frame = inspect.currentframe()
     while frame is not None and _is_library(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
@@ -60,8 +68,8 @@ def user_frame() -> FrameType | None:
 
 def _is_library(module: str) -> bool:
     # the demonstration's kernels are written as a user writes them
-    ours = module.partition(".")[0] in ("sparsedsl", "numpy")
-    return ours and not module.startswith("sparsedsl.demo.")
+    library = module.partition(".")[0] in ("sparsedsl", "numpy", "scipy", "numba")
+    return library and not module.startswith("sparsedsl.demo.")
 
 
 def _span(frame: FrameType) -> Span | None:
@@ -71,8 +79,8 @@ def _span(frame: FrameType) -> Span | None:
     if line is None:
         return None
     text = linecache.getline(code.co_filename, line, frame.f_globals).rstrip("\n")
-    if not text:
-        return None
+    if not text:  # typed or made by exec: the place is known, the text is not
+        return Span("", 0, 0, code.co_filename, line)
     column = _characters(text, start) if start is not None else len(text) - len(text.lstrip())
     stop = _characters(text, end) if end is not None and last == line else len(text)
     return Span(text, column, stop, code.co_filename, line)

@@ -123,8 +123,12 @@ def _parse(text: str) -> tuple[ast.Subscript, ast.expr, bool]:
     except SyntaxError as error:
         shift = len(text) - len(text.lstrip())
         start = shift + max((error.offset or 1) - 1, 0)
+        called = "assign to function call" in error.msg
         raise NotationError(
-            f"the statement cannot be read: {error.msg}", span=Span(_line(text), start, start + 1)
+            "the statement cannot be read: "
+            + ("subscripts stand in brackets" if called else error.msg),
+            span=Span(_line(text), start, start + 1),
+            hint="write y[i] = A[i, j] * x[j]" if called else None,
         ) from None
     except (RecursionError, MemoryError, ValueError):
         raise NotationError("the statement cannot be read: too deep, or no text") from None

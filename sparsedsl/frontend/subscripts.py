@@ -25,10 +25,15 @@ class Handle(Operand):
 
     def _unsubscripted(self) -> NoReturn:
         raise NotationError(
-            f"{self.name} is used without subscripts",
+            f"{self.called} is used without subscripts",
             span=here(),
-            hint=f"say which element is meant: {self.name}[i, j]",
+            hint=f"say which element is meant: {self.called}[i, j]",
         )
+
+    @property
+    def called(self) -> str:
+        """The name by which the user knows the tensor."""
+        return self.name
 
     def __iter__(self) -> NoReturn:
         raise NotationTypeError(
@@ -63,7 +68,9 @@ def subscripts_of(name: str, key: Any, rank: int | None, span: Span | None) -> t
         raise NotationError(
             f"{name} has {modes}, found {found}",
             span=span,
-            hint=f"a scalar is read as {name}[()] or plain {name}" if rank == 0 else None,
+            hint=f"a scalar is read as {name}[()] or plain {name}"
+            if rank == 0
+            else f"give one for each mode: {name}[{', '.join('ijklmnop'[:rank])}]",
         )
     return subscripts
 
@@ -104,7 +111,10 @@ def check_left(subscripts: tuple[Affine, ...], span: Span | None) -> None:
             raise NotationError(
                 f"expected a plain index on the left of '=', found '{subscript}'",
                 span=span,
-                hint="move the offset to the right side: C[i] = A[i + 1]",
+                hint="move the offset to the right side: C[i] = A[i + 1]"
+                if subscript.indices
+                else "a statement gives every element: C = sd.output(shape=...); "
+                f"C[i] = sd.where(i == {subscript}, ..., 0)",
             )
         if subscript in subscripts[:n]:
             raise NotationError(

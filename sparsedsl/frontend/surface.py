@@ -72,11 +72,12 @@ class Operand:
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         name = UFUNCS.get(ufunc)
         if name is None or method != "__call__" or options:
-            used = f"np.{ufunc.__name__}" + ("" if method == "__call__" else f".{method}")
+            used = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
             raise NotationError(
-                f"{used} has no meaning for a sparsedsl expression",
+                f"the function {used} has no meaning for a sparsedsl expression",
                 span=here(),
-                hint="use the functions of sparsedsl, such as sd.exp and sd.sum(..., over=k)",
+                hint="use the functions of sparsedsl, such as sd.exp and sd.sum(..., over=k), or "
+                "one of your own under @sd.function",
             )
         return combine(name, *inputs)
 
@@ -86,10 +87,23 @@ class Operand:
         del types
         if function is np.where and len(args) == 3 and not options:
             return combine("where", *args)
+        if function in (np.ndim, np.shape):  # what scipy asks of a subscript
+            self._no_array()
         raise NotationError(
-            f"np.{function.__name__} has no meaning for a sparsedsl expression",
+            f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
+            + " has no meaning for a sparsedsl expression",
             span=here(),
             hint="use the functions of sparsedsl, such as sd.where and sd.sum(..., over=k)",
+        )
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        self._no_array()
+
+    def _no_array(self) -> NoReturn:
+        raise NotationTypeError(
+            "an index or expression of a kernel is no array, and subscripts none from outside",
+            span=here(),
+            hint="give every array that the kernel reads as an argument; results are sd.output()",
         )
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -113,13 +127,20 @@ class Operand:
         raise NotationTypeError(f"an expression {action}", span=here(), hint=hint)
 
     def __iter__(self) -> NoReturn:
-        self._refuse("cannot be iterated over", "use an index: A[i] stands for every element")
+        self._refuse(
+            "cannot be iterated over",
+            "A[i] stands for every element; sums over an index are sd.sum(A[i], over=i)",
+        )
 
     def __len__(self) -> NoReturn:
         self._refuse("has no length", "use A.shape of an argument")
 
     def __float__(self) -> NoReturn:
-        self._refuse("is no number yet", "use sd.exp, sd.sqrt, ... instead of the math module's")
+        self._refuse(
+            "is no number yet",
+            "use sd.exp, sd.sqrt, ... instead of the math module's; sd.output(dtype=...) gives a "
+            "result its dtype",
+        )
 
     __int__ = __complex__ = __round__ = __float__
 
@@ -355,7 +376,8 @@ def _checked_number(x: Any) -> Number | Value:
     raise NotationTypeError(
         f"expected an expression or a number, found {type(x).__name__}",
         span=here(),
-        hint="give arrays to the kernel as arguments and subscript them: A[i, j]"
+        hint="give arrays to the kernel as arguments and subscript them: A[i, j]; outside of a "
+        "kernel NumPy's functions take tensors: np.exp(T)"
         if hasattr(x, "shape")
         else None,
     )

@@ -13,9 +13,9 @@ from typing import Any
 
 from sparsedsl.contraction.nodes import Program, Tensor
 from sparsedsl.contraction.verify import verify
-from sparsedsl.errors import NotationError, Span
+from sparsedsl.errors import NotationError, NotationTypeError, Span
 from sparsedsl.frontend.handles import Argument, ArgumentInfo, Output, Trace, current
-from sparsedsl.frontend.spans import bounded_depth
+from sparsedsl.frontend.spans import bounded_depth, place_of
 from sparsedsl.frontend.surface import Value
 
 
@@ -45,8 +45,9 @@ def parameters(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
     Raises
     ------
     NotationError
-        For ``*args``, ``**kwargs`` and keyword-only parameters.
+        For ``*args``, ``**kwargs`` and keyword-only parameters, and for what is no plain function.
     """
+    _check_function(function)
     found = tuple(inspect.signature(function).parameters.values())
     for parameter in found:
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
@@ -56,9 +57,28 @@ def parameters(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
             f"kernel {_name(function)}: expected plain parameters, found "
             f"'{stars.get(parameter.kind, '*, ')}{parameter.name}'",
             span=_definition(function),
-            hint="give every tensor a parameter of its own",
+            hint="give every tensor a parameter that has a place, in a def around the function",
         )
     return found
+
+
+def _check_function(function: Any) -> None:
+    """Refuse what would not run once, from its first line to its return, when it is called."""
+    hint = "write @sd.kernel above a def, options as keywords"
+    found: str | None = None
+    if inspect.isclass(function):
+        found = f"the class {function.__name__}"
+    elif not callable(function):
+        found = type(function).__name__
+    elif hasattr(function, "py_func"):
+        found = "one under @numba.njit"
+        hint = "leave @numba.njit out: a kernel is traced, and its loops are compiled by Numba then"
+    elif inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        found, hint = "a generator", "return the outputs in place of yielding them"
+    elif inspect.iscoroutinefunction(function):
+        found, hint = "a coroutine", "write def in place of async def"
+    if found is not None:
+        raise NotationError(f"expected a function to make a kernel of, found {found}", hint=hint)
 
 
 def trace(function: Callable[..., Any], arguments: Sequence[ArgumentInfo]) -> Traced:
@@ -90,6 +110,14 @@ def trace(function: Callable[..., Any], arguments: Sequence[ArgumentInfo]) -> Tr
     token = current.set(running)
     try:
         returned = function(*handles)
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "numba":
+            raise
+        raise NotationTypeError(
+            "a function under @numba.njit takes numbers, found expressions of a kernel",
+            span=place_of(error),
+            hint="write @sd.function above its @numba.njit, then it takes expressions",
+        ) from None
     finally:
         current.reset(token)
     return _finish(function, running, returned)
@@ -164,7 +192,7 @@ def _definition(function: Callable[..., Any]) -> Span | None:
     try:
         lines, first = inspect.getsourcelines(function)
     except (OSError, TypeError):
-        return None
+        return None if code is None else Span("", 0, 0, code.co_filename, code.co_firstlineno)
     for offset, line in enumerate(lines):
         if line.lstrip().startswith(("def ", "async def ")):
             text = line.rstrip("\n")

@@ -11,7 +11,6 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from sparsedsl.interop import asarray
 from sparsedsl.kernel import Engine, Kernel, Lowered
 from sparsedsl.layouts.catalogue import coordinates
 from sparsedsl.layouts.levels import total
+from sparsedsl.runtime.attached import Attached
 from sparsedsl.runtime.tensor import Tensor, bound
 from sparsedsl.specialisation import Specialisation
 
@@ -38,7 +38,7 @@ class _Selection:
     places: np.ndarray
 
 
-_selections: WeakKeyDictionary[Tensor, _Selection] = WeakKeyDictionary()
+_selections: Attached[_Selection] = Attached()
 
 
 def _selection(x: Tensor) -> _Selection:
@@ -54,7 +54,7 @@ def _selection(x: Tensor) -> _Selection:
         values = {**given, layout.value.function: np.ones(count, x.dtype)}
         shape = (count, *x.shape)
         found = _Selection(bound(layout, shape, values, 0), places)
-        _selections[x] = found
+        _selections.put(x, found)
     return found
 
 
@@ -75,6 +75,11 @@ class Gradient:
             raise NotationError(
                 f"expected a kernel to differentiate, found {type(kernel).__name__}",
                 hint="decorate the function with @sd.kernel",
+            )
+        if not isinstance(wrt, Sequence):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise NotationError(
+                f"expected wrt to be the name of an argument, or several, found {wrt!r}",
+                hint='such as sd.grad(kernel, "A") or sd.grad(kernel, ("A", "x"))',
             )
         self.kernel = kernel
         self.wrt = (wrt,) if isinstance(wrt, str) else tuple(wrt)

@@ -80,8 +80,11 @@ def bind(
     extents = check_shape(shape, layout)
     usable: dict[str, np.ndarray] = {}
     for name, given in arrays.items():
-        is_value = name == layout.value.function
-        usable[name] = usable_values(given, name) if is_value else usable_indices(given, name)
+        if name == layout.value.function:
+            usable[name] = usable_values(given, name)
+        else:  # one that the layout does not know is told by the check of names
+            known = name in layout.functions
+            usable[name] = usable_indices(given, name) if known else np.asarray(given)
     if check:
         values = validate(layout, extents, usable)
     else:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sparsedsl.errors import InvalidTensorError, TensorTypeError
+from sparsedsl.frontend.surface import Operand
 from sparsedsl.interop.arrays import bind, contiguous, plain_array, usable_values
 from sparsedsl.interop.remember import recall, recall_plain, remember, remember_plain
 from sparsedsl.interop.scipy_sparse import canonical, from_scipy
@@ -121,7 +122,7 @@ def _bound(x: Any, check: bool) -> Tensor:
 
 
 def _from_numpy(x: Any) -> Tensor:
-    if isinstance(x, str | bytes | dict | set) or x is None:
+    if isinstance(x, str | bytes | dict | set | Operand) or x is None:
         raise _unknown(x)
     array = plain_array(x, "the operand")
     if array.dtype == object:
@@ -139,6 +140,12 @@ def _from_numpy(x: Any) -> Tensor:
 
 
 def _unknown(x: Any) -> TensorTypeError:
+    if isinstance(x, Operand):
+        return TensorTypeError(
+            f"expected data, found {x!r} of the kernel that is being traced",
+            hint="inside of a kernel write the indices: C[i, j] = A[i, k] * B[k, j]; call other "
+            "kernels, sd.einsum and sd.convert outside of it",
+        )
     return TensorTypeError(
         f"expected a scipy, numpy, torch or pydata/sparse array or a sparsedsl tensor, "
         f"found {'an int of more than 64 bits' if type(x) is int else type(x).__name__}",

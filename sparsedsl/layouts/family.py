@@ -125,10 +125,7 @@ class Catalogue(Mapping[str, AnyLayout]):
     def __getattr__(self, name: str) -> AnyLayout:
         if name.startswith("_"):
             raise AttributeError(name)
-        try:
-            return self[name]
-        except UnknownLayoutError as error:
-            raise AttributeError(str(error)) from None
+        return self[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -143,5 +140,5 @@ class Catalogue(Mapping[str, AnyLayout]):
         return f"<layouts: {', '.join(self)}>"
 
 
-class UnknownLayoutError(LayoutError, KeyError):
+class UnknownLayoutError(LayoutError, KeyError, AttributeError):
     """A layout name the catalogue does not hold."""

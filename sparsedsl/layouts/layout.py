@@ -270,9 +270,10 @@ class Layout:
         if len(block_sizes) > len(names):
             names = self.relation.parameters[self.rank :]
         if len(block_sizes) != len(names):
+            wanted = f"{len(self.blocks)} block sizes ({', '.join(self.blocks)})"
             raise LayoutError(
-                f"expected {len(self.blocks)} block sizes ({', '.join(self.blocks)}) for "
-                f"'{self.name}', found {len(block_sizes)}",
+                f"expected {wanted if self.blocks else 'no block sizes'} for '{self.name}', found "
+                f"{len(block_sizes)}",
                 hint=f"the layout is {self.text}",
             )
         values: dict[str, Term] = {}

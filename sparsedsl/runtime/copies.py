@@ -7,12 +7,12 @@ tensor do not change.  A copy goes when its source does.
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 
 import numpy as np
 
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.runtime.attached import Attached
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.unchanged import same_bits
 
@@ -25,7 +25,7 @@ class _Copy:
     values: np.ndarray
 
 
-_copies: weakref.WeakKeyDictionary[Tensor, dict[Layout, _Copy]] = weakref.WeakKeyDictionary()
+_copies: Attached[dict[Layout, _Copy]] = Attached()
 
 
 def copied(source: Tensor, layout: Layout) -> Tensor:
@@ -41,7 +41,10 @@ def copied(source: Tensor, layout: Layout) -> Tensor:
     """
     if layout == source.layout:
         return source
-    known = _copies.setdefault(source, {})
+    known = _copies.get(source)
+    if known is None:
+        known = {}
+        _copies.put(source, known)
     found = known.get(layout)
     if found is None or not same_bits(source.values, found.values):
         values = source.values.copy()

@@ -6,9 +6,35 @@ Invariant: nothing is computed here.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from sparsedsl.errors import TensorAttributeError, TensorTypeError
 from sparsedsl.runtime import operations
+
+_INSTEAD = {
+    "toarray": "call .to_numpy()",
+    "todense": "call .to_numpy()",
+    "asformat": "call .convert(layout)",
+    "tocsr": 'call .convert("csr"), and .to_scipy() for a scipy array',
+    "tocsc": 'call .convert("csc"), and .to_scipy() for a scipy array',
+    "tocoo": 'call .convert("coo"), and .to_scipy() for a scipy array',
+    "data": "stored values are x.values, all arrays x.arrays",
+    "indices": 'arrays of the layout are in x.arrays, such as x.arrays["indices"]',
+    "indptr": 'arrays of the layout are in x.arrays, such as x.arrays["indptr"]',
+    "nonzero": "x.coordinates() gives coordinates and values of the stored entries",
+    "dot": "write x @ y",
+    "multiply": "write x * y",
+    "power": "write x ** n",
+    "transpose": "write x.T or np.transpose(x, axes)",
+    "max": "write np.max(x, axis)",
+    "min": "write np.min(x, axis)",
+    "prod": "write np.prod(x, axis)",
+    "mean": "divide x.sum(axis) by the extents that are summed",
+    "diagonal": 'write sd.evaluate("d[i] = A[i, i]", A=x)',
+    "trace": 'write sd.einsum("ii->", x)',
+    "reshape": "a kernel can subscript A[n * i + j] of a dense vector; or use x.to_scipy()",
+}
+"""What to write instead of the attributes that scipy's and NumPy's arrays have."""
 
 
 class Operators:
@@ -59,6 +85,45 @@ class Operators:
     def __abs__(self) -> Any:
         return operations.apply("abs", self)
 
+    def __floordiv__(self, other: Any) -> Any:
+        return operations.apply("floordiv", self, other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return operations.apply("floordiv", other, self)
+
+    def __mod__(self, other: Any) -> Any:
+        return operations.apply("mod", self, other)
+
+    def __rmod__(self, other: Any) -> Any:
+        return operations.apply("mod", other, self)
+
+    def __and__(self, other: Any) -> Any:
+        return operations.apply("and", self, other)
+
+    __rand__ = __and__
+
+    def __or__(self, other: Any) -> Any:
+        return operations.apply("or", self, other)
+
+    __ror__ = __or__
+
+    def __xor__(self, other: Any) -> Any:
+        return operations.apply("xor", self, other)
+
+    __rxor__ = __xor__
+
+    def __invert__(self) -> Any:
+        return operations.apply("not", self)
+
+    def __eq__(self, other: object) -> Any:
+        # None, names and the like equal no tensor; what holds numbers is compared by element
+        return NotImplemented if _no_numbers(other) else operations.apply("eq", self, other)
+
+    def __ne__(self, other: object) -> Any:
+        return NotImplemented if _no_numbers(other) else operations.apply("ne", self, other)
+
+    __hash__ = object.__hash__
+
     def __lt__(self, other: Any) -> Any:
         return operations.apply("lt", self, other)
 
@@ -76,3 +141,22 @@ class Operators:
         return self @ x
 
     matmat = matvec
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        del key, value
+        raise TensorTypeError(
+            "a bound tensor keeps its entries",
+            hint="values that are stored may be written to, in x.values; with other coordinates "
+            "make a new tensor: sd.asarray, sd.from_arrays or a kernel",
+        )
+
+    if not TYPE_CHECKING:  # a type checker is to know the attributes that there are
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise TensorAttributeError(
+                f"a tensor has no attribute '{name}'", hint=_INSTEAD.get(name)
+            )
+
+
+def _no_numbers(x: object) -> bool:
+    return not isinstance(x, int | float | complex) and not hasattr(x, "dtype")

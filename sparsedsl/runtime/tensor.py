@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from sparsedsl.errors import InvalidTensorError, TensorTypeError
+from sparsedsl.errors import InvalidTensorError, TensorAttributeError, TensorTypeError
 from sparsedsl.layouts import convert as conversion
 from sparsedsl.layouts.catalogue import AnyLayout, known, plain, resolve
 from sparsedsl.layouts.check import validate
@@ -100,6 +100,12 @@ class Tensor(Operators):
         fill_value: object = 0,
         sizes: Mapping[str, int] | None = None,
     ) -> None:
+        if not isinstance(layout, Layout):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TensorTypeError(
+                f"expected a layout, found {type(layout).__name__}",
+                hint="make tensors with sd.asarray(x, layout) or sd.from_arrays(layout, shape, "
+                "arrays), which check what they are given",
+            )
         values = dict(zip(layout.extents, shape, strict=True)) if sizes is None else sizes
         dtype = arrays[layout.value.function].dtype
         form = Form(
@@ -125,10 +131,14 @@ class Tensor(Operators):
         return made
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a bound tensor is immutable; cannot set '{name}'")
+        del value
+        raise TensorAttributeError(
+            f"a bound tensor is immutable; cannot set '{name}'",
+            hint="convert(), astype() and np.transpose make tensors of another layout or dtype",
+        )
 
     def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"a bound tensor is immutable; cannot delete '{name}'")
+        raise TensorAttributeError(f"a bound tensor is immutable; cannot delete '{name}'")
 
     def __reduce__(self) -> tuple[Any, ...]:
         fill = self.fill_value.item()
@@ -383,7 +393,8 @@ class Tensor(Operators):
     def __bool__(self) -> bool:
         if self.ndim:
             raise TensorTypeError(
-                "a tensor has no truth value", hint="compare .nnz, or reduce it: x.sum() != 0"
+                "a tensor has no truth value",
+                hint="reduce it: np.any(x), np.all(x == y), or compare .nnz",
             )
         return bool(self.to_numpy())
 
@@ -396,8 +407,8 @@ class Tensor(Operators):
         del key
         raise TensorTypeError(
             "a tensor has no subscripts outside a kernel",
-            hint='write a kernel, sd.evaluate("y[j] = A[3, j]", A=A), or index x.to_scipy() or '
-            "x.to_numpy()",
+            hint='give it to a kernel as an argument, sd.evaluate("y[j] = A[3, j]", A=A), or index '
+            "x.to_scipy() or x.to_numpy()",
         )
 
     def __len__(self) -> int:

@@ -47,12 +47,16 @@ def test_helpers_of_the_user_are_the_place():
     assert caught_from(kernel) == "A[i, j, i]"
 
 
-def test_code_without_source_has_no_span():
+def test_code_without_source_has_its_line():
     names = {"output": output, "i": i}
     exec("def kernel(A):\n    C = output()\n    C[i] = A[i]\n", names)
     with pytest.raises(NotationError) as caught:
         trace(names["kernel"], [ArgumentInfo((2, 2), "float64")])
-    assert str(caught.value) == "A has 2 modes, found 1 subscript"
+    assert str(caught.value) == (
+        "A has 2 modes, found 1 subscript\n"
+        '  File "<string>", line 3\n'
+        "hint: give one for each mode: A[i, j]"
+    )
 
 
 def test_a_parser_sets_the_place():

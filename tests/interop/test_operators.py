@@ -31,6 +31,22 @@ BINARY = {
     "array @ tensor": (lambda A, T: np.ones((2, 6)) @ T, lambda D: np.ones((2, 6)) @ D),
     "power": (lambda A, T: T**2, lambda D: D**2),
     "comparison": (lambda A, T: T > 0.5, lambda D: D > 0.5),
+    "equal": (lambda A, T: T == A, lambda D: D == D),
+    "unequal": (lambda A, T: A != 2 * T, lambda D: D != 2 * D),
+    "equal to a number": (lambda A, T: T == 0, lambda D: D == 0),
+    "and": (lambda A, T: (T > 0.3) & (T < 0.6), lambda D: (D > 0.3) & (D < 0.6)),
+    "or, xor, not": (
+        lambda A, T: (T > 0.3) | ((T < 0.6) ^ ~(T == 0)),
+        lambda D: (D > 0.3) | ((D < 0.6) ^ ~(D == 0)),
+    ),
+    "quotient and remainder": (
+        lambda A, T: T // 0.25 + T % 0.25 + (2 // (T + 1)) + (2 % (T + 1)),
+        lambda D: D // 0.25 + D % 0.25 + (2 // (D + 1)) + (2 % (D + 1)),
+    ),
+    "np.any, np.all": (
+        lambda A, T: np.stack([np.any(T > 0.5, axis=1), np.all(T == A, axis=1)]),
+        lambda D: np.stack([(D > 0.5).any(axis=1), np.ones(len(D), bool)]),
+    ),
     "absolute": (lambda A, T: abs(-T), lambda D: D),
     "np.einsum": (lambda A, T: np.einsum("ij,kj->ik", T, T), lambda D: D @ D.T),
     "np.tensordot": (lambda A, T: np.tensordot(T, T, axes=([1], [1])), lambda D: D @ D.T),
@@ -50,6 +66,14 @@ def test_a_function_keeps_the_result_sparse_and_tracks_its_fill(A):
     assert found.fill_value == 1
     assert found.nnz == A.nnz
     np.testing.assert_allclose(found.to_numpy(), np.exp(A.toarray()))
+
+
+def test_tensors_are_equal_by_element_and_kept_apart_by_identity(A):
+    first, second = sd.asarray(A), sd.asarray(A)
+    assert np.all(first == second)
+    assert {first: 1, second: 2}[second] == 2
+    assert first != None  # noqa: E711
+    assert first != "csr"
 
 
 def test_a_python_number_does_not_widen_the_dtype(A):
