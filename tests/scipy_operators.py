@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 import sparsedsl as sd
-from sparsedsl.layouts.check import VALUE_DTYPES
+from sparsedsl.contraction.nodes import VALUE_DTYPES
 
 FORMATS = ("csr", "csc", "coo", "bsr", "dia")
 USED = Counter()

@@ -15,8 +15,8 @@ from sparsedsl.frontend.trace import Traced
 from sparsedsl.interop import asarray, from_arrays
 from sparsedsl.kernel import Engine
 from sparsedsl.layouts.catalogue import AnyLayout, Family, layouts, resolve
-from sparsedsl.layouts.check import INDEX_LIMIT
 from sparsedsl.layouts.describe import bytes_text, picture, storage_bytes
+from sparsedsl.layouts.given import INDEX_LIMIT
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.properties import property_text
 from sparsedsl.runtime.tensor import Tensor

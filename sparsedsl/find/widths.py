@@ -13,7 +13,7 @@ from typing import assert_never
 
 from sparsedsl.iteration.nodes import Find, Guard, Let, Merge, Nest, Probe, Scan, Step
 from sparsedsl.iteration.space import extent_name, subscript_term
-from sparsedsl.layouts.check import MEMORY
+from sparsedsl.layouts.given import MEMORY
 from sparsedsl.spf.nodes import UF, Atom, FloorDiv, Mod, Product, Term, Var
 
 

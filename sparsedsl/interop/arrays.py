@@ -14,8 +14,9 @@ import numpy as np
 from sparsedsl.contraction.nodes import VALUE_DTYPES
 from sparsedsl.errors import InvalidTensorError, TensorTypeError
 from sparsedsl.layouts.catalogue import AnyLayout, resolve
-from sparsedsl.layouts.check import check_arrays, check_shape, validate
+from sparsedsl.layouts.check import validate
 from sparsedsl.layouts.extent import infer_sizes
+from sparsedsl.layouts.given import check_arrays, check_shape
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.runtime.tensor import Tensor
 

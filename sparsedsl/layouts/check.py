@@ -8,18 +8,18 @@ known to lie inside its array, whatever the data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import NoReturn, assert_never
 
 import numpy as np
 
-from sparsedsl.contraction.nodes import VALUE_DTYPES
-from sparsedsl.errors import InvalidTensorError, TensorTypeError
+from sparsedsl.errors import InvalidTensorError
 from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.enumerate import entries
 from sparsedsl.layouts.extent import infer_sizes
+from sparsedsl.layouts.given import INDEX_LIMIT, check_arrays, check_shape
 from sparsedsl.layouts.interval import Intervals
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import unique
@@ -45,17 +45,20 @@ from sparsedsl.layouts.properties import (
     Within,
     property_text,
 )
-from sparsedsl.layouts.scan import OVERLAP, ROOM, Scan, check_call, closure, evaluate_checked, where
+from sparsedsl.layouts.scan import (
+    OVERLAP,
+    ROOM,
+    Scan,
+    check_call,
+    closure,
+    evaluate_checked,
+    where,
+    windows,
+)
 from sparsedsl.layouts.structure import Structure, call_over
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Term
 from sparsedsl.spf.text import constraint_text
-
-INDEX_DTYPES = ("int32", "int64")
-# Room for the factors and sums of a layout's terms within int64.
-INDEX_LIMIT = 2**56
-# Bytes that a process can address, and so more than any position in an array.
-MEMORY = 2**48
 
 
 def validate(
@@ -94,76 +97,6 @@ def validate(
     values = infer_sizes(layout, extents, arrays)
     _Checker(layout, values, arrays, distinct and not layout.repeats and not unique(layout)).run()
     return values
-
-
-def check_shape(shape: Sequence[int], layout: Layout) -> tuple[int, ...]:
-    """``shape`` as non-negative ints, one per mode."""
-    try:
-        extents = tuple(int(extent) for extent in shape)
-        whole = all(a == b for a, b in zip(extents, shape, strict=True))
-    except (TypeError, ValueError):
-        extents, whole = (), False
-    if not whole:
-        raise InvalidTensorError(f"expected shape to be a tuple of integers, found {shape!r}")
-    if len(extents) != layout.rank:
-        raise InvalidTensorError(
-            f"expected {layout.rank} extents for the layout '{layout.label}', found {extents}",
-            hint="give one extent per logical mode, or a layout of that rank",
-        )
-    if any(extent < 0 or extent > INDEX_LIMIT for extent in extents):
-        raise InvalidTensorError(
-            f"expected extents of at least 0 and at most 2**56, found {extents}",
-            hint="index arithmetic on larger ones may leave 64 bits",
-        )
-    return extents
-
-
-def check_arrays(
-    layout: Layout, arrays: Mapping[str, np.ndarray], extents: tuple[int, ...]
-) -> None:
-    """Names, dtypes, axes and contiguity; index values are at most ``MEMORY``, or an extent.
-
-    ``find.widths`` takes them to be so.
-    """
-    limit = max((MEMORY, *extents))
-    missing = [name for name in layout.arrays if name not in arrays]
-    unknown = [name for name in arrays if name not in layout.arrays]
-    if missing or unknown:
-        raise InvalidTensorError(
-            f"the layout '{layout.label}' has the arrays {', '.join(layout.arrays)}; "
-            + (f"missing {', '.join(missing)}" if missing else f"unknown {', '.join(unknown)}"),
-            hint="pass a dict from those names to arrays",
-        )
-    for name in layout.arrays:
-        array = arrays[name]
-        if not isinstance(array, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TensorTypeError(f"expected {name} to be an array, found {type(array).__name__}")
-        is_value = name == layout.value.function
-        expected = len(layout.value.arguments) if is_value else layout.functions[name]
-        if array.ndim != expected:
-            raise InvalidTensorError(
-                f"expected {name} to have {expected} axes, found shape {array.shape}"
-            )
-        allowed = VALUE_DTYPES if is_value else INDEX_DTYPES
-        if array.dtype.name not in allowed or not array.dtype.isnative:
-            raise TensorTypeError(
-                f"expected {name} to be one of {', '.join(allowed)} in native byte order, "
-                f"found {array.dtype.str}",
-                hint=f"convert it: {name}.astype({'float' if is_value else 'int'!r})",
-            )
-        if not array.flags.c_contiguous:
-            raise InvalidTensorError(
-                f"expected {name} to be C-contiguous, found strides {array.strides}",
-                hint=f"use numpy.ascontiguousarray({name})",
-            )
-        if not is_value and array.dtype.itemsize == 8 and array.size:
-            low, high = int(array.min()), int(array.max())
-            if low < -limit or high > limit:
-                raise InvalidTensorError(
-                    f"the values of {name} lie in [{low}, {high}], outside what index arithmetic "
-                    f"holds without overflow",
-                    hint=f"index values are at most {limit} in size",
-                )
 
 
 @dataclass(slots=True)
@@ -224,7 +157,6 @@ class _Checker:
         """Walk as deep as something is left to check, and check what the data promises."""
         if not self.compare and self._intervals(part).certain(self.layout.value):
             return
-        scan = Scan(part, self.values, self.arrays, checked=True, limit=self._limit())
         calls = [c for c in (*part.calls, self.layout.value) if not self._safe(c, part)]
         needed = [t.variables(t.atom(call)) for call in calls]
         needed += [t.variables(c.term) for c in (*part.invariants, *part.filters)]
@@ -234,6 +166,13 @@ class _Checker:
         )
         if self.compare:
             depth = len(part.dims)
+        whole = Scan(part, self.values, self.arrays, checked=True, limit=self._limit())
+        for scan in windows(whole) if depth else (whole,):
+            self._scan_to(depth, scan, calls)
+
+    def _scan_to(self, depth: int, scan: Scan, calls: Sequence[UF]) -> None:
+        """Walk so many dims; check promised coordinates, then the subscripts of ``calls``."""
+        part = scan.structure
         done: set[str] = set(self.values)
         while True:
             for constraint in part.invariants:
@@ -349,7 +288,18 @@ class _Checker:
         names = set(t.variables(within.low) | t.variables(within.high))
         names |= {name for call in calls for name in t.variables(t.atom(call))}
         dims = tuple(x for x in part.dims if x in names and x != within.variable)
-        scan = self._walk(part, closure(part, dims, within.variable))
+        for scan in self._walks(part, closure(part, dims, within.variable)):
+            self._ordered_places(item, calls, within, scan, dims)
+
+    def _ordered_places(
+        self,
+        item: Property,
+        calls: list[UF],
+        within: Within,
+        scan: Scan,
+        dims: tuple[str, ...],
+    ) -> None:
+        """Compare the places of the ranges that begin where ``scan`` has walked."""
         purpose = f"'{property_text(item)}'"
         low = np.broadcast_to(self._evaluate(within.low, scan.env, purpose), scan.count)
         high = np.broadcast_to(self._evaluate(within.high, scan.env, purpose), scan.count)
@@ -394,9 +344,11 @@ class _Checker:
         sizes = sum(array.size for array in self.arrays.values())
         return prod(extents) + OVERLAP * (sum(extents) + sizes) + ROOM
 
-    def _walk(self, part: Structure, dims: tuple[str, ...]) -> Scan:
-        scan = Scan(part, self.values, self.arrays, checked=True, limit=self._limit(), dims=dims)
-        return scan.run(len(dims))
+    def _walks(self, part: Structure, dims: tuple[str, ...]) -> Iterator[Scan]:
+        """Scans that walked ``dims``, one for each window of the first."""
+        whole = Scan(part, self.values, self.arrays, checked=True, limit=self._limit(), dims=dims)
+        for scan in windows(whole) if dims else (whole,):
+            yield scan.run(len(dims))
 
     def _fail(
         self,
@@ -437,17 +389,20 @@ class _Checker:
         names = t.variables(item.left) | t.variables(item.right)
         for part in self.layout.structures:
             dims = tuple(name for name in part.dims if name in names)
-            scan = self._walk(part, closure(part, dims, ""))
-            purpose = f"'{property_text(item)}'"
-            left, right = (scan.evaluate(side, purpose) for side in (item.left, item.right))
-            bad = np.flatnonzero(np.atleast_1d(left != right))
-            if bad.size and scan.count:
-                place = int(bad[0])
-                a, b = (int(np.broadcast_to(side, scan.count)[place]) for side in (left, right))
-                raise InvalidTensorError(
-                    f"{purpose} does not hold: {t.text(item.left)} = {a}, "
-                    f"{t.text(item.right)} = {b}{where(scan.env, place, dims)}",
-                )
+            for scan in self._walks(part, closure(part, dims, "")):
+                self._equal_places(item, scan, dims)
+
+    def _equal_places(self, item: Equality, scan: Scan, dims: tuple[str, ...]) -> None:
+        purpose = f"'{property_text(item)}'"
+        left, right = (scan.evaluate(side, purpose) for side in (item.left, item.right))
+        bad = np.flatnonzero(np.atleast_1d(left != right))
+        if bad.size and scan.count:
+            place = int(bad[0])
+            a, b = (int(np.broadcast_to(side, scan.count)[place]) for side in (left, right))
+            raise InvalidTensorError(
+                f"{purpose} does not hold: {t.text(item.left)} = {a}, "
+                f"{t.text(item.right)} = {b}{where(scan.env, place, dims)}",
+            )
 
 
 def _first_bad(

@@ -14,6 +14,8 @@ import numpy as np
 
 # From this length on, counting passes beat comparisons.
 LONG = 2048
+# Tuples compared at once: what that takes stays in a cache.
+PART = 1 << 16
 # Bits of a code that stays clear of the sign.
 WORD = 62
 # Slots for an element up to which a table is indexed, not searched.
@@ -28,18 +30,26 @@ def first_unordered(
     >>> first_unordered([np.array([1, 2, 0, 0])], np.array([0, 2]), strict=True)
     (2, 3)
     """
-    if not columns or len(columns[0]) < 2:
-        return None
+    count = len(columns[0]) if columns else 0
+    for at in range(0, count - 1, PART):
+        good = _increasing([column[at : at + PART + 1] for column in columns], strict=strict)
+        low, high = np.searchsorted(starts, (at, at + PART), side="right")
+        pair = _first(good, starts[low:high] - at)
+        if pair is not None:
+            return pair[0] + at, pair[1] + at
+    return None
+
+
+def _increasing(columns: Sequence[np.ndarray], *, strict: bool) -> np.ndarray:
+    """Whether each tuple is above the one before it, or equal where not ``strict``."""
     head, *rest = columns
-    good = head[1:] > head[:-1]
-    if rest or not strict:
-        equal = head[1:] == head[:-1]
-        for column in rest:
-            good |= equal & (column[1:] > column[:-1])
-            equal &= column[1:] == column[:-1]
-        if not strict:
-            good |= equal
-    return _first(good, starts)
+    if not rest:
+        return head[1:] > head[:-1] if strict else head[1:] >= head[:-1]
+    good, equal = head[1:] > head[:-1], head[1:] == head[:-1]
+    for column in rest:
+        good |= equal & (column[1:] > column[:-1])
+        equal &= column[1:] == column[:-1]
+    return good if strict else good | equal
 
 
 def first_unordered_morton(

@@ -7,8 +7,8 @@ no subscript is followed before it is known to lie inside its array.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from sparsedsl.spf.terms import Index
 
 # How often ranges may visit the elements of the arrays before they count as hostile.
 OVERLAP, ROOM = 64, 1 << 16
+# Elements of the arrays for each window, so that what a check takes stays in a cache.
+WINDOW = 1 << 17
 
 
 def evaluate_checked(
@@ -66,7 +68,8 @@ class Scan:
     """A walk over the dims of ``structure``; ``env`` holds the dims walked so far.
 
     ``dims`` are those to walk, all by default; a constraint counts once all it speaks about is
-    known.  ``limit`` bounds the number of places in checked mode.
+    known.  ``limit`` bounds the number of places in checked mode; ``walked`` counts those of each
+    dim, in windows before this one too.  ``window`` cuts the values of the first dim.
     """
 
     structure: Structure
@@ -75,6 +78,8 @@ class Scan:
     checked: bool = False
     limit: int | None = None
     dims: tuple[str, ...] = ()
+    window: range | None = None
+    walked: dict[str, float] = field(default_factory=dict[str, float])
     env: dict[str, Index] = field(default_factory=dict[str, Index])
     count: int = 1
     level: int = 0
@@ -105,6 +110,8 @@ class Scan:
         lows = [self._whole(term, purpose) for term in bounds.lower(name, tuple(self.env))]
         highs = [self._whole(term, purpose) for term in bounds.upper(name, tuple(self.env))]
         low, high = np.max(lows, axis=0), np.min(highs, axis=0)
+        if self.window is not None and self.level == 0:
+            low, high = np.maximum(low, self.window.start), np.minimum(high, self.window.stop - 1)
         return low, np.maximum(high - low + 1, 0)
 
     def _whole(self, term: Term, purpose: str) -> np.ndarray:
@@ -149,7 +156,8 @@ class Scan:
         limit = self.limit
         if limit is not None and subscripted:
             limit = min(limit, OVERLAP * sum(a.size for a in self.arrays.values()) + ROOM)
-        total = float(counts.sum(dtype=np.float64))
+        total = self.walked.get(name, 0.0) + float(counts.sum(dtype=np.float64))
+        self.walked[name] = total
         if limit is not None and total > limit:
             raise InvalidTensorError(
                 f"the ranges of {name} hold {total:.0f} places in all, more than the tensor "
@@ -202,6 +210,22 @@ def _enforced(constraint: Constraint, name: str) -> bool:
     factor = t.coefficient(constraint.term, name)
     rest = t.subtract(constraint.term, t.scale(factor, t.var(name)))
     return factor != 0 and name not in t.variables(rest)
+
+
+def windows(whole: Scan) -> Iterator[Scan]:
+    """Scans of successive windows of the first dim, which together walk what ``whole`` would.
+
+    As many as give each about ``WINDOW`` of the elements of the arrays: what a window takes is
+    let go before the next one is walked.
+    """
+    pieces = max(array.size for array in whole.arrays.values()) // WINDOW
+    if not pieces or not whole.count:
+        yield whole
+        return
+    low, counts = (int(ends[0]) for ends in whole.ranges())
+    step = max(-(-counts // (pieces + 1)), 1)
+    for start in range(low, low + max(counts, 1), step):
+        yield replace(whole, window=range(start, start + step), env={})
 
 
 def walk(

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsedsl.errors import InvalidTensorError, TensorTypeError
-from sparsedsl.layouts import check
+from sparsedsl.layouts import check, order, scan
 from sparsedsl.layouts.catalogue import layouts, resolve
 from sparsedsl.layouts.check import validate
 from sparsedsl.layouts.construct import construct
@@ -258,3 +258,43 @@ def test_quick_answers_are_those_of_the_walk(monkeypatch):
     assert quick == walked
     assert sum(isinstance(found, str) for found in walked) > len(walked) // 4
     assert sum(isinstance(found, dict) for found in walked) > 10
+
+
+@pytest.mark.parametrize("layout", ["csr", "bcsr", "csf", "coo", "vbl", "ell", "jad", "dcsr"])
+def test_windows_refuse_what_the_whole_does(layout, monkeypatch):
+    rng = np.random.default_rng(0)
+    made = resolve(layout, 2)
+    coords = np.stack(np.nonzero(rng.random((9, 12)) < 0.4))
+    arrays = construct(made, (9, 12), coords, np.ones(coords.shape[1]))
+    refusals = 0
+    for _ in range(40):
+        name = rng.choice([n for n in made.functions if arrays[n].size])
+        changed = arrays[name].copy()
+        changed.reshape(-1)[rng.integers(changed.size)] += rng.choice([-9, -1, 1, 9])
+        verdicts = []
+        for window, part in ((scan.WINDOW, order.PART), (3, 2), (1, 1)):
+            with monkeypatch.context() as patch:
+                patch.setattr(scan, "WINDOW", window)
+                patch.setattr(order, "PART", part)
+                try:
+                    verdicts.append(validate(made, (9, 12), {**arrays, name: changed}))
+                except InvalidTensorError as error:
+                    verdicts.append(type(error))
+        assert verdicts.count(verdicts[0]) == len(verdicts)
+        refusals += verdicts[0] is InvalidTensorError
+    assert refusals
+
+
+def test_places_are_counted_over_all_windows(monkeypatch):
+    arrays = {"indptr": np.tile([0, 40], 600), "indices": np.arange(40), "data": np.ones(40)}
+    loose = Layout(
+        "loose",
+        "[N, M] -> { [i, p] -> [i, j] : 0 <= i < N and indptr(2 * i) <= p < indptr(2 * i + 1) "
+        "and j = indices(p) and 0 <= j < M }",
+        value="data(p)",
+    )
+    for window in (scan.WINDOW, 10):
+        monkeypatch.setattr(scan, "WINDOW", window)
+        monkeypatch.setattr(scan, "ROOM", 0)
+        monkeypatch.setattr(scan, "OVERLAP", 4)
+        refused(arrays, "ranges of p hold", "overlap", layout=loose, shape=(600, 40))

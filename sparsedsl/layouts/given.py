@@ -1,0 +1,91 @@
+"""What arrays must be before an element of them is looked at: their names, dtypes, axes.
+
+Takes: a layout, a shape and arrays as they were given.  Gives: the shape as integers, or
+``InvalidTensorError``.  Invariant: index arithmetic on what passes stays within 64 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from sparsedsl.contraction.nodes import VALUE_DTYPES
+from sparsedsl.errors import InvalidTensorError, TensorTypeError
+from sparsedsl.layouts.layout import Layout
+
+INDEX_DTYPES = ("int32", "int64")
+# Room for the factors and sums of a layout's terms within int64.
+INDEX_LIMIT = 2**56
+# Bytes that a process can address, and so more than any position in an array.
+MEMORY = 2**48
+
+
+def check_shape(shape: Sequence[int], layout: Layout) -> tuple[int, ...]:
+    """``shape`` as non-negative ints, one per mode."""
+    try:
+        extents = tuple(int(extent) for extent in shape)
+        whole = all(a == b for a, b in zip(extents, shape, strict=True))
+    except (TypeError, ValueError):
+        extents, whole = (), False
+    if not whole:
+        raise InvalidTensorError(f"expected shape to be a tuple of integers, found {shape!r}")
+    if len(extents) != layout.rank:
+        raise InvalidTensorError(
+            f"expected {layout.rank} extents for the layout '{layout.label}', found {extents}",
+            hint="give one extent per logical mode, or a layout of that rank",
+        )
+    if any(extent < 0 or extent > INDEX_LIMIT for extent in extents):
+        raise InvalidTensorError(
+            f"expected extents of at least 0 and at most 2**56, found {extents}",
+            hint="index arithmetic on larger ones may leave 64 bits",
+        )
+    return extents
+
+
+def check_arrays(
+    layout: Layout, arrays: Mapping[str, np.ndarray], extents: tuple[int, ...]
+) -> None:
+    """Names, dtypes, axes and contiguity; index values are at most ``MEMORY``, or an extent.
+
+    ``find.widths`` takes them to be so.
+    """
+    limit = max((MEMORY, *extents))
+    missing = [name for name in layout.arrays if name not in arrays]
+    unknown = [name for name in arrays if name not in layout.arrays]
+    if missing or unknown:
+        raise InvalidTensorError(
+            f"the layout '{layout.label}' has the arrays {', '.join(layout.arrays)}; "
+            + (f"missing {', '.join(missing)}" if missing else f"unknown {', '.join(unknown)}"),
+            hint="pass a dict from those names to arrays",
+        )
+    for name in layout.arrays:
+        array = arrays[name]
+        if not isinstance(array, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TensorTypeError(f"expected {name} to be an array, found {type(array).__name__}")
+        is_value = name == layout.value.function
+        expected = len(layout.value.arguments) if is_value else layout.functions[name]
+        if array.ndim != expected:
+            raise InvalidTensorError(
+                f"expected {name} to have {expected} axes, found shape {array.shape}"
+            )
+        allowed = VALUE_DTYPES if is_value else INDEX_DTYPES
+        if array.dtype.name not in allowed or not array.dtype.isnative:
+            raise TensorTypeError(
+                f"expected {name} to be one of {', '.join(allowed)} in native byte order, "
+                f"found {array.dtype.str}",
+                hint=f"convert it: {name}.astype({'float' if is_value else 'int'!r})",
+            )
+        if not array.flags.c_contiguous:
+            raise InvalidTensorError(
+                f"expected {name} to be C-contiguous, found strides {array.strides}",
+                hint=f"use numpy.ascontiguousarray({name})",
+            )
+        if not is_value and array.dtype.itemsize == 8 and array.size:
+            low, high = int(array.min()), int(array.max())
+            if low < -limit or high > limit:
+                raise InvalidTensorError(
+                    f"the values of {name} lie in [{low}, {high}], outside what index arithmetic "
+                    f"holds without overflow",
+                    hint=f"index values are at most {limit} in size",
+                )
