@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from sparsedsl.bench.finds import LENGTHS, SKEWS, summary, sweep, table
-from sparsedsl.bench.report import drawable, markdown, plot, record, show
+from sparsedsl.bench.plot import drawable, plot
+from sparsedsl.bench.record import record
+from sparsedsl.bench.report import markdown, show
 from sparsedsl.bench.run import Run, chosen, run
 from sparsedsl.errors import SparseDSLError
 

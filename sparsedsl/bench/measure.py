@@ -9,10 +9,11 @@ a peer whose result is wrong.
 from __future__ import annotations
 
 import gc
+import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,6 +99,12 @@ class Measured:
     first_seconds: float
     peers: tuple[Timed, ...]
     errors: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def geometric_mean(ratios: Iterable[float]) -> float:
+    """The geometric mean; NaN of nothing."""
+    logs = [math.log(r) for r in ratios]
+    return math.exp(sum(logs) / len(logs)) if logs else float("nan")
 
 
 def difference(found: Any, expected: Any) -> float:

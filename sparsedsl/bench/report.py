@@ -1,4 +1,4 @@
-"""A run as text: a table for the terminal, Markdown, JSON records, a plot.
+"""A run as text: a table for the terminal, Markdown.
 
 Takes: ``Run``.  Ratios are a peer's time over this library's, of one round, medians over
 rounds: above 1, this library is faster.
@@ -6,19 +6,15 @@ rounds: above 1, this library is faster.
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from sparsedsl.bench.measure import Measured, Timed
+from sparsedsl.bench.measure import Measured, Timed, geometric_mean
 from sparsedsl.bench.overhead import ORDER
 from sparsedsl.bench.run import Run
 from sparsedsl.bench.speedup import LONG
-from sparsedsl.errors import SparseDSLError
 
 PAR = 0.95
 """A ratio below which a cell counts as slower than a peer."""
@@ -36,19 +32,14 @@ trial was taken; its name follows the ratio. Merging C is C in the form that TAC
 Everything but what stands under Threads runs on one thread."""
 
 
-def geometric_mean(ratios: Iterable[float]) -> float:
-    """The geometric mean; NaN of nothing."""
-    logs = [math.log(r) for r in ratios]
-    return math.exp(sum(logs) / len(logs)) if logs else float("nan")
-
-
 def duration(seconds: float) -> str:
     """Return seconds in milliseconds, three digits."""
     ms = seconds * 1e3
     return f"{ms:.0f}" if ms >= 100 else f"{ms:.3g}"
 
 
-def _peer(cell: Measured, name: str) -> Timed | None:
+def peer(cell: Measured, name: str) -> Timed | None:
+    """Return the times of one peer, None where it was not timed."""
     return next((t for t in cell.peers if t.name == name), None)
 
 
@@ -60,16 +51,17 @@ def _ratio(timed: Timed | None) -> str:
     return f"{timed.ratio:.2f} ({low:.2f}-{high:.2f}){variant}"
 
 
-def _names(run: Run) -> list[str]:
-    return [n for n in run.versions if any(_peer(c, n) for c in run.cells)]
+def names(run: Run) -> list[str]:
+    """Return the peers that were timed."""
+    return [n for n in run.versions if any(peer(c, n) for c in run.cells)]
 
 
 def summary(run: Run) -> list[tuple[str, int, float, int]]:
     """Return (peer, cells, geometric mean of ratios, cells under ``PAR``), fastest peer last."""
     rows: list[tuple[str, int, float, int]] = []
     groups = {
-        name: [t.ratio for c in run.cells if (t := _peer(c, name)) is not None]
-        for name in _names(run)
+        name: [t.ratio for c in run.cells if (t := peer(c, name)) is not None]
+        for name in names(run)
     }
     groups["fastest of all"] = [min(t.ratio for t in c.peers) for c in run.cells if c.peers]
     for name, ratios in groups.items():
@@ -89,21 +81,21 @@ def _markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list
 
 
 def _cell_rows(run: Run) -> list[list[str]]:
-    names = _names(run)
+    peers = names(run)
     return [
         [
             c.kernel,
             c.input,
             duration(c.ours.median) if c.ours else "failed",
             duration(c.ours.least) if c.ours else "",
-            *(_ratio(_peer(c, name)) for name in names),
+            *(_ratio(peer(c, name)) for name in peers),
         ]
         for c in run.cells
     ]
 
 
 def _heads(run: Run) -> list[str]:
-    return ["kernel", "input", "median ms", "least ms", *(f"/ {name}" for name in _names(run))]
+    return ["kernel", "input", "median ms", "least ms", *(f"/ {name}" for name in names(run))]
 
 
 def slower(run: Run) -> list[tuple[str, str, Timed]]:
@@ -229,74 +221,6 @@ def _errors(run: Run) -> list[str]:
     return ["", "## Not timed", "", *_markdown_table(heads, rows)] if rows else []
 
 
-def record(run: Run) -> dict[str, Any]:
-    """Return everything as JSON takes it; times in seconds, bandwidth in bytes a second."""
-
-    def timed(t: Timed) -> dict[str, Any]:
-        common = {"median": t.median, "least": t.least, "samples": list(t.seconds)}
-        if not t.ratios:
-            return {"name": t.name, "variant": t.variant, **common}
-        more = {"ratio": t.ratio, "spread": list(t.spread), "least_ratio": t.least_ratio}
-        return {"name": t.name, "variant": t.variant, **common, **more}
-
-    cells = [
-        {
-            "kernel": c.kernel,
-            "input": c.input,
-            "bytes": c.bytes,
-            "sparsedsl": timed(c.ours) if c.ours else None,
-            "peers": [timed(t) for t in c.peers],
-            "errors": c.errors,
-        }
-        for c in run.cells
-    ]
-    return {
-        "quick": run.quick,
-        "machine": run.machine,
-        "inputs": run.inputs,
-        "bandwidth": run.bandwidth,
-        "versions": run.versions,
-        "absent": run.absent,
-        "summary": [
-            {"peer": n, "cells": c, "mean_ratio": mean if c else None, "under_par": under}
-            for n, c, mean, under in summary(run)
-        ],
-        "cells": cells,
-        "tiny_calls": [
-            {
-                "kernel": o.kernel,
-                "scipy": o.scipy,
-                "arguments": o.arguments,
-                "bound": o.bound,
-                "compiled": o.compiled,
-                "cold": list(o.cold),
-            }
-            for o in run.overheads
-        ],
-        "threads": [
-            {
-                "kernel": s.kernel,
-                "input": s.input,
-                "threads": s.threads,
-                "one": list(s.one),
-                "several": list(s.several),
-                "ratio": s.ratio,
-                "same": s.same,
-            }
-            for s in run.speedups
-        ],
-        "first_calls": [
-            {
-                "kernel": f.kernel,
-                "cold": None if math.isnan(f.cold) else f.cold,
-                "disk": None if math.isnan(f.disk) else f.disk,
-                "imported": None if math.isnan(f.imported) else f.imported,
-            }
-            for f in run.firsts
-        ],
-    }
-
-
 def show(run: Run) -> None:
     """Print the table and the summary to the terminal."""
     from rich.console import Console
@@ -319,52 +243,3 @@ def show(run: Run) -> None:
             console.print(f"not timed: {cell.kernel} on {cell.input}, {name}: {error}")
     for name, reason in run.absent.items():
         console.print(f"left out: {name}: {reason}")
-
-
-def drawable(path: Path) -> None:
-    """Raise where ``plot`` cannot draw to this file.
-
-    Raises
-    ------
-    SparseDSLError
-        Without matplotlib, or for an ending that it does not know.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise SparseDSLError(
-            "--plot: expected matplotlib, found none",
-            hint="pip install 'sparsedsl[plot]'",
-        ) from None
-    known = Figure().canvas.get_supported_filetypes()
-    if path.suffix.removeprefix(".") not in known:
-        raise SparseDSLError(
-            f"--plot: expected a file name ending in {', '.join(f'.{e}' for e in known)}, "
-            f"found {path}"
-        )
-
-
-def plot(run: Run, path: Path) -> None:
-    """Draw the ratios of every cell on a logarithmic axis; see ``drawable`` for the file."""
-    from matplotlib.figure import Figure
-
-    cells = [c for c in run.cells if c.peers]
-    figure = Figure(figsize=(8, 1.2 + 0.22 * len(cells)), layout="constrained")
-    axes: Any = figure.subplots()
-    for name in _names(run):
-        points = [(t, y) for y, c in enumerate(cells) if (t := _peer(c, name)) is not None]
-        middles = [t.ratio for t, _ in points]
-        spreads = [t.spread for t, _ in points]
-        # the median lies between the quartiles, but for rounding
-        below = [max(m - s[0], 0.0) for m, s in zip(middles, spreads, strict=True)]
-        above = [max(s[1] - m, 0.0) for m, s in zip(middles, spreads, strict=True)]
-        heights = [y for _, y in points]
-        axes.errorbar(middles, heights, xerr=[below, above], fmt="o", markersize=4, label=name)
-    axes.axvline(1.0, color="0.6", linewidth=1)
-    axes.set_xscale("log", base=2)
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.set_yticks(range(len(cells)), [f"{c.kernel}  {c.input}" for c in cells], fontsize=7)
-    axes.invert_yaxis()
-    axes.set_xlabel("time over that of sparsedsl (above 1, sparsedsl is faster)")
-    axes.legend(fontsize=7)
-    figure.savefig(path, dpi=150)

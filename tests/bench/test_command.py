@@ -6,9 +6,10 @@ from typer.testing import CliRunner
 
 from sparsedsl.bench import overhead
 from sparsedsl.bench.cases import KERNELS
-from sparsedsl.bench.measure import Measured, Timed
+from sparsedsl.bench.measure import Measured, Timed, geometric_mean
 from sparsedsl.bench.overhead import Overhead
-from sparsedsl.bench.report import geometric_mean, markdown, record, slower, summary
+from sparsedsl.bench.record import record
+from sparsedsl.bench.report import markdown, slower, summary
 from sparsedsl.bench.run import Run, chosen
 from sparsedsl.bench.speedup import Speedup
 from sparsedsl.cli.app import app

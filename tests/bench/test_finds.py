@@ -7,7 +7,10 @@ from sparsedsl.bench.measure import Spent
 
 def cells():
     fixed = {"table": 2.0, "merge": 1.0}
-    return [Cell("product", 1, 4, "table", 2.0, fixed), Cell("product", 2, 4, "merge", 1.0, fixed)]
+    return [
+        Cell("product", 1, 4, "table", 2.0, fixed),
+        Cell("product", 2, 4, "merge", 1.0, {**fixed, "linear": 20.0}),
+    ]
 
 
 def test_summary():
@@ -15,12 +18,15 @@ def test_summary():
     assert found["mean"] == pytest.approx(2**0.5)
     assert found["worst"] == 2.0
     assert found["within"] == 0.5
+    assert found["gain"] == pytest.approx(20**0.5)
+    assert found["tenfold"] == 0.5
 
 
 def test_table_begins_with_the_worst():
     lines = table(cells()).splitlines()
-    assert "50%" in lines[0]
-    assert lines[4] == "| product | 1 | 4 | table | 2e+03 | merge | 1e+03 | 2.00 |"
+    assert "50% are within" in lines[4]
+    start = "| product | 1 | 4 | table | 2e+03 | merge | 1e+03 | 2.00 | table | 2e+03 | 1.0 |"
+    assert lines[8] == start
 
 
 def test_a_cell_times_what_is_legal(monkeypatch):
@@ -32,8 +38,8 @@ def test_a_cell_times_what_is_legal(monkeypatch):
     assert cell.ratio > 0
 
 
-def test_rows_beyond_half_the_extent_are_left_out(monkeypatch):
+def test_the_whole_grid_is_swept(monkeypatch):
     monkeypatch.setattr(finds, "measure", lambda *cell: cell[:3])
-    found = list(sweep(kernels=("product",)))
-    assert ("product", 1, 1024) in found
-    assert all(2 * length * skew <= finds.COLUMNS for _, length, skew in found)
+    found = set(sweep())
+    assert len(found) == 4 * 5 * 6
+    assert max(2 * length * skew for _, length, skew in found) == finds.COLUMNS
