@@ -1,9 +1,9 @@
-"""Bit counts and vectors as single machine instructions.
+"""Bit counts, vectors and prefetches as single machine instructions.
 
 Bit counts take and give int64.  A vector is a number of neighbouring elements along an array's
 last axis, held in registers; ``+``, ``-`` and ``*`` work on each.  Outside compiled code all are
 plain Python functions, and vectors NumPy arrays, so that a generated kernel's ``py_func`` runs
-under the interpreter too.
+under the interpreter too.  A prefetch changes nothing: it has the memory of an element fetched.
 
 >>> cttz(8), ctpop(-1)
 (3, 64)
@@ -93,6 +93,30 @@ def spread(value: Any, count: int) -> Any:
     return np.full(count, value)
 
 
+def prefetch(array: Any, place: tuple[int, ...]) -> None:
+    """Have the memory of an element fetched that is stored to soon; it may be no element at all."""
+
+
+@type_callable(prefetch)
+def _type_prefetch(context: Any) -> Any:  # noqa: ARG001
+    def typer(array: Any, place: Any) -> Any:  # noqa: ARG001
+        return types.none
+
+    return typer
+
+
+@lower_builtin(prefetch, types.Array, types.BaseTuple)
+def _generate_prefetch(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array, place = zip(signature.args, arguments, strict=True)
+    address = _address(context, builder, array, place)
+    memory, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), (memory, word, word, word))
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    to_write, to_keep, of_data = word(1), word(3), word(1)
+    builder.call(function, (builder.bitcast(address, memory), to_write, to_keep, of_data))
+    return context.get_dummy_value()
+
+
 @type_callable(vector)
 def _type_vector(context: Any) -> Any:  # noqa: ARG001
     def typer(array: Any, place: Any, count: Any) -> Any:  # noqa: ARG001
@@ -121,16 +145,21 @@ def _type_spread(context: Any) -> Any:  # noqa: ARG001
 
 def _pointer(context: Any, builder: Any, vector: Any, array: Any, place: Any) -> Any:
     """Return the address of an element as that of a vector; the last two are (type, value)."""
+    address = _address(context, builder, array, place)
+    return builder.bitcast(address, context.get_value_type(vector).as_pointer())
+
+
+def _address(context: Any, builder: Any, array: Any, place: Any) -> Any:
+    """Return the address of an element; array and place are (type, value)."""
     (kind, value), (kinds, values) = array, place
     made = make_array(kind)(context, builder, value)
     strides = cgutils.unpack_tuple(builder, made.strides)
     shape = cgutils.unpack_tuple(builder, made.shape)
     subscripts = zip(kinds, cgutils.unpack_tuple(builder, values), strict=True)
     places = [context.cast(builder, v, t, types.uint64) for t, v in subscripts]
-    address = cgutils.get_item_pointer2(
+    return cgutils.get_item_pointer2(
         context, builder, made.data, shape, strides, "C", places, wraparound=False
     )
-    return builder.bitcast(address, context.get_value_type(vector).as_pointer())
 
 
 @lower_builtin(vector, types.Array, types.BaseTuple, types.Any)

@@ -37,6 +37,7 @@ from sparsedsl.loops.nodes import (
     Kernel,
     Length,
     Load,
+    Prefetch,
     Resize,
     ScalarParam,
     Stmt,
@@ -54,7 +55,7 @@ _RESERVED = frozenset(
         *operators.HELPERS,
         *CONSTRUCTORS.values(),
         *INTRINSICS,
-        *("vector", "spread", "store_vector"),
+        *("vector", "spread", "store_vector", "prefetch"),
         *keyword.kwlist,
         *dir(builtins),
     }
@@ -269,6 +270,9 @@ def _statement(node: Stmt, printer: Printer) -> list[str]:
             return _allocate(node, printer)
         case Resize(array, length):
             return _resize(array, length, printer)
+        case Prefetch(array, subscripts):
+            place = printer.place(subscripts)
+            return [printer.intrinsic(f"prefetch({printer.name(array)}, {place})")]
         case Comment(text):
             return [f"# {line}".rstrip() for line in text.splitlines() or [""]]
         case _:

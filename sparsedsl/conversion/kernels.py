@@ -184,11 +184,12 @@ class _Writer:
         ]
         more: dict[str, Param] = {starts: ArrayParam(starts, self.request.index, 1)}
         more["n"] = IntParam("n")
+        stored = (*self._keys(level), *self._value(stream))
         put: Body = (
+            *passes.fetched(stream, number, starts, place, stored),
             Assign(number, lb.load(starts, place)),
             lb.store(starts, [place], lb.add(number, 1)),
-            *self._keys(level),
-            *self._value(stream),
+            *stored,
         )
         filling = [*stream.visit(put), Assign(number, lb.sub(n, 1))]
         return counting, more, filling, (f"t_{level.name}",)
@@ -317,14 +318,14 @@ class _Writer:
             lb.store(next_, [address], lb.add(number, 1)),
             *self._keys(level),
         )
-        if self.plan.inserted:
-            step = (*step[:2], *self._inserted(level, address), *self._keys(level))
+        stored = () if own else (*self._keys(level), *self._value(stream))
+        soon = passes.fetched(stream, number, next_, address, stored)
         if own:
             step = (
                 passes.fresh(own, address, step),
                 Assign(number, lb.sub(lb.load(next_, address), 1)),
             )
-        body = (*step, *self._value(stream))
+        body = (*soon, *step, *self._value(stream))
         filling: list[Stmt] = [
             Allocate(next_, self.request.index, (groups,)),
             For(g, lb.i(0), groups, start),
@@ -340,15 +341,6 @@ class _Writer:
             ]
             filling += stream.visit(again)
         return counting, more, filling, ()
-
-    def _inserted(self, level: Level, address: Expr) -> list[Stmt]:
-        """Move the entries of the group that have a greater key one place on."""
-        assert level.pointer is not None
-        ((call, term),) = level.keys
-        values = (f"t_{self.request.target.layout.value.function}", self.request.value)
-        first = lb.load(f"t_{level.pointer.function}", address)
-        number = lb.ivar(f"t_{level.name}")
-        return passes.made_room(f"t_{call.function}", values, self.read(term), first, number)
 
     def _restarted(self, stream: Stream, level: Level, address: Expr) -> list[Stmt]:
         """Number entries as they come, anew in each group: groups come one after another."""

@@ -6,6 +6,7 @@ and the groups; entries of a group keep the order in which the stream gives them
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sparsedsl.conversion.order import Columns, coordinate
@@ -20,7 +21,9 @@ from sparsedsl.loops.nodes import (
     For,
     If,
     Length,
+    Prefetch,
     Stmt,
+    Store,
     Var,
     While,
 )
@@ -77,22 +80,47 @@ def sorted_by(
     whole = lb.add(lb.ivar("group"), span.low)
     same = {mode: whole for mode in range(rank) if span.term == t.var(coordinate(mode))}
     kept = [mode for mode in range(rank) if mode not in same]
-    put: list[Stmt] = [
-        Assign(q, lb.load(starts, place)),
-        lb.store(starts, [place], lb.add(q, 1)),
+    stored = (
         *(lb.store(f"{stem}{mode}", [q], lb.ivar(coordinate(mode))) for mode in kept),
         lb.store(f"{stem}v", [q], Var("v", value)),
-    ]
+    )
+    put: Body = (
+        *fetched(stream, q, starts, place, stored),
+        Assign(q, lb.load(starts, place)),
+        lb.store(starts, [place], lb.add(q, 1)),
+        *stored,
+    )
     made = [
         *counted_by(stream, starts, span, place, index),
         Assign(count, lb.load(starts, span.size)),
         *(Allocate(f"{stem}{mode}", index, (count,)) for mode in kept),
         Allocate(f"{stem}v", value, (count,)),
-        *stream.visit(tuple(put)),
+        *stream.visit(put),
     ]
     places = {mode: same.get(mode) for mode in range(rank)}
     sorted_ = of_list(stem, places, value, span.size, (span.term, *stream.order), stream.unique)
     return made, sorted_, [starts, *(f"{stem}{mode}" for mode in kept), f"{stem}v"]
+
+
+def fetched(
+    stream: Stream, number: Var, starts: str, address: Expr, stored: Sequence[Stmt]
+) -> Body:
+    """Have the memory fetched that an entry further on is ``stored`` to.
+
+    Its ``number`` will be about the one that ``starts`` has for its group by now.  Entries are
+    scattered over more places than the cache has room for, and stores wait for each other.
+    """
+    group, soon = stream.ahead(address), lb.ivar("soon")
+    if group is None:
+        return ()
+    made: list[Stmt] = [*stream.further, Assign(soon, lb.load(starts, group))]
+    for store in stored:
+        if isinstance(store, Store):
+            places = [stream.ahead(place, {number.name: soon}) for place in store.subscripts]
+            known = tuple(place for place in places if place is not None)
+            if len(known) == len(places):
+                made.append(Prefetch(store.array, known))
+    return tuple(made)
 
 
 def counted(stream: Stream) -> list[Stmt]:
@@ -133,22 +161,6 @@ def fresh(keys: list[Expr], address: Expr, body: Body) -> Stmt:
     differ = [lb.ne(lb.load(f"latest{k}", address), key) for k, key in enumerate(keys)]
     keep = [lb.store(f"latest{k}", [address], key) for k, key in enumerate(keys)]
     return If(lb.disj(*differ), (*keep, *body))
-
-
-def made_room(
-    keys: str, values: tuple[str, str], key: Expr, first: Expr, number: Var
-) -> list[Stmt]:
-    """Lower ``number`` to the place of ``key`` from ``first`` on, greater keys moved one on.
-
-    ``values`` is the array that moves along, and its dtype.
-    """
-    begin, before = lb.ivar("first"), lb.sub(number, 1)
-    moved = [
-        lb.store(array, [number], lb.load(array, before, type=dtype))
-        for array, dtype in ((keys, INT), values)
-    ]
-    greater = lb.conj(lb.lt(begin, number), lb.lt(key, lb.load(keys, before)))
-    return [Assign(begin, first), While(greater, (*moved, Assign(number, before)))]
 
 
 def marked(stream: Stream, address: Expr, key: Expr, words: Expr, groups: Expr) -> list[Stmt]:

@@ -6,6 +6,7 @@ entries come in the target's order, group by group; each claim of order is prove
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -31,8 +32,6 @@ class Plan:
         Terms to sort by before that, in the order of the passes (stable, by counting).
     distinct:
         Whether every entry has a number of its own.
-    inserted:
-        Whether entries of a group are nearly sorted, and each is inserted among those before it.
     whole:
         Whether all lengths are known beforehand, or bounded by the number of entries.
     proofs:
@@ -44,27 +43,37 @@ class Plan:
     distinct: bool
     whole: bool
     proofs: tuple[str, ...]
-    inserted: bool = False
 
 
 DIGIT = 12
 """Bits by which one pass sorts at most: as many places as the cache follows at a time."""
 
 
-def choose(stream: Stream, target: Target, *, rankable: bool, near: int = 0, bits: int = 0) -> Plan:
+def choose(
+    stream: Stream,
+    target: Target,
+    *,
+    rankable: bool,
+    wide: Mapping[Term, int] | None = None,
+    bits: int = 0,
+) -> Plan:
     """Plan the passes.
 
-    ``rankable`` allows a table of one bit per group and key; ``near`` is how many neighbouring
-    keys hold so few entries of a group that they may be left to insertion, 0 for none; ``bits``
-    are those of the longest interleaved number.
+    ``rankable`` allows a table of one bit per group and key; ``wide`` gives the bits of terms
+    that have too many values to count each, which are sorted digit by digit; ``bits`` are those
+    of the longest interleaved number.
     """
-    plan = _chosen(stream, target, rankable, near)
+    plan = _chosen(stream, target, rankable)
     sorts: list[Term] = []
     for term in plan.sorts:
         if target.parts(term):
             sorts += _digits(term, bits)
-        elif not any(term in keys for keys in target.codes.values()):
-            sorts.append(term)  # what interleaved bits tell is sorted with them
+        elif any(term in keys for keys in target.codes.values()):
+            continue  # what interleaved bits tell is sorted with them
+        elif wide and term in wide:
+            sorts += _digits(term, wide[term])
+        else:
+            sorts.append(term)
     return replace(plan, sorts=tuple(sorts))
 
 
@@ -77,13 +86,13 @@ def _digits(term: Term, bits: int) -> Columns:
     )
 
 
-def _chosen(stream: Stream, target: Target, rankable: bool, near: int) -> Plan:
+def _chosen(stream: Stream, target: Target, rankable: bool) -> Plan:
     """The plan, interleaved numbers among its terms."""
     if not target.levels:
         return Plan("place", (), True, True, ("every place is a term over the coordinates",))
     rank, wanted = target.layout.rank, target.told
     distinct = stream.unique and determines(rank, wanted)
-    found = _counting(stream, target, distinct, rankable, near)
+    found = _counting(stream, target, distinct, rankable)
     if found is None:
         sorts, proof = _sorts(rank, (), wanted, stream.order)
         known = stream.count is not None and len(target.layout.value.arguments) == 1
@@ -91,9 +100,7 @@ def _chosen(stream: Stream, target: Target, rankable: bool, near: int) -> Plan:
     return found
 
 
-def _counting(
-    stream: Stream, target: Target, distinct: bool, rankable: bool, near: int
-) -> Plan | None:
+def _counting(stream: Stream, target: Target, distinct: bool, rankable: bool) -> Plan | None:
     """The plan for one level with groups, or with few keys; None when sequence serves."""
     level, *more = target.levels
     rank, wanted, group = target.layout.rank, target.told, level.columns[: level.grouped]
@@ -110,12 +117,6 @@ def _counting(
         return None
     sorts, proof = _sorts(rank, group, wanted[level.grouped :], stream.order)
     known = level.kind == "pointer" and distinct and stream.count is not None
-    single = level.kind == "pointer" and sorts == (level.columns[-1],)
-    if near and single and distinct and target.plain:
-        # a few heaps are written side by side in the cache; what is left is a short way
-        heaps = (t.floordiv(sorts[0], t.const(near)),)
-        proof = f"{proof} in heaps of {near}, then inserted"
-        return Plan("count", heaps, distinct, known, (proof,), inserted=True)
     return Plan("count", sorts, distinct, known, (proof,))
 
 

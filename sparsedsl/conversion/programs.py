@@ -39,7 +39,7 @@ def _text(request: Request) -> str:
             request.source.key,
             request.target.layout.key,
             repr(request.dtypes),
-            f"{request.value} {request.index} {request.fill!r} {request.rankable} {request.near} "
+            f"{request.value} {request.index} {request.fill!r} {request.rankable} {request.wide!r} "
             f"{request.width} {request.partial}",
         )
     )

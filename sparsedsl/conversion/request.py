@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from sparsedsl.conversion.order import coordinate, extent
-from sparsedsl.conversion.plan import Plan, choose
+from sparsedsl.conversion.plan import DIGIT, Plan, choose
 from sparsedsl.conversion.stream import Body, Reader, Stream, of_layout
 from sparsedsl.conversion.target import Target
 from sparsedsl.layouts.bounds import Bounds
@@ -32,12 +32,6 @@ ROOM = 1 << 16
 WORD = 62
 """Bits of an interleaved number that stay clear of the sign."""
 
-HEAPS = (1024, 128)
-"""Widths of the heaps that entries are thrown on before insertion: few kernels, so few widths."""
-
-FEW = 16
-"""Entries of a heap that are inserted about as quickly as they are sorted by one more pass."""
-
 INT32_MAX = 2**31 - 1
 
 NUMBERS = "numbers"
@@ -48,7 +42,7 @@ NUMBERS = "numbers"
 class Request:
     """What a conversion is specialised for.
 
-    ``rankable`` and ``near`` are as ``plan.choose`` takes them; ``width`` are the bits of each
+    ``rankable`` and ``wide`` are as ``plan.choose`` takes them; ``width`` are the bits of each
     of the numbers that are interleaved; ``partial`` leaves out entries without a place.
     """
 
@@ -59,7 +53,7 @@ class Request:
     index: str
     fill: object
     rankable: bool
-    near: int = 0
+    wide: tuple[tuple[Term, int], ...] = ()
     width: int = 0
     partial: bool = False
 
@@ -71,7 +65,7 @@ class Request:
             stream_of(self),
             self.target,
             rankable=self.rankable,
-            near=self.near,
+            wide=dict(self.wide),
             bits=most * self.width,
         )
 
@@ -102,7 +96,7 @@ def stream_of(request: Request) -> Stream:
         return stream.visit((If(fits, body, bad),))
 
     count = None if request.partial else stream.count
-    return replace(stream, visit=visit, count=count, flat=None, row=None, rows=None)
+    return replace(stream, visit=visit, count=count, flat=None, row=None, rows=None, further=())
 
 
 def reader_of(target: Target) -> Reader:
@@ -151,12 +145,12 @@ def _request(
     index: str,
     fill: _Fill,
     rankable: bool,
-    near: int,
     width: int,
     partial: bool,
+    wide: tuple[tuple[Term, int], ...] = (),
 ) -> Request:
     kinds = (fill.dtype, index, fill.value)
-    return Request(source, target, dict(dtypes), *kinds, rankable, near, width, partial)
+    return Request(source, target, dict(dtypes), *kinds, rankable, wide, width, partial)
 
 
 def request_of(
@@ -175,21 +169,23 @@ def request_of(
     values = arrays[source.value.function]
     if not _usable(source, values, fill):
         return None
-    wide = any(arrays[name].dtype.itemsize == 8 for name in source.functions)
-    wide = wide or max((*extents, values.size), default=0) > INT32_MAX
-    request = _request(
+    long = any(arrays[name].dtype.itemsize == 8 for name in source.functions)
+    long = long or max((*extents, values.size), default=0) > INT32_MAX
+    asked = (
         source,
         target,
         tuple((name, arrays[name].dtype.name) for name in source.arrays),
-        "int64" if wide else "int32",
+        "int64" if long else "int32",
         _Fill(fill, values.dtype.name),
         _rankable(target, extents, values.size),
-        _near(target, extents, values.size),
         _width(target, extents),
         partial,
     )
+    request = _request(*asked)
     if request.width * target.layout.rank > WORD:
         return None
+    wide = _wide(request, extents, values.size)
+    request = _request(*asked, wide) if wide else request
     return request if _affordable(request, extents, values.size) else None
 
 
@@ -214,16 +210,25 @@ def _rankable(target: Target, extents: tuple[int, ...], entries: int) -> bool:
     if len(target.levels) != 1 or len(target.levels[0].keys) != 1 or target.codes:
         return False
     words = prod(span_at(term, extents)[1] for term in target.levels[0].columns)
-    return words // 64 <= 4 * entries + ROOM
+    return words // 64 <= _room(entries)
 
 
-def _near(target: Target, extents: tuple[int, ...], entries: int) -> int:
-    """How many neighbouring keys of a group hold about ``FEW`` entries; 0 where few keys do."""
-    level = target.levels[-1] if target.levels else None
-    if level is None or len(level.keys) != 1 or target.codes:
-        return 0
-    room = prod(span_at(term, extents)[1] for term in level.columns)
-    return next((near for near in HEAPS if near * entries <= FEW * room), 0)
+def _wide(request: Request, extents: tuple[int, ...], entries: int) -> tuple[tuple[Term, int], ...]:
+    """The terms to sort by that have too many values for a count of each, with their bits.
+
+    Bits are rounded up to whole digits: few numbers, so few kernels.
+    """
+    found: list[tuple[Term, int]] = []
+    for term in plan_of(request).sorts:
+        low, size = span_at(term, extents)
+        if size > _room(entries) and low == 0:
+            found.append((term, -(-(size - 1).bit_length() // DIGIT) * DIGIT))
+    return tuple(found)
+
+
+def _room(entries: int) -> int:
+    """How long a table may be that a pass counts in: not much longer than the tensor."""
+    return 4 * entries + ROOM
 
 
 def _width(target: Target, extents: tuple[int, ...]) -> int:
@@ -241,9 +246,9 @@ def plan_of(request: Request) -> Plan:
 
 def _affordable(request: Request, extents: tuple[int, ...], entries: int) -> bool:
     """Whether the tables that passes count in are not much larger than the tensor."""
-    plan, room = plan_of(request), 4 * entries + ROOM
+    plan = plan_of(request)
     sizes = [span_at(term, extents)[1] for term in plan.sorts]
     if plan.strategy == "count":
         level = request.target.levels[0]
         sizes.append(prod(span_at(term, extents)[1] for term in level.columns[: level.grouped]))
-    return all(size <= room for size in sizes)
+    return all(size <= _room(entries) for size in sizes)

@@ -20,11 +20,15 @@ from sparsedsl.layouts.levels import exact, packed
 from sparsedsl.layouts.structure import Structure
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import BOOL, INT, Assign, Binary, Const, Expr, For, If, Stmt, Var
+from sparsedsl.loops.walk import expressions, with_children
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Constraint, FloorDiv, Mod, Product, Term
 from sparsedsl.spf.nodes import Var as TermVar
 
 Body: TypeAlias = "tuple[Stmt, ...]"
+
+AHEAD = 16
+"""Entries between one that is stored and the one whose place is fetched meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class Stream:
     ``flat(body)`` is one loop over all entries, where they lie side by side, for a body that
     reads only the coordinates in ``near`` (or the value).  ``rows(before, body)`` is the loops with
     ``before`` run for each value of the coordinate ``row``, which the outermost of them steps.
+    ``further`` reads the coordinates in ``near`` of the entry ``AHEAD`` places on, the last one at
+    the end, for a body that ``visit`` puts loops around; it is empty where that is not known.
     """
 
     visit: Callable[[Body], Body]
@@ -46,6 +52,7 @@ class Stream:
     near: frozenset[str] = frozenset()
     row: Term | None = None
     rows: Callable[[Body, Body], Body] | None = None
+    further: Body = ()
 
     def each(self, body: Body, terms: Columns) -> Body:
         """The shortest loops for a body that reads only the coordinates in ``terms``."""
@@ -53,6 +60,36 @@ class Stream:
         if self.flat is not None and names <= self.near:
             return self.flat(body)
         return self.visit(body)
+
+    def ahead(self, node: Expr, known: Mapping[str, Expr] | None = None) -> Expr | None:
+        """``node`` for the entry that ``further`` reads; None where that does not tell it.
+
+        ``known`` are other variables, and what they will be.
+        """
+        names = {name: lb.ivar(_further(name)) for name in self.near} | dict(known or {})
+        extents = (extent(mode) for mode in range(len(self.order) + len(names) + 1))
+        read = {part.name for part in expressions(node) if isinstance(part, Var)}
+        if not self.further or not read <= names.keys() | set(extents):
+            return None
+
+        def put(part: Expr) -> Expr:
+            if isinstance(part, Var):
+                return names.get(part.name, part)
+            return with_children(part, put)
+
+        return put(node)
+
+
+def _further(name: str) -> str:
+    """The name of a coordinate of an entry further on."""
+    return f"further_{name}"
+
+
+def _read_further(place: Var, count: Expr, loads: Mapping[str, Callable[[Expr], Expr]]) -> Body:
+    """Read coordinates ``AHEAD`` of ``place`` in arrays of ``count`` elements."""
+    later = lb.ivar("further")
+    reach = Assign(later, lb.min_(lb.add(place, AHEAD), lb.sub(count, 1)))
+    return (reach, *(Assign(lb.ivar(_further(n)), load(later)) for n, load in loads.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +160,13 @@ def of_layout(layout: Layout, dtype: str, fill: object) -> Stream:
         known = [Assign(lb.ivar(name), read(term)) for name, term in loads]
         return (For(lb.ivar(f"s_{dim}"), lb.i(0), count, (*known, *body)),)
 
+    def load_at(term: Term) -> Callable[[Expr], Expr]:
+        return lambda at: Reader({dim: at}, "s_")(term)
+
     near = frozenset(name for name, _ in loads)
-    return Stream(visit, scanned(layout), count, not layout.repeats, flat, near, row, rows)
+    further = _read_further(lb.ivar(f"s_{dim}"), count, {n: load_at(term) for n, term in loads})
+    order, unique = scanned(layout), not layout.repeats
+    return Stream(visit, order, count, unique, flat, near, row, rows, further)
 
 
 def _row(layout: Layout) -> Term | None:
@@ -228,7 +270,7 @@ def coded(stream: Stream, codes: Mapping[str, tuple[Sequence[Term], int]], read:
     def visit(body: Body) -> Body:
         return stream.visit((*made, *body))
 
-    return replace(stream, visit=visit, flat=None, row=None, rows=None)
+    return replace(stream, visit=visit, flat=None, row=None, rows=None, further=())
 
 
 def _spread(number: Var, width: int, rank: int) -> list[Stmt]:
@@ -257,9 +299,10 @@ def of_list(
     ``stem + "starts"`` holds the end of each of ``groups`` groups.  A coordinate is in an array
     ``stem + mode`` (None), or an expression over ``group``, the group's number.
     """
+    place = lb.ivar("q")
 
     def visit(body: Body) -> Body:
-        place, group, begin = lb.ivar("q"), lb.ivar("group"), lb.ivar("begin")
+        group, begin = lb.ivar("group"), lb.ivar("begin")
         end = lb.load(f"{stem}starts", group)
         known: list[Stmt] = []
         reads: list[Stmt] = []
@@ -273,7 +316,12 @@ def of_list(
         start: Stmt = Assign(begin, lb.i(0))
         return (start, For(group, lb.i(0), groups, (*known, inner, Assign(begin, end))))
 
-    return Stream(visit, order, None, single)
+    def load_of(mode: int) -> Callable[[Expr], Expr]:
+        return lambda at: lb.load(f"{stem}{mode}", at)
+
+    read = {coordinate(mode): load_of(mode) for mode, x in coordinates.items() if x is None}
+    further = _read_further(place, lb.length(f"{stem}v"), read)
+    return Stream(visit, order, None, single, near=frozenset(read), further=further)
 
 
 __all__ = ["INT", "Body", "Reader", "Stream", "of_layout", "of_list", "stored"]

@@ -36,6 +36,7 @@ from sparsedsl.loops.nodes import (
     Length,
     Load,
     Not,
+    Prefetch,
     Resize,
     ScalarParam,
     Select,
@@ -162,6 +163,9 @@ class _Machine:
                 self.allocate(array, dtype, tuple(map(self.evaluate, shape)), value)
             case Resize(array, length):
                 self.resize(array, self.evaluate(length))
+            case Prefetch(_, subscripts):
+                for subscript in subscripts:
+                    self.evaluate(subscript)  # what it loads must be there
             case Comment():
                 pass
             case _:

@@ -191,13 +191,26 @@ class Resize:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefetch:
+    """A hint that ``array[subscripts]`` is stored to soon.
+
+    It changes no value, and the subscripts may lie outside the array.
+    """
+
+    array: str
+    subscripts: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Comment:
     """A line for the reader of the generated code."""
 
     text: str
 
 
-Stmt: TypeAlias = "Assign | Store | For | While | If | Break | Allocate | Resize | Comment"
+Stmt: TypeAlias = (
+    "Assign | Store | For | While | If | Break | Allocate | Resize | Prefetch | Comment"
+)
 
 
 @dataclass(frozen=True, slots=True)

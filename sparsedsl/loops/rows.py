@@ -27,6 +27,7 @@ from sparsedsl.loops.nodes import (
     For,
     Length,
     Load,
+    Prefetch,
     Resize,
     Stmt,
     Store,
@@ -172,7 +173,7 @@ class _Renamer:
         match node:
             case Assign(variable) | For(variable):
                 return replace(node, variable=self.variable(variable))
-            case Store(array) | Allocate(array) | Resize(array):
+            case Store(array) | Allocate(array) | Resize(array) | Prefetch(array):
                 return replace(node, array=self.names.get(array, array))
             case _:
                 return node

@@ -63,6 +63,7 @@ from sparsedsl.loops.nodes import (
     Length,
     Load,
     Not,
+    Prefetch,
     Resize,
     Select,
     Stmt,
@@ -225,7 +226,7 @@ def _defines(statement: Stmt) -> str | None:
     match statement:
         case Assign(Var(name)):
             return name
-        case Store(array) | Allocate(array) | Resize(array):
+        case Store(array) | Allocate(array) | Resize(array) | Prefetch(array):
             return array
         case _:
             return None

@@ -27,6 +27,7 @@ from sparsedsl.loops.nodes import (
     Load,
     Not,
     Param,
+    Prefetch,
     Resize,
     ScalarParam,
     Select,
@@ -144,6 +145,8 @@ def _statement(node: Stmt, deep: bool) -> list[str]:
             return [f"{array} = {dtype}[{sizes}] of {start}"]
         case Resize(array, length):
             return [f"resize {array} to {expression(length)}"]
+        case Prefetch(array, subscripts):
+            return [f"prefetch {array}[{', '.join(map(expression, subscripts))}]"]
         case Comment(text):
             return [f"# {line}" for line in text.splitlines() or [""]]
         case _:

@@ -36,6 +36,7 @@ from sparsedsl.loops.nodes import (
     Length,
     Load,
     Not,
+    Prefetch,
     Resize,
     ScalarParam,
     Select,
@@ -220,6 +221,8 @@ class _Verifier:
                 self.assignable(array)
                 self.need(self.arrays[array][1] == 1, f"array {array} is not 1-D")
                 self.int(length, defined)
+            case Prefetch(array, subscripts):
+                self.subscripts(array, subscripts, defined)
             case Comment():
                 pass
             case _:

@@ -21,6 +21,7 @@ from sparsedsl.loops.nodes import (
     Length,
     Load,
     Not,
+    Prefetch,
     Resize,
     Select,
     Stmt,
@@ -45,7 +46,7 @@ def bodies(statement: Stmt) -> tuple[tuple[Stmt, ...], ...]:
             return (statement.body,)
         case If():
             return (statement.then, statement.otherwise)
-        case Assign() | Store() | Break() | Allocate() | Resize() | Comment():
+        case Assign() | Store() | Break() | Allocate() | Resize() | Prefetch() | Comment():
             return ()
         case _:
             assert_never(statement)
@@ -66,6 +67,8 @@ def operands(statement: Stmt) -> tuple[Expr, ...]:
             return shape
         case Resize(_, length):
             return (length,)
+        case Prefetch(_, subscripts):
+            return subscripts
         case Break() | Comment():
             return ()
         case _:
@@ -134,6 +137,8 @@ def with_operands(statement: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
             return replace(statement, shape=tuple(map(change, shape)))
         case Resize(_, length):
             return replace(statement, length=change(length))
+        case Prefetch(_, subscripts):
+            return replace(statement, subscripts=tuple(map(change, subscripts)))
         case Break() | Comment():
             return statement
         case _:
@@ -147,7 +152,7 @@ def with_bodies(statement: Stmt, change: Callable[[tuple[Stmt, ...]], tuple[Stmt
             return replace(statement, body=change(body))
         case If(_, then, otherwise):
             return replace(statement, then=change(then), otherwise=change(otherwise))
-        case Assign() | Store() | Break() | Allocate() | Resize() | Comment():
+        case Assign() | Store() | Break() | Allocate() | Resize() | Prefetch() | Comment():
             return statement
         case _:
             assert_never(statement)

@@ -25,6 +25,7 @@ from sparsedsl.loops.nodes import (
     For,
     IntParam,
     Kernel,
+    Prefetch,
     Resize,
     Var,
 )
@@ -154,6 +155,15 @@ def test_notes_may_hold_any_text():
     text = source(Kernel("k", (IntParam("n"),), (), ("n",), notes))
     assert load(text)(1) == (1,)
     assert "a \\ backslash" in load(text).py_func.__doc__
+
+
+@pytest.mark.parametrize("place", [0, 2, 3, -1, -(2**40), 2**40])
+def test_a_prefetch_changes_nothing_wherever_it_points(place):
+    body = (Prefetch("x", (i(place),)), store("x", [1], 5))
+    kernel = verify(Kernel("k", (ArrayParam("x", "int64", 1),), body, ("x",)))
+    compiled = load(source(kernel))
+    for run in (compiled, compiled.py_func):
+        assert run(np.arange(3))[0].tolist() == [0, 5, 2]
 
 
 def test_resizing_to_nothing_and_back():

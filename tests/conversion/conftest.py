@@ -32,12 +32,16 @@ def _interpreted(request, now):
 
 @pytest.fixture
 def interpreted(monkeypatch):
-    """Conversions by interpreted kernels; ``rankable`` and ``near`` are as plans take them."""
+    """Conversions by interpreted kernels; ``rankable`` is as plans take it.
+
+    Tables are at most ``room`` long, so that terms of more values are sorted by digits.
+    """
     monkeypatch.setattr(run, "loaded", _interpreted)
 
-    def convert(*arguments, rankable=False, near=0, **options):
+    def convert(*arguments, rankable=False, room=None, **options):
         monkeypatch.setattr(requests, "_rankable", lambda *_: rankable)
-        monkeypatch.setattr(requests, "_near", lambda *_: near)
+        if room is not None:
+            monkeypatch.setattr(requests, "_room", lambda _: room)
         return run.convert(*arguments, force=True, **options)
 
     return convert

@@ -25,6 +25,7 @@ from sparsedsl.loops.nodes import (
     Length,
     Load,
     Not,
+    Prefetch,
     Resize,
     ScalarParam,
     Select,
@@ -190,6 +191,7 @@ def draw_value(draw, scope, type):
 def draw_statement(draw, scope, depth):
     """Draw one or two statements; ``scope`` grows by what they define."""
     kind = draw(st.sampled_from(["assign", "assign", "store", "store", "allocate", "comment"]
+                                + ["prefetch"]
                                 + ["for", "for", "if", "while", "resize"] * bool(depth)
                                 + ["break"] * scope.in_loop))  # fmt: skip
     match kind:
@@ -233,6 +235,9 @@ def draw_statement(draw, scope, depth):
                 Resize(array, build.i(length)),
                 For(start, Var("before", INT), Length(array), (fill,)),
             )
+        case "prefetch":
+            array = draw(st.sampled_from(sorted(scope.arrays)))
+            return (Prefetch(array, place(draw, scope, array, 1)),)
         case "comment":
             return (Comment(draw(st.sampled_from(["note", "two\nlines", ""]))),)
         case "for":

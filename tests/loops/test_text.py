@@ -19,6 +19,7 @@ from sparsedsl.loops.nodes import (
     IntParam,
     Kernel,
     Not,
+    Prefetch,
     Resize,
     ScalarParam,
     Select,
@@ -67,6 +68,7 @@ def test_a_whole_kernel():
         ),
         While(lt(A, B), ()),
         Resize("z", A),
+        Prefetch("w", (B, A)),
     )
     params = (ArrayParam("x", "float32", 1), IntParam("a"), ScalarParam("u", "float32"))
     assert text.kernel(Kernel("k", params, body, ("x", "w"), ("one", "two"))) == "\n".join(
@@ -86,6 +88,7 @@ def test_a_whole_kernel():
             "    while a < b:",
             "        pass",
             "    resize z to a",
+            "    prefetch w[b, a]",
         ]
     )
 
