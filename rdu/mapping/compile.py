@@ -7,12 +7,12 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from rdu.errors import MappingError, RDUError
+from rdu.errors import RDUError
 from rdu.graph.fusion import Fusion
 from rdu.graph.graph import Graph, Rounding, kernel_reads, kernel_writes
-from rdu.graph.nodes import Operator, loop_axes
+from rdu.graph.nodes import Operator
 from rdu.graph.split import shard
-from rdu.mapping.allocate import allocate, rates_of, stage_targets, work
+from rdu.mapping.allocate import rates_of, work
 from rdu.mapping.flows import kernel_flows, logical_units
 from rdu.mapping.memory import memory_map
 from rdu.mapping.pipeline import crossings, parts_of, stays
@@ -29,15 +29,12 @@ from rdu.mapping.program import (
 )
 from rdu.mapping.repeat import group_key
 from rdu.mapping.route import Routes, route
-from rdu.mapping.schedule import Schedule
-from rdu.mapping.search import Choice, choose, evaluate
+from rdu.mapping.search import Choice
+from rdu.mapping.settle import joined, settle, settle_like
 from rdu.mapping.shapes import streamed_axes
 from rdu.mapping.sparse import SparseShape
-from rdu.mapping.transfers import find_depths, make_loads, make_stores, make_streams
 from rdu.mapping.verify import verify
 from rdu.specs import Chip, Node
-
-_ROUNDS = 6
 
 
 def compile_graph(
@@ -180,22 +177,12 @@ def compile_kernel(
     ``links`` gives the bytes a cycle of tensors from and to other sockets.
     """
     choice = (
-        choose(chip, graph, group, links or {})
+        settle(chip, graph, group, tiers, links or {})
         if like is None
-        else _as_in(chip, graph, group, like)
+        else settle_like(chip, graph, group, tiers, like)
     )
     schedule, axes = choice.schedule, streamed_axes(graph, group)
-    for _ in range(_ROUNDS):
-        deeper = _with_depths(chip, graph, group, choice, tiers)
-        if deeper is choice:
-            break
-        choice = deeper
-    busy = firing_cycles(chip, graph, choice)
-    streams = make_streams(graph, group, choice.shapes)
-    loads = make_loads(chip, graph, group, choice.shapes, streams, schedule, axes, tiers, busy)
-    stores = make_stores(chip, graph, choice.shapes, streams, schedule, axes, tiers)
-    depths = find_depths(choice.shapes, streams, loads, stores)
-    streams = tuple(replace(s, depth=d) for s, d in zip(streams, depths, strict=True))
+    streams, loads, stores = joined(chip, graph, group, choice, tiers)
     stages = _stages(chip, graph, choice)
     units = logical_units(stages)
     flows = kernel_flows(stages, streams, units)
@@ -226,70 +213,6 @@ def compile_kernel(
         interval,
         slowdown,
     )
-
-
-def _with_depths(
-    chip: Chip,
-    graph: Graph,
-    group: Sequence[Operator],
-    choice: Choice,
-    tiers: Mapping[str, Tier],
-) -> Choice:
-    """Enlarge the buffers in front of stages where paths rejoin, and give out units again."""
-    schedule, axes = choice.schedule, streamed_axes(graph, group)
-    busy = firing_cycles(chip, graph, choice)
-    streams = make_streams(graph, group, choice.shapes)
-    loads = make_loads(chip, graph, group, choice.shapes, streams, schedule, axes, tiers, busy)
-    stores = make_stores(chip, graph, choice.shapes, streams, schedule, axes, tiers)
-    depths = find_depths(choice.shapes, streams, loads, stores)
-    shapes = list(choice.shapes)
-    grown = False
-    for stream, depth in zip(streams, depths, strict=True):
-        if stream.target is None or depth == stream.depth:
-            continue
-        shape = shapes[stream.target]
-        reads = list(shape.reads)
-        reads[stream.read] = replace(reads[stream.read], extra=depth - 1)
-        shapes[stream.target] = replace(shape, reads=tuple(reads))
-        grown = True
-    if not grown:
-        return choice
-    writes = set(kernel_writes(graph, tuple(group)))
-    stored = [operator.output.tensor in writes for operator in group]
-    outside = frozenset(kernel_reads(tuple(group)))
-    targets = stage_targets(chip, graph, shapes, outside, choice.memory_bytes)
-    units = allocate(chip, graph, shapes, schedule, stored, targets)
-    if units is None:
-        worst = max((r for s in shapes for r in s.reads), key=lambda r: r.buffer_bytes)
-        raise MappingError(
-            f"the buffer of {worst.operand.tensor}, where two paths of the kernel rejoin, needs "
-            f"{worst.buffer_bytes:,} bytes; with it the kernel exceeds {chip.pmus} PMUs",
-            hint="cut the graph there with fusion='pattern' or named groups",
-        )
-    return replace(choice, shapes=tuple(shapes), units=units)
-
-
-def _as_in(chip: Chip, graph: Graph, group: Sequence[Operator], like: Kernel) -> Choice:
-    """Choose as for a kernel with the same loops under other names."""
-    names: dict[str, str] = {}
-    for operator, stage in zip(group, like.stages, strict=True):
-        names |= dict(zip(loop_axes(stage.shape.operator), loop_axes(operator), strict=True))
-    schedule = Schedule(
-        tuple(names[a] for a in like.schedule.order),
-        {names[a]: size for a, size in like.schedule.tile.items()},
-        {names[a]: size for a, size in like.schedule.extents.items()},
-    )
-    choice = evaluate(chip, graph, group, schedule)
-    assert choice is not None
-    return choice
-
-
-def firing_cycles(chip: Chip, graph: Graph, choice: Choice) -> list[int]:
-    """Cycles of one firing of each stage."""
-    return [
-        -(-work(chip, graph, shape, choice.schedule, unit.width) // max(shape.firings, 1))
-        for shape, unit in zip(choice.shapes, choice.units, strict=True)
-    ]
 
 
 def _stages(chip: Chip, graph: Graph, choice: Choice) -> tuple[Stage, ...]:

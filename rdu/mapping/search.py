@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rdu.errors import MappingError
 from rdu.graph.graph import Graph, kernel_reads, kernel_writes
-from rdu.graph.nodes import Operator, Rearrange
+from rdu.graph.nodes import Operator
 from rdu.mapping.allocate import Units, allocate, firing, full_tile, stage_targets, sums_bytes, work
 from rdu.mapping.schedule import Read, Schedule, StageShape, stream_modes, untiled
 from rdu.mapping.shapes import Shape, make_shape, scheduled_axes, streamed_axes
@@ -37,20 +36,14 @@ class Choice:
 
 def choose(
     chip: Chip, graph: Graph, group: Sequence[Operator], links: Mapping[str, float] = _NONE
-) -> Choice:
-    """Return the cheapest schedule of a kernel.
+) -> Choice | None:
+    """Return the cheapest schedule of a kernel, None if none of those tried fits the chip.
 
     ``links`` gives the bytes a cycle of tensors that come from or go to another socket.
 
     Every order is tried for up to four axes, otherwise every pair of outermost axes; tile
     edges are powers of two, refined axis by axis. Cost is the slowest of memory and stages,
     plus one firing of each stage to fill the pipeline.
-
-    Raises
-    ------
-    MappingError
-        If the stages do not fit the chip's PCUs and PMUs in any way tried; says the shortage
-        of the nearest try and the smallest change that would have made it fit.
     """
     roots, others = scheduled_axes(graph, group)
     axes = [*roots, *others]
@@ -58,10 +51,9 @@ def choose(
     whole = untiled(group)
     best = _first(chip, graph, group, _EDGES, links)
     best = best or _first(chip, graph, group, _SMALL_EDGES, links)
-    if best is None:
-        raise _does_not_fit(chip, graph, group)
-    improved = True
+    improved = best is not None
     while improved:
+        assert best is not None
         improved = False
         for axis in axes:
             if axis in whole:
@@ -77,6 +69,12 @@ def choose(
                 if found is not best and found is not None:
                     best, improved = found, True
     return best
+
+
+def fits_in_some_way(chip: Chip, graph: Graph, group: Sequence[Operator]) -> bool:
+    """Whether any schedule fits, however slow."""
+    edges = (*_SMALL_EDGES, *_EDGES)
+    return _first(chip, graph, group, edges, any_will_do=True) is not None
 
 
 def evaluate(
@@ -300,50 +298,6 @@ def _better(best: Choice | None, found: Choice | None) -> Choice | None:
         return (choice.cycles, pmus, sum(shape.firings for shape in choice.shapes))
 
     return found if key(found) < key(best) else best
-
-
-def _does_not_fit(chip: Chip, graph: Graph, group: Sequence[Operator]) -> MappingError:
-    """Say what is short and the least number of units with which the kernel would fit."""
-    names = ", ".join(operator.name for operator in group[:6]) + (", ..." if len(group) > 6 else "")
-    # An access pattern between two buffers takes no PCU.
-    computing = sum(not isinstance(operator, Rearrange) for operator in group)
-    if computing > chip.pcus:
-        return MappingError(
-            f"{computing} stages ({names}) need {computing} PCUs, the chip has {chip.pcus}",
-            hint=f"split the graph into {-(-computing // chip.pcus)} kernels",
-        )
-
-    def fits(pmus: int, pcus: int) -> bool:
-        sites = max(pmus, pcus)
-        rows = -(-sites // chip.mesh_columns)
-        larger = chip.with_changes(pmus=pmus, pcus=pcus, mesh_rows=max(rows, chip.mesh_rows))
-        edges = (*_SMALL_EDGES, *_EDGES)
-        return _first(larger, graph, group, edges, any_will_do=True) is not None
-
-    most = 2**16
-    if fits(most, chip.pcus):
-        need = _least(lambda n: fits(n, chip.pcus), chip.pmus, most)
-        short = f"its buffers need {need} PMUs of {chip.pmu_kib} KiB, the chip has {chip.pmus}"
-        change = f"use a chip with {need} PMUs"
-    elif fits(most, most):
-        need = _least(lambda n: fits(most, n), chip.pcus, most)
-        short = f"its streams need {need} PCUs, the chip has {chip.pcus}"
-        change = f"use a chip with {need} PCUs"
-    else:
-        short = f"its buffers need more than {most} PMUs of {chip.pmu_kib} KiB"
-        change = "use a smaller problem"
-    hint = f"{change}, or cut the kernel with fusion='none' or named groups of fewer operators"
-    if len(group) == 1:
-        hint = f"{change}, or a smaller problem"
-    return MappingError(f"the kernel of {names} does not fit: {short}", hint=hint)
-
-
-def _least(fits: Callable[[int], bool], low: int, high: int) -> int:
-    """Smallest number above ``low`` that fits, by bisection; ``high`` is known to fit."""
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle, high)
-    return high
 
 
 def _first(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import rdu
 from rdu.graph.builder import GraphBuilder
 from rdu.graph.functions import ADD, SIGMOID
+from rdu.graph.nodes import Monoid
 from rdu.mapping.depth import sufficient_depths
 from rdu.mapping.flows import fan
 from rdu.mapping.memory import lifetimes
@@ -110,8 +111,10 @@ def test_too_many_stages_say_how_to_split():
     chip = NODE.chip.with_changes(pcus=4, pmus=12, mesh_rows=3, mesh_columns=4)
     with pytest.raises(rdu.MappingError) as caught:
         rdu.compile(graph, chip)
-    assert "6 stages" in str(caught.value)
+    assert "its stages need 6 PCUs, the chip has 4" in str(caught.value)
     assert "split the graph into 2 kernels" in str(caught.value)
+    assert caught.value.hint.startswith("use a chip with 6 PCUs, or")
+    assert rdu.compile(graph, chip.with_changes(pcus=6)).kernels
     assert len(rdu.compile(graph, chip, fusion=[["t0", "t1"], ["t2", "t3"]]).kernels) == 4
 
 
@@ -152,6 +155,23 @@ def test_buffers_that_do_not_fit_say_what_would():
     assert rdu.compile(graph, larger).kernels
     with pytest.raises(rdu.MappingError):
         rdu.compile(graph, larger.with_changes(pmus=needed - 1))
+
+
+def test_a_path_that_waits_for_a_sum_says_what_would_hold_it():
+    """``t - sum(t)`` over rows keeps all of ``t``; what that needs on top is part of the hint."""
+    b = GraphBuilder("centred")
+    x = b.input("x", (200, 200))
+    t = b.map("t", "ij", ADD, (x, "ij"), (x, "ij"))
+    total = b.reduce("s", "j", Monoid.SUM, (t, "ij"))
+    graph = b.finish([b.map("y", "ij", ADD, (t, "ij"), (total, "j"))])
+    chip = NODE.chip.with_changes(pcus=12, pmus=12, mesh_rows=3, mesh_columns=4, pmu_kib=8)
+    with pytest.raises(rdu.MappingError) as caught:
+        rdu.compile(graph, chip)
+    needed = int(caught.value.hint.split("use a chip with ")[1].split()[0])
+    larger = chip.with_changes(pmus=needed, mesh_rows=needed)
+    assert rdu.compile(graph, larger, moves=50).kernels
+    with pytest.raises(rdu.MappingError):
+        rdu.compile(graph, larger.with_changes(pmus=needed - 1), moves=50)
 
 
 def test_memory_that_is_too_small():
