@@ -168,7 +168,8 @@ def test_a_path_that_waits_for_a_sum_says_what_would_hold_it():
     with pytest.raises(rdu.MappingError) as caught:
         rdu.compile(graph, chip)
     needed = int(caught.value.hint.split("use a chip with ")[1].split()[0])
-    larger = chip.with_changes(pmus=needed, mesh_rows=needed)
+    # The mesh has as many rows more as they take: a longer way to memory needs longer buffers.
+    larger = chip.with_changes(pmus=needed, mesh_rows=-(-needed // 4))
     assert rdu.compile(graph, larger, moves=50).kernels
     with pytest.raises(rdu.MappingError):
         rdu.compile(graph, larger.with_changes(pmus=needed - 1), moves=50)
