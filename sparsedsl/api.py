@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache, partial
 from typing import Any, overload
 
@@ -257,11 +257,20 @@ def _evaluate_engine(
     del given
     dtype, fill_value = result.layout
 
+    choices = Choices(out=out.layout, semantics=semantics)
+    return statement_engine(statement, names, choices, dtype, fill_value)
+
+
+def statement_engine(
+    statement: str, names: Sequence[str], choices: Choices, dtype: Any = None, fill_value: Any = 0
+) -> Engine:
+    """Return what runs and explains a statement whose inputs come in the order of ``names``."""
+
     def tracer(infos: list[ArgumentInfo]) -> Traced:
         named = dict(zip(names, infos, strict=True))
         return Traced(parse_statement(statement, named, dtype=dtype, fill_value=fill_value))
 
-    return Engine(tracer, Choices(out=out.layout, semantics=semantics), names)
+    return Engine(tracer, choices, names)
 
 
 def convert(x: Any, layout: AnyLayout | str) -> Tensor:

@@ -204,8 +204,9 @@ class Lowered:
 
     @property
     def units(self) -> tuple[Unit, ...]:
-        """One record an output, in the order they run."""
-        return tuple(self._special.unit(k) for k in range(len(self._special.groups)))
+        """One record an output, in the order they run, with the sizes of the arguments given."""
+        special, given = self._special, self._given
+        return tuple(special.unit_for(k, given) for k in range(len(special.groups)))
 
     @property
     def program(self) -> ct.Program:

@@ -200,6 +200,20 @@ class Specialisation:
         assert ready.unit is not None
         return ready.unit
 
+    def unit_for(self, place: int, given: Sequence[Tensor | ShapeOf]) -> Unit:
+        """Return the plan of a group with the sizes of these arguments.
+
+        It was made for the first arguments of their kind, which may have other sizes.
+        """
+        unit = self.unit(place)
+        if len(given) != len(self.names):
+            return unit
+        group, named = unit.group, dict(zip(self.names, given, strict=True))
+        known = self.extents_of(named)
+        extents = {index: known.get(index, n) for index, n in group.extents.items()}
+        sources = {n: source_of(named[n]) if n in named else s for n, s in group.sources.items()}
+        return replace(unit, group=replace(group, extents=extents, sources=sources))
+
     def run(
         self,
         tensors: Mapping[str, Tensor],
@@ -320,7 +334,7 @@ class Specialisation:
             )
         return self.variants[key]
 
-    def extents_of(self, tensors: Mapping[str, Tensor]) -> Mapping[str, int]:
+    def extents_of(self, tensors: Mapping[str, Tensor | ShapeOf]) -> Mapping[str, int]:
         """Return the extent of every index, after checking that shapes agree."""
         shapes = tuple([t.shape for t in tensors.values()])
         found = self.shapes.get(shapes)

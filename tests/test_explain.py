@@ -100,6 +100,27 @@ def test_alternatives_and_workspaces(A):
     assert ratios == sorted(ratios)
 
 
+def test_workspaces_are_those_of_the_arguments_given():
+    kernel = spgemm()
+    for n, density in ((40, 0.35), (60, 0.2)):  # of one kind, planned once
+        given = sp.random_array((n, n), density=density, format="csr", rng=0)
+        assert f"workspace C_sums: float64[n_j] ({8 * n} bytes)" in kernel.explain(given, given)
+
+
+def test_hash_tables_with_bytes():
+    x = sp.random_array((4000,), density=0.05, rng=0)
+    A = sp.random_array((50, 4000), density=0.01, format="csr", rng=0)
+
+    @sd.kernel(find={"x": "hash"})
+    def product(A, x):
+        i, j = sd.indices("i j")
+        y = sd.output()
+        y[i] = A[i, j] * x[j]
+        return y
+
+    assert "workspace x_p_slots: int64[x_p_room] (4.1 kB)" in product.explain(A, x)
+
+
 def test_copies_with_bytes():
     A = sp.random_array((400, 400), density=0.05, format="csr", rng=0)
     text = spgemm().explain(A.tocsc(), A)

@@ -14,7 +14,10 @@ import numpy as np
 import scipy.sparse as sp
 
 import sparsedsl as sd
+from sparsedsl.api import statement_engine
 from sparsedsl.bench.inputs import Fibers, load, moved, other_values
+from sparsedsl.choices import Choices
+from sparsedsl.kernel import Lowered
 
 COLUMNS = 64
 """Columns of the dense factors of SpMM, inner extent of SDDMM."""
@@ -54,6 +57,11 @@ class Case:
     def __call__(self) -> Any:
         """Evaluate the statement, as a user does."""
         return sd.evaluate(self.kernel.statement, **self.arguments)
+
+    def lower(self) -> Lowered:
+        """Plan the statement for these arguments, to explain it."""
+        names, given = tuple(self.arguments), tuple(self.arguments.values())
+        return statement_engine(self.kernel.statement, names, Choices()).lower(given)
 
     @property
     def bytes(self) -> int:

@@ -72,7 +72,7 @@ def _with_progress(cells: list[tuple[str, str]], quick: bool, threads: int) -> R
     from rich.progress import Progress
 
     kernels = len({kernel for kernel, _ in cells})
-    steps = 1 + len(cells) * (1 if threads < 2 else 2) + (0 if quick else 1 + kernels)
+    steps = 1 + len(cells) * (1 if threads < 2 else 2) + (0 if quick else 1 + 2 * kernels)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=steps)
         first = True

@@ -148,7 +148,7 @@ def measure(case: Case, peers: Peers, spent: Spent = FULL) -> Measured:
         result = None
     right = [*ours, *(job for job in jobs if _checked(job, reference, errors))]
     right = _fastest_variants(right)
-    size = case.bytes + _result_bytes(result)
+    size = case.bytes + result_bytes(result)
     result = reference = None
     seconds = in_turn([job.call for _, _, job in right], spent)
     timed = [Timed(n, v, tuple(s)) for (n, v, _), s in zip(right, seconds, strict=True)]
@@ -197,7 +197,8 @@ def _fastest_variants(jobs: list[tuple[str, str, Job]]) -> list[tuple[str, str, 
     return best
 
 
-def _result_bytes(result: Any) -> int:
+def result_bytes(result: Any) -> int:
+    """Return the bytes of a result's arrays."""
     if sp.issparse(result):
         names = ("data", "indices", "indptr")
         return sum(getattr(result, n).nbytes for n in names if hasattr(result, n))

@@ -6,6 +6,7 @@ Takes: ``Run``.  Gives: dictionaries; times in seconds, bandwidth in bytes a sec
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 from sparsedsl.bench.measure import Timed
@@ -69,6 +70,7 @@ def record(run: Run) -> dict[str, Any]:
             }
             for s in run.speedups
         ],
+        "memory": [{**asdict(m), "ratio": m.ratio} for m in run.memories],
         "first_calls": [
             {
                 "kernel": f.kernel,

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from sparsedsl.bench.measure import Measured, Timed, geometric_mean
+from sparsedsl.bench.memory import LEAST, SLACK
 from sparsedsl.bench.overhead import ORDER
 from sparsedsl.bench.run import Run
 from sparsedsl.bench.speedup import LONG
@@ -126,6 +127,7 @@ def markdown(run: Run, note: str = "") -> str:
         + _slower(run)
         + _overheads(run)
         + _firsts(run)
+        + _memories(run)
         + _errors(run)
     )
     return "\n".join(lines) + "\n"
@@ -213,6 +215,23 @@ def _firsts(run: Run) -> list[str]:
     )
     heads = ["kernel", "cold s", "from disk s", "import s"]
     return ["", "## First calls", "", about, "", *_markdown_table(heads, rows)] if rows else []
+
+
+def _memories(run: Run) -> list[str]:
+    mib = [
+        (m, [b / 2**20 for b in (m.operands, m.result, m.announced, m.first, m.again)])
+        for m in run.memories
+    ]
+    rows = [[m.kernel, m.input, *(f"{b:.1f}" for b in sizes), f"{m.ratio:.2f}"] for m, sizes in mib]
+    about = (
+        "MiB of operands, result and what the explanation announces, then how much the process "
+        "grew at most during a call on arguments it had not seen, their checks included, and "
+        "during one on the same again. The ratio is the peak over operands, result and what is "
+        f"announced: {sum(m.ratio > SLACK for m in run.memories)} of {len(run.memories)} are "
+        f"above {SLACK}. Inputs of less than {LEAST / 1e6:.0f} MB with their result are left out."
+    )
+    heads = ["kernel", "input", "operands", "result", "announced", "first", "again", "ratio"]
+    return ["", "## Memory", "", about, "", *_markdown_table(heads, rows)] if rows else []
 
 
 def _errors(run: Run) -> list[str]:

@@ -18,6 +18,7 @@ from sparsedsl.bench.cases import KERNELS, case
 from sparsedsl.bench.first import First, first_calls
 from sparsedsl.bench.inputs import known
 from sparsedsl.bench.measure import FULL, QUICK, Measured, bandwidth, measure
+from sparsedsl.bench.memory import Memory, memories
 from sparsedsl.bench.overhead import Overhead, overheads
 from sparsedsl.bench.peers import Peers, find
 from sparsedsl.bench.speedup import Speedup, speedups
@@ -43,6 +44,7 @@ class Run:
     firsts: tuple[First, ...]
     overheads: tuple[Overhead, ...] = ()
     speedups: tuple[Speedup, ...] = ()
+    memories: tuple[Memory, ...] = ()
 
 
 def chosen(kernels: str = "", inputs: str = "", quick: bool = False) -> list[tuple[str, str]]:
@@ -115,8 +117,8 @@ def run(
     """Measure cells; ``step`` is told what comes next.
 
     With more than one of ``threads`` every cell is also timed on one thread beside so many.
-    First calls in new processes, once for each kernel, and calls on tiny arguments are measured
-    in full runs alone.
+    First calls and memory in new processes, one for each kernel, and calls on tiny arguments are
+    measured in full runs alone.
     """
     from sparsedsl import __version__
 
@@ -136,9 +138,12 @@ def run(
             tiny = overheads()
     faster = speedups(cells, threads, quick, step) if threads > 1 else ()
     firsts: list[First] = []
+    taken: list[Memory] = []
     for kernel in dict.fromkeys(kernel for kernel, _ in cells if not quick):
         step(f"first call of {kernel}")
         firsts.append(first_calls(kernel, KERNELS[kernel].inputs[0]))
+        step(f"memory of {kernel}")
+        taken += memories(cell for cell in cells if cell[0] == kernel)
     about = known(quick)
     machine = {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
@@ -162,4 +167,5 @@ def run(
         firsts=tuple(firsts),
         overheads=tiny,
         speedups=faster,
+        memories=tuple(taken),
     )

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from sparsedsl.api import statement_engine
 from sparsedsl.choices import Choices
 from sparsedsl.errors import LayoutError, NotationError
-from sparsedsl.frontend.string import parse_statement
-from sparsedsl.frontend.trace import Traced
 from sparsedsl.interop import asarray, from_arrays
 from sparsedsl.kernel import Engine
 from sparsedsl.layouts.catalogue import AnyLayout, Family, layouts, resolve
@@ -59,11 +58,7 @@ def engine(
     choices = Choices(
         out=layout_of(out) if out else None, order=order or None, find=chosen or "auto"
     )
-
-    def tracer(infos: list[Any]) -> Traced:
-        return Traced(parse_statement(statement, dict(zip(names, infos, strict=True))))
-
-    return Engine(tracer, choices)
+    return statement_engine(statement, names, choices)
 
 
 def _accesses(statement: str) -> dict[str, list[str]]:

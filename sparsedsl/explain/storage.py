@@ -17,22 +17,32 @@ from sparsedsl.lowering.hashed import LEAST
 from sparsedsl.pipeline import Unit
 
 
+def announced_bytes(unit: Unit) -> int:
+    """Return the bytes of everything that a kernel takes beside its operands and result."""
+    copies = sum(copied_bytes(conversion, unit.group) for conversion in unit.nest.conversions)
+    return copies + sum(size or 0 for _, _, size in workspaces(unit))
+
+
 def copied_bytes(conversion: Conversion, group: Group) -> int:
-    """Return about how many bytes a copy takes: its values and a coordinate a mode each."""
+    """Return about how many bytes a copy takes: its values and a coordinate a mode each.
+
+    What the values were is kept too, to see when they change.
+    """
     source = group.sources[conversion.source]
     entries = max(source.entries.values(), default=1.0)
     wide = "int64" in source.index_dtypes.values()
-    entry = np.dtype(conversion.tensor.dtype).itemsize + len(conversion.order) * (8 if wide else 4)
-    return int(entries * entry)
+    index, value = 8 if wide else 4, np.dtype(conversion.tensor.dtype).itemsize
+    pointers = 0 if conversion.thin else source.shape[conversion.order[0]] + 1
+    return int(entries * (2 * value + (len(conversion.order) - 1) * index) + pointers * index)
 
 
 def workspaces(unit: Unit) -> Iterator[tuple[str, str, int | None]]:
     """Yield the name, the shape as text and the bytes of what the kernel allocates.
 
-    The bytes are None where the shape depends on the data; those of a hash table are about the
-    most that the longest row of the output can take.
+    The bytes are None where the shape depends on the data; those of a hash table of the output
+    are about the most that its longest row can take.
     """
-    extents = {extent_name(i): n for i, n in unit.group.extents.items()}
+    extents = {extent_name(i): n for i, n in unit.group.extents.items()} | _slots(unit)
     if unit.nest.assembly.ordering == "hash" and loaded_from(unit.nest):
         extents[f"{unit.nest.output.name}_entries"] = _longest(unit, extents)
     for statement in statements(unit.kernel.body):
@@ -48,6 +58,25 @@ def workspaces(unit: Unit) -> Iterator[tuple[str, str, int | None]]:
                 size *= count
             else:
                 yield statement.array, f"{dtype.name}[{shape}]", size
+
+
+def _slots(unit: Unit) -> dict[str, int]:
+    """Return how many slots the hash tables of finds have, by the variable that holds it.
+
+    Such a table is of all entries of an operand's dimension, and less than half full.
+    """
+    hashed = {variable for variable, algorithm, _ in unit.choices if algorithm == "hash"}
+    rooms: dict[str, int] = {}
+    for nest in (*unit.within, unit.nest):
+        for place, chain in enumerate(nest.chains):
+            for operand in chain.operands:
+                source = unit.group.sources.get(operand.tensor.name)
+                for dim, count in () if source is None else source.entries.items():
+                    variable = f"{operand.name}_{dim}"
+                    if variable in hashed:
+                        room = f"{variable}_{place}_room" if place else f"{variable}_room"
+                        rooms[room] = 1 << max(int(2 * count) - 1, 15).bit_length()
+    return rooms
 
 
 def _longest(unit: Unit, extents: Mapping[str, int]) -> int:

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 from sparsedsl.bench import overhead
 from sparsedsl.bench.cases import KERNELS
 from sparsedsl.bench.measure import Measured, Timed, geometric_mean
+from sparsedsl.bench.memory import Memory
 from sparsedsl.bench.overhead import Overhead
 from sparsedsl.bench.record import record
 from sparsedsl.bench.report import markdown, slower, summary
@@ -93,6 +94,15 @@ def test_report_holds_speedups_of_long_cells():
 def test_report_holds_tiny_calls():
     assert "| SpMV | 4.0 | 9.0 | 3.0 | 2.5 | 8.0 | 9.0 | 7.0 | 6.0 |" in markdown(_run())
     assert record(_run())["tiny_calls"][0]["bound"] == 3e-6
+
+
+def test_report_holds_memory():
+    megabytes = (100 << 20, 50 << 20, 10 << 20, 68 << 20, 60 << 20)
+    run = replace(_run(), memories=(Memory("SpGEMM", "a", *megabytes),))
+    text = markdown(run)
+    assert "| SpGEMM | a | 100.0 | 50.0 | 10.0 | 68.0 | 60.0 | 1.05 |" in text
+    assert "0 of 1 are above 1.3" in text
+    assert record(run)["memory"][0]["ratio"] == pytest.approx(1.05)
 
 
 def test_tiny_calls_are_measured(monkeypatch):
