@@ -238,11 +238,20 @@ def evaluate(
             hint='such as sd.evaluate("y[i] = A[i,j] * x[j]", A=A, x=x)',
         )
     names = tuple(tensors)
+    if out is None and dtype is None and type(fill_value) is int and not fill_value:
+        return _usual_engine(statement, names, semantics).run(tuple(tensors.values()))
     given = (str(dtype) if dtype is not None else None, repr(fill_value))
     engine = _evaluate_engine(
         statement, names, _key(out), given, _key((dtype, fill_value)), semantics
     )
     return engine.run(tuple(tensors.values()))
+
+
+@lru_cache(maxsize=512)
+def _usual_engine(statement: str, names: tuple[str, ...], semantics: str) -> Engine:
+    """Return the engine of a statement whose result is as it comes, found with one look-up."""
+    usual = _key(None), (None, "0"), _key((None, 0))
+    return _evaluate_engine(statement, names, *usual, semantics)
 
 
 @lru_cache(maxsize=512)

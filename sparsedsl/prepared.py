@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +17,16 @@ import numpy as np
 from sparsedsl.interop import Known, known
 from sparsedsl.options import Options
 from sparsedsl.runtime.execute import Call, Rooms
+from sparsedsl.runtime.looks import as_sampled, fact_of, in_one_step, kind_of
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.unchanged import still_holds
 
 MISS = object()
 """Returned for arguments that need the long way."""
+
+
+FIRST_LOOK = 8
+"""Calls after which machine code looks at the operands: it takes some milliseconds to make."""
 
 
 class _Held(NamedTuple):
@@ -56,7 +61,9 @@ class Prepared:
     """One kernel with its operands gathered.
 
     ``options`` are those it was made under.  ``finish`` makes what the user gets of the arguments
-    and counts of a sparse output; without it the dense array is returned.
+    and counts of a sparse output; without it the dense array is returned.  ``look`` says in one
+    step whether the arrays ``looked`` are as they were, plain ones put into its holes;
+    ``long_looks`` counts the calls that were looked at array by array.
     """
 
     options: Options
@@ -72,6 +79,10 @@ class Prepared:
     parallel: bool | str
     finish: Callable[[list[Any], tuple[int, ...]], Any] | None
     shape: tuple[int, ...]
+    look: Callable[[Sequence[Any]], bool] | None = None
+    looked: list[Any] = field(default_factory=list[Any])
+    holes: tuple[tuple[int, int], ...] = ()
+    long_looks: int = 0
 
     def __call__(self, given: Sequence[Any]) -> Any:
         """Return the result for these arguments, or ``MISS``."""
@@ -91,37 +102,94 @@ class Prepared:
         arguments = self.arguments.copy()
         if len(given) != self.count or not arguments:
             return None
+        if not (self._unchanged(given) or self._unchanged_one_by_one(given)):
+            return None
+        for plain in self.plain:
+            for place in plain.arguments:
+                arguments[place] = given[plain.place]
+        return arguments
+
+    def _unchanged(self, given: Sequence[Any]) -> bool:
+        """Whether these are the operands, as they were; False where one look cannot tell."""
+        if self.look is None:
+            return False
+        for place, reference, facts in self.held:
+            x = given[place]
+            if reference() is not x:
+                return False
+            for fact in facts:
+                if not x.holds(fact):
+                    return False
+        for place, reference, _ in self.foreign:
+            bound = reference()
+            if bound is None or not bound.has_parts_of(given[place]):
+                return False
+        looked = self.looked.copy()
+        for hole, place in self.holes:
+            looked[hole] = given[place]
+        return self.look(looked)
+
+    def _unchanged_one_by_one(self, given: Sequence[Any]) -> bool:
         for place, reference, facts in self.held:
             x = given[place]
             if reference() is not x or not x.keeps():
-                return None
+                return False
             for fact in facts:
                 if not x.holds(fact):
-                    return None
+                    return False
         for place, reference, facts in self.foreign:
             bound = reference()
             if bound is None or not bound.keeps(given[place]):
-                return None
+                return False
             for fact in facts:
                 if not still_holds(fact, bound.tensor.values):
-                    return None
+                    return False
         for plain in self.plain:
             x = given[plain.place]
             if type(x) is not np.ndarray or x.shape != plain.shape or x.dtype != plain.dtype:
-                return None
+                return False
             flags = x.flags
             if not (flags.c_contiguous and flags.aligned):
-                return None
+                return False
             for fact in plain.facts:
                 if not still_holds(fact, x):
-                    return None
-            for place in plain.arguments:
-                arguments[place] = x
-        return arguments
+                    return False
+        self.long_looks += 1
+        if self.long_looks >= FIRST_LOOK and not self.long_looks & (self.long_looks - 1):
+            # values may have been written to since: what is seen now is what counts from here on
+            self._learn(given)
+        return True
+
+    def _learn(self, given: Sequence[Any]) -> None:
+        """Make ready to look at all operands in one step, where that can be done."""
+        arrays: list[Any] = []
+        records: list[Any] = []
+        holes: list[tuple[int, int]] = []
+        for place, _, _ in self.held:
+            for array, sample in given[place].samples:
+                arrays.append(array)
+                records.append(as_sampled(array, sample))
+        for _, reference, facts in self.foreign:
+            bound = reference()
+            if bound is None or bound.copied is not None:
+                return
+            for array, sample in bound.samples:
+                arrays.append(array)
+                records.append(as_sampled(array, sample))
+            for fact in facts:
+                arrays.append(bound.tensor.values)
+                records.append(fact_of(bound.tensor.values, fact))
+        for plain in self.plain:
+            x = given[plain.place]
+            for record in (kind_of(x), *[fact_of(x, fact) for fact in plain.facts]):
+                holes.append((len(arrays), plain.place))
+                arrays.append(None)
+                records.append(record)
+        self.looked, self.holes, self.look = arrays, tuple(holes), in_one_step(records)
 
     def forget(self, _: object) -> None:
         """Let go of the arrays: one of the operands is gone."""
-        self.arguments = []
+        self.arguments, self.looked, self.look = [], [], None
 
 
 def prepare(

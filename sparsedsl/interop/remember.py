@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass, replace
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ PARTS = ("_shape", "data", "indptr", "indices", "offsets", "coords", "row", "col
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Known:
-    """A bound object: the attributes it had, samples of its index arrays, and its tensor.
+    """A bound object: attributes it had, by name, samples of its index arrays, and its tensor.
 
     Where the tensor is a copy, ``copied`` is what the object's values were, and ``order``, if
     there is one, the place among them of each value of the tensor.  ``shape`` is None where it
@@ -34,7 +35,8 @@ class Known:
 
     reference: weakref.ref[Any]
     shape: tuple[int, ...] | None
-    parts: tuple[tuple[str, Any], ...]
+    names: tuple[str, ...]
+    parts: tuple[Any, ...]
     samples: tuple[tuple[np.ndarray, Sample], ...]
     tensor: Tensor
     copied: np.ndarray | None
@@ -46,13 +48,13 @@ class Known:
 
     def keeps_pattern(self, x: Any) -> bool:
         """Whether ``x`` is the object, and holds the arrays and indices it held."""
+        return self.has_parts_of(x) and all(sample.matches(a) for a, sample in self.samples)
+
+    def has_parts_of(self, x: Any) -> bool:
+        """Whether ``x`` is the object, and holds the arrays it held."""
         if self.reference() is not x or (self.shape is not None and self.shape != x.shape):
             return False
-        held = x.__dict__
-        for name, part in self.parts:
-            if held.get(name) is not part:
-                return False
-        return all(sample.matches(array) for array, sample in self.samples)
+        return all(map(is_, map(x.__dict__.get, self.names), self.parts))
 
 
 _known: dict[int, Known] = {}
@@ -96,10 +98,11 @@ def remember(x: Any, tensor: Tensor, *, shared: bool, order: np.ndarray | None =
     values = held.get("data")
     if not isinstance(values, np.ndarray) or values.dtype == object:
         return
-    parts = tuple((name, held[name]) for name in PARTS if name in held)
+    names = tuple(name for name in PARTS if name in held)
+    parts = tuple(held[name] for name in names)
     samples = tuple(
         (array, Sample.of(array))
-        for name, part in parts
+        for name, part in zip(names, parts, strict=True)
         if name not in ("_shape", "data")
         for array in (part if isinstance(part, tuple) else (part,))
     )
@@ -107,7 +110,7 @@ def remember(x: Any, tensor: Tensor, *, shared: bool, order: np.ndarray | None =
     order = order if values.dtype == tensor.dtype else None
     reference = weakref.ref(x, lambda _: _known.pop(key, None))
     shape = None if "_shape" in held else x.shape
-    _known[key] = Known(reference, shape, parts, samples, tensor, copied, order)
+    _known[key] = Known(reference, shape, names, parts, samples, tensor, copied, order)
 
 
 def recall_plain(x: np.ndarray) -> Tensor | None:

@@ -313,6 +313,11 @@ class Tensor(Operators):
             return True
         return all(sample.matches(array) for array, sample in self._samples)
 
+    @property
+    def samples(self) -> tuple[tuple[np.ndarray, Sample], ...]:
+        """The index arrays, and what was seen of each when it was last looked at."""
+        return self._samples or ()
+
     def kept(self) -> Tensor:
         """Check the arrays again if index arrays were written to; return the tensor itself.
 

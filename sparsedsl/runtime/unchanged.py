@@ -123,3 +123,11 @@ def still_holds(fact: str, values: np.ndarray) -> bool:
         found.facts.add(fact)
         return True
     return False
+
+
+def found_to_hold(fact: str, values: np.ndarray) -> Sample | None:
+    """Return what a long array held when a fact was last found to hold of it."""
+    found = _found.get(id(values))
+    if found is None or found.reference() is not values or fact not in found.facts:
+        return None
+    return found.sample

@@ -1,0 +1,77 @@
+"""Machine code that compares arrays, against NumPy on the same arrays."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sparsedsl.codegen.looking import finite, holding, like, looker
+
+DTYPES = ["int8", "int32", "uint32", "int64", "float32", "float64", "complex128"]
+
+
+@given(st.data())
+def test_arrays_are_the_same_where_numpy_says_so(data):
+    count = data.draw(st.integers(0, 70))
+    array = np.arange(count).astype(data.draw(st.sampled_from(DTYPES)))
+    places = None
+    if count and array.itemsize in (4, 8) and data.draw(st.booleans()):
+        places = np.array(data.draw(st.lists(st.integers(0, count - 1), max_size=9)), np.intp)
+    seen = (array if places is None else array.take(places)).tobytes()
+    look = looker([holding(array, places, seen), like(array)])
+    assert look is not None
+    assert look([array, np.zeros_like(array)])
+    if count:
+        array.view("uint8")[data.draw(st.integers(0, array.nbytes - 1))] ^= 1
+        now = array if places is None else array.take(places)
+        assert look([array, array]) == (now.tobytes() == seen)
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 31, 64])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1.7e308, -0.0])
+def test_values_are_finite_where_numpy_says_so(size, value):
+    values = np.ones(size)
+    look = looker([finite(values)])
+    assert look is not None
+    assert look([values])
+    for place in range(size):
+        values[place] = value
+        assert look([values]) == np.isfinite(values).all()
+        values[place] = 5e-324
+
+
+def test_what_is_no_array_of_that_kind_is_told_apart():
+    array = np.ones((6, 4))
+    look = looker([like(array)])
+    assert look is not None
+    assert look([np.zeros((6, 4))])
+    fields = np.zeros((6, 4, 2)).view([("a", "f8"), ("b", "f8")])[..., 0]["a"]
+    others = [
+        *(None, 3, [1.0], "text", array.tolist(), np.float64(1), object()),
+        *(array.T, array[:, :3], array[::2], array.reshape(4, 6), array.reshape(-1)),
+        *(array.astype("float32"), array.view("int64"), array.astype(">f8"), fields),
+        *(array.view(type("Other", (np.ndarray,), {})), np.ones((6, 4, 1)), np.ones(())),
+    ]
+    for other in others:
+        assert not look([other])
+
+
+def test_no_record_is_made_of_what_cannot_be_compared():
+    array = np.ones((6, 4))
+    assert like(array.T) is None
+    assert like(array.view(type("Other", (np.ndarray,), {}))) is None
+    assert finite(array.astype("float32")) is None
+    assert holding(np.ones(3, "complex128"), np.array([0]), bytes(16)) is None
+    assert looker([like(array), None]) is None
+
+
+def test_the_first_array_that_differs_decides():
+    arrays = [np.arange(k + 1) for k in range(4)]
+    look = looker([holding(a, None, a.tobytes()) for a in arrays])
+    assert look is not None
+    assert look(arrays)
+    for array in arrays:
+        array[-1] += 1
+        assert not look(arrays)
+        array[-1] -= 1
+    assert not look(arrays[:3])
