@@ -144,9 +144,10 @@ class _Checker:
                 wanted = max(int(self._evaluate(length, self.values, purpose)), 0)
                 found = self.arrays[name].shape[axis]
                 if found != wanted:
+                    formula = f"{t.text(length)} = " if length.parts else ""
                     raise InvalidTensorError(
-                        f"expected {name} to have length {t.text(length)} = {wanted} along axis "
-                        f"{axis}, found {found}",
+                        f"expected {name} to have length {formula}{wanted} along axis {axis}, "
+                        f"found {found}",
                         hint=f"the layout is {self.layout.text}",
                     )
 
@@ -399,9 +400,10 @@ class _Checker:
         if bad.size and scan.count:
             place = int(bad[0])
             a, b = (int(np.broadcast_to(side, scan.count)[place]) for side in (left, right))
+            sides = ((item.left, a), (item.right, b))
+            found = [f"{t.text(side)} = {x}" for side, x in sides if side.parts]
             raise InvalidTensorError(
-                f"{purpose} does not hold: {t.text(item.left)} = {a}, "
-                f"{t.text(item.right)} = {b}{where(scan.env, place, dims)}",
+                f"{purpose} does not hold: {', '.join(found)}{where(scan.env, place, dims)}",
             )
 
 
