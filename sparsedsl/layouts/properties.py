@@ -281,8 +281,8 @@ def parse_property(text: str, relation: Relation, extra: Iterable[UF] = ()) -> P
     names = {*relation.parameters, *relation.inputs}
     outputs = frozenset(relation.outputs) - names
     scope = Scope(frozenset(relation.parameters), frozenset(names), coordinates=outputs)
-    reader = _Reader(cursor, scope, relation, {call.function for call in calls(relation)})
-    reader.functions |= {call.function for call in extra}
+    axes = {call.function: len(call.arguments) for call in (*calls(relation), *extra)}
+    reader = _Reader(cursor, scope, relation, axes)
     found = reader.item()
     expect_end(cursor)
     return found
@@ -290,10 +290,12 @@ def parse_property(text: str, relation: Relation, extra: Iterable[UF] = ()) -> P
 
 @dataclass(slots=True)
 class _Reader:
+    """``functions`` are the arrays that may be spoken of, with how many axes each has."""
+
     cursor: Cursor
     scope: Scope
     relation: Relation
-    functions: set[str]
+    functions: Mapping[str, int]
 
     def item(self) -> Property:
         word = self.cursor.token
@@ -333,19 +335,33 @@ class _Reader:
             self.cursor.fail(
                 f"unknown property '{start.text}'; known are {kinds} and equalities", start
             )
-        left = read_term(self.cursor, self.scope)
+        left = self._term()
         if not self.cursor.accept("=", "=="):
             self.cursor.fail(
                 f"expected '=' or a kind of property, found {self.cursor.describe()}",
                 hint=f"kinds are {', '.join((*KINDS, 'morton'))}",
             )
-        right = read_term(self.cursor, self.scope)
-        for call in t.all_ufs((left, right)):
-            if call.function not in self.functions:
-                self._unknown(start, call.function)
+        right = self._term()
         if not t.all_ufs((left, right)):
             self.cursor.fail("an equality speaks about an index array, found none", start)
         return Equality(left, right)
+
+    def _term(self) -> Term:
+        """Read a term that calls arrays of the relation alone, each with all its subscripts."""
+        first = self.cursor.place
+        term = read_term(self.cursor, self.scope)
+        tokens = {token.text: token for token in reversed(self.cursor.tokens[first:])}
+        for call in t.ufs(term):
+            name, found = call.function, len(call.arguments)
+            if name not in self.functions:
+                self._unknown(tokens[name], name)
+            if found != self.functions[name]:
+                self.cursor.fail(
+                    f"'{name}' has {self.functions[name]} axes, found {found} subscripts",
+                    tokens[name],
+                    hint="an index array has one number of axes",
+                )
+        return term
 
     def _function(self) -> str:
         token = self.cursor.name("the name of an index array")
@@ -384,9 +400,9 @@ class _Reader:
         hint = "write range f in [0, N)"
         self.cursor.expect("in", hint=hint)
         self.cursor.expect("[", hint=hint)
-        low = read_term(self.cursor, self.scope)
+        low = self._term()
         self.cursor.expect(",", hint=hint)
-        high = read_term(self.cursor, self.scope)
+        high = self._term()
         self.cursor.expect(")", hint=hint)
         return Range(function, low, high)
 
@@ -394,7 +410,7 @@ class _Reader:
         if not self.cursor.accept("within"):
             return None
         hint = "write within indptr(i) <= p < indptr(i+1)"
-        low = read_term(self.cursor, self.scope)
+        low = self._term()
         strict = self.cursor.at("<")
         if not self.cursor.accept("<=", "<"):
             self.cursor.fail(f"expected '<=', found {self.cursor.describe()}", hint=hint)
@@ -405,7 +421,7 @@ class _Reader:
         closed = self.cursor.at("<=")
         if not self.cursor.accept("<", "<="):
             self.cursor.fail(f"expected '<', found {self.cursor.describe()}", hint=hint)
-        high = read_term(self.cursor, self.scope)
+        high = self._term()
         low = t.add(low, t.ONE) if strict else low
         high = t.add(high, t.ONE) if closed else high
         return Within(token.text, low, high)

@@ -56,6 +56,8 @@ def test_ranges_may_be_written_with_either_comparison():
         ("indptr(0) <= 3", "expected '=' or a kind of property"),
         ("indptr(0) = other(1)", "unknown index array 'other'"),
         ("(((", "is never closed"),
+        ("indptr(0, 1) = 0", "'indptr' has 1 axes, found 2 subscripts"),
+        ("increasing indices within indptr(i) <= p < indptr(i, 1)", "found 2 subscripts"),
     ],
 )
 def test_mistakes_are_explained(text, message):
@@ -63,3 +65,24 @@ def test_mistakes_are_explained(text, message):
         parse_property(text, RELATION)
     assert message in caught.value.message
     assert caught.value.span is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "indptr(i + 1) = indptr(i) + nothing(i)",
+        "nothing(0) = indptr(0)",
+        "increasing indices within nothing(i) <= p < indptr(i + 1)",
+        "increasing indices within indptr(i) <= p < indptr(nothing(i))",
+        "range indices in [0, nothing(0))",
+        "range nothing in [0, N)",
+        "lexicographic (indices, nothing)",
+    ],
+)
+def test_the_caret_points_at_the_array_that_is_unknown(text):
+    with pytest.raises(LayoutError, match="unknown index array 'nothing'") as caught:
+        parse_property(text, RELATION)
+    start = text.index("nothing")
+    span = caught.value.span
+    assert span is not None
+    assert (span.column, span.end_column) == (start, start + len("nothing"))
