@@ -133,7 +133,8 @@ class ChainWalk:
             case "dense":
                 return [self._store(coordinates, value)]
             case "append":
-                return dl.append_value(sink, coordinates, value)
+                searched = any(isinstance(s, Find) for s in self.steps[: self.accumulate_at])
+                return dl.append_value(sink, coordinates, value, searched=searched)
             case "workspace":
                 at = coordinates[sink.last.coordinates[-1][1]]
                 return ws.add(sink, at, value, self.chain.monoid, self.guide())

@@ -47,12 +47,11 @@ def counting_row(variable: str) -> str:
 
 
 def longest_row(
-    nest: Nest, signs: tuple[frozenset[str], ...], emitter: Emitter, room: Var, spare: int
+    nest: Nest, signs: tuple[frozenset[str], ...], emitter: Emitter, room: Var
 ) -> list[Stmt]:
     """Return statements that set ``room`` to the visits of the outermost loop's longest turn.
 
-    ``spare`` are added.  There are none where they cannot be counted, or the outermost step is no
-    loop.
+    There are none where they cannot be counted, or the outermost step is no loop.
     """
     row = Var(f"{room.name}_of_row", room.type)
     counted = count_visits(nest, signs, emitter, row, None)
@@ -63,8 +62,8 @@ def longest_row(
     turn = Var(counting_row(first.variable.name), first.variable.type)
     body = renamed(tuple(s for loop in loops for s in loop.body), {first.variable.name: turn.name})
     most = Assign(room, lb.max_(room, row))
-    counting = (Assign(row, lb.i(spare)), *body, most)
-    return [Assign(room, lb.i(spare)), For(turn, first.start, first.stop, counting)]
+    counting = (Assign(row, lb.i(0)), *body, most)
+    return [Assign(room, lb.i(0)), For(turn, first.start, first.stop, counting)]
 
 
 class _Counter:

@@ -95,11 +95,6 @@ class Sink:
         return (If(lb.lt(place, lb.length(self.values)), stores),)
 
     @property
-    def spare(self) -> int:
-        """Places beyond the entries that are written to before it is known that none is there."""
-        return int(self.counted and self.assembly.ordering == "range")
-
-    @property
     def last(self) -> Level:
         """The level whose positions are those of the values."""
         return self.assembly.levels[-1]
@@ -196,16 +191,32 @@ def _entry_stores(
     return (*indices, lb.store(sink.array(sink.assembly.value), (place,), value))
 
 
-def append_value(sink: Sink, coordinates: Sequence[Expr], value: Expr) -> list[Stmt]:
-    """Append one entry unless it equals the fill."""
+def append_value(
+    sink: Sink, coordinates: Sequence[Expr], value: Expr, *, searched: bool
+) -> list[Stmt]:
+    """Append one entry unless it equals the fill.
+
+    Behind a search few turns come here, through a branch on the data, and one more branch costs
+    less than a place of the next entry that depends on the value of this one.
+    """
     entry = Var(f"{sink.name}_value", sink.dtype)
-    return [Assign(entry, value), *append_unless_fill(sink, coordinates, entry)]
+    append = append_if_other if searched else append_unless_fill
+    return [Assign(entry, value), *append(sink, coordinates, entry)]
+
+
+def append_if_other(sink: Sink, coordinates: Sequence[Expr], entry: Var) -> list[Stmt]:
+    """Append ``entry`` in a branch, taken if it differs from the fill."""
+    return [If(sink.differs(entry), tuple(append_entry(sink, coordinates, entry)))]
 
 
 def append_unless_fill(sink: Sink, coordinates: Sequence[Expr], entry: Var) -> list[Stmt]:
-    """Append ``entry`` unless it equals the fill; without a branch where there is a spare place."""
-    if not sink.spare:
-        return [If(sink.differs(entry), tuple(append_entry(sink, coordinates, entry)))]
+    """Append ``entry`` unless it equals the fill.
+
+    Where the room was counted there is no branch: each entry has a place, and one that equals
+    the fill is written over by the next.
+    """
+    if not sink.counted:
+        return append_if_other(sink, coordinates, entry)
     n = counter(sink, len(sink.assembly.levels) - 1)
     kept = lb.cast(sink.differs(entry), INT)
     return [*_entry_stores(sink, n, coordinates, entry), Assign(n, lb.add(n, kept))]

@@ -184,7 +184,7 @@ class _NestWalk:
             first, past = (self.emitter.variable(v.name) for v in self.sink.piece)
             given = lb.sub(past, first)
         enough = If(lb.le(room, given), tuple(body))
-        return [*start, Assign(room, lb.i(self.sink.spare)), *needed, enough]
+        return [*start, Assign(room, lb.i(0)), *needed, enough]
 
     def row(self) -> list[Stmt]:
         """Return the body of a kernel that writes each row over the one before.
@@ -199,9 +199,7 @@ class _NestWalk:
             main = self._prefix(0, self._walkers())
             return [*(row if shape else ()), *self.top, *main]
         self.sink = sink = replace(sink, counted=True)
-        longest = counting.longest_row(
-            self.nest, self.signs, self.emitter, sink.capacity, sink.spare
-        )
+        longest = counting.longest_row(self.nest, self.signs, self.emitter, sink.capacity)
         if kind == "stream" or not longest:
             raise PlanError(f"the entries of a row of {sink.name} cannot be counted before")
         work = ws.start(sink) if kind == "workspace" else []

@@ -132,3 +132,21 @@ def test_a_slot_that_is_not_cleared_is_caught(monkeypatch):
     for ordering in ORDERINGS.keys() - {"run"}:
         with pytest.raises(AssertionError), interpreting():
             run(ordering)
+
+
+def summed(A, B):
+    i, j = sd.indices("i j")
+    C = sd.output("csr")
+    C[i, j] = A[i, j] + B[i, j]
+    return C
+
+
+def test_entries_that_cancel_at_the_end_of_the_room_are_written_over():
+    """Every entry has a place before its value is known: the last one in a full row too."""
+    a = np.array([[1.0, 2.0, 0.0], [0.0, 0.0, 0.0], [3.0, 0.0, 4.0]])
+    given = {"A": store(a, a != 0, "csr"), "B": store(-a, a != 0, "csr")}
+    given["B"].values[1] = 5.0
+    with interpreting():
+        found = sd.kernel(summed)(*given.values())
+    assert found.nnz == 1
+    np.testing.assert_array_equal(found.to_numpy(), a + given["B"].to_numpy())

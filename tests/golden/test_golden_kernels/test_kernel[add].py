@@ -32,47 +32,42 @@ def kernel(A_indptr, B_indptr, A_indices, B_indices, A_data, B_data, C_indices, 
                     A_v = A_data[u64(A_p)]
                     B_v = B_data[u64(B_p)]
                     C_value = A_v + B_v
-                    if C_value != 0.0:
-                        C_indices[u64(C_n1)] = i32(j)
-                        C_data[u64(C_n1)] = C_value
-                        C_n1 += 1
+                    C_indices[u64(C_n1)] = i32(j)
+                    C_data[u64(C_n1)] = C_value
+                    C_n1 += i64(C_value != 0.0)
                     A_p += 1
                     B_p += 1
                 elif A_key < B_key:
                     j = A_key
                     A_v = A_data[u64(A_p)]
                     C_value = A_v + 0.0
-                    if C_value != 0.0:
-                        C_indices[u64(C_n1)] = i32(j)
-                        C_data[u64(C_n1)] = C_value
-                        C_n1 += 1
+                    C_indices[u64(C_n1)] = i32(j)
+                    C_data[u64(C_n1)] = C_value
+                    C_n1 += i64(C_value != 0.0)
                     A_p += 1
                 else:
                     j = B_key
                     B_v = B_data[u64(B_p)]
                     C_value = 0.0 + B_v
-                    if C_value != 0.0:
-                        C_indices[u64(C_n1)] = i32(j)
-                        C_data[u64(C_n1)] = C_value
-                        C_n1 += 1
+                    C_indices[u64(C_n1)] = i32(j)
+                    C_data[u64(C_n1)] = C_value
+                    C_n1 += i64(C_value != 0.0)
                     B_p += 1
             while A_p < A_p_hi:
                 j = i64(A_indices[u64(A_p)])
                 A_v = A_data[u64(A_p)]
                 C_value = A_v + 0.0
-                if C_value != 0.0:
-                    C_indices[u64(C_n1)] = i32(j)
-                    C_data[u64(C_n1)] = C_value
-                    C_n1 += 1
+                C_indices[u64(C_n1)] = i32(j)
+                C_data[u64(C_n1)] = C_value
+                C_n1 += i64(C_value != 0.0)
                 A_p += 1
             while B_p < B_p_hi:
                 j = i64(B_indices[u64(B_p)])
                 B_v = B_data[u64(B_p)]
                 C_value = 0.0 + B_v
-                if C_value != 0.0:
-                    C_indices[u64(C_n1)] = i32(j)
-                    C_data[u64(C_n1)] = C_value
-                    C_n1 += 1
+                C_indices[u64(C_n1)] = i32(j)
+                C_data[u64(C_n1)] = C_value
+                C_n1 += i64(C_value != 0.0)
                 B_p += 1
             C_indptr[u64(i + 1)] = i32(C_n1)
     return (C_room, C_n1)

@@ -29,9 +29,8 @@ def kernel(S_indptr, S_data, S_indices, a_data, b_data, C_indices, C_indptr, C_d
                     b_v = b_data[u64(k), u64(j)]
                     C_sum += S_v * a_v * b_v
                 C_value = C_sum
-                if C_value != 0.0:
-                    C_indices[u64(C_n1)] = i32(j)
-                    C_data[u64(C_n1)] = C_value
-                    C_n1 += 1
+                C_indices[u64(C_n1)] = i32(j)
+                C_data[u64(C_n1)] = C_value
+                C_n1 += i64(C_value != 0.0)
             C_indptr[u64(i + 1)] = i32(C_n1)
     return (C_room, C_n1)

@@ -43,9 +43,8 @@ def kernel(A_indptr, A_data, A_indices, B_indptr, B_data, B_indices, C_indices, 
                     if C_at < n_j:
                         C_value = C_sums[u64(C_at)]
                         C_sums[u64(C_at)] = 0.0
-                        if C_value != 0.0:
-                            C_indices[u64(C_n1)] = i32(C_at)
-                            C_data[u64(C_n1)] = C_value
-                            C_n1 += 1
+                        C_indices[u64(C_n1)] = i32(C_at)
+                        C_data[u64(C_n1)] = C_value
+                        C_n1 += i64(C_value != 0.0)
             C_indptr[u64(i + 1)] = i32(C_n1)
     return (C_room, C_n1)

@@ -112,10 +112,9 @@ def kernel(A_indptr, A_indices, B_indptr, A_data, B_data, B_indices, C_indices, 
                     C_place = C_order[u64(C_next)]
                     C_at = C_touched[u64(C_place)]
                     C_value = C_sums[u64(C_place)]
-                    if C_value != 0.0:
-                        C_indices[u64(C_n1)] = i32(C_at)
-                        C_data[u64(C_n1)] = C_value
-                        C_n1 += 1
+                    C_indices[u64(C_n1)] = i32(C_at)
+                    C_data[u64(C_n1)] = C_value
+                    C_n1 += i64(C_value != 0.0)
                 for C_slot in range(C_mask + 1):
                     C_slots[u64(C_slot)] = -1
                 while C_mask > 63 and C_end * 8 < C_mask:
