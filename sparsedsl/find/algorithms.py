@@ -176,11 +176,12 @@ def _table(site: Site) -> Emission:
     at = site.position
     # a position of an earlier range is outside this one, so that nothing is ever cleared
     hit = lb.within(site.low, at, count)
+    length = lb.sub(site.high, site.low)
     if site.verify:
         hit = lb.conj(hit, site.matches(at))
     return Emission(
         (Allocate(table, site.positions, (site.extent,), lb.const(-1, site.positions)),),
-        (Assign(count, lb.max_(lb.sub(site.high, site.low), 0)), fill),
+        (Assign(count, length if site.forward else lb.max_(length, 0)), fill),
         (Assign(at, lb.load(table, site.sought[0])),),
         hit,
     )

@@ -194,6 +194,10 @@ def _choose(
     legal.sort(key=lambda pair: pair[0])
     wanted = forced if isinstance(forced, str) else forced.get(operand.tensor.name, "auto")
     taken = _taken(wanted, legal, rejected, operand, find, late=prover.late)
+    if taken.name == "table" and prover.forward(
+        Context(context.steps[:depth], context.operands), find
+    ):
+        facts |= {si.FORWARD}
     rejected.extend(
         (a.name, f"estimated {c / max(legal[0][0], 1e-9):.1f}x the cost of {legal[0][1].name}")
         for c, a in legal

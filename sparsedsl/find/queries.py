@@ -281,6 +281,12 @@ class Prover:
             )
         )
 
+    def forward(self, before: Context, find: Find) -> bool:
+        """Return whether the range of a find never ends before it begins."""
+        ends = [fo.at_most(low, high) for low in find.lows for high in find.highs]
+        name = f"{find.variable} in a range that does not end before it begins"
+        return self.follows(name, before, fo.together(ends), "its length as it is")
+
     def ordered(self, context: Context, coordinates: tuple[str, ...]) -> bool:
         """Q6: points reach the output in storage order and each coordinate once."""
         values = tuple(terms.var(c) for c in coordinates)

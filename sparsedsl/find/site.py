@@ -20,6 +20,7 @@ RISING = "rising"
 EXTENT = "extent"
 INVARIANT = "invariant"
 NEUTRAL = "neutral"
+FORWARD = "forward"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ class Site:
     when the key functions read more than the position.  ``state`` names what a find keeps
     from query to query; no two finds of a kernel share it.  ``positions`` is a dtype that
     holds every position of the range, ``stored`` the values there.  ``curved`` says that keys
-    are ordered by their interleaved bits, the first key's before the others'.
+    are ordered by their interleaved bits, the first key's before the others'.  ``forward``: the
+    range is known not to end before it begins.
     """
 
     position: Var
@@ -57,6 +59,7 @@ class Site:
     stored: Stored | None = None
     stop: Callable[[Expr], Expr] | None = None
     curved: bool = False
+    forward: bool = False
 
     def name(self, suffix: str) -> str:
         """Return the name of an auxiliary variable or array of this find."""

@@ -145,6 +145,7 @@ class Finds:
             si.Stored(operand.tensor.dtype, fill, value),
             (lambda at: stored(at, stops)[0]) if stops else None,
             si.CURVED in choice.facts,
+            si.FORWARD in choice.facts,
         )
         return site, ends
 

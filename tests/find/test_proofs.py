@@ -135,6 +135,21 @@ def test_nothing_follows_without_the_property(name, kinds):
     assert facts_of(operand, steps, find, 0) == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("layout", "proved"),
+    [
+        (layout_named("csr"), True),
+        (layout_named("bcsr"), True),
+        (without("csr", "nondecreasing"), False),
+    ],
+)
+def test_a_range_runs_forward_where_its_pointers_never_fall(layout, proved):
+    operand = operand_of(layout)
+    steps = reached(operand)
+    place, find = next((p, s) for p, s in enumerate(steps) if isinstance(s, Find))
+    assert Prover(4000).forward(Context(steps[:place], {"B": operand}), find) is proved
+
+
 def test_columns_are_not_ordered_across_rows():
     operand = operand_of(layout_named("csr"))
     steps = reached(operand)

@@ -11,7 +11,7 @@ def kernel(A_indptr, B_indptr, B_indices, A_indices, A_data, B_data, C_indices, 
     A: csr
     B: csr
     finds: B_p by table
-    proofs: 11 of 11 goals
+    proofs: 12 of 12 goals
     bounds: 8 of 8 subscripts
     """
     C_n1 = C_from
@@ -25,7 +25,7 @@ def kernel(A_indptr, B_indptr, B_indices, A_indices, A_data, B_data, C_indices, 
         for i in range(i_begin, i_end):
             B_p_lo = i64(B_indptr[u64(i)])
             B_p_hi = i64(B_indptr[u64(i + 1)])
-            B_p_count = max(B_p_hi - B_p_lo, 0)
+            B_p_count = B_p_hi - B_p_lo
             for B_p_entry in range(B_p_lo, B_p_hi):
                 B_p_table[u64(B_indices[u64(B_p_entry)])] = i32(B_p_entry)
             for A_p in range(i64(A_indptr[u64(i)]), i64(A_indptr[u64(i + 1)])):

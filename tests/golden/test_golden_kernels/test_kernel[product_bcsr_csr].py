@@ -11,7 +11,7 @@ def kernel(B_indptr, A_indptr, A_indices, B_indices, A_data, B_data, C_indices, 
     A: bcsr(4, 4)
     B: csr
     finds: A_p by table
-    proofs: 19 of 19 goals
+    proofs: 20 of 20 goals
     bounds: 10 of 10 subscripts
     """
     C_n1 = C_from
@@ -28,7 +28,7 @@ def kernel(B_indptr, A_indptr, A_indices, B_indices, A_data, B_data, C_indices, 
             A_bi = i // 4
             A_p_lo = i64(A_indptr[u64(A_bi)])
             A_p_hi = i64(A_indptr[u64(A_bi + 1)])
-            A_p_count = max(A_p_hi - A_p_lo, 0)
+            A_p_count = A_p_hi - A_p_lo
             for A_p_entry in range(A_p_lo, A_p_hi):
                 A_p_table[u64(A_indices[u64(A_p_entry)])] = i32(A_p_entry)
             A_r = i - A_bi * 4
