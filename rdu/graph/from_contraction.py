@@ -468,6 +468,10 @@ def _plain(subscripts: Sequence[Affine]) -> bool:
 
 
 def _subscript(affine: Affine) -> Subscript:
+    if affine.padded:
+        raise RDUError(
+            f"the units read no element beyond an edge, as '{affine}' does; pad the operand first"
+        )
     return Subscript(affine.terms, affine.constant)
 
 

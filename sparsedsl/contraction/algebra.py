@@ -152,7 +152,8 @@ def _bounded_if(
             return frozenset()
         case Access(name):
             tensor = program.tensor(name)
-            if tensor.total or (tensor.fill == tensor.fill and tensor.fill != excluded):
+            total = program.covers(expression)
+            if total or (tensor.fill == tensor.fill and tensor.fill != excluded):
                 whole = np.dtype(tensor.dtype).kind in "biu"
                 return frozenset() if whole else frozenset({(side, name)})
             return None
@@ -173,7 +174,8 @@ def _nonzero_if(expression: Expression, program: Program) -> frozenset[str] | No
     match expression:
         case Access(name):
             tensor = program.tensor(name)
-            known = tensor.total or (tensor.fill == tensor.fill and tensor.fill != 0)
+            total = program.covers(expression)
+            known = total or (tensor.fill == tensor.fill and tensor.fill != 0)
             return frozenset({name}) if known else None
         case Call("neg" | "pos" | "abs", (argument,)):
             return _nonzero_if(argument, program)
@@ -192,8 +194,7 @@ def finite_if(expression: Expression, program: Program) -> frozenset[str] | None
         case Literal(value):
             return frozenset() if cmath.isfinite(value) else None
         case Access(tensor):
-            found = program.tensor(tensor)
-            settled = found.total or cmath.isfinite(found.fill)
+            settled = program.covers(expression) or cmath.isfinite(program.tensor(tensor).fill)
             return frozenset({tensor}) if settled else None
         case Stored() | IndexValue():
             return frozenset()
@@ -285,12 +286,11 @@ class _Analysis:
             case Literal(value):
                 return _Facts(value, NOWHERE)
             case Access(name):
-                tensor = self.program.tensor(name)
-                if tensor.total:
+                if self.program.covers(expression):
                     return _Facts(None, EVERYWHERE)
-                return _Facts(tensor.fill, (frozenset({expression}),))
+                return _Facts(self.program.tensor(name).fill, (frozenset({expression}),))
             case Stored(name, subscripts, span):
-                if self.program.tensor(name).total:
+                if self.program.covers(expression):
                     return _Facts(True, NOWHERE)
                 return _Facts(False, (frozenset({Access(name, subscripts, span)}),))
             case IndexValue(index):

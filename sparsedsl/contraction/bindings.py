@@ -72,7 +72,7 @@ def rename(expression: Expression, names: Mapping[str, str]) -> Expression:
 def rename_affine(index: Affine, names: Mapping[str, str]) -> Affine:
     """Replace index names in an affine subscript."""
     terms = sorted((names.get(name, name), coefficient) for name, coefficient in index.terms)
-    return Affine(tuple(terms), index.constant)
+    return replace(index, terms=tuple(terms))
 
 
 def apart(program: Program) -> Program:

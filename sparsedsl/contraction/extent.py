@@ -135,6 +135,8 @@ class _Solver:
             for access in reads:
                 self._plain(access)
             self._affine(reads)
+            for access in reads:
+                self._padded(access)
             for index in indices_of(assign):
                 if index not in self.found:
                     raise _unknown(index, assign)
@@ -178,7 +180,7 @@ class _Solver:
             for access in reads:
                 for mode, subscript in enumerate(access.subscripts):
                     unknown = [n for n in subscript.indices if n not in self.found]
-                    if len(unknown) != 1:
+                    if len(unknown) != 1 or subscript.padded:
                         continue
                     limit = self._limit(subscript, unknown[0], self.shapes[access.tensor][mode])
                     place = _Place(access.tensor, mode, access.span)
@@ -187,6 +189,14 @@ class _Solver:
             if limits:
                 self.found.update(limits)
                 settled = False
+
+    def _padded(self, access: Access | Stored) -> None:
+        """Give an index that only a padded subscript mentions the extent of the mode."""
+        for mode, subscript in enumerate(access.subscripts):
+            unknown = [n for n in subscript.indices if n not in self.found]
+            if subscript.padded and len(unknown) == 1 and dict(subscript.terms)[unknown[0]] == 1:
+                size = self.shapes[access.tensor][mode]
+                self.found[unknown[0]] = (size, _Place(access.tensor, mode, access.span))
 
     def _limit(self, subscript: Affine, index: str, size: int) -> int:
         coefficient = dict(subscript.terms)[index]
@@ -206,7 +216,7 @@ class _Solver:
     def _in_range(self, access: Access | Stored) -> None:
         for mode, subscript in enumerate(access.subscripts):
             empty = any(self.found[n][0] == 0 for n in subscript.indices)
-            if subscript.name is not None or empty:
+            if subscript.name is not None or subscript.padded or empty:
                 continue
             size = self.shapes[access.tensor][mode]
             low, high = self._bounds(subscript)
@@ -216,8 +226,8 @@ class _Solver:
             hint = "negative subscripts do not count from the end" if low < 0 else None
             if subscript.terms:
                 hint = (
-                    f"nothing lies beyond an edge; pass slices of {access.tensor} as operands of "
-                    "their own, such as x[1:] and x[:-1] for a difference"
+                    f"sd.padded({access.tensor})[...] reads the fill value beyond the edges; or "
+                    "pass slices as operands of their own, such as x[1:] and x[:-1]"
                 )
             raise NotationError(
                 f"{access.tensor}, mode {mode}: expected subscripts from 0 to {size - 1}, "

@@ -112,9 +112,10 @@ class _Grid:
             case Literal(value, dtype):
                 return np.full((1,) * len(self.extents), value, dtype)
             case Access(name, subscripts):
-                return np.asarray(self.values[name][self._read(subscripts)])
+                fill = self.program.tensor(name).fill
+                return self._looked_up(self.values[name], subscripts, fill)
             case Stored(name, subscripts):
-                return np.asarray(self._pattern(name)[self._read(subscripts)])
+                return self._looked_up(self._pattern(name), subscripts, False)
             case IndexValue(index):
                 return np.asarray(self._subscript(index), np.int64)
             case Call(operator, arguments):
@@ -151,6 +152,16 @@ class _Grid:
         if tensor.fill != tensor.fill:
             return ~np.isnan(value)
         return value != np.asarray(tensor.fill, tensor.dtype)
+
+    def _looked_up(self, array: Array, subscripts: tuple[Affine, ...], fill: Any) -> Array:
+        """Return the elements of an array, ``fill`` where a padded subscript leaves it."""
+        places = self._read(subscripts)
+        if not any(s.padded for s in subscripts):
+            return np.asarray(array[places])
+        # one more element at each side stands for all that lies beyond
+        wide = np.pad(array, 1, constant_values=np.asarray(fill, array.dtype))
+        near = (np.clip(p + 1, 0, n - 1) for p, n in zip(places, wide.shape, strict=True))
+        return np.asarray(wide[tuple(near)])
 
     def _read(self, subscripts: tuple[Affine, ...]) -> tuple[Array, ...]:
         """Return subscript arrays; a scalar tensor still gets one axis per index."""

@@ -23,10 +23,15 @@ VALUE_DTYPES = (
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """An index expression ``sum(coefficient * index) + constant``, indices in name order."""
+    """An index expression ``sum(coefficient * index) + constant``, indices in name order.
+
+    As a subscript it stays inside its tensor, unless it is ``padded``: then the tensor's fill is
+    read beyond its edges.
+    """
 
     terms: tuple[tuple[str, int], ...]
     constant: int = 0
+    padded: bool = False
 
     @staticmethod
     def of(name: str) -> Affine:
@@ -37,7 +42,7 @@ class Affine:
     def name(self) -> str | None:
         """The index's name when the expression is one plain index, else None."""
         if self.constant == 0 and len(self.terms) == 1 and self.terms[0][1] == 1:
-            return self.terms[0][0]
+            return None if self.padded else self.terms[0][0]
         return None
 
     @property
@@ -154,3 +159,8 @@ class Program:
             if tensor.name == name:
                 return tensor
         raise KeyError(name)
+
+    def covers(self, access: Access | Stored) -> bool:
+        """Return whether every place that an access reads is stored."""
+        padded = any(subscript.padded for subscript in access.subscripts)
+        return self.tensor(access.tensor).total and not padded

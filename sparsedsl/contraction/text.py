@@ -101,6 +101,8 @@ def _wrapped(expression: Expression, least: int) -> str:
 
 
 def _subscripted(name: str, subscripts: tuple[Affine, ...]) -> str:
+    if any(s.padded for s in subscripts):
+        name = f"padded({name})"
     return f"{name}[{', '.join(str(s) for s in subscripts) or '()'}]"
 
 

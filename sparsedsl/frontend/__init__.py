@@ -41,7 +41,7 @@ from sparsedsl.frontend.functions import (
     trunc,
     where,
 )
-from sparsedsl.frontend.handles import output, pattern
+from sparsedsl.frontend.handles import output, padded, pattern
 from sparsedsl.frontend.surface import index, indices
 from sparsedsl.frontend.user import function
 
@@ -73,6 +73,7 @@ __all__ = [
     "min",
     "minimum",
     "output",
+    "padded",
     "pattern",
     "prod",
     "real",

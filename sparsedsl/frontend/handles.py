@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -421,6 +421,55 @@ def output(
     made = Output(trace, layout, dtype, fill_value, shape=_checked_shape(shape))
     trace.outputs.append(made)
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class Padded:
+    """``padded(A)``: subscript it to read A beyond its edges too."""
+
+    argument: Argument | Output
+
+    def __getitem__(self, key: Any) -> Value:
+        read = self.argument[key].value()
+        access = read.expression
+        assert isinstance(access, Access)
+        subscripts = tuple(
+            s if s.name is not None else replace(s, padded=True) for s in access.subscripts
+        )
+        return Value(replace(access, subscripts=subscripts), read.dtype)
+
+
+def padded(tensor: Any) -> Padded:
+    """Return a tensor that may be read beyond its edges: ``padded(A)[i - 1, j]``.
+
+    What lies there is the tensor's fill value, 0 for a plain array.  An index that nothing else
+    gives an extent runs over that of the mode: ``padded(x)[i + k - 1] * w[k]`` has as many
+    results as ``x`` has elements.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsedsl as sd
+    >>> @sd.kernel
+    ... def laplacian(x):
+    ...     i = sd.index("i")
+    ...     y = sd.output()
+    ...     y[i] = sd.padded(x)[i - 1] - 2 * x[i] + sd.padded(x)[i + 1]
+    ...     return y
+    >>> laplacian(np.array([1.0, 4.0, 9.0]))
+    array([  2.,   2., -14.])
+
+    Raises
+    ------
+    NotationTypeError
+        For anything but a tensor of the kernel.
+    """
+    if not isinstance(tensor, Argument | Output):
+        raise NotationTypeError(
+            f"expected a tensor, found {type(tensor).__name__}",
+            span=here(),
+            hint="pad the tensor first and subscript it: sd.padded(A)[i - 1, j]",
+        )
+    return Padded(tensor)
 
 
 @dataclass(frozen=True, slots=True)

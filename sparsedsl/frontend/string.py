@@ -19,7 +19,7 @@ from sparsedsl.contraction.nodes import Program, Tensor
 from sparsedsl.contraction.verify import verify
 from sparsedsl.errors import NotationError, Span
 from sparsedsl.frontend.functions import ELEMENTWISE, REDUCTIONS, reduced
-from sparsedsl.frontend.handles import Argument, ArgumentInfo, Output, Trace, pattern
+from sparsedsl.frontend.handles import Argument, ArgumentInfo, Output, Trace, padded, pattern
 from sparsedsl.frontend.spans import at, bounded_depth, here
 from sparsedsl.frontend.surface import Index, combine, index
 
@@ -46,6 +46,7 @@ _UNARY: dict[type[ast.AST], str] = {ast.USub: "neg", ast.UAdd: "pos", ast.Invert
 _PYTHON: dict[type[ast.AST], Callable[[Any, Any], Any]] = {
     node: getattr(operator, _PYTHON_NAMES.get(name, name)) for node, name in _BINARY.items()
 }
+_VIEWS: dict[str, Callable[[Any], Any]] = {"pattern": pattern, "padded": padded}
 _LARGEST_POWER = 1024
 
 
@@ -60,8 +61,8 @@ def parse_statement(
 
     Functions go by their names (``exp(D[i, j])``, ``where(i < j, x, y)``), reductions take
     their indices on either side: ``sum(k, A[i, k])``, ``sum(A[i, k], over=k)``,
-    ``min((j, k), ...)``; ``pattern(A)[i, j]`` is true where A stores an entry.  A scalar stands
-    by its name alone.
+    ``min((j, k), ...)``; ``pattern(A)[i, j]`` is true where A stores an entry, and
+    ``padded(A)[i - 1, j]`` reads its fill beyond the edges.  A scalar stands by its name alone.
 
     Parameters
     ----------
@@ -187,8 +188,10 @@ class _Reader:
                     return self._name(node, name)
                 case ast.Subscript(ast.Name(name), subscript):
                     return self._tensor(node.value, name)[self.subscripts(subscript)]
-                case ast.Subscript(ast.Call(ast.Name("pattern"), [ast.Name(name)]), subscript):
-                    return pattern(self._tensor(node, name))[self.subscripts(subscript)]
+                case ast.Subscript(
+                    ast.Call(ast.Name("pattern" | "padded" as view), [ast.Name(name)]), subscript
+                ):
+                    return _VIEWS[view](self._tensor(node, name))[self.subscripts(subscript)]
                 case ast.BinOp(left, op, right) if type(op) in _BINARY:
                     return self._apply(type(op), self.read(left), self.read(right))
                 case ast.UnaryOp(op, operand) if type(op) in _UNARY:
@@ -264,8 +267,8 @@ class _Reader:
     ) -> Any:
         if name in REDUCTIONS:
             return self._reduction(node, name, arguments, keywords)
-        if name == "pattern":
-            raise NotationError("pattern needs subscripts: pattern(A)[i, j]", span=self.span(node))
+        if name in _VIEWS:
+            raise NotationError(f"{name} needs subscripts: {name}(A)[i, j]", span=self.span(node))
         if name not in ELEMENTWISE:
             close = difflib.get_close_matches(name, [*ELEMENTWISE, *REDUCTIONS], 1)
             raise NotationError(

@@ -43,10 +43,12 @@ def infer_layout(
             return plain
         wanted = {s.name for s in statement.subscripts}
         for group in algebra.support(statement.expression, program, annihilating):
-            covered = {i for access in group for s in access.subscripts for i in s.indices}
+            # a plain array read beyond its edges is stored all the same
+            sparse = [access for access in group if not program.tensor(access.tensor).total]
+            covered = {i for access in sparse for s in access.subscripts for i in s.indices}
             if not wanted <= covered:
                 return plain
-            sources.extend(group)
+            sources.extend(sparse)
     if target.rank == 1 and any(len(a.subscripts) != 1 for a in sources):
         return plain
     natural = tuple(range(target.rank))

@@ -146,8 +146,8 @@ def _cases(request: Request, statement: ct.Assign, names: dict[ct.Access, str]) 
         )
     used = accesses_of(body)
     groups = sorted({tuple(sorted(names[a] for a in g)) for g in _support(request, statement)})
-    plain = [a for a in used if program.tensor(a.tensor).total]
-    sparse = [a for a in used if not program.tensor(a.tensor).total]
+    plain = [a for a in used if program.covers(a)]
+    sparse = [a for a in used if not program.covers(a)]
     total = tuple(_single(request, a, names) for a in plain)
     combine = monoid or statement.accumulate
     cases: list[Case] = []

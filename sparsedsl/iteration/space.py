@@ -121,7 +121,7 @@ def _operand(
         constraints=(*extra, *constraints, *ranges),
         invariants=tuple(invariants),
         value=call,
-        total=tensor.total,
+        total=tensor.total and not any(s.padded for s in access.subscripts),
         functions=tuple(functions.items()),
         parameters=tuple(parameters.items()),
         pattern=pattern,

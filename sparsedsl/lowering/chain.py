@@ -108,13 +108,11 @@ class ChainWalk:
         return self.step(self.steps[place], lambda: self.walk(place + 1))
 
     def _accumulator(self) -> Var:
-        return Var(
-            f"{self.sink.name}_sum",
-            algebra.dtype_of(
-                ct.Reduce(self.chain.monoid or "add", (), self.chain.expression),
-                self.emitter.program,
-            ),
-        )
+        reduced = ct.Reduce(self.chain.monoid or "add", (), self.chain.expression)
+        dtype = algebra.dtype_of(reduced, self.emitter.program)
+        # terms of one output may be summed in different dtypes
+        other = "" if dtype == self.sink.dtype else f"_{dtype}"
+        return Var(f"{self.sink.name}_sum{other}", dtype)
 
     def _leaf(self) -> list[Stmt]:
         value = self.emitter.expression(self.chain.expression, self.values.known)

@@ -80,8 +80,8 @@ def test_largest_extent_of_one_affine_subscript(subscript, size, extent):
         (
             Affine((("i", 1),), 1),
             "A, mode 0: expected subscripts from 0 to 3, found 'i+1' which runs from 1 to 4\n"
-            "hint: nothing lies beyond an edge; pass slices of A as operands of their own, such "
-            "as x[1:] and x[:-1] for a difference",
+            "hint: sd.padded(A)[...] reads the fill value beyond the edges; or pass slices as "
+            "operands of their own, such as x[1:] and x[:-1]",
         ),
         (Affine((), 4), "A, mode 0: expected subscripts from 0 to 3, found '4' which is 4"),
         (

@@ -81,7 +81,9 @@ EDGES = """
 
 A plain subscript gives an index the extent of the mode, and all plain ones must agree. An index
 that stands in sums and multiples alone runs from 0 as far as every subscript stays inside. No
-subscript may leave its tensor; here `x` has 6 elements and `w` 3.
+subscript may leave its tensor, unless that is padded: `sd.padded(x)` is its fill beyond the
+edges, and an index that nothing else gives an extent runs over the mode. Here `x` has 6 elements
+and `w` 3.
 
 | statement | `i` runs to | result |
 |---|---|---|
@@ -95,6 +97,8 @@ STATEMENTS = (
     "y[i] = x[i+1]",
     "y[i] = x[i+k] * w[k]",
     "y[i] = x[i-1]",
+    "y[i] = padded(x)[i-1]",
+    "y[i] = padded(x)[i+k-1] * w[k]",
     "y[i] = x[i+1] - x[i]",
 )
 

@@ -61,6 +61,22 @@ def test_mixed_dtypes():
                 check(special, tensors, {"A": a, "B": b})
 
 
+def test_terms_summed_in_different_dtypes():
+    def body(A, B):
+        i, j = sd.indices("i j")
+        y = sd.output()
+        y[i] = A[i, j] * B[i]
+        y[i] += sd.sum(A[i, j], over=j)
+        return y
+
+    rng = np.random.default_rng(4)
+    a, b = rng.integers(0, 3, (5, 6)).astype("float32"), rng.integers(0, 3, 5).astype(float)
+    for layout in ("csr", "csc", "dense"):
+        tensors = {"A": store(a, (a != 0) | (layout == "dense"), layout), "B": sd.asarray(b)}
+        special = sd.kernel(body).engine.specialise(list(tensors.values()))
+        check(special, tensors, {"A": a, "B": b})
+
+
 @pytest.mark.parametrize("name", ["spmspv", "spgemm", "add", "ttv_sparse"])
 def test_wide_indices(name):
     rng = np.random.default_rng(5)

@@ -1,0 +1,75 @@
+"""Random kernels against the dense oracle, for as long as wanted: the long mode of the tests.
+
+    python tests/nightly.py --cases 20000 --seed 1
+
+A case is a kernel and arguments: each kernel is planned once and run in the loop interpreter on
+several shapes and values, on infinities and NaN too, and one in twenty is compiled.  What fails is
+printed with the seed that draws it again (``--seed S --cases 1``); the exit status is 1 then.
+"""
+
+import argparse
+import collections
+import sys
+import time
+import traceback
+from pathlib import Path
+from random import Random
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import numpy as np
+from levels import check, compiling, interpreting, remembering_proofs
+from programs import draw_arguments, program
+
+import sparsedsl as sd
+
+ARGUMENTS = 8
+"""Arguments that each kernel is run on, of which two hold infinities and NaN."""
+
+COMPILED = 20
+"""One kernel in this many is compiled too."""
+
+APART = 1_000_000
+"""Kernels are numbered from this many times the seed."""
+
+
+def run(number):
+    """Run one kernel on its arguments; return how many cases that were."""
+    random = Random(number)
+    made = program(random)
+    arguments = [draw_arguments(made, random, finite=n < ARGUMENTS - 2) for n in range(ARGUMENTS)]
+    special = made.kernel().engine.specialise(list(arguments[0][0].values()))
+    levels = (interpreting, compiling) if number % COMPILED == 0 else (interpreting,)
+    for level in levels:
+        with level():
+            for given in arguments:
+                check(special, *given, 0.0 if made.exact else 1e-9)
+    return ARGUMENTS * len(levels)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--cases", type=int, default=20_000, help="cases to run, at least")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="of the first kernel")
+    given = parser.parse_args()
+    number = given.seed if given.seed >= APART else given.seed * APART
+    cases, kernels, failures, refused = 0, 0, 0, collections.Counter()
+    while cases < given.cases:
+        try:
+            with np.errstate(all="ignore"), remembering_proofs():
+                cases += run(number)
+        except (sd.NotationError, sd.PlanError) as refusal:
+            cases += 1
+            refused[refusal.message] += 1
+        except Exception:
+            cases, failures = cases + 1, failures + 1
+            print(f"seed {number}\n{program(Random(number))}{traceback.format_exc()}", flush=True)
+        kernels, number = kernels + 1, number + 1
+    for reason, count in refused.most_common():
+        print(f"refused {count:5}  {reason}")
+    print(f"{cases} cases of {kernels} kernels, {refused.total()} refused, {failures} failed")
+    return bool(failures)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,304 @@
+"""Random kernels: statements, layouts, dtypes and choices, and arguments to run them on.
+
+A source of randomness is a ``random.Random``: a seeded one in the nightly run, hypothesis' own in
+a property test, which then finds a smallest failing kernel.
+"""
+
+from dataclasses import dataclass, field
+from random import Random
+
+import numpy as np
+from expressions import structured
+from levels import store
+
+import sparsedsl as sd
+
+MATRICES = (
+    *("csr", "csr", "csc", "coo", "coo_unsorted", "coo_repeated", "dcsr", "dcsc", "csf", "dense"),
+    *("bcsr", "bcsc", "dia", "ell", "sell", "sell_sigma", "hyb", "jad", "vbl", "rle", "hicoo"),
+    *("morton", "bitmap", "hash", "csb", "banded", "skyline", "triangular", "symmetric", "ragged"),
+    *("nm", "pattern", "mode_generic"),
+)
+OTHER_RANKS = ("csf", "csf", "coo", "coo_unsorted", "bitmap", "dense", "hicoo", "morton")
+BLOCKS = {
+    "bcsr": (2, 3),
+    "bcsc": (3, 2),
+    "sell": (2,),
+    "sell_sigma": (2, 4),
+    "csb": (3,),
+    "nm": (2, 4),
+    "hicoo": (2,),
+    "banded": (2, 1),
+    "hyb": (2,),
+    "hash": (4,),
+}
+DTYPES = ("float64",) * 8 + ("float32", "int64", "int32", "int8", "uint8", "bool", "complex128")
+OUTPUTS = (None, None, None, None, "dense", "csf", "csr", "csc", "coo", "dcsr", "ell", "dia")
+FINDS = ("merge", "gallop", "binary", "hash", "bitmap", "linear", "table")
+
+COMPARISONS = ("({} != {})", "({} == {})", "({} < {})", "({} >= {})", "({} > {})", "({} <= {})")
+ARITHMETIC = ("({} + {})", "({} + {})", "({} - {})", "({} * {})", "({} * {})", "({} * {})")
+EXTREMES = ("sd.minimum({}, {})", "sd.maximum({}, {})")
+DIVISIONS = ("({} / {})", "({} // {})", "({} % {})")
+FUNCTIONS = ("(-{})", "sd.square({})", "sd.abs({})", "sd.relu({})", "sd.sign({})")
+CURVES = ("sd.exp({})", "sd.tanh({})", "sd.sigmoid({})", "sd.sqrt({})", "sd.expm1({})")
+PREDICATES = ("(i < j)", "(j <= i)", "(i == j)", "(k != i)", "(i + j < 4)")
+BEYOND = ("{0}-1", "{0}+1", "{0}+{1}-1", "2*{0}-1", "1-{0}", "-1")
+REDUCTIONS = ("sum", "sum", "sum", "sum", "prod", "any", "all", "min", "max")
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A tensor of a kernel: a mode is text in indices, such as ``i``, ``i+j``, ``2*i+1``, ``3``."""
+
+    modes: tuple[str, ...]
+    layout: str
+    dtype: str
+    fill: float = 0
+
+    def target(self):
+        layout = sd.layouts[self.layout]
+        return layout(*BLOCKS[self.layout]) if self.layout in BLOCKS else layout
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A subexpression, the indices that are free in it, and the operands that it reads."""
+
+    text: str
+    free: frozenset[str]
+    read: frozenset[str]
+
+
+@dataclass(slots=True)
+class Program:
+    """A kernel's text and how to bind its parameters; ``exact`` where sums of any order agree."""
+
+    operands: dict[str, Operand] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+    choices: dict[str, object] = field(default_factory=dict)
+    exact: bool = True
+
+    @property
+    def text(self):
+        return "\n    ".join([f"def body({', '.join(self.operands)}):", *self.lines]) + "\n"
+
+    def kernel(self):
+        names = {"sd": sd}
+        exec(self.text, names)
+        return sd.kernel(**self.choices)(names["body"])
+
+    def __str__(self):
+        operands = "".join(f"# {n}: {o}\n" for n, o in self.operands.items())
+        return f"{operands}# {self.choices}\n{self.text}"
+
+
+class Maker:
+    """Draws one program."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.program = Program()
+        self.operands = {name: self.operand() for name in "ABC"[: random.choice((1, 2, 2, 3))]}
+        self.complex = any(o.dtype == "complex128" for o in self.operands.values())
+        self.intermediates: list[Part] = []
+        self.left: list[str] = []
+
+    def make(self) -> Program:
+        read = frozenset()
+        self.program.lines.append('i, j, k = sd.indices("i j k")')
+        if self.random.random() < 0.2:
+            part = self.statement("T")
+            read |= part.read
+            places = ", ".join(self.left) or "()"
+            self.intermediates.append(Part(f"T[{places}]", frozenset(self.left), frozenset("T")))
+        read |= self.statement("R").read
+        if self.random.random() < 0.1:
+            read |= self.accumulation("R")
+        self.program.lines.append("return R")
+        self.program.operands = {n: o for n, o in self.operands.items() if n in read}
+        self.choose()
+        return self.program
+
+    def operand(self):
+        pick = self.random
+        rank = pick.choice((1, 2, 2, 2, 2, 2, 3, 0))
+        layout = pick.choice(MATRICES if rank == 2 else OTHER_RANKS) if rank else "dense"
+        dtype = pick.choice(DTYPES)
+        fill = 0
+        if layout != "dense" and dtype == "float64" and pick.random() < 0.1:
+            fill = pick.choice((1, -1, 2, float("inf")))
+        modes = pick.sample("ijk", rank)
+        if rank and pick.random() < 0.15:
+            i, j = pick.sample("ijk", 2)
+            forms = (i, f"{i}+{j}", f"2*{i}", f"{i}+1", f"2*{i}+1", "2", f"4-{i}")
+            modes[pick.randrange(rank)] = pick.choice(forms)
+        return Operand(tuple(modes), layout, dtype, fill)
+
+    def combined(self, form, *parts):
+        text = form.format(*(p.text for p in parts))
+        read = frozenset().union(*(p.read for p in parts))
+        return Part(text, frozenset().union(*(p.free for p in parts)), read)
+
+    def access(self, form="{}"):
+        if form == "{}" and self.intermediates and self.random.random() < 0.4:
+            return self.random.choice(self.intermediates)
+        name = self.random.choice(sorted(self.operands))
+        modes = self.operands[name].modes
+        if form == "{}" and self.random.random() < 0.06:
+            form = "sd.padded({})"
+            modes = [
+                self.random.choice(BEYOND).format(*self.random.sample("ijk", 2)) for _ in modes
+            ]
+        text = f"{form.format(name)}[{', '.join(modes) or '()'}]"
+        return Part(text, frozenset("ijk") & frozenset("".join(modes)), frozenset(name))
+
+    def literal(self):
+        return Part(self.random.choice(("0", "1", "2", "-1", "3", "0.5")), frozenset(), frozenset())
+
+    def number(self, depth):
+        """An expression whose value is exact: of small integers and halves."""
+        pick = self.random
+        if depth <= 0 or pick.random() < 0.2:
+            return self.access() if pick.random() < 0.9 else self.literal()
+        draw = pick.random()
+        if draw < 0.55:
+            form = pick.choice(ARITHMETIC)
+            return self.combined(form, self.number(depth - 1), self.number(depth - 1))
+        if draw < 0.65 and not self.complex:
+            form = pick.choice(EXTREMES)
+            return self.combined(form, self.number(depth - 1), self.number(depth - 1))
+        if draw < 0.72:
+            form = pick.choice(FUNCTIONS[:2] if self.complex else FUNCTIONS)
+            return self.combined(form, self.number(depth - 1))
+        if draw < 0.82:
+            parts = self.truth(depth - 1), self.number(depth - 1), self.number(depth - 1)
+            return self.combined("sd.where({}, {}, {})", *parts)
+        if draw < 0.87:
+            return self.combined("(1 * {})", self.truth(depth - 1))
+        if draw < 0.96 or self.complex:
+            return self.reduced(self.number(depth - 1))
+        self.program.exact = False
+        if pick.random() < 0.3:
+            return self.combined("({} ** 2.0)", self.access())
+        return self.combined(pick.choice(DIVISIONS), self.access(), self.number(depth - 2))
+
+    def truth(self, depth):
+        pick = self.random
+        draw = pick.random()
+        if draw < 0.25:
+            return self.access("sd.pattern({})")
+        if draw < 0.45:
+            text = pick.choice(PREDICATES)
+            return Part(text, frozenset("ijk") & frozenset(text), frozenset())
+        if draw < 0.6 and depth > 0:
+            form = pick.choice(("({} & {})", "({} | {})", "(~{})", "({} ^ {})"))
+            return self.combined(form, *(self.truth(depth - 1) for _ in range(form.count("{}"))))
+        form = pick.choice(COMPARISONS[:2] if self.complex else COMPARISONS)
+        return self.combined(form, self.number(depth - 1), self.number(depth - 1))
+
+    def reduced(self, part, over=None):
+        """A reduction of a part over some of the indices that are free in it."""
+        pick = self.random
+        here = sorted(part.free)
+        if over is None and here:
+            over = pick.sample(here, pick.randint(1, min(2, len(here))))
+        if not over:
+            return part
+        name = pick.choice(REDUCTIONS[: -2 if self.complex else None])
+        self.program.exact &= name != "prod"
+        text = f"sd.{name}({part.text}, over=({', '.join(over)},))"
+        return Part(text, part.free - frozenset(over), part.read)
+
+    def right_side(self):
+        part = self.number(self.random.choice((1, 2, 2, 3)))
+        if self.random.random() < 0.1:
+            self.program.exact = False
+            part = self.combined(self.random.choice(CURVES[: 2 if self.complex else None]), part)
+        return part
+
+    def statement(self, target):
+        pick = self.random
+        part = self.right_side()
+        while not part.read:
+            part = self.right_side()
+        free = sorted(part.free)
+        self.left = [i for i in pick.sample(free, len(free)) if pick.random() < 0.6][:2]
+        part = self.reduced(part, [i for i in free if i not in self.left])
+        layout = f'"{pick.choice(("csf", "dense"))}"' if pick.random() < 0.3 and self.left else ""
+        fill = pick.choice(("fill_value=1", "fill_value=-1")) if pick.random() < 0.08 else ""
+        self.program.lines += [
+            f"{target} = sd.output({', '.join(filter(None, (layout, fill)))})",
+            f"{target}[{', '.join(self.left) or '()'}] = {part.text}",
+        ]
+        return part
+
+    def accumulation(self, target):
+        part = self.right_side()
+        if not part.free.issuperset(self.left):
+            return frozenset()
+        part = self.reduced(part, sorted(part.free - frozenset(self.left)))
+        self.program.lines.append(f"{target}[{', '.join(self.left) or '()'}] += {part.text}")
+        return part.read
+
+    def choose(self):
+        pick, choices = self.random, self.program.choices
+        rank = len(self.left)
+        out = pick.choice(OUTPUTS)
+        if out is not None and (rank == 2 or (rank == 1 and out in ("dense", "csf", "coo"))):
+            choices["out"] = out
+        if pick.random() < 0.06:
+            choices["order"] = " ".join(pick.sample("ijk", 3))
+        if pick.random() < 0.08:
+            choices["workspace"] = pick.choice(("dense", "hash", "sort"))
+        if pick.random() < 0.08:
+            choices["find"] = pick.choice(FINDS)
+
+
+def program(random: Random) -> Program:
+    """Return a random program."""
+    return Maker(random).make()
+
+
+def extent_of(mode, extents):
+    """The extent of a mode that these extents of the indices just fit."""
+    if mode in extents:
+        return extents[mode]
+    if mode.startswith("4-"):
+        return 5
+    return int(eval(mode, {}, {name: max(n - 1, 0) for name, n in extents.items()})) + 1
+
+
+def draw_arguments(program: Program, random: Random, *, finite: bool = True):
+    """Return ``(tensors, truth)`` for a program; extents of 0 and 1 are common."""
+    most = random.choice((1, 3, 5, 5))
+    extents = {i: random.randint(0, most) for i in "ijk"}
+    rng = np.random.default_rng(random.getrandbits(32))
+    tensors, truth = {}, {}
+    for name, operand in program.operands.items():
+        shape = tuple(extent_of(m, extents) for m in operand.modes)
+        dense, mask = values(operand, shape, rng, finite)
+        tensors[name] = store(dense, mask, operand.target(), operand.fill)
+        truth[name] = dense
+    return tensors, truth
+
+
+def values(operand, shape, rng, finite):
+    """Return a plain array and where it is stored, as the operand's layout can hold them."""
+    dtype = np.dtype(operand.dtype)
+    dense = rng.integers(0 if dtype.kind in "bu" else -3, 4, shape)
+    if dtype.kind == "c":
+        dense = dense + 1j * rng.integers(-3, 4, shape)
+    dense = np.asarray(dense).astype(dtype)
+    if not finite and dtype.kind == "f":
+        odd = rng.choice([np.inf, -np.inf, np.nan], shape)
+        dense = np.where(rng.random(shape) < 0.15, odd, dense).astype(dtype)
+    if operand.layout == "symmetric":
+        n = min(shape)
+        dense[:n, :n] = np.tril(dense[:n, :n]) + np.tril(dense[:n, :n], -1).T
+    if operand.layout == "pattern":
+        dense = np.ones(shape, dtype)
+    mask = structured(operand.target(), shape, rng) if len(shape) == 2 else rng.random(shape) < 0.4
+    if operand.layout == "dense":
+        mask = np.ones(shape, bool)
+    return np.where(mask, dense, np.asarray(operand.fill, dtype)).astype(dtype), mask
