@@ -1,5 +1,6 @@
 # make demo   install, then run kernels on real matrices and compare them with scipy
 # make test   install, then every check: style, types, imports between packages, tests
+# make nightly  CASES random cases against the dense oracle (20000; SEED chooses them)
 # make clean  remove what the two made
 #
 # PYTHON=python3.12 make demo   chooses the interpreter (3.11 or later).
@@ -8,9 +9,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+CASES ?= 20000
+SEED ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test style imports types tests clean
+.PHONY: help demo test nightly style imports types tests clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -37,6 +40,9 @@ types: $(VENV)/test.stamp
 
 tests: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+nightly: $(VENV)/test.stamp
+	$(BIN)/python tests/nightly.py --cases $(CASES) --seed $(SEED)
 
 $(VENV)/made.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -308,6 +308,14 @@ def _(A):
     return C
 
 
+@expression("scale3", "A[ijk]")
+def _(A):
+    i, j, k = sd.indices("i j k")
+    C = sd.output()
+    C[i, j, k] = 2 * A[i, j, k]
+    return C
+
+
 @expression("copy", "A[ij]")
 def _(A):
     i, j = sd.indices("i j")

@@ -43,7 +43,7 @@ def run(number):
     for level in levels:
         with level():
             for given in arguments:
-                check(special, *given, 0.0 if made.exact else 1e-9)
+                check(special, *given, made.rtol)
     return ARGUMENTS * len(levels)
 
 

@@ -72,7 +72,10 @@ class Part:
 
 @dataclass(slots=True)
 class Program:
-    """A kernel's text and how to bind its parameters; ``exact`` where sums of any order agree."""
+    """A kernel's text and how to bind its parameters.
+
+    ``exact`` where sums of any order agree; else results may differ by a factor of ``1 + rtol``.
+    """
 
     operands: dict[str, Operand] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
@@ -82,6 +85,11 @@ class Program:
     @property
     def text(self):
         return "\n    ".join([f"def body({', '.join(self.operands)}):", *self.lines]) + "\n"
+
+    @property
+    def rtol(self):
+        rounded = {o.dtype for o in self.operands.values()} & {"float32", "bool", "int8", "uint8"}
+        return 0.0 if self.exact else 1e-4 if rounded else 1e-9
 
     def kernel(self):
         names = {"sd": sd}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 from dataclasses import replace
-from itertools import count
 from typing import assert_never
 
 from sparsedsl.contraction.algebra import walk
@@ -79,35 +78,46 @@ def apart(program: Program) -> Program:
     """Rename indices that later stages could take for names of theirs.
 
     The dimensions and arrays of a tensor ``A`` are called ``A_i``, ``A_p``, ``A_data``, the
-    extent of an index ``n_i``: a user's index of such a name becomes another.
+    extent of an index ``n_i``: a user's index of such a name becomes another, everywhere.
     """
     tensors = [t.name for t in (*program.inputs, *program.outputs)]
     prefixes = tuple(f"{name}_" for name in ("n", *tensors))
-    statements = tuple(_apart(s, prefixes, frozenset(tensors)) for s in program.statements)
-    return program if statements == program.statements else replace(program, statements=statements)
-
-
-def _apart(statement: Assign, prefixes: tuple[str, ...], tensors: frozenset[str]) -> Assign:
-    left = [n for s in statement.subscripts for n in s.indices]
-    used = {*left, *bound_indices(statement.expression)}
+    used = {name for statement in program.statements for name in _indices(statement)}
     names: dict[str, str] = {}
     for name in sorted(used):
         longer = any(name.startswith(f"{other}_") for other in used)
         if longer or name.startswith(prefixes) or name in tensors:
-            names[name] = _unlike(used | set(names.values()) | tensors, prefixes)
+            names[name] = _unlike(name, used | {*names.values(), *tensors}, prefixes)
     if not names:
-        return statement
-    subscripts = tuple(rename_affine(s, names) for s in statement.subscripts)
+        return program
     return replace(
-        statement, subscripts=subscripts, expression=_renamed(statement.expression, names)
+        program,
+        statements=tuple(_put(s, names) for s in program.statements),
+        extents=tuple((names.get(name, name), size) for name, size in program.extents),
     )
 
 
-def _unlike(used: Set[str], prefixes: tuple[str, ...]) -> str:
+def _indices(statement: Assign) -> set[str]:
+    left = [n for s in statement.subscripts for n in s.indices]
+    return {*left, *bound_indices(statement.expression)}
+
+
+def _put(statement: Assign, names: Mapping[str, str]) -> Assign:
+    """Rename the indices of a whole statement."""
+    subscripts = tuple(rename_affine(s, names) for s in statement.subscripts)
+    expression = _renamed(statement.expression, names)
+    return replace(statement, subscripts=subscripts, expression=expression)
+
+
+def _unlike(name: str, used: Set[str], prefixes: tuple[str, ...]) -> str:
+    """Return a name that no other begins with, close to the old one where that is possible."""
+    near = name.replace("_", "")
     return next(
-        name
-        for name in (f"i{n}" for n in count())
-        if name not in used and not f"{name}_".startswith(prefixes)
+        found
+        for found in (near, *(f"i{n}" for n in range(len(used) + 1)))
+        if found not in used
+        and not any(other.startswith(f"{found}_") for other in used)
+        and not f"{found}_".startswith(prefixes)
     )
 
 

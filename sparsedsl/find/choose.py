@@ -402,9 +402,24 @@ def _confirm_delivery(prover: Prover, nest: Nest) -> Nest:
         steps, wanted = nest.prefix, tuple(names[:-1])
     else:
         steps, wanted = nest.prefix + chain.steps, tuple(names)
-    if prover.ordered(Context(steps, operands), wanted):
+    context = Context(steps, operands)
+    if all(prover.ordered(context, part) for part in (*_closed(nest), wanted)):
         return nest
     return ordering.streamed(nest)
+
+
+def _closed(nest: Nest) -> list[tuple[str, ...]]:
+    """Return the coordinates down to each level whose positions are closed for good.
+
+    A segment of the level below ends where they change: they must come once each.
+    """
+    found: list[tuple[str, ...]] = []
+    outer: tuple[str, ...] = ()
+    for level in nest.assembly.levels[:-1]:
+        outer += tuple(nest.coordinates[mode] for _, mode in level.coordinates)
+        if not level.dense:
+            found.append(outer)
+    return found
 
 
 def _leaders_are_unique(nest: Nest, prover: Prover) -> bool:

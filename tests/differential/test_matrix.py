@@ -138,6 +138,15 @@ def test_output_layouts(name, out):
         assert layout.name == out
 
 
+@pytest.mark.parametrize(
+    ("name", "layout", "out"),
+    [("copy", "coo", "dcsr"), ("product", "coo", "dcsc"), ("scale3", "coo", "csf")],
+)
+def test_entries_of_one_loop_share_the_segments_of_a_result(name, layout, out):
+    """Coordinates that one loop gives come several times: their segment ends behind the last."""
+    run(name, (layout,), out=out)
+
+
 @pytest.mark.parametrize("out", ["dense", "csf", "coo"])
 @pytest.mark.parametrize("layout", ["csf", "coo", "coo_unsorted", "bitmap", "hicoo", "morton"])
 @pytest.mark.parametrize("name", ["ttv", "ttv_sparse", "ttm", "mttkrp", "transpose3"])

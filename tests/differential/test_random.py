@@ -1,11 +1,20 @@
-"""Random statements over random layouts, shapes and values, against the dense oracle."""
+"""Random statements over random layouts, shapes and values, against the dense oracle.
 
+``tests/nightly.py`` draws tens of thousands of the kernels below.
+"""
+
+from random import Random
+
+import numpy as np
+import pytest
 from expressions import store
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from levels import check, interpreting, remembering_proofs
+from programs import draw_arguments, program
 from strategies import arguments, statements
 
+import sparsedsl as sd
 from sparsedsl.choices import Choices
 from sparsedsl.frontend.string import parse_statement
 from sparsedsl.frontend.trace import Traced
@@ -34,3 +43,19 @@ def test_random_statements(data):
     with interpreting(), remembering_proofs():
         engine = Engine(tracer, Choices(out=layout))
         check(engine.specialise(list(tensors.values())), tensors, truth)
+
+
+@pytest.mark.parametrize("first", range(0, 60, 15))
+def test_random_kernels(first):
+    """Kernels of every layout, dtype and kind of expression, each on three arguments."""
+    for number in range(first, first + 15):
+        random = Random(number)
+        made = program(random)
+        given = [draw_arguments(made, random, finite=finite) for finite in (True, True, False)]
+        with np.errstate(all="ignore"), interpreting(), remembering_proofs():
+            try:
+                special = made.kernel().engine.specialise(list(given[0][0].values()))
+                for tensors, truth in given:
+                    check(special, tensors, truth, made.rtol)
+            except (sd.NotationError, sd.PlanError):
+                continue  # dtypes that do not go together, a choice that is not possible
