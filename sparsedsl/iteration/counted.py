@@ -6,6 +6,8 @@ many visits are counted as entries can be delivered.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sparsedsl.iteration.nodes import (
     Chain,
     Find,
@@ -17,7 +19,7 @@ from sparsedsl.iteration.nodes import (
     Scan,
     Step,
 )
-from sparsedsl.iteration.search import depends_on, expand
+from sparsedsl.iteration.search import depends_on, expand, fixed_turns
 from sparsedsl.iteration.space import extent_name
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import UF, Term
@@ -26,12 +28,21 @@ DEEPEST = 4
 """Loops that counting may nest; deeper counts cost more than growing the output."""
 
 
-def counted_steps(nest: Nest, chain: Chain) -> tuple[Step, ...] | None:
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Steps to count over, the last a loop, and how many visits each of its turns stands for."""
+
+    steps: tuple[Step, ...]
+    times: int
+
+
+def counted_steps(nest: Nest, chain: Chain) -> Counted | None:
     """Return the scans and definitions that bound the entries ``chain`` delivers, or None.
 
     They lead to the point where the coordinates are known; finds and guards are left out, as if
     they always succeeded.  Entries that are a part of a find's range are bounded by the range,
-    those of a narrow mode by its extent.
+    those of a narrow mode by its extent.  The innermost loops inside of blocks are not counted
+    over: their turns are multiplied, as if no block were cut short.
     """
     steps, missing = nest.prefix + chain.steps, {c.name for c in chain.coordinates}
     match nest.assembly.ordering:
@@ -72,9 +83,17 @@ def counted_steps(nest: Nest, chain: Chain) -> tuple[Step, ...] | None:
             case _:
                 pass
     loops = [place for place, s in enumerate(kept) if isinstance(s, Scan | Merge)]
+    times = 1
+    while len(loops) > 1 and (turns := _turns_in_block(kept[loops[-1]])) is not None:
+        times *= turns
+        loops.pop()
     if not loops or len(loops) > DEEPEST:
         return None
-    return tuple(kept[: loops[-1] + 1])
+    return Counted(tuple(kept[: loops[-1] + 1]), times)
+
+
+def _turns_in_block(step: Step) -> int | None:
+    return fixed_turns(step) if isinstance(step, Scan) else None
 
 
 def loaded_from(nest: Nest) -> tuple[str, ...]:

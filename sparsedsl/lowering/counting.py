@@ -32,12 +32,12 @@ def count_visits(
     """
     out: list[Stmt] = []
     for chain, known in zip(nest.chains, signs, strict=True):
-        steps = counted_steps(nest, chain)
-        if steps is None:
+        counted = counted_steps(nest, chain)
+        if counted is None:
             return []
         emitter.nonnegative = known
         piece = None if shared is None else (nest.prefix + chain.steps)[0]
-        out += _Counter(emitter, room, shared, piece).count(steps)
+        out += _Counter(emitter, room, counted.times, shared, piece).count(counted.steps)
     return out
 
 
@@ -70,10 +70,11 @@ class _Counter:
     """Emits counting loops; its own variables shadow those of the nest, assigned later."""
 
     def __init__(
-        self, emitter: Emitter, room: Var, shared: Shared | None, piece: Step | None
+        self, emitter: Emitter, room: Var, times: int, shared: Shared | None, piece: Step | None
     ) -> None:
         self.emitter = emitter
         self.room = room
+        self.times = times
         self.shared = shared
         self.piece = piece
 
@@ -101,8 +102,8 @@ class _Counter:
                 raise AssertionError(f"{step} was not kept")
 
     def _add(self, low: Expr, high: Expr) -> Stmt:
-        length = lb.max_(lb.sub(high, low), 0)
-        return Assign(self.room, lb.add(self.room, length))
+        visits = lb.mul(lb.max_(lb.sub(high, low), 0), self.times)
+        return Assign(self.room, lb.add(self.room, visits))
 
     def _ends(self, lows: tuple[Term, ...], highs: tuple[Term, ...]) -> tuple[Expr, Expr]:
         return self.emitter.extreme(lows, lb.max_), self.emitter.extreme(highs, lb.min_)

@@ -150,3 +150,19 @@ def test_entries_that_cancel_at_the_end_of_the_room_are_written_over():
         found = sd.kernel(summed)(*given.values())
     assert found.nnz == 1
     np.testing.assert_array_equal(found.to_numpy(), a + given["B"].to_numpy())
+
+
+def test_entries_in_blocks_are_counted_by_the_block():
+    """Blocks that an edge cuts short count as whole ones: the room is enough."""
+    rng = np.random.default_rng(3)
+    a, b = rng.integers(-1, 2, (7, 11)), rng.integers(-1, 2, (11, 1100))
+    b[rng.random(b.shape) < 0.97] = 0
+    b[:, -1] = 1
+    a, b = a.astype(float), b.astype(float)
+    layout = sd.layouts["bcsr"](3, 3)
+    given = [store(x, x != 0, layout) for x in (a, b)]
+    blocked = sd.kernel(order="i k j", out="csr")(product)
+    assert "B_indptr[u64(B_bi)], 0) * 9" in blocked.lower(*given).source
+    with interpreting():
+        check_result(blocked(*given), a @ b)
+    check_result(blocked(*given), a @ b)
