@@ -2,21 +2,20 @@
 
 A product summed over indices becomes a contraction (dense) or a stream product (some factor a
 fibre tree); every other elementwise call is one map; a plain copy with permuted or affine
-subscripts is an access pattern. Where a tree meets an operator that needs all coordinates,
-it is written out (``Densify``). Products skip implicit zeros, as the hardware's streams do.
+subscripts is an access pattern. `rdu.graph.combine` adds these operators.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
 import numpy as np
 
 from rdu.errors import RDUError
 from rdu.graph.arguments import Argument
-from rdu.graph.builder import GraphBuilder, Read, merge_orders
+from rdu.graph.builder import GraphBuilder
+from rdu.graph.combine import Combiner, Lowered, Value, Want
 from rdu.graph.functions import COPY, ONE
 from rdu.graph.graph import Graph, Precision
 from rdu.graph.nodes import Constant, Function, Monoid, Position, Subscript
@@ -34,24 +33,6 @@ from sparsedsl.contraction.nodes import (
     Stored,
 )
 from sparsedsl.contraction.operators import OPERATORS
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A tensor read with index names; ``pattern`` if only its stored coordinates matter."""
-
-    tensor: str
-    indices: tuple[str, ...]
-    pattern: bool = False
-
-    @property
-    def read(self) -> Read:
-        """As the builder takes it."""
-        return (self.tensor, self.indices)
-
-
-Lowered: TypeAlias = Value | Constant | Position
-Want: TypeAlias = "tuple[str, tuple[str, ...]] | None"
 
 
 def from_contraction(
@@ -91,12 +72,12 @@ class _Lowering:
         self.arguments = arguments
         self.builder = GraphBuilder(name, precision)
         self.current: dict[str, str] = {}
-        self.counter = 0
         shapes = {name: known.shape for name, known in arguments.items()}
         try:
             self.extents = check_shapes(program, shapes)
         except ValueError as error:
             raise RDUError(str(error)) from None
+        self.combine = Combiner(self.builder, self.extents)
         for index, extent in self.extents.items():
             if not extent:
                 raise RDUError(
@@ -188,8 +169,8 @@ class _Lowering:
             self.current[statement.target] = self._finish(statement.expression, name, out)
             return
         value = self.lower(statement.expression, None)
-        self.current[statement.target] = self._call(
-            statement.accumulate,
+        self.current[statement.target] = self.combine.call(
+            _function(statement.accumulate),
             [Value(previous, out), value],
             (self._version(statement.target), out),
         ).tensor
@@ -212,7 +193,7 @@ class _Lowering:
                 return self.builder.sparse_product(name, out, [value.read])
             return self.builder.transpose(name, out, value.read)
         extents = {n: self.extents[n] for n in out}
-        return self.builder.map(name, out, COPY, self._dense(value).read, extents=extents)
+        return self.builder.map(name, out, COPY, self.combine.dense(value).read, extents=extents)
 
     # --- expressions -------------------------------------------------------------------
 
@@ -231,12 +212,13 @@ class _Lowering:
             case Call(operator="mul"):
                 return self._product(_factors(expression), (), want)
             case Call(operator=operator, arguments=arguments):
-                return self._call(operator, [self.lower(a, None) for a in arguments], want)
+                values = [self.lower(a, None) for a in arguments]
+                return self.combine.call(_function(operator), values, want)
             case Reduce(monoid="add", indices=indices, body=body):
                 return self._product(_factors(body), indices, want)
             case Reduce(monoid=monoid, indices=indices, body=body):
                 value = self.lower(body, None)
-                return self._reduce(Monoid(monoid), indices, value, want)
+                return self.combine.reduce(Monoid(monoid), indices, value, want)
             case _:
                 assert_never(expression)
 
@@ -246,11 +228,11 @@ class _Lowering:
         if None not in names and len(set(names)) == len(names):
             return Value(tensor, tuple(n for n in names if n is not None))
         if self.builder.is_sparse(tensor):
-            tensor = self._dense(Value(tensor, self._letters(tensor))).tensor
+            tensor = self.combine.dense(Value(tensor, self._letters(tensor))).tensor
         out = tuple(dict.fromkeys(n for s in access.subscripts for n in s.indices))
         patterns = [_subscript(s) for s in access.subscripts]
         extents = {n: self.extents[n] for n in out}
-        name = self._temporary("view")
+        name = self.combine.temporary("view")
         self.builder.rearrange(name, out, tensor, patterns, extents=extents)
         return Value(name, out)
 
@@ -259,174 +241,11 @@ class _Lowering:
         others: list[Lowered] = []
         for factor in factors:
             value = self.lower(factor, None)
-            (values if isinstance(value, Value) else others).append(value)  # type: ignore[arg-type]
-        if not values:
-            product = self._chain(others, None) if len(others) > 1 else others[0]
-            return product if not sums else self._reduce(Monoid.SUM, sums, product, want)
-        last = want if not others else None
-        missing = [n for n in sums if not any(n in v.indices for v in values)]
-        if missing:
-            return self._reduce(Monoid.SUM, sums, self._chain([*values, *others], None), want)
-        if any(self.builder.is_sparse(v.tensor) for v in values):
-            value = self._sparse(values, sums, last)
-        else:
-            value = self._dense_product(values, sums, last)
-        return self._chain([value, *others], want) if others else value
-
-    def _sparse(self, values: Sequence[Value], sums: Sequence[str], want: Want) -> Lowered:
-        values = [self._covered(v, values) for v in values]
-        trees = [v for v in values if self.builder.is_sparse(v.tensor)]
-        if not trees:
-            return self._dense_product(values, sums, want)
-        try:
-            merge_orders([self.builder.levels(v.read) for v in trees])
-        except RDUError:
-            # The last tree nests the other way round: read it by position instead.
-            changed = [self._dense(v) if v is trees[-1] else v for v in values]
-            return self._sparse(changed, sums, want)
-        if len(values) == 1 and not sums and not values[0].pattern:
-            return values[0]
-        name, out = self._target(want, values, sums, "product")
-        reads = [v.read for v in values]
-        self.builder.sparse_product(name, out, reads, [v.pattern for v in values])
-        return Value(name, out)
-
-    def _covered(self, value: Value, values: Sequence[Value]) -> Value:
-        """Write out a tree whose fill is not zero unless it stores all that the others do."""
-        if not self.builder.is_sparse(value.tensor) or value.pattern:
-            return value
-        tree = self.builder.fibres(value.tensor)
-        if tree.fill == 0:
-            return value
-        mine = self.builder.patterns[value.tensor]
-        for other in values:
-            if other is value or not self.builder.is_sparse(other.tensor):
-                continue
-            theirs = self.builder.patterns[other.tensor]
-            same = self.builder.levels(other.read) == self.builder.levels(value.read)
-            zero = self.builder.fibres(other.tensor).fill == 0
-            if same and zero and np.array_equal(theirs, mine):
-                return value
-        return self._dense(value)
-
-    def _dense_product(self, values: Sequence[Value], sums: Sequence[str], want: Want) -> Lowered:
-        values = [self._dense(v) for v in values]
-        left = list(sums)
-        current = values[0]
-        for position, factor in enumerate(values[1:], start=1):
-            later = {n for v in values[position + 1 :] for n in v.indices}
-            current, left = self._alone(current, {*factor.indices, *later}, left)
-            factor, left = self._alone(factor, {*current.indices, *later}, left)
-            now = [n for n in left if n not in later and n in factor.indices]
-            final = want if position == len(values) - 1 else None
-            if now:
-                name, out = self._target(final, [current, factor], now, "gemm")
-                self.builder.contract(name, out, current.read, factor.read)
-                current, left = Value(name, out), [n for n in left if n not in now]
+            if isinstance(value, Value):
+                values.append(value)
             else:
-                result = self._call("mul", [current, factor], None if left else final)
-                assert isinstance(result, Value)
-                current = result
-        if left:
-            return self._reduce(Monoid.SUM, left, current, want)
-        return current
-
-    def _alone(self, value: Value, others: set[str], sums: list[str]) -> tuple[Value, list[str]]:
-        """Sum away the indices that only this factor has."""
-        own = [n for n in sums if n in value.indices and n not in others]
-        if not own:
-            return value, sums
-        result = self._reduce(Monoid.SUM, own, value, None)
-        assert isinstance(result, Value)
-        return result, [n for n in sums if n not in own]
-
-    def _chain(self, values: Sequence[Lowered], want: Want) -> Lowered:
-        result = values[0]
-        for n, value in enumerate(values[1:], start=1):
-            result = self._call("mul", [result, value], want if n == len(values) - 1 else None)
-        return result
-
-    def _call(self, operator: str, arguments: Sequence[Lowered], want: Want) -> Value:
-        function = _function(operator)
-        values = [self._entries(a) for a in arguments]
-        trees = [v for v in values if isinstance(v, Value) and self.builder.is_sparse(v.tensor)]
-        if len(trees) == 1 and all(v is trees[0] or isinstance(v, Constant) for v in values):
-            name, out = self._target(want, trees, (), operator)
-            if out == trees[0].indices:
-                used = [v.read if isinstance(v, Value) else v for v in values]
-                self.builder.sparse_map(name, function, *used)  # type: ignore[arg-type]
-                return Value(name, out)
-        if len(trees) == len(values) == 2 and set(trees[0].indices) == set(trees[1].indices):
-            orders = {tuple(self.builder.levels(t.read)) for t in trees}
-            if len(orders) == 1:
-                name, out = self._target(want, trees, (), operator)
-                self.builder.sparse_union(name, out, function, trees[0].read, trees[1].read)
-                return Value(name, out)
-        dense = [self._dense(v) if isinstance(v, Value) else v for v in values]
-        reads = [v for v in dense if isinstance(v, Value)]
-        positions = [n for v in dense if isinstance(v, Position) for n in v.axes]
-        names = list(dict.fromkeys([*(n for v in reads for n in v.indices), *positions]))
-        widest = max(reads, key=lambda v: len(v.indices), default=None)
-        natural = tuple(widest.indices) if widest else ()
-        natural = (*natural, *(n for n in names if n not in natural))
-        name, out = want if want is not None else (self._temporary(operator), natural)
-        if sorted(out) != sorted(natural) or out != natural:
-            name, out = self._temporary(operator), natural
-        extents = {n: self.extents[n] for n in names}
-        used = [v.read if isinstance(v, Value) else v for v in dense]
-        self.builder.map(name, out, function, *used, extents=extents)
-        return Value(name, out)
-
-    def _reduce(self, monoid: Monoid, sums: Sequence[str], value: Lowered, want: Want) -> Lowered:
-        if not isinstance(value, Value):
-            names = tuple(dict.fromkeys((*sums, *(getattr(value, "axes", ())))))
-            extents = {n: self.extents[n] for n in names}
-            name = self._temporary("full")
-            self.builder.map(name, names, COPY, value, extents=extents)
-            value = Value(name, names)
-        absent = [n for n in sums if n not in value.indices]
-        if absent:
-            names = (*value.indices, *absent)
-            name = self._temporary("full")
-            extents = {n: self.extents[n] for n in names}
-            self.builder.map(name, names, COPY, self._dense(value).read, extents=extents)
-            value = Value(name, names)
-        value = self._dense(self._ones(value))
-        name, out = self._target(want, [value], sums, monoid.value)
-        self.builder.reduce(name, out, monoid, value.read)
-        return Value(name, out)
-
-    # --- small pieces ------------------------------------------------------------------
-
-    def _entries(self, value: Lowered) -> Lowered:
-        return self._ones(value) if isinstance(value, Value) else value
-
-    def _ones(self, value: Value) -> Value:
-        if not value.pattern:
-            return value
-        name = self._temporary("pattern")
-        self.builder.sparse_map(name, ONE, value.read, fill=0.0)
-        return Value(name, value.indices)
-
-    def _dense(self, value: Value) -> Value:
-        value = self._ones(value)
-        if not self.builder.is_sparse(value.tensor):
-            return value
-        name = self._temporary(f"{value.tensor}_dense")
-        self.builder.densify(name, value.read)
-        return Value(name, value.indices)
-
-    def _target(
-        self, want: Want, values: Sequence[Value], sums: Sequence[str], stem: str
-    ) -> tuple[str, tuple[str, ...]]:
-        names = dict.fromkeys(n for v in values for n in v.indices if n not in sums)
-        if want is not None and sorted(want[1]) == sorted(names):
-            return want
-        return self._temporary(stem), tuple(names)
-
-    def _temporary(self, stem: str) -> str:
-        self.counter += 1
-        return f"{stem}_{self.counter}"
+                others.append(value)
+        return self.combine.product(values, others, sums, want)
 
     def _version(self, target: str) -> str:
         name, n = target, 1

@@ -7,7 +7,7 @@ which tiles are finished: one load and one store sequence for each memory tier.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rdu.graph.graph import Graph, kernel_reads, kernel_writes
@@ -219,7 +219,7 @@ def find_depths(
 ) -> list[int]:
     """Depths of all streams with which the kernel cannot block itself."""
 
-    def stage(index: int) -> list[Token] | object:
+    def stage(index: int) -> Iterator[Token]:
         inward = {s.read: n for n, s in enumerate(streams) if s.target == index}
         outward = [n for n, s in enumerate(streams) if s.source == index]
         for step in shapes[index].steps():
@@ -229,7 +229,7 @@ def find_depths(
                 for n in outward:
                     yield (True, n)
 
-    def side(transfers: Sequence[Transfer], push: bool) -> object:
+    def side(transfers: Sequence[Transfer], push: bool) -> Iterator[Token]:
         for transfer in transfers:
             for n in transfer.streams:
                 yield (push, n)
@@ -238,4 +238,4 @@ def find_depths(
     processes += [side(t, True) for t in loads.values()]
     processes += [side(t, False) for t in stores.values()]
     names = [f"{s.tensor} for operand {s.read}" for s in streams]
-    return sufficient_depths(processes, [s.depth for s in streams], names)  # type: ignore[arg-type]
+    return sufficient_depths(processes, [s.depth for s in streams], names)
