@@ -16,6 +16,7 @@ from sparsedsl.bench.memory import LEAST, SLACK
 from sparsedsl.bench.overhead import ORDER
 from sparsedsl.bench.run import Run
 from sparsedsl.bench.speedup import LONG
+from sparsedsl.console import print_figures
 
 PAR = 0.95
 """A ratio below which a cell counts as slower than a peer."""
@@ -242,23 +243,15 @@ def _errors(run: Run) -> list[str]:
 
 def show(run: Run) -> None:
     """Print the table and the summary to the terminal."""
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    table = Table(title="time over that of sparsedsl: above 1, sparsedsl is faster")
-    for place, head in enumerate(_heads(run)):
-        table.add_column(head, justify="left" if place < 2 else "right")
-    for row in _cell_rows(run):
-        table.add_row(*row)
-    console.print(table)
+    title = "time over that of sparsedsl: above 1, sparsedsl is faster"
+    print_figures([_heads(run), *_cell_rows(run)], title=title, left=2)
     for name, cells, mean, under in summary(run):
-        console.print(f"{name}: {mean:.2f} over {cells} cells, {under} under {PAR}")
+        print(f"{name}: {mean:.2f} over {cells} cells, {under} under {PAR}")
     for cell in run.speedups:
         about = f"{cell.kernel} on {cell.input}, {cell.threads} threads"
-        console.print(f"{about}: {cell.ratio:.2f}{'' if cell.same else ', results differ'}")
+        print(f"{about}: {cell.ratio:.2f}{'' if cell.same else ', results differ'}")
     for cell in run.cells:
         for name, error in cell.errors.items():
-            console.print(f"not timed: {cell.kernel} on {cell.input}, {name}: {error}")
+            print(f"not timed: {cell.kernel} on {cell.input}, {name}: {error}")
     for name, reason in run.absent.items():
-        console.print(f"left out: {name}: {reason}")
+        print(f"left out: {name}: {reason}")

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sparsedsl.cli.console import Json, busy, print_json, print_source, print_table
 from sparsedsl.cli.upkeep import upkeep
+from sparsedsl.console import Json, busy, print_json, print_source, print_table
 
 app = typer.Typer(
     name="sparsedsl",

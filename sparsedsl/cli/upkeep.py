@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from sparsedsl.cli.console import Json, print_json, print_table, steps
+from sparsedsl.console import Json, print_json, print_table, steps
 
 upkeep = typer.Typer()
 cache_app = typer.Typer(help="Kernels kept on disk.", no_args_is_help=True)

@@ -6,17 +6,12 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
-from rich.panel import Panel
-from rich.progress import Progress
-from rich.syntax import Syntax
-from rich.table import Table
-from rich.text import Text
-
+from sparsedsl.console import print_figures, print_source, steps
 from sparsedsl.demo.cases import Case, cases
 from sparsedsl.demo.experts import Experts, run_experts
 from sparsedsl.demo.matrices import RealMatrix, collect
 from sparsedsl.demo.measure import Measured, measure
+from sparsedsl.kernel import Lowered
 
 STORY = "A * B"
 """The kernel whose whole story is told, on the first matrix."""
@@ -24,47 +19,33 @@ STORY = "A * B"
 
 def demonstrate(*, quick: bool, json: bool) -> tuple[bool, dict[str, Any]]:
     """Run everything; print unless ``json``.  Returns whether all agreed, and the record."""
-    console = Console(quiet=json, highlight=False)
     matrices, missing = collect(quick)
-    console.print(_matrices_table(matrices))
-    for line in missing:
-        console.print(f"[yellow]{line}[/]")
-    console.print(
-        "MTTKRP uses the order-3 tensor of pairs in each row of a matrix, "
-        "T\\[i,j,k] = A\\[i,j] * A\\[i,k].\n"
-    )
-    measured, told = _measure_all(matrices, quick, console)
-    console.print(_times_table(measured))
-    story = _story(told[0], told[1], console) if told else {}
+    if not json:
+        _show_matrices(matrices, missing)
+    told: tuple[Case, Measured] | None = None
+    measured: list[Measured] = []
+    for matrix, case in steps(_every_case(matrices), 6 * len(matrices), "kernels"):
+        measured.append(measure(case, matrix.name, quick))
+        if told is None and case.name == STORY:
+            told = case, measured[-1]
+    lowered = None if told is None else told[0].kernel.lower(*told[0].arguments)
+    if not json:
+        _show_times(measured)
+        if told is not None and lowered is not None:
+            _show_story(told[1], lowered)
     experts = run_experts(quick)
-    _show_experts(experts, console)
+    if not json:
+        _show_experts(experts)
+        _show_verdict(measured, experts)
     agree = all(m.agrees for m in measured) and experts.agrees
-    _verdict(measured, experts, console)
     return agree, {
         "agree": agree,
         "matrices": [{"name": m.name, "source": m.source, "is": m.description} for m in matrices],
         "missing": missing,
         "kernels": [{**asdict(m), "agrees": m.agrees} for m in measured],
-        "story": story,
+        "story": {} if lowered is None else _story(lowered),
         "experts": {**asdict(experts), "agrees": experts.agrees},
     }
-
-
-def _measure_all(
-    matrices: list[RealMatrix], quick: bool, console: Console
-) -> tuple[list[Measured], tuple[Case, Measured] | None]:
-    measured: list[Measured] = []
-    told: tuple[Case, Measured] | None = None
-    with Progress(console=console, transient=True) as progress:
-        task = progress.add_task("kernels", total=6 * len(matrices))
-        for matrix, case in _every_case(matrices):
-            progress.update(task, description=f"{case.name} on {matrix.name}")
-            found = measure(case, matrix.name, quick)
-            measured.append(found)
-            if told is None and case.name == STORY:
-                told = case, found
-            progress.advance(task)
-    return measured, told
 
 
 def _every_case(matrices: list[RealMatrix]) -> Iterator[tuple[RealMatrix, Case]]:
@@ -73,92 +54,85 @@ def _every_case(matrices: list[RealMatrix]) -> Iterator[tuple[RealMatrix, Case]]
             yield matrix, case
 
 
-def _matrices_table(matrices: list[RealMatrix]) -> Table:
-    table = Table(title="Real matrices", title_justify="left")
-    for column in ("name", "stored as", "from"):
-        table.add_column(column, overflow="fold")
-    for m in matrices:
-        table.add_row(m.name, m.description, m.source)
-    return table
+def _story(lowered: Lowered) -> dict[str, Any]:
+    proofs = [
+        {"goal": p.name, "proved": p.proved, "seconds": p.seconds, "allows": p.allows}
+        for p in lowered.proofs
+    ]
+    explanation, source = lowered.explain(), lowered.source
+    return {"kernel": STORY, "explanation": explanation, "source": source, "proofs": proofs}
 
 
-def _times_table(measured: list[Measured]) -> Table:
-    table = Table(
-        title="Kernels beside scipy",
-        caption="error: relative to the largest value; first call: plan, prove, compile, or load "
-        "from the cache; warm and scipy: medians; ratio: scipy / warm; * NumPy, as scipy has none",
-        title_justify="left",
-        caption_justify="left",
-    )
-    table.add_column("kernel", no_wrap=True)
-    table.add_column("matrix", no_wrap=True)
-    for column in ("error", "first call", "warm", "scipy", "ratio"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for m in measured:
-        mark = "" if m.agrees else " [red]WRONG[/]"
-        table.add_row(
+def _show_matrices(matrices: list[RealMatrix], missing: list[str]) -> None:
+    rows = [(m.name, m.description, m.source) for m in matrices]
+    print_figures([("name", "stored as", "from"), *rows], title="Real matrices", left=3)
+    for line in missing:
+        print(line)
+    print("MTTKRP uses the order-3 tensor of pairs in each row of a matrix, ", end="")
+    print("T[i,j,k] = A[i,j] * A[i,k].\n")
+
+
+def _show_times(measured: list[Measured]) -> None:
+    lines = [("kernel", "matrix", "error", "first call", "warm", "scipy", "ratio")]
+    lines += [
+        (
             m.kernel,
             m.matrix,
-            f"{m.error:.0e}{mark}",
+            f"{m.error:.0e}{'' if m.agrees else ' WRONG'}",
             f"{m.first_seconds:.2f} s",
             duration(m.seconds),
             duration(m.peer_seconds) + ("" if m.peer == "scipy" else "*"),
             f"{m.peer_seconds / m.seconds:.2f}",
         )
-    return table
-
-
-def _story(case: Case, measured: Measured, console: Console) -> dict[str, Any]:
-    lowered = case.kernel.lower(*case.arguments)
-    console.print(f"\n[bold]The story of one kernel: {case.name} on {measured.matrix}[/]")
-    text, source = lowered.explain(), lowered.source
-    console.print(Panel(Text(text), title="what is computed, how, and why that is right"))
-    console.print(Panel(Syntax(source, "python", word_wrap=True), title="the generated kernel"))
-    console.print(
-        f"time {duration(measured.seconds)}, {measured.peer} {duration(measured.peer_seconds)}\n"
-    )
-    proofs = [
-        {"goal": p.name, "proved": p.proved, "seconds": p.seconds, "allows": p.allows}
-        for p in lowered.proofs
+        for m in measured
     ]
-    return {"kernel": case.name, "explanation": text, "source": source, "proofs": proofs}
+    print_figures(lines, title="Kernels beside scipy", left=2)
+    print("error: relative to the largest value")
+    print("first call: plan, prove, compile, or load from the cache")
+    print("warm and scipy: medians; ratio: scipy / warm; * NumPy, as scipy has none\n")
 
 
-def _show_experts(experts: Experts, console: Console) -> None:
-    console.print("[bold]A layer of experts, one kernel on two machines[/]")
-    console.print(experts.sizes)
-    console.print(Panel(Text(experts.program), title="expert_layer"))
-    console.print(
+def _show_story(measured: Measured, lowered: Lowered) -> None:
+    print(f"The story of one kernel: {measured.kernel} on {measured.matrix}\n")
+    print("What is computed, how, and why that is right\n")
+    print(lowered.explain())
+    print("\nThe generated kernel\n")
+    print_source(lowered.source)
+    times = f"time {duration(measured.seconds)}, {measured.peer} {duration(measured.peer_seconds)}"
+    print(f"\n{times}\n")
+
+
+def _show_experts(experts: Experts) -> None:
+    print("A layer of experts, one kernel on two machines")
+    print(f"{experts.sizes}\n\n{experts.program}\n")
+    print(
         f"compiled with Numba: {duration(experts.seconds)}, "
         f"max error {experts.error:.0e} against NumPy in float64"
     )
-    table = Table(title="On the emulated SN40L socket, bfloat16", title_justify="left")
-    table.add_column("fusion", no_wrap=True)
     tiers = list(experts.mapped[0].bytes)
-    for column in ("kernels", *(f"{t} bytes" for t in tiers), "flops/B", "time"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in experts.mapped:
-        table.add_row(
+    lines = [("fusion", "kernels", *(f"{t} bytes" for t in tiers), "flops/B", "time")]
+    lines += [
+        (
             row.fusion,
             str(row.kernels),
             *(f"{row.bytes[t]:,}" for t in tiers),
             f"{row.operational_intensity:.1f}",
             duration(row.seconds),
         )
-    console.print(table)
-    same = "equal, bit for bit" if experts.fused_equals_unfused else "[red]DIFFERENT[/]"
-    console.print(f"fused and unfused results: {same}; max error {experts.emulated_error:.0e}\n")
+        for row in experts.mapped
+    ]
+    print_figures(lines, title="On the emulated SN40L socket, bfloat16")
+    same = "equal, bit for bit" if experts.fused_equals_unfused else "DIFFERENT"
+    print(f"fused and unfused results: {same}; max error {experts.emulated_error:.0e}\n")
 
 
-def _verdict(measured: list[Measured], experts: Experts, console: Console) -> None:
+def _show_verdict(measured: list[Measured], experts: Experts) -> None:
     wrong = [f"{m.kernel} on {m.matrix}" for m in measured if not m.agrees]
     wrong += [] if experts.agrees else ["the layer of experts"]
     if wrong:
-        console.print(f"[red]disagreement in {', '.join(wrong)}[/]")
+        print(f"disagreement in {', '.join(wrong)}")
     else:
-        console.print(
-            f"{len(measured)} kernels agree with scipy or NumPy; the layer of experts agrees."
-        )
+        print(f"{len(measured)} kernels agree with scipy or NumPy; the layer of experts agrees.")
 
 
 def duration(seconds: float) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from sparsedsl.errors import NotationError, TensorTypeError
 from sparsedsl.gradients.gradient import Gradient
 from sparsedsl.interop import asarray
 from sparsedsl.kernel import Kernel
@@ -33,6 +34,11 @@ def differentiable(kernel: Kernel, **patterns: Any) -> Callable[..., Any]:
         For each sparse argument, a tensor in its layout: the argument is then given as the
         1-D torch tensor of its stored values, in the order of ``.arrays``.
 
+    Raises
+    ------
+    NotationError
+        For a pattern of no argument; ``TensorTypeError`` in a call for what is no torch tensor.
+
     Examples
     --------
     ``spmv = differentiable(kernel, A=A)`` and then
@@ -44,7 +50,20 @@ def differentiable(kernel: Kernel, **patterns: Any) -> Callable[..., Any]:
     names = tuple(inspect.signature(kernel.function).parameters)
     bound = {name: asarray(pattern) for name, pattern in patterns.items()}
 
+    unknown = [name for name in bound if name not in names]
+    if unknown:
+        raise NotationError(
+            f"expected the names of sparse arguments, found {unknown[0]!r}",
+            hint=f"the kernel takes {', '.join(names)}",
+        )
+
     def argument(name: str, x: Any) -> Any:
+        if not hasattr(x, "detach"):
+            raise TensorTypeError(
+                f"{name}: expected a torch tensor, found {type(x).__name__}",
+                hint=f"give a sparse operand as differentiable(kernel, {name}={name}), and its "
+                "stored values as a torch tensor in the call",
+            )
         array = x.detach().cpu().numpy()
         if name not in bound:
             return array

@@ -202,6 +202,11 @@ def _from_torch(x: Any, check: bool) -> Tensor:
             f"expected a torch tensor in CPU memory, found device {x.device}", hint="use x.cpu()"
         )
     x = x.detach()
+    if str(x.dtype) == "torch.bfloat16":  # of which torch makes no NumPy array
+        raise TensorTypeError(
+            "expected a torch tensor of a dtype that NumPy has, found torch.bfloat16",
+            hint="convert it: x.float()",
+        )
     kind = str(x.layout)
     if kind == "torch.strided":
         return _from_numpy(x.numpy())

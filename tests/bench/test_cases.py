@@ -64,6 +64,12 @@ def test_merging_loops_agree_with_scipy_or_say_why_they_cannot_run():
                 assert difference(plain(job.finish(job.call())), expected) < 1e-12
 
 
+def test_peers_leave_small_numbers_as_they_are():
+    find()
+    smallest = np.finfo(float).tiny
+    assert smallest / 2 > 0
+
+
 def test_inputs_of_kernels_exist():
     there = {*MATRICES, *TENSORS, *real(quick=True)}
     assert {name for kernel in KERNELS.values() for name in kernel.inputs} <= there

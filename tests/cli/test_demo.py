@@ -42,12 +42,19 @@ def test_experts_fused_and_unfused(record):
     assert fused["operational_intensity"] > unfused["operational_intensity"]
 
 
-def test_disagreement_is_told(monkeypatch):
+def test_disagreement_is_told_in_plain_lines(monkeypatch, capsys):
     monkeypatch.setattr(measure, "TOLERANCE_EPS", -1)
     monkeypatch.setattr(matrices, "from_pyamg", lambda quick: [])
-    agree, record = demonstrate(quick=True, json=True)
+    agree, record = demonstrate(quick=True, json=False)
     assert not agree
     assert any("pyamg" in line for line in record["missing"])
+    text, errors = capsys.readouterr()
+    assert not errors
+    assert text.isascii()
+    assert "WRONG" in text
+    assert "disagreement in SpMV on A_real" in text
+    for part in ("Real matrices", "Kernels beside scipy", "def kernel(", "bit for bit"):
+        assert part in text
 
 
 def test_relative_error_sees_shapes_and_values():

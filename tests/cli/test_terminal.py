@@ -6,6 +6,7 @@ import pytest
 from terminal import on_a_terminal, plain
 
 import sparsedsl as sd
+from sparsedsl.console import print_figures
 
 
 def test_tables_fit_into_the_terminal():
@@ -38,3 +39,9 @@ def test_json_is_the_same_on_a_terminal():
     status, text = on_a_terminal("sparsedsl", "cache", "info", "--json")
     assert status == 0
     assert json.loads(text)["kernels"] >= 0
+
+
+def test_figures_have_their_heads_above_them(capsys):
+    lines = [("name", "bytes"), ("a", "12"), ("longer", "3")]
+    print_figures(lines, title="Sizes")
+    assert capsys.readouterr().out == "Sizes\nname    bytes\na          12\nlonger      3\n"

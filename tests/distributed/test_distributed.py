@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from itertools import pairwise
@@ -91,6 +93,55 @@ def test_a_killed_worker_does_not_change_the_result(A, client):
     os.kill(pids[busy[0]], signal.SIGKILL)
     thread.join(120)
     assert abs(found["C"] - big @ big).max() < 1e-9
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+import numpy as np, scipy.sparse as sp, sparsedsl as sd
+from distributed import Client, LocalCluster
+
+@sd.kernel
+def product(A, B):
+    i, j, k = sd.indices("i j k")
+    C = sd.output()
+    C[i, j] = A[i, k] * B[k, j]
+    return C
+
+def interrupt(client):
+    while not any(client.processing().values()):
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGINT)
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    big = sp.random_array((1200, 1200), density=0.2, rng=np.random.default_rng(1), format="csr")
+    options = {"dashboard_address": None, "silence_logs": 50}
+    with LocalCluster(n_workers=2, threads_per_worker=1, **options) as cluster:
+        with Client(cluster) as client:
+            threading.Thread(target=interrupt, args=[client], daemon=True).start()
+            try:
+                sd.distributed.compute(product, big, big, client=client, split="i", blocks=12)
+            except KeyboardInterrupt:
+                print("interrupted")
+            until = time.time() + 120
+            while any(client.processing().values()) and time.time() < until:
+                time.sleep(0.05)
+            print(sum(map(len, client.processing().values())), len(client.futures))
+            A = big[:90]
+            C = sd.distributed.compute(product, A, A.T.tocsr(), client=client, split="i")
+            print(abs(C - A @ A.T).max() < 1e-9)
+"""
+
+
+def test_an_interrupt_takes_the_tasks_back(tmp_path):
+    """Nothing is left to run on the workers, and the next computation is right."""
+    script = tmp_path / "interrupted.py"
+    script.write_text(INTERRUPTED)
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["interrupted", "0", "0", "True"]
 
 
 def test_what_cannot_be_split_is_refused(A, client):

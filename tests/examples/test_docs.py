@@ -1,40 +1,23 @@
 """The pages under docs: code and shell lines run, code prints what is shown, links lead on."""
 
-import contextlib
-import io
-import linecache
 import re
 import shlex
-from pathlib import Path
 
 import pytest
+from pages import FENCE, ROOT, RUN, blocks, plain, printed
 from typer.testing import CliRunner
 
 from rdu.cli import app as rdu_app
 from sparsedsl.cli.app import app as sparsedsl_app
 
-ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-CODE = ["tutorial", "kernel", "slow", "errors", "pictures", "rdu"]
 
 
-@pytest.mark.parametrize("name", CODE)
-def test_blocks_run_and_print_what_is_shown(name):
-    blocks = FENCE.findall((ROOT / "docs" / f"{name}.md").read_text())
-    names = {"__name__": name}
+@pytest.mark.parametrize("name", RUN)
+def test_blocks_print_what_is_shown(name):
     ran = 0
-    for place, (language, text) in enumerate(blocks):
-        if language != "python":
-            continue
-        out, place_of = io.StringIO(), f"{name}.md block {place}"
-        # as a file has it: the source of a function can be read
-        linecache.cache[place_of] = (len(text), None, text.splitlines(keepends=True), place_of)
-        with contextlib.redirect_stdout(out):
-            exec(compile(text, place_of, "exec"), names)
-        following = blocks[place + 1] if place + 1 < len(blocks) else ("", "")
-        if following[0] == "text":
-            assert out.getvalue().split() == following[1].split(), text
+    for code, out, shown in printed(ROOT / "docs" / f"{name}.md"):
+        assert plain(out) == plain(shown), code
         ran += 1
     assert ran
 
@@ -42,7 +25,7 @@ def test_blocks_run_and_print_what_is_shown(name):
 def shell_lines():
     """Every line of a shell on a page, without its prompt."""
     for path in PAGES:
-        for language, text in FENCE.findall(path.read_text()):
+        for language, text in blocks(path):
             if language in ("sh", "console"):
                 lines = (
                     text.splitlines() if language == "sh" else re.findall(r"^\$ (.*)", text, re.M)

@@ -4,6 +4,7 @@ import sys
 import types
 
 import numpy as np
+import pytest
 import scipy.sparse as sp
 
 import sparsedsl as sd
@@ -45,6 +46,10 @@ def test_a_kernel_is_a_function_with_a_gradient(monkeypatch):
     A = sp.csr_array(np.array([[1.0, 0.0], [2.0, 3.0]]))
     apply = differentiable(spmv, A=A)
     values, x = A.data.view(Array), np.array([5.0, 7.0]).view(Array)
+    with pytest.raises(sd.InvalidTensorError, match=r"A: expected a torch tensor(.|\n)*A=A"):
+        apply(A, x)
+    with pytest.raises(sd.NotationError, match="names of sparse arguments, found 'B'"):
+        differentiable(spmv, B=A)
     np.testing.assert_array_equal(apply(values, x), A @ x)
     call = apply.__self__
     by_values, by_x = call.backward(call.context, np.array([1.0, 10.0]).view(Array))

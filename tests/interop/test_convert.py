@@ -296,8 +296,9 @@ class FakeTorch:
 
     __module__ = "torch"
 
-    def __init__(self, kind, shape, device="cpu", **parts):
+    def __init__(self, kind, shape, device="cpu", dtype="torch.float64", **parts):
         self.layout, self.shape, self.device = f"torch.{kind}", shape, device
+        self.dtype = dtype
         self.ndim = len(shape)
         self.parts = parts
 
@@ -331,5 +332,7 @@ def test_torch():
     assert (asarray(FakeTorch("strided", (2, 3), dense=want.toarray())).to_numpy() == want).all()
     with pytest.raises(TensorTypeError, match=r"use x\.cpu\(\)"):
         asarray(FakeTorch("strided", (2, 3), device="cuda:0"))
+    with pytest.raises(TensorTypeError, match=r"convert it: x\.float\(\)"):
+        asarray(FakeTorch("strided", (2, 3), dtype="torch.bfloat16"))
     with pytest.raises(TensorTypeError, match=r"found torch\.sparse_bsr"):
         asarray(FakeTorch("sparse_bsr", (2, 3)))

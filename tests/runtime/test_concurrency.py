@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 PRELUDE = """
 import os, signal, sys, threading
@@ -126,4 +127,29 @@ def test_an_interrupt_of_a_run_leaves_no_lock(tmp_path):
     assert process.stdout.readline() == "running\n"
     process.send_signal(signal.SIGINT)
     assert check(process) == ["interrupted", "True", "True"]
+    assert not [p for p in tmp_path.rglob("*") if p.name.startswith(".new-")]
+
+
+def test_an_interrupt_of_a_conversion_leaves_no_lock_and_the_source_as_it_was(tmp_path):
+    code = """
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has none
+    big = sp.random_array((2000, 2000), density=.02, format="csr", rng=np.random.default_rng(0))
+    source = sd.asarray(big)
+    before = [array.copy() for array in source.arrays.values()]
+    try:
+        print("converting", flush=True)
+        while True:
+            for layout in ("csc", "hicoo", "jad", "bcsr"):
+                sd.convert(source, layout)
+    except KeyboardInterrupt:
+        print("interrupted")
+    print(all(map(np.array_equal, before, source.arrays.values())))
+    print((sd.convert(sd.convert(source, "hicoo"), "csr").to_scipy() != big).nnz)
+    """
+    process = start(code, tmp_path)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "converting\n"
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    assert check(process) == ["interrupted", "True", "0"]
     assert not [p for p in tmp_path.rglob("*") if p.name.startswith(".new-")]

@@ -43,6 +43,32 @@ def print_table(rows: Sequence[Sequence[str]], *, indent: int = 0) -> None:
         print(" " * indent + "  ".join(cells).rstrip())
 
 
+def print_figures(lines: Sequence[Sequence[str]], *, title: str = "", left: int = 1) -> None:
+    """Print lines of cells, the heads first; the first ``left`` columns start at the left."""
+    if not sys.stdout.isatty():
+        widths = [max(len(line[place]) for line in lines) for place in range(len(lines[0]))]
+        if title:
+            print(title)
+        for line in lines:
+            cells = [
+                cell.ljust(width) if place < left else cell.rjust(width)
+                for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ]
+            print("  ".join(cells).rstrip())
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    heads, *rows = lines
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="left" if place < left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False, markup=False).print(table)
+
+
 def print_source(text: str) -> None:
     """Print Python, coloured on a terminal."""
     if not sys.stdout.isatty():
