@@ -42,8 +42,9 @@ class Unit:
     """One compiled group: plan, proofs, loops, source and recipe.
 
     ``certificates`` say how each subscript is known to be inside its array, ``widest`` bounds
-    every index value that the kernel computes.  ``within`` are the nests that give this one a row
-    of an intermediate in each turn of its loop.
+    every index value that the kernel computes.  ``checked`` says that subscripts are tested at run
+    time.  ``within`` are the nests that give this one a row of an intermediate in each turn of its
+    loop.
     """
 
     group: Group
@@ -55,6 +56,7 @@ class Unit:
     recipe: Recipe
     certificates: tuple[Certificate, ...]
     widest: int
+    checked: bool
     within: tuple[Nest, ...] = ()
 
     @property
@@ -96,8 +98,8 @@ def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ())
     checks = group.finite, group.nonzero, group.bounded
     recipe = recipe_of(lowered, planned.nest, kernel, *checks, nests)
     bounds = tuple(c for p in every for c in p.proved.certificates)
-    unsure = any(c.verdict == "checked" for c in bounds)
-    source = print_source(kernel, fastmath=settings.fastmath, safe=settings.safe or unsure)
+    checked = settings.safe or any(c.verdict == "checked" for c in bounds)
+    source = print_source(kernel, fastmath=settings.fastmath, safe=checked)
     choices = tuple(
         (c.variable, c.algorithm, "; ".join(f"{n}: {why}" for n, why in c.rejected))
         for p in every
@@ -106,7 +108,10 @@ def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ())
     )
     proofs = tuple(proof for p in every for proof in p.proved.proofs)
     widest = max(p.widest for p in every)
-    return Unit(group, planned.nest, choices, proofs, kernel, source, recipe, bounds, widest, nests)
+    return Unit(
+        *(group, planned.nest, choices, proofs, kernel, source, recipe, bounds, widest),
+        *(checked, nests),
+    )
 
 
 @dataclass(frozen=True, slots=True)

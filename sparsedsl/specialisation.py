@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +37,8 @@ from sparsedsl.sources import ShapeOf, source_of
 from sparsedsl.tuning import chosen, record, tuned
 
 if TYPE_CHECKING:
+    from sparsedsl.codegen.machine import Code
+    from sparsedsl.loops.nodes import Kernel
     from sparsedsl.pipeline import Unit
 
 RUNS = 3
@@ -165,7 +168,9 @@ class Specialisation:
 
             unit = pipeline.compile_group(group, settings)
             records = [asdict(p) for p in unit.proofs]
-            entry = store.store(key, unit.source, {"recipe": unit.recipe.to_json()}, records)
+            recipe = {"recipe": unit.recipe.to_json()}
+            direct = None if unit.checked else partial(_direct, unit.kernel, settings.fastmath)
+            entry = store.store(key, unit.source, recipe, records, direct)
         if unit is not None and wanted:
             from sparsedsl.explain.dump import dump
 
@@ -265,7 +270,9 @@ class Specialisation:
             ready = self._compiled(group, best)
             metadata = {**ready.entry.metadata, "tuned": record(best, trials)}
             key = describe(group, self.settings)
-            entry = cache.default().store(key, ready.entry.source, metadata)
+            entry = cache.default().store(
+                key, ready.entry.source, metadata, direct=ready.entry.direct
+            )
             self.ready[place] = self._with(group, entry, None)
         return self.ready[place]
 
@@ -345,6 +352,13 @@ class Specialisation:
                 self.shapes.clear()
             self.shapes[shapes] = found
         return found
+
+
+def _direct(kernel: Kernel, fastmath: bool, kinds: cache.Kinds, name: str) -> Code | None:
+    """Return a kernel's object code, compiled without Numba where it needs none of it."""
+    from sparsedsl.codegen.llvm_object import direct_code
+
+    return direct_code(kernel, kinds, name, fastmath=fastmath)
 
 
 def _kind(layout: Layout) -> str:

@@ -263,7 +263,7 @@ class Printer:
         spelling, computed = operators.spelling(name, dtype, given)
         if spelling.helper:
             self.helpers[name + np.dtype(computed).kind] = spelling.helper
-        targets = _targets(spelling, computed, given)
+        targets = operand_dtypes(spelling, computed, given)
         slots: list[str] = []
         for position, (argument, target) in enumerate(zip(arguments, targets, strict=True)):
             text, strength = self.converted(argument, target)
@@ -277,7 +277,7 @@ class Printer:
         return text, spelling.strength
 
 
-def _targets(spelling: Spelling, computed: str, given: tuple[str, ...]) -> tuple[str, ...]:
+def operand_dtypes(spelling: Spelling, computed: str, given: tuple[str, ...]) -> tuple[str, ...]:
     """Return the dtype each argument is converted to."""
     match spelling.operands:
         case Operands.OWN:

@@ -113,9 +113,9 @@ def source(kernel: Kernel, *, fastmath: bool = True, safe: bool = False, cache: 
     flags += ["nogil=True", 'error_model="numpy"']
     if safe:
         flags.append("boundscheck=True")
-    if fastmath and _sums_floats(kernel.body, _dtypes(kernel)):
-        free = '"contract", "reassoc"' if _sums_always(kernel) else '"contract"'
-        flags.append(f"fastmath={{{free}}}")
+    if fastmath and (free := freedoms(kernel)):
+        shown = ", ".join(f'"{name}"' for name in free)
+        flags.append(f"fastmath={{{shown}}}")
     lines = [
         f"@njit({', '.join(flags)})",
         f"def {kernel.name}{'_' if kernel.name in _RESERVED else ''}({params}):",
@@ -160,6 +160,16 @@ def _renamed(kernel: Kernel, used: set[str]) -> dict[str, str]:
         renamed[name] = fresh
         used.add(fresh)
     return renamed
+
+
+def freedoms(kernel: Kernel) -> tuple[str, ...]:
+    """Return LLVM's names of what floating-point operations of a kernel may do, with ``fastmath``.
+
+    A kernel that accumulates no floating-point sum has none.
+    """
+    if not _sums_floats(kernel.body, _dtypes(kernel)):
+        return ()
+    return ("contract", "reassoc") if _sums_always(kernel) else ("contract",)
 
 
 def _sums_floats(body: tuple[Stmt, ...], dtypes: Mapping[str, str]) -> bool:

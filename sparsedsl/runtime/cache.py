@@ -27,7 +27,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sparsedsl.errors import CacheError
 from sparsedsl.locks import compiling
@@ -45,8 +45,12 @@ from sparsedsl.runtime.cache_files import (
     write,
 )
 
+if TYPE_CHECKING:
+    from sparsedsl.codegen.machine import Code
+
 Kinds: TypeAlias = tuple[tuple[str, int], ...]
 Function: TypeAlias = "Callable[..., tuple[int, ...]]"
+Direct: TypeAlias = "Callable[[Kinds, str], Code | None]"
 
 __all__ = ["CacheInfo", "CacheWarning", "Entry", "KernelCache", "clear", "default", "info"]
 
@@ -65,12 +69,16 @@ class Entry:
         What the caller stored beside it, as JSON keeps it.
     path:
         The module's file; None when nothing is kept on disk.
+    direct:
+        Makes object code, for the types of arguments and a name, without Numba or not at all;
+        None for an entry of an earlier process.
     """
 
     kernel: str
     source: str
     metadata: Mapping[str, Any] = field(hash=False)
     path: Path | None
+    direct: Direct | None = field(default=None, compare=False)
 
     def load(self) -> Any:
         """Return the kernel's Numba dispatcher, one per module and process."""
@@ -117,12 +125,19 @@ class Entry:
         key = f"{machine_environment()}\n{name}"
         code = None if path is None else object_files.load(path, key)
         if code is None:
-            from sparsedsl.codegen.linkable import linkable_code
-
-            code = linkable_code(self.load(), kinds, name) or machine.Code(name, (), b"")
+            code = self._compiled(kinds, name) or machine.Code(name, (), b"")
             if path is not None:
                 object_files.save(path, key, code)
         return machine.linked(code)
+
+    def _compiled(self, kinds: Kinds, name: str) -> Code | None:
+        """Return the kernel's object code, compiled now."""
+        code = None if self.direct is None else self.direct(kinds, name)
+        if code is None:
+            from sparsedsl.codegen.linkable import linkable_code
+
+            code = linkable_code(self.load(), kinds, name)
+        return code
 
     def _file(self) -> Path | None:
         """Return the file if it still holds the module: another process may have evicted it."""
@@ -253,6 +268,7 @@ class KernelCache:
         source: str,
         metadata: Mapping[str, Any] | None = None,
         proofs: Sequence[Mapping[str, Any]] = (),
+        direct: Direct | None = None,
     ) -> Entry:
         """Keep a generated module for ``key`` and return it.
 
@@ -266,6 +282,8 @@ class KernelCache:
             Whatever JSON can hold.
         proofs:
             The records of what the kernel rests on, kept apart: a call does not read them.
+        direct:
+            As ``Entry`` has it.
 
         Raises
         ------
@@ -286,7 +304,7 @@ class KernelCache:
                 path = self._to_disk(self.directory, full, kernel, source, texts)
             except OSError as error:
                 self._move(error)
-        entry = Entry(kernel, source, json.loads(canonical)["metadata"], path)
+        entry = Entry(kernel, source, json.loads(canonical)["metadata"], path, direct)
         self._memory[full] = entry
         return entry
 

@@ -1,0 +1,194 @@
+"""Expressions of the loop IR as values of LLVM's.
+
+Takes: an expression and the function being written.  Gives: a value of the declared type.
+Invariant: what is short-circuited in the IR is so here; operands are converted as
+``codegen.expressions`` prints the conversions for Numba.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, assert_never
+
+import numpy as np
+from llvmlite import ir
+
+from sparsedsl.codegen import operators
+from sparsedsl.codegen.expressions import dtype_of, operand_dtypes
+from sparsedsl.codegen.llvm_function import Function
+from sparsedsl.codegen.llvm_scalars import (
+    BIT,
+    OPERATIONS,
+    NeedsNumbaError,
+    Operation,
+    Value,
+    constant,
+    converted,
+    floor_divided,
+    kind_of,
+    llvm_type,
+)
+from sparsedsl.loops.nodes import (
+    BOOL,
+    INT,
+    Apply,
+    Binary,
+    Cast,
+    Const,
+    Expr,
+    Length,
+    Load,
+    Not,
+    Select,
+    Var,
+)
+from sparsedsl.loops.vectors import element, lanes
+
+_INT_INSTRUCTIONS = {
+    **{"+": "add", "-": "sub", "*": "mul", "&": "and_", "|": "or_", "^": "xor"},
+    **{"<<": "shl", ">>": "ashr"},
+}
+_COMPARISONS = {"<": "lt", "<=": "le", ">": "gt", ">=": "ge", "==": "eq", "!=": "ne"}
+_VALUES = {"+": "add", "-": "sub", "*": "mul", "/": "div", "min": "minimum", "max": "maximum"}
+
+
+def evaluate(f: Function, node: Expr) -> Value:
+    """Write an expression and return its value, of the declared type."""
+    builder = f.builder
+    match node:
+        case Const(value, type):
+            return constant(value, type)
+        case Var(name, type):
+            return builder.load(f.variable(name, type))
+        case Load(array, subscripts, type) if lanes(type) > 1:
+            loaded: Any = builder.load(vector_place(f, array, subscripts, type))
+            loaded.align = np.dtype(element(type)).itemsize
+            return loaded
+        case Load(array, subscripts, type):
+            dtype = f.arrays[array].dtype
+            loaded = f.loaded(f.place(array, [evaluate(f, s) for s in subscripts]), dtype)
+            return loaded if dtype == type else converted(builder, loaded, dtype, type)
+        case Length(array, axis):
+            return f.arrays[array].length(axis)
+        case Binary("and" | "or" as symbol, left, right, _):
+            if symbol == "and":
+                return either(f, left, lambda: evaluate(f, right), lambda: BIT(0), BIT)
+            return either(f, left, lambda: BIT(1), lambda: evaluate(f, right), BIT)
+        case Binary():
+            return _binary(f, node)
+        case Not(operand):
+            return builder.not_(evaluate(f, operand))
+        case Select(condition, yes, no, type):
+            made = llvm_type(type)
+            return either(f, condition, lambda: evaluate(f, yes), lambda: evaluate(f, no), made)
+        case Cast(operand, type):
+            return converted_to(f, operand, type)
+        case Apply():
+            return _apply(f, node)
+        case _:
+            assert_never(node)
+
+
+def either(
+    f: Function, condition: Expr, yes: Callable[[], Value], no: Callable[[], Value], kind: Any
+) -> Value:
+    """Write one of two expressions, the other one not evaluated."""
+    then, otherwise, after = f.block("yes"), f.block("no"), f.block("after")
+    f.builder.cbranch(evaluate(f, condition), then, otherwise)
+    found: list[tuple[Value, Any]] = []
+    for block, written in ((then, yes), (otherwise, no)):
+        f.builder.position_at_end(block)
+        value = written()
+        found.append((value, f.builder.block))
+        f.builder.branch(after)
+    f.builder.position_at_end(after)
+    phi = f.builder.phi(kind)
+    for value, block in found:
+        phi.add_incoming(value, block)
+    return phi
+
+
+def _binary(f: Function, node: Binary) -> Value:
+    builder, symbol = f.builder, node.operator
+    if symbol in _COMPARISONS:
+        return _operator(f, _COMPARISONS[symbol], (node.left, node.right), BOOL)
+    if node.type not in (INT, BOOL):
+        if symbol not in _VALUES:
+            raise NeedsNumbaError(f"{symbol} of {node.type}")
+        return _operator(f, _VALUES[symbol], (node.left, node.right), node.type)
+    left, right = evaluate(f, node.left), evaluate(f, node.right)
+    match symbol:
+        case "below":
+            return builder.icmp_unsigned("<", left, right)
+        case "min" | "max":
+            return OPERATIONS[_VALUES[symbol]](builder, [left, right], INT, ())
+        case "//" | "%":
+            return floor_divided(builder, left, right, rest=symbol == "%")
+        case _:
+            return getattr(builder, _INT_INSTRUCTIONS[symbol])(left, right)
+
+
+def _apply(f: Function, node: Apply) -> Value:
+    if lanes(node.type) > 1:
+        values = [evaluate(f, argument) for argument in node.arguments]
+        return operation(node.function)(f.builder, values, node.type, f.fast)
+    if node.function in ("cttz", "ctpop"):
+        word = evaluate(f, node.arguments[0])
+        # a count of zero is not asked for: one instruction
+        extra = [BIT(1)] if node.function == "cttz" else []
+        return getattr(f.builder, node.function)(word, *extra)
+    return _operator(f, node.function, node.arguments, dtype_of(node.type))
+
+
+def operation(name: str) -> Operation:
+    """Return an elementwise operator on operands of one type, if it is known here."""
+    found = OPERATIONS.get(name)
+    if found is None:
+        raise NeedsNumbaError(name)
+    return found
+
+
+def _operator(f: Function, name: str, arguments: tuple[Expr, ...], dtype: str) -> Value:
+    """Write an elementwise operator that gives ``dtype``, as ``Printer.operator`` spells it."""
+    if name == "where":
+        condition, yes, no = arguments
+        return either(
+            f,
+            Cast(condition, BOOL),
+            lambda: converted_to(f, yes, dtype),
+            lambda: converted_to(f, no, dtype),
+            llvm_type(dtype),
+        )
+    operate = operation(name)
+    given = tuple(dtype_of(argument.type) for argument in arguments)
+    spelling, computed = operators.spelling(name, dtype, given)
+    targets = set(operand_dtypes(spelling, computed, given))
+    if len(targets) > 1 and {kind_of(t) for t in targets} == {"i"}:
+        targets = {"int64"}
+    if len(targets) > 1:
+        raise NeedsNumbaError(f"{name} of {' and '.join(given)}")
+    (operand,) = targets
+    values = [converted_to(f, argument, operand) for argument in arguments]
+    found = operate(f.builder, values, operand, f.fast)
+    have = BOOL if found.type == BIT else operand
+    return found if have == dtype else converted(f.builder, found, have, dtype)
+
+
+def vector_place(f: Function, name: str, subscripts: tuple[Expr, ...], type: str) -> Value:
+    """Return the address of an element as that of a vector."""
+    place = f.place(name, [evaluate(f, s) for s in subscripts])
+    return f.builder.bitcast(place, llvm_type(type).as_pointer())
+
+
+def converted_to(f: Function, node: Expr, type: str) -> Value:
+    """Write an expression as another type; a scalar as a vector of as many times its value."""
+    found = evaluate(f, node)
+    if lanes(type) > 1:
+        one, kind = ir.IntType(32), llvm_type(type)
+        if kind.element != found.type:
+            raise NeedsNumbaError("a vector of another type")
+        first = f.builder.insert_element(ir.Constant(kind, ir.Undefined), found, one(0))
+        zeros = ir.Constant(ir.VectorType(one, kind.count), None)
+        return f.builder.shuffle_vector(first, first, zeros)
+    have, want = dtype_of(node.type), dtype_of(type)
+    return found if have == want else converted(f.builder, found, have, want)

@@ -1,0 +1,221 @@
+"""A kernel of the loop IR as a function of LLVM's.
+
+Takes: a kernel that ``loops.verify`` accepts, whose subscripts are all in range.  Gives: an LLVM
+function ``i32 kernel(arrays and ints, results)``: of an array its address and the length of each
+axis, then where the results go; it returns 1 where memory ran out, else 0.  Invariant: it computes
+what the Python printed for the kernel computes; what is not known here raises ``NeedsNumbaError``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+import numpy as np
+from llvmlite import ir
+
+from sparsedsl.codegen import operators
+from sparsedsl.codegen.llvm_expressions import converted_to, evaluate, operation, vector_place
+from sparsedsl.codegen.llvm_function import STATUS, Array, Function
+from sparsedsl.codegen.llvm_scalars import WORD, NeedsNumbaError, Value, constant, stored_type
+from sparsedsl.contraction.operators import MONOIDS
+from sparsedsl.loops.nodes import (
+    BOOL,
+    INT,
+    Allocate,
+    ArrayParam,
+    Assign,
+    Break,
+    Comment,
+    For,
+    If,
+    IntParam,
+    Kernel,
+    Prefetch,
+    Resize,
+    ScalarParam,
+    Stmt,
+    Store,
+    While,
+)
+from sparsedsl.loops.vectors import lanes
+
+
+def kernel_function(module: Any, kernel: Kernel, fast: tuple[str, ...]) -> Any:
+    """Add the function of ``kernel`` to ``module`` and return it.
+
+    ``fast`` are LLVM's names of what sums of floats may do.
+
+    Raises
+    ------
+    NeedsNumbaError
+        For what is compiled from the printed Python alone.
+    """
+    kinds: list[Any] = []
+    for param in kernel.params:
+        match param:
+            case ArrayParam(_, dtype, ndim):
+                kinds += [stored_type(dtype).as_pointer(), *[WORD] * ndim]
+            case IntParam():
+                kinds.append(WORD)
+            case ScalarParam():
+                raise NeedsNumbaError("a scalar argument")
+            case _:
+                assert_never(param)
+    kind = ir.FunctionType(STATUS, [*kinds, WORD.as_pointer()])
+    function = ir.Function(module, kind, f"{kernel.name}.loops")
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    function.attributes.add("nounwind")
+    _write(Function(function, fast), kernel)
+    return function
+
+
+def _write(f: Function, kernel: Kernel) -> None:
+    """Write the parameters, the body and what is returned."""
+    given = iter(f.function.args)
+    for param in kernel.params:
+        if isinstance(param, ArrayParam):
+            address, lengths = next(given), [next(given) for _ in range(param.ndim)]
+            f.arrays[param.name] = Array(
+                param.dtype, lambda a=address: a, lambda k, n=tuple(lengths): n[k]
+            )
+        elif isinstance(param, IntParam):
+            f.builder.store(next(given), f.variable(param.name, INT))
+    _run(f, kernel.body)
+    results = f.function.args[-1]
+    for k, name in enumerate(kernel.results):
+        place, type = f.variables.get(name, (None, ""))
+        if type != INT:
+            raise NeedsNumbaError("a result that is no int")
+        f.builder.store(f.builder.load(place), f.builder.gep(results, [WORD(k)]))
+    f.leave(0)
+    f.builder.position_at_end(f.failed)
+    f.leave(1)
+    ir.IRBuilder(f.entry).branch(f.function.basic_blocks[1])
+
+
+def _run(f: Function, body: tuple[Stmt, ...]) -> None:
+    """Write statements."""
+    for statement in body:
+        _step(f, statement)
+
+
+def _step(f: Function, node: Stmt) -> None:
+    """Write one statement."""
+    match node:
+        case Assign(variable, value):
+            found = evaluate(f, value)
+            f.builder.store(found, f.variable(variable.name, variable.type))
+        case Store():
+            _store(f, node)
+        case For():
+            _loop(f, node)
+        case While(condition, body):
+            head, inside, after = f.block("while"), f.block("turn"), f.block("after")
+            f.go(head)
+            f.builder.position_at_end(head)
+            f.builder.cbranch(evaluate(f, condition), inside, after)
+            _turn(f, inside, after, body)
+            f.go(head)
+            f.builder.position_at_end(after)
+        case If():
+            _branches(f, node)
+        case Break():
+            f.go(f.exits[-1])
+            f.builder.position_at_end(f.block("unreached"))
+        case Allocate():
+            _allocate(f, node)
+        case Resize(array, length):
+            f.resize(array, evaluate(f, length))
+        case Prefetch(array, subscripts):
+            f.prefetch(f.place(array, [evaluate(f, s) for s in subscripts]))
+        case Comment():
+            pass
+        case _:
+            assert_never(node)
+
+
+def _turn(f: Function, inside: Any, after: Any, body: tuple[Stmt, ...]) -> None:
+    """Write the body of a loop; a ``Break`` in it goes to ``after``."""
+    f.exits.append(after)
+    f.builder.position_at_end(inside)
+    _run(f, body)
+    f.exits.pop()
+
+
+def _loop(f: Function, node: For) -> None:
+    """Write ``for variable in range(start, stop, step)``: ends are evaluated once."""
+    if node.step < 1:
+        raise NeedsNumbaError("a loop downwards")
+    builder = f.builder
+    start, stop = evaluate(f, node.start), evaluate(f, node.stop)
+    counter, variable = f.reserve(WORD), f.variable(node.variable.name, INT)
+    builder.store(start, counter)
+    head, inside, after = f.block("for"), f.block("turn"), f.block("after")
+    builder.branch(head)
+    builder.position_at_end(head)
+    count = builder.load(counter)
+    builder.cbranch(builder.icmp_signed("<", count, stop), inside, after)
+    builder.position_at_end(inside)
+    builder.store(count, variable)
+    _turn(f, inside, after, node.body)
+    if not builder.block.is_terminated:
+        # below ``stop``, so that one more does not leave 64 bits
+        sure = ("nsw",) if node.step == 1 else ()
+        builder.store(builder.add(count, WORD(node.step), flags=sure), counter)
+        builder.branch(head)
+    builder.position_at_end(after)
+
+
+def _branches(f: Function, node: If) -> None:
+    then, after = f.block("then"), f.block("after")
+    otherwise = f.block("else") if node.otherwise else after
+    f.builder.cbranch(evaluate(f, node.condition), then, otherwise)
+    for block, body in ((then, node.then), (otherwise, node.otherwise)):
+        if block is not after:
+            f.builder.position_at_end(block)
+            _run(f, body)
+            f.go(after)
+    f.builder.position_at_end(after)
+
+
+def _store(f: Function, node: Store) -> None:
+    array = f.arrays[node.array]
+    if lanes(node.value.type) > 1:
+        if node.combine is not None:
+            raise NeedsNumbaError("a vector combined")
+        place = vector_place(f, node.array, node.subscripts, node.value.type)
+        stored = f.builder.store(evaluate(f, node.value), place)
+        stored.align = np.dtype(array.dtype).itemsize
+        return
+    value = converted_to(f, node.value, array.dtype)
+    place = f.place(node.array, [evaluate(f, s) for s in node.subscripts])
+    if node.combine is not None:
+        operator = MONOIDS[node.combine].operator
+        if array.dtype == BOOL:
+            operator = operators.OF_BOOLS[operator]
+        old = f.loaded(place, array.dtype)
+        value = operation(operator)(f.builder, [old, value], array.dtype, f.fast)
+    if array.dtype == BOOL:
+        value = f.builder.zext(value, stored_type(BOOL))
+    f.builder.store(value, place)
+
+
+def _allocate(f: Function, node: Allocate) -> None:
+    sizes = [evaluate(f, extent) for extent in node.shape]
+    array = f.workspace(node.array, node.dtype, len(sizes))
+    f.renew(array, sizes)
+    if node.value is None:
+        return
+    total = WORD(1)
+    for size in sizes:
+        total = f.builder.mul(total, size, flags=("nsw",))
+    filled = constant(node.value.value, node.dtype)
+    if node.dtype == BOOL:
+        filled = ir.Constant(stored_type(BOOL), filled.constant)
+    address = array.address()
+
+    def fill(k: Value) -> None:
+        f.builder.store(filled, f.builder.gep(address, [k]))
+
+    f.each(total, fill)

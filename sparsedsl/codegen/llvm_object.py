@@ -1,0 +1,134 @@
+"""A kernel of the loop IR to object code, by LLVM alone.
+
+Takes: a kernel and the types of its arguments.  Gives: ``Code``, or None where Numba is needed to
+compile it.  Invariant: the code is what Numba would make of the printed Python, at the same level
+of optimisation; neither Numba's types nor its libraries are loaded, which takes longer than all
+else that a first call does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import binding, ir
+
+from sparsedsl.codegen.llvm_function import BYTES
+from sparsedsl.codegen.llvm_kernel import kernel_function
+from sparsedsl.codegen.llvm_scalars import WORD, NeedsNumbaError
+from sparsedsl.codegen.machine import AXES, HEAD, Code
+from sparsedsl.codegen.python import freedoms
+from sparsedsl.loops.nodes import ArrayParam, Kernel
+
+_OBJECTS = BYTES.as_pointer()
+
+
+def direct_code(
+    kernel: Kernel, arguments: Sequence[tuple[str, int]], name: str, *, fastmath: bool
+) -> Code | None:
+    """Return a kernel's object code, its function called ``name``.
+
+    Parameters
+    ----------
+    kernel:
+        A verified kernel, all of whose subscripts are in range.
+    arguments:
+        What ``codegen.machine.kinds`` says of its arguments.
+    fastmath:
+        As for ``codegen.python.source``.
+
+    Returns
+    -------
+    Code or None
+        None for other arguments than the kernel's, and a kernel that Numba is needed for.
+    """
+    kinds = tuple(
+        (p.dtype, p.ndim) if isinstance(p, ArrayParam) else ("int64", -1) for p in kernel.params
+    )
+    if kinds != tuple(arguments):
+        return None
+    machine = _machine()
+    module: Any = ir.Module(name)
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    try:
+        function = kernel_function(module, kernel, freedoms(kernel) if fastmath else ())
+    except NeedsNumbaError:
+        return None
+    _entry(module, function, kernel, name)
+    parsed = binding.parse_assembly(str(module))
+    parsed.verify()
+    _optimise(parsed, machine)
+    needs = sorted(
+        f.name for f in parsed.functions if f.is_declaration and not f.name.startswith("llvm.")
+    )
+    return Code(name, tuple(needs), machine.emit_object(parsed))
+
+
+def _optimise(module: Any, machine: Any) -> None:
+    """Run LLVM's passes on a module."""
+    tuning = binding.create_pipeline_tuning_options(speed_level=3)
+    tuning.slp_vectorization = False
+    builder = binding.create_pass_builder(machine, tuning)
+    builder.getModulePassManager().run(module, builder)
+
+
+def _machine() -> Any:
+    """Return a target machine like Numba's: this processor, for code linked into the process."""
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    target = binding.Target.from_default_triple()
+    return target.create_target_machine(
+        cpu=binding.get_host_cpu_name(),
+        features=binding.get_host_cpu_features().flatten(),
+        opt=3,
+        reloc="static" if target.name.startswith("x86") else "default",
+        codemodel="jitdefault",
+        jit=True,
+    )
+
+
+def _entry(module: Any, function: Any, kernel: Kernel, name: str) -> None:
+    """Add a function of CPython's fast calling convention that calls the kernel's."""
+    entry = ir.Function(module, ir.FunctionType(BYTES, [BYTES, _OBJECTS, WORD]), name)
+    builder = ir.IRBuilder(entry.append_basic_block())
+    _, given, _ = entry.args
+
+    def python(called: str, result: Any, *values: Any) -> Any:
+        kind = ir.FunctionType(result, [value.type for value in values])
+        declared = module.globals.get(called) or ir.Function(module, kind, called)
+        return builder.call(declared, values)
+
+    passed: list[Any] = []
+    for place, param in enumerate(kernel.params):
+        item = builder.load(builder.gep(given, [WORD(place)]))
+        if isinstance(param, ArrayParam):
+            kind = function.args[len(passed)].type
+            passed += _array(builder, item, kind, param.ndim)
+        else:
+            passed.append(python("PyLong_AsLongLong", WORD, item))
+    count = len(kernel.results)
+    results = builder.alloca(WORD, WORD(max(count, 1)))
+    thread = python("PyEval_SaveThread", BYTES)
+    status = builder.call(function, [*passed, results])
+    python("PyEval_RestoreThread", ir.VoidType(), thread)
+    with builder.if_then(builder.icmp_signed("!=", status, status.type(0)), likely=False):
+        builder.ret(python("PyErr_NoMemory", BYTES))
+    found = python("PyTuple_New", BYTES, WORD(count))
+    for k in range(count):
+        value = builder.load(builder.gep(results, [WORD(k)]))
+        item = python("PyLong_FromLongLong", BYTES, value)
+        python("PyTuple_SetItem", ir.IntType(32), found, WORD(k), item)
+    builder.ret(found)
+
+
+def _array(builder: Any, item: Any, kind: Any, axes: int) -> list[Any]:
+    """Return where an array's data lie and how long its axes are, from its object."""
+
+    def field(offset: int, type: Any) -> Any:
+        place = builder.gep(item, [WORD(offset)])
+        return builder.load(builder.bitcast(place, type.as_pointer()))
+
+    lengths = field(AXES, WORD.as_pointer()) if axes else None
+    shape = [builder.load(builder.gep(lengths, [WORD(axis)])) for axis in range(axes)]
+    return [field(HEAD, kind), *shape]
