@@ -9,10 +9,11 @@ slots without an entry hold (0 for counts).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sparsedsl.conversion import passes
 from sparsedsl.conversion.order import extent, implies
+from sparsedsl.conversion.padding import padded
 from sparsedsl.conversion.passes import Span
 from sparsedsl.conversion.plan import Plan
 from sparsedsl.conversion.request import NUMBERS, Request, reader_of, span_of, stream_of
@@ -44,7 +45,8 @@ class Program:
 
     ``count`` returns what ``scratch`` names, which ``fill`` takes; ``fill`` returns ``numbers``.
     The first result of each is 1 where some entry has no place, else 0.  ``shared`` pairs
-    arrays of the target with the arrays of the source that they are, entry by entry.
+    arrays of the target with the arrays of the source that they are, entry by entry.  ``padded``
+    are arrays of the target of which ``fill`` writes every element, free slots with ``pad_...``.
     """
 
     plan: Plan
@@ -53,6 +55,7 @@ class Program:
     scratch: tuple[str, ...]
     numbers: tuple[str, ...]
     shared: tuple[tuple[str, str], ...] = ()
+    padded: tuple[str, ...] = ()
 
 
 def program_of(request: Request) -> Program:
@@ -71,6 +74,7 @@ class _Writer:
     plan: Plan
     read: Reader
     shared: Mapping[str, str]
+    padded: list[str] = field(default_factory=list[str])
 
     @property
     def rank(self) -> int:
@@ -105,7 +109,8 @@ class _Writer:
         if plan.whole:
             body = (*before, *counting, *filling)
             kernel = self._kernel("convert", body, results, self._arrays(), {})
-            return Program(plan, None, kernel, (), numbers, tuple(self.shared.items()))
+            pairs, padded = tuple(self.shared.items()), tuple(self.padded)
+            return Program(plan, None, kernel, (), numbers, pairs, padded)
         sized = {f"t_{level.pointer.function}" for level in request.target.levels if level.pointer}
         sized = sized if plan.strategy != "sequence" else set()
         early = [param for param in self._arrays() if param.name in sized]
@@ -114,8 +119,8 @@ class _Writer:
         if request.target.permuted is not None:
             known[NUMBERS] = ArrayParam(NUMBERS, "int64", 1)
         second = self._kernel("convert", tuple(filling), results, self._arrays(), known)
-        shared = tuple(self.shared.items())
-        return Program(plan, first, second, tuple(scratch), numbers, shared)
+        pairs, padded = tuple(self.shared.items()), tuple(self.padded)
+        return Program(plan, first, second, tuple(scratch), numbers, pairs, padded)
 
     def _arrays(self) -> list[ArrayParam]:
         layout = self.request.target.layout
@@ -133,14 +138,16 @@ class _Writer:
         arrays: Sequence[ArrayParam],
         scratch: Mapping[str, Param],
     ) -> Kernel:
-        source = self.request.source
+        source, layout = self.request.source, self.request.target.layout
         axes = {**source.functions, source.value.function: len(source.value.arguments)}
         params: list[Param] = [IntParam(extent(mode)) for mode in range(self.rank)]
         params += [IntParam(f"s_{size}") for size in source.sizes]
         for array, ndim in axes.items():
             params.append(ArrayParam(f"s_{array}", self.request.dtypes[array], ndim))
         params += [*arrays, *scratch.values()]
-        title = f"{source.label} -> {self.request.target.layout.label}: {self.plan.strategy}"
+        held = {array.name.removeprefix("t_") for array in arrays} & {*self.padded}
+        params += [IntParam(f"pad_{name}") for name in sorted(held & {*layout.functions})]
+        title = f"{source.label} -> {layout.label}: {self.plan.strategy}"
         start: Body = (Assign(lb.ivar("bad"), lb.i(0)),)
         same = (f"{own} is {other} of the source: shared" for own, other in self.shared.items())
         notes = (title, *self.plan.proofs, *same)
@@ -351,7 +358,10 @@ class _Writer:
         stored: Body = (*self._keys(level), *self._value(stream), Assign(number, lb.add(number, 1)))
         by_row = level.columns[: level.grouped] == (stream.row,)
         if by_row and stream.rows is not None and self.request.target.plain:
-            return [*stream.rows((Assign(number, first),), stored)]
+            free = padded(self.request, level, self.read) if stream.everywhere else {}
+            self.padded += free
+            after = tuple(loop for loop in free.values())
+            return [*stream.rows((Assign(number, first),), stored, after)]
         step: Body = (
             If(lb.ne(address, group), (Assign(group, address), Assign(number, first))),
             *stored,

@@ -29,6 +29,7 @@ class Loaded:
     scratch: tuple[str, ...]
     numbers: tuple[str, ...]
     shared: tuple[tuple[str, str], ...]
+    padded: tuple[str, ...]
 
 
 def _text(request: Request) -> str:
@@ -80,6 +81,7 @@ def _ready(request: Request, key: str, now: bool) -> Loaded | None:
         tuple(meta["scratch"]),
         tuple(meta["numbers"]),
         tuple((own, other) for own, other in meta["shared"]),
+        tuple(meta["padded"]),
     )
     return _programs[key]
 
@@ -114,6 +116,7 @@ def _stored(kept: Any, key: str, program: Program) -> list[Any]:
             "numbers": list(program.numbers),
             "twice": program.count is not None,
             "shared": [list(pair) for pair in program.shared],
+            "padded": list(program.padded),
         }
         made.append(kept.store(f"{key}\n{part}", print_source(small, fastmath=False), meta))
     return made

@@ -160,6 +160,7 @@ class _Run:
         for name in layout.arrays:
             if name not in made:
                 self._allocate(name, builder, counts, made)
+        self.given |= {f"pad_{name}": builder.padding(name) for name in loaded.padded}
         bad, *numbers = loaded.fill(*(self.given[name] for name in loaded.fill_params))
         if bad:
             return None
@@ -232,6 +233,8 @@ class _Run:
     def _written(self, name: str) -> bool:
         """Whether every element that is kept gets written: one for each number of a level."""
         layout = self.target.layout
+        if name in self.loaded.padded:
+            return True
         calls = [call for level in self.target.levels for call, _ in level.keys]
         if self.loaded.program.distinct:
             calls.append(layout.value)

@@ -38,8 +38,10 @@ class Stream:
     ``visit(body)`` is the loops; ``order`` the terms whose tuple never decreases; ``count`` the
     number of entries where it is known beforehand; ``unique`` whether no coordinate comes twice.
     ``flat(body)`` is one loop over all entries, where they lie side by side, for a body that
-    reads only the coordinates in ``near`` (or the value).  ``rows(before, body)`` is the loops with
-    ``before`` run for each value of the coordinate ``row``, which the outermost of them steps.
+    reads only the coordinates in ``near`` (or the value).  ``rows(before, body, after)`` is the
+    loops with ``before`` and ``after`` run at the beginning and at the end of each turn of the
+    outermost, which steps the coordinate ``row``.
+    ``everywhere`` says that it takes every value of the mode.
     ``further`` reads the coordinates in ``near`` of the entry ``AHEAD`` places on, the last one at
     the end, for a body that ``visit`` puts loops around; it is empty where that is not known.
     """
@@ -51,8 +53,9 @@ class Stream:
     flat: Callable[[Body], Body] | None = None
     near: frozenset[str] = frozenset()
     row: Term | None = None
-    rows: Callable[[Body, Body], Body] | None = None
+    rows: Callable[[Body, Body, Body], Body] | None = None
     further: Body = ()
+    everywhere: bool = False
 
     def each(self, body: Body, terms: Columns) -> Body:
         """The shortest loops for a body that reads only the coordinates in ``terms``."""
@@ -137,18 +140,19 @@ def of_layout(layout: Layout, dtype: str, fill: object) -> Stream:
     """
     keep = None if exact(layout) else stored(Var("v", dtype), fill)
 
-    def rows(before: Body, body: Body) -> Body:
+    def rows(before: Body, body: Body, after: Body) -> Body:
         kept = body if keep is None else (If(keep, body),)
-        parts = (_nest(layout, part, dtype, before, kept) for part in layout.structures)
+        parts = (_nest(layout, part, dtype, before, kept, after) for part in layout.structures)
         return tuple(statement for part in parts for statement in part)
 
     def visit(body: Body) -> Body:
-        return rows((), body)
+        return rows((), body, ())
 
-    row = _row(layout)
+    row, everywhere = _row(layout)
+    order, unique = scanned(layout), not layout.repeats
     if not packed(layout):
         count = None
-        return Stream(visit, scanned(layout), count, not layout.repeats, row=row, rows=rows)
+        return Stream(visit, order, count, unique, row=row, rows=rows, everywhere=everywhere)
     count = lb.length(f"s_{layout.value.function}")
     (part,), (place,) = layout.structures, layout.value.arguments
     loads = [(coordinate(k), part.definition(x)) for k, x in enumerate(layout.relation.outputs)]
@@ -165,32 +169,43 @@ def of_layout(layout: Layout, dtype: str, fill: object) -> Stream:
 
     near = frozenset(name for name, _ in loads)
     further = _read_further(lb.ivar(f"s_{dim}"), count, {n: load_at(term) for n, term in loads})
-    order, unique = scanned(layout), not layout.repeats
-    return Stream(visit, order, count, unique, flat, near, row, rows, further)
+    return Stream(visit, order, count, unique, flat, near, row, rows, further, everywhere)
 
 
-def _row(layout: Layout) -> Term | None:
-    """The coordinate that the outermost dim is, if it is one."""
+def _row(layout: Layout) -> tuple[Term | None, bool]:
+    """The coordinate that the outermost dim is, if it is one, and whether it takes every value."""
     if len(layout.structures) != 1 or not layout.structures[0].dims:
-        return None
+        return None, False
     (part,) = layout.structures
-    first = t.var(part.dims[0])
-    for mode, name in enumerate(layout.relation.outputs):
-        if part.definition(name) == first:
-            return t.var(coordinate(mode))
-    return None
+    name, bounds = part.dims[0], Bounds(part.scan, part.parameters)
+    for mode, (output, size) in enumerate(
+        zip(layout.relation.outputs, layout.extents, strict=True)
+    ):
+        if part.definition(output) == t.var(name):
+            ends = bounds.lower(name, part.parameters), bounds.upper(name, part.parameters)
+            whole = ends == ([t.ZERO], [t.subtract(t.var(size), t.ONE)])
+            known = {*part.parameters, name}
+            alone = [c for c in part.scan if name in (x := t.variables(c.term)) and x <= known]
+            alone = [c for c in alone if not _enforced(c, name)]
+            padding = [c for c in part.filters if t.variables(c.term) <= known]
+            return t.var(coordinate(mode)), whole and not alone and not padding
+    return None, False
+
+
+def constant(value: object, dtype: str) -> Const:
+    """A number as a literal of ``dtype``."""
+    return Const(np.asarray(value).astype(dtype)[()].item(), dtype)
 
 
 def stored(value: Expr, fill: object) -> Expr:
     """Whether a value is not the fill: NaN equals NaN, but -0.0 is not 0.0."""
-    dtype = value.type
-    background = np.asarray(fill).astype(dtype)[()].item()
-    constant = Const(background, dtype)
+    dtype, held = value.type, constant(fill, value.type)
+    background = held.value
     if dtype == BOOL:
         return lb.not_(value) if background else value
     if background != background:
         return Binary("==", value, value, BOOL)
-    other: Expr = Binary("!=", value, constant, BOOL)
+    other: Expr = Binary("!=", value, held, BOOL)
     if np.dtype(dtype).kind == "f" and background == 0:
         # of the two zeros the one with the other sign is a value: its reciprocal tells
         sign = "<" if not np.signbit(background) else ">"
@@ -199,8 +214,10 @@ def stored(value: Expr, fill: object) -> Expr:
     return other
 
 
-def _nest(layout: Layout, part: Structure, dtype: str, before: Body, body: Body) -> Body:
-    """The loops of one alternative, ``before`` at the beginning of each turn of the outermost."""
+def _nest(
+    layout: Layout, part: Structure, dtype: str, before: Body, body: Body, after: Body
+) -> Body:
+    """The loops of one alternative, ``before`` and ``after`` in each turn of the outermost."""
     names: dict[str, Expr] = {name: lb.ivar(f"s_{name}") for name in part.dims}
     names |= {name: lb.ivar(f"s_{name}") for name in layout.sizes}
     names |= {name: lb.ivar(extent(mode)) for mode, name in enumerate(layout.extents)}
@@ -233,7 +250,7 @@ def _nest(layout: Layout, part: Structure, dtype: str, before: Body, body: Body)
     made: Body = (Assign(Var("v", dtype), value), *body)
     for (variable, low, high), (assigns, due) in zip(reversed(heads), reversed(inner), strict=True):
         outermost = variable == heads[0][0]
-        made = (*assigns, *before, *made) if outermost else (*assigns, *made)
+        made = (*assigns, *before, *made, *after) if outermost else (*assigns, *made)
         made = (If(lb.conj(*due), made),) if due else made
         made = (For(variable, low, high, made),)
     return made

@@ -27,7 +27,8 @@ def _interpreted(request, now):
     count, count_names = _callable(program.count)
     fill, fill_names = _callable(program.fill)
     kernels = (count, count_names, fill, fill_names)
-    return run.Loaded(program.plan, *kernels, program.scratch, program.numbers, program.shared)
+    names = program.scratch, program.numbers, program.shared, program.padded
+    return run.Loaded(program.plan, *kernels, *names)
 
 
 @pytest.fixture
