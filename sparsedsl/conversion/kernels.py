@@ -391,8 +391,12 @@ class _Writer:
         span = self.span(level.keys[0][1])
         words = lb.floordiv(lb.add(span.size, 63), 64)
         key = lb.sub(self.read(span.term), span.low)
-        counting = passes.marked(stream, address, key, words, groups)
-        more: dict[str, Param] = {name: ArrayParam(name, "int64", 1) for name in ("bits", "ranks")}
+        index = self.request.index
+        counting = passes.marked(stream, address, key, words, groups, index)
+        more: dict[str, Param] = {
+            "bits": ArrayParam("bits", "int64", 1),
+            "ranks": ArrayParam("ranks", index, 1),
+        }
         more["n"] = IntParam("n")
         number = lb.ivar(f"t_{level.name}")
         ends: Body = ()

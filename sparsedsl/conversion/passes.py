@@ -163,16 +163,30 @@ def fresh(keys: list[Expr], address: Expr, body: Body) -> Stmt:
     return If(lb.disj(*differ), (*keep, *body))
 
 
-def marked(stream: Stream, address: Expr, key: Expr, words: Expr, groups: Expr) -> list[Stmt]:
-    """Set bit ``key`` in the row ``address`` of a table of bits, and rank the words of bits."""
+def marked(
+    stream: Stream, address: Expr, key: Expr, words: Expr, groups: Expr, index: str
+) -> list[Stmt]:
+    """Set bit ``key`` in the row ``address`` of a table of bits, and rank the words of bits.
+
+    Only a bit that is not set is stored: neighbours in one word would wait for each other.
+    """
     word = lb.add(lb.mul(address, words), lb.shift_right(key, 6))
     bit = lb.shift_left(1, lb.bit_and(key, 63))
-    n, w = lb.ivar("n"), lb.ivar("w")
-    total = lb.mul(groups, words)
+    n, w, mark = lb.ivar("n"), lb.ivar("w"), lb.ivar("mark")
+    total, held = lb.mul(groups, words), lb.load("bits", w)
     return [
         Allocate("bits", "int64", (total,), lb.i(0)),
-        Allocate("ranks", "int64", (total,)),
-        *stream.visit((Assign(w, word), lb.store("bits", [w], lb.bit_or(lb.load("bits", w), bit)))),
+        Allocate("ranks", index, (total,)),
+        *stream.visit(
+            (
+                Assign(w, word),
+                Assign(mark, bit),
+                If(
+                    lb.eq(lb.bit_and(held, mark), 0),
+                    (lb.store("bits", [w], lb.bit_or(held, mark)),),
+                ),
+            )
+        ),
         Assign(n, lb.i(0)),
         For(
             w,
