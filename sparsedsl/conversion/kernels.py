@@ -229,6 +229,8 @@ class _Writer:
         levels = self.request.target.levels
         names = tuple(f"t_{level.name}" for level in levels)
         filling = self._numbered(stream, store=True)
+        if not self.request.target.plain:
+            filling += stream.visit((self._missed(),))
         more: dict[str, Param] = {}
         counting: list[Stmt] = []
         if not self.plan.whole and len(self.request.target.layout.value.arguments) == 1:

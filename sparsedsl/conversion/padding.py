@@ -36,7 +36,8 @@ def padded(request: Request, level: Level, read: Reader) -> Mapping[str, For]:
     keys = [call for call, _ in level.keys if call.function not in target.apart]
     for call in (*keys, value):
         size = target.layout.lengths[call.function][0]
-        if call.arguments != value.arguments or size not in map(t.var, target.layout.extents):
+        whole = any(size == t.var(name) for name in target.layout.extents)
+        if call.arguments != value.arguments or not whole:
             continue
         array = f"t_{call.function}"
         held: Expr = lb.ivar(f"pad_{call.function}")

@@ -275,7 +275,7 @@ class _Run:
             if level.pointer is not None and level.pointer.function == name and level.parent:
                 return _part(array, counts[level.parent] + 1)
             own = {call.function for call, _ in level.keys}
-            last = level is self.target.levels[-1]
+            last = level is self.target.levels[-1] and array.ndim > 0
             if name in own or (last and name == self.target.layout.value.function):
                 return _part(array, counts[level.name])
         return array

@@ -108,7 +108,8 @@ class Target:
     @property
     def plain(self) -> bool:
         """Whether a value's place is a tuple of dims, which no two entries share."""
-        return all(map(_plain, self.layout.value.arguments))
+        arguments = self.layout.value.arguments
+        return bool(arguments) and all(map(_plain, arguments))
 
     @property
     def sized(self) -> frozenset[str]:
@@ -314,6 +315,8 @@ def _beforehand(layout: Layout) -> set[str]:
 def _injective(target: Target) -> bool:
     """Whether a value's place tells its entry (computed places are checked when filled)."""
     layout = target.layout
+    if not target.layout.value.arguments:
+        return True  # one value for all: that it is the same is checked too
     slots = any(level.kind == "slots" for level in target.levels)
     if target.levels and not slots and not target.plain:
         return False

@@ -226,8 +226,23 @@ def test_a_mirrored_part_is_read_back(name, interpreted):
         assert interpreted(start, to, other.shape, arrays) is None
 
 
+@pytest.mark.parametrize("name", ["csr", "csc", "coo", "coo_unsorted", "dense"])
+def test_one_value_for_all_entries(name, interpreted):
+    """It is stored once; where values differ, that is left to the conversion that says so."""
+    start, to = resolve(name, 2), resolve("pattern", 2)
+    dense = np.where(matrix((5, 7), 6) > 0, 3.0, 0.0)
+    for wanted in (dense, np.where(np.arange(35).reshape(5, 7) == 34, 4.0, dense)):
+        coords = np.array(np.nonzero(wanted))
+        arrays = construct(start, wanted.shape, coords, wanted[tuple(coords)])
+        made = interpreted(start, to, wanted.shape, arrays)
+        if wanted is dense:
+            agree(start, to, wanted.shape, arrays, made)
+        else:
+            assert made is None
+
+
 def test_layouts_that_counting_does_not_fill_are_left_alone():
-    for name in ("vbl", "rle", "pattern"):
+    for name in ("vbl", "rle"):
         assert target_of(resolve(name, 2)) is None
 
 
