@@ -46,8 +46,9 @@ SLACK = 1.2
 GAIN = 10.0
 """How much slower than the choice the slowest find is expected to be."""
 
-HOPELESS = 20.0
-"""Finds that take so many times as long as the choice are not called again to know it better."""
+HOPELESS, LONG = 20.0, 0.02
+"""Finds that take so many times as long as the choice, and so many seconds, are not called again
+to know it better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ def measure(kernel: str, length: int, skew: int, spent: Spent) -> Cell:
             found = plain(call())
             assert difference(found, expected) <= TOLERANCE, (kernel, length, skew, name)
             calls[name], once[name] = call, _briefly(call)
-    again = [name for name in calls if once[name] < HOPELESS * seconds]
+    again = [name for name in calls if once[name] < max(HOPELESS * seconds, LONG)]
     timed = in_turn([choice, *(calls[name] for name in again)], spent)
     seconds, *others = map(min, timed)
     fixed = once | dict(zip(again, others, strict=True))
