@@ -316,14 +316,14 @@ INSTRUCTION = 8
 LINE = 64
 """Bytes of a cache line."""
 
-NEAREST = 1 << 15
-"""Bytes that stay in the first cache."""
+QUICK = 1 << 17
+"""Bytes of an array whose lines come back before stores wait for them: a few first caches."""
 
 NEAR = 1 << 21
 """Bytes that stay in the second cache."""
 
 FETCHED = 1.2
-"""Storing to a line that is not in the first cache: stores wait for each other."""
+"""Waiting for such a line of a larger array: stores are done one after the other."""
 
 STEP = 0.7
 """A step of a merge that goes on with the same operand as the one before."""
@@ -345,7 +345,7 @@ def _fill(load: Workload, width: float) -> float:
     """
     size = max(load.extent * width, 1.0)
     lines = min(load.length, size / LINE)
-    fetched = FETCHED * max(1.0 - NEAREST / size, 0.0)
+    fetched = FETCHED * max(1.0 - QUICK / size, 0.0)
     return 0.2 * load.length + (0.6 * _lookup(load, width) + fetched) * lines
 
 
