@@ -22,6 +22,7 @@ from sparsedsl.find.blocks import Whole, whole_blocks
 from sparsedsl.find.certificates import Certificate, certify
 from sparsedsl.find.flatten import flattened
 from sparsedsl.find.guards import tightened, without_proved_guards
+from sparsedsl.find.opening import opened_rows
 from sparsedsl.find.queries import Context, Prover, sought_extent
 from sparsedsl.find.reads import read_by
 from sparsedsl.find.smt import NOTHING, Proof
@@ -69,7 +70,8 @@ class Proved:
     """A nest ready to be lowered; ``parallel`` is the loop that threads may share out.
 
     ``whole`` is the nest to run instead where no block is cut short; ``certificates`` say of
-    each subscript how it is known to be inside its array.
+    each subscript how it is known to be inside its array.  After ``opened`` steps, if any, a row
+    of the output is set to what its sums start from.
     """
 
     nest: Nest
@@ -79,6 +81,7 @@ class Proved:
     parallel: parallel.Shared | None
     whole: Whole | None
     certificates: tuple[Certificate, ...] = ()
+    opened: int = 0
 
 
 def prove_nest(
@@ -137,7 +140,8 @@ def prove_nest(
         shared = parallel.inner_loop(proved, sizes)
     bounds = certify(prover, proved, tuple(signs))
     proofs = tuple(prover.proofs)
-    return Proved(proved, tuple(choices), tuple(signs), proofs, shared, whole, bounds)
+    opened = opened_rows(proved, shared, sizes) if whole is None else 0
+    return Proved(proved, tuple(choices), tuple(signs), proofs, shared, whole, bounds, opened)
 
 
 def _finds(steps: tuple[Step, ...]) -> list[tuple[Find, int, Probe | None]]:

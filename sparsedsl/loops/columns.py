@@ -8,7 +8,8 @@
                                                 C[i, j_strip ..+64] = C_columns
 
 and the columns that are left likewise in narrower strips, then one by one.  The loop then touches
-no element of the result, and several rows of ``B`` are on their way at once.  Every element meets
+no element of the result, and several rows of ``B`` are on their way at once.  Where a loop before
+sets the row to a constant, strips begin with that and need not be loaded.  Every element meets
 the same values in the same order.  Takes and gives a kernel that ``loops.verify`` accepts; no pass
 comes after this one, since others know no vectors.
 """
@@ -56,13 +57,17 @@ def columns(kernel: Kernel) -> Kernel:
     taken = names(kernel)
 
     def block(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
-        return tuple(part for statement in body for part in vectorised(statement))
-
-    def vectorised(statement: Stmt) -> tuple[Stmt, ...]:
-        rows = _rows(statement, dtypes, straight) if isinstance(statement, For) else None
-        if rows is None:
-            return (with_bodies(statement, block),)
-        return tuple(_strips(rows, taken))
+        found: list[Stmt] = []
+        for statement in body:
+            rows = _rows(statement, dtypes, straight) if isinstance(statement, For) else None
+            if rows is None:
+                found.append(with_bodies(statement, block))
+                continue
+            if found and (opening := _opening(found[-1], rows)) is not None:
+                rows = replace(rows, opening=opening)
+                found.pop()
+            found += _strips(rows, taken)
+        return tuple(found)
 
     return replace(kernel, body=block(kernel.body))
 
@@ -71,7 +76,8 @@ def columns(kernel: Kernel) -> Kernel:
 class _Rows:
     """Loops that accumulate rows: the outermost, the one over columns, what it stores.
 
-    ``value`` is what is added, definitions of the innermost loop put in.
+    ``value`` is what is added, definitions of the innermost loop put in; ``opening`` is the loop
+    before that sets the row, where there is one.
     """
 
     loop: For
@@ -79,6 +85,27 @@ class _Rows:
     store: Store
     value: Expr
     dtype: str
+    opening: For | None = None
+
+    @property
+    def first(self) -> Expr | None:
+        """What every column begins with, if that is known."""
+        if self.opening is None:
+            return None
+        (store,) = self.opening.body
+        assert isinstance(store, Store)
+        return store.value
+
+
+def _opening(statement: Stmt, rows: _Rows) -> For | None:
+    """Return the loop before, if it sets the columns of the row to a constant and no others."""
+    match statement:
+        case For(variable, start, stop, (Store(array, (*outer, last), Const(), None, True),), 1):
+            same = (array, tuple(outer)) == (rows.store.array, rows.store.subscripts[:-1])
+            whole = (start, stop) == (rows.column.start, rows.column.stop)
+            return statement if same and whole and last == variable else None
+        case _:
+            return None
 
 
 def _rows(loop: For, dtypes: Mapping[str, str], straight: set[str]) -> _Rows | None:
@@ -162,10 +189,14 @@ def _strips(rows: _Rows, taken: set[str]) -> Iterator[Stmt]:
         body.append(_strip(rows, type, (start, stop), taken))
         start = stop
     left = replace(rows.column, start=start)
-    body.append(If(build.lt(start, count), (_replaced(rows.loop, rows.column, left),)))
+    if rows.first is None:
+        body.append(If(build.lt(start, count), (_replaced(rows.loop, rows.column, left),)))
+    else:
+        body.append(_singly(rows, left, rows.first, taken))
     yield Comment("columns in vectors, then those left")
     runs = build.lt(rows.loop.start, rows.loop.stop)
-    yield from body if runs == build.TRUE else (If(runs, tuple(body)),)
+    always = runs == build.TRUE or rows.opening is not None
+    yield from body if always else (If(runs, tuple(body)),)
 
 
 def _strip(rows: _Rows, type: str, ends: tuple[Expr, Expr], taken: set[str]) -> Stmt:
@@ -177,12 +208,21 @@ def _strip(rows: _Rows, type: str, ends: tuple[Expr, Expr], taken: set[str]) -> 
     value = _lifted(rows.value, rows, at, type)
     assert value is not None
     add = Assign(total, Apply("add", (total, value), type))
+    first = Load(store.array, place, type) if rows.first is None else Cast(rows.first, type)
     body = (
-        Assign(total, Load(store.array, place, type)),
+        Assign(total, first),
         _replaced(rows.loop, rows.column, add),
         Store(store.array, place, total),
     )
     return For(at, *ends, body, lanes(type))
+
+
+def _singly(rows: _Rows, left: For, first: Expr, taken: set[str]) -> Stmt:
+    """Return the loop over the columns left, the sum of each in a register."""
+    total = Var(fresh(f"{rows.store.array}_sum", taken), rows.dtype)
+    add = Assign(total, Apply("add", (total, rows.value), rows.dtype))
+    store = replace(rows.store, value=total, combine=None)
+    return replace(left, body=(Assign(total, first), _replaced(rows.loop, rows.column, add), store))
 
 
 def _replaced(loop: For, old: Stmt, new: Stmt) -> For:

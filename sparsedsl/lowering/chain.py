@@ -25,9 +25,9 @@ from sparsedsl.iteration.nodes import (
     Scan,
     Step,
 )
-from sparsedsl.iteration.space import subscript_term
+from sparsedsl.iteration.space import extent_name, subscript_term
 from sparsedsl.loops import build as lb
-from sparsedsl.loops.nodes import BOOL, Assign, Const, Expr, For, If, Stmt, Var
+from sparsedsl.loops.nodes import BOOL, INT, Assign, Const, Expr, For, If, Stmt, Var
 from sparsedsl.lowering import deliver as dl
 from sparsedsl.lowering import pieces
 from sparsedsl.lowering import workspace as ws
@@ -46,7 +46,8 @@ class ChainWalk:
     """One walk over the steps of a chain, inside the prefix of its nest.
 
     ``signs`` names the variables proved non-negative in this chain; ``shared`` is the loop
-    whose range the caller gives, if any.
+    whose range the caller gives, if any; after ``opened`` steps, if any, a row of a dense output
+    is set to where its sums start from.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class ChainWalk:
         sink: dl.Sink,
         signs: frozenset[str],
         shared: Shared | None,
+        opened: int = 0,
     ) -> None:
         self.shared = shared
+        self.opened = opened
         self.nest = nest
         self.chain = chain
         self.finds = finds
@@ -86,6 +89,8 @@ class ChainWalk:
         """Emit the steps from ``place`` on, and the leaf."""
         self.emitter.nonnegative = self.signs
         out = self.setups(place)
+        if self.opened and place == self.opened:
+            out += self._open_row()
         loads = self._loads(place)
         if self.accumulates and place == self.accumulate_at:
             total = self._accumulator()
@@ -129,7 +134,8 @@ class ChainWalk:
         coordinates = [self.emitter.term(subscript_term(c)) for c in self.chain.coordinates]
         match self.nest.assembly.kind:
             case "dense":
-                return [self._store(coordinates, value)]
+                monoid = None if stores_each_once(self.nest) else self.chain.monoid
+                return [self._store(coordinates, value, monoid)]
             case "append":
                 searched = any(isinstance(s, Find) for s in self.steps[: self.accumulate_at])
                 return dl.append_value(sink, coordinates, value, searched=searched)
@@ -143,11 +149,23 @@ class ChainWalk:
         """Return the range that the entries of a workspace are a part of, if one is known."""
         return self.finds.guide(self.nest.assembly.guide) if self.nest.assembly.guide else None
 
-    def _store(self, coordinates: list[Expr], value: Expr) -> Stmt:
+    def _open_row(self) -> list[Stmt]:
+        """Set the elements whose first coordinates are known to where their sums start from."""
+        names = [c.name or "" for c in self.chain.coordinates]
+        known = {s.variable for s in self.steps[: self.opened] if isinstance(s, Scan)}
+        loops = [(Var(f"{n}_first", INT), extent_name(n)) for n in names if n not in known]
+        inside = {v.name.removesuffix("_first"): v for v, _ in loops}
+        coordinates = [inside.get(n) or self.emitter.variable(n) for n in names]
+        start = dl.constant(self.nest.initial, self.sink.dtype)
+        body: list[Stmt] = [self._store(coordinates, start, None)]
+        for variable, extent in reversed(loops):
+            body = [For(variable, lb.i(0), self.emitter.variable(extent), tuple(body))]
+        return body
+
+    def _store(self, coordinates: list[Expr], value: Expr, monoid: str | None) -> Stmt:
         layout = self.nest.layout
         places = [layout.relation.outputs.index(terms.text(a)) for a in layout.value.arguments]
         array = self.sink.array(layout.value.function)
-        monoid = None if stores_each_once(self.nest) else self.chain.monoid
         proved = all(
             self.emitter.is_nonnegative(subscript_term(self.chain.coordinates[p])) for p in places
         )

@@ -60,12 +60,14 @@ class Lowered:
     """A kernel, the output it fills, and the loop whose range the caller gives, if any.
 
     ``gaps``: the caller gives coordinates that were never visited their empty segment.
+    ``opened``: each row of a dense output is set to where its sums start from.
     """
 
     kernel: Kernel
     sink: dl.Sink
     shared: Shared | None
     gaps: bool
+    opened: bool = False
 
 
 def lower(
@@ -132,7 +134,7 @@ def lower(
         results = (sink.capacity.name, *dl.append_results(sink))
     params.extend(emitter.integers.values())
     kernel = Kernel("kernel", tuple(params), tuple(body), results, notes)
-    return Lowered(kernel, walk.sink, walk.shared, walk.gaps)
+    return Lowered(kernel, walk.sink, walk.shared, walk.gaps, walk.opened > 0)
 
 
 class _NestWalk:
@@ -143,6 +145,8 @@ class _NestWalk:
         self.choices = proved.choices
         self.signs = proved.nonnegative
         self.shared = None if room == "row" else proved.parallel
+        # a row that is held is made anew by ``loops.rows``
+        self.opened = 0 if room == "row" else proved.opened
         self.room = room
         self.emitter = emitter
         self.sink = sink
@@ -220,7 +224,7 @@ class _NestWalk:
     ) -> ChainWalk:
         steps = self.nest.prefix + chain.steps
         finds = Finds(self.emitter, steps, choices, suffix, self.top)
-        return ChainWalk(self.nest, chain, finds, self.sink, signs, self.shared)
+        return ChainWalk(self.nest, chain, finds, self.sink, signs, self.shared, self.opened)
 
     def _needed(self) -> list[Stmt]:
         """Bound the number of entries by the visits of the loops that deliver them.

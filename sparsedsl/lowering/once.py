@@ -6,11 +6,8 @@ where it would else be added to one.
 
 from __future__ import annotations
 
-from sparsedsl.contraction import algebra
-from sparsedsl.contraction.operators import MONOIDS
-from sparsedsl.iteration.nodes import Let, Nest, Scan, Step
-from sparsedsl.iteration.space import extent_name
-from sparsedsl.spf import terms
+from sparsedsl.find.opening import is_whole, starts_at_identity
+from sparsedsl.iteration.nodes import Let, Nest, Scan
 
 
 def stores_each_once(nest: Nest) -> bool:
@@ -28,21 +25,11 @@ def stores_each_once(nest: Nest) -> bool:
     count = len(names)
     outer, more = loops[:count], loops[count:]
     end = more[0] if more else len(steps)
-    whole = [s.variable for s in steps[:end] if isinstance(s, Scan) and _is_whole(s)]
+    whole = [s.variable for s in steps[:end] if isinstance(s, Scan) and is_whole(s)]
     if None in names or len(outer) < count or sorted(whole) != sorted(n or "" for n in names):
         return False
     if not all(isinstance(s, Scan | Let) for s in steps[:end]):
         return False
     if chain.monoid is None:
         return not more
-    identity = MONOIDS[chain.monoid].identity(nest.output.dtype)
-    return bool(more) and algebra.same_value(nest.initial, identity)
-
-
-def _is_whole(step: Step) -> bool:
-    """Whether a step is a loop over the whole extent of an index."""
-    return (
-        isinstance(step, Scan)
-        and step.lows == (terms.const(0),)
-        and step.highs == (terms.var(extent_name(step.variable)),)
-    )
+    return bool(more) and starts_at_identity(nest, chain.monoid)

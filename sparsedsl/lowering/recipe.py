@@ -45,7 +45,7 @@ def recipe_of(
         index_dtype=sink.index_dtype,
         fill=nest.output.fill,
         initial=nest.initial,
-        overwritten=stores_each_once(nest),
+        overwritten=lowered.opened or stores_each_once(nest),
         indices=nest.coordinates,
         places=places,
         arguments=tuple(

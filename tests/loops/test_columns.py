@@ -11,14 +11,28 @@ from sparsedsl.codegen.python import source
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.columns import columns
 from sparsedsl.loops.interpret import interpret
-from sparsedsl.loops.nodes import Apply, ArrayParam, Assign, For, IntParam, Kernel, Load, Store, Var
+from sparsedsl.loops.nodes import (
+    Apply,
+    ArrayParam,
+    Assign,
+    Const,
+    For,
+    IntParam,
+    Kernel,
+    Load,
+    Store,
+    Var,
+)
 from sparsedsl.loops.verify import VerificationError, verify
 
 i, j, k, p, n, m = (lb.ivar(name) for name in "ijkpnm")
 
 
-def rows(dtype, *, combine="add", column=j, value=None, extra=()):
-    """C[i, column] =combine= a[p] * B[k, j], for all rows i, entries p and columns j."""
+def rows(dtype, *, combine="add", column=j, value=None, extra=(), before=()):
+    """C[i, column] =combine= a[p] * B[k, j], for all rows i, entries p and columns j.
+
+    ``before`` comes before the entries of a row, ``extra`` before the columns of an entry.
+    """
     factor = Var("factor", dtype)
     term = Apply("mul", (factor, Load("B", (k, j), dtype)), dtype) if value is None else value
     store = Store("C", (i, column), term, combine)
@@ -29,7 +43,7 @@ def rows(dtype, *, combine="add", column=j, value=None, extra=()):
         *extra,
         For(j, lb.i(0), n, (store,)),
     )
-    body = (For(i, lb.i(0), m, (For(p, start, stop, entry),)),)
+    body = (For(i, lb.i(0), m, (*before, For(p, start, stop, entry))),)
     arrays = [("indptr", "int32", 1), ("indices", "int32", 1), ("a", dtype, 1)]
     params = [ArrayParam(*a) for a in [*arrays, ("B", dtype, 2), ("C", dtype, 2)]]
     return Kernel("rows", (*params, IntParam("m"), IntParam("n")), body, ())
@@ -52,15 +66,26 @@ def ran(run, arguments):
     return arguments["C"]
 
 
+def opening(dtype, value=8.0, count=n):
+    """C[i, q] = value, for all columns q."""
+    q = lb.ivar("q")
+    return For(q, lb.i(0), count, (Store("C", (i, q), Const(value, dtype)),))
+
+
+@pytest.mark.parametrize("opened", [False, True])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_each_width_gives_the_same_bits(dtype):
-    plain = verify(rows(dtype))
+def test_each_width_gives_the_same_bits(dtype, opened):
+    plain = verify(rows(dtype, before=(opening(dtype),) if opened else ()))
     vectorised = verify(columns(plain))
     assert vectorised != plain
+    loaded = "C_columns = vector(C" in source(vectorised, cache=False)
+    assert loaded != opened
     text = source(vectorised, cache=False)
     compiled = numba_jit.load(text)
     for width in (0, 1, 7, 8, 15, 16, 31, 32, 40, 63, 64, 100, 129):
         arguments = given(dtype, width)
+        if opened:
+            arguments["C"].fill(np.nan)
         expected = ran(lambda x: interpret(plain, x), arguments)
         found = ran(lambda x: interpret(vectorised, x), arguments)
         assert found.tobytes() == expected.tobytes(), width
@@ -86,6 +111,20 @@ def test_other_forms_are_left_alone():
         rows("float64", extra=(lb.store("indices", [p], k),)),
     ):
         assert columns(verify(kernel)) == kernel
+
+
+def test_what_sets_other_elements_is_kept():
+    later = lb.ivar("q")
+    for before in (
+        opening("float64", count=m),
+        replace(opening("float64"), start=lb.i(1)),
+        replace(opening("float64"), body=(Store("C", (later, i), Const(0.5, "float64")),)),
+        replace(opening("float64"), body=(Store("C", (i, lb.i(0)), Const(0.5, "float64")),)),
+        For(later, lb.i(0), n, (Store("C", (i, later), Const(0.5, "float64"), "add"),)),
+    ):
+        vectorised = columns(verify(rows("float64", before=(before,))))
+        (loop,) = vectorised.body
+        assert loop.body[0] == before
 
 
 def test_vectors_are_verified():

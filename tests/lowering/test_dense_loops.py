@@ -125,6 +125,63 @@ def test_what_is_stored_once_needs_no_initial_value(layout, once):
     assert unit.recipe.overwritten == once
 
 
+@sd.kernel
+def spmm(A, B):
+    i, j, k = sd.indices("i j k")
+    C = sd.output("dense")
+    C[i, j] = A[i, k] * B[k, j]
+    return C
+
+
+@sd.kernel
+def nearest(A, B):
+    i, j, k = sd.indices("i j k")
+    C = sd.output("dense", fill_value=np.inf)
+    C[i, j] = sd.min(A[i, k] + B[k, j], over=k)
+    return C
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "opened"),
+    [
+        ("csr", "dense", True),
+        ("csr", "csr", True),
+        ("dense", "dense", True),
+        ("csc", "dense", False),
+        ("dcsr", "dense", False),
+        ("coo", "csr", False),
+    ],
+)
+@pytest.mark.parametrize("columns", [3, 20, 70])
+def test_rows_are_set_where_sums_start_if_each_is_met(left, right, opened, columns):
+    rng = np.random.default_rng(2)
+    A, B = (np.round(rng.random(s) * (rng.random(s) < 0.5), 2) for s in ((9, 8), (8, columns)))
+    tensors = [store(x, x != 0, layout) for x, layout in ((A, left), (B, right))]
+    (unit,) = spmm.lower(*tensors).units
+    assert unit.recipe.overwritten == (opened and columns > 16)
+    out = np.full((9, columns), np.nan)
+    for threads in (1, 2):
+        with sd.options(threads=threads, parallel_threshold=0):
+            np.testing.assert_allclose(spmm.compile(*tensors).compute(*tensors, out=out), A @ B)
+        out.fill(np.nan)
+    with interpreting():
+        np.testing.assert_allclose(spmm.compile(*tensors).compute(*tensors, out=out), A @ B)
+
+
+def test_rows_that_stay_mostly_empty_are_left_alone():
+    A = sd.convert(np.eye(9), "csr")
+    B = sd.convert(np.eye(9, 4000), "csr")
+    (unit,) = spmm.lower(A, B).units
+    assert not unit.recipe.overwritten
+
+
+def test_sums_that_start_elsewhere_are_set_there():
+    A, B = np.ones((3, 4)), np.arange(80.0).reshape(4, 20)
+    (unit,) = nearest.lower(A, B).units
+    assert unit.recipe.overwritten
+    np.testing.assert_array_equal(nearest(A, B), [np.arange(20) + 1.0] * 3)
+
+
 def test_rows_of_a_block_share_its_key():
     """A search meets a block of three columns as often as there are blocks, not columns."""
     sizes = Sizes({"j": 300.0}, {})
