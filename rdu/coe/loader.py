@@ -39,11 +39,6 @@ class Loader:
         self.bytes_down = 0
         self.peak_bytes = self._reserved
 
-    @property
-    def used_bytes(self) -> int:
-        """HBM in use: the router and the active experts."""
-        return self._reserved + self._used
-
     def can_activate(self, expert: int, pinned: Iterable[int]) -> bool:
         """Whether ``expert`` fits when every active expert but ``pinned`` may give way."""
         held = sum(self._sizes[other] for other in set(pinned) if other in self.active)

@@ -278,12 +278,14 @@ class Peers:
         ]
 
 
-HAND = Path(__file__).parents[2] / "bench" / "hand.py"
+HAND = Path(__file__).parents[2] / "bench" / "hand"
 """The hand-written kernels: in the project's sources, not in the installed package."""
 
 
 def _hand() -> dict[str, list[tuple[str, Prepare]]]:
-    spec = importlib.util.spec_from_file_location("sparsedsl_bench_hand", HAND)
+    spec = importlib.util.spec_from_file_location(
+        "sparsedsl_bench_hand", HAND / "__init__.py", submodule_search_locations=[str(HAND)]
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -311,7 +313,7 @@ def find() -> Peers:
         kernels["hand"] = _hand()
         versions["hand"] = f"numba {version('numba')}"
     else:
-        absent["hand"] = "hand-written kernels are in bench/hand.py of the project's sources"
+        absent["hand"] = "hand-written kernels are in bench/hand of the project's sources"
     try:
         kernels["merging C"] = merging.kernels(merging.compiled())
         versions["merging C"] = f"cc {' '.join(merging.FLAGS)}"

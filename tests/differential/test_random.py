@@ -7,10 +7,9 @@ from random import Random
 
 import numpy as np
 import pytest
-from expressions import store
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from levels import check, interpreting, remembering_proofs
+from levels import check, interpreting, remembering_proofs, store
 from programs import draw_arguments, program
 from strategies import arguments, statements
 

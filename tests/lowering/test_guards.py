@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from expressions import store
-from levels import check, interpreting
+from levels import check, interpreting, store
 
 import sparsedsl as sd
 
