@@ -37,15 +37,17 @@ from rdu.specs import Chip
 class Port:
     """Sends tiles into one stream no faster than the stream's busiest link allows.
 
-    ``sent`` notes the tick at which each tile has left, if wanted.
+    ``sent`` notes the tick at which each tile has left, if wanted; ``late`` are the ticks by which
+    each arrives later than that and the way, if it does.
     """
 
-    __slots__ = ("channel", "sent", "tile_ticks")
+    __slots__ = ("channel", "late", "sent", "tile_ticks")
 
     def __init__(self, channel: Channel, tile_ticks: int) -> None:
         self.channel = channel
         self.tile_ticks = tile_ticks
         self.sent: list[int] | None = None
+        self.late: Sequence[int] = ()
 
     def send(self, context: Context, payload: Any, done: int, size: int) -> Steps:
         """Push one tile of ``size`` bytes, complete at tick ``done``, when the link is free.
@@ -58,6 +60,9 @@ class Port:
         channel.free = max(begin, context.time) + self.tile_ticks
         if self.sent is not None:
             self.sent.append(channel.items[-1][0] - channel.latency)
+        if self.late:
+            ready, held = channel.items.pop()
+            channel.items.append((ready + self.late[channel.pushed - 1], held))
 
 
 class Loader(Context):

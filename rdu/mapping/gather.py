@@ -22,10 +22,31 @@ _MOST = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Places ``[rows, modes]`` along ``modes`` of an operand, in the order of the streams."""
+    """Places ``[rows, modes]`` along ``modes`` of an operand, in the order of the streams.
+
+    ``order`` sorts them along the first mode.
+    """
 
     modes: tuple[int, ...]
     places: npt.NDArray[np.int64]
+    order: npt.NDArray[np.int64]
+    sorted_first: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, modes: tuple[int, ...], places: npt.NDArray[np.int64]) -> Rows:
+        """Sort places, so that those of a tile are found without looking at all."""
+        order = np.argsort(places[:, 0], kind="stable")
+        return cls(modes, places, order, places[order, 0])
+
+    def inside(self, place: Sequence[slice]) -> npt.NDArray[np.int64]:
+        """Return the places in a tile, in the order of the streams."""
+        first = place[self.modes[0]]
+        low, high = np.searchsorted(self.sorted_first, (first.start, first.stop))
+        found = self.places[np.sort(self.order[low:high])]
+        for n, mode in enumerate(self.modes[1:], start=1):
+            column = found[:, n]
+            found = found[(column >= place[mode].start) & (column < place[mode].stop)]
+        return found
 
 
 def rows_of(graph: Graph, shape: Shape, read: int) -> Rows | None:
@@ -47,22 +68,23 @@ def rows_of(graph: Graph, shape: Shape, read: int) -> Rows | None:
         if not axes or not restricts or not set(axes) <= set(levels):
             continue
         table = graph.patterns[factor.tensor][:, [levels.index(axis) for axis in axes]]
-        _, first = np.unique(table, axis=0, return_index=True)
-        if found is None or len(first) < len(found):
-            found = table[np.sort(first)]
+        # A tree stores no place twice; parts of places may come again.
+        if len(axes) < len(levels):
+            one = table[:, 0] if len(axes) == 1 else table
+            _, first = np.unique(one, axis=0, return_index=True)
+            table = table[np.sort(first)]
+        if found is None or len(table) < len(found):
+            found = table
     if found is None:
         return None
-    return Rows(tuple(operand.axes.index(axis) for axis in axes), found)
+    return Rows.of(tuple(operand.axes.index(axis) for axis in axes), found)
 
 
 def gathered(chip: Chip, tensor: Tensor, rows: Rows, place: Sequence[slice]) -> Access | None:
     """Ask for the rows that lie in a tile, None where that is too many runs to list."""
     shape, element = tensor.shape, tensor.element_bytes
     strides = [element * math.prod(shape[mode + 1 :]) for mode in range(len(shape))]
-    inside = np.ones(len(rows.places), dtype=bool)
-    for mode, column in zip(rows.modes, rows.places.T, strict=True):
-        inside &= (column >= place[mode].start) & (column < place[mode].stop)
-    starts = rows.places[inside] @ np.array([strides[mode] for mode in rows.modes], dtype=np.int64)
+    starts = rows.inside(place) @ np.array([strides[mode] for mode in rows.modes], dtype=np.int64)
     if not len(starts):
         return UNTOUCHED
     blocks = [mode for mode in range(len(shape)) if mode not in rows.modes]

@@ -164,8 +164,9 @@ def tree_tile_bytes(
     extent = tensor.shape[first]
     size = extent if mode is None else schedule.tile[axes[mode]]
     count = -(-extent // size)
-    rows = graph.patterns[tensor.name][:, 0] // size
-    leaves = np.bincount(rows, minlength=count)
+    # Rows of a pattern are sorted, its outermost level first.
+    ends_at = np.searchsorted(graph.patterns[tensor.name][:, 0], size * np.arange(count + 1))
+    leaves = np.diff(ends_at)
     block = math.prod(tensor.extent(axis) for axis in tensor.block)
     levels = max(len(structure.levels) - 1, 1)
     leaf = block * tensor.element_bytes + 4 * levels

@@ -240,6 +240,33 @@ def test_with_wide_links_no_tile_is_late(fusion):
         assert found.network.stalls == {}
 
 
+@pytest.mark.parametrize("fusion", ["none", "spatial"])
+def test_late_tiles_hold_up_what_waits_for_them(fusion):
+    """Narrow links make tiles late, which ends a kernel later; wide links change nothing."""
+    graph = monarch_fft(64, 32)
+    waited = 0
+    narrow, wide = (
+        rdu.compile(graph, SMALL.with_changes(**changes), fusion=fusion, moves=200)
+        for changes in (
+            {"vector_tracks": 1, "fifo_depth": 2},
+            {"vector_tracks": 64, "fifo_depth": 64},
+        )
+    )
+    for number, timed in enumerate(rdu.estimate(narrow).kernels):
+        alone, held = (packets_of(narrow, number, holds=holds) for holds in (False, True))
+        assert alone.cycles == timed.cycles
+        assert held.settled
+        assert alone.settled == (max(alone.late.values()) == 0)
+        if alone.settled:
+            assert held.cycles == alone.cycles
+        assert all(held.late[stream] >= late for stream, late in alone.late.items())
+        waited += held.cycles - alone.cycles
+    assert waited > 0
+    for number, timed in enumerate(rdu.estimate(wide).kernels):
+        held = packets_of(wide, number, holds=True)
+        assert (held.cycles, held.settled) == (timed.cycles, True)
+
+
 def test_a_lone_tile_is_never_late():
     b = GraphBuilder("copy")
     x = b.input("x", (8, 64))
