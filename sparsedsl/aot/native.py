@@ -61,7 +61,9 @@ def native(lowered: Lowered, name: str) -> Native:
     header = "\n".join(
         (
             f"/* {statement.replace('*/', '* /')}",
-            "   Each array is followed by the length of each of its axes. */",
+            "   Each array is followed by the length of each of its axes.",
+            "   begin and end, if there are any: the part of the outermost loop to run, 0 and its",
+            "   extent for all of it.  A dense result starts at its fill value. */",
             "#include <stdint.h>",
             "",
             f"void {name}({', '.join(shown)});",

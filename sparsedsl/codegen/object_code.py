@@ -54,12 +54,21 @@ def object_code(dispatcher: Any, arguments: Sequence[tuple[str, int]], name: str
     space: dict[str, Any] = {"carray": numba.carray, "kernel": dispatcher}
     exec(compile(text, "<aot>", "exec"), space)
     compiled: Any = numba.cfunc(types.void(*kinds))(space["wrapper"])
-    module = binding.parse_assembly(compiled._library.get_llvm_str())
+    module = binding.parse_assembly(_without_python(compiled._library.get_llvm_str()))
     _define_harmless(module, binding)
     module.get_function(compiled._wrapper_name).name = name
     target = binding.Target.from_triple(module.triple)
     machine = target.create_target_machine(reloc="pic", codemodel="default", opt=3)
     return machine.emit_object(module)
+
+
+def _without_python(text: str) -> str:
+    """Make the exceptions that a wrapper names, and never raises, names of the module itself.
+
+    A program in C has no CPython to link with.
+    """
+    named = r"^@(PyExc_\w+) = external (?:local_unnamed_addr )?global (\S+)$"
+    return re.sub(named, r"@\1 = internal global \2 zeroinitializer", text, flags=re.MULTILINE)
 
 
 def _define_harmless(module: Any, binding: Any) -> None:

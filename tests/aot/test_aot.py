@@ -1,7 +1,8 @@
-"""Kernels ahead of time: the module runs without the package, the object file through ctypes."""
+"""Kernels ahead of time: the module runs without the package, the object file in C."""
 
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 
@@ -106,6 +107,41 @@ def test_an_object_file_computes_from_c():
     )
     function(*given)
     np.testing.assert_allclose(y, A @ x)
+
+
+MAIN = """
+#include <stdio.h>
+#include "spmv.h"
+int main(void) {
+  %s indptr[] = {0, 2, 3, 5}, indices[] = {0, 2, 2, 0, 1};
+  double data[] = {1, 2, 3, 4, 5}, x[] = {1, 10, 100}, y[3] = {0};
+  spmv(%s);
+  printf("%%g %%g %%g\\n", y[0], y[1], y[2]);
+  return 0;
+}
+"""
+
+
+def test_a_program_in_c_is_linked_without_python(tmp_path):
+    compiler = shutil.which("cc")
+    small = sp.csr_array(np.array([[1.0, 0.0, 2.0], [0.0, 0.0, 3.0], [4.0, 5.0, 0.0]]))
+    made = native(spmv.lower(small, np.ones(3)), "spmv")
+    if compiler is None:
+        return
+    inside = made.header[made.header.index("spmv(") + 5 : made.header.index(");")]
+    names = [parameter.split()[-1].lstrip("*") for parameter in inside.split(", ")]
+    shown = {"A_indptr": "indptr", "A_indices": "indices", "A_data": "data"}
+    shown |= {"x_data": "x", "y_data": "y", "i_begin": "0", "i_end": "3", "n_i": "3", "n_j": "3"}
+    shown |= {"A_indptr_0": "4", "A_indices_0": "5", "A_data_0": "5"}
+    shown |= {"x_data_0": "3", "y_data_0": "3"}
+    (tmp_path / "spmv.h").write_text(made.header)
+    (tmp_path / "spmv.o").write_bytes(made.code)
+    index = "int32_t" if "int32_t *A_indptr" in made.header else "int64_t"
+    (tmp_path / "main.c").write_text(MAIN % (index, ", ".join(shown[name] for name in names)))
+    words = [compiler, "main.c", "spmv.o", "-o", "main", "-lm"]
+    subprocess.run(words, cwd=tmp_path, check=True)
+    out = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True).stdout
+    assert out == "201 300 54\n"
 
 
 def test_kernels_that_need_the_library_are_refused():
