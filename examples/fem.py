@@ -1,4 +1,4 @@
-"""Finite elements: a stiffness matrix made by a kernel, solved by pyamg through a tensor."""
+"""Finite elements: a matrix made by a kernel, solved by pyamg (extra `data`) through a tensor."""
 
 import numpy as np
 import pyamg

@@ -368,9 +368,11 @@ class _Checker:
             for k in (0, 1)
         )
         outer = where(env, place[1], tuple(env))
+        once = isinstance(item, Permutation | Injective)
+        mend = "give every value once" if once else "sort and deduplicate the entries"
         raise InvalidTensorError(
             f"'{property_text(item)}' does not hold: {first}, then {second}{outer}",
-            hint="sort and deduplicate the entries, or pick a layout without that property",
+            hint=f"{mend}, or pick a layout without that property",
         )
 
     def _range(self, item: Property, function: str, low: Term, high: Term) -> None:
