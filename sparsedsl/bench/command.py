@@ -45,12 +45,12 @@ def bench(
 
 
 def compare_finds(
-    *, quick: bool = False, json: bool = False, output: Path | None = None
+    *, quick: bool = False, json: bool = False, output: Path | None = None, note: str = ""
 ) -> dict[str, Any]:
     """Time every find on a grid of sizes beside what the cost model chooses; report, record."""
     writable(output, "--output")
     cells = list(sweep(LENGTHS[::2], SKEWS[::2]) if quick else sweep())
-    text = table(cells)
+    text = table(cells, note)
     if output is not None:
         output.write_text(text + "\n")
     if not json:

@@ -230,7 +230,7 @@ def summary(cells: list[Cell]) -> dict[str, float]:
     }
 
 
-def table(cells: list[Cell]) -> str:
+def table(cells: list[Cell], note: str = "") -> str:
     """Return the cells as a table in Markdown, the summary above it.
 
     >>> fixed = {"table": 3e-3, "gallop": 2e-3, "linear": 6e-2}
@@ -245,6 +245,7 @@ def table(cells: list[Cell]) -> str:
         f"the shorter ones, or both are merged. Columns are drawn from {COLUMNS}. The least time "
         "of a call with the find that the cost model chose, beside the least with each legal "
         "find forced.",
+        *(["", note] if note else []),
         "",
         f"{len(cells)} cells: the choice takes {found['mean']:.2f} times the fastest find "
         f"(geometric mean), {found['worst']:.2f} at worst; {found['within']:.0%} are within "

@@ -327,7 +327,7 @@ def bench(
     from sparsedsl.bench.command import compare_finds
 
     if finds:
-        record = compare_finds(quick=quick, json=json, output=output)
+        record = compare_finds(quick=quick, json=json, output=output, note=note)
         if json:
             print_json(record)
         return

@@ -25,6 +25,7 @@ def test_summary():
 def test_table_begins_with_the_worst():
     lines = table(cells()).splitlines()
     assert "50% are within" in lines[4]
+    assert table(cells(), "beside other work").splitlines()[4] == "beside other work"
     start = "| product | 1 | 4 | table | 2e+03 | merge | 1e+03 | 2.00 | table | 2e+03 | 1.0 |"
     assert lines[8] == start
 
