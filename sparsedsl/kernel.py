@@ -214,6 +214,11 @@ class Lowered:
         return self._special.traced.program
 
     @property
+    def settings(self) -> Settings:
+        """The choices and options that it was planned with."""
+        return self._special.settings
+
+    @property
     def iteration_space(self) -> str:
         """The joint iteration space of each case, in isl's notation."""
         from sparsedsl.explain import iteration_space

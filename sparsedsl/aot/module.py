@@ -51,11 +51,6 @@ def module_text(lowered: Lowered) -> str:
     """
     unit = only_unit(lowered)
     recipe = unit.recipe
-    if recipe.kind == "stream":
-        raise PlanError(
-            "the result is sorted by the library after the kernel has run",
-            hint="choose another order of loops, or a dense result",
-        )
     lines = [*_operands(unit), *_extents(unit)]
     lines += _dense(unit) if recipe.kind == "dense" else _sparse(unit)
     names = ", ".join(_read(unit))
@@ -68,7 +63,7 @@ def module_text(lowered: Lowered) -> str:
 
 
 def only_unit(lowered: Lowered) -> Unit:
-    """Return the one loop nest of a kernel that reads its operands as they are."""
+    """Return the one loop nest of a kernel that needs nothing before it or after it."""
     if len(lowered.units) != 1:
         raise PlanError(
             f"expected a kernel of one loop nest, found {len(lowered.units)}",
@@ -80,6 +75,11 @@ def only_unit(lowered: Lowered) -> Unit:
         raise PlanError(
             f"the plan reads copies of {copied} in other layouts, which the library makes",
             hint="give these operands another layout",
+        )
+    if unit.recipe.kind == "stream":
+        raise PlanError(
+            "the result is sorted by the library after the kernel has run",
+            hint="choose another order of loops, or a dense result",
         )
     return unit
 

@@ -288,7 +288,7 @@ def compile_ahead(
 ) -> None:
     """Write a kernel as a Python module for NumPy and Numba, and as a C header and object file.
 
-    Values are float64. The C files are left out, and why is said, for a kernel that allocates.
+    Values are float64. The C files are left out, and why is said, for a kernel that needs Numba.
     """
     from sparsedsl.cli.ahead import write_files
 

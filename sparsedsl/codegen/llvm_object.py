@@ -1,14 +1,14 @@
 """A kernel of the loop IR to object code, by LLVM alone.
 
-Takes: a kernel and the types of its arguments.  Gives: ``Code``, or None where Numba is needed to
-compile it.  Invariant: the code is what Numba would make of the printed Python, at the same level
-of optimisation; neither Numba's types nor its libraries are loaded, which takes longer than all
-else that a first call does.
+Takes: a kernel and the types of its arguments.  Gives: ``Code`` for this process, or an object file
+for programs in C; None where Numba is needed to compile it.  Invariant: the code is what Numba
+would make of the printed Python, at the same level of optimisation; neither Numba's types nor its
+libraries are loaded, which takes longer than all else that a first call does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import binding, ir
@@ -48,6 +48,44 @@ def direct_code(
     if kinds != tuple(arguments):
         return None
     machine = _machine()
+    module = _compiled(kernel, name, fastmath, machine, _entry)
+    if module is None:
+        return None
+    needs = sorted(
+        f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")
+    )
+    return Code(name, tuple(needs), machine.emit_object(module))
+
+
+def c_object(kernel: Kernel, name: str, *, fastmath: bool) -> bytes | None:
+    """Return an object file for programs in C, which needs the C library alone.
+
+    Its function is ``int32_t name(arrays and ints, int64_t *counts)``, or without ``counts`` where
+    the kernel returns none: of an array its address, then the length of each axis.  It returns 1
+    where memory ran out, else 0.  Any processor of this one's family runs it.
+
+    Parameters
+    ----------
+    kernel, fastmath:
+        As for ``direct_code``.
+
+    Returns
+    -------
+    bytes or None
+        None for a kernel that Numba is needed for.
+    """
+    binding.initialize_native_target()
+    binding.initialize_native_asmprinter()
+    target = binding.Target.from_default_triple()
+    machine = target.create_target_machine(opt=3, reloc="pic", codemodel="default")
+    module = _compiled(kernel, name, fastmath, machine, _c_entry)
+    return None if module is None else machine.emit_object(module)
+
+
+def _compiled(
+    kernel: Kernel, name: str, fastmath: bool, machine: Any, enter: Callable[..., None]
+) -> Any:
+    """Return the optimised module of a kernel and of what ``enter`` adds to it, or None."""
     module: Any = ir.Module(name)
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
@@ -55,14 +93,11 @@ def direct_code(
         function = kernel_function(module, kernel, freedoms(kernel) if fastmath else ())
     except NeedsNumbaError:
         return None
-    _entry(module, function, kernel, name)
+    enter(module, function, kernel, name)
     parsed = binding.parse_assembly(str(module))
     parsed.verify()
     _optimise(parsed, machine)
-    needs = sorted(
-        f.name for f in parsed.functions if f.is_declaration and not f.name.startswith("llvm.")
-    )
-    return Code(name, tuple(needs), machine.emit_object(parsed))
+    return parsed
 
 
 def _optimise(module: Any, machine: Any) -> None:
@@ -120,6 +155,16 @@ def _entry(module: Any, function: Any, kernel: Kernel, name: str) -> None:
         item = python("PyLong_FromLongLong", BYTES, value)
         python("PyTuple_SetItem", ir.IntType(32), found, WORD(k), item)
     builder.ret(found)
+
+
+def _c_entry(module: Any, function: Any, kernel: Kernel, name: str) -> None:
+    """Add a function that passes on what it is given, as C calls it."""
+    *given, counts = function.function_type.args
+    kinds = [*given, counts] if kernel.results else given
+    entry = ir.Function(module, ir.FunctionType(function.function_type.return_type, kinds), name)
+    builder = ir.IRBuilder(entry.append_basic_block())
+    passed = entry.args if kernel.results else [*entry.args, ir.Constant(counts, None)]
+    builder.ret(builder.call(function, passed))
 
 
 def _array(builder: Any, item: Any, kind: Any, axes: int) -> list[Any]:

@@ -170,6 +170,27 @@ def _intrinsic(name: str) -> Operation:
     return operation
 
 
+def _libm(name: str) -> Operation:
+    """Return a function of C's library on floats."""
+
+    def operation(builder: Any, values: list[Value], type: str, _: tuple[str, ...]) -> Value:
+        if kind_of(type) != "f":
+            raise NeedsNumbaError(type)
+        real = llvm_type(type)
+        called = name if real == ir.DoubleType() else f"{name}f"
+        known = builder.module.globals.get(called)
+        kind = ir.FunctionType(real, [real] * len(values))
+        return builder.call(known or ir.Function(builder.module, kind, called), values)
+
+    return operation
+
+
+def _sigmoid(builder: Any, values: list[Value], type: str, fast: tuple[str, ...]) -> Value:
+    tail = _libm("exp")(builder, [_negated(builder, values, type, fast)], type, fast)
+    one = values[0].type(1.0)
+    return builder.fdiv(one, builder.fadd(one, tail, flags=fast), flags=fast)
+
+
 def _absolute(builder: Any, values: list[Value], type: str, fast: tuple[str, ...]) -> Value:
     (value,) = values
     if kind_of(type) == "i":
@@ -217,6 +238,11 @@ def _against_infinity(symbol: str) -> Callable[[Any, Value], Value]:
     return test
 
 
+_OF_C = (
+    *("exp", "expm1", "log", "log1p", "log10"),
+    *("sin", "cos", "tan", "sinh", "cosh", "tanh"),
+)
+
 OPERATIONS: dict[str, Operation] = {
     "add": _instruction("add", "fadd", "or_"),
     "sub": _instruction("sub", "fsub"),
@@ -229,6 +255,9 @@ OPERATIONS: dict[str, Operation] = {
     "abs": _absolute,
     "relu": _rectified,
     "sqrt": _intrinsic("llvm.sqrt"),
+    **{name: _libm(name) for name in _OF_C},
+    "arctan": _libm("atan"),
+    "sigmoid": _sigmoid,
     "floor": _intrinsic("llvm.floor"),
     "ceil": _intrinsic("llvm.ceil"),
     "trunc": _intrinsic("llvm.trunc"),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import llvmlite.binding as llvm
+import numba
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -78,75 +79,133 @@ assert abs(compute(A, B) - A @ B).max() < 1e-9
     run(text, tmp_path, code)
 
 
-def test_an_object_file_computes_from_c():
-    x = np.arange(7.0)
-    made = native(spmv.lower(A, x), "spmv")
-    assert "void spmv(" in made.header
+def called(made, name, given):
+    """Link the object file, and call its function with what ``given`` has for each parameter."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(made.code))
     engine.finalize_object()
-    arrays = {"A_indptr": A.indptr, "A_indices": A.indices, "A_data": A.data, "x_data": x}
-    y = np.zeros(9)
-    given = []
-    inside = made.header[made.header.index("spmv(") + 5 : made.header.index(");")]
-    for parameter in inside.split(", "):
-        name = parameter.split()[-1].lstrip("*")
+    values = []
+    for parameter in made.header[made.header.index(f"{name}(") + len(name) + 1 :].split(", "):
+        word = parameter.split()[-1].removesuffix(");").lstrip("*")
         if "*" in parameter:
-            array = y if name == "y_data" else arrays[name]
-            given.append(ctypes.c_void_p(array.ctypes.data))
+            values.append(ctypes.c_void_p(given[word].ctypes.data))
         else:
-            stem = name.removesuffix("_0")
-            sizes = {"n_i": 9, "i_begin": 0, "i_end": 9, "n_j": 7, "y_data": 9}
-            given.append(ctypes.c_int64(sizes.get(stem, len(arrays.get(stem, ())))))
-    ctypes.CFUNCTYPE(None)(engine.get_function_address("spmv"))
-    function = ctypes.CFUNCTYPE(None, *(type(g) for g in given))(
-        engine.get_function_address("spmv")
-    )
-    function(*given)
+            stem, _, axis = word.rpartition("_")
+            length = axis.isdigit() and given[stem].shape[int(axis)]
+            values.append(ctypes.c_int64(length or given.get(word, 0)))
+    kind = ctypes.CFUNCTYPE(ctypes.c_int32, *(type(v) for v in values))
+    return kind(engine.get_function_address(name))(*values)
+
+
+def parts(name, matrix):
+    return {f"{name}_{part}": getattr(matrix, part) for part in ("indptr", "indices", "data")}
+
+
+def test_an_object_file_computes_from_c():
+    x, y = np.arange(7.0), np.full(9, 5.0)
+    made = native(spmv.lower(A, x), "spmv")
+    assert "y_data: starts at" not in made.header
+    given = {**parts("A", A), "x_data": x, "y_data": y, "i_end": 9}
+    assert called(made, "spmv", given) == 0
     np.testing.assert_allclose(y, A @ x)
+
+
+@pytest.mark.parametrize("room", [1, 100])
+def test_an_object_file_gives_sparse_results(room):
+    B = A.T.tocsr()
+    made = native(product.lower(A, B), "product")
+    counts = np.zeros(2, np.int64)
+    given = {**parts("A", A), **parts("B", B), "counts": counts}
+    given |= {"n_i": 9, "n_j": 9, "i_end": 9, "C_from": 0}
+
+    def run(room):
+        C = {"indptr": np.zeros(10, np.int32), "data": np.zeros(room)}
+        C["indices"] = np.zeros(room, np.int32)
+        arrays = {f"C_{n}": a for n, a in C.items()}
+        assert called(made, "product", {**given, **arrays, "C_until": room}) == 0
+        return C
+
+    C = run(room)
+    assert (counts.max() <= room) == (room == 100)
+    if counts.max() > room:
+        C = run(counts.max())
+    used = counts[1]
+    found = sp.csr_array((C["data"][:used], C["indices"][:used], C["indptr"]), shape=(9, 9))
+    assert abs(found - A @ B).max() < 1e-12
 
 
 MAIN = """
 #include <stdio.h>
-#include "spmv.h"
-int main(void) {
-  %s indptr[] = {0, 2, 3, 5}, indices[] = {0, 2, 2, 0, 1};
-  double data[] = {1, 2, 3, 4, 5}, x[] = {1, 10, 100}, y[3] = {0};
-  spmv(%s);
-  printf("%%g %%g %%g\\n", y[0], y[1], y[2]);
+#include "{name}.h"
+int main(void) {{
+  {index} indptr[] = {{0, 2, 3, 5}}, indices[] = {{0, 2, 2, 0, 1}};
+  double data[] = {{1, 2, 3, 4, 5}}, x[] = {{1, 10, 100}}, y[3] = {{0}};
+  {index} C_indptr[4] = {{0}}, C_indices[9];
+  double C_data[9];
+  int64_t counts[2];
+  if ({name}({given})) return 1;
+  {shown}
   return 0;
-}
+}}
 """
 
 
-def test_a_program_in_c_is_linked_without_python(tmp_path):
+@pytest.mark.parametrize(
+    ("kernel", "shown", "out"),
+    [
+        (spmv, r'printf("%g %g %g\n", y[0], y[1], y[2]);', "201 300 54\n"),
+        (
+            product,
+            r'printf("%d %g %g\n", (int)C_indptr[3], C_data[0], C_data[C_indptr[3] - 1]);',
+            "7 9 23\n",
+        ),
+    ],
+)
+def test_a_program_in_c_is_linked_without_python(tmp_path, kernel, shown, out):
     compiler = shutil.which("cc")
     small = sp.csr_array(np.array([[1.0, 0.0, 2.0], [0.0, 0.0, 3.0], [4.0, 5.0, 0.0]]))
-    made = native(spmv.lower(small, np.ones(3)), "spmv")
+    name = kernel.__name__
+    made = native(kernel.lower(small, np.ones(3) if kernel is spmv else small), name)
     if compiler is None:
         return
-    inside = made.header[made.header.index("spmv(") + 5 : made.header.index(");")]
+    known = {"i_begin": "0", "i_end": "3", "n_i": "3", "n_j": "3", "C_from": "0", "C_until": "9"}
+    known |= {"x_data": "x", "y_data": "y", "x_data_0": "3", "y_data_0": "3"}
+    for operand in ("A", "B"):
+        for part, length in (("indptr", "4"), ("indices", "5"), ("data", "5")):
+            known |= {f"{operand}_{part}": part, f"{operand}_{part}_0": length}
+    known |= {"C_indptr_0": "4", "C_indices_0": "9", "C_data_0": "9"}
+    inside = made.header[made.header.index(f"{name}(") + len(name) + 1 : made.header.index(");")]
     names = [parameter.split()[-1].lstrip("*") for parameter in inside.split(", ")]
-    shown = {"A_indptr": "indptr", "A_indices": "indices", "A_data": "data"}
-    shown |= {"x_data": "x", "y_data": "y", "i_begin": "0", "i_end": "3", "n_i": "3", "n_j": "3"}
-    shown |= {"A_indptr_0": "4", "A_indices_0": "5", "A_data_0": "5"}
-    shown |= {"x_data_0": "3", "y_data_0": "3"}
-    (tmp_path / "spmv.h").write_text(made.header)
-    (tmp_path / "spmv.o").write_bytes(made.code)
+    given = ", ".join(known.get(word, word) for word in names)
     index = "int32_t" if "int32_t *A_indptr" in made.header else "int64_t"
-    (tmp_path / "main.c").write_text(MAIN % (index, ", ".join(shown[name] for name in names)))
-    words = [compiler, "main.c", "spmv.o", "-o", "main", "-lm"]
-    subprocess.run(words, cwd=tmp_path, check=True)
-    out = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True).stdout
-    assert out == "201 300 54\n"
+    (tmp_path / f"{name}.h").write_text(made.header)
+    (tmp_path / f"{name}.o").write_bytes(made.code)
+    text = MAIN.format(name=name, index=index, given=given, shown=shown)
+    (tmp_path / "main.c").write_text(text)
+    words = [compiler, "-Wall", "-Werror=incompatible-pointer-types", "main.c", f"{name}.o"]
+    subprocess.run([*words, "-o", "main", "-lm"], cwd=tmp_path, check=True)
+    done = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True)
+    assert done.stdout == out
 
 
 def test_kernels_that_need_the_library_are_refused():
-    with pytest.raises(sd.PlanError, match="allocates"):
-        native(product.lower(A, A.T.tocsr()), "product")
+    @sd.function
+    @numba.njit
+    def halved(v):
+        return v / 2
+
+    @sd.kernel
+    def mapped(A):
+        i, j = sd.indices("i j")
+        C = sd.output()
+        C[i, j] = halved(A[i, j])
+        return C
+
+    with pytest.raises(sd.PlanError, match="Numba compiles"):
+        native(mapped.lower(A), "mapped")
 
 
 def test_the_command_writes_the_files(tmp_path, monkeypatch, capsys):
