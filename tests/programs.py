@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 import numpy as np
-from expressions import structured
+from expressions.draw import structured
 from levels import store
 
 import sparsedsl as sd
