@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from expressions import EXPRESSIONS, draw, structured
+from expressions import EXPRESSIONS, draw
+from expressions.draw import structured
 from levels import check, interpreting, remembering_proofs, store
 from small_models import holds, operand_of
 
