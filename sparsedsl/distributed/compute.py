@@ -81,6 +81,8 @@ def compute(
     program = kernel.contraction(*(_example(x) for x in given)).program
     names = [t.name for t in program.inputs]
     plan = split_of(program, split)
+    if lazy and plan.joined is None:
+        raise PlanError(f"'{split}' is summed: the result has no blocks to be lazy about")
     cuts = _cuts(plan, names, given, blocks or 4 * max(sum(client.nthreads().values()), 1))
     code = _packed(kernel)
     scipys = all(_is_dask(x) or type(x).__module__.startswith("scipy") for x in args if _sparse(x))
@@ -91,13 +93,16 @@ def compute(
             client.submit(_run, code, scipys, *(p[n] for p in parts), pure=False)
             for n in range(len(cuts) - 1)
         ]
-    if plan.joined is None:
+    try:
+        if plan.joined is None:
+            return _combined(client, futures, plan.monoid).result()
         if lazy:
-            raise PlanError(f"'{split}' is summed: the result has no blocks to be lazy about")
-        return _combined(client, futures, plan.monoid).result()
-    if lazy:
-        return _array(futures, plan.joined, client)
-    return _joined(client.gather(futures), plan.joined)
+            return _array(futures, plan.joined, client)
+        return _joined(client.gather(futures), plan.joined)
+    except BaseException:
+        # a gathering that is interrupted goes on in the client's thread, and holds its futures
+        client.cancel(futures)
+        raise
 
 
 def _is_dask(x: Any) -> bool:

@@ -124,7 +124,7 @@ if __name__ == "__main__":
             except KeyboardInterrupt:
                 print("interrupted")
             until = time.time() + 120
-            while any(client.processing().values()) and time.time() < until:
+            while (any(client.processing().values()) or client.futures) and time.time() < until:
                 time.sleep(0.05)
             print(sum(map(len, client.processing().values())), len(client.futures))
             A = big[:90]
