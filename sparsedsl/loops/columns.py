@@ -117,10 +117,10 @@ def _rows(loop: For, dtypes: Mapping[str, str], straight: set[str]) -> _Rows | N
     if not isinstance(store, Store) or store.combine != "add" or not store.proved:
         return None
     dtype = dtypes[store.array]
-    moving = changes(loop.body) | {loop.variable.name}
-    own = [part for part in statements((loop,)) if store.array in touched(part)]
+    moving = (changes(loop.body) | {loop.variable.name}) - {store.array}
+    uses = sum(touched(part).count(store.array) for part in statements((loop,)))
     fixed = not any(reads(s) & moving for s in (*store.subscripts[:-1], column.stop))
-    if dtype not in ("float32", "float64") or own != [store] or not fixed:
+    if dtype not in ("float32", "float64") or uses != 1 or not fixed:
         return None
     if store.subscripts[-1] != column.variable or column.start != Const(0, INT):
         return None

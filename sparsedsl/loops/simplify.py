@@ -24,7 +24,7 @@ Conditions::
 
 Others::
 
-    x if True else y      =>  x             x if a else x  =>  x
+    x if True else y      =>  x             x if a else x  =>  x            likewise where
     int64(x): int64       =>  x             conversions of int constants  =>  the constant
 
 Statements::
@@ -50,6 +50,7 @@ from sparsedsl.loops.build import FALSE, TRUE
 from sparsedsl.loops.nodes import (
     INT,
     Allocate,
+    Apply,
     Assign,
     Binary,
     Break,
@@ -135,6 +136,9 @@ def expression(node: Expr, constants: Mapping[str, Const] | None = None) -> Expr
             return build.select(condition, yes, no)
         case Cast(operand, type):
             return build.cast(operand, type)
+        case Apply("where", (Const(bool(chosen)), yes, no), type):
+            taken = yes if chosen else no
+            return taken if taken.type == type else node
         case _:
             return node
 

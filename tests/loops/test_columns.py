@@ -96,6 +96,18 @@ def test_each_width_gives_the_same_bits(dtype, opened):
         np.testing.assert_allclose(machine, expected, rtol=1e-5 if dtype == "float32" else 1e-13)
 
 
+def test_a_row_may_be_read_behind_the_loop():
+    """So is the row of an intermediate that is not stored."""
+    plain = rows("float64")
+    copy = Store("B", (lb.i(0), j), Load("C", (lb.i(1), j), "float64"))
+    read = replace(plain, body=(*plain.body, For(j, lb.i(0), n, (copy,))))
+    found = columns(verify(read))
+    assert found.body[:1] == columns(plain).body[:1] != plain.body[:1]
+    arguments = given("float64", 40)
+    expected = ran(lambda x: interpret(read, x), arguments)
+    assert ran(lambda x: interpret(verify(found), x), arguments).tobytes() == expected.tobytes()
+
+
 def test_other_forms_are_left_alone():
     total = Apply("exp", (Load("B", (k, j), "float64"),), "float64")
     own = Load("C", (k, j), "float64")

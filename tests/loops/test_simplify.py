@@ -10,6 +10,7 @@ from sparsedsl.loops.nodes import (
     BOOL,
     INT,
     Allocate,
+    Apply,
     ArrayParam,
     Assign,
     Binary,
@@ -32,6 +33,7 @@ from sparsedsl.loops.simplify import expression, simplify
 from sparsedsl.loops.verify import verify
 
 A, B = ivar("a"), ivar("b")
+X, Y = Var("x", "float64"), Var("y", "float64")
 
 
 def binary(operator, left, right, type=INT):
@@ -68,6 +70,9 @@ def binary(operator, left, right, type=INT):
         (binary("and", lt(A, B), FALSE, BOOL), binary("and", lt(A, B), FALSE, BOOL)),
         (binary("or", FALSE, lt(A, B), BOOL), lt(A, B)),
         (Select(TRUE, A, B, INT), A),
+        (Apply("where", (TRUE, X, Y), "float64"), X),
+        (Apply("where", (FALSE, X, Y), "float64"), Y),
+        (Apply("where", (TRUE, X, Y), "float32"), Apply("where", (TRUE, X, Y), "float32")),
         (Select(lt(A, B), A, A, INT), A),
         (Cast(i(3), "float32"), Const(3.0, "float32")),
         (Cast(i(300), "int8"), Cast(i(300), "int8")),
