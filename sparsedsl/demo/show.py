@@ -106,7 +106,7 @@ def _show_experts(experts: Experts) -> None:
     print("A layer of experts, one kernel on two machines")
     print(f"{experts.sizes}\n\n{experts.program}\n")
     print(
-        f"compiled with Numba: {duration(experts.seconds)}, "
+        f"compiled: {duration(experts.seconds)}, "
         f"max error {experts.error:.0e} against NumPy in float64"
     )
     tiers = list(experts.mapped[0].bytes)

@@ -100,6 +100,18 @@ def test_terms_of_many_values_are_sorted_by_digits(target, interpreted):
     agree(start, to, shape, arrays, made)
 
 
+def test_terms_of_many_values_are_sorted_by_compiled_passes():
+    rng = np.random.default_rng(4)
+    rows, columns = rng.integers(0, 1000, 30000), rng.integers(0, 2**40, 30000)
+    values = np.arange(30000.0)
+    start = resolve("coo_unsorted", 2)
+    entries = {"crd0": rows, "crd1": columns, "data": values}
+    made = sd.from_arrays(start, (1000, 2**40), entries).convert("coo")
+    order = np.lexsort((columns, rows))
+    for found, wanted in zip(("crd0", "crd1", "data"), (rows, columns, values), strict=True):
+        np.testing.assert_array_equal(made.arrays[found], wanted[order])
+
+
 def test_arrays_that_are_the_same_in_both_layouts_are_shared(interpreted):
     dense = matrix((4, 6), 0)
     coords = np.array(np.nonzero(dense))
