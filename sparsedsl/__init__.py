@@ -13,6 +13,7 @@ array([3., 4.])
 
 from sparsedsl import distributed
 from sparsedsl.api import convert, einsum, evaluate, kernel
+from sparsedsl.calls.sources import ShapeOf
 from sparsedsl.errors import (
     CacheError,
     InvalidTensorError,
@@ -33,7 +34,6 @@ from sparsedsl.layouts.layout import Layout
 from sparsedsl.operators import tensordot, transpose
 from sparsedsl.options import config, options
 from sparsedsl.runtime.tensor import Tensor
-from sparsedsl.sources import ShapeOf
 
 __version__ = "0.1.0"
 

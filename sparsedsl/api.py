@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache, partial
 from typing import Any, overload
 
-from sparsedsl.choices import Choices
+from sparsedsl.calls.choices import Choices
 from sparsedsl.errors import NotationError
 from sparsedsl.frontend.einsum import einsum_program
 from sparsedsl.frontend.handles import ArgumentInfo

@@ -14,26 +14,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsedsl.choices import Choices
+from sparsedsl.calls.choices import Choices
+from sparsedsl.calls.prepared import MISS
+from sparsedsl.calls.reuse import store, target_of
+from sparsedsl.calls.runner import Runner
+from sparsedsl.calls.sources import ShapeOf, info_of, signature_of
+from sparsedsl.calls.specialisation import Specialisation, specialise
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.text import program_text
 from sparsedsl.errors import InvalidTensorError, NotationError, PlanError, SparseDSLError
 from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.trace import Traced, parameters, trace
-from sparsedsl.groups import Settings
 from sparsedsl.interop import argument
 from sparsedsl.locks import compiling
 from sparsedsl.options import Options, current
-from sparsedsl.prepared import MISS
-from sparsedsl.reuse import store, target_of
-from sparsedsl.runner import Runner
+from sparsedsl.pipeline.groups import Settings
 from sparsedsl.runtime.tensor import Tensor
-from sparsedsl.sources import ShapeOf, info_of, signature_of
-from sparsedsl.specialisation import Specialisation, specialise
 
 if TYPE_CHECKING:
     from sparsedsl.find.smt import Proof
-    from sparsedsl.pipeline import Unit
+    from sparsedsl.pipeline.stages import Unit
 
 
 class Engine:

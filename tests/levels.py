@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsedsl import pipeline
+from sparsedsl.calls.specialisation import Ready, Specialisation
 from sparsedsl.codegen import numba_jit
 from sparsedsl.contraction.interpret import interpret as interpret_dense
 from sparsedsl.find import queries, smt
@@ -21,9 +21,9 @@ from sparsedsl.layouts.construct import construct
 from sparsedsl.layouts.convert import stored
 from sparsedsl.layouts.levels import exact
 from sparsedsl.loops.interpret import interpret as interpret_loops
+from sparsedsl.pipeline import stages
 from sparsedsl.runtime.execute import Call
 from sparsedsl.runtime.tensor import Tensor, bound
-from sparsedsl.specialisation import Ready, Specialisation
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _prepare_interpreted(special: Specialisation, place: int) -> Ready:
     key = -1 - place
     if key not in special.ready:
         group = special.groups[place]
-        unit = pipeline.compile_group(group, special.settings)
+        unit = stages.compile_group(group, special.settings)
         entry = InterpretedKernel(unit.kernel)
         call = Call(unit.recipe, group.assembled, entry.function)
         special.ready[key] = Ready(group, call, entry, unit)

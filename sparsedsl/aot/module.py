@@ -16,7 +16,7 @@ from sparsedsl.errors import PlanError
 from sparsedsl.kernel import Lowered
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.loops.nodes import ArrayParam
-from sparsedsl.pipeline import Unit
+from sparsedsl.pipeline.stages import Unit
 from sparsedsl.runtime.recipe import Argument, Recipe
 from sparsedsl.spf import terms
 

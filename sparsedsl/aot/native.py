@@ -15,7 +15,7 @@ from sparsedsl.codegen.llvm_object import c_object
 from sparsedsl.errors import PlanError
 from sparsedsl.kernel import Lowered
 from sparsedsl.loops.nodes import ArrayParam
-from sparsedsl.pipeline import Unit
+from sparsedsl.pipeline.stages import Unit
 from sparsedsl.runtime.recipe import Made
 
 _C = {

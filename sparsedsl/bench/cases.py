@@ -16,7 +16,7 @@ import scipy.sparse as sp
 import sparsedsl as sd
 from sparsedsl.api import statement_engine
 from sparsedsl.bench.inputs import Fibers, load, moved, other_values
-from sparsedsl.choices import Choices
+from sparsedsl.calls.choices import Choices
 from sparsedsl.kernel import Lowered
 
 COLUMNS = 64

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sparsedsl.api import statement_engine
-from sparsedsl.choices import Choices
+from sparsedsl.calls.choices import Choices
 from sparsedsl.errors import LayoutError, NotationError
 from sparsedsl.interop import asarray, from_arrays
 from sparsedsl.kernel import Engine

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sparsedsl.groups import Settings
 from sparsedsl.iteration.orders import other_orders
-from sparsedsl.pipeline import Unit, request_of
+from sparsedsl.pipeline.groups import Settings
+from sparsedsl.pipeline.stages import Unit, request_of
 
 
 def alternatives(unit: Unit, settings: Settings) -> Iterator[str]:

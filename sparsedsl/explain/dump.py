@@ -7,7 +7,7 @@ from pathlib import Path
 from sparsedsl.contraction.text import statement_text
 from sparsedsl.explain.plans import iteration_space, plan_text
 from sparsedsl.loops.text import kernel as loops_text
-from sparsedsl.pipeline import Unit
+from sparsedsl.pipeline.stages import Unit
 
 
 def dump(unit: Unit, name: str, directory: str) -> None:

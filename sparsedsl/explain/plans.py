@@ -18,7 +18,7 @@ from sparsedsl.iteration.nodes import (
     Scan,
     Step,
 )
-from sparsedsl.pipeline import Unit
+from sparsedsl.pipeline.stages import Unit
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import Constraint, Term
 from sparsedsl.spf.text import space_text

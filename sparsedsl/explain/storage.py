@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from sparsedsl.groups import Group
 from sparsedsl.iteration.counted import loaded_from
 from sparsedsl.iteration.nodes import Conversion
 from sparsedsl.iteration.space import extent_name
@@ -14,7 +13,8 @@ from sparsedsl.loops.nodes import INT, Allocate, Binary, Cast, Const, Expr, Var
 from sparsedsl.loops.text import expression
 from sparsedsl.loops.walk import statements
 from sparsedsl.lowering.hashed import LEAST
-from sparsedsl.pipeline import Unit
+from sparsedsl.pipeline.groups import Group
+from sparsedsl.pipeline.stages import Unit
 
 
 def announced_bytes(unit: Unit) -> int:

@@ -13,8 +13,8 @@ from sparsedsl.explain.alternatives import alternatives
 from sparsedsl.explain.plans import iteration_space, plan_text
 from sparsedsl.explain.storage import copied_bytes, size_text, workspaces
 from sparsedsl.find.smt import Proof
-from sparsedsl.groups import Group, Settings
-from sparsedsl.pipeline import Unit
+from sparsedsl.pipeline.groups import Group, Settings
+from sparsedsl.pipeline.stages import Unit
 from sparsedsl.runtime.recipe import Share
 
 

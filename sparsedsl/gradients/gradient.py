@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from sparsedsl.choices import Choices
+from sparsedsl.calls.choices import Choices
+from sparsedsl.calls.specialisation import Specialisation
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.extent import check_shapes, output_shapes
 from sparsedsl.errors import NotationError, TensorTypeError
@@ -27,7 +28,6 @@ from sparsedsl.layouts.catalogue import coordinates
 from sparsedsl.layouts.levels import total
 from sparsedsl.runtime.attached import Attached
 from sparsedsl.runtime.tensor import Tensor, bound
-from sparsedsl.specialisation import Specialisation
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from programs import draw_arguments, program
 from strategies import arguments, statements
 
 import sparsedsl as sd
-from sparsedsl.choices import Choices
+from sparsedsl.calls.choices import Choices
 from sparsedsl.frontend.string import parse_statement
 from sparsedsl.frontend.trace import Traced
 from sparsedsl.kernel import Engine

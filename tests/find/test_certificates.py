@@ -9,12 +9,12 @@ from expressions import EXPRESSIONS, draw
 from levels import check, compiling, interpreting, remembering_proofs
 
 import sparsedsl as sd
-from sparsedsl import pipeline
 from sparsedsl.find import certificates
 from sparsedsl.find.queries import Context, Prover
 from sparsedsl.find.widths import widest
-from sparsedsl.groups import Settings
 from sparsedsl.iteration.nodes import Scan
+from sparsedsl.pipeline import stages
+from sparsedsl.pipeline.groups import Settings
 from sparsedsl.spf import terms
 
 BLOCKS = {"bcsr": (2, 3), "bcsc": (3, 2), "sell": (2,), "csb": (3,), "banded": (2, 1), "hash": (4,)}
@@ -132,9 +132,9 @@ def test_index_values_that_may_leave_64_bits_are_refused(monkeypatch):
     dtypes = dict.fromkeys(("A_indptr", "A_indices"), "int32")
     assert widest(unit.nest, extents, dtypes) >= 3 * 2**31
     assert widest(replace(unit.nest, chains=()), extents, dtypes) == 0
-    monkeypatch.setattr(pipeline, "widest", lambda *_: 2**63)
+    monkeypatch.setattr(stages, "widest", lambda *_: 2**63)
     with pytest.raises(sd.PlanError, match=r"may leave 64 bits: its values reach 2\*\*64"):
-        pipeline.compile_group(unit.group, Settings())
+        stages.compile_group(unit.group, Settings())
 
 
 def test_an_explanation_lists_them():

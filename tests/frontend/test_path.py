@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from levels import dense_of, interpreting, remembering_proofs, store
 
-from sparsedsl.choices import Choices
+from sparsedsl.calls.choices import Choices
 from sparsedsl.contraction.text import program_text
 from sparsedsl.frontend.einsum import einsum_program
 from sparsedsl.frontend.handles import ArgumentInfo

@@ -5,17 +5,17 @@ from dataclasses import replace
 import pytest
 
 import sparsedsl as sd
-from sparsedsl import pipeline
-from sparsedsl.choices import Choices
+from sparsedsl.calls.choices import Choices
 from sparsedsl.contraction.extent import check_shapes
 from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.string import parse_statement
 from sparsedsl.frontend.trace import Traced
-from sparsedsl.groups import Settings, Source, split
 from sparsedsl.iteration import search
 from sparsedsl.iteration.nodes import Scan
 from sparsedsl.iteration.plan import plan
 from sparsedsl.kernel import Engine
+from sparsedsl.pipeline import stages
+from sparsedsl.pipeline.groups import Settings, Source, split
 
 INT32 = dict.fromkeys(("indptr", "indices", "crd0", "crd1", "crd2", "pos1", "pos2"), "int32")
 
@@ -37,7 +37,7 @@ def states(monkeypatch, statement, shapes):
     given = [sd.ShapeOf(s, nnz=200 if n[0].isupper() else None) for n, s in shapes.items()]
     special = Engine(tracer, Choices()).specialise(given)
     for group in special.groups:
-        pipeline.compile_group(group, special.settings)
+        stages.compile_group(group, special.settings)
     return len(tried), max(tried)
 
 
@@ -88,7 +88,7 @@ def request(statement, sources):
     program = parse_statement(statement, infos)
     extents = check_shapes(program, {n: s.shape for n, s in sources.items()})
     (group,) = split(program, {}, sources, extents, ieee=True)
-    return pipeline.request_of(group, Settings())
+    return stages.request_of(group, Settings())
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_eight_threads_compile_and_call_the_same_and_different_kernels(tmp_path)
 
 def test_forks_while_a_thread_compiles_leave_no_lock_behind(tmp_path):
     code = """
-    import sparsedsl.codegen.llvm_object as llvm_object, sparsedsl.pipeline as pipeline
+    import sparsedsl.codegen.llvm_object as llvm_object, sparsedsl.pipeline.stages as stages
     planning, compiling = threading.Event(), threading.Event()
     def announcing(event, module, name):
         function = getattr(module, name)
@@ -58,7 +58,7 @@ def test_forks_while_a_thread_compiles_leave_no_lock_behind(tmp_path):
             event.set()
             return function(*arguments, **named)
         setattr(module, name, announced)
-    announcing(planning, pipeline, "compile_group")
+    announcing(planning, stages, "compile_group")
     announcing(compiling, llvm_object, "direct_code")
     thread = threading.Thread(target=sd.einsum, args=("ij,ij->ij", A, A))
     thread.start()

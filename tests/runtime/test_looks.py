@@ -8,8 +8,8 @@ import pytest
 import scipy.sparse as sp
 
 import sparsedsl as sd
-from sparsedsl import prepared
-from sparsedsl.prepared import MISS
+from sparsedsl.calls import prepared
+from sparsedsl.calls.prepared import MISS
 from sparsedsl.runtime import unchanged
 
 LONG = unchanged.WHOLE + 5

@@ -5,8 +5,9 @@ import pytest
 import scipy.sparse as sp
 
 import sparsedsl as sd
-from sparsedsl import pipeline, specialisation, tuning
-from sparsedsl.groups import Settings
+from sparsedsl.calls import specialisation, tuning
+from sparsedsl.pipeline import stages
+from sparsedsl.pipeline.groups import Settings
 
 
 def gram(A, B):
@@ -86,7 +87,7 @@ def test_every_candidate_plans_and_computes_the_same(matrices):
     assert any(s.order for s, _ in found)
     for settings, ratio in found:
         assert ratio > 0
-        assert pipeline.compile_group(group, settings).source
+        assert stages.compile_group(group, settings).source
 
 
 def test_a_record_tells_the_settings():

@@ -21,9 +21,9 @@ import numpy as np
 
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.algebra import finite_if
-from sparsedsl.groups import Group, reads
 from sparsedsl.iteration.output import levels_of
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.pipeline.groups import Group, reads
 
 MOST = 4
 """Groups that one loop may compute."""

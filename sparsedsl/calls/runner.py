@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from sparsedsl.calls.prepared import MISS, Prepared, prepare
+from sparsedsl.calls.reuse import store
+from sparsedsl.calls.specialisation import Specialisation
 from sparsedsl.interop import scipy_maker
 from sparsedsl.options import current
-from sparsedsl.prepared import MISS, Prepared, prepare
-from sparsedsl.reuse import store
 from sparsedsl.runtime.execute import Call
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.values import refused
-from sparsedsl.specialisation import Specialisation
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sparsedsl.errors import PlanError
-from sparsedsl.groups import Group, Settings
+from sparsedsl.pipeline.groups import Group, Settings
 
 ORDERS = 3
 """Loop orders that are measured beside the plan's."""
@@ -82,7 +82,7 @@ def candidates(group: Group, settings: Settings) -> Iterator[tuple[Settings, flo
     by row.
     """
     from sparsedsl.iteration.orders import other_orders
-    from sparsedsl.pipeline import compile_group, request_of
+    from sparsedsl.pipeline.stages import compile_group, request_of
 
     if group.before:
         return

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparsedsl.errors import PlanError
-from sparsedsl.groups import Settings
 from sparsedsl.options import Options
+from sparsedsl.pipeline.groups import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ import numpy as np
 
 from sparsedsl.errors import InvalidTensorError
 from sparsedsl.frontend.handles import ArgumentInfo
-from sparsedsl.groups import Source
 from sparsedsl.layouts.catalogue import hierarchical, resolve
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import total
+from sparsedsl.pipeline.groups import Source
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.spf import terms
 

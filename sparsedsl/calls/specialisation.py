@@ -16,30 +16,30 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsedsl.choices import Choices
+from sparsedsl.calls.choices import Choices
+from sparsedsl.calls.sources import ShapeOf, source_of
+from sparsedsl.calls.tuning import chosen, record, tuned
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.bindings import apart
 from sparsedsl.contraction.extent import check_shapes
 from sparsedsl.errors import InvalidTensorError, PlanError
 from sparsedsl.frontend.trace import Traced
-from sparsedsl.groups import Group, Settings, Source, alike, describe, split
 from sparsedsl.layouts.catalogue import plain, resolve
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import total
 from sparsedsl.locks import compiling
 from sparsedsl.options import current
-from sparsedsl.rows import by_rows
+from sparsedsl.pipeline.groups import Group, Settings, Source, alike, describe, split
+from sparsedsl.pipeline.rows import by_rows
 from sparsedsl.runtime import cache, execute, patterns
 from sparsedsl.runtime.patterns import Pairs
 from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.tensor import Tensor, bound
-from sparsedsl.sources import ShapeOf, source_of
-from sparsedsl.tuning import chosen, record, tuned
 
 if TYPE_CHECKING:
     from sparsedsl.codegen.machine import Code
     from sparsedsl.loops.nodes import Kernel
-    from sparsedsl.pipeline import Unit
+    from sparsedsl.pipeline.stages import Unit
 
 RUNS = 3
 """Runs of which the least time is told."""
@@ -164,9 +164,9 @@ class Specialisation:
         entry = store.lookup(key)
         unit, wanted = None, current().dump
         if entry is None or wanted:
-            from sparsedsl import pipeline
+            from sparsedsl.pipeline import stages
 
-            unit = pipeline.compile_group(group, settings)
+            unit = stages.compile_group(group, settings)
             records = [asdict(p) for p in unit.proofs]
             recipe = {"recipe": unit.recipe.to_json()}
             direct = None if unit.checked else partial(_direct, unit.kernel, settings.fastmath)
@@ -190,8 +190,8 @@ class Specialisation:
         """
         ready = self.prepare(place)
         if ready.unit is None:
-            from sparsedsl import pipeline
             from sparsedsl.find.smt import Proof
+            from sparsedsl.pipeline import stages
 
             group = self.groups[place]
             settings = replace(self.settings, tune=False)
@@ -199,7 +199,7 @@ class Specialisation:
                 settings = chosen(settings, ready.entry.metadata["tuned"])
             records = cache.default().proofs(describe(group, settings))
             known = [Proof(**record) for record in records]
-            unit = pipeline.compile_group(group, settings, known)
+            unit = stages.compile_group(group, settings, known)
             ready = replace(ready, unit=unit)
             self.ready[place] = ready
         assert ready.unit is not None

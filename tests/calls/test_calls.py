@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from kernels_called import matrix, product, spgemm, spmv, unsorted
 
 import sparsedsl as sd
-from sparsedsl.prepared import MISS
+from sparsedsl.calls.prepared import MISS
 
 
 def test_calls_keep_no_operand_alive():

@@ -25,12 +25,12 @@ from sparsedsl.find.certificates import Certificate
 from sparsedsl.find.choose import Choice, Proved
 from sparsedsl.find.smt import Proof
 from sparsedsl.find.widths import widest
-from sparsedsl.groups import Group, Settings, bucket, index_dtype, reads, rounded
 from sparsedsl.iteration import plan as planning
 from sparsedsl.iteration.nodes import Nest
 from sparsedsl.iteration.request import Request
 from sparsedsl.loops.nodes import Kernel
 from sparsedsl.options import current
+from sparsedsl.pipeline.groups import Group, Settings, bucket, index_dtype, reads, rounded
 from sparsedsl.runtime.recipe import Recipe
 
 if TYPE_CHECKING:
