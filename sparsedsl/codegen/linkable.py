@@ -23,6 +23,7 @@ from numba.core.errors import NumbaError
 from numba.core.registry import cpu_target
 from numba.np.arrayobj import populate_array
 
+from sparsedsl.codegen import llvm_target
 from sparsedsl.codegen.machine import AXES, HEAD, Code
 
 _WORD = ir.IntType(64)
@@ -43,11 +44,6 @@ class _Library(JITCodeLibrary):
     def module(self) -> Any:
         """Return what was compiled, optimised once the library is final."""
         return self._final_module
-
-    def emitted(self) -> bytes:
-        """Return the object file."""
-        codegen: Any = self._codegen
-        return codegen._tm.emit_object(self._final_module)
 
 
 def linkable_code(dispatcher: Any, arguments: Sequence[tuple[str, int]], name: str) -> Code | None:
@@ -98,8 +94,7 @@ def linkable_code(dispatcher: Any, arguments: Sequence[tuple[str, int]], name: s
         needs = _needs(module)
         if needs is None:
             return None
-        content = library.emitted()
-    return Code(name, needs, content)
+        return llvm_target.code(module, name, needs)
 
 
 _OWN = (

@@ -13,6 +13,7 @@ from typing import Any
 
 from llvmlite import binding, ir
 
+from sparsedsl.codegen import llvm_target
 from sparsedsl.codegen.llvm_function import BYTES
 from sparsedsl.codegen.llvm_kernel import kernel_function
 from sparsedsl.codegen.llvm_scalars import WORD, NeedsNumbaError
@@ -47,14 +48,13 @@ def direct_code(
     )
     if kinds != tuple(arguments):
         return None
-    machine = _machine()
-    module = _compiled(kernel, name, fastmath, machine, _entry)
+    module = _compiled(kernel, name, fastmath, llvm_target.machine(shared=False), _entry)
     if module is None:
         return None
     needs = sorted(
         f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")
     )
-    return Code(name, tuple(needs), machine.emit_object(module))
+    return llvm_target.code(module, name, needs)
 
 
 def c_object(kernel: Kernel, name: str, *, fastmath: bool) -> bytes | None:
@@ -106,21 +106,6 @@ def _optimise(module: Any, machine: Any) -> None:
     tuning.slp_vectorization = False
     builder = binding.create_pass_builder(machine, tuning)
     builder.getModulePassManager().run(module, builder)
-
-
-def _machine() -> Any:
-    """Return a target machine like Numba's: this processor, for code linked into the process."""
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    target = binding.Target.from_default_triple()
-    return target.create_target_machine(
-        cpu=binding.get_host_cpu_name(),
-        features=binding.get_host_cpu_features().flatten(),
-        opt=3,
-        reloc="static" if target.name.startswith("x86") else "default",
-        codemodel="jitdefault",
-        jit=True,
-    )
 
 
 def _entry(module: Any, function: Any, kernel: Kernel, name: str) -> None:

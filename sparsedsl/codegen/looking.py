@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 from llvmlite import binding, ir
 
-from sparsedsl.codegen.machine import AXES, HEAD, Code, linked, readable
+from sparsedsl.codegen import llvm_target
+from sparsedsl.codegen.machine import AXES, HEAD, linked, readable
 from sparsedsl.locks import compiling
 
 _TYPE = ctypes.sizeof(ctypes.c_void_p)
@@ -115,14 +116,9 @@ def looker(records: Sequence[Record | None]) -> Looker | None:
 def _function() -> Callable[..., Any] | None:
     """Return what counts the arrays that are as they were, up to the first that is not."""
     with compiling:
-        binding.initialize_native_target()
-        binding.initialize_native_asmprinter()
-        target = binding.Target.from_default_triple().create_target_machine(
-            cpu=binding.get_host_cpu_name(), features=binding.get_host_cpu_features().flatten()
-        )
         module = binding.parse_assembly(str(_module()))
         needs = tuple(f.name for f in module.functions if f.is_declaration)
-        return linked(Code("sparsedsl_look", needs, target.emit_object(module)))
+        return linked(llvm_target.code(module, "sparsedsl_look", needs))
 
 
 _WORD, _BYTE, _INT = ir.IntType(64), ir.IntType(8), ir.IntType(32)

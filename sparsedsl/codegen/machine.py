@@ -1,8 +1,8 @@
 """Object code of kernels, linked into this process as functions of Python.
 
 Takes: ``Code``, the object file of a kernel with what it needs.  Gives: a built-in function,
-called with arrays and ints.  Invariant: needs LLVM alone, not Numba, so that a kernel kept on
-disk runs without the compiler being loaded.
+called with arrays and ints.  Invariant: needs no Numba, and of a shared object not even LLVM, so
+that a kernel kept on disk runs without the compiler being loaded.
 
 The code is a function of CPython's fast calling convention.  It reads where an array's data
 lies, and how long its axes are, from the array object at each call, so that an array resized in
@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from llvmlite import binding
+
+from sparsedsl.codegen import shared_objects
 
 Function: TypeAlias = "Callable[..., tuple[int, ...]]"
 
@@ -40,12 +40,14 @@ _FAST = 0x80
 class Code:
     """An object file that defines the function ``entry``; empty for a kernel that needs Numba.
 
-    ``needs`` names every function that the process must have.
+    ``needs`` names every function that the process must have.  A ``shared`` object is loaded by
+    the system, another is linked by LLVM.
     """
 
     entry: str
     needs: tuple[str, ...]
     content: bytes
+    shared: bool = False
 
 
 def kinds(arguments: Sequence[Any]) -> tuple[tuple[str, int], ...]:
@@ -64,13 +66,6 @@ def readable() -> bool:
     data = ctypes.c_void_p.from_address(id(tried) + HEAD).value
     axes = ctypes.POINTER(ctypes.c_int64).from_address(id(tried) + AXES)
     return data == tried.ctypes.data and tuple(axes[:2]) == tried.shape
-
-
-@functools.cache
-def host_cpu() -> str:
-    """Return LLVM's name of this machine's processor, and a digest of what it can do."""
-    features = binding.get_host_cpu_features().flatten()
-    return f"{binding.get_host_cpu_name()} {hashlib.sha256(features.encode()).hexdigest()[:16]}"
 
 
 class _Method(ctypes.Structure):
@@ -95,12 +90,7 @@ def linked(code: Code) -> Function | None:
     C-contiguous arrays of the dtypes and numbers of axes it was made for, which is not looked
     at.  It raises what the kernel raises, and lets other Python threads run meanwhile.
     """
-    engine = _engine()
-    if not code.content or any(binding.address_of_symbol(name) is None for name in code.needs):
-        return None
-    engine.add_object_file(binding.ObjectFileRef.from_data(code.content))
-    engine.finalize_object()
-    address = engine.get_function_address(code.entry)
+    address = _address(code) if code.content else None
     if not address:
         return None
     method = _Method(code.entry.encode(), address, _FAST, None)
@@ -111,11 +101,10 @@ def linked(code: Code) -> Function | None:
     return make(ctypes.addressof(method), None, None)
 
 
-@functools.cache
-def _engine() -> Any:
-    """Return what links object code into this process; it lives as long as the process."""
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    machine = binding.Target.from_default_triple().create_target_machine()
-    # this also lets LLVM look functions up in the process
-    return binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
+def _address(code: Code) -> int | None:
+    """Return where the code's function lies in this process, linked now."""
+    if code.shared:
+        return shared_objects.address(code.content, code.entry)
+    from sparsedsl.codegen import llvm_engine
+
+    return llvm_engine.address(code.content, code.entry, code.needs)

@@ -168,7 +168,7 @@ def _sha(text: str) -> str:
 @functools.cache
 def environment() -> str:
     """Return the versions of all that shapes a kernel: part of every key."""
-    from sparsedsl.codegen.machine import host_cpu
+    from sparsedsl.codegen.processor import host_cpu
 
     code = hashlib.sha256()
     for folder, inner, names in os.walk(Path(__file__).parents[1]):

@@ -27,14 +27,15 @@ def load(path: Path, key: str) -> Code | None:
         record = json.loads(head)
         if record["key"] != key:
             return None
-        return Code(str(record["entry"]), tuple(record["needs"]), content)
+        shared = bool(record["shared"])
+        return Code(str(record["entry"]), tuple(record["needs"]), content, shared)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def save(path: Path, key: str, code: Code) -> None:
     """Write code to a file, if that is possible."""
-    record = {"key": key, "entry": code.entry, "needs": code.needs}
+    record = {"key": key, "entry": code.entry, "needs": code.needs, "shared": code.shared}
     rest = json.dumps(record).encode() + b"\n" + code.content
     with contextlib.suppress(OSError):
         write(path, _digest(rest) + b"\n" + rest)

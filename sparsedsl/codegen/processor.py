@@ -1,0 +1,56 @@
+"""What this machine's processor is: code made for one may not run on another.
+
+Takes: nothing.  Gives: text that differs where the processor, or what it can do, differs.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+_TOLD = (
+    *("vendor_id", "cpu family", "model", "model name", "stepping", "flags"),
+    *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "Features", "isa", "uarch"),
+)
+"""Fields that say what a processor is, on x86, ARM and RISC-V; others change while it runs."""
+
+
+@functools.cache
+def host_cpu() -> str:
+    """Return this machine's processor: what Linux says of the first, elsewhere what LLVM says."""
+    return _described(_first_processor()) or _llvm_cpu()
+
+
+def _first_processor() -> list[str]:
+    """Return the lines of Linux about the first processor, which are made as they are read."""
+    lines: list[str] = []
+    try:
+        with _CPUINFO.open(encoding="utf-8", errors="replace", buffering=4096) as stream:
+            for line in stream:
+                if not line.strip():
+                    break
+                lines.append(line)
+    except OSError:
+        return []
+    return lines
+
+
+def _described(lines: list[str]) -> str | None:
+    """Return the name and a digest of what a processor can do; None where that is not told."""
+    parts = [line.partition(":") for line in lines]
+    fields = {name.strip(): value.strip() for name, _, value in parts}
+    told = [f"{name}: {fields[name]}" for name in _TOLD if name in fields]
+    if not ({"flags", "Features", "isa"} & fields.keys()):
+        return None
+    name = fields.get("model name") or fields.get("CPU part") or fields.get("uarch", "")
+    return f"{name} {hashlib.sha256(chr(10).join(told).encode()).hexdigest()[:16]}"
+
+
+def _llvm_cpu() -> str:
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features().flatten()
+    return f"{binding.get_host_cpu_name()} {hashlib.sha256(features.encode()).hexdigest()[:16]}"
