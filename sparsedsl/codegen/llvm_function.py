@@ -1,13 +1,13 @@
 """A function of LLVM's while it is written: blocks, variables, arrays and their memory.
 
 Takes: what expressions and statements ask for.  Gives: LLVM instructions.  Invariant: variables are
-memory on the stack, which LLVM's first pass puts in registers; every workspace is freed on each way
-out, and a function that runs out of memory returns 1.
+memory on the stack, which LLVM's first pass puts in registers; every workspace that is no result is
+freed on each way out, and a function that runs out of memory returns 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,10 +55,10 @@ class Function:
         self.exits: list[Any] = []
         self.failed = function.append_basic_block("failed")
 
-    def leave(self, status: int) -> None:
-        """Free the workspaces and return."""
-        for array in self.arrays.values():
-            if array.memory is not None:
+    def leave(self, status: int, kept: Collection[str] = ()) -> None:
+        """Free the workspaces that are not ``kept`` and return."""
+        for name, array in self.arrays.items():
+            if array.memory is not None and name not in kept:
                 self.builder.call(self.free(), [self.builder.load(array.memory)])
         self.builder.ret(STATUS(status))
 

@@ -2,7 +2,9 @@
 
 Takes: a kernel that ``loops.verify`` accepts, whose subscripts are all in range.  Gives: an LLVM
 function ``i32 kernel(arrays and ints, results)``: of an array its address and the length of each
-axis, then where the results go; it returns 1 where memory ran out, else 0.  Invariant: it computes
+axis, then where the results go; it returns 1 where memory ran out, else 0.  A result that is an
+int takes a word; one that is a workspace its address, the memory that whoever called is to free,
+and the length of each axis.  Invariant: it computes
 what the Python printed for the kernel computes; what is not known here raises ``NeedsNumbaError``.
 """
 
@@ -83,15 +85,26 @@ def _write(f: Function, kernel: Kernel) -> None:
             f.builder.store(next(given), f.variable(param.name, INT))
     _run(f, kernel.body)
     results = f.function.args[-1]
-    for k, name in enumerate(kernel.results):
-        place, type = f.variables.get(name, (None, ""))
-        if type != INT:
-            raise NeedsNumbaError("a result that is no int")
-        f.builder.store(f.builder.load(place), f.builder.gep(results, [WORD(k)]))
-    f.leave(0)
+    words = [word for name in kernel.results for word in _words(f, name)]
+    for k, word in enumerate(words):
+        f.builder.store(word, f.builder.gep(results, [WORD(k)]))
+    f.leave(0, {*kernel.results})
     f.builder.position_at_end(f.failed)
     f.leave(1)
     ir.IRBuilder(f.entry).branch(f.function.basic_blocks[1])
+
+
+def _words(f: Function, name: str) -> list[Value]:
+    """Return the words that a result is returned as."""
+    place, type = f.variables.get(name, (None, ""))
+    if type == INT:
+        return [f.builder.load(place)]
+    array = f.arrays.get(name)
+    if array is None or array.memory is None:
+        raise NeedsNumbaError("a result that is neither an int nor a workspace")
+    lengths = [f.builder.load(length) for length in array.lengths]
+    memory = f.builder.load(array.memory)
+    return [*(f.builder.ptrtoint(x, WORD) for x in (array.address(), memory)), *lengths]
 
 
 def _run(f: Function, body: tuple[Stmt, ...]) -> None:

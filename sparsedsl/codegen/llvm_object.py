@@ -9,6 +9,7 @@ libraries are loaded, which takes longer than all else that a first call does.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from llvmlite import binding, ir
@@ -17,9 +18,10 @@ from sparsedsl.codegen import llvm_target
 from sparsedsl.codegen.llvm_function import BYTES
 from sparsedsl.codegen.llvm_kernel import kernel_function
 from sparsedsl.codegen.llvm_scalars import WORD, NeedsNumbaError
-from sparsedsl.codegen.machine import AXES, HEAD, Code
+from sparsedsl.codegen.machine import AXES, HEAD, Code, words
 from sparsedsl.codegen.python import freedoms
-from sparsedsl.loops.nodes import ArrayParam, Kernel
+from sparsedsl.loops.nodes import Allocate, ArrayParam, Kernel
+from sparsedsl.loops.walk import statements
 
 _OBJECTS = BYTES.as_pointer()
 
@@ -54,7 +56,7 @@ def direct_code(
     needs = sorted(
         f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")
     )
-    return llvm_target.code(module, name, needs)
+    return replace(llvm_target.code(module, name, needs), returns=_returned(kernel))
 
 
 def c_object(kernel: Kernel, name: str, *, fastmath: bool) -> bytes | None:
@@ -72,8 +74,10 @@ def c_object(kernel: Kernel, name: str, *, fastmath: bool) -> bytes | None:
     Returns
     -------
     bytes or None
-        None for a kernel that Numba is needed for.
+        None for a kernel that Numba is needed for, and one that returns arrays.
     """
+    if any(axes >= 0 for _, axes in _returned(kernel)):
+        return None
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     target = binding.Target.from_default_triple()
@@ -127,7 +131,7 @@ def _entry(module: Any, function: Any, kernel: Kernel, name: str) -> None:
             passed += _array(builder, item, kind, param.ndim)
         else:
             passed.append(python("PyLong_AsLongLong", WORD, item))
-    count = len(kernel.results)
+    count = sum(words(axes) for _, axes in _returned(kernel))
     results = builder.alloca(WORD, WORD(max(count, 1)))
     thread = python("PyEval_SaveThread", BYTES)
     status = builder.call(function, [*passed, results])
@@ -140,6 +144,15 @@ def _entry(module: Any, function: Any, kernel: Kernel, name: str) -> None:
         item = python("PyLong_FromLongLong", BYTES, value)
         python("PyTuple_SetItem", ir.IntType(32), found, WORD(k), item)
     builder.ret(found)
+
+
+def _returned(kernel: Kernel) -> tuple[tuple[str, int], ...]:
+    """Return dtype and number of axes of each result, as ``codegen.machine.kinds`` has them."""
+    made = {x.array: x for x in statements(kernel.body) if isinstance(x, Allocate)}
+    return tuple(
+        (made[name].dtype, len(made[name].shape)) if name in made else ("int64", -1)
+        for name in kernel.results
+    )
 
 
 def _c_entry(module: Any, function: Any, kernel: Kernel, name: str) -> None:

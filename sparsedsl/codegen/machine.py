@@ -22,7 +22,8 @@ import numpy as np
 
 from sparsedsl.codegen import shared_objects
 
-Function: TypeAlias = "Callable[..., tuple[int, ...]]"
+Function: TypeAlias = "Callable[..., tuple[Any, ...]]"
+Kinds: TypeAlias = "tuple[tuple[str, int], ...]"
 
 HEAD = object.__basicsize__
 """Bytes of a Python object before what its type adds: the first field of an array is where its
@@ -41,16 +42,18 @@ class Code:
     """An object file that defines the function ``entry``; empty for a kernel that needs Numba.
 
     ``needs`` names every function that the process must have.  A ``shared`` object is loaded by
-    the system, another is linked by LLVM.
+    the system, another is linked by LLVM.  ``returns`` says of each result what ``kinds`` says of
+    an argument, and is empty where all are ints.
     """
 
     entry: str
     needs: tuple[str, ...]
     content: bytes
     shared: bool = False
+    returns: Kinds = ()
 
 
-def kinds(arguments: Sequence[Any]) -> tuple[tuple[str, int], ...]:
+def kinds(arguments: Sequence[Any]) -> Kinds:
     """Return what code is made for: dtype and number of axes of arrays, ("int64", -1) for ints."""
     return tuple(
         (x.dtype.name, x.ndim) if isinstance(x, np.ndarray) else ("int64", -1) for x in arguments
@@ -98,7 +101,53 @@ def linked(code: Code) -> Function | None:
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
     make.restype = ctypes.py_object
-    return make(ctypes.addressof(method), None, None)
+    function = make(ctypes.addressof(method), None, None)
+    if all(axes < 0 for _, axes in code.returns):
+        return function
+    return functools.partial(_returning, function, code.returns)
+
+
+def words(axes: int) -> int:
+    """Return how many words of the function's tuple a result is: of an array where it lies, the
+    memory to free and the length of each axis.
+    """
+    return 1 if axes < 0 else 2 + axes
+
+
+class _Memory:
+    """Memory of C's that an array lies in, freed with the last array that looks into it."""
+
+    __slots__ = ("__array_interface__", "_address")
+
+    def __init__(self, place: int, address: int, dtype: str, shape: tuple[int, ...]) -> None:
+        self._address = address
+        described = {"version": 3, "shape": shape, "typestr": np.dtype(dtype).str}
+        self.__array_interface__ = {**described, "data": (place, False)}
+
+    def __del__(self) -> None:
+        _release(self._address)
+
+
+def _returning(function: Function, returns: Kinds, *arguments: Any) -> tuple[Any, ...]:
+    """Call a function whose results are not all ints."""
+    given = iter(function(*arguments))
+    found: list[Any] = []
+    for dtype, axes in returns:
+        first = next(given)
+        if axes >= 0:
+            address, *lengths = (next(given) for _ in range(1 + axes))
+            first = np.asarray(_Memory(first, address, dtype, tuple(lengths)))
+        found.append(first)
+    return tuple(found)
+
+
+def _free() -> Callable[[int], None]:
+    free = ctypes.CDLL(None).free
+    free.argtypes, free.restype = (ctypes.c_void_p,), None
+    return free
+
+
+_release = _free()
 
 
 def _address(code: Code) -> int | None:

@@ -7,19 +7,25 @@ program is made while no process forks, and by one thread.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from sparsedsl.conversion.kernels import Program, program_of
 from sparsedsl.conversion.plan import Plan
 from sparsedsl.conversion.request import Request, plan_of
 from sparsedsl.locks import compiling
+from sparsedsl.loops.nodes import Kernel
+
+if TYPE_CHECKING:
+    from sparsedsl.codegen.machine import Code, Function, Kinds
+    from sparsedsl.runtime.cache import Entry
 
 _met: set[str] = set()
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A program with its dispatchers and the order of their parameters."""
+    """A program with its functions and the order of their parameters."""
 
     program: Plan
     count: Any
@@ -74,9 +80,9 @@ def _ready(request: Request, key: str, now: bool) -> Loaded | None:
     meta = fill.metadata
     _programs[key] = Loaded(
         plan_of(request),
-        _compiled(count.load()) if count is not None and meta["twice"] else None,
+        _called(count) if count is not None and meta["twice"] else None,
         tuple(count.metadata["params"]) if count is not None else (),
-        _compiled(fill.load()),
+        _called(fill),
         tuple(meta["params"]),
         tuple(meta["scratch"]),
         tuple(meta["numbers"]),
@@ -86,14 +92,14 @@ def _ready(request: Request, key: str, now: bool) -> Loaded | None:
     return _programs[key]
 
 
-def _compiled(dispatcher: Any) -> Any:
-    """The dispatcher, compiled at its first call while no process forks."""
+def _called(entry: Entry) -> Function:
+    """The function of a kernel, compiled at its first call: its arguments are of one kind."""
+    found: list[Function] = []
 
-    def call(*arguments: Any) -> Any:
-        if getattr(dispatcher, "overloads", True):
-            return dispatcher(*arguments)
-        with compiling:
-            return dispatcher(*arguments)
+    def call(*arguments: Any) -> tuple[Any, ...]:
+        if not found:
+            found.append(entry.function(arguments))
+        return found[0](*arguments)
 
     return call
 
@@ -118,5 +124,13 @@ def _stored(kept: Any, key: str, program: Program) -> list[Any]:
             "shared": [list(pair) for pair in program.shared],
             "padded": list(program.padded),
         }
-        made.append(kept.store(f"{key}\n{part}", print_source(small, fastmath=False), meta))
+        text = print_source(small, fastmath=False)
+        made.append(kept.store(f"{key}\n{part}", text, meta, direct=partial(_direct, small)))
     return made
+
+
+def _direct(kernel: Kernel, kinds: Kinds, name: str) -> Code | None:
+    """Object code by LLVM alone, without a start of Numba."""
+    from sparsedsl.codegen.llvm_object import direct_code
+
+    return direct_code(kernel, kinds, name, fastmath=False)

@@ -28,14 +28,16 @@ def load(path: Path, key: str) -> Code | None:
         if record["key"] != key:
             return None
         shared = bool(record["shared"])
-        return Code(str(record["entry"]), tuple(record["needs"]), content, shared)
+        returns = tuple((str(dtype), int(axes)) for dtype, axes in record["returns"])
+        return Code(str(record["entry"]), tuple(record["needs"]), content, shared, returns)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def save(path: Path, key: str, code: Code) -> None:
     """Write code to a file, if that is possible."""
-    record = {"key": key, "entry": code.entry, "needs": code.needs, "shared": code.shared}
+    described = {"shared": code.shared, "returns": code.returns}
+    record = {"key": key, "entry": code.entry, "needs": code.needs, **described}
     rest = json.dumps(record).encode() + b"\n" + code.content
     with contextlib.suppress(OSError):
         write(path, _digest(rest) + b"\n" + rest)

@@ -309,7 +309,7 @@ Y = load("y", i(0), type="float64")
             (),
         ),
         ((Assign(Var("z", "complex128"), Const(1j, "complex128")),), (), ()),
-        ((Allocate("made", "int64", (i(1),)),), (), ("made",)),
+        ((), (), ("y",)),
         ((), (ScalarParam("s", "float32"),), ()),
     ],
 )
@@ -322,3 +322,25 @@ def test_code_is_made_for_the_kernels_own_dtypes_alone():
     kernel = Kernel("one", (ArrayParam("y", "float64", 1),), (store("y", [0], 2.0),), ())
     assert direct(kernel, [np.zeros(1, np.float32)]) is None
     assert direct(kernel, [np.zeros((1, 1))]) is None
+
+
+@pytest.mark.parametrize("count", [0, 7])
+def test_workspaces_that_are_results_are_arrays_of_their_own(count):
+    n, p = ivar("n"), ivar("p")
+    body = (
+        Allocate("squares", "int32", (n, i(2)), i(3)),
+        For(p, i(0), n, (store("squares", [p, 0], mul(p, p)),)),
+        Allocate("halves", "float64", (n,), Const(0.5, "float64")),
+        Assign(ivar("twice"), mul(n, 2)),
+    )
+    kernel = Kernel("made", (IntParam("n"),), body, ("twice", "squares", "halves"))
+    twice, squares, halves = direct(kernel, [count])(count)
+    assert twice == 2 * count
+    wanted = np.stack([np.arange(count) ** 2, np.full(count, 3)], axis=1)
+    assert (squares.dtype, halves.dtype) == (np.int32, np.float64)
+    np.testing.assert_array_equal(squares, wanted)
+    np.testing.assert_array_equal(halves, np.full(count, 0.5))
+    row = squares[1:2]
+    del squares  # the memory is kept for those that look into it
+    assert not count or row.tolist() == [[1, 3]]
+    row[...] = 0  # and it may be written to
