@@ -201,12 +201,16 @@ class Lowered:
     def __init__(self, special: Specialisation, given: Sequence[Tensor | ShapeOf] = ()) -> None:
         self._special = special
         self._given = given
+        self._units: tuple[Unit, ...] = ()
 
     @property
     def units(self) -> tuple[Unit, ...]:
         """One record an output, in the order they run, with the sizes of the arguments given."""
-        special, given = self._special, self._given
-        return tuple(special.unit_for(k, given) for k in range(len(special.groups)))
+        if not self._units:
+            special, given = self._special, self._given
+            every = range(len(special.groups))
+            self._units = tuple(special.unit_for(k, given) for k in every)
+        return self._units
 
     @property
     def program(self) -> ct.Program:

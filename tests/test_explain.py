@@ -175,3 +175,20 @@ def _doubled(A):
     C = sd.output()
     C[i, j] = 2 * A[i, j]
     return C
+
+
+def test_costs_are_those_of_the_sizes_given():
+    """Kernels are planned for rounded sizes, which these two share."""
+
+    @sd.kernel
+    def product(A, x):
+        i, j = sd.indices("i j")
+        y = sd.output()
+        y[i] = A[i, j] * x[j]
+        return y
+
+    costs = []
+    for rows in (1100, 3300):
+        A = sp.csr_array((np.ones(4 * rows), np.arange(4 * rows) % 1100, np.arange(rows + 1) * 4))
+        costs.append(product.lower(A, np.ones(A.shape[1])).cost)
+    assert 2.9 < costs[1] / costs[0] < 3.1

@@ -26,6 +26,7 @@ from sparsedsl.contraction.nodes import (
     Assign,
     Call,
     Expression,
+    Extent,
     IndexValue,
     Literal,
     Program,
@@ -209,6 +210,8 @@ class _Lowering:
                 return Value(value.tensor, value.indices, pattern=self.builder.is_sparse(tensor))
             case IndexValue(index=index):
                 return Position(_subscript(index))
+            case Extent(name=name):
+                return Constant(float(self.extents[name]))
             case Call(operator="mul"):
                 return self._product(_factors(expression), (), want)
             case Call(operator=operator, arguments=arguments):
@@ -268,7 +271,7 @@ def _accesses(expression: Expression) -> list[Access]:
             return [a for part in arguments for a in _accesses(part)]
         case Reduce(body=body):
             return _accesses(body)
-        case Literal() | IndexValue():
+        case Literal() | IndexValue() | Extent():
             return []
         case _:
             assert_never(expression)

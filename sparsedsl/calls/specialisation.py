@@ -98,6 +98,7 @@ class Specialisation:
             ieee=self.choices.semantics == "ieee",
             unusual=self.unusual,
             patterns=self.patterns,
+            restate=self.choices.order is None,
         )
         searched = self.choices.find == "auto" and not self.patterns
         self.alike = alike(apart) if searched else ()
@@ -210,6 +211,8 @@ class Specialisation:
 
         It was made for the first arguments of their kind, which may have other sizes.
         """
+        from sparsedsl.pipeline.stages import resized
+
         unit = self.unit(place)
         if len(given) != len(self.names):
             return unit
@@ -217,7 +220,8 @@ class Specialisation:
         known = self.extents_of(named)
         extents = {index: known.get(index, n) for index, n in group.extents.items()}
         sources = {n: source_of(named[n]) if n in named else s for n, s in group.sources.items()}
-        return replace(unit, group=replace(group, extents=extents, sources=sources))
+        sized = replace(unit, group=replace(group, extents=extents, sources=sources))
+        return resized(sized, extents, sources)
 
     def run(
         self,

@@ -20,6 +20,7 @@ from sparsedsl.contraction.nodes import (
     Access,
     Call,
     Expression,
+    Extent,
     IndexValue,
     Literal,
     Program,
@@ -55,7 +56,7 @@ def dtype_of(expression: Expression, program: Program) -> str:
             return program.tensor(tensor).dtype
         case Stored():
             return "bool"
-        case IndexValue():
+        case IndexValue() | Extent():
             return "int64"
         case Call(operator, arguments):
             return OPERATORS[operator].result(tuple(dtype_of(a, program) for a in arguments))
@@ -196,7 +197,7 @@ def finite_if(expression: Expression, program: Program) -> frozenset[str] | None
         case Access(tensor):
             settled = program.covers(expression) or cmath.isfinite(program.tensor(tensor).fill)
             return frozenset({tensor}) if settled else None
-        case Stored() | IndexValue():
+        case Stored() | IndexValue() | Extent():
             return frozenset()
         case Call(operator, arguments):
             if not OPERATORS[operator].finite:
@@ -216,7 +217,7 @@ def children(expression: Expression) -> tuple[Expression, ...]:
             return arguments
         case Reduce(_, _, body):
             return (body,)
-        case Literal() | Access() | Stored() | IndexValue():
+        case Literal() | Access() | Stored() | IndexValue() | Extent():
             return ()
         case _:
             assert_never(expression)
@@ -297,6 +298,8 @@ class _Analysis:
                 if index.terms:
                     return _Facts(None, EVERYWHERE)
                 return _Facts(index.constant, NOWHERE)
+            case Extent():
+                return _Facts(None, EVERYWHERE)
             case Call("where", (condition, yes, no)):
                 return self._where(expression, condition, yes, no)
             case Call():
@@ -358,7 +361,7 @@ class _Analysis:
         if same_value(fill, identity):
             return _Facts(identity, body.support)
         # A constant reduced over an unknown number of points; every one of them takes part.
-        constant = monoid.idempotent or (monoid.name == "mul" and fill == 0)
+        constant = monoid.keeps(fill, dtype_of(reduce, self.program))
         return _Facts(fill if constant else None, EVERYWHERE)
 
     def _applicable(

@@ -18,6 +18,7 @@ from sparsedsl.contraction.nodes import (
     Assign,
     Call,
     Expression,
+    Extent,
     IndexValue,
     Literal,
     Program,
@@ -29,7 +30,7 @@ from sparsedsl.contraction.nodes import (
 def free_indices(expression: Expression) -> tuple[str, ...]:
     """Return the indices no ``Reduce`` binds, in order of first appearance."""
     match expression:
-        case Literal():
+        case Literal() | Extent():
             return ()
         case Access(_, subscripts) | Stored(_, subscripts):
             return tuple(dict.fromkeys(n for s in subscripts for n in s.indices))
@@ -59,6 +60,8 @@ def rename(expression: Expression, names: Mapping[str, str]) -> Expression:
             )
         case IndexValue(index):
             return IndexValue(rename_affine(index, names))
+        case Extent(name):
+            return Extent(names.get(name, name))
         case Call(operator, arguments):
             return Call(operator, tuple(rename(a, names) for a in arguments))
         case Reduce(monoid, indices, body):
@@ -142,7 +145,7 @@ def distinct(expression: Expression, taken: frozenset[str] = frozenset()) -> Exp
 
 def _distinct(expression: Expression, taken: frozenset[str]) -> Expression:
     match expression:
-        case Literal() | Access() | Stored() | IndexValue():
+        case Literal() | Access() | Stored() | IndexValue() | Extent():
             return expression
         case Call(operator, arguments):
             done: list[Expression] = []

@@ -20,6 +20,7 @@ from sparsedsl.contraction.nodes import (
     Assign,
     Call,
     Expression,
+    Extent,
     IndexValue,
     Literal,
     Program,
@@ -71,18 +72,22 @@ def interpret(
     stored = {name: np.asarray(p, bool) for name, p in (patterns or {}).items()}
     for assign in program.statements:
         grid = {index: sizes[index] for index in indices_of(assign)}
-        _Grid(program, values, stored, grid).run(assign, outputs[assign.target])
+        _Grid(program, values, stored, grid, sizes).run(assign, outputs[assign.target])
     return {name: values[name] for name in program.results}
 
 
 @dataclass(frozen=True, slots=True)
 class _Grid:
-    """One statement's evaluation; every index has an axis of its own, in ``extents`` order."""
+    """One statement's evaluation; every index has an axis of its own, in ``extents`` order.
+
+    ``sizes`` are the extents of all indices of the program.
+    """
 
     program: Program
     values: dict[str, Array]
     stored: dict[str, Array]
     extents: dict[str, int]
+    sizes: Mapping[str, int]
 
     def run(self, assign: Assign, shape: tuple[int, ...]) -> None:
         target = self.program.tensor(assign.target)
@@ -118,6 +123,8 @@ class _Grid:
                 return self._looked_up(self._pattern(name), subscripts, False)
             case IndexValue(index):
                 return np.asarray(self._subscript(index), np.int64)
+            case Extent(name):
+                return np.full((1,) * len(self.extents), self.sizes[name], np.int64)
             case Call(operator, arguments):
                 return np.asarray(
                     OPERATORS[operator].evaluate(*(self.evaluate(a) for a in arguments))

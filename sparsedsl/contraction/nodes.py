@@ -110,6 +110,16 @@ class IndexValue:
 
 
 @dataclass(frozen=True, slots=True)
+class Extent:
+    """The number of values that the index ``name`` takes, an int64 that no access depends on.
+
+    Users do not write it: `contraction.implicit` counts with it what is not stored.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """An elementwise operator of ``contraction.operators`` applied to its arguments."""
 
@@ -126,7 +136,7 @@ class Reduce:
     body: Expression
 
 
-Expression: TypeAlias = "Literal | Access | Stored | IndexValue | Call | Reduce"
+Expression: TypeAlias = "Literal | Access | Stored | IndexValue | Extent | Call | Reduce"
 
 
 @dataclass(frozen=True, slots=True)

@@ -323,13 +323,26 @@ def register(operator: Operator) -> None:
 class Monoid:
     """A commutative reduction; ``operator`` combines two values, ``ufunc`` reduces an array.
 
-    ``any`` and ``all`` reduce truth values: their bodies are cast to bool first.
+    ``any`` and ``all`` reduce truth values: their bodies are cast to bool first.  ``repeated`` is
+    the operator that gives a value combined a number of times, None where that is the value.
     """
 
     name: str
     operator: str
     ufunc: np.ufunc
-    idempotent: bool
+    repeated: str | None
+
+    def keeps(self, value: Scalar, dtype: str) -> bool:
+        """Return whether a value combined with itself is that value, so that any number of it is.
+
+        >>> MONOIDS["max"].keeps(2, "int8"), MONOIDS["mul"].keeps(0.0, "float64")
+        (True, True)
+        """
+        if self.repeated is None:
+            return True
+        given = np.asarray(value, dtype)
+        with np.errstate(all="ignore"):
+            return np.array_equal(self.ufunc(given, given), given, equal_nan=True)
 
     def result(self, dtype: str) -> str:
         """Return the dtype of a reduction of values of ``dtype``.
@@ -382,11 +395,11 @@ class Monoid:
 MONOIDS: dict[str, Monoid] = {
     monoid.name: monoid
     for monoid in (
-        Monoid("add", "add", np.add, False),
-        Monoid("mul", "mul", np.multiply, False),
-        Monoid("min", "minimum", np.minimum, True),
-        Monoid("max", "maximum", np.maximum, True),
-        Monoid("any", "or", np.logical_or, True),
-        Monoid("all", "and", np.logical_and, True),
+        Monoid("add", "add", np.add, "mul"),
+        Monoid("mul", "mul", np.multiply, "pow"),
+        Monoid("min", "minimum", np.minimum, None),
+        Monoid("max", "maximum", np.maximum, None),
+        Monoid("any", "or", np.logical_or, None),
+        Monoid("all", "and", np.logical_and, None),
     )
 }

@@ -72,6 +72,8 @@ def _widened(expression: Expression, program: Program, dtype: str) -> Expression
     """Return the term in ``dtype``, so that its own sum does not wrap or round earlier."""
     if dtype_of(expression, program) == dtype:
         return expression
+    if np.dtype(dtype).kind == "c":  # an infinity times 1 + 0j would have the imaginary part NaN
+        return Call("add", (Literal(0j, dtype), expression))
     return Call("mul", (Literal(np.array(1, dtype).item(), dtype), expression))
 
 
@@ -81,4 +83,6 @@ def _negate(expression: Expression, program: Program, dtype: str) -> Expression:
         return replace(expression, body=_negate(expression.body, program, dtype))
     if dtype_of(expression, program) == dtype:
         return Call("neg", (expression,))
+    if np.dtype(dtype).kind == "c":
+        return Call("neg", (_widened(expression, program, dtype),))
     return Call("mul", (Literal(np.array(-1).astype(dtype).item(), dtype), expression))

@@ -14,6 +14,7 @@ from sparsedsl.contraction.nodes import (
     Assign,
     Call,
     Expression,
+    Extent,
     IndexValue,
     Literal,
     Program,
@@ -65,6 +66,8 @@ def _text(expression: Expression) -> tuple[str, int]:
             return _subscripted(f"pattern({tensor})", subscripts), _ATOM
         case IndexValue(index):
             return str(index), _ATOM if index.name else _level("+")
+        case Extent(name):
+            return f"n_{name}", _ATOM
         case Call(operator, arguments):
             return _call_text(operator, arguments)
         case Reduce(monoid, indices, body):
@@ -137,6 +140,8 @@ def _prefix(expression: Expression) -> str:
             return "?" + _subscripted(tensor, subscripts)
         case IndexValue(index):
             return f"<{index}>"
+        case Extent(name):
+            return f"extent({name})"
         case Call(operator, arguments):
             return f"{operator}({' '.join(_prefix(a) for a in arguments)})"
         case Reduce(monoid, indices, body):

@@ -18,6 +18,7 @@ from sparsedsl.contraction.nodes import (
     Assign,
     Call,
     Expression,
+    Extent,
     IndexValue,
     Literal,
     Program,
@@ -105,7 +106,7 @@ def _check_expression(expression: Expression, program: Program, known: set[str])
             case Reduce(monoid, indices, _):
                 assert monoid in MONOIDS, monoid
                 assert indices, "a reduction is over some index"
-            case Literal() | IndexValue():
+            case Literal() | IndexValue() | Extent():
                 pass
             case _:
                 assert_never(part)
@@ -143,7 +144,7 @@ def _check_bindings(expression: Expression, scope: frozenset[str]) -> None:
                 assert operator in ("add", "sub") or not seen & bound, "factors share indices"
                 seen |= bound
                 _check_bindings(argument, scope)
-        case Literal() | Access() | Stored() | IndexValue():
+        case Literal() | Access() | Stored() | IndexValue() | Extent():
             pass
         case _:
             assert_never(expression)

@@ -18,6 +18,7 @@ from sparsedsl.contraction.nodes import (
     Assign,
     Call,
     Expression,
+    Extent,
     IndexValue,
     Literal,
     Program,
@@ -104,5 +105,5 @@ def _renamed(node: Expression, old: str, new: str) -> Expression:
             return Call(operator, tuple(_renamed(a, old, new) for a in arguments))
         case Reduce(monoid, indices, body):
             return Reduce(monoid, indices, _renamed(body, old, new))
-        case Literal() | IndexValue():
+        case Literal() | IndexValue() | Extent():
             return node

@@ -93,7 +93,7 @@ class Prover:
             found.add(si.UNIQUE)
             if self._curved(before, whole, find):
                 found.add(si.CURVED)
-        if si.SORTED in found and depth >= 0 and self._rising(whole, find, place, depth):
+        if si.SORTED in found and depth >= 0 and self._rising(before, find, place, depth):
             found.add(si.RISING)
         return frozenset(found)
 
@@ -193,9 +193,12 @@ class Prover:
         )
         return self.ask(question)
 
-    def _rising(self, whole: Context, find: Find, place: int, depth: int) -> bool:
-        """Q5: between two set-ups the sought values never fall, so a cursor may stay."""
-        inner = whole.steps[depth:place]
+    def _rising(self, before: Context, find: Find, place: int, depth: int) -> bool:
+        """Q5: between two set-ups the sought values never fall, so a cursor may stay.
+
+        What the steps of a probe define changes with the loops around it: they are in ``before``.
+        """
+        inner = before.steps[depth:place]
         loops = [s.variable for s in inner if isinstance(s, Scan)]
         values = tuple(k.value for k in find.keys)
         if not loops:
@@ -203,7 +206,7 @@ class Prover:
         return all(
             self._stepwise(
                 f"{find.variable} sought in rising order",
-                Context(whole.steps[:place], whole.operands),
+                before,
                 depth,
                 loops[: k + 1],
                 values,

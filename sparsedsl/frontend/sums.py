@@ -20,6 +20,7 @@ from sparsedsl.contraction.nodes import (
     Access,
     Call,
     Expression,
+    Extent,
     IndexValue,
     Literal,
     Reduce,
@@ -65,7 +66,7 @@ def _place(expression: Expression, summed: list[str]) -> Expression:
             inside = [n for n in summed if _contracted(expression, n)]
             placed = Call(operator, tuple(_place_own(a, inside) for a in arguments))
             return _reduce(placed, summed)
-        case Literal() | Access() | Stored() | IndexValue() | Reduce():
+        case Literal() | Access() | Stored() | IndexValue() | Extent() | Reduce():
             return _reduce(expression, summed)
         case _:
             assert_never(expression)

@@ -32,6 +32,7 @@ from sparsedsl.contraction.nodes import (
     Assign,
     Call,
     Expression,
+    Extent,
     IndexValue,
     Literal,
     Program,
@@ -236,7 +237,7 @@ class _Reverse:
                     if part is not None and self._depends(argument):
                         self._adjoint(argument, product(value, part), indices, body)
             case _:
-                assert isinstance(node, Literal | Stored | IndexValue)
+                assert isinstance(node, Literal | Stored | IndexValue | Extent)
 
     def _depends(self, node: Expression) -> bool:
         return any(isinstance(e, Access) and e.tensor in self.relevant for e in walk(node))

@@ -67,7 +67,7 @@ def occurrences(node: ct.Expression) -> list[ct.Access]:
             return [a for argument in arguments for a in occurrences(argument)]
         case ct.Reduce(_, _, body):
             return occurrences(body)
-        case ct.Literal() | ct.IndexValue():
+        case ct.Literal() | ct.IndexValue() | ct.Extent():
             return []
 
 
@@ -82,5 +82,5 @@ def indices_of(node: ct.Expression) -> list[str]:
             return list(dict.fromkeys(i for a in arguments for i in indices_of(a)))
         case ct.Reduce(_, indices, body):
             return list(dict.fromkeys([*indices_of(body), *indices]))
-        case ct.Literal():
+        case ct.Literal() | ct.Extent():
             return []

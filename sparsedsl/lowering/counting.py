@@ -31,10 +31,11 @@ def count_visits(
     piece is counted.
     """
     out: list[Stmt] = []
-    for chain, known in zip(nest.chains, signs, strict=True):
-        counted = counted_steps(nest, chain)
-        if counted is None:
-            return []
+    steps = [counted_steps(nest, chain) for chain in nest.chains]
+    if None in steps:
+        return []  # nothing is emitted then: no parameter for ends of a piece
+    for chain, known, counted in zip(nest.chains, signs, steps, strict=True):
+        assert counted is not None
         emitter.nonnegative = known
         piece = None if shared is None else (nest.prefix + chain.steps)[0]
         out += _Counter(emitter, room, counted.times, shared, piece).count(counted.steps)

@@ -12,7 +12,7 @@ from typing import assert_never
 from sparsedsl.contraction import algebra
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.iteration.nodes import Operand
-from sparsedsl.iteration.space import subscript_term
+from sparsedsl.iteration.space import extent_name, subscript_term
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import INT, ArrayParam, Const, Expr, IntParam, Load, Var
 from sparsedsl.spf import terms
@@ -132,6 +132,8 @@ class Emitter:
                 return values[ct.Access(f"?{tensor}", subscripts)]
             case ct.IndexValue(index):
                 return lb.cast(self.term(subscript_term(index)), "int64")
+            case ct.Extent(name):
+                return lb.cast(self.variable(extent_name(name)), "int64")
             case ct.Call(operator, arguments):
                 given = [self.expression(a, values) for a in arguments]
                 dtype = algebra.dtype_of(node, self.program)

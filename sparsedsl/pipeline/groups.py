@@ -3,6 +3,7 @@
 | stage | module | gives |
 |---|---|---|
 | settle, lift, fuse, split | contraction.versions, .lift, .fuse, .terms | sums at the top |
+| restate | contraction.implicit | implicit values combined once |
 | infer | iteration.infer | the output's layout |
 
 Takes: a contraction program and descriptions of its inputs.  Gives: ``Group`` records, in the
@@ -18,6 +19,7 @@ from dataclasses import dataclass, replace
 from sparsedsl.contraction import algebra, text
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.fuse import fused
+from sparsedsl.contraction.implicit import restated
 from sparsedsl.contraction.lift import lift
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.contraction.terms import terms as additive_terms
@@ -125,6 +127,7 @@ def split(
     ieee: bool,
     unusual: frozenset[str] = frozenset(),
     patterns: tuple[tuple[str, str], ...] = (),
+    restate: bool = True,
 ) -> tuple[Group, ...]:
     """Return the groups of a program, in the order they run.
 
@@ -138,6 +141,9 @@ def split(
         Inputs known to store an infinity, NaN, or a zero that is divided by, where it matters.
     patterns:
         Pairs of inputs, the first with the index arrays of the second.
+    restate:
+        Combine implicit values of reductions once (``contraction.implicit``), which takes
+        statements of their own.
     """
     lifted, fusions = fused(together(lift(settled(verify_program(program)))))
     known = dict(sources)
@@ -148,6 +154,12 @@ def split(
         same = [first]
         while pending and pending[0].target == first.target and pending[0].accumulate:
             same.append(pending.pop(0))
+        annihilating, _ = _skipped(tuple(same), lifted, ieee, unusual)
+        instead = restated(tuple(same), lifted, annihilating) if restate else None
+        if instead is not None:
+            lifted, statements = instead
+            pending = [*statements, *pending]
+            continue
         group = _group(lifted, tuple(same), wanted, known, extents, ieee, unusual, patterns)
         into = tuple(f.name for f in fusions if f.into == first.target)
         groups.append(replace(group, fused=into))
@@ -178,14 +190,7 @@ def _group(
     unusual: frozenset[str],
     patterns: tuple[tuple[str, str], ...],
 ) -> Group:
-    annihilating, demands = True, frozenset[tuple[algebra.Demand, str]]()
-    if ieee:
-        for statement in statements:
-            found = algebra.ieee_operands(statement.expression, program)
-            annihilating &= found is not None
-            demands |= found or frozenset()
-        annihilating &= not {name for _, name in demands} & unusual
-    asked = sorted(demands) if annihilating else []
+    annihilating, asked = _skipped(statements, program, ieee, unusual)
     parts = tuple(p for s in statements for p in additive_terms(s, program, annihilating))
     layouts = {name: source.layout for name, source in sources.items()}
     target = statements[0].target
@@ -209,6 +214,22 @@ def _group(
         patterns,
         reduced=() if _is_dense(assembled) else _reduced(parts, program.tensor(target)),
     )
+
+
+def _skipped(
+    statements: tuple[ct.Assign, ...], program: ct.Program, ieee: bool, unusual: frozenset[str]
+) -> tuple[bool, list[tuple[algebra.Demand, str]]]:
+    """Return whether implicit zeros may be skipped, and what of which tensors that asks."""
+    demands = frozenset[tuple[algebra.Demand, str]]()
+    if not ieee:
+        return True, []
+    for statement in statements:
+        found = algebra.ieee_operands(statement.expression, program)
+        if found is None:
+            return False, []
+        demands |= found
+    unasked = {name for _, name in demands} & unusual
+    return (False, []) if unasked else (True, sorted(demands))
 
 
 def _reduced(parts: tuple[ct.Assign, ...], output: ct.Tensor) -> tuple[tuple[str, ...], ...]:

@@ -30,7 +30,7 @@ from sparsedsl.iteration.nodes import Nest
 from sparsedsl.iteration.request import Request
 from sparsedsl.loops.nodes import Kernel
 from sparsedsl.options import current
-from sparsedsl.pipeline.groups import Group, Settings, bucket, index_dtype, reads, rounded
+from sparsedsl.pipeline.groups import Group, Settings, Source, bucket, index_dtype, reads, rounded
 from sparsedsl.runtime.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ class Unit:
     ``certificates`` say how each subscript is known to be inside its array, ``widest`` bounds
     every index value that the kernel computes.  ``checked`` says that subscripts are tested at run
     time.  ``within`` are the nests that give this one a row of an intermediate in each turn of its
-    loop.
+    loop.  ``planned`` are the nests as they were planned, before proofs, ``within`` first, and
+    what each was planned from.
     """
 
     group: Group
@@ -58,6 +59,7 @@ class Unit:
     widest: int
     checked: bool
     within: tuple[Nest, ...] = ()
+    planned: tuple[tuple[Request, Nest], ...] = ()
 
     @property
     def cost(self) -> float:
@@ -110,15 +112,17 @@ def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ())
     widest = max(p.widest for p in every)
     return Unit(
         *(group, planned.nest, choices, proofs, kernel, source, recipe, bounds, widest),
-        *(checked, nests),
+        *(checked, nests, tuple((p.request, p.planned) for p in every)),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """One group planned and proved; ``widest`` bounds its index values."""
+    """One group planned from a request, and proved; ``widest`` bounds its index values."""
 
     group: Group
+    request: Request
+    planned: Nest
     proved: Proved
     part: Part
     widest: int
@@ -133,7 +137,7 @@ def _plan(group: Group, settings: Settings, known: Mapping[str, Proof]) -> _Plan
 
     _check_forced(group, settings)
     request = request_of(group, settings)
-    planned, proved = _planned(request, settings, known)
+    request, planned, proved = _planned(request, settings, known)
     copies = tuple(c.tensor for c in planned.conversions)
     program = replace(group.program, inputs=tuple({*group.program.inputs, *copies}))
     nest = proved.nest
@@ -149,7 +153,7 @@ def _plan(group: Group, settings: Settings, known: Mapping[str, Proof]) -> _Plan
             dtypes[f"{conversion.tensor.name}_{array}"] = "int64" if wide else "int32"
     extent = max((request.extents[c] for c in nest.coordinates), default=1)
     part = Part(proved, program, dtypes, index_dtype(group), extent)
-    return _Planned(group, proved, part, _widest(group, nest, dtypes))
+    return _Planned(group, request, planned, proved, part, _widest(group, nest, dtypes))
 
 
 def _notes(every: tuple[_Planned, ...]) -> tuple[str, ...]:
@@ -171,6 +175,28 @@ def _notes(every: tuple[_Planned, ...]) -> tuple[str, ...]:
         f"proofs: {sum(proofs)} of {len(proofs)} goals",
         f"bounds: {sum(sure)} of {len(sure)} subscripts",
     )
+
+
+def resized(unit: Unit, extents: Mapping[str, int], sources: Mapping[str, Source]) -> Unit:
+    """Return the unit with its costs estimated for these sizes.
+
+    It was planned for rounded ones.  Where another plan were made for these, the costs stay.
+    """
+    nests: list[Nest] = []
+    for (request, planned), nest in zip(unit.planned, (*unit.within, unit.nest), strict=True):
+        entries = {n: dict(s.entries) for n, s in sources.items()}
+        sizes = {i: extents.get(i, n) for i, n in request.extents.items()}
+        instead = planning.plan(
+            replace(request, extents=sizes, entries={**request.entries, **entries})
+        )
+        same = _steps(instead) == _steps(planned)
+        nests.append(replace(nest, cost=instead.cost) if same else nest)
+    return replace(unit, within=tuple(nests[:-1]), nest=nests[-1])
+
+
+def _steps(nest: Nest) -> object:
+    chains = tuple(chain.steps for chain in nest.chains)
+    return nest.conversions, nest.assembly, nest.prefix, chains
 
 
 def request_of(group: Group, settings: Settings) -> Request:
@@ -219,8 +245,11 @@ MOST_COPIES = 3
 
 def _planned(
     request: Request, settings: Settings, known: Mapping[str, Proof]
-) -> tuple[Nest, Proved]:
-    """Plan and prove; what is not proved of patterns, or of merges, is done without."""
+) -> tuple[Request, Nest, Proved]:
+    """Plan and prove; what is not proved of patterns, or of merges, is done without.
+
+    Returns what was planned from in the end, too.
+    """
     from sparsedsl.find.choose import prove_nest
 
     find = settings.find if isinstance(settings.find, str) else dict(settings.find)
@@ -241,7 +270,8 @@ def _planned(
             request = replace(request, copying=request.copying + 1)
             continue
         if proved is not None:
-            return nest, proved if settings.share else replace(proved, parallel=None)
+            proved = proved if settings.share else replace(proved, parallel=None)
+            return request, nest, proved
         request = replace(request, patterns={}, whole=request.whole if request.patterns else None)
 
 

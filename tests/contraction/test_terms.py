@@ -134,3 +134,18 @@ def replace_k(expression):
             return Call(operator, tuple(replace_k(a) for a in arguments))
         case _:
             return expression
+
+
+def test_real_infinities_in_a_complex_sum_have_no_imaginary_part():
+    """``(1 + 0j) * inf`` would give it one that is NaN."""
+    tensors = (Tensor("a", 1, "float64"), Tensor("z", 2, "complex128"))
+    for operator in ("add", "sub"):
+        body = Call(operator, (at("z", "i", "k"), at("a", "i")))
+        assign = Assign("s", (Affine.of("i"),), Reduce("add", ("k",), body))
+        program = Program(tensors, (Tensor("s", 1, "complex128"),), (assign,), ("s",))
+        split = replace(program, statements=terms(assign, program))
+        assert len(split.statements) == 2
+        values = {"a": np.array([-np.inf, 1.0]), "z": np.array([[1 + 2j, 0], [0, 3j]])}
+        found, wanted = interpret(split, values)["s"], interpret(program, values)["s"]
+        np.testing.assert_array_equal(found, wanted)
+        assert not np.isnan(found.imag).any()

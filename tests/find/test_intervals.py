@@ -154,3 +154,19 @@ def test_runs_that_overlap_or_end_before_they_start_are_refused(stop):
         arrays["start"] = [2, 3]
     with pytest.raises(InvalidTensorError, match=r"disjoint \(start, stop\) within"):
         sd.from_arrays("rle", (1, 5), arrays)
+
+
+def test_a_cursor_in_intervals_starts_again_for_each_turn_of_a_loop_between():
+    @sd.kernel(order="i k j")
+    def product(A, x):
+        i, j, k = sd.indices("i j k")
+        y = sd.output()
+        y[i, k] = sd.max(A[i, j] + x[k, j], over=j)
+        return y
+
+    dense, _ = matrices()
+    other = np.arange(36.0).reshape(3, 12) % 7
+    A = sd.convert(dense, "rle")
+    (unit,) = product.lower(A, other).units
+    assert dict(choice[:2] for choice in unit.choices)["A_r"] not in ("merge", "gallop")
+    assert (product(A, other) == (dense[:, None] + other).max(axis=-1)).all()

@@ -166,3 +166,19 @@ def test_entries_in_blocks_are_counted_by_the_block():
     with interpreting():
         check_result(blocked(*given), a @ b)
     check_result(blocked(*given), a @ b)
+
+
+def test_entries_are_counted_for_every_chain_or_none():
+    """The loops of a symmetric matrix differ: those of one part cannot be counted."""
+    rng = np.random.default_rng(2)
+    dense = rng.integers(-2, 3, (6, 6)).astype(float)
+    dense = dense + dense.T
+
+    @sd.kernel(out="csc", workspace="hash")
+    def copy(A):
+        i, j = sd.indices("i j")
+        C = sd.output()
+        C[i, j] = A[i, j]
+        return C
+
+    assert (copy(sd.convert(dense, "symmetric")).to_numpy() == dense).all()
