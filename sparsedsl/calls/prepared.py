@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sparsedsl.interop import Known, known
 from sparsedsl.options import Options
 from sparsedsl.runtime.execute import Call, Rooms
-from sparsedsl.runtime.looks import as_sampled, fact_of, in_one_step, kind_of
+from sparsedsl.runtime.looks import as_sampled, fact_of, in_one_step, kind_of, object_of
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.unchanged import still_holds
+
+if TYPE_CHECKING:
+    from sparsedsl.codegen.looking import Record, Source
 
 MISS = object()
 """Returned for arguments that need the long way."""
@@ -61,8 +64,8 @@ class Prepared:
     """One kernel with its operands gathered.
 
     ``options`` are those it was made under.  ``finish`` makes what the user gets of the arguments
-    and counts of a sparse output; without it the dense array is returned.  ``look`` says in one
-    step whether the arrays ``looked`` are as they were, plain ones put into its holes;
+    and counts of a sparse output; without it the dense array is returned.  ``look`` says of the
+    arguments in one step whether they are what they were, but for the facts of bound tensors;
     ``long_looks`` counts the calls that were looked at array by array.
     """
 
@@ -79,9 +82,7 @@ class Prepared:
     parallel: bool | str
     finish: Callable[[list[Any], tuple[int, ...]], Any] | None
     shape: tuple[int, ...]
-    look: Callable[[Sequence[Any]], bool] | None = None
-    looked: list[Any] = field(default_factory=list[Any])
-    holes: tuple[tuple[int, int], ...] = ()
+    look: Callable[..., bool] | None = None
     long_looks: int = 0
 
     def __call__(self, given: Sequence[Any]) -> Any:
@@ -99,11 +100,9 @@ class Prepared:
 
     def gathered(self, given: Sequence[Any]) -> list[Any] | None:
         """Return what the kernel is called with, holes for its output; None for a miss."""
-        arguments = self.arguments.copy()
-        if len(given) != self.count or not arguments:
-            return None
         if not (self._unchanged(given) or self._unchanged_one_by_one(given)):
             return None
+        arguments = self.arguments.copy()
         for plain in self.plain:
             for place in plain.arguments:
                 arguments[place] = given[plain.place]
@@ -111,25 +110,17 @@ class Prepared:
 
     def _unchanged(self, given: Sequence[Any]) -> bool:
         """Whether these are the operands, as they were; False where one look cannot tell."""
-        if self.look is None:
+        if self.look is None or not self.look(*given):
             return False
-        for place, reference, facts in self.held:
-            x = given[place]
-            if reference() is not x:
-                return False
+        for place, _, facts in self.held:
             for fact in facts:
-                if not x.holds(fact):
+                if not given[place].holds(fact):
                     return False
-        for place, reference, _ in self.foreign:
-            bound = reference()
-            if bound is None or not bound.has_parts_of(given[place]):
-                return False
-        looked = self.looked.copy()
-        for hole, place in self.holes:
-            looked[hole] = given[place]
-        return self.look(looked)
+        return True
 
     def _unchanged_one_by_one(self, given: Sequence[Any]) -> bool:
+        if len(given) != self.count or not self.arguments:
+            return False
         for place, reference, facts in self.held:
             x = given[place]
             if reference() is not x or not x.keeps():
@@ -162,34 +153,31 @@ class Prepared:
 
     def _learn(self, given: Sequence[Any]) -> None:
         """Make ready to look at all operands in one step, where that can be done."""
-        arrays: list[Any] = []
-        records: list[Any] = []
-        holes: list[tuple[int, int]] = []
+        asked: list[tuple[Source, Record | None]] = []
         for place, _, _ in self.held:
+            asked.append((place, object_of(given[place], {})))
             for array, sample in given[place].samples:
-                arrays.append(array)
-                records.append(as_sampled(array, sample))
-        for _, reference, facts in self.foreign:
+                asked.append((array, as_sampled(array, sample)))
+        for place, reference, facts in self.foreign:
             bound = reference()
-            if bound is None or bound.copied is not None:
+            if bound is None or bound.copied is not None or bound.shape is not None:
                 return
+            parts = dict(zip(bound.names, bound.parts, strict=True))
+            asked.append((place, object_of(given[place], parts)))
             for array, sample in bound.samples:
-                arrays.append(array)
-                records.append(as_sampled(array, sample))
+                asked.append((array, as_sampled(array, sample)))
             for fact in facts:
-                arrays.append(bound.tensor.values)
-                records.append(fact_of(bound.tensor.values, fact))
+                values = bound.tensor.values
+                asked.append((values, fact_of(values, fact)))
         for plain in self.plain:
             x = given[plain.place]
             for record in (kind_of(x), *[fact_of(x, fact) for fact in plain.facts]):
-                holes.append((len(arrays), plain.place))
-                arrays.append(None)
-                records.append(record)
-        self.looked, self.holes, self.look = arrays, tuple(holes), in_one_step(records)
+                asked.append((plain.place, record))
+        self.look = in_one_step(asked, len(given))
 
     def forget(self, _: object) -> None:
         """Let go of the arrays: one of the operands is gone."""
-        self.arguments, self.looked, self.look = [], [], None
+        self.arguments, self.look = [], None
 
 
 def prepare(

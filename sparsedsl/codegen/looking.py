@@ -1,13 +1,16 @@
-"""Machine code that looks whether arrays are as they were: one call for all operands of a call.
+"""Machine code that looks whether operands are as they were: one call for all of a call's.
 
-Takes: a ``Record`` for each array: what it must be, and what it must hold.  Gives: ``Looker``,
-called with the arrays.  Invariant: nothing is written, and no object is read as an array before
-its type was compared; where the fields of an array lie is said in ``codegen.machine``.
+Takes: a ``Record`` for each object and array: what it must be, and what it must hold; and where it
+is to be found.  Gives: a function of the arguments of a call.  Invariant: nothing is written, and no
+object is read as an array before its type was compared; where the fields of an array lie is said in
+``codegen.machine``.
 
-A record is words of 64 bits: how many there are; the type, the dtype and the flags of the array
-object, the number and the lengths of its axes; then what is asked of its data (``_Ask``), a count
-and a size in bytes; then so many places, in bytes from the start of the data, and the bytes that
-must be there.
+A record is words of 64 bits: how many there are; where the object is: its place among the arguments,
+or 0 and its address; then what it must be.  Of an array: its type, its dtype, its flags, the number
+and the lengths of its axes; then what is asked of its data (``_Ask``), a count and a size in bytes;
+then so many places, in bytes from the start of the data, and the bytes that must be there.  Of
+another object: 0, its address, a count, and so many names of attributes and the objects that these
+must be.
 """
 
 from __future__ import annotations
@@ -15,10 +18,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from llvmlite import binding, ir
@@ -38,6 +41,10 @@ _PLAIN = 0x0101
 _LANES = 8
 
 
+_UNROLLED = 4
+"""Vectors of values between two branches."""
+
+
 class _Ask(IntEnum):
     NOTHING = 0
     WHOLE = 1
@@ -51,10 +58,14 @@ _SAMPLED = {4: _Ask.PLACES_4, 8: _Ask.PLACES_8}
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What one array must be and hold; its dtype is compared by address, and so kept."""
+    """What one object must be and hold; what is compared by address is ``kept``."""
 
     words: bytes
-    dtype: np.dtype
+    kept: tuple[Any, ...]
+
+
+Source: TypeAlias = "int | np.ndarray"
+"""Where a record's object is found: its place among the arguments, or the array itself."""
 
 
 def _record(array: np.ndarray, ask: _Ask, count: int, size: int, *parts: bytes) -> Record | None:
@@ -64,8 +75,17 @@ def _record(array: np.ndarray, ask: _Ask, count: int, size: int, *parts: bytes) 
     body += bytes(-len(body) % 8)
     dtype = array.dtype
     head = (id(np.ndarray), id(dtype), _PLAIN, array.ndim, *array.shape, ask, count, size)
-    words = np.array((1 + len(head) + len(body) // 8, *head), np.int64)
-    return Record(words.tobytes() + body, dtype)
+    return Record(np.array(head, np.int64).tobytes() + body, (dtype,))
+
+
+def owning(x: Any, attributes: Mapping[str, Any]) -> Record:
+    """Ask for the very object ``x``, its attributes being these objects; ``x`` is not kept.
+
+    The address must not be compared any more once ``x`` is gone.
+    """
+    pairs = [id(part) for pair in attributes.items() for part in pair]
+    words = np.array((0, id(x), len(attributes), *pairs), np.int64)
+    return Record(words.tobytes(), tuple(attributes.items()))
 
 
 def like(array: np.ndarray) -> Record | None:
@@ -89,32 +109,35 @@ def finite(array: np.ndarray) -> Record | None:
     return _record(array, _Ask.FINITE, array.size, 8) if array.dtype == np.float64 else None
 
 
-class Looker:
-    """Compares arrays with the records made for them, in their order."""
+def looker(
+    asked: Sequence[tuple[Source, Record | None]], count: int
+) -> Callable[..., bool] | None:
+    """Return what says whether all is as asked for; None where machine code cannot.
 
-    __slots__ = ("_dtypes", "_look", "_table", "_wanted")
+    It is called with ``count`` arguments, and says no to any other number of them.  Arrays among
+    the sources, and what records compare by address, live as long as it does.
+    """
+    known = [(source, record) for source, record in asked if record is not None]
+    look = _function() if len(known) == len(asked) and readable() else None
+    if look is None:
+        return None
+    words = [np.array((len(known), count), np.int64).tobytes()]
+    for source, record in known:
+        # behind the table and what is kept
+        found = (0, id(source)) if isinstance(source, np.ndarray) else (source + _BEFORE, 0)
+        size = 1 + len(found) + len(record.words) // 8
+        words.append(np.array((size, *found), np.int64).tobytes() + record.words)
+    kept = [(source, record.kept) for source, record in known]
+    return functools.partial(look, np.frombuffer(b"".join(words), np.int64), kept)
 
-    def __init__(self, look: Callable[..., Any], records: Sequence[Record]) -> None:
-        self._look = look
-        self._table = np.frombuffer(b"".join(r.words for r in records), np.int64)
-        self._dtypes = [r.dtype for r in records]
-        self._wanted = len(records)
 
-    def __call__(self, arrays: Sequence[Any]) -> bool:
-        """Whether each array, as many as there are records, is and holds what its record says."""
-        return self._look(self._table, *arrays) == self._wanted
-
-
-def looker(records: Sequence[Record | None]) -> Looker | None:
-    """Return what compares arrays with ``records``; None where machine code cannot."""
-    known = [record for record in records if record is not None]
-    look = _function() if len(known) == len(records) and readable() else None
-    return None if look is None else Looker(look, known)
+_BEFORE = 2
+"""Arguments of the machine code before those of the call: the table, and what is kept."""
 
 
 @functools.cache
 def _function() -> Callable[..., Any] | None:
-    """Return what counts the arrays that are as they were, up to the first that is not."""
+    """Return the machine code, called with a table, what is to be kept, and arguments."""
     with compiling:
         module = binding.parse_assembly(str(_module()))
         needs = tuple(f.name for f in module.functions if f.is_declaration)
@@ -123,35 +146,32 @@ def _function() -> Callable[..., Any] | None:
 
 _WORD, _BYTE, _INT = ir.IntType(64), ir.IntType(8), ir.IntType(32)
 _POINTER, _WORDS = _BYTE.as_pointer(), _WORD.as_pointer()
+_OBJECTS = _POINTER.as_pointer()
 
 
 def _module() -> ir.Module:
     """Return the code: a function of CPython's calling convention."""
     module = ir.Module("sparsedsl_look")
     compare = _comparison(module)
-    number = ir.Function(module, ir.FunctionType(_POINTER, [_WORD]), "PyLong_FromLongLong")
-    kind = ir.FunctionType(_POINTER, [_POINTER, _POINTER.as_pointer(), _WORD])
+    truth = ir.Function(module, ir.FunctionType(_POINTER, [_WORD]), "PyBool_FromLong")
+    kind = ir.FunctionType(_POINTER, [_POINTER, _OBJECTS, _WORD])
     function = ir.Function(module, kind, "sparsedsl_look")
     _, given, count = function.args
     builder = ir.IRBuilder(function.append_basic_block())
+    differs = function.append_basic_block()
+    no = ir.IRBuilder(differs)
+    no.ret(no.call(truth, [_WORD(0)]))
     table = _field(builder, builder.load(given), HEAD, _WORDS)
-    start, body, after, more = (function.append_basic_block() for _ in range(4))
-    entry = builder.block
-    builder.branch(start)
-    builder.position_at_end(start)
-    place, record = builder.phi(_WORD), builder.phi(_WORDS)
-    place.add_incoming(_WORD(1), entry)
-    record.add_incoming(table, entry)
-    builder.cbranch(builder.icmp_signed("<", place, count), body, after)
-    builder.position_at_end(body)
-    item = builder.load(builder.gep(given, [place]))
-    builder.cbranch(builder.call(compare, [item, record]), more, after)
-    builder.position_at_end(more)
-    place.add_incoming(builder.add(place, _WORD(1)), more)
-    record.add_incoming(builder.gep(record, [builder.load(record)]), more)
-    builder.branch(start)
-    builder.position_at_end(after)
-    builder.ret(builder.call(number, [builder.sub(place, _WORD(1))]))
+    records, wanted = (builder.load(builder.gep(table, [_WORD(k)])) for k in range(2))
+    wanted = builder.add(wanted, _WORD(_BEFORE))
+    _go_on_if(builder, builder.icmp_signed("==", count, wanted), differs)
+    at = builder.alloca(_WORDS)
+    builder.store(builder.gep(table, [_WORD(2)]), at)
+    with _each(builder, records):
+        record = builder.load(at)
+        _go_on_if(builder, builder.call(compare, [given, record]), differs)
+        builder.store(builder.gep(record, [builder.load(record)]), at)
+    builder.ret(builder.call(truth, [_WORD(1)]))
     return module
 
 
@@ -162,14 +182,19 @@ def _field(builder: ir.IRBuilder, start: Any, offset: Any, kind: Any) -> Any:
 
 
 def _comparison(module: ir.Module) -> ir.Function:
-    """Add and return what says whether one array is and holds what its record says."""
-    kind = ir.FunctionType(ir.IntType(1), [_POINTER, _WORDS])
+    """Add and return what says whether one object is and holds what its record says."""
+    kind = ir.FunctionType(ir.IntType(1), [_OBJECTS, _WORDS])
     function = ir.Function(module, kind, "sparsedsl_compare")
     function.linkage = "internal"
-    item, record = function.args
+    given, start = function.args
     builder = ir.IRBuilder(function.append_basic_block())
     differs = function.append_basic_block()
     ir.IRBuilder(differs).ret(ir.IntType(1)(0))
+    place, address = (builder.load(builder.gep(start, [_WORD(k)])) for k in (1, 2))
+    argument = builder.load(builder.gep(given, [place]))
+    here = builder.icmp_unsigned("==", place, _WORD(0))
+    item = builder.select(here, builder.inttoptr(address, _POINTER), argument)
+    record = builder.gep(start, [_WORD(2)])
 
     def word(place: Any) -> Any:
         return builder.load(builder.gep(record, [place]))
@@ -177,6 +202,14 @@ def _comparison(module: ir.Module) -> ir.Function:
     def require(found: Any, wanted: Any) -> None:
         _go_on_if(builder, builder.icmp_unsigned("==", found, wanted), differs)
 
+    array, other = function.append_basic_block(), function.append_basic_block()
+    builder.cbranch(builder.icmp_unsigned("==", word(_WORD(1)), _WORD(0)), other, array)
+    builder.position_at_end(other)
+    require(builder.ptrtoint(item, _WORD), word(_WORD(2)))
+    with builder.if_then(builder.icmp_unsigned("!=", word(_WORD(3)), _WORD(0))):
+        _attributes(builder, item, builder.gep(record, [_WORD(3)]), differs)
+    builder.ret(ir.IntType(1)(1))
+    builder.position_at_end(array)
     require(_field(builder, item, _TYPE, _WORD), word(_WORD(1)))
     require(_field(builder, item, _DTYPE, _WORD), word(_WORD(2)))
     flags = builder.zext(_field(builder, item, _FLAGS, _INT), _WORD)
@@ -214,27 +247,64 @@ def _comparison(module: ir.Module) -> ir.Function:
     return function
 
 
+def _attributes(builder: ir.IRBuilder, item: Any, pairs: Any, differs: ir.Block) -> None:
+    """Go to ``differs`` if the attributes of an object are not those counted and listed."""
+
+    def python(name: str, result: Any, *values: Any) -> Any:
+        kind = ir.FunctionType(result, [value.type for value in values])
+        return builder.call(ir.Function(builder.module, kind, name), values)
+
+    attributes = python("PyObject_GenericGetDict", _POINTER, item, ir.Constant(_POINTER, None))
+    missing, found = (builder.append_basic_block() for _ in range(2))
+    builder.cbranch(
+        builder.icmp_unsigned("==", attributes, ir.Constant(_POINTER, None)), missing, found
+    )
+    builder.position_at_end(missing)
+    python("PyErr_Clear", ir.VoidType())
+    builder.branch(differs)
+    builder.position_at_end(found)
+    same = builder.alloca(_WORD)
+    builder.store(_WORD(1), same)
+    get = ir.Function(
+        builder.module, ir.FunctionType(_POINTER, [_POINTER, _POINTER]), "PyDict_GetItem"
+    )
+    with _each(builder, builder.load(pairs)) as k:
+        at = builder.add(builder.mul(k, _WORD(2)), _WORD(1))
+        name, wanted = (
+            builder.load(builder.gep(pairs, [builder.add(at, _WORD(n))])) for n in range(2)
+        )
+        value = builder.call(get, [attributes, builder.inttoptr(name, _POINTER)])
+        equal = builder.icmp_unsigned("==", builder.ptrtoint(value, _WORD), wanted)
+        builder.store(builder.and_(builder.load(same), builder.zext(equal, _WORD)), same)
+    python("Py_DecRef", ir.VoidType(), attributes)
+    _go_on_if(builder, builder.icmp_unsigned("!=", builder.load(same), _WORD(0)), differs)
+
+
 def _finite_values(builder: ir.IRBuilder, data: Any, count: Any, differs: ir.Block) -> None:
     """Go to ``differs`` if one of so many float64 values is infinite or NaN."""
     real = ir.DoubleType()
     lanes = ir.VectorType(real, _LANES)
     values = builder.bitcast(data, real.as_pointer())
 
-    def check(kind: Any, place: Any, mask: Any) -> None:
-        at = builder.bitcast(builder.gep(values, [place]), kind.as_pointer())
-        # a product with zero is NaN but for finite values
+    def check(kind: Any, places: Sequence[Any], mask: Any) -> None:
+        # a product with zero is NaN but for finite values, and so is any sum it is in
         zero = ir.Constant(kind, [0.0] * _LANES if kind is lanes else 0.0)
-        product = builder.fmul(builder.load(at, align=8), zero)
-        ordered = builder.fcmp_ordered("ord", product, product)
-        bits = builder.bitcast(ordered, mask)
+        total = zero
+        for place in places:
+            at = builder.bitcast(builder.gep(values, [place]), kind.as_pointer())
+            total = builder.fadd(total, builder.fmul(builder.load(at, align=8), zero))
+        bits = builder.bitcast(builder.fcmp_ordered("ord", total, total), mask)
         _go_on_if(builder, builder.icmp_signed("==", bits, mask(-1)), differs)
 
-    whole = builder.sdiv(count, _WORD(_LANES))
+    step = _LANES * _UNROLLED
+    whole = builder.sdiv(count, _WORD(step))
     with _each(builder, whole) as k:
-        check(lanes, builder.mul(k, _WORD(_LANES)), ir.IntType(_LANES))
-    done = builder.mul(whole, _WORD(_LANES))
+        first = builder.mul(k, _WORD(step))
+        places = [builder.add(first, _WORD(_LANES * n)) for n in range(_UNROLLED)]
+        check(lanes, places, ir.IntType(_LANES))
+    done = builder.mul(whole, _WORD(step))
     with _each(builder, builder.sub(count, done)) as k:
-        check(real, builder.add(done, k), ir.IntType(1))
+        check(real, [builder.add(done, k)], ir.IntType(1))
 
 
 def _go_on_if(builder: ir.IRBuilder, condition: Any, otherwise: ir.Block) -> None:

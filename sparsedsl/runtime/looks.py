@@ -1,13 +1,13 @@
 """All operands of a call looked at in one step of machine code.
 
-Takes: what is known of each array: a ``Sample``, a fact about its values, its kind.  Gives: a
-function of the arrays.  Invariant: it says yes only where ``unchanged`` would, array by array;
-where machine code cannot tell, there is no function.
+Takes: what is known of each operand and its arrays: a ``Sample``, a fact about values, a kind.
+Gives: a function of the call's arguments.  Invariant: it says yes only where ``unchanged`` would,
+array by array; where machine code cannot tell, there is no function.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,14 @@ import numpy as np
 from sparsedsl.runtime.unchanged import WHOLE, Sample, found_to_hold
 
 if TYPE_CHECKING:
-    from sparsedsl.codegen.looking import Record
+    from sparsedsl.codegen.looking import Record, Source
+
+
+def object_of(x: Any, attributes: Mapping[str, Any]) -> Record:
+    """Ask for ``x`` itself, its attributes being these objects; it is not kept alive."""
+    from sparsedsl.codegen import looking
+
+    return looking.owning(x, attributes)
 
 
 def kind_of(array: np.ndarray) -> Record | None:
@@ -44,8 +51,10 @@ def fact_of(array: np.ndarray, fact: str) -> Record | None:
     return None
 
 
-def in_one_step(records: Sequence[Record | None]) -> Callable[[Sequence[Any]], bool] | None:
-    """Return what says whether arrays, one a record, are as asked for."""
+def in_one_step(
+    asked: Sequence[tuple[Source, Record | None]], count: int
+) -> Callable[..., bool] | None:
+    """Return what says whether the arguments of a call, so many, are as asked for."""
     from sparsedsl.codegen import looking
 
-    return looking.looker(records)
+    return looking.looker(asked, count)

@@ -55,9 +55,15 @@ def check_entries(recipe: Recipe, entries: int) -> None:
 
 
 def cut(array: np.ndarray, count: int) -> np.ndarray:
-    """Return the first ``count`` elements, in an array of their own where the rest is waste."""
-    used = array[:count]
-    return used.copy() if LITTLE_BYTES < array.nbytes <= KEEP_BYTES else used
+    """Return the first ``count`` elements of a new array, whose rest is given back if it is waste.
+
+    Nothing else may refer to the array's memory.
+    """
+    if LITTLE_BYTES < array.nbytes <= KEEP_BYTES:
+        # shortened where it lies: nothing is copied
+        array.resize(count, refcheck=False)
+        return array
+    return array[:count]
 
 
 def from_stream(

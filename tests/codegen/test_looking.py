@@ -1,11 +1,14 @@
 """Machine code that compares arrays, against NumPy on the same arrays."""
 
+import sys
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsedsl.codegen.looking import finite, holding, like, looker
+from sparsedsl.codegen.looking import finite, holding, like, looker, owning
 
 DTYPES = ["int8", "int32", "uint32", "int64", "float32", "float64", "complex128"]
 
@@ -18,33 +21,33 @@ def test_arrays_are_the_same_where_numpy_says_so(data):
     if count and array.itemsize in (4, 8) and data.draw(st.booleans()):
         places = np.array(data.draw(st.lists(st.integers(0, count - 1), max_size=9)), np.intp)
     seen = (array if places is None else array.take(places)).tobytes()
-    look = looker([holding(array, places, seen), like(array)])
+    look = looker([(array, holding(array, places, seen)), (0, like(array))], 1)
     assert look is not None
-    assert look([array, np.zeros_like(array)])
+    assert look(np.zeros_like(array))
     if count:
         array.view("uint8")[data.draw(st.integers(0, array.nbytes - 1))] ^= 1
         now = array if places is None else array.take(places)
-        assert look([array, array]) == (now.tobytes() == seen)
+        assert look(array) == (now.tobytes() == seen)
 
 
-@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 31, 64])
+@pytest.mark.parametrize("size", [0, 1, 7, 31, 32, 33, 63, 64, 97])
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1.7e308, -0.0])
 def test_values_are_finite_where_numpy_says_so(size, value):
     values = np.ones(size)
-    look = looker([finite(values)])
+    look = looker([(0, finite(values))], 1)
     assert look is not None
-    assert look([values])
+    assert look(values)
     for place in range(size):
         values[place] = value
-        assert look([values]) == np.isfinite(values).all()
+        assert look(values) == np.isfinite(values).all()
         values[place] = 5e-324
 
 
 def test_what_is_no_array_of_that_kind_is_told_apart():
     array = np.ones((6, 4))
-    look = looker([like(array)])
+    look = looker([(0, like(array))], 1)
     assert look is not None
-    assert look([np.zeros((6, 4))])
+    assert look(np.zeros((6, 4)))
     fields = np.zeros((6, 4, 2)).view([("a", "f8"), ("b", "f8")])[..., 0]["a"]
     others = [
         *(None, 3, [1.0], "text", array.tolist(), np.float64(1), object()),
@@ -53,7 +56,7 @@ def test_what_is_no_array_of_that_kind_is_told_apart():
         *(array.view(type("Other", (np.ndarray,), {})), np.ones((6, 4, 1)), np.ones(())),
     ]
     for other in others:
-        assert not look([other])
+        assert not look(other)
 
 
 def test_no_record_is_made_of_what_cannot_be_compared():
@@ -62,16 +65,68 @@ def test_no_record_is_made_of_what_cannot_be_compared():
     assert like(array.view(type("Other", (np.ndarray,), {}))) is None
     assert finite(array.astype("float32")) is None
     assert holding(np.ones(3, "complex128"), np.array([0]), bytes(16)) is None
-    assert looker([like(array), None]) is None
+    assert looker([(0, like(array)), (1, None)], 2) is None
 
 
-def test_the_first_array_that_differs_decides():
+def test_each_array_is_compared_with_its_own_record():
     arrays = [np.arange(k + 1) for k in range(4)]
-    look = looker([holding(a, None, a.tobytes()) for a in arrays])
+    look = looker([(k, holding(a, None, a.tobytes())) for k, a in enumerate(arrays)], 4)
     assert look is not None
-    assert look(arrays)
+    assert look(*arrays)
     for array in arrays:
         array[-1] += 1
-        assert not look(arrays)
+        assert not look(*arrays)
         array[-1] -= 1
-    assert not look(arrays[:3])
+    assert not look(*arrays[:3])
+    assert not look(*arrays, arrays[0])
+
+
+class Holder:
+    """An object with attributes, one of them a property that would be wrong to ask."""
+
+    def __init__(self, **attributes):
+        self.__dict__.update(attributes)
+
+    @property
+    def first(self):
+        raise AssertionError
+
+
+def test_an_object_is_told_by_itself_and_its_attributes():
+    first, second = np.ones(3), (3, 4)
+    x = Holder(first=first, second=second)
+    look = looker([(1, owning(x, {"first": first, "second": second}))], 2)
+    assert look is not None
+    assert look(None, x)
+    assert not look(x, None)
+    assert not look(None, Holder(first=first, second=second))
+    x.__dict__["first"] = np.ones(3)
+    assert not look(None, x)
+    x.__dict__["first"] = first
+    assert look(None, x)
+    del x.second
+    assert not look(None, x)
+    bare = object()
+    alone = looker([(0, owning(bare, {}))], 1)
+    assert alone is not None
+    assert alone(bare)
+    assert not alone(object())
+    # without a place for attributes
+    asked = looker([(0, owning(bare, {"first": first}))], 1)
+    assert asked is not None
+    assert not asked(bare)
+
+
+def test_looking_takes_and_leaves_no_references():
+    first = np.ones(3)
+    x = Holder(first=first)
+    look = looker([(0, owning(x, {"first": first})), (first, like(first))], 1)
+    assert look is not None
+    counts = [sys.getrefcount(o) for o in (x, first, x.__dict__)]
+    for _ in range(50):
+        assert look(x)
+        assert not look(first)
+    assert [sys.getrefcount(o) for o in (x, first, x.__dict__)] == counts
+    kept = weakref.ref(x)
+    del x
+    assert kept() is None

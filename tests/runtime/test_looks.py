@@ -119,5 +119,5 @@ def test_one_look_keeps_no_operand_alive():
     del A, x
     gc.collect()
     assert [ref() for ref in gone] == [None, None]
-    assert not seen.looked
+    assert seen.look is None
     assert seen(()) is MISS
