@@ -267,9 +267,8 @@ config = Config()
 """The settings of this process."""
 
 
-def current() -> Options:
-    """Return the settings in force in this thread or task."""
-    return config.current()
+current = config.current
+"""Return the settings in force in this thread or task."""
 
 
 @contextmanager

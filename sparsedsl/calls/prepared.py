@@ -100,7 +100,9 @@ class Prepared:
 
     def gathered(self, given: Sequence[Any]) -> list[Any] | None:
         """Return what the kernel is called with, holes for its output; None for a miss."""
-        if not (self._unchanged(given) or self._unchanged_one_by_one(given)):
+        look = self.look
+        seen = look is not None and look(*given) and (not self.held or self._facts_hold(given))
+        if not seen and not self._unchanged_one_by_one(given):
             return None
         arguments = self.arguments.copy()
         for plain in self.plain:
@@ -108,15 +110,8 @@ class Prepared:
                 arguments[place] = given[plain.place]
         return arguments
 
-    def _unchanged(self, given: Sequence[Any]) -> bool:
-        """Whether these are the operands, as they were; False where one look cannot tell."""
-        if self.look is None or not self.look(*given):
-            return False
-        for place, _, facts in self.held:
-            for fact in facts:
-                if not given[place].holds(fact):
-                    return False
-        return True
+    def _facts_hold(self, given: Sequence[Any]) -> bool:
+        return all(given[place].holds(fact) for place, _, facts in self.held for fact in facts)
 
     def _unchanged_one_by_one(self, given: Sequence[Any]) -> bool:
         if len(given) != self.count or not self.arguments:

@@ -1,16 +1,16 @@
 """Machine code that looks whether operands are as they were: one call for all of a call's.
 
-Takes: a ``Record`` for each object and array: what it must be, and what it must hold; and where it
-is to be found.  Gives: a function of the arguments of a call.  Invariant: nothing is written, and no
-object is read as an array before its type was compared; where the fields of an array lie is said in
-``codegen.machine``.
+Takes: a ``Record`` for each object and array: what it must be, what it must hold, and where it is
+to be found.  Gives: a function of the arguments of a call.  Invariant: nothing is written, and no
+object is read as an array before its type was compared; where the fields of an array lie is said
+in ``codegen.machine``.
 
-A record is words of 64 bits: how many there are; where the object is: its place among the arguments,
-or 0 and its address; then what it must be.  Of an array: its type, its dtype, its flags, the number
-and the lengths of its axes; then what is asked of its data (``_Ask``), a count and a size in bytes;
-then so many places, in bytes from the start of the data, and the bytes that must be there.  Of
-another object: 0, its address, a count, and so many names of attributes and the objects that these
-must be.
+A record is words of 64 bits: how many there are; where the object is: its place among the
+arguments, or 0 and its address; then what it must be.  Of an array: its type, its dtype, its
+flags, the number and the lengths of its axes; then what is asked of its data (``_Ask``), a count
+and a size in bytes; then so many places, in bytes from the start of the data, and the bytes that
+must be there.  Of another object: 0, its address, a count, and so many names of attributes and the
+objects that these must be.
 """
 
 from __future__ import annotations
@@ -109,9 +109,7 @@ def finite(array: np.ndarray) -> Record | None:
     return _record(array, _Ask.FINITE, array.size, 8) if array.dtype == np.float64 else None
 
 
-def looker(
-    asked: Sequence[tuple[Source, Record | None]], count: int
-) -> Callable[..., bool] | None:
+def looker(asked: Sequence[tuple[Source, Record | None]], count: int) -> Callable[..., bool] | None:
     """Return what says whether all is as asked for; None where machine code cannot.
 
     It is called with ``count`` arguments, and says no to any other number of them.  Arrays among

@@ -19,7 +19,13 @@ from sparsedsl.layouts.layout import Layout
 from sparsedsl.options import current
 from sparsedsl.runtime.arguments import Gather, several
 from sparsedsl.runtime.copies import copied
-from sparsedsl.runtime.outputs import check_entries, check_memory, cut, from_stream
+from sparsedsl.runtime.outputs import (
+    INT32_ENTRIES,
+    check_entries,
+    check_memory,
+    cut,
+    from_stream,
+)
 from sparsedsl.runtime.recipe import Made, Recipe
 from sparsedsl.runtime.sharing import Sharing
 from sparsedsl.runtime.tensor import Form, Tensor, bound, fill_scalar
@@ -215,8 +221,9 @@ class Call:
             counts = (self._kernel or self._loaded(arguments))(*arguments)
             if counts[0] <= room and counts[-1] <= room:
                 self._room = stored, counts[0]
-                check_entries(self.recipe, counts[-1])
-                if sharing is not None:
+                if room > INT32_ENTRIES:
+                    check_entries(self.recipe, counts[-1])
+                if sharing is not None and sharing.gaps:
                     sharing.close_gaps(arguments)
                 return counts
             room = max(counts[0], counts[-1])

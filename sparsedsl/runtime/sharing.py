@@ -54,13 +54,18 @@ class Sharing:
     ----------
     recipe, share, gather:
         How to call the kernel, the loop, and where its arguments stand.
+
+    Attributes
+    ----------
+    gaps:
+        Places of the arrays in which rows that no turn visits are still to be ended.
     """
 
     def __init__(self, recipe: Recipe, share: Share, gather: Gather) -> None:
         self.recipe = recipe
         self.share = share
         self.gather = gather
-        self._ends = tuple(
+        self.gaps = tuple(
             gather.holes[made.param]
             for made in (recipe.made if share.gaps else ())
             if made.ends and not made.used
@@ -160,7 +165,7 @@ class Sharing:
 
     def close_gaps(self, arguments: Sequence[Any]) -> None:
         """End the rows of a sparse output that no turn of the loop visited."""
-        for place in self._ends:
+        for place in self.gaps:
             np.maximum.accumulate(arguments[place], out=arguments[place])
 
     def _run(
