@@ -94,27 +94,37 @@ def spread(value: Any, count: int) -> Any:
 
 
 def prefetch(array: Any, place: tuple[int, ...]) -> None:
+    """Have the memory of an element fetched that is loaded soon; it may be no element at all."""
+
+
+def prefetch_to_store(array: Any, place: tuple[int, ...]) -> None:
     """Have the memory of an element fetched that is stored to soon; it may be no element at all."""
 
 
-@type_callable(prefetch)
-def _type_prefetch(context: Any) -> Any:  # noqa: ARG001
-    def typer(array: Any, place: Any) -> Any:  # noqa: ARG001
-        return types.none
+def _define_prefetch(function: Any, *, to_store: bool) -> None:
+    """Let a function fetch memory."""
 
-    return typer
+    @type_callable(function)
+    def _(context: Any) -> Any:  # noqa: ARG001
+        def typer(array: Any, place: Any) -> Any:  # noqa: ARG001
+            return types.none
+
+        return typer
+
+    @lower_builtin(function, types.Array, types.BaseTuple)
+    def _(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, place = zip(signature.args, arguments, strict=True)
+        address = _address(context, builder, array, place)
+        memory, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), (memory, word, word, word))
+        called = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        purpose, to_keep, of_data = word(int(to_store)), word(3), word(1)
+        builder.call(called, (builder.bitcast(address, memory), purpose, to_keep, of_data))
+        return context.get_dummy_value()
 
 
-@lower_builtin(prefetch, types.Array, types.BaseTuple)
-def _generate_prefetch(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    array, place = zip(signature.args, arguments, strict=True)
-    address = _address(context, builder, array, place)
-    memory, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), (memory, word, word, word))
-    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-    to_write, to_keep, of_data = word(1), word(3), word(1)
-    builder.call(function, (builder.bitcast(address, memory), to_write, to_keep, of_data))
-    return context.get_dummy_value()
+_define_prefetch(prefetch, to_store=False)
+_define_prefetch(prefetch_to_store, to_store=True)
 
 
 @type_callable(vector)

@@ -183,14 +183,14 @@ class Function:
         self.each(kept, copy)
         builder.call(self.free(), [memory])
 
-    def prefetch(self, place: Value) -> None:
-        """Have the memory at an address fetched, to be written to."""
+    def prefetch(self, place: Value, *, to_store: bool) -> None:
+        """Have the memory at an address fetched, to be written to or only read."""
         word = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), (BYTES, word, word, word))
         function = self.declared("llvm.prefetch.p0i8", kind)
-        to_write, to_keep, of_data = word(1), word(3), word(1)
+        purpose, to_keep, of_data = word(int(to_store)), word(3), word(1)
         address = self.builder.bitcast(place, BYTES)
-        self.builder.call(function, (address, to_write, to_keep, of_data))
+        self.builder.call(function, (address, purpose, to_keep, of_data))
 
     def fail_if(self, bad: Value) -> None:
         """Go on only where a condition does not hold; memory ran out where it does."""

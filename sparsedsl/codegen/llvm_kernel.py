@@ -140,8 +140,8 @@ def _step(f: Function, node: Stmt) -> None:
             _allocate(f, node)
         case Resize(array, length):
             f.resize(array, evaluate(f, length))
-        case Prefetch(array, subscripts):
-            f.prefetch(f.place(array, [evaluate(f, s) for s in subscripts]))
+        case Prefetch(array, subscripts, to_store):
+            f.prefetch(f.place(array, [evaluate(f, s) for s in subscripts]), to_store=to_store)
         case Comment():
             pass
         case _:

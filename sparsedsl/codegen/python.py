@@ -280,9 +280,10 @@ def _statement(node: Stmt, printer: Printer) -> list[str]:
             return _allocate(node, printer)
         case Resize(array, length):
             return _resize(array, length, printer)
-        case Prefetch(array, subscripts):
+        case Prefetch(array, subscripts, to_store):
+            call = "prefetch_to_store" if to_store else "prefetch"
             place = printer.place(subscripts)
-            return [printer.intrinsic(f"prefetch({printer.name(array)}, {place})")]
+            return [printer.intrinsic(f"{call}({printer.name(array)}, {place})")]
         case Comment(text):
             return [f"# {line}".rstrip() for line in text.splitlines() or [""]]
         case _:

@@ -20,6 +20,7 @@ from sparsedsl.find import ordering, parallel
 from sparsedsl.find import site as si
 from sparsedsl.find.blocks import Whole, whole_blocks
 from sparsedsl.find.certificates import Certificate, certify
+from sparsedsl.find.fetching import far_arrays
 from sparsedsl.find.flatten import flattened
 from sparsedsl.find.guards import tightened, without_proved_guards
 from sparsedsl.find.opening import opened_rows
@@ -71,7 +72,8 @@ class Proved:
 
     ``whole`` is the nest to run instead where no block is cut short; ``certificates`` say of
     each subscript how it is known to be inside its array.  After ``opened`` steps, if any, a row
-    of the output is set to what its sums start from.
+    of the output is set to what its sums start from.  Rows of the arrays ``far`` are worth being
+    fetched before they are read; each is with the number of elements that its rows have, about.
     """
 
     nest: Nest
@@ -82,6 +84,7 @@ class Proved:
     whole: Whole | None
     certificates: tuple[Certificate, ...] = ()
     opened: int = 0
+    far: tuple[tuple[str, float], ...] = ()
 
 
 def prove_nest(
@@ -141,7 +144,9 @@ def prove_nest(
     bounds = certify(prover, proved, tuple(signs))
     proofs = tuple(prover.proofs)
     opened = opened_rows(proved, shared, sizes) if whole is None else 0
-    return Proved(proved, tuple(choices), tuple(signs), proofs, shared, whole, bounds, opened)
+    algorithms = (c.algorithm for chosen in choices for c in chosen)
+    far = tuple(far_arrays(proved, algorithms, sizes).items())
+    return Proved(proved, tuple(choices), tuple(signs), proofs, shared, whole, bounds, opened, far)
 
 
 def _finds(steps: tuple[Step, ...]) -> list[tuple[Find, int, Probe | None]]:

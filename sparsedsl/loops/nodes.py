@@ -192,13 +192,14 @@ class Resize:
 
 @dataclass(frozen=True, slots=True)
 class Prefetch:
-    """A hint that ``array[subscripts]`` is stored to soon.
+    """A hint that ``array[subscripts]`` is stored to soon, or loaded if not ``to_store``.
 
     It changes no value, and the subscripts may lie outside the array.
     """
 
     array: str
     subscripts: tuple[Expr, ...]
+    to_store: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,11 @@ bit; each pass says why.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
 from sparsedsl.loops.columns import columns
+from sparsedsl.loops.fetch import fetch
 from sparsedsl.loops.nodes import Kernel
 from sparsedsl.loops.promote import promote
 from sparsedsl.loops.reuse import reuse
@@ -16,14 +20,22 @@ from sparsedsl.loops.unroll import unroll
 from sparsedsl.loops.verify import verify
 
 
-def optimise(kernel: Kernel, *, vectors: bool = True, checked: bool = False) -> Kernel:
+def optimise(
+    kernel: Kernel,
+    *,
+    vectors: bool = True,
+    far: Mapping[str, float] | None = None,
+    checked: bool = False,
+) -> Kernel:
     """Return a kernel of the same meaning that runs faster.
 
-    ``vectors``: elements may be loaded and stored several at once.  ``checked``: what each pass
+    ``vectors``: elements may be loaded and stored several at once.  ``far``: arguments whose rows
+    are worth being fetched before they are read, as for ``fetch``.  ``checked``: what each pass
     gives is verified, not the last one's result alone.
     """
     passes = (simplify, unroll, simplify, promote, reuse, strip, simplify)
-    for step in (*passes, columns) if vectors else passes:
+    last = (columns,) if vectors else ()
+    for step in (*passes, *last, partial(fetch, far=far or {})):
         kernel = step(kernel)
         if checked:
             verify(kernel)

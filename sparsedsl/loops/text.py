@@ -145,8 +145,9 @@ def _statement(node: Stmt, deep: bool) -> list[str]:
             return [f"{array} = {dtype}[{sizes}] of {start}"]
         case Resize(array, length):
             return [f"resize {array} to {expression(length)}"]
-        case Prefetch(array, subscripts):
-            return [f"prefetch {array}[{', '.join(map(expression, subscripts))}]"]
+        case Prefetch(array, subscripts, to_store):
+            purpose = " to store" if to_store else ""
+            return [f"prefetch {array}[{', '.join(map(expression, subscripts))}]{purpose}"]
         case Comment(text):
             return [f"# {line}" for line in text.splitlines() or [""]]
         case _:

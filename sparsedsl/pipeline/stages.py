@@ -91,9 +91,13 @@ def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ())
     notes = _notes(every)
     parts = [p.part for p in every]
     lowered = lower_rows(parts, notes) if within else planned.part.lowered(notes)
-    # each subscript of a vector's elements is not there to be checked
+    far = {array: elements for p in every for array, elements in p.proved.far}
     kernel = optimise(
-        verify_kernel(lowered.kernel), vectors=not settings.safe, checked=current().verify
+        verify_kernel(lowered.kernel),
+        # each subscript of a vector's elements is not there to be checked, nor is one looked ahead
+        vectors=not settings.safe,
+        far={} if settings.safe else far,
+        checked=current().verify,
     )
     verify_kernel(kernel)
     nests = tuple(p.nest for p in within)

@@ -88,7 +88,7 @@ def test_a_whole_kernel():
             "    while a < b:",
             "        pass",
             "    resize z to a",
-            "    prefetch w[b, a]",
+            "    prefetch w[b, a] to store",
         ]
     )
 

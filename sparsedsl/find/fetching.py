@@ -1,0 +1,69 @@
+"""Which arrays are larger than the caches, and read in rows that lie far apart.
+
+Takes: a nest, its finds and the sizes of its operands.  Gives: names of arrays, so that the loops
+fetch rows of them before they are read (``loops.fetch``).  Invariant: a wrong guess costs time
+only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from sparsedsl.find.ordering import turns
+from sparsedsl.iteration.cost import Sizes
+from sparsedsl.iteration.nodes import Let, Nest, Operand, Scan
+
+CACHED = 2.0**21
+"""Bytes of an array that stays in the second cache."""
+
+INDEX = 4
+"""Bytes of an index, about: int64 ones are rare."""
+
+
+def far_arrays(nest: Nest, algorithms: Iterable[str], sizes: Sizes) -> dict[str, float]:
+    """Return the arrays of operands whose rows are worth being fetched, and the elements of a row.
+
+    Parameters
+    ----------
+    nest:
+        The nest, its workspace put in order.
+    algorithms:
+        Those of its finds.
+    sizes:
+        Of the operands.
+
+    Returns
+    -------
+    dict
+        Of operands that are read at coordinates which other operands hold, are larger than the
+        cache and read more than fills it.  Sparse ones only where every product is taken, to be
+        gathered in a workspace or with values that are spread out: a search that finds little goes
+        on to the rows after by itself.
+    """
+    every = set(algorithms)
+    sparse = every == {"spread"} or (not every and nest.assembly.kind == "workspace")
+    far: dict[str, float] = {}
+    for chain in nest.chains:
+        steps = nest.prefix + chain.steps
+        operands = {o.name: o for o in chain.operands}
+        loaded = {s.variable for s in steps if isinstance(s, Let) and s.kind == "load"}
+        read = math.prod(turns(s, operands, sizes) for s in steps if isinstance(s, Scan))
+        for operand in chain.operands:
+            told = {i for s in operand.access.subscripts[:-1] for i in s.indices} & loaded
+            if len(operand.dims) < 2 or not told or not (sparse or operand.total):
+                continue
+            entries = min(sizes.entries.get(operand.dims[-1], 1.0), read)
+            if entries * _width(operand) > CACHED:
+                row = sizes.fanout(operand.dims, operand.dims[-1])
+                arrays = (operand.value.function, *(name for _, name in operand.functions))
+                far |= dict.fromkeys(arrays, row)
+    return far
+
+
+def _width(operand: Operand) -> int:
+    """Return the bytes of an entry."""
+    value = np.dtype(operand.tensor.dtype).itemsize
+    return value if operand.total else value + INDEX

@@ -1,0 +1,277 @@
+"""Rows of large arrays fetched before the loop comes to them.
+
+    for p in a .. b:                        for p in a .. b:
+        k = indices[p]                          B_soon = indices[min(p + 12, length(indices) - 1)]
+        for j in 0 .. n:               =>       for B_line in 0 .. n by 8:
+            ... B[k, j] ...                         prefetch B[B_soon, B_line]
+                                                k = indices[p]
+                                                for j in 0 .. n:
+                                                    ... B[k, j] ...
+
+and likewise for ``B[q]`` with ``q`` in ``indptr[k] .. indptr[k + 1]``, rows of a sparse operand.
+Rows lie where an index array says, which the processor cannot foresee, and in an array larger than
+the caches each one is waited for.  Beyond the end of the loop the next rows are those of its next
+run.  Where rows of a dense operand are met again soon, a look at some places of ``indices`` tells
+so, and they are not fetched.
+
+Every place that is loaded from is inside its array: ``p`` is one of ``indices``, so that the lesser
+of ``p + 12`` and the last one is; a place of ``indptr`` is brought between the first and the last.
+A prefetch changes no value.  Takes and gives a kernel that ``loops.verify`` accepts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sparsedsl.loops import build
+from sparsedsl.loops.effects import changes, fresh, names, reads
+from sparsedsl.loops.nodes import (
+    INT,
+    ArrayParam,
+    Assign,
+    Break,
+    Comment,
+    Const,
+    Expr,
+    For,
+    If,
+    Kernel,
+    Load,
+    Prefetch,
+    Stmt,
+    Var,
+)
+from sparsedsl.loops.vectors import BYTES, lanes
+from sparsedsl.loops.walk import expressions, operands, statements, with_bodies, with_children
+
+AHEAD = 12
+"""Turns after which a row that is fetched is read."""
+
+MOST = 16
+"""Cache lines of a row that are fetched: the processor itself goes on with longer ones."""
+
+SAMPLES = 32
+"""Places of an index array that are looked at."""
+
+SHORTLY = 256
+"""Entries before a place among which its own coordinate is looked for."""
+
+
+def fetch(kernel: Kernel, far: Mapping[str, float]) -> Kernel:
+    """Return ``kernel`` with rows of large arrays fetched a few turns before they are read.
+
+    Parameters
+    ----------
+    kernel:
+        A verified kernel.
+    far:
+        Those of its arguments that are read in rows far apart and do not stay in cache, with the
+        number of elements that a row is expected to have.
+    """
+    dtypes = {p.name: p.dtype for p in kernel.params if isinstance(p, ArrayParam)}
+    lines = {
+        name: _Lines(BYTES // np.dtype(dtypes[name]).itemsize, elements)
+        for name, elements in far.items()
+        if name in dtypes
+    }
+    given = {p.name for p in kernel.params} - changes(kernel.body)
+    fetching = _Fetching(lines, given, names(kernel))
+    body = fetching.block(kernel.body)
+    looks = [part for array, again in fetching.again.items() for part in _look(array, again)]
+    return replace(kernel, body=(*looks, *body))
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """The elements of an array that a cache line has, and those that a row has, as expected."""
+
+    size: int
+    row: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Elements that a later turn of a loop reads: along the last axis, behind the ``outer`` places.
+
+    Those of a sparse operand ``start`` where an array of pointers says, and are as many as
+    expected.  ``told`` is the index array that tells which row it is.
+    """
+
+    array: str
+    outer: tuple[Expr, ...]
+    start: Expr
+    stop: Expr
+    told: str
+
+    @property
+    def sparse(self) -> bool:
+        """Whether where the elements lie is loaded."""
+        return isinstance(self.start, Load)
+
+
+class _Fetching:
+    """One pass: arrays to fetch from, those that may tell where, and names already taken.
+
+    ``again`` counts for each array that is looked at how many of its samples were met shortly
+    before.
+    """
+
+    def __init__(self, lines: Mapping[str, _Lines], given: set[str], taken: set[str]) -> None:
+        self.lines = lines
+        self.given = given
+        self.taken = taken
+        self.again: dict[str, Var] = {}
+
+    def block(self, body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+        inner = (with_bodies(statement, self.block) for statement in body)
+        return tuple(self.loop(s) if isinstance(s, For) and s.step == 1 else s for s in inner)
+
+    def loop(self, loop: For) -> For:
+        """Return a loop that fetches rows of later turns first."""
+        found = dict.fromkeys(_rows(loop, self.lines))
+        rows = [row for row in found if row.told in self.given]
+        made: list[Stmt] = []
+        for told in dict.fromkeys(row.told for row in rows):
+            soon: dict[Expr, Var] = {}
+            fetched = [part for r in rows if r.told == told for part in self.fetched(r, soon)]
+            where = [Assign(variable, place) for place, variable in soon.items()]
+            if any(r.told == told and r.sparse for r in rows):
+                made += [*where, *fetched]
+                continue
+            again = self.again.setdefault(told, Var(f"{told}_again", INT))
+            made.append(If(build.lt(again, SAMPLES // 2), (*where, *fetched)))
+        if not made:
+            return loop
+        note = Comment(f"rows that are read {AHEAD} turns later")
+        return replace(loop, body=(note, *made, *loop.body))
+
+    def fetched(self, row: _Row, soon: dict[Expr, Var]) -> Iterator[Stmt]:
+        """Yield the prefetches of a row; ``soon`` names the places that are computed first."""
+
+        def named(place: Expr, array: str) -> Expr:
+            if isinstance(place, Var | Const):
+                return place
+            if place not in soon:
+                soon[place] = Var(fresh(f"{array}_soon", self.taken), INT)
+            return soon[place]
+
+        lines = self.lines[row.array]
+        outer = tuple(named(place, row.told) for place in row.outer)
+        if isinstance(row.start, Load):
+            inside = tuple(named(place, row.told) for place in row.start.subscripts)
+            start = named(replace(row.start, subscripts=inside), row.start.array)
+            for line in range(min(math.ceil(lines.row / lines.size), MOST)):
+                place = build.add(start, line * lines.size)
+                yield Prefetch(row.array, (place,), to_store=False)
+            return
+        at = Var(fresh(f"{row.array}_line", self.taken), INT)
+        known = isinstance(build.sub(row.stop, row.start), Const)
+        most = build.add(row.start, MOST * lines.size)
+        stop = row.stop if known else build.min_(row.stop, most)
+        line = Prefetch(row.array, (*outer, at), to_store=False)
+        yield For(at, row.start, stop, (line,), lines.size)
+
+
+def _look(array: str, again: Var) -> Iterator[Stmt]:
+    """Yield what counts the samples of an index array that are met shortly before."""
+    sample, place, before, met = (
+        build.ivar(f"{array}_{name}") for name in ("sample", "place", "before", "met")
+    )
+    length = build.length(array)
+    same = build.cast(build.eq(build.load(array, before), build.load(array, place)), INT)
+    window = build.max_(build.sub(place, SHORTLY), 0)
+    body = (
+        Assign(place, build.mul(sample, build.floordiv(length, SAMPLES))),
+        Assign(met, build.i(0)),
+        For(before, window, place, (Assign(met, build.bit_or(met, same)),)),
+        Assign(again, build.add(again, met)),
+    )
+    yield Comment(f"whether rows that {array} tells of are met again shortly")
+    yield Assign(again, build.i(0))
+    yield For(sample, build.i(0), build.min_(length, SAMPLES), body)
+
+
+def _rows(loop: For, lines: Mapping[str, _Lines]) -> Iterator[_Row]:
+    """Yield the rows of large arrays that a later turn of ``loop`` reads for sure."""
+    if any(isinstance(statement, Break) for statement in statements(loop.body)):
+        return
+    moving = changes(loop.body) | {loop.variable.name}
+    known: dict[str, Expr] = {}
+
+    def walk(body: tuple[Stmt, ...], inner: Mapping[str, For]) -> Iterator[_Row]:
+        for statement in body:
+            for operand in operands(statement):
+                for node in expressions(operand):
+                    if isinstance(node, Load) and node.array in lines:
+                        yield from _row(node, loop.variable, known, inner, moving)
+            match statement:
+                case Assign(Var(name, "int"), value) if body is loop.body:
+                    known[name] = _put(value, known)
+                case For(variable, step=1):
+                    yield from walk(statement.body, {**inner, variable.name: statement})
+                case _:
+                    pass
+
+    yield from walk(loop.body, {})
+
+
+def _row(
+    node: Load, turn: Var, known: Mapping[str, Expr], inner: Mapping[str, For], moving: set[str]
+) -> Iterator[_Row]:
+    """Yield the row around an element, if an index array tells where it is some turns later."""
+    *outer, last = (_put(subscript, known) for subscript in node.subscripts)
+    if lanes(node.type) > 1:
+        start, stop = last, build.add(last, lanes(node.type))
+    elif isinstance(last, Var) and last.name in inner:
+        start, stop = inner[last.name].start, inner[last.name].stop
+    else:
+        return
+    others = moving - {turn.name}
+    if outer:
+        told = {array for place in outer if (array := _told(place, turn)) is not None}
+        later = tuple(_later(place, turn) for place in outer)
+        fixed = [start, stop, *(place for place in outer if _told(place, turn) is None)]
+        sure = not any(reads(place) & moving for place in fixed)
+        if len(told) == 1 and sure and not any(reads(place) & others for place in later):
+            yield _Row(node.array, later, start, stop, *told)
+        return
+    match _put(start, known):
+        case Load(pointer, (place,), "int", True) if (array := _told(place, turn)) is not None:
+            end = build.sub(build.length(pointer), 1)
+            inside = build.min_(build.max_(_later(place, turn), 0), end)
+            if not reads(inside) & others and pointer not in moving:
+                yield _Row(node.array, (), build.load(pointer, inside), stop, array)
+        case _:
+            pass
+
+
+def _told(node: Expr, turn: Var) -> str | None:
+    """Return the index array that tells a place at a turn, if one does and nothing else."""
+    told = [
+        part.array
+        for part in expressions(node)
+        if isinstance(part, Load) and part.subscripts == (turn,) and part.proved
+    ]
+    alone = sum(part == turn for part in expressions(node)) == 1
+    return told[0] if told and alone else None
+
+
+def _later(node: Expr, turn: Var) -> Expr:
+    """Return an expression with what index arrays hold at ``turn`` read some turns later."""
+    match node:
+        case Load(array, (place,), "int", True) if place == turn:
+            last = build.sub(build.length(array), 1)
+            return replace(node, subscripts=(build.min_(build.add(turn, AHEAD), last),))
+        case _:
+            return with_children(node, lambda child: _later(child, turn))
+
+
+def _put(node: Expr, known: Mapping[str, Expr]) -> Expr:
+    """Put the definitions of variables in."""
+    if isinstance(node, Var):
+        return known.get(node.name, node)
+    return with_children(node, lambda child: _put(child, known))
