@@ -23,8 +23,8 @@ from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.build import Builder
 from sparsedsl.layouts.catalogue import coordinates
 from sparsedsl.layouts.enumerate import different
-from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.sizes import infer_sizes
 from sparsedsl.runtime import operations
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import Var

@@ -15,9 +15,9 @@ from sparsedsl.contraction.nodes import VALUE_DTYPES
 from sparsedsl.errors import InvalidTensorError, TensorTypeError
 from sparsedsl.layouts.catalogue import AnyLayout, resolve
 from sparsedsl.layouts.check import validate
-from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.given import check_arrays, check_shape
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.sizes import infer_sizes
 from sparsedsl.runtime.tensor import Tensor
 
 

@@ -18,7 +18,6 @@ import numpy as np
 from sparsedsl.errors import InvalidTensorError
 from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.enumerate import entries
-from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.given import INDEX_LIMIT, check_arrays, check_shape
 from sparsedsl.layouts.interval import Intervals
 from sparsedsl.layouts.layout import Layout
@@ -55,6 +54,7 @@ from sparsedsl.layouts.scan import (
     where,
     windows,
 )
+from sparsedsl.layouts.sizes import infer_sizes
 from sparsedsl.layouts.structure import Structure, call_over
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Term

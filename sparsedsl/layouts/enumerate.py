@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.scan import Scan, walk
+from sparsedsl.layouts.sizes import infer_sizes
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import Term
 

@@ -1,27 +1,21 @@
 """How long each array of a layout is.
 
 Takes: structures, value position and properties.  Gives: axis lengths as terms over parameters
-(and calls such as ``indptr(N)``), and parameters from the lengths of given arrays.
+(and calls such as ``indptr(N)``).
 Invariant: a length is the largest subscript plus one; None where no term says it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
-import numpy as np
-
-from sparsedsl.errors import InvalidTensorError
 from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.properties import Equality, Increasing, Nondecreasing, Property
 from sparsedsl.layouts.structure import Structure
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Term
 from sparsedsl.spf.parse import equation
-
-if TYPE_CHECKING:
-    from sparsedsl.layouts.layout import Layout
 
 Lengths: TypeAlias = "tuple[Term | None, ...]"
 
@@ -86,45 +80,6 @@ def _largest(tops: list[Term] | None) -> Term | None:
 def _nonnegative(term: Term) -> bool:
     """Whether a difference of bounds is clearly not negative, parameters and calls being so."""
     return term.constant >= -1 and bool(term.parts) and all(c > 0 for c, _ in term.parts)
-
-
-def infer_sizes(
-    layout: Layout, shape: Sequence[int], arrays: Mapping[str, np.ndarray]
-) -> dict[str, int]:
-    """Every parameter's value: extents from ``shape``, the others from lengths of arrays.
-
-    Raises
-    ------
-    InvalidTensorError
-        When two arrays disagree, or an array has the wrong number of axes.
-    """
-    values = dict(zip(layout.extents, map(int, shape), strict=True))
-    origin: dict[str, str] = {}
-    for name, lengths in layout.lengths.items():
-        if name not in arrays:
-            continue
-        for axis, length in enumerate(lengths):
-            size = size_in(length, layout.sizes)
-            if size is None or length is None or axis >= arrays[name].ndim:
-                continue
-            rest = t.subtract(length, t.var(size))
-            if not t.variables(rest) <= set(values) or t.ufs(rest):
-                continue
-            actual = arrays[name].shape[axis] - int(t.evaluate(rest, values, {}))
-            place = f"{name}.shape[{axis}]"
-            if actual < 0:
-                raise InvalidTensorError(
-                    f"{place} = {arrays[name].shape[axis]} gives {size} = {actual}",
-                    hint=f"the length of {name} is {t.text(length)}",
-                )
-            if values.setdefault(size, actual) != actual:
-                raise InvalidTensorError(
-                    f"{place} gives {size} = {actual}, but {origin[size]} gives "
-                    f"{size} = {values[size]}",
-                    hint=f"arrays that share {size} have the same length",
-                )
-            origin.setdefault(size, place)
-    return values
 
 
 def size_in(length: Term | None, sizes: Iterable[str]) -> str | None:

@@ -21,9 +21,9 @@ from sparsedsl.errors import InvalidTensorError, TensorAttributeError, TensorTyp
 from sparsedsl.layouts import convert as conversion
 from sparsedsl.layouts.catalogue import AnyLayout, known, plain, resolve
 from sparsedsl.layouts.check import validate
-from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import packed, total
+from sparsedsl.layouts.sizes import infer_sizes
 from sparsedsl.options import current
 from sparsedsl.runtime import operations
 from sparsedsl.runtime.memory import require_memory

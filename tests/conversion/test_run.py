@@ -13,8 +13,8 @@ from sparsedsl.layouts.catalogue import layouts, resolve
 from sparsedsl.layouts.check import validate
 from sparsedsl.layouts.construct import construct
 from sparsedsl.layouts.convert import convert as plainly
-from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.sizes import infer_sizes
 
 SOURCES = (
     *("dense", "coo", "coo_unsorted", "csr", "csc", "dcsr", "csf", "dia", "ell", "bitmap"),

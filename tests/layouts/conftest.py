@@ -8,8 +8,8 @@ import pytest
 from sparsedsl.errors import LayoutError
 from sparsedsl.layouts.catalogue import Family, layouts
 from sparsedsl.layouts.describe import storage_bytes
-from sparsedsl.layouts.extent import infer_sizes
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.sizes import infer_sizes
 
 # Sizes of layouts that need some, and what a layout holds at all.
 SIZES = {
