@@ -18,8 +18,9 @@ from sparsedsl.conversion.passes import Span
 from sparsedsl.conversion.plan import Plan
 from sparsedsl.conversion.request import NUMBERS, Request, reader_of, span_of, stream_of
 from sparsedsl.conversion.sharing import shared
-from sparsedsl.conversion.stream import Body, Reader, Stream, coded
+from sparsedsl.conversion.stream import Body, Stream, coded
 from sparsedsl.conversion.target import Level
+from sparsedsl.layouts.reader import Reader
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import (
     BOOL,

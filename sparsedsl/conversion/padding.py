@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sparsedsl.conversion.request import Request
-from sparsedsl.conversion.stream import Reader, constant
+from sparsedsl.conversion.stream import constant
 from sparsedsl.conversion.target import Level
+from sparsedsl.layouts.reader import Reader
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import Expr, For
 from sparsedsl.spf import terms as t

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sparsedsl.conversion.order import Columns, coordinate
-from sparsedsl.conversion.stream import Body, Reader, Stream, of_list
+from sparsedsl.conversion.stream import Body, Stream, of_list
+from sparsedsl.layouts.reader import Reader
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import (
     INT,

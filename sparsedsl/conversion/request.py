@@ -17,11 +17,12 @@ import numpy as np
 
 from sparsedsl.conversion.order import coordinate, extent
 from sparsedsl.conversion.plan import DIGIT, Plan, choose
-from sparsedsl.conversion.stream import Body, Reader, Stream, of_layout
+from sparsedsl.conversion.stream import Body, Stream, of_layout
 from sparsedsl.conversion.target import Target
 from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import exact
+from sparsedsl.layouts.reader import Reader
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import Assign, Expr, If
 from sparsedsl.spf import terms as t

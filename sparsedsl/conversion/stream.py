@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias, assert_never
+from typing import TypeAlias
 
 import numpy as np
 
@@ -17,13 +17,14 @@ from sparsedsl.conversion.order import Columns, coordinate, extent, scanned
 from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import exact, packed
+from sparsedsl.layouts.reader import Reader
+from sparsedsl.layouts.scan import enforced
 from sparsedsl.layouts.structure import Structure
 from sparsedsl.loops import build as lb
-from sparsedsl.loops.nodes import BOOL, INT, Assign, Binary, Const, Expr, For, If, Stmt, Var
+from sparsedsl.loops.nodes import BOOL, Assign, Binary, Const, Expr, For, If, Stmt, Var
 from sparsedsl.loops.walk import expressions, with_children
 from sparsedsl.spf import terms as t
-from sparsedsl.spf.nodes import UF, Constraint, FloorDiv, Mod, Product, Term
-from sparsedsl.spf.nodes import Var as TermVar
+from sparsedsl.spf.nodes import Constraint, Term
 
 Body: TypeAlias = "tuple[Stmt, ...]"
 
@@ -95,44 +96,6 @@ def _read_further(place: Var, count: Expr, loads: Mapping[str, Callable[[Expr], 
     return (reach, *(Assign(lb.ivar(_further(n)), load(later)) for n, load in loads.items()))
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """Terms as loop expressions, names and arrays replaced.
-
-    Subscripts are printed as proved: the tensor was checked when it was bound, so that every
-    place its scan reaches lies inside the arrays.
-    """
-
-    variables: Mapping[str, Expr]
-    prefix: str
-
-    def __call__(self, term: Term) -> Expr:
-        total: Expr = lb.i(term.constant)
-        for factor, node in sorted(term.parts, key=lambda part: part[0] < 0):
-            value = lb.mul(self._atom(node), abs(factor))
-            total = lb.add(total, value) if factor > 0 else lb.sub(total, value)
-        return total
-
-    def _atom(self, node: TermVar | UF | FloorDiv | Mod | Product) -> Expr:
-        match node:
-            case TermVar(name):
-                return self.variables[name]
-            case UF(function, arguments):
-                return lb.load(self.prefix + function, *map(self, arguments))
-            case FloorDiv(numerator, denominator):
-                return lb.floordiv(self(numerator), self(denominator))
-            case Mod(numerator, denominator):
-                return lb.mod(self(numerator), self(denominator))
-            case Product(left, right):
-                return lb.mul(self(left), self(right))
-            case _:
-                assert_never(node)
-
-    def holds(self, constraint: Constraint) -> Expr:
-        """The condition a constraint states."""
-        return lb.compare("==" if constraint.equality else ">=", self(constraint.term), 0)
-
-
 def of_layout(layout: Layout, dtype: str, fill: object) -> Stream:
     """The stream of a tensor whose arrays are parameters named ``s_...``.
 
@@ -186,7 +149,7 @@ def _row(layout: Layout) -> tuple[Term | None, bool]:
             whole = ends == ([t.ZERO], [t.subtract(t.var(size), t.ONE)])
             known = {*part.parameters, name}
             alone = [c for c in part.scan if name in (x := t.variables(c.term)) and x <= known]
-            alone = [c for c in alone if not _enforced(c, name)]
+            alone = [c for c in alone if not enforced(c, name)]
             padding = [c for c in part.filters if t.variables(c.term) <= known]
             return t.var(coordinate(mode)), whole and not alone and not padding
     return None, False
@@ -238,7 +201,7 @@ def _nest(
         earlier = frozenset(known)
         known.add(name)
         heads.append((lb.ivar(f"s_{name}"), low, high))
-        due = [c for c in part.scan if _due(c, earlier, known) and not _enforced(c, name)]
+        due = [c for c in part.scan if _due(c, earlier, known) and not enforced(c, name)]
         due += [c for c in part.filters if _due(c, earlier, known)]
         assigns: list[Stmt] = []
         for mode, term in enumerate(outputs.values()):
@@ -259,13 +222,6 @@ def _nest(
 def _due(constraint: Constraint, before: frozenset[str], known: set[str]) -> bool:
     names = t.variables(constraint.term)
     return names <= known and not names <= before
-
-
-def _enforced(constraint: Constraint, name: str) -> bool:
-    """Whether the range of ``name`` already keeps to a constraint."""
-    factor = t.coefficient(constraint.term, name)
-    rest = t.subtract(constraint.term, t.scale(factor, t.var(name)))
-    return factor != 0 and name not in t.variables(rest)
 
 
 def coded(stream: Stream, codes: Mapping[str, tuple[Sequence[Term], int]], read: Reader) -> Stream:
@@ -339,6 +295,3 @@ def of_list(
     read = {coordinate(mode): load_of(mode) for mode, x in coordinates.items() if x is None}
     further = _read_further(place, lb.length(f"{stem}v"), read)
     return Stream(visit, order, None, single, near=frozenset(read), further=further)
-
-
-__all__ = ["INT", "Body", "Reader", "Stream", "of_layout", "of_list", "stored"]

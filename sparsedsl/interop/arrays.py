@@ -14,10 +14,10 @@ import numpy as np
 from sparsedsl.contraction.nodes import VALUE_DTYPES
 from sparsedsl.errors import InvalidTensorError, TensorTypeError
 from sparsedsl.layouts.catalogue import AnyLayout, resolve
-from sparsedsl.layouts.check import validate
 from sparsedsl.layouts.given import check_arrays, check_shape
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.sizes import infer_sizes
+from sparsedsl.runtime.checked import checked
 from sparsedsl.runtime.tensor import Tensor
 
 
@@ -87,7 +87,7 @@ def bind(
             known = name in layout.functions
             usable[name] = usable_indices(given, name) if known else np.asarray(given)
     if check:
-        values = validate(layout, extents, usable)
+        values = checked(layout, extents, usable)
     else:
         check_arrays(layout, usable, extents)
         values = infer_sizes(layout, extents, usable)

@@ -15,7 +15,6 @@ import numpy as np
 from sparsedsl.errors import InvalidTensorError, LayoutError, TensorTypeError
 from sparsedsl.interop.arrays import bind, usable_indices, usable_values
 from sparsedsl.layouts.catalogue import layouts, resolve
-from sparsedsl.layouts.check import validate
 from sparsedsl.layouts.construct import construct
 from sparsedsl.layouts.convert import stored, summed
 from sparsedsl.layouts.enumerate import differs
@@ -23,6 +22,7 @@ from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import exact
 from sparsedsl.layouts.properties import Equality, Nondecreasing, Property, Range
 from sparsedsl.runtime import operations
+from sparsedsl.runtime.checked import checked
 from sparsedsl.runtime.tensor import Tensor, bound
 
 
@@ -62,7 +62,7 @@ def from_scipy(x: Any, *, check: bool) -> tuple[Tensor, np.ndarray | None]:
         return bind(layout, x.shape, arrays), None
     except InvalidTensorError:
         loose = _without_order(layout)
-        validate(loose, x.shape, arrays, distinct=False)
+        checked(loose, x.shape, arrays, distinct=False)
         order = _sorted(arrays) if reader is _compressed else None
         if order is None:
             return canonical(layout, x.shape, arrays), None
@@ -124,7 +124,7 @@ def canonical(layout: Layout, shape: tuple[int, ...], arrays: Mapping[str, np.nd
     Entries are read by the layout without its promises of order, then summed and stored anew.
     """
     loose = _without_order(layout)
-    sizes = validate(loose, shape, arrays, distinct=False)
+    sizes = checked(loose, shape, arrays, distinct=False)
     coords, values = stored(loose, shape, arrays, sizes)
     coords, values = summed(coords, values)
     wide = any(arrays[name].dtype.itemsize == 8 for name in layout.functions)

@@ -8,7 +8,7 @@ known to lie inside its array, whatever the data.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import NoReturn, assert_never
@@ -16,7 +16,7 @@ from typing import NoReturn, assert_never
 import numpy as np
 
 from sparsedsl.errors import InvalidTensorError
-from sparsedsl.layouts.bounds import Bounds
+from sparsedsl.layouts.checking import before_ranges
 from sparsedsl.layouts.enumerate import entries
 from sparsedsl.layouts.given import INDEX_LIMIT, check_arrays, check_shape
 from sparsedsl.layouts.interval import Intervals
@@ -28,6 +28,7 @@ from sparsedsl.layouts.order import (
     first_unordered,
     first_unordered_morton,
 )
+from sparsedsl.layouts.places import inside_by_lengths
 from sparsedsl.layouts.properties import (
     Disjoint,
     Equality,
@@ -107,9 +108,9 @@ class _Checker:
     compare: bool
 
     def run(self) -> None:
-        parameters = set(self.values)
+        parameters = frozenset(self.values)
         self._lengths(called=False)
-        whole = [p for p in self.layout.properties if _global(p, parameters)]
+        whole = [p for p in self.layout.properties if before_ranges(p, parameters)]
         for item in whole:
             self._property(item)
         self._lengths(called=True)
@@ -158,7 +159,11 @@ class _Checker:
         """Walk as deep as something is left to check, and check what the data promises."""
         if not self.compare and self._intervals(part).certain(self.layout.value):
             return
-        calls = [c for c in (*part.calls, self.layout.value) if not self._safe(c, part)]
+        calls = [
+            c
+            for c in (*part.calls, self.layout.value)
+            if not inside_by_lengths(self.layout, c, part)
+        ]
         needed = [t.variables(t.atom(call)) for call in calls]
         needed += [t.variables(c.term) for c in (*part.invariants, *part.filters)]
         depth = max(
@@ -199,17 +204,6 @@ class _Checker:
             if isinstance(item, Nondecreasing | Increasing) and item.within is None
         )
         return Intervals(part, self.values, self.arrays, monotone)
-
-    def _safe(self, call: UF, part: Structure) -> bool:
-        """Whether the checked lengths alone keep ``call`` inside its array."""
-        bounds = Bounds(part.scan, tuple(self.values))
-        lengths = self.layout.lengths.get(call.function)
-        if lengths is None or any(length is None for length in lengths):
-            return False
-        return not t.all_ufs(call.arguments) and all(
-            any(not low.parts and low.constant >= 0 for low in bounds.minimum(x, self.values))
-            for x in call.arguments
-        )
 
     def _broken_invariant(self, scan: Scan, part: Structure, term: Term, place: int) -> NoReturn:
         constraint = next(c for c in part.invariants if c.term == term)
@@ -424,18 +418,3 @@ def _first_bad(
             return first_overlap(begins, ends, starts)
         case _:
             return first_unordered(columns, starts, strict=not isinstance(item, Nondecreasing))
-
-
-def _global(item: Property, parameters: Iterable[str]) -> bool:
-    """Whether a property can be checked before any range is walked."""
-    match item:
-        case Nondecreasing(_, within) | Nonincreasing(_, within) | Increasing(_, within):
-            return within is None
-        case Injective(_, within) | Lexicographic(_, within) | Disjoint(_, _, within):
-            return within is None
-        case Equality(left, right):
-            return t.variables(left) | t.variables(right) <= set(parameters)
-        case Permutation() | Range() | Morton() | Repeated():
-            return True
-        case _:
-            assert_never(item)

@@ -43,14 +43,20 @@ def check_shape(shape: Sequence[int], layout: Layout) -> tuple[int, ...]:
     return extents
 
 
-def check_arrays(
-    layout: Layout, arrays: Mapping[str, np.ndarray], extents: tuple[int, ...]
-) -> None:
-    """Names, dtypes, axes and contiguity; index values are at most ``MEMORY``, or an extent.
+def reach(extents: tuple[int, ...]) -> int:
+    """How large index values may be, which ``find.widths`` relies on."""
+    return max((MEMORY, *extents))
 
-    ``find.widths`` takes them to be so.
-    """
-    limit = max((MEMORY, *extents))
+
+def check_arrays(
+    layout: Layout,
+    arrays: Mapping[str, np.ndarray],
+    extents: tuple[int, ...],
+    *,
+    elements: bool = True,
+) -> None:
+    """Names, dtypes, axes and contiguity; with ``elements``, index values within ``reach``."""
+    limit = reach(extents)
     missing = [name for name in layout.arrays if name not in arrays]
     unknown = [name for name in arrays if name not in layout.arrays]
     if missing or unknown:
@@ -81,7 +87,7 @@ def check_arrays(
                 f"expected {name} to be C-contiguous, found strides {array.strides}",
                 hint=f"use numpy.ascontiguousarray({name})",
             )
-        if not is_value and array.dtype.itemsize == 8 and array.size:
+        if elements and not is_value and array.dtype.itemsize == 8 and array.size:
             low, high = int(array.min()), int(array.max())
             if low < -limit or high > limit:
                 raise InvalidTensorError(

@@ -127,7 +127,7 @@ class Scan:
         self.expand(name, low, counts)
         self.level += 1
         exact = self._due(self.structure.scan, before)
-        exact = [c for c in exact if not _enforced(c, name)]
+        exact = [c for c in exact if not enforced(c, name)]
         self._filter([*exact, *self._due(self.structure.filters, before)])
 
     def check_room(self, name: str, low: np.ndarray, counts: np.ndarray) -> None:
@@ -205,7 +205,7 @@ class Scan:
         self.count = int(np.count_nonzero(keep))
 
 
-def _enforced(constraint: Constraint, name: str) -> bool:
+def enforced(constraint: Constraint, name: str) -> bool:
     """Whether the range of ``name`` already keeps to a constraint: it stands there alone."""
     factor = t.coefficient(constraint.term, name)
     rest = t.subtract(constraint.term, t.scale(factor, t.var(name)))

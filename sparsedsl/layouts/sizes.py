@@ -7,6 +7,7 @@ Invariant: arrays whose lengths tell the same parameter agree.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from sparsedsl.errors import InvalidTensorError
 from sparsedsl.layouts.extent import size_in
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.spf import terms as t
+from sparsedsl.spf.nodes import Term
 
 
 def infer_sizes(
@@ -28,28 +30,41 @@ def infer_sizes(
     """
     values = dict(zip(layout.extents, map(int, shape), strict=True))
     origin: dict[str, str] = {}
-    for name, lengths in layout.lengths.items():
-        if name not in arrays:
+    for name, axis, size, rest in _telling(layout):
+        if name not in arrays or axis >= arrays[name].ndim or not t.variables(rest) <= set(values):
             continue
+        found = arrays[name].shape[axis]
+        actual = found - int(t.evaluate(rest, values, {})) if rest.parts else found - rest.constant
+        place = f"{name}.shape[{axis}]"
+        if actual < 0:
+            length = layout.lengths[name][axis]
+            raise InvalidTensorError(
+                f"{place} = {found} gives {size} = {actual}",
+                hint=f"the length of {name} is {t.text(length) if length else found}",
+            )
+        if values.setdefault(size, actual) != actual:
+            raise InvalidTensorError(
+                f"{place} gives {size} = {actual}, but {origin[size]} gives "
+                f"{size} = {values[size]}",
+                hint=f"arrays that share {size} have the same length",
+            )
+        origin.setdefault(size, place)
+    return values
+
+
+@lru_cache(maxsize=1024)
+def _telling(layout: Layout) -> tuple[tuple[str, int, str, Term], ...]:
+    """Axes of arrays whose length tells a parameter: the array, the axis, the parameter, the rest.
+
+    The length is the parameter plus the rest.
+    """
+    found: list[tuple[str, int, str, Term]] = []
+    for name, lengths in layout.lengths.items():
         for axis, length in enumerate(lengths):
             size = size_in(length, layout.sizes)
-            if size is None or length is None or axis >= arrays[name].ndim:
+            if size is None or length is None:
                 continue
             rest = t.subtract(length, t.var(size))
-            if not t.variables(rest) <= set(values) or t.ufs(rest):
-                continue
-            actual = arrays[name].shape[axis] - int(t.evaluate(rest, values, {}))
-            place = f"{name}.shape[{axis}]"
-            if actual < 0:
-                raise InvalidTensorError(
-                    f"{place} = {arrays[name].shape[axis]} gives {size} = {actual}",
-                    hint=f"the length of {name} is {t.text(length)}",
-                )
-            if values.setdefault(size, actual) != actual:
-                raise InvalidTensorError(
-                    f"{place} gives {size} = {actual}, but {origin[size]} gives "
-                    f"{size} = {values[size]}",
-                    hint=f"arrays that share {size} have the same length",
-                )
-            origin.setdefault(size, place)
-    return values
+            if not t.ufs(rest):
+                found.append((name, axis, size, rest))
+    return tuple(found)

@@ -20,12 +20,12 @@ import numpy as np
 from sparsedsl.errors import InvalidTensorError, TensorAttributeError, TensorTypeError
 from sparsedsl.layouts import convert as conversion
 from sparsedsl.layouts.catalogue import AnyLayout, known, plain, resolve
-from sparsedsl.layouts.check import validate
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import packed, total
 from sparsedsl.layouts.sizes import infer_sizes
 from sparsedsl.options import current
 from sparsedsl.runtime import operations
+from sparsedsl.runtime.checked import checked
 from sparsedsl.runtime.memory import require_memory
 from sparsedsl.runtime.operators import Operators
 from sparsedsl.runtime.unchanged import Sample
@@ -340,7 +340,7 @@ class Tensor(Operators):
         InvalidTensorError
             Naming the array, the place and the broken property.
         """
-        validate(self.layout, self.shape, self.arrays)
+        checked(self.layout, self.shape, self.arrays)
         sizes = infer_sizes(self.layout, self.shape, self.arrays)
         changed = [name for name, size in sizes.items() if self.sizes.get(name, size) != size]
         if changed:

@@ -120,6 +120,33 @@ def common(first, second, shape, seed):
     return next((d for d in found if d.any()), found[0] if found else None)
 
 
+def tampered(array, values):
+    """Yield (kind, array) for every kind of mistake at every place."""
+    yield "dtype", array.astype("float16" if values else "float64")
+    if array.ndim and array.size:
+        yield "short", array[:-1].copy()
+    if array.ndim > 1 and array.size:
+        yield "narrow", np.ascontiguousarray(array[:, :-1])
+    for place in range(0 if values else array.size):
+        here = int(array.flat[place])
+        changes = {
+            "negative": {place: -1},
+            "out of range": {place: 1000},
+            "hostile": {place: -(2**31)},
+            "not monotone": {place: here - 1},
+            "too large": {place: here + 1},
+        }
+        if place + 1 < array.size:
+            after = int(array.flat[place + 1])
+            changes["duplicate"] = {place + 1: here}
+            changes["unsorted"] = {place: after, place + 1: here}
+        for kind, new in changes.items():
+            changed = array.copy()
+            changed.flat[list(new)] = list(new.values())
+            if not np.array_equal(changed, array):
+                yield kind, changed
+
+
 def predicted(layout, shape, nnz, arrays):
     """The bytes predicted from the number of entries, and the lengths that a message asks for."""
     counts = {}
@@ -176,6 +203,7 @@ def cases():
         members=members,
         common=common,
         predicted=predicted,
+        tampered=tampered,
     )
 
 

@@ -15,33 +15,6 @@ ALWAYS = ("short", "narrow", "dtype")
 """Kinds that no data survives."""
 
 
-def tampered(array, values):
-    """Yield (kind, array) for every kind of mistake at every place."""
-    yield "dtype", array.astype("float16" if values else "float64")
-    if array.ndim and array.size:
-        yield "short", array[:-1].copy()
-    if array.ndim > 1 and array.size:
-        yield "narrow", np.ascontiguousarray(array[:, :-1])
-    for place in range(0 if values else array.size):
-        here = int(array.flat[place])
-        changes = {
-            "negative": {place: -1},
-            "out of range": {place: 1000},
-            "hostile": {place: -(2**31)},
-            "not monotone": {place: here - 1},
-            "too large": {place: here + 1},
-        }
-        if place + 1 < array.size:
-            after = int(array.flat[place + 1])
-            changes["duplicate"] = {place + 1: here}
-            changes["unsorted"] = {place: after, place + 1: here}
-        for kind, new in changes.items():
-            changed = array.copy()
-            changed.flat[list(new)] = list(new.values())
-            if not np.array_equal(changed, array):
-                yield kind, changed
-
-
 def says_what(layout, name, message):
     """Whether a message names a property, a constraint of the relation, or what an array lacks."""
     properties = [f"'{property_text(item)}' " for item in layout.properties]
@@ -74,7 +47,7 @@ def test_every_mistake_is_named_with_its_place(member, cases):
     arrays = construct(member, dense.shape, *cases.coordinates(dense))
     for name in member.arrays:
         values, refused = name == member.value.function, 0
-        for kind, changed in tampered(arrays[name], values):
+        for kind, changed in cases.tampered(arrays[name], values):
             given = {**arrays, name: changed}
             try:
                 validate(member, dense.shape, given)
