@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,8 +36,6 @@ from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.tensor import Tensor, bound
 
 if TYPE_CHECKING:
-    from sparsedsl.codegen.machine import Code
-    from sparsedsl.loops.nodes import Kernel
     from sparsedsl.pipeline.stages import Unit
 
 RUNS = 3
@@ -170,7 +167,8 @@ class Specialisation:
             unit = stages.compile_group(group, settings)
             records = [asdict(p) for p in unit.proofs]
             recipe = {"recipe": unit.recipe.to_json()}
-            direct = None if unit.checked else partial(_direct, unit.kernel, settings.fastmath)
+            direct = cache.straight(unit.kernel, fastmath=settings.fastmath)
+            direct = None if unit.checked else direct
             entry = store.store(key, unit.source, recipe, records, direct)
         if unit is not None and wanted:
             from sparsedsl.explain.dump import dump
@@ -356,13 +354,6 @@ class Specialisation:
                 self.shapes.clear()
             self.shapes[shapes] = found
         return found
-
-
-def _direct(kernel: Kernel, fastmath: bool, kinds: cache.Kinds, name: str) -> Code | None:
-    """Return a kernel's object code, compiled without Numba where it needs none of it."""
-    from sparsedsl.codegen.llvm_object import direct_code
-
-    return direct_code(kernel, kinds, name, fastmath=fastmath)
 
 
 def _kind(layout: Layout) -> str:

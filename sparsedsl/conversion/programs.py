@@ -7,17 +7,15 @@ program is made while no process forks, and by one thread.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sparsedsl.conversion.kernels import Program, program_of
 from sparsedsl.conversion.plan import Plan
 from sparsedsl.conversion.request import Request, plan_of
 from sparsedsl.locks import compiling
-from sparsedsl.loops.nodes import Kernel
 
 if TYPE_CHECKING:
-    from sparsedsl.codegen.machine import Code, Function, Kinds
+    from sparsedsl.codegen.machine import Function
     from sparsedsl.runtime.cache import Entry
 
 _met: set[str] = set()
@@ -109,6 +107,7 @@ def _stored(kept: Any, key: str, program: Program) -> list[Any]:
     from sparsedsl.loops.promote import promote
     from sparsedsl.loops.simplify import simplify
     from sparsedsl.loops.verify import verify
+    from sparsedsl.runtime.cache import straight
 
     made: list[Any] = []
     for part, kernel in (("count", program.count), ("fill", program.fill)):
@@ -125,12 +124,7 @@ def _stored(kept: Any, key: str, program: Program) -> list[Any]:
             "padded": list(program.padded),
         }
         text = print_source(small, fastmath=False)
-        made.append(kept.store(f"{key}\n{part}", text, meta, direct=partial(_direct, small)))
+        made.append(
+            kept.store(f"{key}\n{part}", text, meta, direct=straight(small, fastmath=False))
+        )
     return made
-
-
-def _direct(kernel: Kernel, kinds: Kinds, name: str) -> Code | None:
-    """Object code by LLVM alone, without a start of Numba."""
-    from sparsedsl.codegen.llvm_object import direct_code
-
-    return direct_code(kernel, kinds, name, fastmath=False)

@@ -45,6 +45,7 @@ def convert(
     fill: object = 0,
     sizes: Mapping[str, int] | None = None,
     force: bool = False,
+    now: bool = True,
 ) -> dict[str, np.ndarray] | None:
     """Convert by compiled passes, or return None.
 
@@ -55,6 +56,8 @@ def convert(
         in both layouts are shared, not copied.
     force:
         Compile however few entries there are.
+    now:
+        Whether a conversion of many entries is compiled when first met, not when met again.
     """
     values = arrays[source.value.function]
     if not force and values.size < SMALL:
@@ -62,7 +65,7 @@ def convert(
     extents = tuple(int(n) for n in shape)
     known = infer_sizes(source, extents, arrays) if sizes is None else sizes
     entries = Entries(source, extents, arrays, known, fill)
-    now = force or values.size >= LARGE
+    now = force or (now and values.size >= LARGE)
     if len(target.structures) > 1:
         return _mirrored(entries, target, now)
     return _stored(entries, target, now)

@@ -14,7 +14,7 @@ import numpy as np
 from sparsedsl.contraction.nodes import VALUE_DTYPES
 from sparsedsl.errors import InvalidTensorError, TensorTypeError
 from sparsedsl.layouts.catalogue import AnyLayout, resolve
-from sparsedsl.layouts.given import check_arrays, check_shape
+from sparsedsl.layouts.given import NATIVE_INDICES, NATIVE_VALUES, check_arrays, check_shape
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.sizes import infer_sizes
 from sparsedsl.runtime.checked import checked
@@ -96,6 +96,8 @@ def bind(
 
 def usable_values(given: Any, name: str) -> np.ndarray:
     """``given`` as a C-contiguous native array of a supported dtype, copied only if needed."""
+    if _is_usable(given, NATIVE_VALUES):
+        return given
     array = plain_array(given, name)
     if array.dtype.newbyteorder("=").name not in VALUE_DTYPES:
         raise TensorTypeError(
@@ -108,6 +110,8 @@ def usable_values(given: Any, name: str) -> np.ndarray:
 
 def usable_indices(given: Any, name: str) -> np.ndarray:
     """``given`` as a C-contiguous int32 or int64 array, copied only if needed."""
+    if _is_usable(given, NATIVE_INDICES):
+        return given
     array = plain_array(given, name)
     if array.dtype.kind not in "iu" and not array.size:
         array = array.astype(np.int32)
@@ -122,6 +126,14 @@ def usable_indices(given: Any, name: str) -> np.ndarray:
         small = array.dtype.itemsize < 4
         array = array.astype(np.int32 if small else np.int64)
     return contiguous(array)
+
+
+def _is_usable(given: Any, dtypes: frozenset[np.dtype]) -> bool:
+    """Whether ``given`` is used as it is, as most arrays are."""
+    if type(given) is not np.ndarray or given.dtype not in dtypes:
+        return False
+    flags = given.flags
+    return flags.c_contiguous and flags.aligned
 
 
 def plain_array(given: Any, name: str) -> np.ndarray:

@@ -20,9 +20,15 @@ from sparsedsl.layouts.convert import stored, summed
 from sparsedsl.layouts.enumerate import differs
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import exact
-from sparsedsl.layouts.properties import Equality, Nondecreasing, Property, Range
+from sparsedsl.layouts.properties import (
+    Equality,
+    Nondecreasing,
+    Property,
+    Range,
+    Repeated,
+)
 from sparsedsl.runtime import operations
-from sparsedsl.runtime.checked import checked
+from sparsedsl.runtime.checked import checked, found_right
 from sparsedsl.runtime.tensor import Tensor, bound
 
 
@@ -56,31 +62,53 @@ def from_scipy(x: Any, *, check: bool) -> tuple[Tensor, np.ndarray | None]:
         name: usable_values(array, f"x.{name}") if name == value else usable_indices(array, name)
         for name, array in given.items()
     }
-    if not check:
+    right = found_right(layout, x.shape, arrays) if check else True
+    if right:
         return bind(layout, x.shape, arrays, check=False), None
-    try:
-        return bind(layout, x.shape, arrays), None
-    except InvalidTensorError:
-        loose = _without_order(layout)
-        checked(loose, x.shape, arrays, distinct=False)
-        order = _sorted(arrays) if reader is _compressed else None
-        if order is None:
-            return canonical(layout, x.shape, arrays), None
-        arrays = {**arrays, "indices": arrays["indices"][order], value: arrays[value][order]}
-        return bind(layout, x.shape, arrays, check=False), order
+    if right is None:
+        try:
+            return bind(layout, x.shape, arrays), None
+        except InvalidTensorError:
+            pass
+    return _put_right(layout, x.shape, arrays, reader is _compressed)
 
 
-def _sorted(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
+def _put_right(
+    layout: Layout, shape: tuple[int, ...], arrays: dict[str, np.ndarray], compressed: bool
+) -> tuple[Tensor, np.ndarray | None]:
+    """Sort entries on a copy, and sum those that repeat; bad data raises."""
+    sizes = checked(_without_order(layout), shape, arrays, distinct=False)
+    order = _sorted(layout, shape, arrays, sizes) if compressed else None
+    if order is None:
+        return _summed(layout, shape, arrays, sizes), None
+    value = layout.value.function
+    arrays = {**arrays, "indices": arrays["indices"][order], value: arrays[value][order]}
+    return bind(layout, shape, arrays, check=False), order
+
+
+def _sorted(
+    layout: Layout,
+    shape: tuple[int, ...],
+    arrays: Mapping[str, np.ndarray],
+    sizes: Mapping[str, int],
+) -> np.ndarray | None:
     """The places of compressed entries sorted within their rows; None where some repeat."""
     indptr, indices = arrays["indptr"], arrays["indices"]
-    rows, width = len(indptr) - 1, int(indices.max(initial=0)) + 1
-    made = _maker("csr", (rows, width))(
-        {"data": np.arange(indices.size), "indices": indices.copy(), "indptr": indptr}
-    )
-    made.has_sorted_indices = False
-    made.sort_indices()
-    again = np.flatnonzero(made.indices[1:] <= made.indices[:-1]) + 1
-    return None if np.setdiff1d(again, indptr).size else made.data
+    value, places = layout.value.function, np.arange(indices.size)
+    # as if none repeated, so that each keeps its place
+    given = (_without_order(layout), layout, shape, {**arrays, value: places})
+    made = operations.apply("convert_arrays", *given, sizes=sizes, now=False)
+    if made is None:
+        few = _maker("csr", (len(indptr) - 1, int(indices.max(initial=0)) + 1))(
+            {"data": places, "indices": indices.copy(), "indptr": indptr}
+        )
+        few.has_sorted_indices = False
+        few.sort_indices()
+        made = {"indices": few.indices, value: few.data}
+    begins = np.zeros(indices.size + 1, bool)
+    begins[indptr] = True
+    rising = made["indices"][1:] > made["indices"][:-1]
+    return made[value] if (begins[1:-1] | rising).all() else None
 
 
 def _compressed(x: Any) -> tuple[Layout, dict[str, np.ndarray]]:
@@ -123,15 +151,36 @@ def canonical(layout: Layout, shape: tuple[int, ...], arrays: Mapping[str, np.nd
 
     Entries are read by the layout without its promises of order, then summed and stored anew.
     """
-    loose = _without_order(layout)
-    sizes = checked(loose, shape, arrays, distinct=False)
-    coords, values = stored(loose, shape, arrays, sizes)
-    coords, values = summed(coords, values)
-    wide = any(arrays[name].dtype.itemsize == 8 for name in layout.functions)
-    made = construct(layout, shape, coords, values, index_dtype="int64" if wide else None)
+    sizes = checked(_without_order(layout), shape, arrays, distinct=False)
+    return _summed(layout, shape, arrays, sizes)
+
+
+def _summed(
+    layout: Layout,
+    shape: tuple[int, ...],
+    arrays: Mapping[str, np.ndarray],
+    sizes: Mapping[str, int],
+) -> Tensor:
+    given = (_repeating(layout), layout, shape, arrays)
+    made = operations.apply("convert_arrays", *given, sizes=sizes, now=False)
+    if made is None:
+        coords, values = stored(_without_order(layout), shape, arrays, sizes)
+        coords, values = summed(coords, values)
+        wide = any(arrays[name].dtype.itemsize == 8 for name in layout.functions)
+        made = construct(layout, shape, coords, values, index_dtype="int64" if wide else None)
     return bound(layout, shape, made, 0)
 
 
+@lru_cache(maxsize=256)
+def _repeating(layout: Layout) -> Layout:
+    """The layout for entries in any order, of which some may repeat."""
+    loose = _without_order(layout)
+    pointers = {x.function for x in loose.properties if isinstance(x, Nondecreasing)}
+    keys = tuple(name for name in layout.functions if name not in pointers)
+    return loose.with_properties((*loose.properties, Repeated(keys)))
+
+
+@lru_cache(maxsize=256)
 def _without_order(layout: Layout) -> Layout:
     kept = tuple(item for item in layout.properties if not _orders_keys(item))
     return layout.with_properties(kept)

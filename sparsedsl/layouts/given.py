@@ -15,6 +15,8 @@ from sparsedsl.errors import InvalidTensorError, TensorTypeError
 from sparsedsl.layouts.layout import Layout
 
 INDEX_DTYPES = ("int32", "int64")
+NATIVE_INDICES = frozenset(map(np.dtype, INDEX_DTYPES))
+NATIVE_VALUES = frozenset(map(np.dtype, VALUE_DTYPES))
 # Room for the factors and sums of a layout's terms within int64.
 INDEX_LIMIT = 2**56
 # Bytes that a process can address, and so more than any position in an array.
@@ -75,8 +77,8 @@ def check_arrays(
             raise InvalidTensorError(
                 f"expected {name} to have {expected} axes, found shape {array.shape}"
             )
-        allowed = VALUE_DTYPES if is_value else INDEX_DTYPES
-        if array.dtype.name not in allowed or not array.dtype.isnative:
+        if array.dtype not in (NATIVE_VALUES if is_value else NATIVE_INDICES):
+            allowed = VALUE_DTYPES if is_value else INDEX_DTYPES
             raise TensorTypeError(
                 f"expected {name} to be one of {', '.join(allowed)} in native byte order, "
                 f"found {array.dtype.str}",

@@ -47,12 +47,22 @@ from sparsedsl.runtime.cache_files import (
 
 if TYPE_CHECKING:
     from sparsedsl.codegen.machine import Code
+    from sparsedsl.loops.nodes import Kernel
 
 Kinds: TypeAlias = tuple[tuple[str, int], ...]
 Function: TypeAlias = "Callable[..., tuple[int, ...]]"
 Direct: TypeAlias = "Callable[[Kinds, str], Code | None]"
 
-__all__ = ["CacheInfo", "CacheWarning", "Entry", "KernelCache", "clear", "default", "info"]
+__all__ = [
+    "CacheInfo",
+    "CacheWarning",
+    "Entry",
+    "KernelCache",
+    "clear",
+    "default",
+    "info",
+    "straight",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +154,17 @@ class Entry:
         if self.path is None or read(self.path) != self.source:
             return None
         return self.path
+
+
+def straight(kernel: Kernel, *, fastmath: bool) -> Direct:
+    """Return what makes a kernel's object code without Numba, where it needs none of it."""
+
+    def direct(kinds: Kinds, name: str) -> Code | None:
+        from sparsedsl.codegen.llvm_object import direct_code
+
+        return direct_code(kernel, kinds, name, fastmath=fastmath)
+
+    return direct
 
 
 _loaded: dict[tuple[str, str], Any] = {}

@@ -4,30 +4,38 @@ Takes: a layout, a shape and arrays.  Gives: what ``layouts.check.validate`` giv
 Invariant: data that machine code does not find right is looked at by ``validate``, which says
 what is wrong.
 
-The loops are ``layouts.checking.check_kernel``'s.  They are compiled when the checks they stand
-for have taken as long as compiling them does.
+The loops are ``layouts.checking.check_kernel``'s.  They are taken from disk, and compiled, when
+the checks that they stand for have taken as long as that does.
 """
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sparsedsl.layouts.check import validate
 from sparsedsl.layouts.checking import check_kernel, multiplies
-from sparsedsl.layouts.given import check_arrays, check_shape, reach
+from sparsedsl.layouts.given import NATIVE_INDICES, check_arrays, check_shape, reach
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import unique
 from sparsedsl.layouts.scan import OVERLAP, ROOM
 from sparsedsl.layouts.sizes import infer_sizes
 from sparsedsl.locks import compiling
 
-WORTH = 0.04
-"""Seconds that compiling takes, about."""
+if TYPE_CHECKING:
+    from sparsedsl.loops.nodes import Kernel
+    from sparsedsl.runtime.cache import Entry, Function, KernelCache
+
+LOOK = 0.01
+"""Seconds that it takes to load loops from disk, about."""
+
+COMPILE = 0.1
+"""Seconds that it takes to compile them."""
 
 NARROW = 2**31
 """Sizes below this have products within 64 bits."""
@@ -40,7 +48,7 @@ class _Loops:
     layout: Layout
     dtypes: Mapping[str, str]
     spent: float = 0.0
-    function: Callable[..., tuple[int, ...]] | None = None
+    function: Function | None = None
 
     def right(
         self, shape: Sequence[int], arrays: Mapping[str, np.ndarray]
@@ -53,41 +61,52 @@ class _Loops:
         values = infer_sizes(self.layout, extents, arrays)
         if _multiplies(self.layout) and max(values.values(), default=0) >= NARROW:
             return None
-        numbers = [values[name] for name in self.layout.relation.parameters]
-        limit = OVERLAP * sum(array.size for array in arrays.values()) + ROOM
-        lengths = arrays[self.layout.value.function].shape
-        columns = [arrays[name] for name in self.layout.functions]
-        (bad,) = self.function(*numbers, *lengths, limit, reach(extents), *columns)
+        (bad,) = self.function(*self.arguments(values, arrays))
         return None if bad else values
 
-    def took(self, seconds: float) -> None:
-        """Compile the loops once checks without them have taken long enough."""
-        self.spent += seconds
-        if self.spent < WORTH or self.function is not None:
-            return
-        self.spent = float("-inf")  # once: where it cannot be compiled, it is not tried again
-        self.function = _compiled(self.layout, self.dtypes)
-
-
-def _compiled(layout: Layout, dtypes: Mapping[str, str]) -> Callable[..., tuple[int, ...]] | None:
-    kernel = check_kernel(layout, dtypes)
-    if kernel is None:
-        return None
-    with compiling:
-        from sparsedsl.codegen.llvm_object import direct_code
-        from sparsedsl.codegen.machine import linked, readable
-        from sparsedsl.loops.nodes import ArrayParam
-        from sparsedsl.loops.optimise import optimise
-
-        kinds = [
-            (p.dtype, p.ndim) if isinstance(p, ArrayParam) else ("int64", -1) for p in kernel.params
+    def arguments(self, values: Mapping[str, int], arrays: Mapping[str, np.ndarray]) -> list[Any]:
+        """What the loops are called with."""
+        limit = OVERLAP * sum(array.size for array in arrays.values()) + ROOM
+        return [
+            *(values[name] for name in self.layout.relation.parameters),
+            *arrays[self.layout.value.function].shape,
+            *(limit, reach(tuple(values[name] for name in self.layout.extents))),
+            *(arrays[name] for name in self.layout.functions),
         ]
-        code = direct_code(optimise(kernel), kinds, "check", fastmath=False)
-        return linked(code) if code is not None and readable() else None
+
+    def took(self, seconds: float, example: Sequence[Any]) -> None:
+        """Get the loops once checks without them have taken long enough."""
+        before, self.spent = self.spent, self.spent + seconds
+        wanted = [limit for limit in (LOOK, COMPILE) if before < limit <= self.spent]
+        if self.function is None and wanted:
+            with compiling:
+                self.function = self._loaded(example, compile=COMPILE in wanted)
+
+    def _loaded(self, example: Sequence[Any], *, compile: bool) -> Function | None:
+        """The loops' machine code: from disk, or compiled; None where there is none."""
+        from sparsedsl.runtime import cache
+
+        kept = cache.default()
+        key = f"check\n{self.layout.key}\n{' '.join(self.dtypes.values())}"
+        entry = kept.lookup(key)
+        if entry is None and compile:
+            kernel = check_kernel(self.layout, self.dtypes)
+            entry = None if kernel is None else _stored(kept, key, kernel)
+        return None if entry is None else entry.function(example)
+
+
+def _stored(kept: KernelCache, key: str, kernel: Kernel) -> Entry:
+    from sparsedsl.codegen.python import source
+    from sparsedsl.loops.optimise import optimise
+    from sparsedsl.runtime.cache import straight
+
+    small = optimise(kernel)
+    text = source(small, fastmath=False)
+    return kept.store(key, text, direct=straight(small, fastmath=False))
 
 
 _multiplies = functools.lru_cache(maxsize=512)(multiplies)
-_loops: dict[tuple[Layout, tuple[str, ...]], _Loops] = {}
+_loops: dict[tuple[Layout, tuple[np.dtype, ...]], _Loops] = {}
 
 
 def checked(
@@ -106,8 +125,18 @@ def checked(
         return values
     begin = time.perf_counter()
     values = validate(layout, shape, arrays, distinct=distinct)
-    found.took(time.perf_counter() - begin)
+    found.took(time.perf_counter() - begin, found.arguments(values, arrays))
     return values
+
+
+def found_right(
+    layout: Layout, shape: Sequence[int], arrays: Mapping[str, np.ndarray]
+) -> bool | None:
+    """What machine code finds of arrays; None where it has not been asked for often enough."""
+    found = _loops_of(layout, arrays, distinct=True)
+    if found is None or found.function is None:
+        return None
+    return found.right(shape, arrays) is not None
 
 
 def _loops_of(layout: Layout, arrays: Mapping[str, np.ndarray], distinct: bool) -> _Loops | None:
@@ -115,13 +144,14 @@ def _loops_of(layout: Layout, arrays: Mapping[str, np.ndarray], distinct: bool) 
     if distinct and not layout.repeats and not unique(layout):
         return None
     try:
-        dtypes = tuple(arrays[name].dtype.name for name in layout.functions)
+        dtypes = tuple(arrays[name].dtype for name in layout.functions)
     except (KeyError, AttributeError):
         return None
     key = (layout, dtypes)
     known = _loops.get(key)
     if known is None:
-        if not set(dtypes) <= {"int32", "int64"}:
+        if not NATIVE_INDICES.issuperset(dtypes):
             return None
-        known = _loops[key] = _Loops(layout, dict(zip(layout.functions, dtypes, strict=True)))
+        names = (dtype.name for dtype in dtypes)
+        known = _loops[key] = _Loops(layout, dict(zip(layout.functions, names, strict=True)))
     return known
