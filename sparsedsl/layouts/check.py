@@ -16,7 +16,6 @@ from typing import NoReturn, assert_never
 import numpy as np
 
 from sparsedsl.errors import InvalidTensorError
-from sparsedsl.layouts.checking import before_ranges
 from sparsedsl.layouts.enumerate import entries
 from sparsedsl.layouts.given import INDEX_LIMIT, check_arrays, check_shape
 from sparsedsl.layouts.interval import Intervals
@@ -28,7 +27,6 @@ from sparsedsl.layouts.order import (
     first_unordered,
     first_unordered_morton,
 )
-from sparsedsl.layouts.places import inside_by_lengths
 from sparsedsl.layouts.properties import (
     Disjoint,
     Equality,
@@ -43,6 +41,7 @@ from sparsedsl.layouts.properties import (
     Range,
     Repeated,
     Within,
+    before_ranges,
     property_text,
 )
 from sparsedsl.layouts.scan import (
@@ -55,7 +54,7 @@ from sparsedsl.layouts.scan import (
     where,
     windows,
 )
-from sparsedsl.layouts.sizes import infer_sizes
+from sparsedsl.layouts.sizes import infer_sizes, inside_by_lengths
 from sparsedsl.layouts.structure import Structure, call_over
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Term

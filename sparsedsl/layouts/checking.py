@@ -11,12 +11,13 @@ such kernel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 
+from sparsedsl.layouts.arithmetic import divides
 from sparsedsl.layouts.layout import Layout
-from sparsedsl.layouts.places import BAD, Body, Place, flag, inside_by_lengths, length_name
+from sparsedsl.layouts.places import BAD, Body, Place, flag, length_name
 from sparsedsl.layouts.properties import (
     Disjoint,
     Equality,
@@ -31,10 +32,12 @@ from sparsedsl.layouts.properties import (
     Range,
     Repeated,
     Within,
-    terms_of,
+    before_ranges,
+    within_of,
 )
 from sparsedsl.layouts.runs import joined, neighbours, track
 from sparsedsl.layouts.scan import closure
+from sparsedsl.layouts.sizes import inside_by_lengths
 from sparsedsl.layouts.structure import Structure, call_over
 from sparsedsl.layouts.walking import (
     LIMIT,
@@ -58,7 +61,7 @@ from sparsedsl.loops.nodes import (
     Stmt,
 )
 from sparsedsl.spf import terms as t
-from sparsedsl.spf.nodes import UF, FloorDiv, Mod, Product, Term
+from sparsedsl.spf.nodes import UF
 
 Columns: TypeAlias = "Sequence[Expr]"
 
@@ -78,7 +81,7 @@ def check_kernel(layout: Layout, dtypes: Mapping[str, str]) -> Kernel | None:
     >>> kernel.results
     ('bad',)
     """
-    if not (all(map(_has_loops, layout.properties)) and _divides(layout)):
+    if not (all(map(_has_loops, layout.properties)) and divides(layout)):
         return None
     body = _Checks(layout).all(dtypes)
     value = layout.value.function
@@ -102,33 +105,6 @@ def _has_loops(item: Property) -> bool:
             return True
         case _:
             assert_never(item)
-
-
-def _divides(layout: Layout) -> bool:
-    """Whether whatever the arrays hold, no term divides by zero."""
-    return all(
-        node.denominator.parts == () and node.denominator.constant > 0
-        for term in _terms(layout)
-        for node in t.atoms(term)
-        if isinstance(node, FloorDiv | Mod)
-    )
-
-
-def multiplies(layout: Layout) -> bool:
-    """Whether a term multiplies what is not known before arrays are given."""
-    atoms = (node for term in _terms(layout) for node in t.atoms(term))
-    return any(isinstance(node, Product) for node in atoms)
-
-
-def _terms(layout: Layout) -> Iterator[Term]:
-    """Yield every term that a check may evaluate."""
-    for part in layout.structures:
-        yield from (c.term for c in (*part.scan, *part.filters, *part.invariants))
-        yield from (term for _, term in part.definitions)
-    yield from (length for axes in layout.lengths.values() for length in axes if length)
-    yield from layout.value.arguments
-    for item in layout.properties:
-        yield from terms_of(item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,25 +154,6 @@ class _Checks:
         return _elements(self.layout, name, wrong)
 
 
-def _within(item: Property) -> Within | None:
-    match item:
-        case Nondecreasing(_, within) | Nonincreasing(_, within) | Increasing(_, within):
-            return within
-        case Injective(_, within) | Lexicographic(_, within) | Disjoint(_, _, within):
-            return within
-        case Equality() | Permutation() | Range() | Morton() | Repeated():
-            return None
-        case _:
-            assert_never(item)
-
-
-def before_ranges(item: Property, parameters: frozenset[str]) -> bool:
-    """Whether a property can be checked before any range is walked: it reads no dim."""
-    if isinstance(item, Equality):
-        return t.variables(item.left) | t.variables(item.right) <= parameters
-    return _within(item) is None
-
-
 def _elements(layout: Layout, name: str, wrong: Callable[[Expr], Body]) -> Body:
     """Loops over all elements of an index array."""
     axes = range(layout.functions[name])
@@ -209,7 +166,7 @@ def _elements(layout: Layout, name: str, wrong: Callable[[Expr], Body]) -> Body:
 
 def _property(layout: Layout, root: Place, item: Property) -> Body:
     """The check of one property."""
-    within = _within(item)
+    within = within_of(item)
     match item:
         case Repeated() | Permutation() | Morton():
             return ()  # it allows, and promises nothing; or has no loops

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.reader import Reader
+from sparsedsl.layouts.sizes import inside_by_lengths
 from sparsedsl.layouts.structure import Structure
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import INT, Assign, Expr, If, Stmt
@@ -86,16 +86,3 @@ class Place:
         ):
             return True
         return self.part is not None and inside_by_lengths(self.layout, call, self.part)
-
-
-def inside_by_lengths(layout: Layout, call: UF, part: Structure) -> bool:
-    """Whether the checked lengths alone keep ``call`` inside its array."""
-    parameters = layout.relation.parameters
-    bounds = Bounds(part.scan, parameters)
-    lengths = layout.lengths.get(call.function)
-    if lengths is None or any(length is None for length in lengths):
-        return False
-    return not t.all_ufs(call.arguments) and all(
-        any(not low.parts and low.constant >= 0 for low in bounds.minimum(x, parameters))
-        for x in call.arguments
-    )

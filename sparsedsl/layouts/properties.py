@@ -181,6 +181,26 @@ def terms_of(item: Property) -> tuple[Term, ...]:
             assert_never(item)
 
 
+def within_of(item: Property) -> Within | None:
+    """The range that a property holds in; None where it speaks of whole arrays."""
+    match item:
+        case Nondecreasing(_, within) | Nonincreasing(_, within) | Increasing(_, within):
+            return within
+        case Injective(_, within) | Lexicographic(_, within) | Disjoint(_, _, within):
+            return within
+        case Equality() | Permutation() | Range() | Morton() | Repeated():
+            return None
+        case _:
+            assert_never(item)
+
+
+def before_ranges(item: Property, parameters: frozenset[str]) -> bool:
+    """Whether a property can be checked before any range is walked: it reads no dim."""
+    if isinstance(item, Equality):
+        return t.variables(item.left) | t.variables(item.right) <= parameters
+    return within_of(item) is None
+
+
 def substituted(item: Property, values: Mapping[str, Term]) -> Property:
     """``item`` with parameters replaced by terms."""
 

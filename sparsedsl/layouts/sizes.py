@@ -1,4 +1,4 @@
-"""What the parameters of a layout are for given arrays.
+"""What the lengths of given arrays say: parameters of the layout, and which subscripts are inside.
 
 Takes: a layout, a shape and arrays.  Gives: a value for every parameter that a length tells.
 Invariant: arrays whose lengths tell the same parameter agree.
@@ -12,10 +12,12 @@ from functools import lru_cache
 import numpy as np
 
 from sparsedsl.errors import InvalidTensorError
+from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.extent import size_in
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.structure import Structure
 from sparsedsl.spf import terms as t
-from sparsedsl.spf.nodes import Term
+from sparsedsl.spf.nodes import UF, Term
 
 
 def infer_sizes(
@@ -68,3 +70,16 @@ def _telling(layout: Layout) -> tuple[tuple[str, int, str, Term], ...]:
             if not t.ufs(rest):
                 found.append((name, axis, size, rest))
     return tuple(found)
+
+
+def inside_by_lengths(layout: Layout, call: UF, part: Structure) -> bool:
+    """Whether the checked lengths alone keep ``call`` inside its array."""
+    parameters = layout.relation.parameters
+    bounds = Bounds(part.scan, parameters)
+    lengths = layout.lengths.get(call.function)
+    if lengths is None or any(length is None for length in lengths):
+        return False
+    return not t.all_ufs(call.arguments) and all(
+        any(not low.parts and low.constant >= 0 for low in bounds.minimum(x, parameters))
+        for x in call.arguments
+    )

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsedsl.layouts.arithmetic import multiplies
 from sparsedsl.layouts.check import validate
-from sparsedsl.layouts.checking import check_kernel, multiplies
 from sparsedsl.layouts.given import NATIVE_INDICES, check_arrays, check_shape, reach
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import unique
@@ -90,6 +90,8 @@ class _Loops:
         key = f"check\n{self.layout.key}\n{' '.join(self.dtypes.values())}"
         entry = kept.lookup(key)
         if entry is None and compile:
+            from sparsedsl.layouts.checking import check_kernel
+
             kernel = check_kernel(self.layout, self.dtypes)
             entry = None if kernel is None else _stored(kept, key, kernel)
         return None if entry is None else entry.function(example)

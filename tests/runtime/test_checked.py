@@ -5,9 +5,9 @@ import pytest
 import scipy.sparse as sp
 
 import sparsedsl as sd
+from sparsedsl.layouts.arithmetic import multiplies
 from sparsedsl.layouts.catalogue import resolve
 from sparsedsl.layouts.check import validate
-from sparsedsl.layouts.checking import multiplies
 from sparsedsl.runtime import checked
 
 
