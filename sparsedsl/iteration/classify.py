@@ -10,7 +10,7 @@ what is left is affine, and isl answers for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,10 +22,15 @@ from sparsedsl.spf.nodes import UF, Constraint, FloorDiv, Mod, Product, Term, Va
 
 @dataclass(frozen=True, slots=True)
 class Abstract:
-    """Constraints with each outermost call replaced by the symbol it is keyed by."""
+    """Constraints with each outermost call replaced by the symbol it is keyed by.
+
+    ``reads`` are the variables of each symbol's call, ``used`` all that the constraints mention.
+    """
 
     constraints: tuple[Constraint, ...]
     symbols: tuple[tuple[str, UF], ...]
+    reads: Mapping[str, frozenset[str]]
+    used: frozenset[str]
 
 
 @lru_cache(maxsize=4096)
@@ -49,7 +54,9 @@ def abstract(constraints: tuple[Constraint, ...]) -> Abstract:
         return terms.add(terms.const(term.constant), *parts)
 
     plain = tuple(Constraint(walk(c.term), c.equality) for c in constraints)
-    return Abstract(plain, tuple((s, call) for call, s in symbols.items()))
+    reads = {s: terms.variables(Term(((1, call),))) for call, s in symbols.items()}
+    used = frozenset[str]().union(*(terms.variables(c.term) for c in plain))
+    return Abstract(plain, tuple((s, call) for call, s in symbols.items()), reads, used)
 
 
 def concrete(term: Term, symbols: Iterable[tuple[str, UF]]) -> Term:
@@ -64,9 +71,8 @@ def parameters(operand: Operand) -> frozenset[str]:
 
 def _known(operand: Operand, plain: Abstract, bound: frozenset[str]) -> tuple[str, ...]:
     names = bound | parameters(operand)
-    calls = {s for s, call in plain.symbols if terms.variables(Term(((1, call),))) <= names}
-    used = frozenset[str]().union(*(terms.variables(c.term) for c in plain.constraints))
-    return tuple(sorted((names | calls) & used))
+    calls = {symbol for symbol, reads in plain.reads.items() if reads <= names}
+    return tuple(sorted((names | calls) & plain.used))
 
 
 @lru_cache(maxsize=4096)
@@ -140,7 +146,7 @@ def end_of(term: Term, dim: str) -> tuple[Term, bool] | None:
     >>> terms.text(end), low
     ('n + 1', False)
     """
-    slope = sum(c for c, a in term.parts if a == Var(dim))
+    slope = terms.coefficient(term, dim)
     rest = terms.subtract(term, terms.scale(slope, terms.var(dim)))
     if slope == 0 or dim in terms.variables(rest):
         return None
@@ -161,7 +167,7 @@ def _distinct(items: list[Term]) -> tuple[Term, ...]:
 @lru_cache(maxsize=4096)
 def _with(operand: Operand, name: str) -> tuple[tuple[Constraint, int], ...]:
     """Return the constraints in which a variable stands outside calls, with its coefficient."""
-    slopes = [(c, sum(k for k, a in c.term.parts if a == Var(name))) for c in operand.constraints]
+    slopes = [(c, terms.coefficient(c.term, name)) for c in operand.constraints]
     return tuple((c, slope) for c, slope in slopes if slope)
 
 
@@ -196,7 +202,7 @@ def _relax(operand: Operand, term: Term, dim: str, names: frozenset[str]) -> Ter
     when the last of its dimensions is bound.
     """
     for name in sorted(terms.variables(term) - names - {dim}):
-        slope = sum(c for c, a in term.parts if a == Var(name))
+        slope = terms.coefficient(term, name)
         rest = terms.subtract(term, terms.scale(slope, terms.var(name)))
         if slope == 0 or name in terms.variables(rest):
             continue
@@ -237,20 +243,17 @@ def _keys(operand: Operand, dim: str, bound: frozenset[str]) -> Sought:
     for original, constraint in zip(operand.constraints, plain.constraints, strict=True):
         if not constraint.equality:
             continue
-        here = [
-            (s, call)
-            for s, call in plain.symbols
-            if s in terms.variables(constraint.term) and dim in terms.variables(Term(((1, call),)))
-        ]
-        if terms.variables(original.term) & later:
+        if not terms.variables(original.term).isdisjoint(later):
             continue  # met when that dimension is bound
+        mentions = terms.variables(constraint.term)
+        here = [(s, c) for s, c in plain.symbols if s in mentions and dim in plain.reads[s]]
         if not here:
-            complete &= dim not in terms.variables(constraint.term)
+            complete &= dim not in mentions
             continue
         symbol, call = here[0]
-        reads = terms.variables(Term(((1, call),))) <= names | {dim}
+        reads = plain.reads[symbol] <= names | {dim}
         value = isl.closed_form(plain.constraints, known, symbol) if len(here) == 1 else None
-        if value is None or not reads or dim in terms.variables(constraint.term):
+        if value is None or not reads or dim in mentions:
             complete = False
             continue
         found.append(Key(call, concrete(value, plain.symbols)))
@@ -286,7 +289,7 @@ def _implied(operand: Operand, dim: str, bound: frozenset[str]) -> list[Key]:
     wanted = frozenset[str]().union(*defining)
     found: list[Key] = []
     for symbol, call in plain.symbols:
-        reads = terms.variables(Term(((1, call),)))
+        reads = plain.reads[symbol]
         if symbol not in wanted or dim not in reads or not reads <= names | {dim}:
             continue
         value = isl.closed_form((*plain.constraints, *ranges), known, symbol)

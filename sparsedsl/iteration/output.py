@@ -116,9 +116,11 @@ def _range_of(constraints: tuple[Constraint, ...], dim: str) -> tuple[Term | Non
     lows: list[Term] = []
     highs: list[Term] = []
     for constraint in constraints:
-        slope = sum(c for c, a in constraint.term.parts if a == Var(dim))
+        slope = terms.coefficient(constraint.term, dim)
+        if constraint.equality or abs(slope) != 1:
+            continue
         rest = terms.subtract(constraint.term, terms.scale(slope, terms.var(dim)))
-        if constraint.equality or abs(slope) != 1 or dim in terms.variables(rest):
+        if dim in terms.variables(rest):
             continue
         if slope == 1:
             lows.append(terms.scale(-1, rest))

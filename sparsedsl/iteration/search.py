@@ -334,9 +334,9 @@ def _follow(state: State, operand: Operand, leading: Operand) -> State | None:
 
 
 def _find(sizes: cost.Sizes, state: State, operand: Operand, dim: str) -> State | None:
-    limits = classify.bounds(operand, dim, state.bound)
     sought = classify.keys(operand, dim, state.bound)
-    if limits is None or not sought.complete:
+    limits = classify.bounds(operand, dim, state.bound) if sought.complete else None
+    if limits is None:
         return None
     find = Find(dim, limits.lows, limits.highs, sought.keys, operand.name)
     length = sizes.fanout(operand.dims, dim)
@@ -390,16 +390,21 @@ def depends_on(steps: tuple[Step, ...], names: frozenset[str]) -> frozenset[str]
 def _with_guards(state: State, operand: Operand, cause: Let | Find | Scan) -> State:
     """Add a guard for each constraint that is bound now and that nothing else ensures."""
     names = state.bound | classify.parameters(operand)
-    handled = set(state.handled)
-    guards: list[Guard] = []
-    for constraint in operand.constraints:
-        mark = (operand.name, constraint)
-        if mark in handled or not terms.variables(constraint.term) <= names:
-            continue
-        handled.add(mark)
-        if not _ensured(state, operand, constraint, cause):
-            guards.append(Guard(constraint, operand.name))
-    return replace(state, steps=(*state.steps, *guards), handled=frozenset(handled))
+    met = [
+        constraint
+        for constraint in operand.constraints
+        if terms.variables(constraint.term) <= names
+        and (operand.name, constraint) not in state.handled
+    ]
+    if not met:
+        return state
+    guards = [
+        Guard(constraint, operand.name)
+        for constraint in dict.fromkeys(met)
+        if not _ensured(state, operand, constraint, cause)
+    ]
+    handled = state.handled.union((operand.name, constraint) for constraint in met)
+    return replace(state, steps=(*state.steps, *guards), handled=handled)
 
 
 def _ensured(

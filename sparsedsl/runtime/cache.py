@@ -24,7 +24,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -191,17 +191,23 @@ def environment() -> str:
     """Return the versions of all that shapes a kernel: part of every key."""
     from sparsedsl.codegen.processor import host_cpu
 
-    code = hashlib.sha256()
-    for folder, inner, names in os.walk(Path(__file__).parents[1]):
-        inner.sort()
-        for name in sorted(names):
-            if name.endswith(".py"):
-                status = os.stat(os.path.join(folder, name))
-                code.update(f"{name} {status.st_size} {status.st_mtime_ns}".encode())
+    code = hashlib.sha256("".join(_sources(str(Path(__file__).parents[1]))).encode())
     versions = [f"python {platform.python_version()} {platform.machine()}", f"cpu {host_cpu()}"]
     for name in ("sparsedsl", "numba", "llvmlite", "numpy", "z3-solver", "islpy"):
         versions.append(f"{name} {_version(name)}")
     return "; ".join([*versions, f"code {code.hexdigest()[:16]}"])
+
+
+def _sources(folder: str) -> Iterator[str]:
+    """Yield the name, size and time of every module below a folder, in one order."""
+    with os.scandir(folder) as listed:
+        entries = sorted(listed, key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.name.endswith(".py"):
+            status = entry.stat()
+            yield f"{entry.name} {status.st_size} {status.st_mtime_ns}\n"
+        elif entry.name != "__pycache__" and entry.is_dir():
+            yield from _sources(entry.path)
 
 
 def _version(name: str) -> str:

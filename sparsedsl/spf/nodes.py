@@ -7,8 +7,36 @@ compare equal; UF calls may nest; division is floor division, modulo has the div
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
+
+
+class Hashed:
+    """A node that keeps its hash: nodes hold nodes, and are keys of most tables of a plan."""
+
+    __slots__ = ("known_hash",)
+
+    known_hash: int
+
+
+_Node = TypeVar("_Node", bound=Hashed)
+
+
+def _hashed_once(node: type[_Node]) -> type[_Node]:
+    """Let a frozen dataclass keep its hash once it is asked for it."""
+    of_fields: Callable[[_Node], int] = node.__hash__
+
+    def kept(self: _Node) -> int:
+        try:
+            return self.known_hash
+        except AttributeError:
+            found = of_fields(self)
+            object.__setattr__(self, "known_hash", found)
+            return found
+
+    node.__hash__ = kept
+    return node
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,33 +45,40 @@ class Var:
 
     name: str
 
+    def __hash__(self) -> int:
+        return hash(self.name)
 
+
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class UF:
+class UF(Hashed):
     """``function(arguments)``: one element of an index array."""
 
     function: str
     arguments: tuple[Term, ...]
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class FloorDiv:
+class FloorDiv(Hashed):
     """``floor(numerator / denominator)``; the denominator is positive."""
 
     numerator: Term
     denominator: Term
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class Mod:
+class Mod(Hashed):
     """``numerator mod denominator`` in ``[0, denominator)``."""
 
     numerator: Term
     denominator: Term
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class Product:
+class Product(Hashed):
     """A product with a block parameter, before its value is known."""
 
     left: Term
@@ -53,16 +88,18 @@ class Product:
 Atom: TypeAlias = "Var | UF | FloorDiv | Mod | Product"
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class Term:
+class Term(Hashed):
     """``sum(coefficient * atom) + constant``; build with ``spf.terms``, which keeps the order."""
 
     parts: tuple[tuple[int, Atom], ...]
     constant: int = 0
 
 
+@_hashed_once
 @dataclass(frozen=True, slots=True)
-class Constraint:
+class Constraint(Hashed):
     """``term = 0`` when ``equality``, else ``term >= 0``."""
 
     term: Term

@@ -27,6 +27,7 @@ ZERO = const(0)
 ONE = const(1)
 
 
+@lru_cache(maxsize=16384)
 def var(name: str) -> Term:
     """The variable or parameter ``name``."""
     return Term(((1, Var(name)),))
@@ -48,22 +49,37 @@ def add(*terms: Term) -> Term:
     >>> text(add(var("i"), const(2), var("i")))
     '2*i + 2'
     """
-    total: dict[Atom, int] = {}
     constant = 0
+    varying: list[Term] = []
     for term in terms:
         constant += term.constant
+        if term.parts:
+            varying.append(term)
+    if len(varying) < 2:
+        # most sums are of one term and a number: its parts are in order
+        return Term(varying[0].parts if varying else (), constant)
+    total: dict[Atom, int] = {}
+    for term in varying:
         for coefficient, node in term.parts:
             total[node] = total.get(node, 0) + coefficient
     parts = [(coefficient, node) for node, coefficient in total.items() if coefficient]
-    parts.sort(key=lambda part: _sort_key(part[1]))
+    if len(parts) > 1:
+        parts.sort(key=_place)
     return Term(tuple(parts), constant)
+
+
+def _place(part: tuple[int, Atom]) -> tuple[int, str]:
+    """Where a part stands among others."""
+    return _sort_key(part[1])
 
 
 def scale(factor: int, term: Term) -> Term:
     """``factor * term``."""
     if factor == 0:
         return ZERO
-    return Term(tuple((factor * c, node) for c, node in term.parts), factor * term.constant)
+    if factor == 1:
+        return term
+    return Term(tuple([(factor * c, node) for c, node in term.parts]), factor * term.constant)
 
 
 def subtract(left: Term, right: Term) -> Term:
@@ -164,6 +180,8 @@ def _replace_atom(node: Atom, change: Mapping[Atom, Term]) -> Term:
 
 def substitute(term: Term, values: Mapping[str, Term]) -> Term:
     """``term`` with variables replaced by terms, inside calls and divisions too."""
+    if variables(term).isdisjoint(values):
+        return term
     return replace(term, {Var(name): value for name, value in values.items()})
 
 
@@ -204,7 +222,10 @@ def ufs(term: Term) -> tuple[UF, ...]:
 
 def coefficient(term: Term, name: str) -> int:
     """The coefficient of the plain variable ``name`` (0 when it does not stand alone)."""
-    return next((c for c, node in term.parts if node == Var(name)), 0)
+    for found, node in term.parts:
+        if isinstance(node, Var) and node.name == name:
+            return found
+    return 0
 
 
 @lru_cache(maxsize=16384)
