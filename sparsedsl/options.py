@@ -55,7 +55,8 @@ class Options:
         Time in milliseconds for each proof; one not found in time counts as not provable.
     parallel_threshold:
         Estimated nanoseconds of a call below which ``parallel="auto"`` stays on one thread;
-        three times as many for sparse results.
+        three times as many for sparse results, twice as many where each thread sets up a table of
+        its own.
     tune:
         Measure the best few plans of the cost model at the first call with operands of a kind
         (layouts, dtypes, sizes up to a factor of four) and keep the fastest on disk, for later

@@ -7,11 +7,13 @@ and guards are taken to succeed always.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sparsedsl.find.parallel import Shared
 from sparsedsl.iteration.counted import counted_steps
 from sparsedsl.iteration.nodes import Let, Merge, Nest, Scan, Step
 from sparsedsl.loops import build as lb
-from sparsedsl.loops.nodes import Assign, Const, Expr, For, Stmt, Var
+from sparsedsl.loops.nodes import Assign, Const, Expr, For, If, Stmt, Var
 from sparsedsl.loops.rows import renamed
 from sparsedsl.lowering import pieces
 from sparsedsl.lowering.emitter import Emitter
@@ -65,6 +67,23 @@ def longest_row(
     most = Assign(room, lb.max_(room, row))
     counting = (Assign(row, lb.i(0)), *body, most)
     return [Assign(room, lb.i(0)), For(turn, first.start, first.stop, counting)]
+
+
+def by_rows(counted: list[Stmt], main: list[Stmt], enough: Expr) -> For | None:
+    """Return one loop that counts the entries of a row before it delivers them.
+
+    ``counted`` counts those of all rows, ``main`` delivers; None unless both are a loop over the
+    same rows.  A row is left out, and all after it, once there is not ``enough`` room: the caller
+    is told how much there must be.
+    """
+    match counted, main:
+        case [For() as count], [For() as loop]:
+            rows = (loop.variable, loop.start, loop.stop, loop.step)
+            if rows == (count.variable, count.start, count.stop, count.step):
+                return replace(loop, body=(*count.body, If(enough, loop.body)))
+        case _:
+            pass
+    return None
 
 
 class _Counter:

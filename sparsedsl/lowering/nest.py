@@ -21,6 +21,7 @@ from sparsedsl.iteration.nodes import (
     Chain,
     Find,
     Let,
+    Merge,
     Operand,
     Scan,
 )
@@ -177,18 +178,35 @@ class _NestWalk:
         if kind in ("append", "workspace") and levels[0].dense and not self._all_visited():
             self.gaps = self.sink.pieced
             end = [] if self.gaps else dl.fill_gaps(self.sink, 0)
-        body = [*dl.first_segments(self.sink), *work, *self.top, *main, *end]
+        before = [*dl.first_segments(self.sink), *work, *self.top]
         if kind == "dense":
-            return body
+            return [*before, *main, *end]
         room = self.sink.capacity
         given = lb.length(self.sink.values)
         if not needed:
-            return [*start, Assign(room, given), *body]
+            return [*start, Assign(room, given), *before, *main, *end]
         if self.sink.pieced:
             first, past = (self.emitter.variable(v.name) for v in self.sink.piece)
             given = lb.sub(past, first)
-        enough = If(lb.le(room, given), tuple(body))
-        return [*start, Assign(room, lb.i(0)), *needed, enough]
+        enough = lb.le(room, given)
+        by_rows = counting.by_rows(needed, main, enough) if self._merges_two() else None
+        if by_rows is not None and not before:
+            return [*start, Assign(room, lb.i(0)), by_rows, *end]
+        rest = If(enough, (*before, *main, *end))
+        return [*start, Assign(room, lb.i(0)), *needed, rest]
+
+    def _merges_two(self) -> bool:
+        """Whether the loops inside do nothing but merge two operands.
+
+        Such loops have a register left for the room that is needed so far; of others, one more
+        variable costs more than to read where rows end twice.
+        """
+        steps = [s for chain in self.nest.chains for s in chain.steps if not isinstance(s, Let)]
+        match steps:
+            case [Merge(_, parts)]:
+                return len(parts) == 2
+            case _:
+                return False
 
     def row(self) -> list[Stmt]:
         """Return the body of a kernel that writes each row over the one before.

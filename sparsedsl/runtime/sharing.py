@@ -44,6 +44,9 @@ APPENDED = 3
 """Times the threshold from which sparse results are shared: their entries are counted first, and
 moved together last."""
 
+PREPARED = 2
+"""Times the threshold where every piece does work of its own before the loop."""
+
 Function = Callable[..., tuple[int, ...]]
 
 
@@ -78,7 +81,8 @@ class Sharing:
         """
         if parallel is False or (self.share.apart and options.thread_count < 2):
             return False
-        least = options.parallel_threshold * (1 if self.recipe.kind == "dense" else APPENDED)
+        apart = 1 if self.recipe.kind == "dense" else APPENDED
+        least = options.parallel_threshold * max(apart, PREPARED if self.share.prepares else 1)
         return parallel is True or self.recipe.nanoseconds >= least
 
     def fill(

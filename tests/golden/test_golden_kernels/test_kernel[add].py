@@ -18,8 +18,7 @@ def kernel(A_indptr, B_indptr, A_indices, B_indices, A_data, B_data, C_indices, 
     for i in range(i_begin, i_end):
         C_room += max(A_indptr[u64(i + 1)] - A_indptr[u64(i)], 0)
         C_room += max(B_indptr[u64(i + 1)] - B_indptr[u64(i)], 0)
-    if C_room <= C_until - C_from:
-        for i in range(i_begin, i_end):
+        if C_room <= C_until - C_from:
             A_p = i64(A_indptr[u64(i)])
             A_p_hi = i64(A_indptr[u64(i + 1)])
             B_p = i64(B_indptr[u64(i)])
