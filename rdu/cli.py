@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +31,7 @@ app = typer.Typer(
 Fusion = Annotated[
     str, typer.Option(help="none, pattern, spatial, or operator names joined by '-' and ','.")
 ]
-Orchestration = Annotated[str, typer.Option(help="hardware or software.")]
+Orchestration = Annotated[str, typer.Option(help="hardware or software; of a model also looped.")]
 ChipFile = Annotated[Path | None, typer.Option("--chip", help="TOML file of a chip or node.")]
 Split = Annotated[
     str, typer.Option(help="Axes to cut over all sockets, joined by ',' (rdu trace lists them).")
@@ -51,6 +52,8 @@ Plot = Annotated[
 Draw = Annotated[
     Path | None, typer.Option(help="Draw the placement and routes to this .svg or .png.")
 ]
+
+Memory = Annotated[Path | None, typer.Option(help="Draw the memory map to this .svg or .png.")]
 
 
 @app.command()
@@ -109,8 +112,13 @@ def _written(node: rdu.Node) -> list[dict[str, Any]]:
     ]
 
 
+_OF_GRAPHS = ("split", "pipeline", "precision", "trace", "plot", "draw")
+_OF_MODELS = ("phase", "batch", "sequence")
+
+
 @app.command()
 def estimate(
+    context: typer.Context,
     source: Annotated[
         str,
         typer.Argument(
@@ -128,6 +136,7 @@ def estimate(
     trace: Trace = None,
     plot: Plot = None,
     draw: Draw = None,
+    memory: Memory = None,
     phase: Annotated[str, typer.Option(help="Of a model: prefill, decode or train.")] = "decode",
     batch: Annotated[int, typer.Option(min=1, help="Of a model: sequences.")] = 1,
     sequence: Annotated[int, typer.Option(min=1, help="Of a model: tokens of each.")] = 4096,
@@ -135,6 +144,7 @@ def estimate(
     """Time a graph without data, or a whole language model."""
     model = model_of(source)
     if model is not None:
+        _refuse(context, _OF_GRAPHS, "a graph that is mapped, not of a whole model")
         node = _node(chip, 8 if sockets is None else sockets)
         estimate_model(
             model,
@@ -145,9 +155,10 @@ def estimate(
             fusion=fusion,
             orchestration=orchestration,
             as_json=as_json,
-            draw=draw,
+            memory=memory,
         )
         return
+    _refuse(context, _OF_MODELS, "a whole model, such as llama2-7b")
     graph, _ = _graph(source, precision)
     program = rdu.compile(
         graph,
@@ -157,7 +168,15 @@ def estimate(
         split=tuple(axis for axis in split.split(",") if axis),
         pipeline=pipeline,
     )
-    _show(program, rdu.estimate(program), as_json, trace, plot, draw)
+    _show(program, rdu.estimate(program), as_json, trace, plot, draw, memory)
+
+
+def _refuse(context: typer.Context, names: Sequence[str], what: str) -> None:
+    """Refuse options that would be ignored."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise RDUError(f"--{name} is an option of {what}")
 
 
 @app.command()
@@ -174,6 +193,7 @@ def run(
     trace: Trace = None,
     plot: Plot = None,
     draw: Draw = None,
+    memory: Memory = None,
 ) -> None:
     """Compile a graph and run it on data (its own, or random for the named graphs)."""
     graph, arrays = _graph(source, precision)
@@ -187,7 +207,7 @@ def run(
     )
     with busy("emulating"):
         _, report = rdu.run(program, *arrays)
-    _show(program, report, as_json, trace, plot, draw)
+    _show(program, report, as_json, trace, plot, draw, memory)
 
 
 @app.command("trace")
@@ -210,6 +230,7 @@ def _show(
     trace: Path | None,
     plot: Path | None,
     draw: Path | None,
+    memory: Path | None,
 ) -> None:
     written = [
         write(path)
@@ -217,6 +238,7 @@ def _show(
             (report.chrome_trace, trace),
             (report.plot, plot),
             (program.draw, draw),
+            (program.draw_memory, memory),
         )
         if path is not None
     ]

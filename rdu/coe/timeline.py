@@ -100,9 +100,9 @@ def _label(axes: Any, events: Sequence[Event]) -> None:
         return
     shown = max(event.end for event in events) - min(event.start for event in events)
     for event in events:
-        # About 90 characters fit the width of the picture, and 110 lines on their side.
+        # About 90 characters fit the width of the picture, and 75 lines on their side.
         length = event.end - event.start
-        if length < shown / 110:
+        if length < shown / 75:
             continue
         turned = 90 if length < len(event.name) / 90 * shown else 0
         middle, row = (event.start + event.end) / 2, 1 if event.lane == "compute" else 0

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from rdu.coe.parts import Composition
 from rdu.errors import SpecError
-from rdu.memory.tiers import counts, not_negative
+from rdu.memory.tiers import counts, not_negative, positive
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +78,7 @@ class Trace:
     ) -> Trace:
         """Independent draws, expert ``n`` with weight ``(n + 1) ** -exponent``."""
         _sizes(requests, experts)
+        not_negative("trace", exponent=exponent)
         weights = np.arange(1, experts + 1, dtype=float) ** -exponent
         draws = np.random.default_rng(seed).choice(experts, requests, p=weights / weights.sum())
         return cls(draws, None, batch, output_tokens)
@@ -95,7 +96,7 @@ class Trace:
     ) -> Trace:
         """Runs of one expert, of geometric length with mean ``length``, experts uniform."""
         _sizes(requests, experts)
-        if length < 1:
+        if not 1 <= length < float("inf"):
             raise SpecError(f"a burst has a mean length of at least 1, found {length}")
         rng = np.random.default_rng(seed)
         first = rng.random(requests) < 1 / length
@@ -148,8 +149,7 @@ class Trace:
 
     def with_rate(self, requests_per_second: float, *, seed: int = 0) -> Trace:
         """The same requests with Poisson arrivals at the given rate."""
-        if not requests_per_second > 0:
-            raise SpecError(f"a request rate must be above 0, found {requests_per_second}")
+        positive("trace", requests_per_second=requests_per_second)
         gaps = np.random.default_rng(seed).exponential(1 / requests_per_second, len(self))
         return replace(self, arrivals=np.cumsum(gaps))
 

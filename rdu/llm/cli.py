@@ -9,7 +9,6 @@ from typing import cast
 import typer
 
 from rdu.console import print_table
-from rdu.errors import SpecError
 from rdu.llm.estimate import Estimate, estimate
 from rdu.llm.footprint import memory_map
 from rdu.llm.fusion import Fusion
@@ -41,13 +40,13 @@ def estimate_model(
     fusion: str,
     orchestration: str,
     as_json: bool,
-    draw: Path | None,
+    memory: Path | None,
 ) -> None:
     """Time one pass over all sockets of the node and print it.
 
     Parameters
     ----------
-    draw:
+    memory:
         Where to draw the memory map of a socket.
 
     Raises
@@ -60,17 +59,15 @@ def estimate_model(
     found = estimate(graph, node, chosen, cast(Orchestration, orchestration), spill=True)
     summary = _summary(found, node)
     placed = memory_map(graph, node.chip, chosen)
-    if draw is not None:
-        if draw.suffix != ".svg":
-            raise SpecError(f"the memory map is drawn to an .svg file, found {str(draw)!r}")
-        placed.draw(draw)
+    if memory is not None:
+        placed.draw(memory)
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
         return
     shown = {n: f"{v:,.6g}" if isinstance(v, float) else str(v) for n, v in summary.items()}
     print_table([("quantity", "value"), *shown.items()], left=2)
-    if draw is not None:
-        typer.echo(f"wrote {draw}")
+    if memory is not None:
+        typer.echo(f"wrote {memory}")
 
 
 def _summary(found: Estimate, node: Node) -> dict[str, float | int | str]:

@@ -64,7 +64,7 @@ def memory_map(
             hint="use a smaller problem or a chip with more memory",
         )
     return tuple(
-        Symbol(life.name, tier, offsets[tier][life.name], life.size, socket)
+        Symbol(life.name, tier, offsets[tier][life.name], life.size, socket, life.start, life.stop)
         for life in lives
         for tier in (chosen[life.name],)
     )

@@ -20,6 +20,7 @@ from rdu.mapping.allocate import Units
 from rdu.mapping.bursts import Access
 from rdu.mapping.schedule import Coordinates, Schedule
 from rdu.mapping.shapes import Shape
+from rdu.memory.draw import Region, draw_map
 from rdu.specs import Node
 
 if TYPE_CHECKING:
@@ -45,13 +46,18 @@ class Tier(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """One tensor in a socket's memory: tier, first byte and length."""
+    """One tensor in a socket's memory: tier, first byte and length.
+
+    Its bytes are taken in kernels ``start <= n < stop``; others may lie there before and after.
+    """
 
     tensor: str
     tier: Tier
     address: int
     bytes: int
-    socket: int = 0
+    socket: int
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +245,19 @@ class Program:
 
         return draw_program(self, Path(path))
 
+    def draw_memory(self, path: str | Path) -> Path:
+        """Draw what lies where in HBM and DDR of the first socket, kernel by kernel.
+
+        The suffix chooses the format: ``.svg``, or with matplotlib ``.png`` and ``.pdf``.
+        """
+        chip = self.node.chip
+        regions = [
+            Region(s.tensor, s.tier.value, s.address, s.bytes, s.start, s.stop)
+            for s in self.memory
+            if s.socket == 0
+        ]
+        return draw_map(regions, {"hbm": chip.hbm_bytes, "ddr": chip.ddr_bytes}, Path(path))
+
     def __str__(self) -> str:
         chip = self.node.chip
         lines = [
@@ -263,6 +282,7 @@ class Program:
                 )
         for symbol in self.memory:
             lines.append(
-                f"  {symbol.tier.value} {symbol.address:#014x} {symbol.bytes:>12,} {symbol.tensor}"
+                f"  {symbol.tier.value} {symbol.address:#014x} {symbol.bytes:>12,} "
+                f"kernels {symbol.start}..{symbol.stop - 1} {symbol.tensor}"
             )
         return "\n".join(lines)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rdu.errors import CapacityError, SpecError
+from rdu.memory.draw import Region, draw_map
 from rdu.memory.tiers import Tier, not_negative
 
 
@@ -119,46 +120,21 @@ class MemoryMap:
             ]
         return "\n".join(lines)
 
-    def draw(self, path: str | Path) -> None:
-        """Draw the map; the suffix of ``path`` chooses the format.
+    def draw(self, path: str | Path) -> Path:
+        """Draw the map; the suffix of ``path`` chooses ``.svg``, or with matplotlib another.
 
         Raises
         ------
-        SpecError
-            Where matplotlib is not installed or does not know the suffix.
+        RDUError
+            On another format than ``.svg``, ``.png`` and ``.pdf``.
         """
-        try:
-            from matplotlib.figure import Figure
-            from matplotlib.patches import Rectangle
-        except ImportError:
-            raise SpecError(
-                "drawing needs matplotlib, which is not installed",
-                hint="pip install 'sparsedsl[plot]'",
-            ) from None
-        held = [tier for tier in self.tiers if self.used(tier.name)] or [self.tiers[0]]
-        # One colour for the symbols of one kind, which the first part of a name tells.
-        kinds = list(dict.fromkeys(p.symbol.name.split(".")[0] for p in self.placements))
-        colours = {kind: f"C{number % 10}" for number, kind in enumerate(kinds)}
-        figure = Figure(figsize=(5 * len(held) + 2, 4), layout="constrained")
-        rows = figure.subplots(1, len(held), squeeze=False)[0]
-        for axes, tier in zip(rows, held, strict=True):
-            here = [p for p in self.placements if p.tier == tier.name]
-            for p in here:
-                corner, height = (p.symbol.start, p.offset / 1e9), p.symbol.size / 1e9
-                width = p.symbol.stop - p.symbol.start
-                colour = colours[p.symbol.name.split(".")[0]]
-                axes.add_patch(Rectangle(corner, width, height, fc=colour, ec="white", lw=0.3))
-            axes.set_xlim(0, max((p.symbol.stop for p in here), default=1))
-            axes.set_ylim(0, max(self.used(tier.name) / 1e9, 1e-9) * 1.05)
-            axes.set_title(f"{tier.name}, {self.used(tier.name) / tier.capacity_bytes:.0%} used")
-            axes.set_xlabel("step")
-            axes.set_ylabel("address, GB")
-        patches = [Rectangle((0, 0), 1, 1, fc=colour) for colour in colours.values()]
-        figure.legend(patches, list(colours), loc="outside right upper", fontsize="small")
-        try:
-            figure.savefig(path)
-        except ValueError as error:
-            raise SpecError(f"cannot draw to {path}: {error}") from None
+        regions = [
+            Region(p.symbol.name, p.tier, p.offset, p.symbol.size, p.symbol.start, p.symbol.stop)
+            for p in self.placements
+        ]
+        return draw_map(
+            regions, {tier.name: tier.capacity_bytes for tier in self.tiers}, Path(path)
+        )
 
 
 def allocate(
@@ -204,8 +180,8 @@ def allocate(
         victim = next(order, None)
         if victim is None:
             raise CapacityError(
-                f"the pinned symbols {', '.join(s.name for s in kept)} do not fit {first.name} "
-                f"of {first.capacity_bytes:,.0f} bytes: {over:,.0f} bytes too many",
+                f"{', '.join(s.name for s in kept)} must stay in {first.name} and do not fit its "
+                f"{first.capacity_bytes:,.0f} bytes: {over:,.0f} bytes too many",
                 hint="pin fewer symbols, or use a larger tier",
             )
         kept.remove(victim)

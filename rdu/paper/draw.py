@@ -57,8 +57,9 @@ def _bars(axes: Any, quantity: str, rows: Sequence[Row]) -> None:
         (0.2, ours, "here", "tab:blue"),
     ):
         bars = axes.bar([n + offset for n in places], values, 0.4, label=label, color=colour)
-        texts = [f"{value:.3g}" if value == value else "" for value in values]
-        axes.bar_label(bars, texts, size=6)
+        texts = [f"{value:.2g}" if value < 1 else f"{value:.3g}" for value in values]
+        axes.bar_label(bars, [text if text != "nan" else "" for text in texts], size=6)
+    axes.set_axisbelow(True)
     axes.set_xticks(list(places), [row.name for row in rows], rotation=30, ha="right", size=8)
     axes.set_ylabel(quantity)
     axes.grid(axis="y", alpha=0.3)
@@ -73,7 +74,9 @@ def _lines(axes: Any, rows: Sequence[Row]) -> None:
         lines.setdefault(label, []).append((int(count), row))
     for label, points in lines.items():
         counts = [count for count, _ in points]
-        (line,) = axes.plot(counts, [row.ours for _, row in points], label=label)
+        # What holds for a number of experts holds until the next.
+        ours = [row.ours for _, row in points]
+        (line,) = axes.plot(counts, ours, label=label, drawstyle="steps-post")
         known = [(count, row.paper) for count, row in points if row.paper is not None]
         axes.plot(*zip(*known, strict=True), ".", color=line.get_color())
     axes.plot([], [], ".", color="black", label="paper")
@@ -86,5 +89,6 @@ def _lines(axes: Any, rows: Sequence[Row]) -> None:
         axes.set_yticks(ticks, [str(tick) for tick in ticks])
     else:
         axes.set_ylim(bottom=0)
+        axes.yaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))

@@ -13,6 +13,9 @@ from rdu.errors import SpecError
 
 _SECTIONS = ("chip", "compute", "memory", "network", "launch", "node")
 _NODE_KEYS = ("sockets", "p2p_gb_per_s", "p2p_latency_ns")
+_MOST = 1e15
+_RATES = 2.0**-10, 2.0**40
+"""Bytes a cycle that the emulator can count exactly."""
 _MAY_BE_ZERO = frozenset(
     {
         "coalesce_requests",
@@ -96,6 +99,8 @@ class Chip:
                     f"{self.mesh_rows} x {self.mesh_columns} = {sites} sites",
                     hint=f"make mesh_rows * mesh_columns at least {count}",
                 )
+        _check_rate(f"chip {self.name!r}: hbm_tb_per_s", self.hbm_bytes_per_cycle, self.clock_ghz)
+        _check_rate(f"chip {self.name!r}: ddr_gb_per_s", self.ddr_bytes_per_cycle, self.clock_ghz)
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Chip:
@@ -177,6 +182,7 @@ class Node:
 
     def __post_init__(self) -> None:
         _check_values("node", self)
+        _check_rate("node: p2p_gb_per_s", self.p2p_bytes_per_cycle, self.chip.clock_ghz)
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Node:
@@ -234,7 +240,9 @@ def sn40l_node(sockets: int = 8) -> Node:
 def _flatten(path: Path, data: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for section, table in data.items():
-        if section not in _SECTIONS or not isinstance(table, dict):
+        if section in _SECTIONS and not isinstance(table, dict):
+            raise SpecError(f"{path}: [{section}] must be a table, found {table!r}")
+        if section not in _SECTIONS:
             near = difflib.get_close_matches(section, _SECTIONS, 1)
             raise SpecError(
                 f"{path}: unknown table [{section}]",
@@ -279,3 +287,15 @@ def _check_values(owner: str, spec: Chip | Node) -> None:
         if not (math.isfinite(value) and low_ok):
             bound = "at least 0" if field.name in _MAY_BE_ZERO else "above 0"
             raise SpecError(f"{owner}: {field.name} must be finite and {bound}, found {value!r}")
+        if value > _MOST:
+            raise SpecError(f"{owner}: {field.name} must be at most {_MOST:g}, found {value!r}")
+
+
+def _check_rate(owner: str, bytes_per_cycle: float, clock_ghz: float) -> None:
+    low, high = _RATES
+    if not low <= bytes_per_cycle <= high:
+        raise SpecError(
+            f"{owner} at clock_ghz = {clock_ghz:g} is {bytes_per_cycle:.3g} bytes a cycle, "
+            f"expected from {low:.3g} to {high:.3g}",
+            hint="check the unit at the end of each key",
+        )

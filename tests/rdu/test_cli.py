@@ -30,7 +30,7 @@ def test_demo_shows_table_one_and_the_expert_layer():
 
 
 def test_estimate_writes_files(tmp_path):
-    paths = [tmp_path / name for name in ("t.json", "r.svg", "p.svg")]
+    paths = [tmp_path / name for name in ("t.json", "r.svg", "p.svg", "m.svg")]
     text = call(
         "estimate",
         "monarch",
@@ -42,6 +42,8 @@ def test_estimate_writes_files(tmp_path):
         str(paths[1]),
         "--draw",
         str(paths[2]),
+        "--memory",
+        str(paths[3]),
     )
     assert all(path.exists() for path in paths)
     assert "4 kernels" in text
@@ -49,7 +51,7 @@ def test_estimate_writes_files(tmp_path):
 
 def test_estimate_a_language_model(tmp_path):
     picture = tmp_path / "memory.svg"
-    text = call("estimate", "llama2-7b", "--sequence", "2048", "--draw", str(picture))
+    text = call("estimate", "llama2-7b", "--sequence", "2048", "--memory", str(picture))
     assert "tokens per second" in text
     assert "<svg" in picture.read_text()
     shape = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "vocab_size": 100}
@@ -100,6 +102,8 @@ def test_several_sockets():
         (["estimate", "--chip", "absent.toml"], "cannot read"),
         (["estimate", "--orchestration", "manual"], "orchestration"),
         (["estimate", "--precision", "fp8"], "fp8"),
+        (["estimate", "llama2-7b", "--plot", "x.svg"], "--plot is an option of a graph"),
+        (["estimate", "--batch", "2"], "--batch is an option of a whole model"),
     ],
 )
 def test_mistakes_exit_with_two_and_one_message(arguments, message, monkeypatch, capsys):

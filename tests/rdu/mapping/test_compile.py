@@ -48,7 +48,10 @@ def test_memory_map_does_not_overlap():
         apart = (
             one.address + one.bytes <= other.address or other.address + other.bytes <= one.address
         )
-        assert apart or not lives[one.tensor].overlaps(lives[other.tensor])
+        assert apart or one.stop <= other.start or other.stop <= one.start
+    for symbol in symbols:
+        life = lives[symbol.tensor]
+        assert (symbol.start, symbol.stop) == (life.start, life.stop)
     top = max(s.address + s.bytes for s in symbols)
     assert top < sum(s.bytes for s in symbols)
     assert {s.tensor for s in symbols} == {"I0", "W0", "Scale", "W1", "P", "S", "T", "Out"}
@@ -227,6 +230,10 @@ def test_drawing(tmp_path):
     text = program("none").draw(tmp_path / "p.svg").read_text()
     for name in ("Gemm0", "Mul", "Transpose", "Gemm1"):
         assert name in text
+    text = program("none").draw_memory(tmp_path / "m.svg").read_text()
+    assert " of 68.72 GB (0.0%)" in text
+    for name in ("I0", "Scale", "P", "Out"):
+        assert f">{name}<" in text
 
 
 def test_depths_of_a_path_that_rejoins():

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rdu.errors import CapacityError, SpecError
+from rdu.errors import CapacityError, RDUError, SpecError
 from rdu.memory.allocate import Symbol, allocate, live_peak, pack
 from rdu.memory.tiers import Tier
 
@@ -75,7 +75,9 @@ def test_pinned_symbols_stay_or_are_refused():
     router = Symbol("router", 90, 0, 4, uses=0, pinned=True)
     big = Symbol("big", 50, 0, 4, uses=9)
     assert allocate([router, big], Tier("hbm", 100, 1e12), DDR).spilled == ("big",)
-    with pytest.raises(CapacityError, match=r"router.*hbm of 80 bytes: 10 bytes too many"):
+    with pytest.raises(
+        CapacityError, match=r"router must stay in hbm .* 80 bytes: 10 bytes too many"
+    ):
         allocate([router, big], Tier("hbm", 80, 1e12), DDR)
 
 
@@ -91,8 +93,10 @@ def test_the_map_prints_and_draws(tmp_path):
     assert "hbm: 64 of 64 bytes (100.0%)" in text
     assert "steps 2..2  b" in text
     placed.draw(tmp_path / "map.svg")
-    assert "<svg" in (tmp_path / "map.svg").read_text()
-    with pytest.raises(SpecError, match="cannot draw"):
+    drawn = (tmp_path / "map.svg").read_text()
+    assert "hbm: 64 bytes of 64 bytes (100.0%)" in drawn
+    assert "ddr: 640 bytes of 1 GB" in drawn
+    with pytest.raises(RDUError, match="cannot draw"):
         placed.draw(tmp_path / "map.nonsense")
 
 

@@ -40,6 +40,12 @@ def test_seconds_and_cycles_agree():
         ("[network]", "[network", "not valid TOML"),
         ("pmus = 1040 ", "pmus = 1040\nfifo_depth = 3 ", "given twice"),
         ("sockets = 8", "sockets = 0", "sockets must be"),
+        ("hbm_gib = 64.0", "hbm_gib = 1e300", "hbm_gib must be at most 1e+15"),
+        ("hbm_tb_per_s = 1.8", "hbm_tb_per_s = 1e-30", "bytes a cycle, expected from"),
+        ("clock_ghz = 1.6", "clock_ghz = 1e15", "at clock_ghz = 1e+15 is 1.8e-12 bytes a cycle"),
+        ("ddr_gb_per_s = 200.0", "ddr_gb_per_s = 1e-9", "ddr_gb_per_s at clock_ghz = 1.6"),
+        ("p2p_gb_per_s = 100.0", "p2p_gb_per_s = 1e-9", "p2p_gb_per_s at clock_ghz = 1.6"),
+        ("[chip]", "chip = 3\n[unit]", "[chip] must be a table, found 3"),
     ],
 )
 def test_bad_specs_are_refused(tmp_path, old, new, message):
