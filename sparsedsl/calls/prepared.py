@@ -111,7 +111,11 @@ class Prepared:
         return arguments
 
     def _facts_hold(self, given: Sequence[Any]) -> bool:
-        return all(given[place].holds(fact) for place, _, facts in self.held for fact in facts)
+        for place, _, facts in self.held:
+            for fact in facts:
+                if not given[place].holds(fact):
+                    return False
+        return True
 
     def _unchanged_one_by_one(self, given: Sequence[Any]) -> bool:
         if len(given) != self.count or not self.arguments:

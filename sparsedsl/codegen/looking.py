@@ -1,13 +1,12 @@
 """Machine code that looks whether operands are as they were: one call for all of a call's.
 
 Takes: a ``Record`` for each object and array: what it must be, what it must hold, and where it is
-to be found.  Gives: a function of the arguments of a call.  Invariant: nothing is written, and no
-object is read as an array before its type was compared; where the fields of an array lie is said
-in ``codegen.machine``.
+to be found.  Gives: a function of the arguments of a call.  Invariant: LLVM is not needed; the code
+(``codegen.llvm_looking``) is the same for all records, so that it is kept on disk.
 
 A record is words of 64 bits: how many there are; where the object is: its place among the
 arguments, or 0 and its address; then what it must be.  Of an array: its type, its dtype, its
-flags, the number and the lengths of its axes; then what is asked of its data (``_Ask``), a count
+flags, the number and the lengths of its axes; then what is asked of its data (``Ask``), a count
 and a size in bytes; then so many places, in bytes from the start of the data, and the bytes that
 must be there.  Of another object: 0, its address, a count, and so many names of attributes and the
 objects that these must be.
@@ -15,37 +14,21 @@ objects that these must be.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import functools
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeAlias
 
 import numpy as np
-from llvmlite import binding, ir
-
-from sparsedsl.codegen import llvm_target
-from sparsedsl.codegen.machine import AXES, HEAD, linked, readable
-from sparsedsl.locks import compiling
-
-_TYPE = ctypes.sizeof(ctypes.c_void_p)
-_RANK = HEAD + 8
-_DTYPE, _FLAGS = HEAD + 40, HEAD + 48
-"""Bytes before the fields of an array object; data, rank, lengths, strides and base come first."""
 
 _PLAIN = 0x0101
 """The flags of an array that is C-contiguous and aligned."""
 
-_LANES = 8
 
+class Ask(IntEnum):
+    """What is asked of an array's data."""
 
-_UNROLLED = 4
-"""Vectors of values between two branches."""
-
-
-class _Ask(IntEnum):
     NOTHING = 0
     WHOLE = 1
     PLACES_4 = 2
@@ -53,7 +36,7 @@ class _Ask(IntEnum):
     FINITE = 4
 
 
-_SAMPLED = {4: _Ask.PLACES_4, 8: _Ask.PLACES_8}
+_SAMPLED = {4: Ask.PLACES_4, 8: Ask.PLACES_8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +51,7 @@ Source: TypeAlias = "int | np.ndarray"
 """Where a record's object is found: its place among the arguments, or the array itself."""
 
 
-def _record(array: np.ndarray, ask: _Ask, count: int, size: int, *parts: bytes) -> Record | None:
+def _record(array: np.ndarray, ask: Ask, count: int, size: int, *parts: bytes) -> Record | None:
     if type(array) is not np.ndarray or not (array.flags.c_contiguous and array.flags.aligned):
         return None
     body = b"".join(parts)
@@ -90,13 +73,13 @@ def owning(x: Any, attributes: Mapping[str, Any]) -> Record:
 
 def like(array: np.ndarray) -> Record | None:
     """Ask for a plain array of this dtype and shape; None where that cannot be asked."""
-    return _record(array, _Ask.NOTHING, 0, 0)
+    return _record(array, Ask.NOTHING, 0, 0)
 
 
 def holding(array: np.ndarray, places: np.ndarray | None, seen: bytes) -> Record | None:
     """Ask for an array like this one that holds ``seen``, at ``places`` or as a whole."""
     if places is None:
-        return _record(array, _Ask.WHOLE, 0, len(seen), seen)
+        return _record(array, Ask.WHOLE, 0, len(seen), seen)
     size = array.itemsize
     if size not in _SAMPLED:
         return None
@@ -106,223 +89,29 @@ def holding(array: np.ndarray, places: np.ndarray | None, seen: bytes) -> Record
 
 def finite(array: np.ndarray) -> Record | None:
     """Ask for an array like this one without infinities and NaNs; None if not float64."""
-    return _record(array, _Ask.FINITE, array.size, 8) if array.dtype == np.float64 else None
+    return _record(array, Ask.FINITE, array.size, 8) if array.dtype == np.float64 else None
 
 
-def looker(asked: Sequence[tuple[Source, Record | None]], count: int) -> Callable[..., bool] | None:
-    """Return what says whether all is as asked for; None where machine code cannot.
+def looker(
+    look: Callable[..., Any], asked: Sequence[tuple[Source, Record | None]], count: int
+) -> Callable[..., bool] | None:
+    """Return what says whether all is as asked for; None where the machine code ``look`` cannot.
 
     It is called with ``count`` arguments, and says no to any other number of them.  Arrays among
     the sources, and what records compare by address, live as long as it does.
     """
     known = [(source, record) for source, record in asked if record is not None]
-    look = _function() if len(known) == len(asked) and readable() else None
-    if look is None:
+    if len(known) < len(asked):
         return None
     words = [np.array((len(known), count), np.int64).tobytes()]
     for source, record in known:
         # behind the table and what is kept
-        found = (0, id(source)) if isinstance(source, np.ndarray) else (source + _BEFORE, 0)
+        found = (0, id(source)) if isinstance(source, np.ndarray) else (source + BEFORE, 0)
         size = 1 + len(found) + len(record.words) // 8
         words.append(np.array((size, *found), np.int64).tobytes() + record.words)
     kept = [(source, record.kept) for source, record in known]
     return functools.partial(look, np.frombuffer(b"".join(words), np.int64), kept)
 
 
-_BEFORE = 2
+BEFORE = 2
 """Arguments of the machine code before those of the call: the table, and what is kept."""
-
-
-@functools.cache
-def _function() -> Callable[..., Any] | None:
-    """Return the machine code, called with a table, what is to be kept, and arguments."""
-    with compiling:
-        module = binding.parse_assembly(str(_module()))
-        needs = tuple(f.name for f in module.functions if f.is_declaration)
-        return linked(llvm_target.code(module, "sparsedsl_look", needs))
-
-
-_WORD, _BYTE, _INT = ir.IntType(64), ir.IntType(8), ir.IntType(32)
-_POINTER, _WORDS = _BYTE.as_pointer(), _WORD.as_pointer()
-_OBJECTS = _POINTER.as_pointer()
-
-
-def _module() -> ir.Module:
-    """Return the code: a function of CPython's calling convention."""
-    module = ir.Module("sparsedsl_look")
-    compare = _comparison(module)
-    truth = ir.Function(module, ir.FunctionType(_POINTER, [_WORD]), "PyBool_FromLong")
-    kind = ir.FunctionType(_POINTER, [_POINTER, _OBJECTS, _WORD])
-    function = ir.Function(module, kind, "sparsedsl_look")
-    _, given, count = function.args
-    builder = ir.IRBuilder(function.append_basic_block())
-    differs = function.append_basic_block()
-    no = ir.IRBuilder(differs)
-    no.ret(no.call(truth, [_WORD(0)]))
-    table = _field(builder, builder.load(given), HEAD, _WORDS)
-    records, wanted = (builder.load(builder.gep(table, [_WORD(k)])) for k in range(2))
-    wanted = builder.add(wanted, _WORD(_BEFORE))
-    _go_on_if(builder, builder.icmp_signed("==", count, wanted), differs)
-    at = builder.alloca(_WORDS)
-    builder.store(builder.gep(table, [_WORD(2)]), at)
-    with _each(builder, records):
-        record = builder.load(at)
-        _go_on_if(builder, builder.call(compare, [given, record]), differs)
-        builder.store(builder.gep(record, [builder.load(record)]), at)
-    builder.ret(builder.call(truth, [_WORD(1)]))
-    return module
-
-
-def _field(builder: ir.IRBuilder, start: Any, offset: Any, kind: Any) -> Any:
-    """Return the value of type ``kind`` so many bytes after ``start``."""
-    at = builder.gep(start, [offset if isinstance(offset, ir.Value) else _WORD(offset)])
-    return builder.load(builder.bitcast(at, kind.as_pointer()), align=1)
-
-
-def _comparison(module: ir.Module) -> ir.Function:
-    """Add and return what says whether one object is and holds what its record says."""
-    kind = ir.FunctionType(ir.IntType(1), [_OBJECTS, _WORDS])
-    function = ir.Function(module, kind, "sparsedsl_compare")
-    function.linkage = "internal"
-    given, start = function.args
-    builder = ir.IRBuilder(function.append_basic_block())
-    differs = function.append_basic_block()
-    ir.IRBuilder(differs).ret(ir.IntType(1)(0))
-    place, address = (builder.load(builder.gep(start, [_WORD(k)])) for k in (1, 2))
-    argument = builder.load(builder.gep(given, [place]))
-    here = builder.icmp_unsigned("==", place, _WORD(0))
-    item = builder.select(here, builder.inttoptr(address, _POINTER), argument)
-    record = builder.gep(start, [_WORD(2)])
-
-    def word(place: Any) -> Any:
-        return builder.load(builder.gep(record, [place]))
-
-    def require(found: Any, wanted: Any) -> None:
-        _go_on_if(builder, builder.icmp_unsigned("==", found, wanted), differs)
-
-    array, other = function.append_basic_block(), function.append_basic_block()
-    builder.cbranch(builder.icmp_unsigned("==", word(_WORD(1)), _WORD(0)), other, array)
-    builder.position_at_end(other)
-    require(builder.ptrtoint(item, _WORD), word(_WORD(2)))
-    with builder.if_then(builder.icmp_unsigned("!=", word(_WORD(3)), _WORD(0))):
-        _attributes(builder, item, builder.gep(record, [_WORD(3)]), differs)
-    builder.ret(ir.IntType(1)(1))
-    builder.position_at_end(array)
-    require(_field(builder, item, _TYPE, _WORD), word(_WORD(1)))
-    require(_field(builder, item, _DTYPE, _WORD), word(_WORD(2)))
-    flags = builder.zext(_field(builder, item, _FLAGS, _INT), _WORD)
-    require(builder.and_(flags, word(_WORD(3))), word(_WORD(3)))
-    rank = builder.zext(_field(builder, item, _RANK, _INT), _WORD)
-    require(rank, word(_WORD(4)))
-    lengths = _field(builder, item, AXES, _WORDS)
-    with _each(builder, rank) as axis:
-        wanted = word(builder.add(axis, _WORD(5)))
-        require(builder.load(builder.gep(lengths, [axis])), wanted)
-    asked = builder.gep(record, [builder.add(rank, _WORD(5))])
-    ask, count, size = (builder.load(builder.gep(asked, [_WORD(k)])) for k in range(3))
-    rest = builder.gep(asked, [_WORD(3)])
-    data = _field(builder, item, HEAD, _POINTER)
-    blocks = {ask: function.append_basic_block(ask.name.lower()) for ask in _Ask}
-    choice = builder.switch(ask, differs)
-    for ask, block in blocks.items():
-        choice.add_case(_WORD(ask), block)
-    holds = ir.IRBuilder(blocks[_Ask.NOTHING])
-    holds.ret(ir.IntType(1)(1))
-    builder.position_at_end(blocks[_Ask.WHOLE])
-    memcmp = ir.Function(module, ir.FunctionType(_INT, [_POINTER, _POINTER, _WORD]), "memcmp")
-    difference = builder.call(memcmp, [data, builder.bitcast(rest, _POINTER), size])
-    builder.ret(builder.icmp_signed("==", difference, _INT(0)))
-    for ask, element in ((_Ask.PLACES_4, _INT), (_Ask.PLACES_8, _WORD)):
-        builder.position_at_end(blocks[ask])
-        seen = builder.bitcast(builder.gep(rest, [count]), element.as_pointer())
-        with _each(builder, count) as k:
-            found = _field(builder, data, builder.load(builder.gep(rest, [k])), element)
-            require(found, builder.load(builder.gep(seen, [k])))
-        builder.branch(blocks[_Ask.NOTHING])
-    builder.position_at_end(blocks[_Ask.FINITE])
-    _finite_values(builder, data, count, differs)
-    builder.branch(blocks[_Ask.NOTHING])
-    return function
-
-
-def _attributes(builder: ir.IRBuilder, item: Any, pairs: Any, differs: ir.Block) -> None:
-    """Go to ``differs`` if the attributes of an object are not those counted and listed."""
-
-    def python(name: str, result: Any, *values: Any) -> Any:
-        kind = ir.FunctionType(result, [value.type for value in values])
-        return builder.call(ir.Function(builder.module, kind, name), values)
-
-    attributes = python("PyObject_GenericGetDict", _POINTER, item, ir.Constant(_POINTER, None))
-    missing, found = (builder.append_basic_block() for _ in range(2))
-    builder.cbranch(
-        builder.icmp_unsigned("==", attributes, ir.Constant(_POINTER, None)), missing, found
-    )
-    builder.position_at_end(missing)
-    python("PyErr_Clear", ir.VoidType())
-    builder.branch(differs)
-    builder.position_at_end(found)
-    same = builder.alloca(_WORD)
-    builder.store(_WORD(1), same)
-    get = ir.Function(
-        builder.module, ir.FunctionType(_POINTER, [_POINTER, _POINTER]), "PyDict_GetItem"
-    )
-    with _each(builder, builder.load(pairs)) as k:
-        at = builder.add(builder.mul(k, _WORD(2)), _WORD(1))
-        name, wanted = (
-            builder.load(builder.gep(pairs, [builder.add(at, _WORD(n))])) for n in range(2)
-        )
-        value = builder.call(get, [attributes, builder.inttoptr(name, _POINTER)])
-        equal = builder.icmp_unsigned("==", builder.ptrtoint(value, _WORD), wanted)
-        builder.store(builder.and_(builder.load(same), builder.zext(equal, _WORD)), same)
-    python("Py_DecRef", ir.VoidType(), attributes)
-    _go_on_if(builder, builder.icmp_unsigned("!=", builder.load(same), _WORD(0)), differs)
-
-
-def _finite_values(builder: ir.IRBuilder, data: Any, count: Any, differs: ir.Block) -> None:
-    """Go to ``differs`` if one of so many float64 values is infinite or NaN."""
-    real = ir.DoubleType()
-    lanes = ir.VectorType(real, _LANES)
-    values = builder.bitcast(data, real.as_pointer())
-
-    def check(kind: Any, places: Sequence[Any], mask: Any) -> None:
-        # a product with zero is NaN but for finite values, and so is any sum it is in
-        zero = ir.Constant(kind, [0.0] * _LANES if kind is lanes else 0.0)
-        total = zero
-        for place in places:
-            at = builder.bitcast(builder.gep(values, [place]), kind.as_pointer())
-            total = builder.fadd(total, builder.fmul(builder.load(at, align=8), zero))
-        bits = builder.bitcast(builder.fcmp_ordered("ord", total, total), mask)
-        _go_on_if(builder, builder.icmp_signed("==", bits, mask(-1)), differs)
-
-    step = _LANES * _UNROLLED
-    whole = builder.sdiv(count, _WORD(step))
-    with _each(builder, whole) as k:
-        first = builder.mul(k, _WORD(step))
-        places = [builder.add(first, _WORD(_LANES * n)) for n in range(_UNROLLED)]
-        check(lanes, places, ir.IntType(_LANES))
-    done = builder.mul(whole, _WORD(step))
-    with _each(builder, builder.sub(count, done)) as k:
-        check(real, [builder.add(done, k)], ir.IntType(1))
-
-
-def _go_on_if(builder: ir.IRBuilder, condition: Any, otherwise: ir.Block) -> None:
-    following = builder.append_basic_block()
-    builder.cbranch(condition, following, otherwise)
-    builder.position_at_end(following)
-
-
-@contextlib.contextmanager
-def _each(builder: ir.IRBuilder, count: Any) -> Generator[Any, None, None]:
-    """Repeat what is built inside for every number below ``count``."""
-    start, body, after = (builder.append_basic_block() for _ in range(3))
-    before = builder.block
-    builder.branch(start)
-    builder.position_at_end(start)
-    k = builder.phi(_WORD)
-    k.add_incoming(_WORD(0), before)
-    builder.cbranch(builder.icmp_signed("<", k, count), body, after)
-    builder.position_at_end(body)
-    yield k
-    k.add_incoming(builder.add(k, _WORD(1)), builder.block)
-    builder.branch(start)
-    builder.position_at_end(after)

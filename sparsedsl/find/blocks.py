@@ -14,7 +14,7 @@ from sparsedsl.find import formula as fo
 from sparsedsl.find.queries import Prover, bound_names
 from sparsedsl.find.smt import Question
 from sparsedsl.iteration.nodes import Chain, Nest, Scan, Step
-from sparsedsl.iteration.search import fixed_turns
+from sparsedsl.iteration.steps import fixed_turns
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import Term, Var
 

@@ -29,6 +29,7 @@ from sparsedsl.find.reads import read_by
 from sparsedsl.find.smt import NOTHING, Proof
 from sparsedsl.iteration.clip import clipped
 from sparsedsl.iteration.cost import Sizes
+from sparsedsl.iteration.following import leader
 from sparsedsl.iteration.nodes import (
     Assembly,
     Chain,
@@ -43,7 +44,7 @@ from sparsedsl.iteration.nodes import (
     Scan,
     Step,
 )
-from sparsedsl.iteration.search import depends_on, leader
+from sparsedsl.iteration.steps import depends_on
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import Term
 

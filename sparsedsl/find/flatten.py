@@ -16,7 +16,7 @@ from sparsedsl.find import formula as fo
 from sparsedsl.find.queries import Context, Prover, bound_names
 from sparsedsl.find.reads import read_by
 from sparsedsl.iteration.nodes import Chain, Let, Scan, Step
-from sparsedsl.iteration.search import expand
+from sparsedsl.iteration.steps import expand
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import UF, Term
 

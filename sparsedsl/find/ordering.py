@@ -31,7 +31,7 @@ from sparsedsl.find import site as si
 from sparsedsl.iteration.cost import Sizes
 from sparsedsl.iteration.counted import counted_steps, leading_lets, loaded_from
 from sparsedsl.iteration.nodes import Chain, Find, Nest, Operand, Scan
-from sparsedsl.iteration.search import expand
+from sparsedsl.iteration.steps import expand
 from sparsedsl.spf import terms
 
 NARROW = 256.0

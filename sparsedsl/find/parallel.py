@@ -25,8 +25,8 @@ from sparsedsl.find.queries import Prover, bound_names
 from sparsedsl.find.smt import Question
 from sparsedsl.iteration.cost import LOOP, START, Sizes
 from sparsedsl.iteration.nodes import Chain, Let, Merge, Nest, Scan, Step
-from sparsedsl.iteration.search import expand
 from sparsedsl.iteration.space import extent_name, subscript_term
+from sparsedsl.iteration.steps import expand
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import FloorDiv, Mod, Term
 

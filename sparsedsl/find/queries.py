@@ -28,8 +28,8 @@ from sparsedsl.iteration.nodes import (
     Scan,
     Step,
 )
-from sparsedsl.iteration.search import expand
 from sparsedsl.iteration.space import extent_name
+from sparsedsl.iteration.steps import expand
 from sparsedsl.layouts.properties import Morton
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import FloorDiv, Term, Var

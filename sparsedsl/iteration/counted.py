@@ -19,8 +19,8 @@ from sparsedsl.iteration.nodes import (
     Scan,
     Step,
 )
-from sparsedsl.iteration.search import depends_on, expand, fixed_turns
 from sparsedsl.iteration.space import extent_name
+from sparsedsl.iteration.steps import depends_on, expand, fixed_turns
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import UF, Term
 

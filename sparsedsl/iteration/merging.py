@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sparsedsl.iteration import classify, cost, search
+from sparsedsl.iteration import classify, cost
+from sparsedsl.iteration.following import advance
 from sparsedsl.iteration.nodes import Guard, Let, Merge, MergePart, Operand, Step
+from sparsedsl.iteration.state import Problem, State
 from sparsedsl.spf import terms
 
 
@@ -17,7 +19,7 @@ def merge_steps(
     sparse: tuple[Operand, ...], total: tuple[Operand, ...], outer: tuple[str, ...], last: str
 ) -> tuple[Step, ...] | None:
     """Return definitions, the merge over ``last``, and definitions of dense operands."""
-    problem = search.Problem(
+    problem = Problem(
         required=sparse,
         total=total,
         probed=(),
@@ -30,7 +32,7 @@ def merge_steps(
         limit=1,
         finish=lambda _: 0.0,
     )
-    state = search.State(problem.bound, (), 1.0, 0.0, frozenset(), frozenset(), (), ())
+    state = State(problem.bound, (), 1.0, 0.0, frozenset(), frozenset(), (), ())
     parts: list[MergePart] = []
     for operand in sparse:
         state = _settled(problem, state, operand)
@@ -50,15 +52,15 @@ def merge_steps(
     return after.steps if complete and not guarded else None
 
 
-def _settled(problem: search.Problem, state: search.State, operand: Operand) -> search.State:
-    following = search.advance(problem, state, operand)
+def _settled(problem: Problem, state: State, operand: Operand) -> State:
+    following = advance(problem, state, operand)
     while following is not None:
         state = following
-        following = search.advance(problem, state, operand)
+        following = advance(problem, state, operand)
     return state
 
 
-def _part(state: search.State, operand: Operand, last: str) -> MergePart | None:
+def _part(state: State, operand: Operand, last: str) -> MergePart | None:
     """Return the one range an operand comes down to, every constraint accounted for."""
     open_dims = [d for d in operand.dims if d not in state.bound]
     if len(open_dims) != 1 or operand.existentials:

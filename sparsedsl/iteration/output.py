@@ -12,7 +12,8 @@ from typing import assert_never
 
 from sparsedsl.iteration import cost
 from sparsedsl.iteration.nodes import Assembly, Let, Level, Operand, Scan, Step
-from sparsedsl.iteration.search import State, depends_on
+from sparsedsl.iteration.state import State
+from sparsedsl.iteration.steps import depends_on
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.properties import (
     Disjoint,

@@ -33,6 +33,7 @@ from sparsedsl.iteration.nodes import (
 )
 from sparsedsl.iteration.request import Request, accesses, accesses_of, indices_of
 from sparsedsl.iteration.space import extent_name, make_operand, make_operands
+from sparsedsl.iteration.state import Problem, State
 from sparsedsl.spf import terms
 
 FEWER = 500
@@ -242,16 +243,16 @@ def _chain(
     goal: output.Target,
     bound: tuple[str, ...],
     visits: float,
-) -> tuple[Chain, search.State]:
+) -> tuple[Chain, State]:
     operands = case.required + case.total + case.probed
     targets = [s.name or "" for s in case.statement.subscripts]
     indices = tuple(dict.fromkeys([*targets, *indices_of(case.statement.expression)]))
     sizes = sizes_of(request, operands)
 
-    def finish(state: search.State) -> float:
+    def finish(state: State) -> float:
         return output.deliver_cost(state, goal, operands, frozenset(bound))
 
-    problem = search.Problem(
+    problem = Problem(
         required=case.required,
         total=case.total,
         probed=case.probed,

@@ -4,6 +4,7 @@
     <directory>/kernels-1/index/<sha of key>.proofs    the records of its proofs
     <directory>/kernels-1/k_<sha of text>.py           a generated module
     <directory>/kernels-1/k_<sha of text>.<...>.o       its object code, for dtypes of arguments
+    <directory>/kernels-1/look.o                        code that looks at a call's operands
     <directory>/kernels-1/__pycache__/k_<sha>....      Numba's machine code, for ``njit`` users
 
 A key is the caller's description of a specialisation together with the versions of everything
@@ -128,17 +129,14 @@ class Entry:
     def _linked(self, kinds: Kinds) -> Function | None:
         """Return the kernel's object code as a function; None where it needs Numba."""
         from sparsedsl.codegen import machine
-        from sparsedsl.runtime import object_files
 
         name = f"k_{self.kernel}.{_sha(repr(kinds))[:16]}"
-        path = None if self.path is None else self.path.with_name(f"{name}.o")
-        key = f"{machine_environment()}\n{name}"
-        code = None if path is None else object_files.load(path, key)
-        if code is None:
-            code = self._compiled(kinds, name) or machine.Code(name, (), b"")
-            if path is not None:
-                object_files.save(path, key, code)
-        return machine.linked(code)
+        directory = None if self.path is None else self.path.parent
+
+        def make() -> Code:
+            return self._compiled(kinds, name) or machine.Code(name, (), b"")
+
+        return machine.linked(kept_code(directory, name, make))
 
     def _compiled(self, kinds: Kinds, name: str) -> Code | None:
         """Return the kernel's object code, compiled now."""
@@ -165,6 +163,20 @@ def straight(kernel: Kernel, *, fastmath: bool) -> Direct:
         return direct_code(kernel, kinds, name, fastmath=fastmath)
 
     return direct
+
+
+def kept_code(directory: Path | None, name: str, make: Callable[[], Code]) -> Code:
+    """Return the object code kept as ``name`` for this machine, or made now and kept."""
+    from sparsedsl.runtime import object_files
+
+    if directory is None:
+        return make()
+    path, key = directory / f"{name}.o", f"{machine_environment()}\n{name}"
+    code = object_files.load(path, key)
+    if code is None:
+        code = make()
+        object_files.save(path, key, code)
+    return code
 
 
 _loaded: dict[tuple[str, str], Any] = {}

@@ -7,15 +7,19 @@ array by array; where machine code cannot tell, there is no function.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsedsl.locks import compiling
+from sparsedsl.runtime import cache
 from sparsedsl.runtime.unchanged import WHOLE, Sample, found_to_hold
 
 if TYPE_CHECKING:
     from sparsedsl.codegen.looking import Record, Source
+    from sparsedsl.codegen.machine import Code
 
 
 def object_of(x: Any, attributes: Mapping[str, Any]) -> Record:
@@ -57,4 +61,22 @@ def in_one_step(
     """Return what says whether the arguments of a call, so many, are as asked for."""
     from sparsedsl.codegen import looking
 
-    return looking.looker(asked, count)
+    look = _machine_code()
+    return None if look is None else looking.looker(look, asked, count)
+
+
+@functools.cache
+def _machine_code() -> Callable[..., Any] | None:
+    """Return what looks, from disk or compiled; None where arrays cannot be read."""
+    from sparsedsl.codegen import machine
+
+    with compiling:
+        if not machine.readable():
+            return None
+        return machine.linked(cache.kept_code(cache.default().directory, "look", _compiled))
+
+
+def _compiled() -> Code:
+    from sparsedsl.codegen import llvm_looking
+
+    return llvm_looking.code()

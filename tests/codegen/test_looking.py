@@ -2,13 +2,18 @@
 
 import sys
 import weakref
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsedsl.codegen.looking import finite, holding, like, looker, owning
+from sparsedsl.codegen import llvm_looking, looking
+from sparsedsl.codegen.looking import finite, holding, like, owning
+from sparsedsl.codegen.machine import linked
+
+looker = partial(looking.looker, linked(llvm_looking.code()))
 
 DTYPES = ["int8", "int32", "uint32", "int64", "float32", "float64", "complex128"]
 

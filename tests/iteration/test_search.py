@@ -23,13 +23,13 @@ INT32 = dict.fromkeys(("indptr", "indices", "crd0", "crd1", "crd2", "pos1", "pos
 def states(monkeypatch, statement, shapes):
     """Plan a statement and count the loops that were tried."""
     tried = []
-    saturate = search._saturate
+    saturate = search.saturate
 
     def counting(problem, state):
         tried.append(len(problem.indices) + sum(len(o.dims) for o in problem.required))
         return saturate(problem, state)
 
-    monkeypatch.setattr(search, "_saturate", counting)
+    monkeypatch.setattr(search, "saturate", counting)
 
     def tracer(infos):
         return Traced(parse_statement(statement, dict(zip(shapes, infos, strict=True))))

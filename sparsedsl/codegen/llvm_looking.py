@@ -1,0 +1,221 @@
+"""The machine code that compares a call's arguments with the records of ``codegen.looking``.
+
+Takes: nothing.  Gives: ``Code``, the same for all records.  Invariant: nothing is written, and no
+object is read as an array before its type was compared; where the fields of an array lie is said
+in ``codegen.machine``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from llvmlite import binding, ir
+
+from sparsedsl.codegen import llvm_target
+from sparsedsl.codegen.looking import BEFORE, Ask
+from sparsedsl.codegen.machine import AXES, HEAD, Code
+
+_TYPE = ctypes.sizeof(ctypes.c_void_p)
+_RANK = HEAD + 8
+_DTYPE, _FLAGS = HEAD + 40, HEAD + 48
+"""Bytes before the fields of an array object; data, rank, lengths, strides and base come first."""
+
+_LANES = 8
+
+_UNROLLED = 4
+"""Vectors of values between two branches."""
+
+_WORD, _BYTE, _INT = ir.IntType(64), ir.IntType(8), ir.IntType(32)
+_POINTER, _WORDS = _BYTE.as_pointer(), _WORD.as_pointer()
+_OBJECTS = _POINTER.as_pointer()
+
+
+def code() -> Code:
+    """Return the code: a function called with a table, what is to be kept, and arguments."""
+    module = binding.parse_assembly(str(_module()))
+    needs = tuple(f.name for f in module.functions if f.is_declaration)
+    return llvm_target.code(module, "sparsedsl_look", needs)
+
+
+def _module() -> ir.Module:
+    """Return a function of CPython's calling convention."""
+    module = ir.Module("sparsedsl_look")
+    compare = _comparison(module)
+    truth = ir.Function(module, ir.FunctionType(_POINTER, [_WORD]), "PyBool_FromLong")
+    kind = ir.FunctionType(_POINTER, [_POINTER, _OBJECTS, _WORD])
+    function = ir.Function(module, kind, "sparsedsl_look")
+    _, given, count = function.args
+    builder = ir.IRBuilder(function.append_basic_block())
+    differs = function.append_basic_block()
+    no = ir.IRBuilder(differs)
+    no.ret(no.call(truth, [_WORD(0)]))
+    table = _field(builder, builder.load(given), HEAD, _WORDS)
+    records, wanted = (builder.load(builder.gep(table, [_WORD(k)])) for k in range(2))
+    wanted = builder.add(wanted, _WORD(BEFORE))
+    _go_on_if(builder, builder.icmp_signed("==", count, wanted), differs)
+    at = builder.alloca(_WORDS)
+    builder.store(builder.gep(table, [_WORD(2)]), at)
+    with _each(builder, records):
+        record = builder.load(at)
+        _go_on_if(builder, builder.call(compare, [given, record]), differs)
+        builder.store(builder.gep(record, [builder.load(record)]), at)
+    builder.ret(builder.call(truth, [_WORD(1)]))
+    return module
+
+
+def _field(builder: ir.IRBuilder, start: Any, offset: Any, kind: Any) -> Any:
+    """Return the value of type ``kind`` so many bytes after ``start``."""
+    at = builder.gep(start, [offset if isinstance(offset, ir.Value) else _WORD(offset)])
+    return builder.load(builder.bitcast(at, kind.as_pointer()), align=1)
+
+
+def _comparison(module: ir.Module) -> ir.Function:
+    """Add and return what says whether one object is and holds what its record says."""
+    kind = ir.FunctionType(ir.IntType(1), [_OBJECTS, _WORDS])
+    function = ir.Function(module, kind, "sparsedsl_compare")
+    function.linkage = "internal"
+    given, start = function.args
+    builder = ir.IRBuilder(function.append_basic_block())
+    differs = function.append_basic_block()
+    ir.IRBuilder(differs).ret(ir.IntType(1)(0))
+    place, address = (builder.load(builder.gep(start, [_WORD(k)])) for k in (1, 2))
+    argument = builder.load(builder.gep(given, [place]))
+    here = builder.icmp_unsigned("==", place, _WORD(0))
+    item = builder.select(here, builder.inttoptr(address, _POINTER), argument)
+    record = builder.gep(start, [_WORD(2)])
+
+    def word(place: Any) -> Any:
+        return builder.load(builder.gep(record, [place]))
+
+    def require(found: Any, wanted: Any) -> None:
+        _go_on_if(builder, builder.icmp_unsigned("==", found, wanted), differs)
+
+    array, other = function.append_basic_block(), function.append_basic_block()
+    builder.cbranch(builder.icmp_unsigned("==", word(_WORD(1)), _WORD(0)), other, array)
+    builder.position_at_end(other)
+    require(builder.ptrtoint(item, _WORD), word(_WORD(2)))
+    with builder.if_then(builder.icmp_unsigned("!=", word(_WORD(3)), _WORD(0))):
+        _attributes(builder, item, builder.gep(record, [_WORD(3)]), differs)
+    builder.ret(ir.IntType(1)(1))
+    builder.position_at_end(array)
+    require(_field(builder, item, _TYPE, _WORD), word(_WORD(1)))
+    require(_field(builder, item, _DTYPE, _WORD), word(_WORD(2)))
+    flags = builder.zext(_field(builder, item, _FLAGS, _INT), _WORD)
+    require(builder.and_(flags, word(_WORD(3))), word(_WORD(3)))
+    rank = builder.zext(_field(builder, item, _RANK, _INT), _WORD)
+    require(rank, word(_WORD(4)))
+    lengths = _field(builder, item, AXES, _WORDS)
+    with _each(builder, rank) as axis:
+        wanted = word(builder.add(axis, _WORD(5)))
+        require(builder.load(builder.gep(lengths, [axis])), wanted)
+    asked = builder.gep(record, [builder.add(rank, _WORD(5))])
+    ask, count, size = (builder.load(builder.gep(asked, [_WORD(k)])) for k in range(3))
+    rest = builder.gep(asked, [_WORD(3)])
+    data = _field(builder, item, HEAD, _POINTER)
+    blocks = {ask: function.append_basic_block(ask.name.lower()) for ask in Ask}
+    choice = builder.switch(ask, differs)
+    for ask, block in blocks.items():
+        choice.add_case(_WORD(ask), block)
+    holds = ir.IRBuilder(blocks[Ask.NOTHING])
+    holds.ret(ir.IntType(1)(1))
+    builder.position_at_end(blocks[Ask.WHOLE])
+    memcmp = ir.Function(module, ir.FunctionType(_INT, [_POINTER, _POINTER, _WORD]), "memcmp")
+    difference = builder.call(memcmp, [data, builder.bitcast(rest, _POINTER), size])
+    builder.ret(builder.icmp_signed("==", difference, _INT(0)))
+    for ask, element in ((Ask.PLACES_4, _INT), (Ask.PLACES_8, _WORD)):
+        builder.position_at_end(blocks[ask])
+        seen = builder.bitcast(builder.gep(rest, [count]), element.as_pointer())
+        with _each(builder, count) as k:
+            found = _field(builder, data, builder.load(builder.gep(rest, [k])), element)
+            require(found, builder.load(builder.gep(seen, [k])))
+        builder.branch(blocks[Ask.NOTHING])
+    builder.position_at_end(blocks[Ask.FINITE])
+    _finite_values(builder, data, count, differs)
+    builder.branch(blocks[Ask.NOTHING])
+    return function
+
+
+def _attributes(builder: ir.IRBuilder, item: Any, pairs: Any, differs: ir.Block) -> None:
+    """Go to ``differs`` if the attributes of an object are not those counted and listed."""
+
+    def python(name: str, result: Any, *values: Any) -> Any:
+        kind = ir.FunctionType(result, [value.type for value in values])
+        return builder.call(ir.Function(builder.module, kind, name), values)
+
+    attributes = python("PyObject_GenericGetDict", _POINTER, item, ir.Constant(_POINTER, None))
+    missing, found = (builder.append_basic_block() for _ in range(2))
+    builder.cbranch(
+        builder.icmp_unsigned("==", attributes, ir.Constant(_POINTER, None)), missing, found
+    )
+    builder.position_at_end(missing)
+    python("PyErr_Clear", ir.VoidType())
+    builder.branch(differs)
+    builder.position_at_end(found)
+    same = builder.alloca(_WORD)
+    builder.store(_WORD(1), same)
+    get = ir.Function(
+        builder.module, ir.FunctionType(_POINTER, [_POINTER, _POINTER]), "PyDict_GetItem"
+    )
+    with _each(builder, builder.load(pairs)) as k:
+        at = builder.add(builder.mul(k, _WORD(2)), _WORD(1))
+        name, wanted = (
+            builder.load(builder.gep(pairs, [builder.add(at, _WORD(n))])) for n in range(2)
+        )
+        value = builder.call(get, [attributes, builder.inttoptr(name, _POINTER)])
+        equal = builder.icmp_unsigned("==", builder.ptrtoint(value, _WORD), wanted)
+        builder.store(builder.and_(builder.load(same), builder.zext(equal, _WORD)), same)
+    python("Py_DecRef", ir.VoidType(), attributes)
+    _go_on_if(builder, builder.icmp_unsigned("!=", builder.load(same), _WORD(0)), differs)
+
+
+def _finite_values(builder: ir.IRBuilder, data: Any, count: Any, differs: ir.Block) -> None:
+    """Go to ``differs`` if one of so many float64 values is infinite or NaN."""
+    real = ir.DoubleType()
+    lanes = ir.VectorType(real, _LANES)
+    values = builder.bitcast(data, real.as_pointer())
+
+    def check(kind: Any, places: Sequence[Any], mask: Any) -> None:
+        # a product with zero is NaN but for finite values, and so is any sum it is in
+        zero = ir.Constant(kind, [0.0] * _LANES if kind is lanes else 0.0)
+        total = zero
+        for place in places:
+            at = builder.bitcast(builder.gep(values, [place]), kind.as_pointer())
+            total = builder.fadd(total, builder.fmul(builder.load(at, align=8), zero))
+        bits = builder.bitcast(builder.fcmp_ordered("ord", total, total), mask)
+        _go_on_if(builder, builder.icmp_signed("==", bits, mask(-1)), differs)
+
+    step = _LANES * _UNROLLED
+    whole = builder.sdiv(count, _WORD(step))
+    with _each(builder, whole) as k:
+        first = builder.mul(k, _WORD(step))
+        places = [builder.add(first, _WORD(_LANES * n)) for n in range(_UNROLLED)]
+        check(lanes, places, ir.IntType(_LANES))
+    done = builder.mul(whole, _WORD(step))
+    with _each(builder, builder.sub(count, done)) as k:
+        check(real, [builder.add(done, k)], ir.IntType(1))
+
+
+def _go_on_if(builder: ir.IRBuilder, condition: Any, otherwise: ir.Block) -> None:
+    following = builder.append_basic_block()
+    builder.cbranch(condition, following, otherwise)
+    builder.position_at_end(following)
+
+
+@contextlib.contextmanager
+def _each(builder: ir.IRBuilder, count: Any) -> Generator[Any, None, None]:
+    """Repeat what is built inside for every number below ``count``."""
+    start, body, after = (builder.append_basic_block() for _ in range(3))
+    before = builder.block
+    builder.branch(start)
+    builder.position_at_end(start)
+    k = builder.phi(_WORD)
+    k.add_incoming(_WORD(0), before)
+    builder.cbranch(builder.icmp_signed("<", k, count), body, after)
+    builder.position_at_end(body)
+    yield k
+    k.add_incoming(builder.add(k, _WORD(1)), builder.block)
+    builder.branch(start)
+    builder.position_at_end(after)

@@ -1,0 +1,45 @@
+"""What the steps of a chain say of the variables they bind.
+
+Takes: steps in the order they are taken.  Gives: what variables depend on, are made of, and how
+often a loop turns.
+"""
+
+from __future__ import annotations
+
+from sparsedsl.iteration.nodes import Find, Let, Scan, Step
+from sparsedsl.spf import terms
+from sparsedsl.spf.nodes import Term
+
+
+def fixed_turns(scan: Scan) -> int | None:
+    """Return the constant number of turns of a scan inside a block, None of any other.
+
+    Blocks at an edge may be cut short.
+    """
+    ends = [h.constant for h in scan.highs if not h.parts]
+    return min(ends) if ends and terms.const(0) in scan.lows else None
+
+
+def depends_on(steps: tuple[Step, ...], names: frozenset[str]) -> frozenset[str]:
+    """Close ``names`` under the definitions in ``steps``: all variables they depend on."""
+    for step in reversed(steps):
+        match step:
+            case Let(variable, value, _, _) if variable in names:
+                names |= terms.variables(value)
+            case Find(variable, lows, highs, keys, _) if variable in names:
+                for term in (*lows, *highs, *(k.value for k in keys)):
+                    names |= terms.variables(term)
+            case Scan(variable, lows, highs, _) if variable in names:
+                for term in (*lows, *highs):
+                    names |= terms.variables(term)
+            case _:
+                pass
+    return names
+
+
+def expand(steps: tuple[Step, ...], term: Term) -> Term:
+    """Put in the definitions of variables that are determined affinely by logical indices."""
+    for step in reversed(steps):
+        if isinstance(step, Let) and step.kind == "determined":
+            term = terms.substitute(term, {step.variable: step.value})
+    return term
