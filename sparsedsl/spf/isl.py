@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 from sparsedsl.locks import compiling
@@ -54,7 +55,7 @@ def closed_form(
     'floor(i/4)'
     """
     names = frozenset(known)
-    direct = _solved(constraints, names, target)
+    direct = _solved(constraints, names, target) or _divided(constraints, names, target)
     if direct is not None:
         return direct
     usable = [c for c in constraints if _usable(c.term, names)]
@@ -136,6 +137,30 @@ def _solved(constraints: Sequence[Constraint], known: frozenset[str], target: st
             value = t.scale(-1, rest) if factor > 0 else rest
             found.append(t.floordiv(value, abs(factor)))
     return min(found, key=lambda term: (len(t.ufs(term)), len(t.text(term))), default=None)
+
+
+def _divided(constraints: Sequence[Constraint], known: frozenset[str], target: str) -> Term | None:
+    """Quotient or remainder: ``target`` in ``d*q + r = value``, where ``0 <= r < d``.
+
+    Blocks say this, and isl takes longer to load than all else that a first call with one does.
+    """
+    for constraint in constraints:
+        unknown = t.variables(constraint.term) - known
+        if not constraint.equality or len(unknown) != 2 or target not in unknown:
+            continue
+        for quotient, rest in permutations(sorted(unknown)):
+            sign, many = (t.coefficient(constraint.term, name) for name in (rest, quotient))
+            divisor = sign * many
+            if abs(sign) != 1 or divisor < 2:
+                continue
+            both = t.add(t.scale(many, t.var(quotient)), t.scale(sign, t.var(rest)))
+            value = t.scale(-sign, t.subtract(constraint.term, both))
+            least = Constraint(t.var(rest), False)
+            most = Constraint(t.subtract(t.const(divisor - 1), t.var(rest)), False)
+            if t.variables(value) <= known and least in constraints and most in constraints:
+                whole = t.floordiv(value, divisor)
+                return whole if target == quotient else t.subtract(value, t.scale(divisor, whole))
+    return None
 
 
 def _ranges(constraints: Sequence[Constraint], target: str) -> bool:

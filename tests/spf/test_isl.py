@@ -1,5 +1,6 @@
 import itertools
 
+import numpy as np
 import pytest
 
 from sparsedsl.spf import isl
@@ -79,7 +80,7 @@ def test_a_question_too_hard_is_left_open(monkeypatch):
     monkeypatch.setattr(isl, "MAX_OPERATIONS", 1)
     monkeypatch.setattr(isl, "_local", type(isl._local)())
     isl._by_isl.cache_clear()
-    hard = constraints("i = 4*b + r and 0 <= r < 4 and 3*x + 5*y = 7*i and 0 <= x < y")
+    hard = constraints("i = 4*b + 2*r and 0 <= r < 2 and 3*x + 5*y = 7*i and 0 <= x < y")
     assert isl.closed_form(hard, ["i"], "b") is None
     assert not isl.is_empty(constraints("2*i = 2*j + 1 and 3*x = i + 7*y and x < 3*y"))
     isl._by_isl.cache_clear()
@@ -98,3 +99,37 @@ def test_names_that_isl_reserves_are_harmless():
     found = isl.closed_form(relation.conjuncts[0].constraints, ["max"], "min")
     assert found is not None
     assert t.text(found) == "2*max + 1"
+
+
+@pytest.mark.parametrize("divisor", [2, 3, 16])
+@pytest.mark.parametrize("value", ["i", "i + 5", "2*i - n", "f(i)", "floor(i/2)"])
+@pytest.mark.parametrize("order", ["{0}*q + r = {1}", "{1} - r = {0}*q", "r = {1} - {0}*q"])
+def test_quotients_and_remainders_are_those_that_isl_gives(divisor, value, order):
+    text = order.format(divisor, value)
+    relation = parse_relation(f"[n] -> {{ [q, r] -> [i] : {text} and 0 <= r < {divisor} }}")
+    constraints = relation.conjuncts[0].constraints
+    names = frozenset({"i", "n"})
+    for target in "qr":
+        ours, theirs = (ask(constraints, names, target) for ask in (isl._divided, isl._by_isl))
+        assert ours is not None
+        assert theirs is not None
+        for i, n in itertools.product(range(9), range(5)):
+            env, arrays = {"i": i, "n": n}, {"f": np.arange(9) ** 2}
+            assert t.evaluate(ours, env, arrays) == t.evaluate(theirs, env, arrays)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "i = 3*q + r and 0 <= r < 4",
+        "i = 4*q + r and 1 <= r < 4",
+        "i = 4*q + 2*r and 0 <= r < 4",
+        "i = 4*q - r and 0 <= r < 4",
+        "i = 4*q + r and 0 <= q < 4",
+        "i + f(q) = 4*q + r and 0 <= r < 4",
+    ],
+)
+def test_what_is_no_division_is_not_taken_for_one(text):
+    (found,) = parse_relation(f"{{ [q, r] -> [i] : {text} }}").conjuncts
+    for target in "qr":
+        assert isl._divided(found.constraints, frozenset({"i"}), target) is None
