@@ -95,6 +95,11 @@ def matmul(left: Any, right: Any) -> Any:
             f"expected matrices or vectors around @, found {a.ndim} and {b.ndim} modes",
             hint='use sd.einsum for tensors, such as sd.einsum("ijk,kl->ijl", A, B)',
         )
+    if a.shape[-1] != b.shape[0]:
+        raise NotationError(
+            f"expected as many rows on the right of @ as columns on the left, {a.shape[-1]}, found "
+            f"{b.shape[0]}: shapes {a.shape} and {b.shape}"
+        )
     rows, columns = ("i" if a.ndim == 2 else ""), ("j" if b.ndim == 2 else "")
     return einsum(f"{rows}k,k{columns}->{rows}{columns}", a, b)
 

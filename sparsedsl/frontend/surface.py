@@ -144,6 +144,14 @@ class Operand:
 
     __int__ = __complex__ = __round__ = __float__
 
+    def __format__(self, specification: str) -> str:
+        if not specification:
+            return str(self)
+        return self._refuse(
+            f"is no number to format with {specification!r}",
+            "kernels run once, on placeholders: print the result of the call",
+        )
+
     def __index__(self) -> NoReturn:
         self._refuse("is no integer", "loops are implied: write one statement over indices")
 

@@ -7,6 +7,7 @@ program and the layouts asked for.  Invariant: the function is executed, never p
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,6 +111,11 @@ def trace(function: Callable[..., Any], arguments: Sequence[ArgumentInfo]) -> Tr
     token = current.set(running)
     try:
         returned = function(*handles)
+    except ValueError as error:
+        unpacked = _unpacked(error)
+        if unpacked is None:
+            raise
+        raise unpacked from None
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "numba":
             raise
@@ -121,6 +127,19 @@ def trace(function: Callable[..., Any], arguments: Sequence[ArgumentInfo]) -> Tr
     finally:
         current.reset(token)
     return _finish(function, running, returned)
+
+
+def _unpacked(error: ValueError) -> NotationError | None:
+    """Return what to say where ``sd.indices`` gave too few or too many; None for other errors."""
+    found = re.fullmatch(r"(not enough|too many) values to unpack \(expected (\d+).*\)", str(error))
+    place = place_of(error) if found else None
+    if found is None or place is None or "indices(" not in place.text:
+        return None
+    return NotationError(
+        f"expected {found[2]} index names, found {'fewer' if found[1] == 'not enough' else 'more'}",
+        span=place,
+        hint='give a name for each, separated by spaces: i, j, k = sd.indices("i j k")',
+    )
 
 
 def _finish(function: Callable[..., Any], running: Trace, returned: Any) -> Traced:

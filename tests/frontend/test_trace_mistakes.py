@@ -206,6 +206,11 @@ MISTAKES = {
         "'.cumsum' has no meaning inside a kernel",
         "write one statement over indices: C[i, j] = A[i, k] * x[k]",
     ),
+    "format": (
+        assign((i, j), lambda A: f"{A[i, j]:.2f}"),
+        "an expression is no number to format with '.2f'",
+        "kernels run once, on placeholders: print the result of the call",
+    ),
     "subscripted expression": (
         assign((i, j), lambda A: (A[i, j] + 1)[i, j]),
         "an expression cannot be subscripted",
@@ -446,6 +451,42 @@ def test_a_shape_disagrees_with_an_operand():
 
     with pytest.raises(NotationError, match=r"expected 4 \(the given shape\), found 5"):
         run(kernel, x)
+
+
+@pytest.mark.parametrize(("names", "found"), [("ijk", "fewer"), ("i j k l", "more")])
+def test_index_names_that_do_not_go_round(names, found):
+    def kernel(A):
+        i, j, k = indices(names)
+        return A[i, j, k]
+
+    with pytest.raises(NotationError) as caught:
+        traced(kernel, A)
+    assert caught.value.message == f"expected 3 index names, found {found}"
+    assert caught.value.hint == (
+        'give a name for each, separated by spaces: i, j, k = sd.indices("i j k")'
+    )
+    assert caught.value.span.file == __file__
+    assert "indices(names)" in caught.value.span.text
+
+
+def test_unpacking_of_other_things_is_the_users_own():
+    def kernel(A):
+        first, _second = [A]
+        return first
+
+    with pytest.raises(ValueError, match="not enough values") as caught:
+        traced(kernel, A)
+    assert not isinstance(caught.value, NotationError)
+
+
+def test_expressions_are_printed_as_they_are_written():
+    def kernel(A):
+        C = output()
+        assert f"{A[i, j]} {i}" == "A[i, j] i"
+        C[i, j] = A[i, j]
+        return C
+
+    traced(kernel, A)
 
 
 def test_index_takes_one_name():

@@ -92,6 +92,7 @@ REFUSED = {
     "a truth value": bool,
     "iteration": list,
     "another shape": lambda T: T + T.T,
+    "another number of rows": lambda T: T @ T,
 }
 
 
@@ -99,6 +100,14 @@ REFUSED = {
 def test_what_has_no_meaning_is_refused(name, A):
     with pytest.raises((TensorTypeError, NotationError)):
         REFUSED[name](sd.asarray(A))
+
+
+def test_a_product_names_the_shapes(A):
+    T = sd.asarray(A)
+    with pytest.raises(
+        NotationError, match=r"rows on the right of @ .* shapes \(6, 5\) and \(6,\)"
+    ):
+        T @ np.ones(6)
 
 
 def test_solvers_of_scipy_take_tensors():
