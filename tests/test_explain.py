@@ -167,7 +167,7 @@ def test_verify_looks_at_the_loops_after_every_pass(monkeypatch):
     for wanted in (False, True):
         with sd.options(verify=wanted):
             assert sd.kernel(_doubled).lower(A).source
-        assert len(seen) == (8 if wanted else 0)
+        assert len(seen) == (9 if wanted else 0)
 
 
 def _doubled(A):

@@ -184,5 +184,5 @@ def _key(
 def info_of(x: Tensor | ShapeOf) -> ArgumentInfo:
     """Return what tracing reads of an argument."""
     if isinstance(x, ShapeOf):
-        return ArgumentInfo(tuple(x.shape), np.dtype(x.dtype).name, 0, x.dense, float(x.nnz))
-    return ArgumentInfo(x.shape, x.dtype.name, x.fill_value.item(), total(x.layout), float(x.nnz))
+        return ArgumentInfo(tuple(x.shape), np.dtype(x.dtype).name, 0, x.dense)
+    return ArgumentInfo(x.shape, x.dtype.name, x.fill_value.item(), total(x.layout))

@@ -96,6 +96,7 @@ class Specialisation:
             unusual=self.unusual,
             patterns=self.patterns,
             restate=self.choices.order is None,
+            pair=not self.choices.forced,
         )
         searched = self.choices.find == "auto" and not self.patterns
         self.alike = alike(apart) if searched else ()

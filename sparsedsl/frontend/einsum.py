@@ -10,7 +10,7 @@ from __future__ import annotations
 import string
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,7 +31,6 @@ from sparsedsl.contraction.verify import verify
 from sparsedsl.errors import NotationError, NotationTypeError, Span
 from sparsedsl.frontend.functions import REDUCTIONS
 from sparsedsl.frontend.handles import ArgumentInfo
-from sparsedsl.frontend.path import Factor, Tree, best_tree
 from sparsedsl.frontend.semirings import STRUCTURAL, over_stored, structural
 
 _DOTS = "..."
@@ -89,10 +88,6 @@ def einsum_program(
         )
         factors.append(Access(tensor.name, tuple(subscripts)))
     known = Program(inputs, (), (), ())
-    if (combine, monoid) == ("mul", "add"):
-        split = _split(parsed, infos, inputs, factors)
-        if split is not None:
-            return verify(split)
     if combine in STRUCTURAL:
         value, stored = structural(combine, factors, monoid), True
     else:
@@ -110,82 +105,6 @@ def einsum_program(
     out = Tensor("out", len(parsed.output), dtype_of(value, known), 0 if fill is None else fill)
     target = tuple(Affine.of(n) for n in parsed.output)
     return verify(Program(inputs, (out,), (Assign("out", target, value),), ("out",)))
-
-
-def _split(
-    parsed: _Parsed,
-    infos: Sequence[ArgumentInfo],
-    inputs: tuple[Tensor, ...],
-    factors: list[Access],
-) -> Program | None:
-    """Return the product as a tree of pairs, each summed at once over what no other pair needs.
-
-    None where one nest of loops is as good, where entries are not known, and where partial
-    products would be of another dtype or fill than the whole.
-    """
-    alike = len({t.dtype for t in inputs}) == 1 and all(t.fill == 0 for t in inputs)
-    known = [info.entries for info in infos if info.entries is not None]
-    if len(infos) < 3 or not alike or len(known) < len(infos) or parsed.dots:
-        return None
-    extents = {
-        label: size
-        for labels, info in zip(parsed.operands, infos, strict=True)
-        for label, size in zip(labels, info.shape, strict=True)
-    }
-    wanted = frozenset(parsed.output)
-    stored = [
-        Factor(frozenset(labels), entries)
-        for labels, entries in zip(parsed.operands, known, strict=True)
-    ]
-    tree = best_tree(stored, wanted, extents)
-    return None if tree is None else _Pairs(inputs, parsed, factors).program(tree)
-
-
-@dataclass(slots=True)
-class _Pairs:
-    """Writes a tree of pairs as statements, the intermediates named ``part0``, ``part1``, ..."""
-
-    inputs: tuple[Tensor, ...]
-    parsed: _Parsed
-    factors: list[Access]
-    outputs: list[Tensor] = field(default_factory=list[Tensor])
-    statements: list[Assign] = field(default_factory=list[Assign])
-
-    def program(self, tree: Tree) -> Program:
-        """Return the statements of the tree, the last of which assigns ``out``."""
-        self._pair(tree, frozenset(), "out")
-        return Program(self.inputs, tuple(self.outputs), tuple(self.statements), ("out",))
-
-    def _value(self, tree: Tree, outside: frozenset[str]) -> Expression:
-        if isinstance(tree, int):
-            return self.factors[tree]
-        return self._pair(tree, outside, f"part{len(self.outputs)}")
-
-    def _pair(self, tree: Tree, outside: frozenset[str], name: str) -> Expression:
-        assert not isinstance(tree, int)
-        left, right = tree
-        a = self._value(left, outside | self._indices(right))
-        b = self._value(right, outside | self._indices(left))
-        if name != "out":
-            name = f"part{len(self.outputs)}"
-        value: Expression = Call("mul", (a, b))
-        free = free_indices(value)
-        kept = tuple(n for n in free if n in outside or n in self.parsed.output)
-        if name == "out":
-            kept = self.parsed.output
-        dtype = self.inputs[0].dtype
-        summed = tuple(n for n in free if n not in kept)
-        if summed:
-            value = Reduce("any" if dtype == "bool" else "add", summed, value)
-        subscripts = tuple(Affine.of(n) for n in kept)
-        self.outputs.append(Tensor(name, len(kept), dtype))
-        self.statements.append(Assign(name, subscripts, value))
-        return Access(name, subscripts)
-
-    def _indices(self, tree: Tree) -> frozenset[str]:
-        if isinstance(tree, int):
-            return frozenset(self.parsed.operands[tree])
-        return self._indices(tree[0]) | self._indices(tree[1])
 
 
 def _named_monoid(reduce: str) -> str:

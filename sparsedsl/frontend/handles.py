@@ -40,15 +40,13 @@ class ArgumentInfo:
     """What tracing needs to know of an argument.
 
     ``shape`` is only shown to the kernel, and its length is the rank.  ``dtype`` is a NumPy
-    dtype name; ``fill`` the value of entries not stored; ``total`` says all are stored;
-    ``entries`` how many are, where that is known.
+    dtype name; ``fill`` the value of entries not stored; ``total`` says all are stored.
     """
 
     shape: tuple[int, ...]
     dtype: str
     fill: Scalar = 0
     total: bool = False
-    entries: float | None = None
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ from sparsedsl.contraction.fuse import fused
 from sparsedsl.contraction.implicit import restated
 from sparsedsl.contraction.lift import lift
 from sparsedsl.contraction.operators import MONOIDS
+from sparsedsl.contraction.pairs import paired
 from sparsedsl.contraction.terms import terms as additive_terms
 from sparsedsl.contraction.verify import verify as verify_program
 from sparsedsl.contraction.versions import settled, together
@@ -128,6 +129,7 @@ def split(
     unusual: frozenset[str] = frozenset(),
     patterns: tuple[tuple[str, str], ...] = (),
     restate: bool = True,
+    pair: bool = True,
 ) -> tuple[Group, ...]:
     """Return the groups of a program, in the order they run.
 
@@ -144,8 +146,14 @@ def split(
     restate:
         Combine implicit values of reductions once (``contraction.implicit``), which takes
         statements of their own.
+    pair:
+        Sum products of many tensors pair by pair (``contraction.pairs``) where that pays.
     """
-    lifted, fusions = fused(together(lift(settled(verify_program(program)))))
+    lifted = lift(settled(verify_program(program)))
+    if pair:
+        stored = {name: max(s.entries.values(), default=1.0) for name, s in sources.items()}
+        lifted = paired(lifted, stored, extents)
+    lifted, fusions = fused(together(lifted))
     known = dict(sources)
     groups: list[Group] = []
     pending = list(lifted.statements)

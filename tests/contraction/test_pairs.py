@@ -2,14 +2,18 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from levels import dense_of, interpreting, remembering_proofs, store
 
+import sparsedsl as sd
 from sparsedsl.calls.choices import Choices
+from sparsedsl.contraction.lift import lift
+from sparsedsl.contraction.pairs import paired
+from sparsedsl.contraction.path import Factor, best_tree
 from sparsedsl.contraction.text import program_text
 from sparsedsl.frontend.einsum import einsum_program
 from sparsedsl.frontend.handles import ArgumentInfo
-from sparsedsl.frontend.path import Factor, best_tree
-from sparsedsl.frontend.trace import Traced
+from sparsedsl.frontend.trace import Traced, trace
 from sparsedsl.kernel import Engine
 
 
@@ -17,16 +21,38 @@ def leaves(tree):
     return [tree] if isinstance(tree, int) else [n for part in tree for n in leaves(part)]
 
 
-def info(shape, entries, **other):
-    return ArgumentInfo(shape, "float64", entries=entries, **other)
+def program_of(spec, shape=(1000, 1000), dtypes=None, fill=0):
+    operands = spec.count(",") + 1
+    infos = [ArgumentInfo(shape, dtype, fill=fill) for dtype in dtypes or ("float64",) * operands]
+    return lift(einsum_program(spec, infos))
+
+
+def split(program, entries=50_000.0, known=3):
+    extents = dict.fromkeys("ijkl", 1000)
+    stored = {t.name: entries for t in program.inputs[:known]}
+    return program_text(paired(program, stored, extents)).splitlines()
 
 
 def test_a_chain_is_summed_pair_by_pair():
-    infos = [info((1000, 1000), 50_000.0)] * 3
-    program = einsum_program("ij,jk,kl->il", infos)
-    assert program_text(program).splitlines() == [
+    assert split(program_of("ij,jk,kl->il")) == [
         "part0[j, l] = sum(k, op1[j, k] * op2[k, l])",
         "out[i, l] = sum(j, op0[i, j] * part0[j, l])",
+    ]
+
+
+def test_a_factor_outside_of_a_sum_is_taken_apart_too():
+    def step(A, x):
+        i, j, k = sd.indices("i j k")
+        y = sd.output()
+        y[k] = A[i, k] * sd.sum(A[i, j] * x[j], over=j)
+        return y
+
+    infos = [ArgumentInfo((1000, 1000), "float64"), ArgumentInfo((1000,), "float64")]
+    program = lift(trace(step, infos).program)
+    found = paired(program, {"A": 50_000.0, "x": 1000.0}, dict.fromkeys("ijk", 1000))
+    assert program_text(found).splitlines() == [
+        "part0[i] = sum(j, A[i, j] * x[j])",
+        "y[k] = sum(i, A[i, k] * part0[i])",
     ]
 
 
@@ -38,16 +64,15 @@ def test_the_narrow_side_comes_first():
     assert best_tree(factors[::-1], frozenset("il"), extents) == ((0, 1), 2)
 
 
-@pytest.mark.parametrize(
-    "infos",
-    [
-        [info((9, 9), 9.0), info((9, 9), 9.0), ArgumentInfo((9, 9), "float64")],
-        [info((9, 9), 9.0, fill=1)] * 3,
-        [info((9, 9), 9.0), info((9, 9), 9.0), ArgumentInfo((9, 9), "int32", entries=9.0)],
-    ],
-)
-def test_products_stay_whole_where_parts_would_differ(infos):
-    assert len(einsum_program("ij,jk,kl->il", infos).statements) == 1
+def test_products_stay_whole_where_parts_would_differ():
+    mixed = program_of("ij,jk,kl->il", dtypes=("float64", "float64", "int32"))
+    assert len(split(mixed)) == 1
+    assert len(split(program_of("ij,jk,kl->il", fill=1))) == 1
+    assert len(split(program_of("ij,jk,kl->il"), known=2)) == 1
+
+
+def test_products_stay_whole_where_parts_save_nothing():
+    assert len(split(program_of("ij,ik,jk->ij"), entries=5000.0)) == 1
 
 
 def test_many_operands_are_joined_greedily():
@@ -85,3 +110,22 @@ def test_results_are_those_of_numpy(spec, layout):
         named = zip([t.name for t in special.traced.program.inputs], tensors, strict=True)
         found = special.run(dict(named))["out"]
     np.testing.assert_array_equal(dense_of(found), np.einsum(spec, *dense))
+
+
+def test_a_kernel_multiplies_with_a_vector_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    A = sp.random_array((300, 300), density=0.1, format="csr", rng=rng)
+    x = rng.random(300)
+
+    @sd.kernel
+    def cube(A, x):
+        i, j, k, l = sd.indices("i j k l")  # noqa: E741
+        z = sd.output()
+        z[i] = A[i, j] * A[j, k] * A[k, l] * x[l]
+        return z
+
+    np.testing.assert_allclose(cube(A, x), A @ (A @ (A @ x)), rtol=1e-12)
+    parts = [line for line in cube.lower(A, x).explain().splitlines() if line.startswith("output")]
+    assert [line.split()[1] for line in parts] == ["part0:", "part1:", "z:"]
+    whole = sd.kernel(cube.function, order="i j k l")
+    assert "part0" not in whole.lower(A, x).explain()
