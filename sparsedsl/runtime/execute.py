@@ -208,8 +208,9 @@ class Call:
         if parallel is not False and sharing is not None and sharing.worth(parallel, current()):
             _make(arguments, rooms, 0)
             kernel = self._kernel or self._loaded(arguments)
-            make = partial(_make, arguments, rooms)
-            counts = sharing.append(kernel, arguments, make)
+            # what is as long as an extent serves for both: counting writes nothing
+            grown = tuple(room for room in rooms if room[3] is None)
+            counts = sharing.append(kernel, arguments, partial(_make, arguments, grown))
             check_entries(self.recipe, counts[-1])
             return counts
         before, enough = self._room

@@ -53,23 +53,24 @@ def joined(
     parts: Sequence[Part],
     counts: Mapping[str, Sequence[int]],
 ) -> list[Callable[[], None]]:
-    """Return what moves the parts together: tasks that may run at the same time.
+    """Return what moves the parts together: tasks that may run at the same time, long ones first.
 
     ``counts`` gives for each counter the entries that each part appended.
     """
-    tasks: list[Callable[[], None]] = []
+    tasks: list[tuple[int, Callable[[], None]]] = []
     entries: Sequence[int] = ()
     for item in made:
         array = arrays[item.param]
         if not item.ends:
             entries = counts[item.used]
-            tasks.append(partial(_move, array, parts, entries))
+            task = partial(_move, array, parts, entries)
         elif item.used:
             # a level's pointers come after its coordinates
-            tasks.append(partial(_move_segments, array, parts, counts[item.used], entries))
+            task = partial(_move_segments, array, parts, counts[item.used], entries)
         else:
-            tasks.append(partial(_end_rows, array, parts, entries))
-    return tasks
+            task = partial(_end_rows, array, parts, entries)
+        tasks.append((array.nbytes, task))
+    return [task for _, task in sorted(tasks, key=lambda sized: -sized[0])]
 
 
 def _move(array: np.ndarray, parts: Sequence[Part], counts: Sequence[int]) -> None:
@@ -95,7 +96,9 @@ def _move_segments(
 def _end_rows(array: np.ndarray, parts: Sequence[Part], entries: Sequence[int]) -> None:
     """Let the ends of rows point to where their entries moved."""
     # a part's own ends are not before its first place, those of the parts before are
-    starts = [*np.searchsorted(array, [part.first for part in parts[1:]]), len(array)]
+    # sought in the array's own dtype: for another one NumPy converts the whole array
+    firsts = np.array([part.first for part in parts[1:]], array.dtype)
+    starts = [*np.searchsorted(array, firsts), len(array)]
     moved = entries[0]
     for part, count, (low, high) in zip(parts[1:], entries[1:], pairwise(starts), strict=True):
         array[low:high] -= part.first - moved
