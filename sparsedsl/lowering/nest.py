@@ -61,6 +61,7 @@ class Lowered:
     """A kernel, the output it fills, and the loop whose range the caller gives, if any.
 
     ``gaps``: the caller gives coordinates that were never visited their empty segment.
+    ``visited``: every coordinate of a dense root level is visited, and its segment ended.
     ``opened``: each row of a dense output is set to where its sums start from.
     """
 
@@ -68,6 +69,7 @@ class Lowered:
     sink: dl.Sink
     shared: Shared | None
     gaps: bool
+    visited: bool = False
     opened: bool = False
 
 
@@ -135,7 +137,7 @@ def lower(
         results = (sink.capacity.name, *dl.append_results(sink))
     params.extend(emitter.integers.values())
     kernel = Kernel("kernel", tuple(params), tuple(body), results, notes)
-    return Lowered(kernel, walk.sink, walk.shared, walk.gaps, walk.opened > 0)
+    return Lowered(kernel, walk.sink, walk.shared, walk.gaps, walk.visited, walk.opened > 0)
 
 
 class _NestWalk:
@@ -153,6 +155,7 @@ class _NestWalk:
         self.sink = sink
         self.top: list[Stmt] = []
         self.gaps = False
+        self.visited = False
 
     def body(self) -> list[Stmt]:
         """Return the whole body of the kernel."""
@@ -175,9 +178,10 @@ class _NestWalk:
         main = self._prefix(0, self._walkers())
         end: list[Stmt] = []
         levels = self.nest.assembly.levels
-        if kind in ("append", "workspace") and levels[0].dense and not self._all_visited():
-            self.gaps = self.sink.pieced
-            end = [] if self.gaps else dl.fill_gaps(self.sink, 0)
+        if kind in ("append", "workspace") and levels[0].dense:
+            self.visited = self._all_visited()
+            self.gaps = self.sink.pieced and not self.visited
+            end = [] if self.visited or self.gaps else dl.fill_gaps(self.sink, 0)
         before = [*dl.first_segments(self.sink), *work, *self.top]
         if kind == "dense":
             return [*before, *main, *end]

@@ -143,7 +143,10 @@ def _arrays(lowered: Lowered, nest: Nest) -> tuple[Made, ...]:
         if level.pointer is not None:
             name = sink.array(level.pointer)
             length = f"extent {index}" if not parents else "room"
-            found.append(Made(level.pointer, name, sink.index_dtype, parents, length, ends=True))
+            covered = lowered.visited and not parents
+            found.append(
+                Made(level.pointer, name, sink.index_dtype, parents, length, True, covered)
+            )
         parents = own
     value = nest.assembly.value
     found.append(Made(value, sink.array(value), sink.dtype, parents, "room"))

@@ -37,6 +37,9 @@ Rooms: TypeAlias = "tuple[tuple[int, Callable[..., np.ndarray], np.dtype, int | 
 """For each array of a sparse output its place among the arguments, what makes it, its dtype and
 its length (None: as long as there is room, and as much longer as the last says)."""
 
+LONG = 1 << 14
+"""Elements from which it pays not to fill an array with zeros first."""
+
 MOST = 1 << 26
 """Entries to make room for at first."""
 
@@ -112,7 +115,7 @@ class Call:
         self._modes = several(recipe.indices)
         self._made = tuple(_Room.of(made, recipe, self.gather) for made in recipe.made)
         self.stores = recipe.kind not in ("dense", "stream")
-        self._rooms = tuple((m.place, m.dtype, m.index, m.ends) for m in self._made)
+        self._rooms = tuple((m.place, m.dtype, m.index, m.ends, m.covered) for m in self._made)
         named = {made.name: made for made in self._made}
         self._stored = tuple(
             (name, named[name].place, named[name].used, named[name].ends)
@@ -234,12 +237,12 @@ class Call:
         return tuple(
             (
                 place,
-                np.zeros if ends else np.empty,
+                _maker(None if index is None else extents[index], ends=ends, covered=covered),
                 dtype,
                 None if index is None else extents[index] + ends,
                 int(ends),
             )
-            for place, dtype, index, ends in self._rooms
+            for place, dtype, index, ends, covered in self._rooms
         )
 
     def _loaded(self, arguments: Sequence[Any]) -> Function:
@@ -267,6 +270,20 @@ class Call:
         return Tensor.of(Form(form.layout, form.shape, form.fill_value, form.sizes), found)
 
 
+def _maker(length: int | None, *, ends: bool, covered: bool) -> Callable[..., np.ndarray]:
+    """Return what makes an array: of zeros, unless the kernel stores every element but one."""
+    if not ends:
+        return np.empty
+    return _from_zero if covered and length is not None and length >= LONG else np.zeros
+
+
+def _from_zero(length: int, dtype: np.dtype) -> np.ndarray:
+    """Return an array whose first element is zero, and the others anything."""
+    array = np.empty(length, dtype)
+    array[0] = 0
+    return array
+
+
 def _make(arguments: list[Any], rooms: Rooms, room: int) -> None:
     """Put the arrays of a sparse output among the arguments, with room for so many entries."""
     for place, make, dtype, length, ends in rooms:
@@ -282,6 +299,7 @@ class _Room:
     dtype: np.dtype
     index: str | None
     ends: bool
+    covered: bool
     used: int | None
 
     @staticmethod
@@ -293,5 +311,6 @@ class _Room:
             np.dtype(made.dtype),
             None if kind == "room" else index,
             made.ends,
+            made.covered,
             recipe.results.index(made.used) if made.used else None,
         )

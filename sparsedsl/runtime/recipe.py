@@ -44,8 +44,9 @@ class Made:
     """One array of a sparse output: the layout's ``array``, the kernel's parameter ``param``.
 
     It is made as long as the room (``length`` is ``"room"``) or as an index's extent
-    (``"extent i"``), one longer and zero when it ``ends`` segments; ``used`` names the result
-    that counts how much of it was written ("": all of it).
+    (``"extent i"``), one longer and zero when it ``ends`` segments, of which the kernel stores all
+    but the first where it is ``covered``; ``used`` names the result that counts how much of it
+    was written ("": all of it).
     """
 
     array: str
@@ -54,6 +55,7 @@ class Made:
     used: str
     length: str
     ends: bool = False
+    covered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
