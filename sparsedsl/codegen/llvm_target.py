@@ -42,7 +42,7 @@ def machine(*, shared: bool) -> Any:
 def code(module: Any, name: str, needs: Iterable[str]) -> Code:
     """Return the code of a module that defines ``name`` and calls the functions ``needs``."""
     if shared_objects.linker() is not None:
-        content = shared_objects.made(machine(shared=True).emit_object(module))
+        content = shared_objects.made(machine(shared=True).emit_object(module), name)
         if content is not None:
             return Code(name, tuple(needs), content, shared=True)
     return Code(name, tuple(needs), machine(shared=False).emit_object(module))

@@ -38,8 +38,11 @@ def linker() -> str | None:
     return shutil.which("ld")
 
 
-def made(content: bytes) -> bytes | None:
-    """Return the shared object of an object file of relocatable code; None where that fails."""
+def made(content: bytes, entry: str) -> bytes | None:
+    """Return the shared object of an object file of relocatable code.
+
+    None where it cannot be made, or the system would not load it for its function ``entry``.
+    """
     program = linker()
     if program is None:
         return None
@@ -49,9 +52,10 @@ def made(content: bytes) -> bytes | None:
             source.write_bytes(content)
             words = [program, *_OPTIONS, "-o", str(target), str(source)]
             subprocess.run(words, check=True, capture_output=True, timeout=LINKER_SECONDS)
-            return target.read_bytes()
+            found = target.read_bytes()
     except (OSError, subprocess.SubprocessError):
         return None
+    return None if address(found, entry) is None else found
 
 
 def address(content: bytes, entry: str) -> int | None:

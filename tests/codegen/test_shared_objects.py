@@ -67,6 +67,16 @@ def test_without_a_linker_llvm_links(tmp_path, monkeypatch):
     assert filled(made) == [3, 3, 0]
 
 
+def test_where_the_system_loads_no_bytes_llvm_links(monkeypatch):
+    def refused(*_):
+        raise PermissionError
+
+    monkeypatch.setattr(os, "memfd_create", refused, raising=False)
+    made = code(6.0, "not_loaded")
+    assert not made.shared
+    assert filled(made) == [6, 6, 0]
+
+
 def test_what_the_system_refuses_is_told():
     made = code(4.0, "refused")
     for content in (b"", b"\x7fELF", made.content[:100]):
