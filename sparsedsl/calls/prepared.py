@@ -65,8 +65,8 @@ class Prepared:
 
     ``options`` are those it was made under.  ``finish`` makes what the user gets of the arguments
     and counts of a sparse output; without it the dense array is returned.  ``look`` says of the
-    arguments in one step whether they are what they were, but for the facts of bound tensors;
-    ``long_looks`` counts the calls that were looked at array by array.
+    arguments in one step whether they are what they were, but for ``facts``, what was found of
+    bound tensors and must hold; ``long_looks`` counts the calls that were looked at array by array.
     """
 
     options: Options
@@ -82,6 +82,7 @@ class Prepared:
     parallel: bool | str
     finish: Callable[[list[Any], tuple[int, ...]], Any] | None
     shape: tuple[int, ...]
+    facts: tuple[tuple[Mapping[str, int], str], ...] = ()
     look: Callable[..., bool] | None = None
     long_looks: int = 0
 
@@ -101,7 +102,10 @@ class Prepared:
     def gathered(self, given: Sequence[Any]) -> list[Any] | None:
         """Return what the kernel is called with, holes for its output; None for a miss."""
         look = self.look
-        seen = look is not None and look(*given) and (not self.held or self._facts_hold(given))
+        seen = look is not None and look(*given)
+        for found, fact in self.facts:
+            # a fact that is forgotten is looked for again, one by one
+            seen = seen and found.get(fact)
         if not seen and not self._unchanged_one_by_one(given):
             return None
         arguments = self.arguments.copy()
@@ -109,13 +113,6 @@ class Prepared:
             for place in plain.arguments:
                 arguments[place] = given[plain.place]
         return arguments
-
-    def _facts_hold(self, given: Sequence[Any]) -> bool:
-        for place, _, facts in self.held:
-            for fact in facts:
-                if not given[place].holds(fact):
-                    return False
-        return True
 
     def _unchanged_one_by_one(self, given: Sequence[Any]) -> bool:
         if len(given) != self.count or not self.arguments:
@@ -222,6 +219,7 @@ def prepare(
                 arguments[k] = None
         elif x is tensor:
             held.append(_Held(place, weakref.ref(tensor, made.forget), facts))
+            made.facts += tuple((tensor.found, fact) for fact in facts)
         elif (bound := known(x)) is not None and bound.tensor is tensor:
             foreign.append(_Foreign(place, weakref.ref(bound, made.forget), facts))
         else:

@@ -192,6 +192,11 @@ class Tensor(Operators):
         return bool(known)
 
     @property
+    def found(self) -> Mapping[str, int]:
+        """Facts found of all stored values so far; emptied when they are written to."""
+        return self._facts
+
+    @property
     def nnz(self) -> int:
         """Number of stored entries, explicit fill values included."""
         known = self._facts.get("nnz")
