@@ -15,6 +15,7 @@ from sparsedsl.explain.storage import copied_bytes, size_text, workspaces
 from sparsedsl.find.smt import Proof
 from sparsedsl.pipeline.groups import Group, Settings
 from sparsedsl.pipeline.stages import Unit
+from sparsedsl.runtime.outputs import entry_bytes
 from sparsedsl.runtime.recipe import Share
 
 
@@ -110,6 +111,9 @@ def _storage(unit: Unit) -> list[str]:
             f"  {conversion.tensor.name}: copy of {conversion.source} in mode order "
             f"{conversion.order}, made at each call (about {size})"
         )
+    if nest.assembly.kind == "stream":
+        each = entry_bytes(unit.recipe)
+        lines.append(f"sort of the entries of {nest.output.name}: {each} bytes for each delivered")
     for name, shape, size in workspaces(unit):
         most = "up to about " if nest.assembly.ordering == "hash" else ""
         known = "" if size is None else f" ({most}{size_text(size)})"

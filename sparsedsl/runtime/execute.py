@@ -23,6 +23,7 @@ from sparsedsl.runtime.outputs import (
     INT32_ENTRIES,
     check_entries,
     check_memory,
+    check_room,
     cut,
     from_stream,
 )
@@ -213,7 +214,8 @@ class Call:
             kernel = self._kernel or self._loaded(arguments)
             # what is as long as an extent serves for both: counting writes nothing
             grown = tuple(room for room in rooms if room[3] is None)
-            counts = sharing.append(kernel, arguments, partial(_make, arguments, grown))
+            make = partial(self._make_checked, arguments, grown)
+            counts = sharing.append(kernel, arguments, make)
             check_entries(self.recipe, counts[-1])
             return counts
         before, enough = self._room
@@ -231,6 +233,11 @@ class Call:
                     sharing.close_gaps(arguments)
                 return counts
             room = max(counts[0], counts[-1])
+            check_room(self.recipe, room)
+
+    def _make_checked(self, arguments: list[Any], rooms: Rooms, room: int) -> None:
+        check_room(self.recipe, room)
+        _make(arguments, rooms, room)
 
     def rooms(self, extents: Mapping[str, int]) -> Rooms:
         """Return how to make the arrays of a sparse output for these extents."""

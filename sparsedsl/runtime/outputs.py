@@ -40,6 +40,27 @@ def check_memory(recipe: Recipe, shape: tuple[int, ...]) -> None:
         )
 
 
+def entry_bytes(recipe: Recipe) -> int:
+    """Return the bytes that an entry of a sparse output takes until the output is complete.
+
+    A stream of entries is put in order: coordinates are put together, numbered, and copied in
+    order with the value.
+    """
+    each = sum(np.dtype(m.dtype).itemsize for m in recipe.made if m.length == "room")
+    return 2 * each + 8 * len(recipe.indices) + 8 if recipe.kind == "stream" else each
+
+
+def check_room(recipe: Recipe, entries: int) -> None:
+    """Raise PlanError for a bound on a sparse output's entries that there is no memory for."""
+    size = entries * entry_bytes(recipe)
+    if size > memory_bytes():
+        raise PlanError(
+            f"the result {recipe.output} may hold {entries} entries, which take {size / 2**30:.3g} "
+            f"GiB, more than the {memory_bytes() / 2**30:.3g} GiB of this machine",
+            hint="mask the result by the pattern that is wanted of it, or reduce more indices",
+        )
+
+
 def fits(recipe: Recipe, entries: int) -> bool:
     """Return whether the output's indices count so many entries."""
     return entries <= INT32_ENTRIES or recipe.index_dtype != "int32"
