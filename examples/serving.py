@@ -1,8 +1,10 @@
 """How many experts, on what node, at what latency: nodes, cache policies and ablations."""
 
+import rdu
 from rdu import coe
 from rdu.coe.planning import nodes_needed
 from rdu.errors import CapacityError
+from rdu.llm import generate
 
 NODES = {
     "SN40L node": coe.sn40l_node(),
@@ -23,6 +25,23 @@ def by_node(experts: int, requests: int) -> None:
             continue
         latency = f"{1e3 * report.p50:.0f} ms, p99 {1e3 * report.p99:.0f} ms"
         print(f"{name:22} median {latency}, hit rate {report.hit_rate:.2f}")
+
+
+def by_sockets(experts: int, requests: int) -> None:
+    """Nodes of other sizes, each with the time of an expert that the performance model gives."""
+    composition = coe.Composition.uniform(experts)
+    trace = coe.Trace.zipf(requests, experts)
+    for sockets in (4, 8, 16):
+        node = rdu.sn40l_node(sockets)
+        runs = [(n, generate("llama2-7b", node, 128, n).seconds) for n in (20, 200)]
+        platform = coe.Platform.of_node(node, runs, coe.LLAMA2_7B_BYTES)
+        try:
+            report = coe.serve(composition, platform, trace)
+        except CapacityError as error:
+            print(f"{platform.name:22} {error.message}")
+            continue
+        latency = f"{1e3 * report.p50:.0f} ms, p99 {1e3 * report.p99:.0f} ms"
+        print(f"{platform.name:22} median {latency}, hit rate {report.hit_rate:.2f}")
 
 
 def by_policy(experts: int, requests: int) -> None:
@@ -50,6 +69,7 @@ def main() -> None:
     for experts in (100, 200):
         print(f"{experts} experts")
         by_node(experts, 1000)
+    by_sockets(150, 1000)
     by_policy(100, 1000)
     ablations(100, 1000)
 

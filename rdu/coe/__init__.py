@@ -6,6 +6,7 @@
 33
 """
 
+from rdu.coe.composition_file import read_composition
 from rdu.coe.parts import LLAMA2_7B_BYTES, Composition, Expert, Router
 from rdu.coe.platform import PLATFORMS, Platform, dgx_a100, dgx_h100, sn40l_node
 from rdu.coe.policies import POLICIES
@@ -25,6 +26,7 @@ __all__ = [
     "Trace",
     "dgx_a100",
     "dgx_h100",
+    "read_composition",
     "serve",
     "sn40l_node",
 ]

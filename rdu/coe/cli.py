@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rdu.coe.composition_file import read_composition
 from rdu.coe.parts import Composition
 from rdu.coe.planning import Plan, draw_sweep, plan, sweep
 from rdu.coe.platform import PLATFORMS, Platform
@@ -23,15 +24,22 @@ from rdu.errors import SpecError
 
 app = typer.Typer(help="Plan and serve compositions of experts.", invoke_without_command=True)
 
-Experts = Annotated[int, typer.Option(min=1, help="Number of experts.")]
+Experts = Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of experts.")]
 ExpertGB = Annotated[float, typer.Option(help="Size of one expert, GB (1e9 bytes).")]
 NodeName = Annotated[str, typer.Option(help="dgx_a100, dgx_h100, sn40l_node or a TOML file.")]
 Links = Annotated[int | None, typer.Option(min=1, help="Links between the two tiers.")]
 Rate = Annotated[float | None, typer.Option(help="Requests per second; closed loop without.")]
-Requests = Annotated[int, typer.Option(min=1, help="Length of the trace.")]
+Requests = Annotated[int, typer.Option(min=1, max=100_000_000, help="Length of the trace.")]
 Exponent = Annotated[float, typer.Option(help="Zipf exponent of the expert choice; 0 is uniform.")]
 Batch = Annotated[int, typer.Option(min=1, help="Most requests served together.")]
 Tokens = Annotated[int, typer.Option(min=1, help="Output tokens of an expert.")]
+Prefetch = Annotated[bool, typer.Option(help="Copy a batch's experts once routed.")]
+Overlap = Annotated[bool, typer.Option(help="Copy while experts run.")]
+Grouped = Annotated[bool, typer.Option(help="Run pairs of one expert together.")]
+File = Annotated[
+    Path | None,
+    typer.Option("--composition", help="TOML file of a router and experts, instead of equal ones."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Machine output.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw to this file.")]
 
@@ -44,6 +52,7 @@ def plan_command(
     context: typer.Context,
     experts: Experts = 150,
     expert_gb: ExpertGB = 14.0,
+    file: File = None,
     node: NodeName = "sn40l_node",
     links: Links = None,
     rate: Rate = None,
@@ -54,17 +63,15 @@ def plan_command(
     ] = "zipf",
     batch: Batch = 1,
     output_tokens: Tokens = 20,
-    prefetch: Annotated[bool, typer.Option(help="Copy a batch's experts once routed.")] = False,
-    overlap: Annotated[bool, typer.Option(help="Copy while experts run.")] = False,
-    group_by_expert: Annotated[
-        bool, typer.Option(help="Run pairs of one expert together.")
-    ] = False,
+    prefetch: Prefetch = False,
+    overlap: Overlap = False,
+    group_by_expert: Grouped = False,
     as_json: Json = False,
 ) -> None:
     """Footprint, latency, hit rate and cost of each cache policy."""
     if context.invoked_subcommand is not None:
         return
-    composition = Composition.uniform(experts, 1e9 * expert_gb)
+    composition = _composition(file, experts, expert_gb)
     with busy("serving with each policy"):
         rows = plan(
             composition,
@@ -97,6 +104,9 @@ def sweep_command(
     exponent: Exponent = 1.0,
     batch: Batch = 1,
     output_tokens: Tokens = 20,
+    prefetch: Prefetch = False,
+    overlap: Overlap = False,
+    group_by_expert: Grouped = False,
     processes: Annotated[int, typer.Option(min=1, help="Processes to share the points.")] = 1,
     dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler instead.")] = None,
     plot: Plot = None,
@@ -114,6 +124,9 @@ def sweep_command(
             exponent=exponent,
             batch=batch,
             output_tokens=output_tokens,
+            prefetch=prefetch,
+            overlap=overlap,
+            group_by_expert=group_by_expert,
             processes=processes,
             client=client,
         )
@@ -127,22 +140,21 @@ def serve_command(
     trace: Annotated[Path, typer.Argument(help="CSV with a column expert and maybe arrival_s.")],
     experts: Experts = 150,
     expert_gb: ExpertGB = 14.0,
+    file: File = None,
     node: NodeName = "sn40l_node",
     links: Links = None,
     policy: Annotated[str, typer.Option(help=f"One of {', '.join(POLICIES)}.")] = "lru",
     batch: Batch = 1,
     output_tokens: Tokens = 20,
-    prefetch: Annotated[bool, typer.Option(help="Copy a batch's experts once routed.")] = False,
-    overlap: Annotated[bool, typer.Option(help="Copy while experts run.")] = False,
-    group_by_expert: Annotated[
-        bool, typer.Option(help="Run pairs of one expert together.")
-    ] = False,
+    prefetch: Prefetch = False,
+    overlap: Overlap = False,
+    group_by_expert: Grouped = False,
     chrome_trace: Annotated[Path | None, typer.Option(help="Write the time line here.")] = None,
     plot: Plot = None,
     as_json: Json = False,
 ) -> None:
     """Serve the requests of a file and report latencies, switches and bytes."""
-    composition = Composition.uniform(experts, 1e9 * expert_gb)
+    composition = _composition(file, experts, expert_gb)
     requests = Trace.from_file(trace, composition, batch=batch, output_tokens=output_tokens)
     report = serve(
         composition,
@@ -177,6 +189,11 @@ def load_platform(name: str, links: int | None = None) -> Platform:
             f"unknown node {name!r}", hint=f"known: {', '.join(PLATFORMS)}, or a .toml file"
         )
     return platform if links is None else platform.with_links(links)
+
+
+def _composition(file: Path | None, experts: int, expert_gb: float) -> Composition:
+    """The composition of a file, or equal experts."""
+    return Composition.uniform(experts, 1e9 * expert_gb) if file is None else read_composition(file)
 
 
 def _trace(
@@ -236,6 +253,7 @@ def _cells(row: Plan) -> dict[str, Any]:
             "mean_ms": 1e3 * report.mean_latency,
             "p50_ms": 1e3 * report.p50,
             "p99_ms": 1e3 * report.p99,
+            "per_second": report.throughput,
             "hit_rate": report.hit_rate,
             "switches": report.switches,
             "moved_gb": sum(report.bytes_moved.values()) / 1e9,
@@ -258,7 +276,7 @@ def _show(rows: Sequence[Plan], as_json: bool, *, by: str) -> None:
         typer.echo(json.dumps(cells, indent=2))
         return
     heads = [by, "footprint_gb", "resident", "nodes", "mean_ms", "p50_ms", "p99_ms"]
-    heads += ["hit_rate", "switches", "moved_gb"]
+    heads += ["per_second", "hit_rate", "switches", "moved_gb"]
     same = ("platform",) if by == "policy" else ("platform", "policy")
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in cells:

@@ -160,6 +160,9 @@ class _Job:
     batch: int
     output_tokens: int
     seed: int
+    prefetch: bool
+    overlap: bool
+    group_by_expert: bool
 
 
 def _point(job: _Job) -> Plan:
@@ -173,6 +176,9 @@ def _point(job: _Job) -> Plan:
         output_tokens=job.output_tokens,
         policies=(job.policy,),
         seed=job.seed,
+        prefetch=job.prefetch,
+        overlap=job.overlap,
+        group_by_expert=job.group_by_expert,
     )
     return row
 
@@ -189,6 +195,9 @@ def sweep(
     batch: int = 1,
     output_tokens: int = 20,
     seed: int = 0,
+    prefetch: bool = False,
+    overlap: bool = False,
+    group_by_expert: bool = False,
     processes: int = 1,
     client: Any = None,
 ) -> list[Plan]:
@@ -219,8 +228,10 @@ def sweep(
     for name in policies:
         if name not in POLICIES:
             raise SpecError(f"unknown cache policy {name!r}", hint=f"known: {', '.join(POLICIES)}")
+    same = (rate, requests, exponent, batch, output_tokens, seed)
+    modes = (prefetch, overlap, group_by_expert)
     jobs = [
-        _Job(n, weight_bytes, p, q, rate, requests, exponent, batch, output_tokens, seed)
+        _Job(n, weight_bytes, p, q, *same, *modes)
         for p, q, n in itertools.product(platforms, policies, counts)
     ]
     if client is not None:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from rdu.coe.parts import Composition, Expert, Router
+from rdu.coe.tables import flag, number, read_toml, section, text, whole
 from rdu.errors import CapacityError, SpecError
 from rdu.memory.tiers import Link, Tier, counts, positive
+from rdu.specs import Node
 
 _SPECS = Path(__file__).resolve().parent.parent / "specs"
 
@@ -82,19 +83,44 @@ class Platform:
             For a file that cannot be read, an unknown or missing key (a wrong unit is an unknown
             key) or a value that makes no sense.
         """
-        try:
-            with Path(path).open("rb") as file:
-                data = tomllib.load(file)
-        except OSError as error:
-            raise SpecError(f"cannot read the platform file {path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SpecError(f"{path} is not a TOML file: {error}") from error
+        data = read_toml(path, "platform")
         try:
             return _platform(data, str(path))
         except SpecError as error:
             told = error.message
             where = "" if told.startswith(str(path)) else f"{path}: "
             raise SpecError(where + told, hint=error.hint) from None
+
+    @classmethod
+    def of_node(
+        cls, node: Node, runs: Iterable[tuple[int, float]], reference_bytes: float, name: str = ""
+    ) -> Platform:
+        """A node of emulated chips: its memory tiers, and one link a socket between them.
+
+        Parameters
+        ----------
+        runs:
+            ``(output tokens, seconds)`` of one prompt, such as `rdu.llm.generate` estimates.
+        reference_bytes:
+            Weights of the model that ``runs`` are of.
+
+        Examples
+        --------
+        >>> import rdu
+        >>> sixteen = Platform.of_node(rdu.sn40l_node(16), [(20, 0.04)], 14e9)
+        >>> sixteen.switch_seconds(14e9)
+        0.007
+        """
+        chip, sockets = node.chip, node.sockets
+        return cls(
+            name or f"{sockets} x {chip.name}",
+            Tier("hbm", sockets * chip.hbm_bytes, 1e12 * sockets * chip.hbm_tb_per_s),
+            Tier("ddr", sockets * chip.ddr_bytes, 1e9 * sockets * chip.ddr_gb_per_s),
+            Link("ddr to hbm", 1e9 * chip.ddr_to_hbm_gb_per_s, sockets),
+            True,
+            reference_bytes,
+            tuple(sorted(runs)),
+        )
 
     @property
     def hbm_bytes(self) -> int:
@@ -190,85 +216,42 @@ def _interpolate(points: tuple[tuple[int, float], ...], at: int) -> float:
 
 
 def _platform(data: Mapping[str, Any], where: str) -> Platform:
-    top = _section(data, "", where)
-    hbm = _section(top["hbm"], "hbm", where)
-    backing = _section(top["backing"], "backing", where)
-    switch = _section(top["switch"], "switch", where)
-    expert = _section(top["expert"], "expert", where)
+    top = section(data, "", where, _KEYS[""])
+    hbm = section(top["hbm"], "hbm", where, _KEYS["hbm"])
+    backing = section(top["backing"], "backing", where, _KEYS["backing"])
+    switch = section(top["switch"], "switch", where, _KEYS["switch"])
+    expert = section(top["expert"], "expert", where, _KEYS["expert"])
     runs = expert["run"]
     if not isinstance(runs, list):
         raise SpecError(f"{where}: expert.run must be an array of tables [[expert.run]]")
-    table = [_section(run, "expert.run", where) for run in cast("list[Any]", runs)]
+    table = [
+        section(run, "expert.run", where, _KEYS["expert.run"]) for run in cast("list[Any]", runs)
+    ]
     return Platform(
-        name=_text(top, "name", where),
+        name=text(top, "name", where),
         hbm=Tier(
             "hbm",
-            1e9 * _number(hbm, "hbm.capacity_gb", where),
-            1e9 * _number(hbm, "hbm.bandwidth_gb_per_s", where),
+            1e9 * number(hbm, "hbm.capacity_gb", where),
+            1e9 * number(hbm, "hbm.bandwidth_gb_per_s", where),
         ),
         backing=Tier(
-            _text(backing, "backing.name", where),
-            1e9 * _number(backing, "backing.capacity_gb", where),
-            1e9 * _number(backing, "backing.bandwidth_gb_per_s", where),
+            text(backing, "backing.name", where),
+            1e9 * number(backing, "backing.capacity_gb", where),
+            1e9 * number(backing, "backing.bandwidth_gb_per_s", where),
         ),
         switch=Link(
-            _text(switch, "switch.name", where),
-            1e9 * _number(switch, "switch.link_gb_per_s", where),
-            _whole(switch, "switch.links", where),
-            1e-6 * _number(switch, "switch.latency_us", where),
+            text(switch, "switch.name", where),
+            1e9 * number(switch, "switch.link_gb_per_s", where),
+            whole(switch, "switch.links", where),
+            1e-6 * number(switch, "switch.latency_us", where),
         ),
-        staged=_flag(backing, "backing.staged", where),
-        reference_bytes=1e9 * _number(expert, "expert.reference_gb", where),
+        staged=flag(backing, "backing.staged", where),
+        reference_bytes=1e9 * number(expert, "expert.reference_gb", where),
         runs=tuple(
             (
-                _whole(run, "expert.run.output_tokens", where),
-                1e-3 * _number(run, "expert.run.run_ms", where),
+                whole(run, "expert.run.output_tokens", where),
+                1e-3 * number(run, "expert.run.run_ms", where),
             )
             for run in table
         ),
     )
-
-
-def _section(data: object, name: str, where: str) -> Mapping[str, Any]:
-    label = f"[{name}]" if name else "the top level"
-    if not isinstance(data, Mapping):
-        raise SpecError(f"{where}: {label} must be a table, found {data!r}")
-    found = cast("Mapping[str, Any]", data)
-    allowed = _KEYS[name]
-    for key in found:
-        if key not in allowed:
-            raise SpecError(
-                f"{where}: unknown key {key!r} in {label}", hint=f"known keys: {', '.join(allowed)}"
-            )
-    for key in allowed:
-        if key not in found:
-            raise SpecError(f"{where}: missing key {key!r} in {label}")
-    return found
-
-
-def _number(section: Mapping[str, Any], path: str, where: str) -> float:
-    value = section[path.rsplit(".", 1)[-1]]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SpecError(f"{where}: {path} must be a number, found {value!r}")
-    return float(value)
-
-
-def _whole(section: Mapping[str, Any], path: str, where: str) -> int:
-    value = section[path.rsplit(".", 1)[-1]]
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise SpecError(f"{where}: {path} must be a whole number, found {value!r}")
-    return value
-
-
-def _text(section: Mapping[str, Any], path: str, where: str) -> str:
-    value = section[path.rsplit(".", 1)[-1]]
-    if not isinstance(value, str):
-        raise SpecError(f"{where}: {path} must be a string, found {value!r}")
-    return value
-
-
-def _flag(section: Mapping[str, Any], path: str, where: str) -> bool:
-    value = section[path.rsplit(".", 1)[-1]]
-    if not isinstance(value, bool):
-        raise SpecError(f"{where}: {path} must be true or false, found {value!r}")
-    return value

@@ -279,12 +279,12 @@ def _check_values(owner: str, spec: Chip | Node) -> None:
             continue
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise SpecError(f"{owner}: {field.name} must be a number, found {value!r}")
-        if kind == "int" and value != int(value):
+        if kind == "int" and isinstance(value, float) and not value.is_integer():
             raise SpecError(f"{owner}: {field.name} must be a whole number, found {value!r}")
         if kind == "int" and not isinstance(value, int):
             raise SpecError(f"{owner}: {field.name} must be written without a point: {value!r}")
         low_ok = value >= 0 if field.name in _MAY_BE_ZERO else value > 0
-        if not (math.isfinite(value) and low_ok):
+        if not low_ok or value == math.inf:
             bound = "at least 0" if field.name in _MAY_BE_ZERO else "above 0"
             raise SpecError(f"{owner}: {field.name} must be finite and {bound}, found {value!r}")
         if value > _MOST:

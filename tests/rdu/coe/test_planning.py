@@ -68,6 +68,20 @@ def test_processes_and_a_cluster_give_what_one_process_gives():
     assert switches(sweep([10, 100], nodes, **options, client=Cluster())) == alone
 
 
+def test_a_sweep_takes_the_modes_of_serving():
+    options = {"weight_bytes": 14e9, "requests": 200, "exponent": 0.0, "batch": 8}
+    plain, ahead = (
+        sweep([100], dgx_a100(), **options, prefetch=ahead, overlap=ahead)[0].report
+        for ahead in (False, True)
+    )
+    assert plain is not None
+    assert ahead is not None
+    assert ahead.time["stall"] < 0.8 * plain.time["stall"]
+    grouped = sweep([100], dgx_a100(), **options, group_by_expert=True)[0].report
+    assert grouped is not None
+    assert grouped.switches < plain.switches
+
+
 def test_a_sweep_of_nonsense_is_refused():
     with pytest.raises(SpecError, match="unknown cache policy 'mru'"):
         sweep([10], sn40l_node(), weight_bytes=14e9, policy="mru")

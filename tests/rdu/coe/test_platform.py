@@ -1,5 +1,6 @@
 import pytest
 
+import rdu
 from rdu.coe import Composition, Expert, Platform, Router, dgx_a100, dgx_h100, sn40l_node
 from rdu.coe.platform import PLATFORMS
 from rdu.errors import CapacityError, SpecError
@@ -103,3 +104,19 @@ def test_every_platform_knows_both_run_lengths(name):
     platform = PLATFORMS[name]()
     expert = Composition.uniform(1).experts[0]
     assert 0 < platform.run_seconds(expert, 20) < platform.run_seconds(expert, 200)
+
+
+def test_a_platform_of_an_emulated_node():
+    ours = Platform.of_node(rdu.sn40l_node(8), [(200, 0.4), (20, 0.07)], 14e9)
+    shipped = sn40l_node()
+    assert ours.switch == shipped.switch
+    assert ours.hbm_bytes == 512 * 2**30
+    assert ours.capacity_bytes == 12 * 2**40
+    assert ours.hbm.bytes_per_second == pytest.approx(shipped.hbm.bytes_per_second)
+    assert ours.runs == ((20, 0.07), (200, 0.4))
+    faster = rdu.sn40l_node(4)
+    chip = faster.chip.with_changes(ddr_to_hbm_gb_per_s=500.0)
+    four = Platform.of_node(rdu.Node(chip, 4, faster.p2p_gb_per_s), [(20, 0.1)], 14e9)
+    assert four.switch_seconds(14e9) == pytest.approx(7e-3)
+    with pytest.raises(SpecError, match="at least one run time"):
+        Platform.of_node(faster, [], 14e9)
