@@ -16,18 +16,19 @@ from sparsedsl.conversion.order import extent, implies
 from sparsedsl.conversion.padding import padded
 from sparsedsl.conversion.passes import Span
 from sparsedsl.conversion.plan import Plan
-from sparsedsl.conversion.request import NUMBERS, Request, reader_of, span_of, stream_of
+from sparsedsl.conversion.request import NUMBERS, Request, reader_of, stream_of
+from sparsedsl.conversion.runs import Runs
 from sparsedsl.conversion.sharing import shared
-from sparsedsl.conversion.stream import Body, Stream, coded
+from sparsedsl.conversion.spans import span_of
+from sparsedsl.conversion.stream import Body, Stream, coded, differing
+from sparsedsl.conversion.strips import Strips, height
 from sparsedsl.conversion.target import Level
 from sparsedsl.layouts.reader import Reader
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import (
-    BOOL,
     Allocate,
     ArrayParam,
     Assign,
-    Binary,
     Expr,
     For,
     If,
@@ -48,6 +49,7 @@ class Program:
     The first result of each is 1 where some entry has no place, else 0.  ``shared`` pairs
     arrays of the target with the arrays of the source that they are, entry by entry.  ``padded``
     are arrays of the target of which ``fill`` writes every element, free slots with ``pad_...``.
+    ``made`` are arrays of the target that ``count`` returns, after ``scratch``.
     """
 
     plan: Plan
@@ -57,6 +59,7 @@ class Program:
     numbers: tuple[str, ...]
     shared: tuple[tuple[str, str], ...] = ()
     padded: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
 
 
 def program_of(request: Request) -> Program:
@@ -64,7 +67,7 @@ def program_of(request: Request) -> Program:
     target = request.target
     plan = request.plan
     same: Mapping[str, str] = {}
-    if not request.partial:
+    if not request.partial and not request.rules:
         same = shared(request.source, target, plan, request.dtypes, request.index)
     return _Writer(request, plan, reader_of(target), same).program()
 
@@ -76,6 +79,7 @@ class _Writer:
     read: Reader
     shared: Mapping[str, str]
     padded: list[str] = field(default_factory=list[str])
+    made: tuple[str, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -115,13 +119,31 @@ class _Writer:
         sized = {f"t_{level.pointer.function}" for level in request.target.levels if level.pointer}
         sized = sized if plan.strategy != "sequence" else set()
         early = [param for param in self._arrays() if param.name in sized]
-        first = self._kernel("count_entries", (*before, *counting), ("bad", *scratch), early, {})
+        early += [x for x in self._arrays() if x.name in {*self._bounding}]
+        found = ("bad", *scratch, *(f"t_{name}" for name in self.made))
+        first = self._kernel("count_entries", (*before, *counting), found, early, {})
         known = dict(scratch)
         if request.target.permuted is not None:
             known[NUMBERS] = ArrayParam(NUMBERS, "int64", 1)
         second = self._kernel("convert", tuple(filling), results, self._arrays(), known)
         pairs, padded = tuple(self.shared.items()), tuple(self.padded)
-        return Program(plan, first, second, tuple(scratch), numbers, pairs, padded)
+        return Program(plan, first, second, tuple(scratch), numbers, pairs, padded, self.made)
+
+    @property
+    def _bounding(self) -> tuple[str, ...]:
+        """The arrays that bound dims where all dims are terms over the coordinates."""
+        edges = () if self.request.target.levels else self.request.target.edges
+        return tuple(f"t_{edge.call.function}" for edge in edges)
+
+    def _bounds(self, stream: Stream) -> list[Stmt]:
+        """Let each array that bounds a dim hold the least, or greatest, value that it takes."""
+        stores: list[Stmt] = []
+        for edge in self.request.target.edges:
+            place = [self.read(x) for x in edge.call.arguments]
+            value = lb.add(self.read(edge.key), edge.slack)
+            combine = "min" if edge.side > 0 else "max"
+            stores.append(lb.store(f"t_{edge.call.function}", place, value, combine))
+        return [*stream.visit(tuple(stores))]
 
     def _arrays(self) -> list[ArrayParam]:
         layout = self.request.target.layout
@@ -163,13 +185,17 @@ class _Writer:
                 filling = [*stream.visit(self._value(stream))]
                 if not self.request.target.plain:
                     filling += stream.visit((self._missed(),))
-                return [], {}, filling, ()
+                return self._bounds(stream) if self._bounding else [], {}, filling, ()
+            case "runs":
+                return self._runs(stream)
             case "sequence":
                 return self._sequence(stream)
             case "count":
                 return self._count(stream)
             case "rank":
                 return self._rank(stream)
+            case "strips":
+                return self._strips(stream)
 
     @property
     def _direct(self) -> bool:
@@ -382,8 +408,47 @@ class _Writer:
         value, dtype = self.request.target.layout.value, self.request.value
         place = [self.read(argument) for argument in value.arguments]
         there = lb.load(f"t_{value.function}", *place, type=dtype)
-        differs = Binary("!=", there, Var("v", dtype), BOOL)
-        return If(differs, (Assign(lb.ivar("bad"), lb.i(1)),))
+        return If(differing(there, Var("v", dtype)), (Assign(lb.ivar("bad"), lb.i(1)),))
+
+    def _runs(
+        self, stream: Stream
+    ) -> tuple[list[Stmt], dict[str, Param], list[Stmt], tuple[str, ...]]:
+        """Let neighbours of a group share a number."""
+        level, target = self.request.target.runs, self.request.target
+        assert level is not None
+        dtypes = self.request.index, self.request.value
+        made = Runs(stream, target, level, self.read, *self._groups(level), *dtypes)
+        self.made = made.made
+        filling = made.filled(self._value(stream))
+        if not target.plain:
+            # computed places might coincide: look whether each value is where it was put
+            filling += made.filled((self._missed(),))
+        return made.counted(), {"n": IntParam("n")}, filling, ()
+
+    def _strips(
+        self, stream: Stream
+    ) -> tuple[list[Stmt], dict[str, Param], list[Stmt], tuple[str, ...]]:
+        """Rank the keys of one strip of rows at a time."""
+        (level,) = self.request.target.levels
+        rows, span = height(stream, level.columns[: level.grouped]), self.span(level.keys[0][1])
+        assert level.pointer is not None
+        assert rows is not None
+        assert stream.row is not None
+        key, (_, groups) = lb.sub(self.read(span.term), span.low), self._groups(level)
+        extent_ = self.span(stream.row).size
+        made = Strips(stream, key, span.size, extent_, rows, groups)
+        counting = made.counted(f"t_{level.pointer.function}", lb.ivar("n"))
+        number = lb.ivar(f"t_{level.name}")
+        keys = self._keys_of_bits(level)
+        filling = made.numbered(number, span.low, self.request.index, keys, self._value(stream))
+        return counting, {"n": IntParam("n")}, filling, ()
+
+    def _keys_of_bits(self, level: Level) -> Body:
+        """Store the key that a bit stands for."""
+        return tuple(
+            lb.store(f"t_{call.function}", [self.read(x) for x in call.arguments], lb.ivar("key"))
+            for call, _ in level.keys
+        )
 
     def _rank(
         self, stream: Stream
@@ -406,12 +471,9 @@ class _Writer:
         if level.pointer is not None:
             array = f"t_{level.pointer.function}"
             ends = (lb.store(array, [lb.add(lb.ivar("g"), 1)], number),)
-        stores: list[Stmt] = []
-        for call, _ in level.keys:
-            place = [self.read(x) for x in call.arguments]
-            stores.append(lb.store(f"t_{call.function}", place, lb.ivar("key")))
+        stores = self._keys_of_bits(level)
         filling = [
-            *passes.each_bit(groups, words, span.low, number, ends, tuple(stores)),
+            *passes.each_bit(groups, words, span.low, number, ends, stores),
             *stream.visit(
                 (
                     passes.word_of(address, key, words),

@@ -12,6 +12,7 @@ from typing import Literal
 
 from sparsedsl.conversion.order import Columns, determines, implies
 from sparsedsl.conversion.stream import Stream
+from sparsedsl.conversion.strips import height
 from sparsedsl.conversion.target import Level, Target
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import Term
@@ -27,7 +28,8 @@ class Plan:
         ``"place"``: places are terms over the coordinates.  ``"sequence"``: entries come in the
         target's order and are numbered as they come.  ``"count"``: counted by group, the
         running sums are where groups start.  ``"rank"``: keys are marked in a table of bits and
-        numbered by the marks before them.
+        numbered by the marks before them.  ``"strips"``: so, in a table for one group at a time.
+        ``"runs"``: neighbours of a group share a number.
     sorts:
         Terms to sort by before that, in the order of the passes (stable, by counting).
     distinct:
@@ -38,7 +40,7 @@ class Plan:
         What was proved about order, for the reader.
     """
 
-    strategy: Literal["place", "sequence", "count", "rank"]
+    strategy: Literal["place", "sequence", "count", "rank", "strips", "runs"]
     sorts: Columns
     distinct: bool
     whole: bool
@@ -88,9 +90,15 @@ def _digits(term: Term, bits: int) -> Columns:
 
 def _chosen(stream: Stream, target: Target, rankable: bool) -> Plan:
     """The plan, interleaved numbers among its terms."""
+    rank, wanted = target.layout.rank, target.told
+    if not target.levels and target.edges:
+        shown_ = ", ".join(edge.call.function for edge in target.edges)
+        return Plan("place", (), True, False, (f"every place follows from {shown_}",))
     if not target.levels:
         return Plan("place", (), True, True, ("every place is a term over the coordinates",))
-    rank, wanted = target.layout.rank, target.told
+    if target.runs is not None and target.runs.along is not None:
+        sorts, proof = _sorts(rank, grouped(target.runs), (target.runs.along,), stream.order)
+        return Plan("runs", sorts, True, False, (proof,))
     distinct = stream.unique and determines(rank, wanted)
     found = _counting(stream, target, distinct, rankable)
     if found is None:
@@ -111,6 +119,10 @@ def _counting(stream: Stream, target: Target, distinct: bool, rankable: bool) ->
     by_rank = not distinct and rankable and level.kind != "slots" and len(level.keys) == 1
     by_rank = by_rank and level.columns[level.grouped :] == (level.keys[0][1],)
     ordered = implies(rank, (*group, *stream.order), wanted)
+    rows = height(stream, group) if level.kind == "pointer" else None
+    if by_rank and not ordered and rows:
+        proof = f"a group is {rows} rows: keys of one at a time are ranked: no sort"
+        return Plan("strips", (), distinct, False, (proof,))
     if by_rank and not ordered:
         return Plan("rank", (), distinct, False, ("keys are ranked by a table: no sort",))
     if level.kind == "list":

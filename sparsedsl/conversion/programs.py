@@ -34,6 +34,7 @@ class Loaded:
     numbers: tuple[str, ...]
     shared: tuple[tuple[str, str], ...]
     padded: tuple[str, ...]
+    made: tuple[str, ...]
 
 
 def _text(request: Request) -> str:
@@ -45,7 +46,7 @@ def _text(request: Request) -> str:
             request.target.layout.key,
             repr(request.dtypes),
             f"{request.value} {request.index} {request.fill!r} {request.rankable} {request.wide!r} "
-            f"{request.width} {request.partial}",
+            f"{request.width} {request.partial} {request.rules!r} {request.last}",
         )
     )
 
@@ -86,6 +87,7 @@ def _ready(request: Request, key: str, now: bool) -> Loaded | None:
         tuple(meta["numbers"]),
         tuple((own, other) for own, other in meta["shared"]),
         tuple(meta["padded"]),
+        tuple(meta["made"]),
     )
     return _programs[key]
 
@@ -122,6 +124,7 @@ def _stored(kept: Any, key: str, program: Program) -> list[Any]:
             "twice": program.count is not None,
             "shared": [list(pair) for pair in program.shared],
             "padded": list(program.padded),
+            "made": list(program.made),
         }
         text = print_source(small, fastmath=False)
         made.append(

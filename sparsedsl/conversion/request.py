@@ -15,18 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from sparsedsl.conversion.order import coordinate, extent
+from sparsedsl.conversion.order import coordinate, extent, scanned
 from sparsedsl.conversion.plan import DIGIT, Plan, choose
-from sparsedsl.conversion.stream import Body, Stream, of_layout
+from sparsedsl.conversion.spans import span_at
+from sparsedsl.conversion.stream import Body, Stream, looked_at, of_layout
 from sparsedsl.conversion.target import Target
-from sparsedsl.layouts.bounds import Bounds
+from sparsedsl.conversion.unions import Rule, ranked, taken
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import exact
 from sparsedsl.layouts.reader import Reader
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import Assign, Expr, If
-from sparsedsl.spf import terms as t
-from sparsedsl.spf.nodes import Constraint, Term
+from sparsedsl.spf.nodes import Term
 
 ROOM = 1 << 16
 
@@ -45,6 +45,8 @@ class Request:
 
     ``rankable`` and ``wide`` are as ``plan.choose`` takes them; ``width`` are the bits of each
     of the numbers that are interleaved; ``partial`` leaves out entries without a place.
+    ``rules`` are those of the alternatives of a union up to the one that the target is; entries
+    that no alternative takes are noted with the ``last``.
     """
 
     source: Layout
@@ -57,6 +59,8 @@ class Request:
     wide: tuple[tuple[Term, int], ...] = ()
     width: int = 0
     partial: bool = False
+    rules: tuple[Rule, ...] = ()
+    last: bool = True
 
     @property
     def plan(self) -> Plan:
@@ -71,22 +75,12 @@ class Request:
         )
 
 
-def span_of(rank: int, term: Term) -> tuple[Term, Term]:
-    """The least value of a term over a shape, and the number of values up to the greatest."""
-    box: list[Constraint] = []
-    for mode in range(rank):
-        name, size = t.var(coordinate(mode)), t.var(extent(mode))
-        box.append(Constraint(name, False))
-        box.append(Constraint(t.subtract(t.subtract(size, name), t.ONE), False))
-    extents = tuple(extent(mode) for mode in range(rank))
-    bounds = Bounds(tuple(box), extents)
-    low, high = bounds.minimum(term, extents)[0], bounds.maximum(term, extents)[0]
-    return low, t.add(t.subtract(high, low), t.ONE)
-
-
 def stream_of(request: Request) -> Stream:
     """The entries of the source that have a place in the target, others noted or left out."""
     stream = of_layout(request.source, request.value, request.fill)
+    if request.rules:
+        bad = (Assign(lb.ivar("bad"), lb.i(1)),) if request.last else ()
+        return taken(stream, request.rules, request.target.layout.rank, bad)
     read = reader_of(request.target)
     fits = lb.conj(*(read.holds(check) for check in request.target.checks))
     if fits == lb.TRUE:
@@ -97,7 +91,7 @@ def stream_of(request: Request) -> Stream:
         return stream.visit((If(fits, body, bad),))
 
     count = None if request.partial else stream.count
-    return replace(stream, visit=visit, count=count, flat=None, row=None, rows=None, further=())
+    return replace(looked_at(stream, visit), count=count)
 
 
 def reader_of(target: Target) -> Reader:
@@ -148,10 +142,13 @@ def _request(
     rankable: bool,
     width: int,
     partial: bool,
+    rules: tuple[Rule, ...],
+    last: bool,
     wide: tuple[tuple[Term, int], ...] = (),
 ) -> Request:
     kinds = (fill.dtype, index, fill.value)
-    return Request(source, target, dict(dtypes), *kinds, rankable, wide, width, partial)
+    rest = rankable, wide, width, partial, rules, last
+    return Request(source, target, dict(dtypes), *kinds, *rest)
 
 
 def request_of(
@@ -162,13 +159,18 @@ def request_of(
     fill: object,
     *,
     partial: bool = False,
+    rules: tuple[Rule, ...] = (),
+    last: bool = True,
 ) -> Request | None:
     """What a conversion of these arrays is specialised for; None where it is left to others.
 
-    ``partial`` leaves out the entries that have no place in the target.
+    ``partial`` leaves out the entries that have no place in the target; ``rules`` and ``last`` are
+    as ``Request`` has them.
     """
+    if rules and (source.repeats or not ranked(source.rank, scanned(source), rules)):
+        return None
     values = arrays[source.value.function]
-    if not _usable(source, values, fill):
+    if not _usable(source, values, fill) or not _runnable(source, target, values):
         return None
     long = any(arrays[name].dtype.itemsize == 8 for name in source.functions)
     long = long or max((*extents, values.size), default=0) > INT32_MAX
@@ -181,6 +183,8 @@ def request_of(
         _rankable(target, extents, values.size),
         _width(target, extents),
         partial,
+        rules,
+        last,
     )
     request = _request(*asked)
     if request.width * target.layout.rank > WORD:
@@ -198,20 +202,18 @@ def _usable(source: Layout, values: np.ndarray, fill: object) -> bool:
     return bool(source.rank)
 
 
-@lru_cache(maxsize=4096)
-def span_at(term: Term, extents: tuple[int, ...]) -> tuple[int, int]:
-    """The least value of a term over a shape, and the number of values up to the greatest."""
-    env = {extent(mode): n for mode, n in enumerate(extents)}
-    low, size = span_of(len(extents), term)
-    return int(t.evaluate(low, env, {})), int(t.evaluate(size, env, {}))
+def _runnable(source: Layout, target: Target, values: np.ndarray) -> bool:
+    """Whether neighbours can be compared: each comes once, and equal values are told by ``==``."""
+    run = target.runs
+    return run is None or not (source.repeats or (run.by_value and values.dtype.kind == "c"))
 
 
 def _rankable(target: Target, extents: tuple[int, ...], entries: int) -> bool:
     """Whether a table of a bit for each group and key is not much larger than the tensor."""
     if len(target.levels) != 1 or len(target.levels[0].keys) != 1 or target.codes:
         return False
-    words = prod(span_at(term, extents)[1] for term in target.levels[0].columns)
-    return words // 64 <= _room(entries)
+    bits = prod(span_at(term, extents)[1] for term in target.levels[0].columns)
+    return bits // 64 <= _room(entries)
 
 
 def _wide(request: Request, extents: tuple[int, ...], entries: int) -> tuple[tuple[Term, int], ...]:

@@ -9,16 +9,19 @@ Invariant: the results are those of ``layouts.convert``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from sparsedsl.conversion.order import coordinate, extent
+from sparsedsl.conversion.kept import with_kept_order
+from sparsedsl.conversion.order import coordinate, extent, scanned
 from sparsedsl.conversion.programs import Loaded, loaded
-from sparsedsl.conversion.request import NUMBERS, request_of, span_at
+from sparsedsl.conversion.request import NUMBERS, request_of
+from sparsedsl.conversion.spans import span_at
 from sparsedsl.conversion.target import Level, Target, first_of, target_of
+from sparsedsl.conversion.unions import Rule, alternatives, ranked, rule_of
 from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.build import Builder
 from sparsedsl.layouts.catalogue import coordinates
@@ -27,7 +30,7 @@ from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.sizes import infer_sizes
 from sparsedsl.runtime import operations
 from sparsedsl.spf import terms as t
-from sparsedsl.spf.nodes import Var
+from sparsedsl.spf.nodes import Atom, Term, Var
 
 SMALL = 20_000
 """Stored values up to which interpreting takes less time than compiling would."""
@@ -64,8 +67,10 @@ def convert(
         return None
     extents = tuple(int(n) for n in shape)
     known = infer_sizes(source, extents, arrays) if sizes is None else sizes
-    entries = Entries(source, extents, arrays, known, fill)
+    entries = Entries(with_kept_order(source, arrays), extents, arrays, known, fill)
     now = force or (now and values.size >= LARGE)
+    if alternatives(target):
+        return _united(entries, target, now)
     if len(target.structures) > 1:
         return _mirrored(entries, target, now)
     return _stored(entries, target, now)
@@ -90,10 +95,23 @@ def _stored(
     ``now`` compiles a program at once; ``partial`` leaves out entries without a place.
     """
     described = target_of(target)
-    if described is None:
-        return None
+    run = None if described is None else _run(entries, described, now, partial=partial)
+    return run.store() if run is not None and run.prepare() else None
+
+
+def _run(
+    entries: Entries,
+    described: Target,
+    now: bool,
+    *,
+    partial: bool = False,
+    rules: tuple[Rule, ...] = (),
+    last: bool = True,
+) -> _Run | None:
+    """Return a conversion that is ready to be run; the rest is as ``request_of`` takes it."""
     source, extents, arrays = entries.layout, entries.extents, entries.arrays
-    request = request_of(source, described, extents, arrays, entries.fill, partial=partial)
+    asked = source, described, extents, arrays, entries.fill
+    request = request_of(*asked, partial=partial, rules=rules, last=last)
     program = None if request is None else loaded(request, now)
     if request is None or program is None:
         return None
@@ -101,7 +119,67 @@ def _stored(
     given |= {f"s_{name}": int(entries.sizes[name]) for name in source.sizes}
     given |= {f"s_{name}": arrays[name] for name in source.arrays}
     values = arrays[source.value.function]
-    return _Run(described, program, extents, request.index, values, entries.fill, given).run()
+    return _Run(described, program, extents, request.index, values, entries.fill, given)
+
+
+def _united(entries: Entries, target: Layout, now: bool) -> dict[str, np.ndarray] | None:
+    """Store entries in several alternatives, each in the first that has room for it."""
+    parts = [one for part in alternatives(target) if (one := target_of(part)) is not None]
+    rules = [rule for part in parts if (rule := rule_of(part)) is not None]
+    if len(rules) < len(target.structures):
+        return None
+    order = scanned(entries.layout)
+    if entries.layout.repeats or not ranked(target.rank, order, rules):
+        listed = coordinates(target.rank)
+        made = None if entries.layout == listed else _stored(entries, listed, now)
+        if made is None:
+            return None
+        sizes = infer_sizes(listed, entries.extents, made)
+        return _united(Entries(listed, entries.extents, made, sizes, entries.fill), target, now)
+    runs: list[_Run] = []
+    for place, part in enumerate(parts):
+        last = place == len(parts) - 1
+        run = _run(entries, part, now, rules=tuple(rules[: place + 1]), last=last)
+        if run is None or not run.prepare():
+            return None
+        runs.append(run)
+    found: dict[str, np.ndarray] = {}
+    dtype = entries.arrays[entries.layout.value.function].dtype
+    background = np.asarray(entries.fill).astype(dtype)
+    values = _filled(_room(target, entries, runs), background, dtype)
+    for run in runs:
+        stored = run.store(values)
+        if stored is None:
+            return None
+        found |= stored
+    return {name: found[name] for name in target.arrays}
+
+
+def _room(target: Layout, entries: Entries, runs: Sequence[_Run]) -> tuple[int, ...]:
+    """The shape of the value array that alternatives share."""
+    env: dict[str, t.Index] = dict(zip(target.extents, entries.extents, strict=True))
+    arrays: dict[str, np.ndarray] = {}
+    ends: dict[str, int] = {}
+    for run in runs:
+        arrays |= run.made
+        env |= {name: run.builder.values[name] for name in run.builder.values}
+        for level in run.target.levels:
+            if level.kind == "list":
+                (size,) = t.variables(level.position.highs[0])
+                env[size] = run.counts[level.name]
+            elif level.pointer is not None:
+                ends[level.pointer.function] = run.counts[level.name]
+    found: list[int] = []
+    for length in target.lengths[target.value.function]:
+        assert length is not None
+        # a length reads of starts, filled later, where the last group ends
+        change: dict[Atom, Term] = {
+            call: t.const(ends[call.function])
+            for call in t.ufs(length)
+            if call.function in ends and call.function not in arrays
+        }
+        found.append(max(int(t.evaluate(t.replace(length, change), env, arrays)), 0))
+    return tuple(found)
 
 
 def _mirrored(entries: Entries, target: Layout, now: bool) -> dict[str, np.ndarray] | None:
@@ -141,25 +219,51 @@ class _Run:
     values: np.ndarray
     fill: object
     given: dict[str, Any]
+    builder: Builder = field(init=False)
+    counts: dict[str, int] = field(init=False)
+    made: dict[str, np.ndarray] = field(init=False)
 
-    def run(self) -> dict[str, np.ndarray] | None:
-        layout, loaded = self.target.layout, self.loaded
-        builder = Builder(layout, dict(zip(layout.extents, self.extents, strict=True)))
-        counts: dict[str, int] = {level.name: self.values.size for level in self.target.levels}
-        made = {own: self.given[f"s_{other}"] for own, other in loaded.shared}
+    def __post_init__(self) -> None:
+        layout = self.target.layout
+        self.builder = Builder(layout, dict(zip(layout.extents, self.extents, strict=True)))
+        self.counts = {level.name: self.values.size for level in self.target.levels}
+        self.made = {own: self.given[f"s_{other}"] for own, other in self.loaded.shared}
+
+    def prepare(self) -> bool:
+        """Count entries and fill what follows from counts; False where an entry has no place."""
+        loaded, builder, counts, made = self.loaded, self.builder, self.counts, self.made
         if loaded.count is not None:
             for level in self.target.levels:
                 if level.pointer is not None and loaded.program.strategy != "sequence":
                     self._allocate(level.pointer.function, builder, counts, made)
+            empty = self._bounding(builder)
+            if empty is None:
+                return False
             bad, *rest = loaded.count(*(self.given[name] for name in loaded.count_params))
             if bad:
-                return None
-            self.given |= dict(zip(loaded.scratch, rest, strict=True))
+                return False
+            names = *loaded.scratch, *(f"t_{name}" for name in loaded.made)
+            self.given |= dict(zip(names, rest, strict=True))
+            made |= {name: self.given[f"t_{name}"] for name in loaded.made}
+            builder.arrays |= {name: self.given[f"t_{name}"] for name in loaded.made}
+            self._bounded(builder, empty)
             if not self._counted(builder, counts, made):
-                return None
+                return False
         if not self.target.levels:
             builder.defined()
             self._take(builder, made)
+        return True
+
+    def store(self, values: np.ndarray | None = None) -> dict[str, np.ndarray] | None:
+        """Store the entries, their values in ``values`` where that is given.
+
+        None where one has no place.
+        """
+        layout, loaded = self.target.layout, self.loaded
+        builder, counts, made = self.builder, self.counts, self.made
+        if values is not None:
+            name = layout.value.function
+            made[name] = self.given[f"t_{name}"] = values
         for name in layout.arrays:
             if name not in made:
                 self._allocate(name, builder, counts, made)
@@ -169,7 +273,31 @@ class _Run:
             return None
         for name, number in zip(loaded.numbers, numbers, strict=True):
             counts[name.removeprefix("t_")] = int(number) + 1
-        return {name: self._cut(name, made[name], counts) for name in layout.arrays}
+        cut = {name: self._cut(name, made[name], counts) for name in layout.arrays}
+        return cut if values is None else {**cut, layout.value.function: values}
+
+    def _bounding(self, builder: Builder) -> list[np.ndarray] | None:
+        """Allocate arrays that bound dims, as they are where no entry is; None where none tells.
+
+        Gives what they hold there.
+        """
+        found: list[np.ndarray] = []
+        for edge in self.target.edges if not self.target.levels else ():
+            array = builder.empty_interval(edge.name, edge.call, edge.side, edge.slack)
+            if array is None:
+                return None
+            found.append(array)
+            self.given[f"t_{edge.call.function}"] = array.astype(self.index)
+        return found
+
+    def _bounded(self, builder: Builder, empty: list[np.ndarray]) -> None:
+        """Take over arrays that bound dims; where no entry is, one may follow from another."""
+        for edge, before in zip(self.target.edges, empty, strict=False):
+            array = self.given[f"t_{edge.call.function}"]
+            after = builder.empty_interval(edge.name, edge.call, edge.side, edge.slack)
+            if after is not None and len(empty) > 1:
+                array = np.where(array == before, after, array).astype(self.index)
+            builder.arrays[edge.call.function] = array
 
     def _counted(
         self, builder: Builder, counts: dict[str, int], made: dict[str, np.ndarray]
@@ -208,7 +336,7 @@ class _Run:
     def _take(self, builder: Builder, made: dict[str, np.ndarray]) -> None:
         """Take over the arrays that the builder filled."""
         for name, array in builder.arrays.items():
-            made[name] = np.ascontiguousarray(array.astype(self.index))
+            made[name] = np.ascontiguousarray(array.astype(self.index, copy=False))
             self.given[f"t_{name}"] = made[name]
 
     def _allocate(
@@ -266,9 +394,15 @@ class _Run:
                 found.append(counts[dim.name])
             else:
                 assert length is not None
-                value = t.evaluate(length, builder.values, builder.arrays)
+                value = t.evaluate(length, builder.values, {**self._pointers(), **builder.arrays})
                 found.append(max(int(value), 0))
         return tuple(found)
+
+    def _pointers(self) -> dict[str, np.ndarray]:
+        """The arrays of where groups start, as far as they are known."""
+        found = [level.pointer for level in self.target.levels if level.pointer is not None]
+        names = [call.function for call in found if f"t_{call.function}" in self.given]
+        return {name: self.given[f"t_{name}"] for name in names}
 
     def _cut(self, name: str, array: np.ndarray, counts: Mapping[str, int]) -> np.ndarray:
         """The part of an array that was written."""

@@ -42,7 +42,8 @@ class Stream:
     reads only the coordinates in ``near`` (or the value).  ``rows(before, body, after)`` is the
     loops with ``before`` and ``after`` run at the beginning and at the end of each turn of the
     outermost, which steps the coordinate ``row``.
-    ``everywhere`` says that it takes every value of the mode.
+    ``everywhere`` says that it takes every value of the mode; ``between(low, high, body)`` is then
+    the loops for its values from ``low`` up to ``high``.
     ``further`` reads the coordinates in ``near`` of the entry ``AHEAD`` places on, the last one at
     the end, for a body that ``visit`` puts loops around; it is empty where that is not known.
     """
@@ -57,6 +58,7 @@ class Stream:
     rows: Callable[[Body, Body, Body], Body] | None = None
     further: Body = ()
     everywhere: bool = False
+    between: Callable[[Expr, Expr, Body], Body] | None = None
 
     def each(self, body: Body, terms: Columns) -> Body:
         """The shortest loops for a body that reads only the coordinates in ``terms``."""
@@ -111,11 +113,17 @@ def of_layout(layout: Layout, dtype: str, fill: object) -> Stream:
     def visit(body: Body) -> Body:
         return rows((), body, ())
 
+    def between(low: Expr, high: Expr, body: Body) -> Body:
+        kept = body if keep is None else (If(keep, body),)
+        (part,) = layout.structures
+        return _nest(layout, part, dtype, (), kept, (), (low, high))
+
     row, everywhere = _row(layout)
     order, unique = scanned(layout), not layout.repeats
+    strip = between if everywhere else None
     if not packed(layout):
-        count = None
-        return Stream(visit, order, count, unique, row=row, rows=rows, everywhere=everywhere)
+        known = Stream(visit, order, None, unique, row=row, rows=rows, everywhere=everywhere)
+        return replace(known, between=strip)
     count = lb.length(f"s_{layout.value.function}")
     (part,), (place,) = layout.structures, layout.value.arguments
     loads = [(coordinate(k), part.definition(x)) for k, x in enumerate(layout.relation.outputs)]
@@ -132,7 +140,7 @@ def of_layout(layout: Layout, dtype: str, fill: object) -> Stream:
 
     near = frozenset(name for name, _ in loads)
     further = _read_further(lb.ivar(f"s_{dim}"), count, {n: load_at(term) for n, term in loads})
-    return Stream(visit, order, count, unique, flat, near, row, rows, further, everywhere)
+    return Stream(visit, order, count, unique, flat, near, row, rows, further, everywhere, strip)
 
 
 def _row(layout: Layout) -> tuple[Term | None, bool]:
@@ -177,10 +185,31 @@ def stored(value: Expr, fill: object) -> Expr:
     return other
 
 
+def differing(left: Expr, right: Expr) -> Expr:
+    """Whether two values of one type differ: NaN equals NaN, but -0.0 is not 0.0."""
+    other: Expr = Binary("!=", left, right, BOOL)
+    if np.dtype(left.type).kind != "f":
+        return other
+    zero, one = Const(0.0, left.type), Const(1.0, left.type)
+    numbers = (Binary("==", x, x, BOOL) for x in (left, right))
+    first, second = (Binary("/", one, x, left.type) for x in (left, right))
+    signs = lb.conj(Binary("==", left, zero, BOOL), Binary("!=", first, second, BOOL))
+    return lb.disj(lb.conj(other, lb.disj(*numbers)), signs)
+
+
 def _nest(
-    layout: Layout, part: Structure, dtype: str, before: Body, body: Body, after: Body
+    layout: Layout,
+    part: Structure,
+    dtype: str,
+    before: Body,
+    body: Body,
+    after: Body,
+    ends: tuple[Expr, Expr] | None = None,
 ) -> Body:
-    """The loops of one alternative, ``before`` and ``after`` in each turn of the outermost."""
+    """The loops of one alternative, ``before`` and ``after`` in each turn of the outermost.
+
+    ``ends`` are what the outermost goes between, by default all that the layout has.
+    """
     names: dict[str, Expr] = {name: lb.ivar(f"s_{name}") for name in part.dims}
     names |= {name: lb.ivar(f"s_{name}") for name in layout.sizes}
     names |= {name: lb.ivar(extent(mode)) for mode, name in enumerate(layout.extents)}
@@ -198,6 +227,8 @@ def _nest(
             low = lb.max_(low, term)
         for term in highs[1:]:
             high = lb.min_(high, term)
+        if ends is not None and not heads:
+            low, high = ends
         earlier = frozenset(known)
         known.add(name)
         heads.append((lb.ivar(f"s_{name}"), low, high))
@@ -243,7 +274,13 @@ def coded(stream: Stream, codes: Mapping[str, tuple[Sequence[Term], int]], read:
     def visit(body: Body) -> Body:
         return stream.visit((*made, *body))
 
-    return replace(stream, visit=visit, flat=None, row=None, rows=None, further=())
+    return looked_at(stream, visit)
+
+
+def looked_at(stream: Stream, visit: Callable[[Body], Body]) -> Stream:
+    """``stream`` with other loops, of which nothing else is known."""
+    plain = Stream(visit, stream.order, stream.count, stream.unique)
+    return replace(plain, near=stream.near)
 
 
 def _spread(number: Var, width: int, rank: int) -> list[Stmt]:

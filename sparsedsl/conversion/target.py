@@ -8,7 +8,7 @@ arrays follow in other ways, which ``layouts.construct`` builds.  Invariant: der
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -17,11 +17,11 @@ from sparsedsl.conversion.order import Columns, code, coordinate, extent, rename
 from sparsedsl.errors import LayoutError
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import Affine, Position, levels
-from sparsedsl.layouts.patterns import first_value, recurrence
+from sparsedsl.layouts.patterns import first_value, interval_bound, recurrence
 from sparsedsl.layouts.properties import Equality, Injective, Permutation, property_text
 from sparsedsl.spf import isl
 from sparsedsl.spf import terms as t
-from sparsedsl.spf.nodes import UF, Atom, Constraint, FloorDiv, Term, Var
+from sparsedsl.spf.nodes import UF, Atom, Constraint, FloorDiv, Term
 from sparsedsl.spf.text import relation_text
 
 
@@ -34,6 +34,7 @@ class Level:
     tell groups apart and then the keys, ``grouped`` of them for the group; ``parent`` is the
     numbered dim that a group belongs to.  ``pointer`` is the call that holds a group's start.
     ``located`` are the terms of the group over dims, where ``columns`` has coordinates.
+    A number without keys covers an interval of ``along``, of one value where ``by_value`` is.
     """
 
     name: str
@@ -45,6 +46,38 @@ class Level:
     pointer: UF | None
     position: Position
     located: Columns
+    along: Term | None = None
+
+    @property
+    def by_value(self) -> bool:
+        """Whether the entries of one number have one value."""
+        return self.position.by_value
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """An array that bounds a dim: ``call`` is the least (side 1) or greatest value plus ``slack``.
+
+    ``key`` is the dim, ``name``, as a term over the coordinates.
+    """
+
+    call: UF
+    name: str
+    key: Term
+    side: int
+    slack: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An array over the numbers of a level: ``first``, then ``step`` more from each to the next.
+
+    ``step`` is over the number and arrays at it.
+    """
+
+    function: str
+    first: Term
+    step: Term
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +102,7 @@ class Target:
     ``codes`` gives each variable that stands for interleaved bits the terms it is made of, the
     most significant first; ``marks`` are calls and what they hold wherever an entry is;
     ``permuted`` is the dim of a permutation, and ``derived`` are dims as terms over other dims.
+    ``edges`` are arrays that bound dims of ``affine``, and ``steps`` arrays that follow from them.
     """
 
     layout: Layout
@@ -79,6 +113,13 @@ class Target:
     marks: tuple[tuple[UF, Term], ...]
     permuted: Permuted | None
     derived: Mapping[str, Term]
+    edges: tuple[Edge, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def runs(self) -> Level | None:
+        """The level whose numbers cover intervals, if there is one."""
+        return next((level for level in self.levels if level.along is not None), None)
 
     @property
     def order(self) -> Columns:
@@ -108,8 +149,8 @@ class Target:
     @property
     def plain(self) -> bool:
         """Whether a value's place is a tuple of dims, which no two entries share."""
-        arguments = self.layout.value.arguments
-        return bool(arguments) and all(map(_plain, arguments))
+        arguments = [t.substitute(x, self.derived) for x in self.layout.value.arguments]
+        return bool(arguments) and all(_alone(x, self.layout) for x in arguments)
 
     @property
     def sized(self) -> frozenset[str]:
@@ -147,14 +188,19 @@ def target_of(layout: Layout) -> Target | None:
             if described is None or (permuted and described.columns[:1] != (permuted.key,)):
                 return None
             made.append(described)
-    if (permuted or derived) and [level.kind for level in made] != ["slots"]:
+    kinds = [level.kind for level in made]
+    if (permuted and kinds != ["slots"]) or (derived and len(kinds) != 1):
         return None
     keys = {call: value for level in made for call, value in level.keys}
     marks = _marks(layout, keys)
     if marks is None:
         return None
     checks = _checks(layout, affine, keys)
-    result = Target(layout, affine, tuple(made), checks, codes, marks, permuted, derived)
+    run = next((level for level in made if level.along is not None), None)
+    edges = _edges(layout, affine, run) if run is not None or not made else ()
+    steps = () if run is None else _steps(layout, run, edges)
+    rest = marks, permuted, derived, edges, steps
+    result = Target(layout, affine, tuple(made), checks, codes, *rest)
     return result if _covered(result) and _injective(result) else None
 
 
@@ -197,7 +243,9 @@ def _level(
 ) -> Level | None:
     """Describe a numbered dim; a new code is added to ``codes``."""
     parents = [name for name in level.group if name in earlier]
-    if level.along is not None or not level.keys or parents != earlier[-1:]:
+    if (level.along is None and not level.keys) or parents != earlier[-1:]:
+        return None
+    if level.along is not None and (earlier or level.along not in groups):
         return None
     if not all(t.variables(derived[x]) <= set(level.group) for x in level.group if x in derived):
         return None
@@ -228,9 +276,32 @@ def _level(
         kind = "slots"
         if earlier:
             return None
+    if level.along is not None and kind != "pointer":
+        return None
     parent = parents[0] if parents else None
     located = tuple(term for _, term in grouped)
-    return Level(level.name, kind, columns, len(group), parent, keys, start, level, located)
+    along = None if level.along is None else groups[level.along][0]
+    return Level(level.name, kind, columns, len(group), parent, keys, start, level, located, along)
+
+
+def _edges(layout: Layout, affine: Mapping[str, Term], run: Level | None) -> tuple[Edge, ...]:
+    """Describe the arrays that bound dims which are terms over the coordinates.
+
+    They have an element for each number of ``run``, or where dims of that kind say.
+    """
+    part = layout.structures[0]
+    found: list[Edge] = []
+    for name in part.dims:
+        for constraint in part.scan if name in affine else ():
+            bound = interval_bound(constraint, name)
+            if bound is None:
+                continue
+            call, side, slack = bound
+            known = {*affine, *layout.relation.parameters}
+            inside = t.variables(t.atom(call)) <= known and not t.all_ufs(call.arguments)
+            if inside if run is None else call.arguments == (t.var(run.name),):
+                found.append(Edge(call, name, affine[name], side, slack))
+    return tuple(found)
 
 
 def _rest(term: Term) -> Term:
@@ -265,7 +336,10 @@ def _marks(layout: Layout, keys: Mapping[UF, Term]) -> tuple[tuple[UF, Term], ..
 def _checks(
     layout: Layout, affine: Mapping[str, Term], keys: Mapping[UF, Term]
 ) -> tuple[Constraint, ...]:
-    """Constraints on coordinates alone that not every coordinate of the shape satisfies."""
+    """Constraints on coordinates alone that not every coordinate of the shape satisfies.
+
+    That dims give back the coordinates is one, too.
+    """
     box: list[Constraint] = []
     for mode in range(layout.rank):
         name, size = t.var(coordinate(mode)), t.var(extent(mode))
@@ -276,7 +350,9 @@ def _checks(
     part = layout.structures[0]
     found: list[Constraint] = []
     held = dict[Atom, Term](keys.items())
-    for constraint in (*part.scan, *part.filters, *part.invariants):
+    given = (t.subtract(part.definition(x), t.var(x)) for x in layout.relation.outputs)
+    same = [Constraint(difference, True) for difference in given]
+    for constraint in (*part.scan, *part.filters, *part.invariants, *same):
         term = t.substitute(renamed(layout, t.replace(constraint.term, held)), affine)
         if t.ufs(term) or not t.variables(term) <= names:
             continue
@@ -292,24 +368,50 @@ def _covered(target: Target) -> bool:
     reached = {call.function for level in target.levels for call, _ in level.keys}
     reached |= {level.pointer.function for level in target.levels if level.pointer}
     reached |= {call.function for call, _ in target.marks}
+    reached |= {edge.call.function for edge in target.edges}
+    reached |= {step.function for step in target.steps}
     if not target.levels:
-        reached |= _beforehand(layout)
+        reached |= _defined(layout, reached)
     if any(level.kind == "slots" for level in target.levels):
         # the rest are ends, or follow from them: known before entries are stored
         return len(target.levels) == 1
     return set(layout.functions) <= reached
 
 
-def _beforehand(layout: Layout) -> set[str]:
-    """Arrays that equalities define by sizes alone."""
+def _defined(layout: Layout, reached: set[str]) -> set[str]:
+    """Arrays that equalities define by sizes and arrays that are ``reached``."""
     found: set[str] = set()
-    for item in layout.properties:
-        step = recurrence(item) if isinstance(item, Equality) else None
-        if step is not None and not t.ufs(step.step):
-            name = step.call.function
-            if any(first_value(other, name) is not None for other in layout.properties):
-                found.add(name)
+    for _ in layout.properties:
+        for item in layout.properties:
+            step = recurrence(item) if isinstance(item, Equality) else None
+            if step is not None and {call.function for call in t.ufs(step.step)} <= found | reached:
+                name = step.call.function
+                if any(first_value(other, name) is not None for other in layout.properties):
+                    found.add(name)
     return found
+
+
+def _steps(layout: Layout, run: Level, edges: Iterable[Edge]) -> tuple[Step, ...]:
+    """Arrays that equalities tell from each number of ``run`` to the next, by edges and the like.
+
+    Each reads edges and arrays before it.
+    """
+    known = {edge.call for edge in edges}
+    after = t.add(t.var(run.name), t.ONE)
+    found: list[Step] = []
+    equalities = [item for item in layout.properties if isinstance(item, Equality)]
+    for _ in equalities:
+        for told in filter(None, map(recurrence, equalities)):
+            function = told.call.function
+            firsts = (first_value(item, function) for item in equalities)
+            first = next((value for value in firsts if value is not None), None)
+            own = UF(function, (t.var(run.name),))
+            if first is None or own in known or told.call.arguments != (after,):
+                continue
+            if set(t.ufs(told.step)) <= known:
+                known.add(own)
+                found.append(Step(function, renamed(layout, first), renamed(layout, told.step)))
+    return tuple(found)
 
 
 def _injective(target: Target) -> bool:
@@ -317,10 +419,18 @@ def _injective(target: Target) -> bool:
     layout = target.layout
     if not target.layout.value.arguments:
         return True  # one value for all: that it is the same is checked too
-    slots = any(level.kind == "slots" for level in target.levels)
-    if target.levels and not slots and not target.plain:
+    looked = any(level.kind == "slots" or level.along is not None for level in target.levels)
+    if target.levels and not looked and not target.plain:
         return False
     known = set(t.variables(t.atom(layout.value)))
+    known |= {level.position.along or "" for level in target.levels if level.by_value}
+    for name, term in reversed([*target.derived.items()]):
+        known |= t.variables(term) if name in known else set()
+    told = {*layout.extents, *(extent(mode) for mode in range(layout.rank))}
+    for mode in range(layout.rank):
+        if any(target.affine.get(name) == t.var(coordinate(mode)) for name in known):
+            told.add(coordinate(mode))
+    known |= {name for name, term in target.affine.items() if t.variables(term) <= told}
     for level in reversed(target.levels):
         if level.name in known:
             known |= set(level.position.group)
@@ -331,9 +441,7 @@ def _injective(target: Target) -> bool:
     return set(layout.structures[0].dims) <= known
 
 
-def _plain(term: Term) -> bool:
-    return (
-        len(term.parts) == 1
-        and term == t.atom(term.parts[0][1])
-        and isinstance(term.parts[0][1], Var)
-    )
+def _alone(term: Term, layout: Layout) -> bool:
+    """Whether a term tells the one dim in it: it is a dim, moved by sizes."""
+    dims = t.variables(term) - {*layout.relation.parameters}
+    return not t.ufs(term) and len(dims) == 1 and t.coefficient(term, *dims) == 1

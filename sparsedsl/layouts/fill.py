@@ -118,13 +118,23 @@ class Arrays:
             np.maximum.at(array, where, np.asarray(t.evaluate(found.step, self.env, self.arrays)))
             self.arrays[found.call.function] = np.cumsum(array)
 
-    def _interval(self, name: str, call: UF, side: int, slack: int) -> None:
-        """``call`` is ``name + slack`` at its least (side 1) or greatest (side -1)."""
+    def empty_interval(self, name: str, call: UF, side: int, slack: int) -> np.ndarray | None:
+        """``call`` where ``name`` takes no value: the interval begins after its end.
+
+        None where the other end is not known.
+        """
+        array = self._empty_interval(name, call, side, slack)
+        return None if array is None or not array[1] else array[0]
+
+    def _empty_interval(
+        self, name: str, call: UF, side: int, slack: int
+    ) -> tuple[np.ndarray, bool] | None:
+        """The array, and whether the other end is known."""
         names = t.variables(t.atom(call))
         dims = tuple(dim for dim in self.part.dims if dim in names)
         shape = self._shape(call.function)
-        if not names <= set(self.env) or shape is None:
-            return
+        if shape is None:
+            return None
         walk = self.walk(dims)
         bounds = Bounds(self.part.scan, self.part.parameters)
         ends = (bounds.upper if side > 0 else bounds.lower)(name, tuple(walk.env))
@@ -133,15 +143,23 @@ class Arrays:
             for end in ends
             if all(inner.function in self.arrays for inner in t.ufs(end))
         ]
-        # Where no entry is, the interval is empty: it begins after its end.
         empty = np.zeros(walk.count, np.int64)
         if ready:
             edge = np.min(ready, axis=0) if side > 0 else np.max(ready, axis=0)
             empty = edge + side + slack
         at = tuple(np.asarray(t.evaluate(x, walk.env, self.arrays)) for x in call.arguments)
-        here = tuple(np.asarray(t.evaluate(x, self.env, self.arrays)) for x in call.arguments)
         array = np.zeros(shape, np.int64)
         array[at] = empty
+        return array, bool(ready)
+
+    def _interval(self, name: str, call: UF, side: int, slack: int) -> None:
+        """``call`` is ``name + slack`` at its least (side 1) or greatest (side -1)."""
+        known = t.variables(t.atom(call)) <= set(self.env)
+        blank = self._empty_interval(name, call, side, slack) if known else None
+        if blank is None:
+            return
+        array, _ = blank
+        here = tuple(np.asarray(t.evaluate(x, self.env, self.arrays)) for x in call.arguments)
         value = np.asarray(self.env[name]) + slack
         array[here] = value
         (np.minimum if side > 0 else np.maximum).at(array, here, value)

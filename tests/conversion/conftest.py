@@ -27,7 +27,7 @@ def _interpreted(request, now):
     count, count_names = _callable(program.count)
     fill, fill_names = _callable(program.fill)
     kernels = (count, count_names, fill, fill_names)
-    names = program.scratch, program.numbers, program.shared, program.padded
+    names = program.scratch, program.numbers, program.shared, program.padded, program.made
     return run.Loaded(program.plan, *kernels, *names)
 
 

@@ -1,7 +1,9 @@
 """Which passes conversions take, and what is proved to leave the others out."""
 
+import numpy as np
 import pytest
 
+from sparsedsl.conversion.kept import with_kept_order
 from sparsedsl.conversion.order import determines, implies, scanned
 from sparsedsl.conversion.plan import choose
 from sparsedsl.conversion.stream import of_layout
@@ -64,10 +66,29 @@ def test_passes(source, target, strategy, sorts):
 
 def test_blocks_are_ranked_by_a_table_or_sorted():
     blocks = layouts["bcsr"](4, 4)
-    assert plan("csr", blocks, rankable=True).strategy == "rank"
+    strips = plan("csr", blocks, rankable=True)
+    assert strips.strategy == "strips"
+    assert "a group is 4 rows" in strips.proofs[0]
+    assert plan("coo", blocks, rankable=True).strategy == "rank"
     without = plan("csr", blocks)
     assert (without.strategy, without.sorts) == ("count", (t.floordiv(J, 4),))
     assert "sorted by (floor(c1/4))" in without.proofs[0]
+
+
+def test_an_order_that_arrays_keep_saves_a_sort():
+    sorted_ = {"offsets": np.array([-2, 0, 1])}
+    found = plan(with_kept_order(resolve("dia", 2), sorted_), "csr")
+    assert (found.strategy, found.sorts) == ("count", ())
+    loose = {"offsets": np.array([0, -2, 1])}
+    assert with_kept_order(resolve("dia", 2), loose) is resolve("dia", 2)
+    rows, columns = np.array([0, 0, 2]), np.array([1, 3, 0])
+    listed = {"crd0": rows, "crd1": columns}
+    for name in ("coo_unsorted", "coo_repeated"):
+        source = with_kept_order(resolve(name, 2), listed)
+        assert plan(source, "csr").sorts == ()
+        assert not source.repeats
+    twice = {"crd0": rows, "crd1": np.array([1, 1, 0])}
+    assert with_kept_order(resolve("coo_repeated", 2), twice).repeats
 
 
 def test_trees_sort_only_what_is_out_of_order():
