@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from dataclasses import replace
 from math import isfinite
 
 from sparsedsl.contraction.extent import index_extents
@@ -16,7 +17,7 @@ from sparsedsl.errors import PlanError
 from sparsedsl.kernel import Lowered
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.loops.nodes import ArrayParam
-from sparsedsl.pipeline.stages import Unit
+from sparsedsl.pipeline.stages import Unit, compile_group
 from sparsedsl.runtime.recipe import Argument, Recipe
 from sparsedsl.spf import terms
 
@@ -63,7 +64,10 @@ def module_text(lowered: Lowered) -> str:
 
 
 def only_unit(lowered: Lowered) -> Unit:
-    """Return the one loop nest of a kernel that needs nothing before it or after it."""
+    """Return the one loop nest of a kernel that needs nothing before it or after it.
+
+    It counts on nothing that this processor has and others have not.
+    """
     if len(lowered.units) != 1:
         raise PlanError(
             f"expected a kernel of one loop nest, found {len(lowered.units)}",
@@ -81,7 +85,7 @@ def only_unit(lowered: Lowered) -> Unit:
             "the result is sorted by the library after the kernel has run",
             hint="choose another order of loops, or a dense result",
         )
-    return unit
+    return compile_group(unit.group, replace(lowered.settings, portable=True), unit.proofs)
 
 
 def _alone(source: str) -> str:
@@ -90,11 +94,13 @@ def _alone(source: str) -> str:
     own = [line for line in lines if line.startswith("from sparsedsl.")]
     if not own:
         return source
-    from sparsedsl.codegen import intrinsics
+    from sparsedsl.codegen import intrinsics, llvm_vectors
 
-    text = inspect.getsource(intrinsics)
-    text = text[text.index("import operator") :].rstrip()
-    return "\n".join([text, "", "", *(line for line in lines if line not in own), ""])
+    vectors, text = inspect.getsource(llvm_vectors), inspect.getsource(intrinsics)
+    vectors = vectors[vectors.index("from typing") :]
+    parts = vectors + "\n\n" + text[text.index("import operator") :]
+    kept = [line for line in parts.rstrip().splitlines() if not line.startswith("from sparsedsl.")]
+    return "\n".join([*kept, "", "", *(line for line in lines if line not in own), ""])
 
 
 def _read(unit: Unit) -> list[str]:

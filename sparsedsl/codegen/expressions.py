@@ -26,6 +26,7 @@ from sparsedsl.loops.nodes import (
     Length,
     Load,
     Not,
+    Part,
     Select,
     Var,
 )
@@ -162,6 +163,8 @@ class Printer:
                     # int64 with uint64 would become float64
                     return f"{self.constructor('int64')}({self.load(node)})", ATOM
                 return self.load(node), ATOM
+            case Part():
+                return self.part(node), ATOM
             case Length(array, 0):
                 return f"len({self.name(array)})", ATOM
             case Length(array, axis):
@@ -177,6 +180,9 @@ class Printer:
                 return self.intrinsic(f"spread({self.text(operand)}, {lanes(type)})"), ATOM
             case Cast(operand, type):
                 return self.converted(operand, dtype_of(type))
+            case Apply("first" | "total" as function, arguments):
+                call = f"{function}({', '.join(map(self.exact, arguments))})"
+                return self.intrinsic(call), ATOM
             case Apply(function, (left, right), type) if lanes(type) > 1:
                 symbol = _VECTOR_SYMBOLS[function]
                 strength = PRECEDENCE[symbol]
@@ -191,6 +197,13 @@ class Printer:
                 return self.operator(function, arguments, dtype_of(type))
             case _:
                 assert_never(node)
+
+    def part(self, node: Part) -> str:
+        """Return a vector of which the first elements alone are loaded."""
+        arrays = [self.name(node.array)] + [self.name(node.through)] * bool(node.through)
+        ends = self.subscript(node.place, True), self.exact(node.count)
+        call = "part_through" if node.through else "part"
+        return self.intrinsic(f"{call}({', '.join((*arrays, *ends))}, {lanes(node.type)})")
 
     def place(self, subscripts: tuple[Expr, ...]) -> str:
         """Return subscripts as a tuple, those of a vector: they are in range."""

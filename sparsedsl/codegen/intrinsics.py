@@ -26,6 +26,8 @@ from numba.core import cgutils
 from numba.extending import lower_builtin, models, register_model, type_callable
 from numba.np.arrayobj import make_array
 
+from sparsedsl.codegen.llvm_vectors import kept, loaded, loaded_through, sum_of, used
+
 
 def cttz(word: int) -> int:
     """Return the number of trailing zero bits of a nonzero int64."""
@@ -91,6 +93,34 @@ def store_vector(array: Any, place: tuple[int, ...], value: Any) -> None:
 def spread(value: Any, count: int) -> Any:
     """Return a vector of ``count`` times one value."""
     return np.full(count, value)
+
+
+def part(array: Any, place: int, count: int, lanes: int) -> Any:
+    """Return a vector: the first ``count`` elements of ``array`` from ``place`` on, then zeros."""
+    found = np.zeros(lanes, array.dtype)
+    count = min(max(int(count), 0), lanes)
+    found[:count] = array[int(place) : int(place) + count]
+    return found
+
+
+def part_through(array: Any, places: Any, place: int, count: int, lanes: int) -> Any:
+    """Return a vector: those of ``array`` at the first ``count`` of ``places``, then zeros."""
+    count = min(max(int(count), 0), lanes)
+    found = np.zeros(lanes, array.dtype)
+    found[:count] = array[places[int(place) : int(place) + count]]
+    return found
+
+
+def first(value: Any, count: int) -> Any:
+    """Return a vector with all but the first ``count`` elements set to zero."""
+    return np.where(np.arange(len(value)) < count, value, np.zeros_like(value))
+
+
+def total(value: Any) -> Any:
+    """Return the sum of a vector's elements: the halves are added until one is left."""
+    while len(value) > 1:
+        value = value[: len(value) // 2] + value[len(value) // 2 :]
+    return value[0]
 
 
 def prefetch(array: Any, place: tuple[int, ...]) -> None:
@@ -194,6 +224,80 @@ def _generate_spread(context: Any, builder: Any, signature: Any, arguments: Any)
     zero, chosen = ir.IntType(32)(0), ir.VectorType(ir.IntType(32), kind.count)
     first = builder.insert_element(ir.Constant(kind, ir.Undefined), arguments[0], zero)
     return builder.shuffle_vector(first, first, ir.Constant(chosen, None))
+
+
+@type_callable(part)
+def _type_part(context: Any) -> Any:  # noqa: ARG001
+    def typer(array: Any, place: Any, count: Any, lanes: Any) -> Any:  # noqa: ARG001
+        literal = isinstance(lanes, types.IntegerLiteral)
+        return _Vector(array.dtype, lanes.literal_value) if literal else None
+
+    return typer
+
+
+@type_callable(part_through)
+def _type_part_through(context: Any) -> Any:  # noqa: ARG001
+    def typer(array: Any, places: Any, place: Any, count: Any, lanes: Any) -> Any:  # noqa: ARG001
+        literal = isinstance(lanes, types.IntegerLiteral)
+        return _Vector(array.dtype, lanes.literal_value) if literal else None
+
+    return typer
+
+
+@lower_builtin(part, types.Array, types.Integer, types.Integer, types.Any)
+def _generate_part(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array, place, count, _ = zip(signature.args, arguments, strict=True)
+    mask = _mask(context, builder, count, signature.return_type)
+    return loaded(builder, _element(context, builder, array, place), mask)
+
+
+@lower_builtin(part_through, types.Array, types.Array, types.Integer, types.Integer, types.Any)
+def _generate_part_through(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array, places, place, count, _ = zip(signature.args, arguments, strict=True)
+    mask = _mask(context, builder, count, signature.return_type)
+    found = loaded(builder, _element(context, builder, places, place), mask)
+    start = make_array(array[0])(context, builder, array[1]).data
+    return loaded_through(builder, start, found, mask)
+
+
+def _mask(context: Any, builder: Any, count: Any, vector: Any) -> Any:
+    """Return the mask of the first lanes; ``count`` is (type, value)."""
+    kind, value = count
+    number = context.cast(builder, value, kind, types.int64)
+    return used(builder, number, vector.count)
+
+
+def _element(context: Any, builder: Any, array: Any, place: Any) -> Any:
+    """Return the address of an element of an array with one axis; both are (type, value)."""
+    number = context.cast(builder, place[1], place[0], types.int64)
+    return builder.gep(make_array(array[0])(context, builder, array[1]).data, [number])
+
+
+@type_callable(first)
+def _type_first(context: Any) -> Any:  # noqa: ARG001
+    def typer(value: Any, count: Any) -> Any:  # noqa: ARG001
+        return value if isinstance(value, _Vector) else None
+
+    return typer
+
+
+@lower_builtin(first, _Vector, types.Integer)
+def _generate_first(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    value, count = zip(signature.args, arguments, strict=True)
+    return kept(builder, value[1], _mask(context, builder, count, value[0]))
+
+
+@type_callable(total)
+def _type_total(context: Any) -> Any:  # noqa: ARG001
+    def typer(value: Any) -> Any:
+        return value.dtype if isinstance(value, _Vector) else None
+
+    return typer
+
+
+@lower_builtin(total, _Vector)
+def _generate_total(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+    return sum_of(builder, arguments[0])
 
 
 def _define_operator(function: Any, instruction: str) -> None:

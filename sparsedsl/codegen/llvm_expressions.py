@@ -13,7 +13,7 @@ from typing import Any, assert_never
 import numpy as np
 from llvmlite import ir
 
-from sparsedsl.codegen import operators
+from sparsedsl.codegen import llvm_vectors, operators
 from sparsedsl.codegen.expressions import dtype_of, operand_dtypes
 from sparsedsl.codegen.llvm_function import Function
 from sparsedsl.codegen.llvm_scalars import (
@@ -39,6 +39,7 @@ from sparsedsl.loops.nodes import (
     Length,
     Load,
     Not,
+    Part,
     Select,
     Var,
 )
@@ -68,6 +69,8 @@ def evaluate(f: Function, node: Expr) -> Value:
             dtype = f.arrays[array].dtype
             loaded = f.loaded(f.place(array, [evaluate(f, s) for s in subscripts]), dtype)
             return loaded if dtype == type else converted(builder, loaded, dtype, type)
+        case Part():
+            return _part(f, node)
         case Length(array, axis):
             return f.arrays[array].length(axis)
         case Binary("and" | "or" as symbol, left, right, _):
@@ -128,7 +131,23 @@ def _binary(f: Function, node: Binary) -> Value:
             return getattr(builder, _INT_INSTRUCTIONS[symbol])(left, right)
 
 
+def _part(f: Function, node: Part) -> Value:
+    """Write a vector of which the first elements alone are loaded."""
+    mask = llvm_vectors.used(f.builder, evaluate(f, node.count), lanes(node.type))
+    where = [evaluate(f, node.place)]
+    if not node.through:
+        return llvm_vectors.loaded(f.builder, f.place(node.array, where), mask)
+    places = llvm_vectors.loaded(f.builder, f.place(node.through, where), mask)
+    return llvm_vectors.loaded_through(f.builder, f.arrays[node.array].address(), places, mask)
+
+
 def _apply(f: Function, node: Apply) -> Value:
+    if node.function == "total":
+        return llvm_vectors.sum_of(f.builder, evaluate(f, node.arguments[0]), f.fast)
+    if node.function == "first":
+        value, count = (evaluate(f, argument) for argument in node.arguments)
+        mask = llvm_vectors.used(f.builder, count, lanes(node.type))
+        return llvm_vectors.kept(f.builder, value, mask)
     if lanes(node.type) > 1:
         values = [evaluate(f, argument) for argument in node.arguments]
         return operation(node.function)(f.builder, values, node.type, f.fast)

@@ -24,6 +24,21 @@ def host_cpu() -> str:
     return _described(_first_processor()) or _llvm_cpu()
 
 
+@functools.cache
+def has_masks() -> bool:
+    """Return whether vectors of eight float64 are loaded lane by lane as fast as whole: AVX-512.
+
+    Elsewhere masks take several instructions, or a branch for each lane.
+    """
+    lines = _first_processor()
+    flags = [line.partition(":")[2].split() for line in lines if line.startswith("flags")]
+    if lines:
+        return any("avx512f" in names and "avx512vl" in names for names in flags)
+    from llvmlite import binding
+
+    return bool(binding.get_host_cpu_features().get("avx512vl", False))
+
+
 def _first_processor() -> list[str]:
     """Return the lines of Linux about the first processor, which are made as they are read."""
     lines: list[str] = []

@@ -55,7 +55,8 @@ _RESERVED = frozenset(
         *operators.HELPERS,
         *CONSTRUCTORS.values(),
         *INTRINSICS,
-        *("vector", "spread", "store_vector", "prefetch"),
+        *("vector", "spread", "store_vector", "part", "part_through", "first", "total"),
+        *("prefetch", "prefetch_to_store"),
         *keyword.kwlist,
         *dir(builtins),
     }

@@ -15,6 +15,7 @@ from sparsedsl.loops.nodes import (
     Kernel,
     Length,
     Load,
+    Part,
     Resize,
     Stmt,
     Store,
@@ -68,7 +69,9 @@ def reads(node: Expr) -> set[str]:
 
 def arrays(node: Expr) -> list[str]:
     """Return the arrays that ``node`` reads, once a use."""
-    return [part.array for part in expressions(node) if isinstance(part, Load | Length)]
+    parts = list(expressions(node))
+    through = [part.through for part in parts if isinstance(part, Part) and part.through]
+    return [part.array for part in parts if isinstance(part, Load | Part | Length)] + through
 
 
 def touched(statement: Stmt) -> list[str]:

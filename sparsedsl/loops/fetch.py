@@ -41,6 +41,7 @@ from sparsedsl.loops.nodes import (
     If,
     Kernel,
     Load,
+    Part,
     Prefetch,
     Stmt,
     Var,
@@ -206,8 +207,15 @@ def _rows(loop: For, lines: Mapping[str, _Lines]) -> Iterator[_Row]:
         for statement in body:
             for operand in operands(statement):
                 for node in expressions(operand):
-                    if isinstance(node, Load) and node.array in lines:
-                        yield from _row(node, loop.variable, known, inner, moving)
+                    match node:
+                        case Load(array) if array in lines:
+                            yield from _row(node, loop.variable, known, inner, moving)
+                        case Part(array, place, through=through):
+                            if (array := through or array) in lines:
+                                start = _put(place, known)
+                                yield from _pointed(array, start, loop.variable, moving)
+                        case _:
+                            pass
             match statement:
                 case Assign(Var(name, "int"), value) if body is loop.body:
                     known[name] = _put(value, known)
@@ -239,12 +247,18 @@ def _row(
         if len(told) == 1 and sure and not any(reads(place) & others for place in later):
             yield _Row(node.array, later, start, stop, *told)
         return
-    match _put(start, known):
-        case Load(pointer, (place,), "int", True) if (array := _told(place, turn)) is not None:
+    yield from _pointed(node.array, _put(start, known), turn, moving)
+
+
+def _pointed(array: str, start: Expr, turn: Var, moving: set[str]) -> Iterator[_Row]:
+    """Yield the row that begins where an array of pointers says, if it can be told."""
+    match start:
+        case Load(pointer, (place,), "int", True) if (told := _told(place, turn)) is not None:
             end = build.sub(build.length(pointer), 1)
             inside = build.min_(build.max_(_later(place, turn), 0), end)
-            if not reads(inside) & others and pointer not in moving:
-                yield _Row(node.array, (), build.load(pointer, inside), stop, array)
+            if not reads(inside) & (moving - {turn.name}) and pointer not in moving:
+                begins = build.load(pointer, inside)
+                yield _Row(array, (), begins, begins, told)
         case _:
             pass
 

@@ -36,6 +36,7 @@ from sparsedsl.loops.nodes import (
     Length,
     Load,
     Not,
+    Part,
     Prefetch,
     Resize,
     ScalarParam,
@@ -237,6 +238,8 @@ class _Machine:
                 place = self.place(node)
                 self.require_written(node, place)
                 return operations.converted(self.arrays[array][place], type)
+            case Part():
+                return self.part(node)
             case Length(array, axis):
                 return self.arrays[array].shape[axis]
             case Binary():
@@ -251,6 +254,21 @@ class _Machine:
                 return operations.apply(function, tuple(map(self.evaluate, arguments)), type)
             case _:
                 assert_never(node)
+
+    def part(self, node: Part) -> Value:
+        lanes = vectors.lanes(node.type)
+        count = min(max(self.evaluate(node.count), 0), lanes)
+        start = self.evaluate(node.place)
+        places = range(start, start + count)
+        if node.through:
+            places = [int(self.element(node.through, place)) for place in places]
+        found = np.zeros(lanes, vectors.element(node.type))
+        found[:count] = [self.element(node.array, place) for place in places]
+        return found
+
+    def element(self, array: str, place: int) -> Value:
+        """Return an element that must be there."""
+        return self.evaluate(Load(array, (Const(place, INT),), self.arrays[array].dtype.name))
 
     def binary(self, node: Binary) -> Value:
         if node.operator == "and":

@@ -44,6 +44,22 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A vector of ``type`` whose first ``count`` elements are of ``array``, the others zero.
+
+    They lie from ``place`` on; or, where ``through`` names an index array, at the places that it
+    holds from ``place`` on.  ``count`` may be negative, for none, or more than there are elements,
+    for all; what is not taken need not be there.  Arrays have one axis.
+    """
+
+    array: str
+    place: Expr
+    count: Expr
+    type: str
+    through: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Length:
     """Number of elements of ``array`` along ``axis``."""
 
@@ -106,7 +122,8 @@ class Apply:
     """An operator of ``contraction.operators`` (by name), or an intrinsic.
 
     Intrinsics (type ``"int"``): ``cttz`` (count trailing zeros of a nonzero int64),
-    ``ctpop`` (population count).
+    ``ctpop`` (population count).  Of a vector ``first`` keeps a number of elements, the others
+    become zero, and ``total`` gives the sum: the halves are added until one element is left.
     """
 
     function: str
@@ -114,7 +131,7 @@ class Apply:
     type: str
 
 
-Expr: TypeAlias = "Const | Var | Load | Length | Binary | Not | Select | Cast | Apply"
+Expr: TypeAlias = "Const | Var | Load | Part | Length | Binary | Not | Select | Cast | Apply"
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,14 @@ def apply(function: str, arguments: tuple[Any, ...], type: str) -> Any:
     if function == "ctpop":
         (word,) = arguments
         return (word % 2**64).bit_count()
+    if function == "first":
+        value, count = arguments
+        return np.where(np.arange(len(value)) < count, value, np.zeros_like(value))
+    if function == "total":
+        (value,) = arguments
+        while len(value) > 1:
+            value = value[: len(value) // 2] + value[len(value) // 2 :]
+        return value[0]
     typed = [_typed(argument) for argument in arguments]
     if type == "float32" and all(a.dtype.kind in "biu" for a in typed):
         # NumPy would compute in half precision, which no value has

@@ -1,7 +1,7 @@
 """The passes that every kernel goes through, in order.
 
 Takes and gives a kernel that ``loops.verify`` accepts.  Invariant: results are the same bit for
-bit; each pass says why.
+bit, but for sums in masked lanes; each pass says why.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functools import partial
 
 from sparsedsl.loops.columns import columns
 from sparsedsl.loops.fetch import fetch
+from sparsedsl.loops.lanes import sums_in_lanes
 from sparsedsl.loops.nodes import Kernel
 from sparsedsl.loops.promote import promote
 from sparsedsl.loops.reuse import reuse
@@ -24,17 +25,21 @@ def optimise(
     kernel: Kernel,
     *,
     vectors: bool = True,
+    masked: bool = False,
     far: Mapping[str, float] | None = None,
     checked: bool = False,
 ) -> Kernel:
     """Return a kernel of the same meaning that runs faster.
 
-    ``vectors``: elements may be loaded and stored several at once.  ``far``: arguments whose rows
-    are worth being fetched before they are read, as for ``fetch``.  ``checked``: what each pass
-    gives is verified, not the last one's result alone.
+    ``vectors``: elements may be loaded and stored several at once.  ``masked``: sums of floats may
+    be taken in another order, and lanes of vectors left unused.  ``far``: arguments whose rows are
+    worth being fetched before they are read, as for ``fetch``.  ``checked``: what each pass gives
+    is verified, not the last one's result alone.
     """
     passes = (simplify, unroll, simplify, promote, reuse, strip, simplify)
     last = (columns,) if vectors else ()
+    if vectors and masked:
+        last = (sums_in_lanes, columns)
     for step in (*passes, *last, partial(fetch, far=far or {})):
         kernel = step(kernel)
         if checked:

@@ -27,6 +27,7 @@ from sparsedsl.loops.nodes import (
     For,
     Length,
     Load,
+    Part,
     Prefetch,
     Resize,
     Stmt,
@@ -188,6 +189,9 @@ class _Renamer:
                 return self.variable(node)
             case Load(array) | Length(array):
                 return replace(node, array=self.names.get(array, array))
+            case Part(array, through=through):
+                array, through = (self.names.get(name, name) for name in (array, through))
+                return replace(node, array=array, through=through)
             case _:
                 return node
 

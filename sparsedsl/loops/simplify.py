@@ -47,6 +47,7 @@ from dataclasses import replace
 
 from sparsedsl.loops import build
 from sparsedsl.loops.build import FALSE, TRUE
+from sparsedsl.loops.effects import arrays
 from sparsedsl.loops.nodes import (
     INT,
     Allocate,
@@ -64,6 +65,7 @@ from sparsedsl.loops.nodes import (
     Length,
     Load,
     Not,
+    Part,
     Prefetch,
     Resize,
     Select,
@@ -212,8 +214,8 @@ def _without_dead(kernel: Kernel) -> tuple[Stmt, ...]:
                 match node:
                     case Var(name) if name != own:
                         read.add(name)
-                    case Load(array) | Length(array):
-                        read.add(array)
+                    case Load() | Part() | Length():
+                        read.update(arrays(node))
                     case _:
                         pass
 

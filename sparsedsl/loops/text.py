@@ -27,6 +27,7 @@ from sparsedsl.loops.nodes import (
     Load,
     Not,
     Param,
+    Part,
     Prefetch,
     Resize,
     ScalarParam,
@@ -79,6 +80,10 @@ def _expression(node: Expr) -> tuple[str, int]:
         case Load(array, subscripts, type, proved):
             mark = "" if proved else "?"
             return f"{array}[{_places(subscripts, type)}]{mark}", _ATOM
+        case Part(array, place, count, type, through):
+            where = f"{expression(place)} ..+{lanes(type)}"
+            where = f"{through}[{where}]" if through else where
+            return f"{array}[{where}, at most {expression(count)}]", _ATOM
         case Length(array, axis):
             return f"len({array}, {axis})" if axis else f"len({array})", _ATOM
         case Binary("min" | "max" as operator, left, right, _):

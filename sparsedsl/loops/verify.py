@@ -36,6 +36,7 @@ from sparsedsl.loops.nodes import (
     Length,
     Load,
     Not,
+    Part,
     Prefetch,
     Resize,
     ScalarParam,
@@ -293,6 +294,8 @@ class _Verifier:
                 dtype = self.arrays[array][0]
                 good = kind(dtype) in "iu" if type == INT else holds(dtype, type)
                 self.need(good, f"{dtype} array {array} loaded as {type}")
+            case Part():
+                self.part(node, defined)
             case Length(array, axis):
                 self.known_array(array, defined)
                 self.need(0 <= axis < self.arrays[array][1], f"{array} has no axis {axis}")
@@ -344,8 +347,29 @@ class _Verifier:
             self.need(kind(left) in _KINDS[node.operator], shown)
             self.need(same(left, right) and same(left, node.type), shown)
 
+    def part(self, node: Part, defined: frozenset[str]) -> None:
+        self.int(node.place, defined)
+        self.int(node.count, defined)
+        for array in (node.array, node.through or node.array):
+            self.known_array(array, defined)
+            self.need(self.arrays[array][1] == 1, f"array {array} is not 1-D")
+        good = vectors.is_vector(node.type) and holds(self.arrays[node.array][0], node.type)
+        self.need(good, f"{node.array} loaded as {node.type}")
+        if node.through:
+            whole = self.arrays[node.through][0] in ("int32", "int64")
+            self.need(whole, f"{node.through} holds no places")
+
     def apply(self, node: Apply, defined: frozenset[str]) -> None:
         types = [self.type(argument, defined) for argument in node.arguments]
+        if node.function == "first":
+            good = types == [node.type, INT] and vectors.is_vector(node.type)
+            self.need(good, f"first of {types} gives {node.type}")
+            return
+        if node.function == "total":
+            whole = len(types) == 1 and vectors.is_vector(types[0])
+            good = whole and vectors.element(types[0]) == node.type
+            self.need(good, f"total of {types} gives {node.type}")
+            return
         if node.function in INTRINSICS:
             self.need(types == [INT] and node.type == INT, f"{node.function} of {types}")
             return

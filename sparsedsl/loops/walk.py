@@ -21,6 +21,7 @@ from sparsedsl.loops.nodes import (
     Length,
     Load,
     Not,
+    Part,
     Prefetch,
     Resize,
     Select,
@@ -82,6 +83,8 @@ def children(node: Expr) -> tuple[Expr, ...]:
             return ()
         case Load(_, subscripts):
             return subscripts
+        case Part(_, place, count):
+            return (place, count)
         case Binary(_, left, right):
             return (left, right)
         case Not(operand) | Cast(operand):
@@ -108,6 +111,8 @@ def with_children(node: Expr, change: Callable[[Expr], Expr]) -> Expr:
             return node
         case Load(_, subscripts):
             return replace(node, subscripts=tuple(map(change, subscripts)))
+        case Part(_, place, count):
+            return replace(node, place=change(place), count=change(count))
         case Binary(_, left, right):
             return replace(node, left=change(left), right=change(right))
         case Not(operand) | Cast(operand):

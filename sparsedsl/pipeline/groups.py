@@ -48,10 +48,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The choices a user can force, and what the caller of a kernel can do.
+    """The choices a user can force, what the caller of a kernel can do, and where it runs.
 
     ``share``: the caller gives the range of a loop that threads may share.  ``tune``: the kernel
-    is the fastest of those measured, under these settings' own key.
+    is the fastest of those measured, under these settings' own key.  ``portable``: it
+    counts on nothing that this processor has and others have not.
     """
 
     order: tuple[str, ...] | None = None
@@ -63,6 +64,7 @@ class Settings:
     safe: bool = False
     share: bool = True
     tune: bool = False
+    portable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

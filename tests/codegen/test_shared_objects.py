@@ -131,3 +131,16 @@ def test_where_linux_tells_nothing_llvm_does(tmp_path, monkeypatch):
         assert processor.host_cpu() == processor._llvm_cpu()
     finally:
         processor.host_cpu.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("flags", "masks"), [("", False), ("avx2", False), ("avx512f avx512vl", True)]
+)
+def test_masks_are_what_the_processor_says(flags, masks, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text(X86.format(clock=1, more=flags))
+    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
+    processor.has_masks.cache_clear()
+    try:
+        assert processor.has_masks() == masks
+    finally:
+        processor.has_masks.cache_clear()
