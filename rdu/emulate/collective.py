@@ -193,7 +193,7 @@ class Add(Context):
                 if self.values:
                     total = part if total is None else f.joined(operator.monoid, total, part)
             cycles = simd(self.chip, elements, self.stage.units.width, len(self.outward) - 1).every(
-                interval(self.chip, self.graph.precision)
+                self.stage.units.every * interval(self.chip, self.graph.precision)
             )
             self.work(cycles.busy)
             done = self.time + cycles.fill * self.tick

@@ -264,9 +264,9 @@ class DenseStage(Context):
     def _cycles(self, extents: tuple[int, ...]) -> Cycles:
         found = self._known.get(extents)
         if found is None:
-            shape, width = self.shape, self.stage.units.width
+            shape, units = self.shape, self.stage.units
             size = dict(zip(shape.loops, extents, strict=True))
-            found = firing(self.chip, self.graph, shape, size, width)
+            found = firing(self.chip, self.graph, shape, size, units.width, units.every)
             found = Cycles(slowed(found.busy, self.slowdown), found.fill)
             self._known[extents] = found
         return found

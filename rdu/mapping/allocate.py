@@ -34,6 +34,8 @@ from rdu.mapping.timing import (
 )
 from rdu.specs import Chip
 
+_THROTTLES = (2, 4, 8, 16)
+
 
 @dataclass(frozen=True, slots=True)
 class Gemm:
@@ -60,13 +62,16 @@ def gemm_axes(operator: Contract) -> Gemm:
 
 
 def firing(
-    chip: Chip, graph: Graph, shape: StageShape, size: Mapping[str, int], width: int
+    chip: Chip, graph: Graph, shape: StageShape, size: Mapping[str, int], width: int, every: int = 1
 ) -> Cycles:
-    """Cycles of one firing on ``width`` units; ``size`` gives the tile's extent on each axis."""
+    """Cycles of one firing on ``width`` units; ``size`` gives the tile's extent on each axis.
+
+    A stage that is throttled takes a vector ``every`` so many of its turns.
+    """
     found = _firing(chip, graph, shape, size, width)
     # Scratchpads serve bytes, of whatever numbers.
     moves = isinstance(shape.operator, Rearrange)
-    return found if moves else found.every(interval(chip, graph.precision))
+    return found if moves else found.every(every * interval(chip, graph.precision))
 
 
 def _firing(
@@ -140,13 +145,17 @@ def ports(
 
 @dataclass(frozen=True, slots=True)
 class Units:
-    """What a stage occupies: PCUs, and PMUs behind each operand, the accumulators, the output."""
+    """What a stage occupies: PCUs, and PMUs behind each operand, the accumulators, the output.
+
+    Where PMUs are too few for its full rate it is throttled to a vector ``every`` so many turns.
+    """
 
     width: int
     pcus: int
     reads: tuple[int, ...]
     accumulators: int
     output: int
+    every: int = 1
 
     @property
     def pmus(self) -> int:
@@ -163,15 +172,20 @@ def units(
     *,
     stored: bool,
     floor_cycles: float,
+    throttle: int = 1,
 ) -> Units:
     """PCUs and PMUs of a stage on ``width`` units; ``stored``: its result goes to memory.
 
     A buffer gets PMUs to hold it, to be read at the rate of the stage and to be written in the
-    time the stage or memory takes.
+    time the stage or memory takes. With ``throttle`` the stage runs so many times slower, if that
+    saves PMUs.
     """
     pmu = chip.pmu_kib * 1024
-    rates = rates_of(chip, graph, shape, schedule, width)
-    busy = max(work(chip, graph, shape, schedule, width), floor_cycles, 1)
+    every = min(throttle, max(rates_of(chip, graph, shape, schedule, width), default=1))
+    if isinstance(shape, SparseShape) or isinstance(shape.operator, Rearrange):
+        every = 1
+    rates = rates_of(chip, graph, shape, schedule, width, every)
+    busy = max(work(chip, graph, shape, schedule, width, every), floor_cycles, 1)
     per_port = busy * chip.pmu_port_bytes_per_cycle
     reads = tuple(
         max(
@@ -193,9 +207,8 @@ def units(
         pcus = shape.copies * shape.streams.compute_nodes + units_of_blocks
         nodes = shape.copies * shape.streams.memory_nodes
     written = graph.tensor(shape.operator.output.tensor).bytes / per_port if stored else 0
-    return Units(
-        width, pcus, reads, -(-kept // pmu) + nodes, max(-(-out // pmu), math.ceil(written))
-    )
+    output = max(-(-out // pmu), math.ceil(written))
+    return Units(width, pcus, reads, -(-kept // pmu) + nodes, output, every)
 
 
 def sums_bytes(shape: Shape) -> int:
@@ -206,7 +219,7 @@ def sums_bytes(shape: Shape) -> int:
 
 
 def rates_of(
-    chip: Chip, graph: Graph, shape: Shape, schedule: Schedule, width: int
+    chip: Chip, graph: Graph, shape: Shape, schedule: Schedule, width: int, every: int = 1
 ) -> tuple[int, ...]:
     """PMUs each operand needs for bandwidth."""
     if isinstance(shape, SparseShape):
@@ -214,14 +227,18 @@ def rates_of(
         many = shape.copies if shape.block.elements > 1 else 1
         sparse = (graph.tensor(read.operand.tensor).sparse for read in shape.reads)
         return tuple(1 if tree else many for tree in sparse)
-    return ports(chip, graph, shape, full_tile(shape, schedule), width)
+    full = ports(chip, graph, shape, full_tile(shape, schedule), width)
+    return tuple(-(-rate // every) for rate in full)
 
 
-def work(chip: Chip, graph: Graph, shape: Shape, schedule: Schedule, width: int) -> int:
+def work(
+    chip: Chip, graph: Graph, shape: Shape, schedule: Schedule, width: int, every: int = 1
+) -> int:
     """Busy cycles of a stage over the whole kernel; of a sparse stage an estimate."""
     if isinstance(shape, SparseShape):
         return sparse_work(chip, shape, width, interval(chip, graph.precision))
-    return shape.firings * firing(chip, graph, shape, full_tile(shape, schedule), width).busy
+    tile = full_tile(shape, schedule)
+    return shape.firings * firing(chip, graph, shape, tile, width, every).busy
 
 
 def next_width(
@@ -268,13 +285,14 @@ def allocate(
 ) -> tuple[Units, ...] | None:
     """Give units to the stage furthest over its target first; None when one each does not fit.
 
+    Where one unit each needs more PMUs than there are to be fed at full rate, stages are throttled.
     A stage at its target gets no more, nor one that cannot use more. When units run out, or
     the slowest of stages with one common target cannot use more, no other gets more either.
     """
     if not shapes:
         return ()
 
-    def at(index: int, width: int) -> Units:
+    def at(index: int, width: int, throttle: int = 1) -> Units:
         return units(
             chip,
             graph,
@@ -283,12 +301,16 @@ def allocate(
             width,
             stored=stored[index],
             floor_cycles=targets[index],
+            throttle=throttle,
         )
 
     have = [at(index, 1) for index in range(len(shapes))]
     pcus, pmus = sum(u.pcus for u in have), sum(u.pmus for u in have)
-    if pcus > chip.pcus or pmus > chip.pmus:
+    if pcus > chip.pcus:
         return None
+    if pmus > chip.pmus:
+        slower = ([at(n, 1, throttle) for n in range(len(shapes))] for throttle in _THROTTLES)
+        return next((tuple(u) for u in slower if sum(x.pmus for x in u) <= chip.pmus), None)
     times = [work(chip, graph, shape, schedule, 1) for shape in shapes]
     # Start near the balance, so that few single steps remain.
     wanted = [time / target for time, target in zip(times, targets, strict=True)]
@@ -304,20 +326,20 @@ def allocate(
     common = len(set(targets)) == 1
     open_to_more = set(range(len(shapes)))
     while open_to_more:
-        slow = max(open_to_more, key=lambda n: (times[n] / targets[n], -n))
-        if times[slow] <= targets[slow]:
+        last = max(open_to_more, key=lambda n: (times[n] / targets[n], -n))
+        if times[last] <= targets[last]:
             break
-        step = next_width(chip, graph, shapes[slow], schedule, have[slow].width)
-        grown = have[slow] if step is None else at(slow, step)
-        more_pcus = pcus + grown.pcus - have[slow].pcus
-        more_pmus = pmus + grown.pmus - have[slow].pmus
+        step = next_width(chip, graph, shapes[last], schedule, have[last].width)
+        grown = have[last] if step is None else at(last, step)
+        more_pcus = pcus + grown.pcus - have[last].pcus
+        more_pmus = pmus + grown.pmus - have[last].pmus
         if step is None or more_pcus > chip.pcus or more_pmus > chip.pmus:
             if common:
                 break
-            open_to_more.discard(slow)
+            open_to_more.discard(last)
             continue
-        have[slow], pcus, pmus = grown, more_pcus, more_pmus
-        times[slow] = work(chip, graph, shapes[slow], schedule, step)
+        have[last], pcus, pmus = grown, more_pcus, more_pmus
+        times[last] = work(chip, graph, shapes[last], schedule, step)
     return tuple(have)
 
 

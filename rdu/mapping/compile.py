@@ -219,8 +219,8 @@ def _stages(chip: Chip, graph: Graph, choice: Choice) -> tuple[Stage, ...]:
     stages: list[Stage] = []
     for shape, units in zip(choice.shapes, choice.units, strict=True):
         out = graph.tensor(shape.operator.output.tensor)
-        busy = work(chip, graph, shape, choice.schedule, units.width)
-        rates = rates_of(chip, graph, shape, choice.schedule, units.width)
+        busy = work(chip, graph, shape, choice.schedule, units.width, units.every)
+        rates = rates_of(chip, graph, shape, choice.schedule, units.width, units.every)
         if isinstance(shape, SparseShape):
             inside = tuple(read.sent * read.tile_bytes for read in shape.reads)
         else:

@@ -116,7 +116,7 @@ def evaluate(
     for shape, unit in zip(shapes, found, strict=True):
         # A tile must outlast the credit's way back, half the mesh, over the places it has.
         credit = shape.firings * (chip.mesh_rows + chip.mesh_columns) * chip.hop_cycles // 2
-        slowest = max(slowest, work(chip, graph, shape, schedule, unit.width), credit)
+        slowest = max(slowest, work(chip, graph, shape, schedule, unit.width, unit.every), credit)
         if isinstance(shape, SparseShape):
             # Every tile takes its turn at the memory port, however small.
             slowest = max(slowest, *(_TILE_TURN * read.sent for read in shape.reads))
@@ -155,7 +155,7 @@ def critical_path(
     first: dict[str, float] = {}
     last: dict[str, float] = {}
     for operator, shape, unit in zip(group, shapes, found, strict=True):
-        total = float(work(chip, graph, shape, schedule, unit.width))
+        total = float(work(chip, graph, shape, schedule, unit.width, unit.every))
         one = total / max(shape.firings, 1)
         if not isinstance(shape, SparseShape):
             one += firing(chip, graph, shape, full_tile(shape, schedule), unit.width).fill

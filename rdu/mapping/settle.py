@@ -75,7 +75,7 @@ def joined(
     """Return a kernel's streams, as deep as they must be, its loads and its stores."""
     schedule, axes = choice.schedule, streamed_axes(graph, group)
     busy = [
-        -(-work(chip, graph, shape, schedule, unit.width) // max(shape.firings, 1))
+        -(-work(chip, graph, shape, schedule, unit.width, unit.every) // max(shape.firings, 1))
         for shape, unit in zip(choice.shapes, choice.units, strict=True)
     ]
     streams = make_streams(graph, group, choice.shapes)

@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 import rdu
 from rdu.graph.builder import GraphBuilder
 from rdu.graph.functions import ADD, SIGMOID
+from rdu.graph.graph import Precision
 from rdu.graph.nodes import Monoid
 from rdu.mapping.depth import sufficient_depths
 from rdu.mapping.flows import fan
@@ -140,6 +142,29 @@ def test_every_chip_size_maps_or_says_what_would(side, fusion):
         work = timed.flops / (2 * sites * chip.systolic_rows * chip.systolic_columns)
         assert timed.cycles >= max(moved, work)
         assert max(kernel.pcus, kernel.pmus) <= sites
+
+
+def test_a_mesh_with_few_scratchpads_throttles():
+    """A vector of FP32 takes two ports: with one an operand, every other cycle has a vector."""
+    b = GraphBuilder("sum", Precision.FP32)
+    x, y = b.input("x", (64, 32)), b.input("y", (64, 32))
+    graph = b.finish([b.map("z", "ij", ADD, (x, "ij"), (y, "ij"))])
+    busy: list[int] = []
+    for rows, columns in ((2, 2), (2, 3)):
+        sites = rows * columns
+        chip = NODE.chip.with_changes(
+            pcus=1, pmus=sites, mesh_rows=rows, mesh_columns=columns, agcus=2 * rows
+        )
+        compiled = rdu.compile(graph, chip)
+        stage = compiled.kernels[0].stages[0]
+        assert stage.units.reads == ((1, 1) if sites == 4 else (2, 2))
+        data = [np.full((64, 32), value, "float32") for value in (1.5, 2.0)]
+        found, report = rdu.run(compiled, *data)
+        assert np.array_equal(found, data[0] + data[1])
+        assert report.cycles == rdu.estimate(compiled).cycles
+        busy.append(report.stages[0].busy)
+    vectors = 64 * 32 // NODE.chip.simd_lanes
+    assert busy == [2 * vectors, vectors]
 
 
 def test_buffers_that_do_not_fit_say_what_would():
