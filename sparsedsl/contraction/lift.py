@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sparsedsl.contraction.algebra import dtype_of, fill_of
+from sparsedsl.contraction.algebra import dtype_of, fill_of, finite_if
 from sparsedsl.contraction.bindings import free_indices
 from sparsedsl.contraction.nodes import (
     Access,
@@ -31,6 +31,8 @@ from sparsedsl.contraction.nodes import (
 @dataclass(slots=True)
 class _Lifter:
     program: Program
+    unusual: frozenset[str]
+    moved: set[str] = field(default_factory=set[str])
     temporaries: list[Tensor] = field(default_factory=list[Tensor])
     before: list[Assign] = field(default_factory=list[Assign])
 
@@ -54,10 +56,22 @@ class _Lifter:
             if not isinstance(inner, Reduce) or inner.monoid != "add":
                 continue
             same = dtype_of(inner, self.program) == dtype_of(inner.body, self.program)
+            needed = self._finite(other)
+            if needed & self.unusual:
+                continue
             if same and not set(free_indices(other)) & set(inner.indices):
+                self.moved |= needed
                 pair = (inner.body, other) if swapped else (other, inner.body)
                 return Reduce("add", inner.indices, Call("mul", pair))
         return None
+
+    def _finite(self, factor: Expression) -> frozenset[str]:
+        """Return the inputs that must be finite for a factor to be: infinity times 0 is NaN.
+
+        What functions and intermediates give is taken to be finite.
+        """
+        names = finite_if(factor, self.program) or frozenset()
+        return names if names <= {t.name for t in self.program.inputs} else frozenset()
 
     def inside(self, node: Expression) -> Expression:
         """Return ``node`` with every reduction replaced by a temporary."""
@@ -99,7 +113,17 @@ class _Lifter:
 
 def lift(program: Program) -> Program:
     """Return an equivalent program with reductions at the top of statements only."""
-    lifter = _Lifter(program)
+    return lifted(program)[0]
+
+
+def lifted(
+    program: Program, unusual: frozenset[str] = frozenset()
+) -> tuple[Program, frozenset[str]]:
+    """Return the program with reductions at the top, and the inputs that must be finite for it.
+
+    They are factors that were moved into sums; those that are ``unusual`` are not.
+    """
+    lifter = _Lifter(program, unusual)
     statements: list[Assign] = []
     for statement in program.statements:
         expression = lifter.top(statement.expression)
@@ -108,4 +132,4 @@ def lift(program: Program) -> Program:
         statements.extend(lifter.before)
         lifter.before.clear()
         statements.append(replace(statement, expression=expression))
-    return replace(lifter.program, statements=tuple(statements))
+    return replace(lifter.program, statements=tuple(statements)), frozenset(lifter.moved)

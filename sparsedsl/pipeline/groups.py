@@ -20,7 +20,7 @@ from sparsedsl.contraction import algebra, text
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.fuse import fused
 from sparsedsl.contraction.implicit import restated
-from sparsedsl.contraction.lift import lift
+from sparsedsl.contraction.lift import lifted as with_sums_lifted
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.contraction.pairs import paired
 from sparsedsl.contraction.terms import terms as additive_terms
@@ -151,7 +151,7 @@ def split(
     pair:
         Sum products of many tensors pair by pair (``contraction.pairs``) where that pays.
     """
-    lifted = lift(settled(verify_program(program)))
+    lifted, moved = with_sums_lifted(settled(verify_program(program)), unusual)
     if pair:
         stored = {name: max(s.entries.values(), default=1.0) for name, s in sources.items()}
         lifted = paired(lifted, stored, extents)
@@ -171,6 +171,9 @@ def split(
             pending = [*statements, *pending]
             continue
         group = _group(lifted, tuple(same), wanted, known, extents, ieee, unusual, patterns)
+        if ieee:
+            asked = moved & {a.tensor for s in same for a in reads(s.expression)}
+            group = replace(group, finite=tuple(sorted({*group.finite, *asked})))
         into = tuple(f.name for f in fusions if f.into == first.target)
         groups.append(replace(group, fused=into))
         output = group.output
