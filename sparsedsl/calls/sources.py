@@ -18,7 +18,7 @@ from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.layouts.catalogue import hierarchical, resolve
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import total
-from sparsedsl.pipeline.groups import Source
+from sparsedsl.pipeline.source import Source
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.spf import terms
 

@@ -28,8 +28,9 @@ from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import total
 from sparsedsl.locks import compiling
 from sparsedsl.options import current
-from sparsedsl.pipeline.groups import Group, Settings, Source, alike, describe, split
+from sparsedsl.pipeline.groups import Group, Settings, alike, describe, split
 from sparsedsl.pipeline.rows import by_rows
+from sparsedsl.pipeline.source import Source
 from sparsedsl.runtime import cache, execute, patterns
 from sparsedsl.runtime.patterns import Pairs
 from sparsedsl.runtime.recipe import Recipe

@@ -36,7 +36,8 @@ def variants(
     The last one reads every access from a copy in its natural order: a tree is searched level
     by level, so that loops over the indices reach every entry of it whatever the subscripts.
     """
-    sparse = [a for a in accesses if not request.program.tensor(a.tensor).total]
+    given = [a for a in accesses if a.tensor not in request.implied]
+    sparse = [a for a in given if not request.program.tensor(a.tensor).total]
     single: list[list[Change]] = []
     for access in sparse:
         rank = len(access.subscripts)

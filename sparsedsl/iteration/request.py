@@ -19,7 +19,8 @@ class Request:
     ``order`` forces the order of logical indices,
     ``workspace`` how a sparse output is gathered (``"sort"``: as a stream; among the others
     ``find`` chooses).
-    ``patterns`` names, for a tensor, another one that holds equal index arrays.
+    ``patterns`` names, for a tensor, another one that holds equal index arrays; ``implied`` are
+    the tensors that no caller gives, and that are not copied.
     ``whole`` is the statement before it was split into terms, if its operands may be merged.
     ``effort`` bounds the states a search visits, ``ceiling`` the cost of a plan;
     ``copying`` is how many accesses a plan must read from copies at least.
@@ -40,6 +41,7 @@ class Request:
     ceiling: float = float("inf")
     copying: int = 0
     patterns: Mapping[str, str] = field(default_factory=dict[str, str])
+    implied: frozenset[str] = frozenset()
 
 
 def accesses(request: Request) -> list[ct.Access]:

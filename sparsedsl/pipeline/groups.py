@@ -30,20 +30,8 @@ from sparsedsl.iteration.infer import infer_layout
 from sparsedsl.iteration.output import levels_of
 from sparsedsl.layouts.catalogue import hierarchical
 from sparsedsl.layouts.layout import Layout
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What is known of one tensor before it is seen: enough to plan, not to run.
-
-    ``entries`` gives the number of tuples up to each physical dimension; ``index_dtypes``
-    the dtype of each index array by its own name.
-    """
-
-    layout: Layout
-    shape: tuple[int, ...]
-    entries: Mapping[str, float]
-    index_dtypes: Mapping[str, str]
+from sparsedsl.pipeline.diagonals import along_diagonals
+from sparsedsl.pipeline.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +143,7 @@ def split(
     if pair:
         stored = {name: max(s.entries.values(), default=1.0) for name, s in sources.items()}
         lifted = paired(lifted, stored, extents)
+    lifted, sources = along_diagonals(lifted, sources, extents)
     lifted, fusions = fused(together(lifted))
     known = dict(sources)
     groups: list[Group] = []

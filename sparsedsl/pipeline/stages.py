@@ -30,7 +30,8 @@ from sparsedsl.iteration.nodes import Nest
 from sparsedsl.iteration.request import Request
 from sparsedsl.loops.nodes import Kernel
 from sparsedsl.options import current
-from sparsedsl.pipeline.groups import Group, Settings, Source, bucket, index_dtype, reads, rounded
+from sparsedsl.pipeline.groups import Group, Settings, bucket, index_dtype, reads, rounded
+from sparsedsl.pipeline.source import Source
 from sparsedsl.runtime.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -222,6 +223,7 @@ def request_of(group: Group, settings: Settings) -> Request:
         workspace=settings.workspace,
         whole=group.whole if settings.workspace == "auto" and settings.find == "auto" else None,
         patterns=dict(group.patterns),
+        implied=frozenset(n for n, s in group.sources.items() if s.implied),
     )
 
 

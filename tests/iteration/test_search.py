@@ -15,7 +15,8 @@ from sparsedsl.iteration.nodes import Scan
 from sparsedsl.iteration.plan import plan
 from sparsedsl.kernel import Engine
 from sparsedsl.pipeline import stages
-from sparsedsl.pipeline.groups import Settings, Source, split
+from sparsedsl.pipeline.groups import Settings, split
+from sparsedsl.pipeline.source import Source
 
 INT32 = dict.fromkeys(("indptr", "indices", "crd0", "crd1", "crd2", "pos1", "pos2"), "int32")
 
