@@ -9,28 +9,25 @@ Invariant: the results are those of ``layouts.convert``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sparsedsl.conversion.kept import with_kept_order
-from sparsedsl.conversion.order import coordinate, extent, scanned
-from sparsedsl.conversion.programs import Loaded, loaded
-from sparsedsl.conversion.request import NUMBERS, request_of
-from sparsedsl.conversion.spans import span_at
-from sparsedsl.conversion.target import Level, Target, first_of, target_of
+from sparsedsl.conversion.order import extent, scanned
+from sparsedsl.conversion.programs import loaded
+from sparsedsl.conversion.request import request_of
+from sparsedsl.conversion.storing import Run, filled
+from sparsedsl.conversion.target import Target, first_of, target_of
 from sparsedsl.conversion.unions import Rule, alternatives, ranked, rule_of
-from sparsedsl.layouts.bounds import Bounds
-from sparsedsl.layouts.build import Builder
 from sparsedsl.layouts.catalogue import coordinates
 from sparsedsl.layouts.enumerate import different
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.sizes import infer_sizes
 from sparsedsl.runtime import operations
 from sparsedsl.spf import terms as t
-from sparsedsl.spf.nodes import Atom, Term, Var
+from sparsedsl.spf.nodes import Atom, Term
 
 SMALL = 20_000
 """Stored values up to which interpreting takes less time than compiling would."""
@@ -107,7 +104,7 @@ def _run(
     partial: bool = False,
     rules: tuple[Rule, ...] = (),
     last: bool = True,
-) -> _Run | None:
+) -> Run | None:
     """Return a conversion that is ready to be run; the rest is as ``request_of`` takes it."""
     source, extents, arrays = entries.layout, entries.extents, entries.arrays
     asked = source, described, extents, arrays, entries.fill
@@ -119,7 +116,7 @@ def _run(
     given |= {f"s_{name}": int(entries.sizes[name]) for name in source.sizes}
     given |= {f"s_{name}": arrays[name] for name in source.arrays}
     values = arrays[source.value.function]
-    return _Run(described, program, extents, request.index, values, entries.fill, given)
+    return Run(described, program, extents, request.index, values, entries.fill, given)
 
 
 def _united(entries: Entries, target: Layout, now: bool) -> dict[str, np.ndarray] | None:
@@ -136,7 +133,7 @@ def _united(entries: Entries, target: Layout, now: bool) -> dict[str, np.ndarray
             return None
         sizes = infer_sizes(listed, entries.extents, made)
         return _united(Entries(listed, entries.extents, made, sizes, entries.fill), target, now)
-    runs: list[_Run] = []
+    runs: list[Run] = []
     for place, part in enumerate(parts):
         last = place == len(parts) - 1
         run = _run(entries, part, now, rules=tuple(rules[: place + 1]), last=last)
@@ -146,7 +143,7 @@ def _united(entries: Entries, target: Layout, now: bool) -> dict[str, np.ndarray
     found: dict[str, np.ndarray] = {}
     dtype = entries.arrays[entries.layout.value.function].dtype
     background = np.asarray(entries.fill).astype(dtype)
-    values = _filled(_room(target, entries, runs), background, dtype)
+    values = filled(_room(target, entries, runs), background, dtype)
     for run in runs:
         stored = run.store(values)
         if stored is None:
@@ -155,7 +152,7 @@ def _united(entries: Entries, target: Layout, now: bool) -> dict[str, np.ndarray
     return {name: found[name] for name in target.arrays}
 
 
-def _room(target: Layout, entries: Entries, runs: Sequence[_Run]) -> tuple[int, ...]:
+def _room(target: Layout, entries: Entries, runs: Sequence[Run]) -> tuple[int, ...]:
     """The shape of the value array that alternatives share."""
     env: dict[str, t.Index] = dict(zip(target.extents, entries.extents, strict=True))
     arrays: dict[str, np.ndarray] = {}
@@ -206,247 +203,6 @@ def _mirrored(entries: Entries, target: Layout, now: bool) -> dict[str, np.ndarr
 
 def _same(left: np.ndarray, right: np.ndarray) -> bool:
     return left.shape == right.shape and not different(left, right).any()
-
-
-@dataclass(slots=True)
-class _Run:
-    """One conversion: arrays allocated, kernels called, arrays cut to what was written."""
-
-    target: Target
-    loaded: Loaded
-    extents: tuple[int, ...]
-    index: str
-    values: np.ndarray
-    fill: object
-    given: dict[str, Any]
-    builder: Builder = field(init=False)
-    counts: dict[str, int] = field(init=False)
-    made: dict[str, np.ndarray] = field(init=False)
-
-    def __post_init__(self) -> None:
-        layout = self.target.layout
-        self.builder = Builder(layout, dict(zip(layout.extents, self.extents, strict=True)))
-        self.counts = {level.name: self.values.size for level in self.target.levels}
-        self.made = {own: self.given[f"s_{other}"] for own, other in self.loaded.shared}
-
-    def prepare(self) -> bool:
-        """Count entries and fill what follows from counts; False where an entry has no place."""
-        loaded, builder, counts, made = self.loaded, self.builder, self.counts, self.made
-        if loaded.count is not None:
-            for level in self.target.levels:
-                if level.pointer is not None and loaded.program.strategy != "sequence":
-                    self._allocate(level.pointer.function, builder, counts, made)
-            empty = self._bounding(builder)
-            if empty is None:
-                return False
-            bad, *rest = loaded.count(*(self.given[name] for name in loaded.count_params))
-            if bad:
-                return False
-            names = *loaded.scratch, *(f"t_{name}" for name in loaded.made)
-            self.given |= dict(zip(names, rest, strict=True))
-            made |= {name: self.given[f"t_{name}"] for name in loaded.made}
-            builder.arrays |= {name: self.given[f"t_{name}"] for name in loaded.made}
-            self._bounded(builder, empty)
-            if not self._counted(builder, counts, made):
-                return False
-        if not self.target.levels:
-            builder.defined()
-            self._take(builder, made)
-        return True
-
-    def store(self, values: np.ndarray | None = None) -> dict[str, np.ndarray] | None:
-        """Store the entries, their values in ``values`` where that is given.
-
-        None where one has no place.
-        """
-        layout, loaded = self.target.layout, self.loaded
-        builder, counts, made = self.builder, self.counts, self.made
-        if values is not None:
-            name = layout.value.function
-            made[name] = self.given[f"t_{name}"] = values
-        for name in layout.arrays:
-            if name not in made:
-                self._allocate(name, builder, counts, made)
-        self.given |= {f"pad_{name}": builder.padding(name) for name in loaded.padded}
-        bad, *numbers = loaded.fill(*(self.given[name] for name in loaded.fill_params))
-        if bad:
-            return None
-        for name, number in zip(loaded.numbers, numbers, strict=True):
-            counts[name.removeprefix("t_")] = int(number) + 1
-        cut = {name: self._cut(name, made[name], counts) for name in layout.arrays}
-        return cut if values is None else {**cut, layout.value.function: values}
-
-    def _bounding(self, builder: Builder) -> list[np.ndarray] | None:
-        """Allocate arrays that bound dims, as they are where no entry is; None where none tells.
-
-        Gives what they hold there.
-        """
-        found: list[np.ndarray] = []
-        for edge in self.target.edges if not self.target.levels else ():
-            array = builder.empty_interval(edge.name, edge.call, edge.side, edge.slack)
-            if array is None:
-                return None
-            found.append(array)
-            self.given[f"t_{edge.call.function}"] = array.astype(self.index)
-        return found
-
-    def _bounded(self, builder: Builder, empty: list[np.ndarray]) -> None:
-        """Take over arrays that bound dims; where no entry is, one may follow from another."""
-        for edge, before in zip(self.target.edges, empty, strict=False):
-            array = self.given[f"t_{edge.call.function}"]
-            after = builder.empty_interval(edge.name, edge.call, edge.side, edge.slack)
-            if after is not None and len(empty) > 1:
-                array = np.where(array == before, after, array).astype(self.index)
-            builder.arrays[edge.call.function] = array
-
-    def _counted(
-        self, builder: Builder, counts: dict[str, int], made: dict[str, np.ndarray]
-    ) -> bool:
-        """Take over what was counted; False when a limit of the layout is exceeded."""
-        for level in self.target.levels:
-            if level.kind == "slots":
-                return self._ends(level, builder, made)
-            own = self.given.get(f"count_t_{level.name}", self.given.get("n"))
-            if own is not None:
-                counts[level.name] = int(own)
-        return True
-
-    def _ends(self, level: Level, builder: Builder, made: dict[str, np.ndarray]) -> bool:
-        """Fill arrays of counts and widths, and what equalities define by them."""
-        counts = self.given["counts"]
-        env: dict[str, t.Index]
-        permuted = self.target.permuted
-        if permuted is not None:
-            self.given[NUMBERS] = builder.permute(permuted.position, permuted.call, counts)
-        if _is_mode(self.target.layout, level):
-            env = {**builder.values, level.position.group[0]: np.arange(len(counts))}
-        else:
-            walk = builder.walk(level.position.group)
-            address = np.zeros(walk.count, np.int64)
-            for place, term in zip(level.located, level.columns, strict=False):
-                low, size = span_at(term, self.extents)
-                here = t.evaluate(place, walk.env, builder.arrays)
-                address = address * size + np.asarray(here) - low
-            env, counts = walk.env, counts[address]
-        if not builder.slots(level.position, env, counts):
-            return False
-        self._take(builder, made)
-        return True
-
-    def _take(self, builder: Builder, made: dict[str, np.ndarray]) -> None:
-        """Take over the arrays that the builder filled."""
-        for name, array in builder.arrays.items():
-            made[name] = np.ascontiguousarray(array.astype(self.index, copy=False))
-            self.given[f"t_{name}"] = made[name]
-
-    def _allocate(
-        self,
-        name: str,
-        builder: Builder,
-        counts: Mapping[str, int],
-        made: dict[str, np.ndarray],
-    ) -> None:
-        layout = self.target.layout
-        shape = self._shape(name, builder, counts)
-        if self._written(name):
-            dtype = self.values.dtype if name == layout.value.function else np.dtype(self.index)
-            array = np.empty(shape, dtype)
-        elif name == layout.value.function:
-            background = np.asarray(self.fill).astype(self.values.dtype)
-            array = _filled(shape, background, self.values.dtype)
-        elif name in self.target.apart:
-            array = builder.blank(name, shape).astype(self.index)
-        else:
-            padding = builder.padding(name)
-            array = _filled(shape, np.asarray(padding), np.dtype(self.index))
-        made[name] = self.given[f"t_{name}"] = array
-
-    def _written(self, name: str) -> bool:
-        """Whether every element that is kept gets written: one for each number of a level."""
-        layout = self.target.layout
-        if name in self.loaded.padded:
-            return True
-        calls = [call for level in self.target.levels for call, _ in level.keys]
-        if self.loaded.program.distinct:
-            calls.append(layout.value)
-        numbered = {t.var(level.name) for level in self.target.levels if level.kind != "slots"}
-        return any(
-            call.function == name and len(call.arguments) == 1 and call.arguments[0] in numbered
-            for call in calls
-        )
-
-    def _shape(self, name: str, builder: Builder, counts: Mapping[str, int]) -> tuple[int, ...]:
-        layout = self.target.layout
-        for level in self.target.levels:
-            if level.pointer is not None and level.pointer.function == name and level.parent:
-                return (counts[level.parent] + 1,)
-        lengths = layout.lengths[name]
-        arguments = layout.value.arguments
-        if name != layout.value.function:
-            calls = (call for level in self.target.levels for call, _ in level.keys)
-            unknown = (None,) * len(lengths)
-            arguments = next((c.arguments for c in calls if c.function == name), unknown)
-        found: list[int] = []
-        slots = {level.name for level in self.target.levels if level.kind == "slots"}
-        for argument, length in zip(arguments, lengths, strict=True):
-            dim = argument.parts[0][1] if argument is not None and argument.parts else None
-            if isinstance(dim, Var) and dim.name in counts and dim.name not in slots:
-                found.append(counts[dim.name])
-            else:
-                assert length is not None
-                value = t.evaluate(length, builder.values, {**self._pointers(), **builder.arrays})
-                found.append(max(int(value), 0))
-        return tuple(found)
-
-    def _pointers(self) -> dict[str, np.ndarray]:
-        """The arrays of where groups start, as far as they are known."""
-        found = [level.pointer for level in self.target.levels if level.pointer is not None]
-        names = [call.function for call in found if f"t_{call.function}" in self.given]
-        return {name: self.given[f"t_{name}"] for name in names}
-
-    def _cut(self, name: str, array: np.ndarray, counts: Mapping[str, int]) -> np.ndarray:
-        """The part of an array that was written."""
-        if not self.loaded.numbers:
-            return array
-        for level in self.target.levels:
-            if level.pointer is not None and level.pointer.function == name and level.parent:
-                return _part(array, counts[level.parent] + 1)
-            own = {call.function for call, _ in level.keys}
-            last = level is self.target.levels[-1] and array.ndim > 0
-            if name in own or (last and name == self.target.layout.value.function):
-                return _part(array, counts[level.name])
-        return array
-
-
-@lru_cache(maxsize=512)
-def _is_mode(layout: Layout, level: Level) -> bool:
-    """Whether a level's groups are the coordinates of one mode, all of them, one after another."""
-    if len(level.position.group) != 1:
-        return False
-    (name,) = level.position.group
-    if level.located != (t.var(name),):
-        return False
-    part = layout.structures[0]
-    bounds = Bounds(part.scan, part.parameters)
-    for mode, size in enumerate(layout.extents):
-        top = t.subtract(t.var(size), t.ONE)
-        whole = bounds.lower(name, part.parameters), bounds.upper(name, part.parameters)
-        if level.columns[0] == t.var(coordinate(mode)):
-            return whole == ([t.ZERO], [top])
-    return False
-
-
-def _part(array: np.ndarray, count: int) -> np.ndarray:
-    if count == len(array):
-        return array
-    return array[:count].copy() if count < len(array) // 2 else array[:count]
-
-
-def _filled(shape: tuple[int, ...], value: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """An array of one value; memory for zeros is not touched before it is written."""
-    if not value and not (dtype.kind in "fc" and np.signbit(np.real(value))):
-        return np.zeros(shape, dtype)
-    return np.full(shape, value, dtype)
 
 
 operations.register("convert_arrays", convert)

@@ -66,6 +66,7 @@ class Builder(Arrays):
         count = coords.shape[1]
         positions = self._placed(coords)
         for level in positions:
+            self._known(level)
             self._number(level, values, count)
         self._intervals()
         self._leaps()
@@ -74,6 +75,22 @@ class Builder(Arrays):
             self._keys(level, count)
         self._marks(count)
         self.defined()
+
+    def _known(self, level: Position) -> None:
+        """Fill the arrays that tell where a dim of one value lies, if they follow by now."""
+        if level.highs != (t.add(level.low, t.ONE),):
+            return
+        called = {call.function for call in t.ufs(level.low)}
+        if called - set(self.arrays):
+            self._intervals()
+            self.defined()
+        missing = sorted(called - set(self.arrays))
+        if missing:
+            raise LayoutError(
+                f"'{self.layout.label}' cannot be built: '{level.name}' is {t.text(level.low)}, "
+                f"and nothing tells by then what {', '.join(missing)} holds",
+                hint="relate the array to a coordinate or a range, or give an equality for it",
+            )
 
     def store(self, values: np.ndarray, fill: object) -> None:
         """Put the values of the prepared entries where the alternative has them."""

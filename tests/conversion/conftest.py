@@ -7,6 +7,7 @@ import pytest
 from sparsedsl.conversion import request as requests
 from sparsedsl.conversion import run
 from sparsedsl.conversion.kernels import program_of
+from sparsedsl.conversion.programs import Loaded
 from sparsedsl.loops.interpret import interpret
 from sparsedsl.loops.promote import promote
 from sparsedsl.loops.simplify import simplify
@@ -28,7 +29,7 @@ def _interpreted(request, now):
     fill, fill_names = _callable(program.fill)
     kernels = (count, count_names, fill, fill_names)
     names = program.scratch, program.numbers, program.shared, program.padded, program.made
-    return run.Loaded(program.plan, *kernels, *names)
+    return Loaded(program.plan, *kernels, *names)
 
 
 @pytest.fixture

@@ -403,8 +403,8 @@ def test_large_tensors_are_converted_by_compiled_code(monkeypatch):
     """The whole path: kernels cached, compiled, called; small tensors never reach it."""
     rows = sp.random_array((300, 400), density=0.9, rng=np.random.default_rng(0), format="csr")
     called = []
-    inner = run._Run.store
-    monkeypatch.setattr(run._Run, "store", lambda self: called.append(1) or inner(self))
+    inner = run.Run.store
+    monkeypatch.setattr(run.Run, "store", lambda self: called.append(1) or inner(self))
     tensor = sd.asarray(rows)
     made = tensor.convert("csc")
     for name in ("indptr", "indices", "data"):

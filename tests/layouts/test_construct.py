@@ -155,3 +155,35 @@ def test_a_specification_that_says_too_little_is_refused():
     )
     with pytest.raises(LayoutError, match="cannot be built: nothing tells what"):
         construct(layout, (2, 2), np.array([[0], [1]]), np.ones(1))
+
+
+def test_rows_of_rows_of_different_lengths():
+    """Where a row begins follows from the rows before it, and its entries from that."""
+    nested = Layout(
+        "nested-rows",
+        "[A, B, C] -> { [a, b, r, c] -> [a, b, c] : 0 <= a < A and 0 <= b < rows(a) and b < B "
+        "and r = first(a) + b and 0 <= c < lengths(r) and c < C }",
+        value="data(ptr(r) + c)",
+        properties=[
+            *("first(0) = 0", "nondecreasing first", "first(a + 1) = first(a) + rows(a)"),
+            *("ptr(0) = 0", "nondecreasing ptr", "ptr(r + 1) = ptr(r) + lengths(r)"),
+            *("range rows in [0, B + 1)", "range lengths in [0, C + 1)"),
+        ],
+    )
+    rng = np.random.default_rng(2)
+    for shape in ((4, 5, 6), (1, 1, 1), (3, 2, 7)):
+        dense = np.where(rng.random(shape) < 0.4, rng.integers(1, 9, shape), 0)
+        coords = np.array(np.nonzero(dense))
+        arrays = construct(nested, shape, coords, dense[tuple(coords)])
+        validate(nested, shape, arrays)
+        back, values = stored(nested, shape, arrays)
+        again = np.zeros(shape, dense.dtype)
+        again[tuple(back)] = values
+        assert (again == dense).all()
+    nothing = Layout(
+        "nothing-tells",
+        "[A, B] -> { [a, b, r] -> [a, b] : 0 <= a < A and 0 <= b < B and r = first(a) + b }",
+        value="data(r)",
+    )
+    with pytest.raises(LayoutError, match="nothing tells by then what first holds"):
+        construct(nothing, (2, 2), np.array([[0], [1]]), np.ones(1))
