@@ -25,3 +25,26 @@ def test_sum_beyond_a_guard(out):
 
     with interpreting():
         check(sums.engine.specialise(list(tensors.values())), tensors, dense)
+
+
+@pytest.mark.parametrize("workspace", ["auto", "sort"])
+def test_rows_beyond_the_result_are_not_closed(workspace):
+    """The matrix ``C`` gives ``i`` fewer values than rows of ``A`` are stored from row 1 on."""
+
+    @sd.kernel(out="csr", workspace=workspace)
+    def shifted(A, C):
+        i, j, k = sd.indices("i j k")
+        R = sd.output()
+        R[i, j] = sd.sum(A[i + 1, j, k] * C[j, i], over=k)
+        return R
+
+    rng = np.random.default_rng(5)
+    for rows in (0, 1, 3):
+        dense = rng.integers(1, 4, (6, 2, 2)).astype(float)
+        other = rng.integers(1, 4, (2, rows)).astype(float)
+        A = sd.convert(dense, "csf")
+        wanted = dense[1 : rows + 1].sum(axis=2) * other.T
+        with interpreting():
+            special = shifted.engine.specialise([A, sd.asarray(other)])
+            check(special, {"A": A, "C": sd.asarray(other)}, {"A": dense, "C": other})
+        assert (shifted(A, other).to_numpy() == wanted).all()
