@@ -89,7 +89,7 @@ def _over(name: str, over: Any) -> tuple[str, ...]:
             raise NotationError(
                 f"{name}: expected an index to reduce over, found {part!r}",
                 span=here(),
-                hint="give an index or a tuple of indices: over=(j, k)",
+                hint=_instead(name, part),
             )
         if plain in found:
             raise NotationError(f"{name}: index {plain} is given twice", span=here())
@@ -97,6 +97,14 @@ def _over(name: str, over: Any) -> tuple[str, ...]:
     if not found:
         raise NotationError(f"{name}: expected an index to reduce over, found none", span=here())
     return tuple(found)
+
+
+def _instead(name: str, part: Any) -> str:
+    """Say what to write where something else than an index was given to reduce over."""
+    pairs = {"min": "minimum", "max": "maximum"}
+    if name in pairs and isinstance(part, Value):
+        return f"the {name[:3]}imum of two values is {pairs[name]}(a, b); over=j reduces over j"
+    return "give an index or a tuple of indices: over=(j, k)"
 
 
 sum = _reduction("sum", "add", "the sum")

@@ -60,8 +60,8 @@ def parse_statement(
     """Return the program of one statement, ``=`` or ``+=``.
 
     Functions go by their names (``exp(D[i, j])``, ``where(i < j, x, y)``), reductions take
-    their indices on either side: ``sum(k, A[i, k])``, ``sum(A[i, k], over=k)``,
-    ``min((j, k), ...)``; ``pattern(A)[i, j]`` is true where A stores an entry, and
+    their indices on either side: ``sum(k, A[i, k])``, ``sum(A[i, k], k)``, ``sum(A[i, k],
+    over=k)``, ``min((j, k), ...)``; ``pattern(A)[i, j]`` is true where A stores an entry, and
     ``padded(A)[i - 1, j]`` reads its fill beyond the edges.  A scalar stands by its name alone.
 
     Parameters
@@ -284,7 +284,11 @@ class _Reader:
         self, node: ast.expr, name: str, arguments: list[ast.expr], keywords: list[ast.keyword]
     ) -> Any:
         match arguments, keywords:
-            case [over, body], []:
+            case [body, over], [] if self._names_indices(over) and not self._names_indices(body):
+                pass
+            case [over, body], [] if self._names_indices(over):
+                pass
+            case [body, over], []:  # two values: what is said of them names the second
                 pass
             case [body], [ast.keyword("over", over)]:
                 pass
@@ -297,6 +301,11 @@ class _Reader:
         return reduced(
             name, REDUCTIONS[name], self.read(body), tuple(self.read(part) for part in many)
         )
+
+    def _names_indices(self, node: ast.expr) -> bool:
+        """Whether an argument is an index or a tuple of them."""
+        parts = node.elts if isinstance(node, ast.Tuple) else [node]
+        return all(isinstance(p, ast.Name) and p.id not in self.tensors for p in parts)
 
     def _unreadable(self, node: ast.expr) -> NotationError:
         hint: str | None = None

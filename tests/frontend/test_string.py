@@ -91,6 +91,7 @@ def test_elementwise_expressions_against_numpy(text, seed):
     ("text", "expected"),
     [
         ("C[i,j] = A[i,k] * B[k,j]", "C[i, j] = sum(k, A[i, k] * B[k, j])"),
+        ("C[i] = max(A[i,k] + B[k,0], k)", "C[i] = max(k, A[i, k] + B[k, 0])"),
         ("C[i] += sum(k, A[i,k]*B[k,0])", "C[i] = sum(k, A[i, k] * B[k, 0])"),
         ("C[i] = max(A[i,k]*B[k,j], over=(j, k))", "C[i] = max((j, k), A[i, k] * B[k, j])"),
         ("C[i] = min((j, k), A[i,k]+B[k,j])", "C[i] = min((j, k), A[i, k] + B[k, j])"),
@@ -138,6 +139,7 @@ def test_whole_message():
         ("C[i,j] = A[i,k*j] * B[k,j]", "A: expected an index or an integer", "A[i,k*j]"),
         ("C[i,j] = expp(A[i,k]) * B[k,j]", "no function is called 'expp'", "expp(A[i,k])"),
         ("C[i,j] = exp(A[i,k], 2) * B[k,j]", "exp takes 1 argument, found 2", "exp(A[i,k], 2)"),
+        ("C[i,j] = max(A[i,j], B[i,j])", "max: expected an index", "max(A[i,j], B[i,j])"),
         ("C[i,j] = sum(A[i,k]) * B[k,j]", "expected sum(k, expression)", "sum(A[i,k])"),
         ("C[i,j] = A[i,k] * B[k,j] * 9**9**9", "this number cannot be computed", "9**9**9"),
         ("C[i,j] = A[i,k] * B[k,j] / (1/0)", "this number cannot be computed", "1/0"),
@@ -180,3 +182,8 @@ def test_dtype_and_fill():
     )
     assert program.outputs[0].dtype == "float32"
     assert program.outputs[0].fill == float("inf")
+
+
+def test_the_larger_of_two_values_has_another_name():
+    with pytest.raises(NotationError, match=r"maximum of two values is maximum\(a, b\)"):
+        parse_statement("C[i,j] = max(A[i,j], B[i,j])", INFOS)
