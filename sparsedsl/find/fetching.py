@@ -12,12 +12,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from sparsedsl.find.algorithms import NEAR
 from sparsedsl.find.ordering import turns
 from sparsedsl.iteration.cost import Sizes
 from sparsedsl.iteration.nodes import Let, Nest, Operand, Scan
-
-CACHED = 2.0**21
-"""Bytes of an array that stays in the second cache."""
 
 INDEX = 4
 """Bytes of an index, about: int64 ones are rare."""
@@ -56,7 +54,7 @@ def far_arrays(nest: Nest, algorithms: Iterable[str], sizes: Sizes) -> dict[str,
             if len(operand.dims) < 2 or not told or not (sparse or operand.total):
                 continue
             entries = min(sizes.entries.get(operand.dims[-1], 1.0), read)
-            if entries * _width(operand) > CACHED:
+            if entries * _width(operand) > NEAR:
                 row = sizes.fanout(operand.dims, operand.dims[-1])
                 arrays = (operand.value.function, *(name for _, name in operand.functions))
                 far |= dict.fromkeys(arrays, row)
