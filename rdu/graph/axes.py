@@ -1,10 +1,12 @@
-"""Which modes and indices are the same loop: classes of nodes, joined pair by pair."""
+"""Which modes and indices are the same loop, and in what order loops nest."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
+from rdu.errors import RDUError
 from rdu.graph.nodes import Function
 
 
@@ -69,3 +71,25 @@ def renamed(node: Any, names: dict[str, str]) -> Any:
         changes = {f.name: renamed(getattr(node, f.name), names) for f in dataclasses.fields(node)}
         return type(node)(**changes)
     return node
+
+
+def merge_orders(orders: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Merge level orders into one loop order that each of them is a subsequence of.
+
+    Raises
+    ------
+    RDUError
+        If two trees nest the same two indices in opposite orders.
+    """
+    names: list[str] = []
+    for order in orders:
+        names += [axis for axis in order if axis not in names]
+    before = {(o[i], o[j]) for o in orders for i in range(len(o)) for j in range(i + 1, len(o))}
+    result: list[str] = []
+    while len(result) < len(names):
+        left = [a for a in names if a not in result]
+        free = [a for a in left if not any((b, a) in before for b in left if b != a)]
+        if not free:
+            raise RDUError(f"the fibre trees nest {', '.join(left)} in opposite orders")
+        result.append(free[0])
+    return tuple(result)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rdu.errors import RDUError
-from rdu.graph.axes import Axes, renamed
+from rdu.graph.axes import Axes, merge_orders, renamed
 from rdu.graph.graph import Graph, Precision
 from rdu.graph.integers import require_integers
 from rdu.graph.nodes import (
@@ -418,25 +418,3 @@ class GraphBuilder:
     def _add(self, operator: Operator) -> str:
         self.operators.append(operator)
         return operator.output.tensor
-
-
-def merge_orders(orders: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Merge level orders into one loop order that each of them is a subsequence of.
-
-    Raises
-    ------
-    RDUError
-        If two trees nest the same two indices in opposite orders.
-    """
-    names: list[str] = []
-    for order in orders:
-        names += [axis for axis in order if axis not in names]
-    before = {(o[i], o[j]) for o in orders for i in range(len(o)) for j in range(i + 1, len(o))}
-    result: list[str] = []
-    while len(result) < len(names):
-        left = [a for a in names if a not in result]
-        free = [a for a in left if not any((b, a) in before for b in left if b != a)]
-        if not free:
-            raise RDUError(f"the fibre trees nest {', '.join(left)} in opposite orders")
-        result.append(free[0])
-    return tuple(result)

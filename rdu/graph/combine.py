@@ -13,7 +13,8 @@ from typing import TypeAlias
 import numpy as np
 
 from rdu.errors import RDUError
-from rdu.graph.builder import GraphBuilder, Read, merge_orders
+from rdu.graph.axes import merge_orders
+from rdu.graph.builder import GraphBuilder, Read
 from rdu.graph.functions import COPY, MULTIPLY, ONE
 from rdu.graph.nodes import Constant, Function, Monoid, Position
 
