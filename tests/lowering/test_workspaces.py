@@ -182,3 +182,20 @@ def test_entries_are_counted_for_every_chain_or_none():
         return C
 
     assert (copy(sd.convert(dense, "symmetric")).to_numpy() == dense).all()
+
+
+@pytest.mark.parametrize("choice", [{"workspace": "sort"}, {"order": "j i"}])
+def test_sums_of_matrices_are_sorted_where_that_is_asked_for(choice):
+    @sd.kernel(out="csr", **choice)
+    def total(A, B):
+        i, j = sd.indices("i j")
+        C = sd.output()
+        C[i, j] = A[i, j] + B[i, j]
+        return C
+
+    rng = np.random.default_rng(7)
+    a, b = (np.where(rng.random((40, 30)) < 0.5, 1.0, 0.0) for _ in range(2))
+    A, B = sd.convert(a, "csr"), sd.convert(b, "csc")
+    (unit,) = total.lower(A, B).units
+    assert unit.nest.assembly.kind == "stream"
+    assert (total(A, B).to_numpy() == a + b).all()
