@@ -34,7 +34,7 @@ from sparsedsl.loops.nodes import (
     Stmt,
     Var,
 )
-from sparsedsl.loops.vectors import OPERATORS, lanes, vector
+from sparsedsl.loops.vectors import OPERATORS, element, lanes, vector
 from sparsedsl.loops.walk import expressions, statements, with_bodies, with_children
 
 
@@ -113,7 +113,7 @@ class _Summing:
     def lifted(self, node: Expr, turn: Var, kind: str, count: Var, moving: set[str]) -> Expr | None:
         """Return a value as a vector of the entries from ``turn`` on, None where it has none."""
         if turn.name not in reads(node) and not reads(node) & moving:
-            return Cast(node, kind)
+            return Cast(build.cast(node, element(kind)), kind)
         match node:
             case Load(array, (place,), type, True) if array in self.one and type in kind:
                 if place == turn:
