@@ -33,7 +33,7 @@ def infer_layout(
     vector is sparse when only sparse vectors bound it.
     """
     target = program.tensor(statements[0].target)
-    plain = resolve("dense", target.rank)
+    plain = resolve("dense", target.rank, _dense_order(statements, program))
     if target.rank == 0:
         return plain
     sources: list[ct.Access] = []
@@ -58,6 +58,27 @@ def infer_layout(
     order = (1, 0) if orders == {(1, 0)} else natural
     root = extents[target_index(statements[0], order[0])]
     return hierarchical(order, thin=root > HUGE)
+
+
+def _dense_order(statements: tuple[ct.Assign, ...], program: ct.Program) -> tuple[int, ...]:
+    """Return the order in which a dense matrix is stored, by columns where that is how it is met.
+
+    It is where rows come from a dense operand that holds them side by side, and columns from
+    entries of a sparse one, as in ``C[k, j] = X[i, k] * A[i, j]``.
+    """
+    natural = tuple(range(program.tensor(statements[0].target).rank))
+    if len(natural) != len(("rows", "columns")):
+        return natural
+    for statement in statements:
+        row, column = (subscript.name for subscript in statement.subscripts)
+        found = [e for e in algebra.walk(statement.expression) if isinstance(e, ct.Access)]
+        dense = [a for a in found if program.tensor(a.tensor).total and a.subscripts]
+        sparse = [a for a in found if not program.tensor(a.tensor).total]
+        entries = {name for a in sparse for s in a.subscripts for name in s.indices}
+        beside = {a.subscripts[-1].name for a in dense}
+        if column not in entries or row in entries or row not in beside or column in beside:
+            return natural
+    return (1, 0)
 
 
 def target_index(statement: ct.Assign, mode: int) -> str:

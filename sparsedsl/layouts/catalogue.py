@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import permutations
 
 from sparsedsl.errors import LayoutError
 from sparsedsl.layouts.families import FAMILIES
@@ -345,3 +346,16 @@ def known(layout: Layout) -> Layout:
             if len(own) == len(member.properties):
                 return member
     return layout
+
+
+@lru_cache(maxsize=256)
+def dense_order(layout: Layout) -> tuple[int, ...] | None:
+    """The order in which a plain array stores modes; None for other layouts.
+
+    >>> dense_order(resolve("dense", 2, (1, 0)))
+    (1, 0)
+    """
+    if layout.functions or layout.rank > len("abcdef"):
+        return None
+    orders = permutations(range(layout.rank))
+    return next((o for o in orders if layout == resolve("dense", layout.rank, o)), None)

@@ -19,7 +19,7 @@ import numpy as np
 
 from sparsedsl.errors import InvalidTensorError, TensorAttributeError, TensorTypeError
 from sparsedsl.layouts import convert as conversion
-from sparsedsl.layouts.catalogue import AnyLayout, known, plain, resolve
+from sparsedsl.layouts.catalogue import AnyLayout, dense_order, known, plain, resolve
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import packed, total
 from sparsedsl.layouts.sizes import infer_sizes
@@ -229,10 +229,10 @@ class Tensor(Operators):
                 f"a dense array of shape {self.shape} does not fit in memory",
                 hint="keep the tensor sparse: use .coordinates() or .convert(layout)",
             )
-        target = plain(self.ndim)
-        if self.layout == target:
-            return self.values
-        return self.convert(target).values
+        order = dense_order(self.layout)
+        if order is None:
+            return self.convert(plain(self.ndim)).values
+        return self.values.transpose(sorted(range(self.ndim), key=order.__getitem__))
 
     def to_scipy(self) -> Any:
         """A scipy sparse array, sharing memory where scipy has the layout (2-D, fill 0)."""

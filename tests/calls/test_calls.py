@@ -196,3 +196,14 @@ def test_compute_needs_the_arrays_of_out_themselves():
         with pytest.raises(sd.InvalidTensorError, match="what assemble returned"):
             compiled.compute(A, B, out=C)
     np.testing.assert_array_equal(C.data, before)
+
+
+def test_a_dense_result_lies_as_its_loops_meet_it():
+    A = matrix()
+    X = np.random.default_rng(0).random((A.shape[0], 4))
+    found = sd.einsum("ik,ij->kj", X, A)
+    assert found.flags.f_contiguous
+    np.testing.assert_allclose(found, X.T @ A.toarray())
+    again = sd.einsum("ik,ij->kj", X, A)
+    np.testing.assert_array_equal(again, found)
+    assert sd.einsum("ij,jk->ik", A, np.ones((A.shape[1], 3))).flags.c_contiguous
