@@ -408,7 +408,7 @@ class Compiled:
                 f"expected a kernel of one loop nest, found {len(self._special.groups)}",
                 hint="write one statement a kernel to call it from @njit code",
             )
-        settings = replace(self._special.settings, share=False)
+        settings = replace(self._special.settings, share=False, turn=False)
         alone = replace(self._special, settings=settings, ready={}, variants={}, shapes={})
         return alone.prepare(0).entry.load()
 

@@ -74,6 +74,8 @@ def only_unit(lowered: Lowered) -> Unit:
             hint="compile one statement at a time",
         )
     (unit,) = lowered.units
+    settings = replace(lowered.settings, portable=True, turn=False)
+    unit = compile_group(unit.group, settings, unit.proofs)
     if unit.recipe.copies:
         copied = ", ".join(copy.source for copy in unit.recipe.copies)
         raise PlanError(
@@ -85,7 +87,7 @@ def only_unit(lowered: Lowered) -> Unit:
             "the result is sorted by the library after the kernel has run",
             hint="choose another order of loops, or a dense result",
         )
-    return compile_group(unit.group, replace(lowered.settings, portable=True), unit.proofs)
+    return unit
 
 
 def _alone(source: str) -> str:

@@ -26,10 +26,12 @@ def announced_bytes(unit: Unit) -> int:
 def copied_bytes(conversion: Conversion, group: Group) -> int:
     """Return about how many bytes a copy takes: its values and a coordinate a mode each.
 
-    What the values were is kept too, to see when they change.
+    What the values of a sparse one were is kept too, to see when they change.
     """
     source = group.sources[conversion.source]
     entries = max(source.entries.values(), default=1.0)
+    if conversion.tensor.total:
+        return int(entries) * np.dtype(conversion.tensor.dtype).itemsize
     wide = "int64" in source.index_dtypes.values()
     index, value = 8 if wide else 4, np.dtype(conversion.tensor.dtype).itemsize
     pointers = 0 if conversion.thin else source.shape[conversion.order[0]] + 1

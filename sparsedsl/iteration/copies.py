@@ -11,10 +11,12 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from sparsedsl.contraction import nodes as ct
-from sparsedsl.iteration.nodes import Conversion
+from sparsedsl.iteration.nodes import Conversion, Nest, Operand, Scan, Step
 from sparsedsl.iteration.request import Request, occurrences
-from sparsedsl.layouts.catalogue import hierarchical
+from sparsedsl.iteration.steps import depends_on
+from sparsedsl.layouts.catalogue import dense_order, hierarchical, resolve
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.spf import terms
 
 Change: TypeAlias = "tuple[ct.Access, Layout, tuple[int, ...], bool]"
 
@@ -56,6 +58,47 @@ def variants(
     if len(every) > 2 and every not in enough:
         enough.append(every)
     return [_converted(request, changes) for changes in enough]
+
+
+def turned(request: Request, nest: Nest) -> tuple[Request, tuple[Conversion, ...]]:
+    """Return the request with dense operands that innermost loops step across stored along them.
+
+    A loop that reads one element of each row of a matrix fetches a line of memory for each.  Where
+    entries of sparse operands say which column is read, loops over rows are to go along them.
+    """
+    changes: dict[ct.Access, Change] = {}
+    for chain in nest.chains if request.turning else ():
+        sparse = [o.access for o in chain.operands if not o.total]
+        told = frozenset(i for a in sparse for s in a.subscripts for i in s.indices)
+        steps = nest.prefix + chain.steps
+        scans = [s.variable for s in steps if isinstance(s, Scan)]
+        for operand in chain.operands:
+            order = _turned_order(request, operand, steps, scans[-1], told) if scans else None
+            if order is not None:
+                layout = resolve("dense", len(order), order)
+                changes[operand.access] = (operand.access, layout, order, False)
+    return _converted(request, list(changes.values())) if changes else (request, ())
+
+
+def _turned_order(
+    request: Request, operand: Operand, steps: tuple[Step, ...], inner: str, told: frozenset[str]
+) -> tuple[int, ...] | None:
+    """Return the order of modes in which a loop steps through neighbours; None if it does.
+
+    The loop is ``inner``, or that over the one mode whose index is not ``told`` by entries.
+    """
+    own = dense_order(operand.layout) if operand.total else None
+    if own is None or len(own) < 2 or operand.tensor.name in request.implied:
+        return None
+    places = operand.value.arguments
+    read = [frozenset(operand.access.subscripts[mode].indices) for mode in own]
+    free = [k for k, names in enumerate(read) if not names & told]
+    inside = [k for k, x in enumerate(places) if inner in depends_on(steps, terms.variables(x))]
+    moving = free if len(free) == 1 and read[-1] & told else inside
+    if len(moving) != 1 or moving[0] == len(own) - 1:
+        return None
+    mode = own[moving[0]]
+    return (*(m for m in own if m != mode), mode)
 
 
 def summed(request: Request, accesses: list[ct.Access]) -> tuple[Request, tuple[Conversion, ...]]:

@@ -28,6 +28,10 @@ STREAM = 90.0
 """One entry of an unordered stream: written, sorted, combined."""
 CONVERT = 60.0
 """One entry converted from one layout to another."""
+TRANSPOSE = 2.0
+"""One element of a plain array stored in another order of its axes."""
+TURNING = 50_000.0
+"""A call that copies dense operands first: it goes the long way through the library."""
 START = 1.0
 """Entering a loop or starting a find: a mispredicted branch, two loads."""
 STRAIGHT = 0.15

@@ -229,7 +229,7 @@ class Assembly:
 class Conversion:
     """A copy of ``source``, its modes stored in ``order``, made before the nest runs.
 
-    ``thin`` tells which of the trees that store such an order it is.
+    ``thin`` tells which of the trees that store such an order it is, where ``source`` is sparse.
     """
 
     tensor: ct.Tensor

@@ -75,7 +75,22 @@ def plan(request: Request) -> Nest:
                 best = other
     if best is None:
         raise failure
-    return best
+    return _along(request, best)
+
+
+def _along(request: Request, best: Nest) -> Nest:
+    """Return the nest with dense operands turned so that its loops go along them, if that pays."""
+    if best.conversions:
+        return best
+    variant, conversions = copies.turned(request, best)
+    ceiling = best.cost - _copying(request, conversions)
+    if not conversions or ceiling <= 0:
+        return best
+    try:
+        other = _plan(replace(variant, effort=FEWER, ceiling=ceiling), conversions)
+    except PlanError:
+        return best
+    return other if other.cost < best.cost else best
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +129,10 @@ def _plan(request: Request, conversions: tuple[Conversion, ...]) -> Nest:
 
 def _copying(request: Request, conversions: tuple[Conversion, ...]) -> float:
     """Return the estimated nanoseconds of making the copies."""
-    entries = (max(request.entries[c.source].values(), default=1.0) for c in conversions)
-    return sum(entries) * cost.CONVERT
+    each = [(c, max(request.entries[c.source].values(), default=1.0)) for c in conversions]
+    turning = cost.TURNING if any(c.tensor.total for c, _ in each) else 0.0
+    each_cost = (n * (cost.TRANSPOSE if c.tensor.total else cost.CONVERT) for c, n in each)
+    return turning + sum(each_cost)
 
 
 def _operand_names(request: Request) -> dict[ct.Access, str]:

@@ -19,6 +19,7 @@ class Request:
     ``order`` forces the order of logical indices,
     ``workspace`` how a sparse output is gathered (``"sort"``: as a stream; among the others
     ``find`` chooses).
+    ``turning`` permits copies of dense operands in another order of their modes.
     ``patterns`` names, for a tensor, another one that holds equal index arrays; ``implied`` are
     the tensors that no caller gives, and that are not copied.
     ``whole`` is the statement before it was split into terms, if its operands may be merged.
@@ -40,6 +41,7 @@ class Request:
     effort: int = 4000
     ceiling: float = float("inf")
     copying: int = 0
+    turning: bool = True
     patterns: Mapping[str, str] = field(default_factory=dict[str, str])
     implied: frozenset[str] = frozenset()
 

@@ -53,7 +53,9 @@ def recipe_of(
         ),
         copies=tuple(
             dict.fromkeys(
-                Copy(c.tensor.name, c.source, c.order, c.thin) for n in nests for c in n.conversions
+                Copy(c.tensor.name, c.source, c.order, c.thin, c.tensor.total)
+                for n in nests
+                for c in n.conversions
             )
         ),
         made=_arrays(lowered, nest),

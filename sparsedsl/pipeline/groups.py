@@ -40,7 +40,8 @@ class Settings:
 
     ``share``: the caller gives the range of a loop that threads may share.  ``tune``: the kernel
     is the fastest of those measured, under these settings' own key.  ``portable``: it
-    counts on nothing that this processor has and others have not.
+    counts on nothing that this processor has and others have not.  ``turn``: the caller copies
+    dense operands in the order that the kernel reads.
     """
 
     order: tuple[str, ...] | None = None
@@ -53,6 +54,7 @@ class Settings:
     share: bool = True
     tune: bool = False
     portable: bool = False
+    turn: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -223,6 +223,7 @@ def request_of(group: Group, settings: Settings) -> Request:
         workspace=settings.workspace,
         whole=group.whole if settings.workspace == "auto" and settings.find == "auto" else None,
         patterns=dict(group.patterns),
+        turning=settings.turn,
         implied=frozenset(n for n, s in group.sources.items() if s.implied),
     )
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sparsedsl.layouts.catalogue import plain
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.runtime.attached import Attached
-from sparsedsl.runtime.tensor import Tensor
+from sparsedsl.runtime.tensor import Tensor, bound
 from sparsedsl.runtime.unchanged import same_bits
 
 
@@ -50,3 +51,13 @@ def copied(source: Tensor, layout: Layout) -> Tensor:
         values = source.values.copy()
         found = known[layout] = _Copy(source.convert(layout), values)
     return found.tensor
+
+
+def turned(source: Tensor, order: tuple[int, ...]) -> Tensor:
+    """Return a dense tensor stored in another order of its modes.
+
+    It is made at each call: to see whether one is still right takes as long.
+    """
+    layout = plain(source.ndim, order)
+    values = np.ascontiguousarray(source.to_numpy().transpose(order))
+    return bound(layout, source.shape, {layout.value.function: values}, source.fill_value)

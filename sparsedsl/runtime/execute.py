@@ -18,7 +18,7 @@ from sparsedsl.layouts.catalogue import hierarchical
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.options import current
 from sparsedsl.runtime.arguments import Gather, several
-from sparsedsl.runtime.copies import copied
+from sparsedsl.runtime.copies import copied, turned
 from sparsedsl.runtime.outputs import (
     INT32_ENTRIES,
     check_entries,
@@ -63,8 +63,11 @@ def make_copies(recipe: Recipe, tensors: MutableMapping[str, Tensor]) -> None:
     """Add the copies in other layouts that the kernel reads."""
     for copy in recipe.copies:
         if copy.name not in tensors:
-            layout = hierarchical(copy.order, copy.thin)
-            tensors[copy.name] = copied(tensors[copy.source], layout)
+            source = tensors[copy.source]
+            if copy.dense:
+                tensors[copy.name] = turned(source, copy.order)
+            else:
+                tensors[copy.name] = copied(source, hierarchical(copy.order, copy.thin))
 
 
 def _checks(recipe: Recipe) -> tuple[tuple[str, str], ...]:

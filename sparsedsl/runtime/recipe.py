@@ -31,12 +31,16 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A copy of ``source`` made before the call: the tree ``hierarchical(order, thin)``."""
+    """A copy of ``source`` made before the call.
+
+    It is the tree ``hierarchical(order, thin)``, or a plain array in that order where ``dense``.
+    """
 
     name: str
     source: str
     order: tuple[int, ...]
     thin: bool
+    dense: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,8 @@ class Recipe:
                 given[name] = complex(value["re"], value["im"])
         given["arguments"] = tuple(Argument(**a) for a in given["arguments"])
         given["copies"] = tuple(
-            Copy(c["name"], c["source"], tuple(c["order"]), c["thin"]) for c in given["copies"]
+            Copy(c["name"], c["source"], tuple(c["order"]), c["thin"], c["dense"])
+            for c in given["copies"]
         )
         given["made"] = tuple(Made(**m) for m in given["made"])
         if given["shared"] is not None:

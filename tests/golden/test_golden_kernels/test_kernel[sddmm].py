@@ -5,7 +5,7 @@ from numpy import uint64 as u64
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
-def kernel(S_indptr, S_data, S_indices, a_data, b_data, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, n_k, C_from, C_until):
+def kernel(S_indptr, S_data, S_indices, a_data, b_10_data, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, n_k, C_from, C_until):
     """C[i, j] = sum(k, S[i, j] * a[i, k] * b[k, j])
     S: csr
     a: dense
@@ -26,8 +26,8 @@ def kernel(S_indptr, S_data, S_indices, a_data, b_data, C_indices, C_indptr, C_d
                 C_sum = 0.0
                 for k in range(n_k):
                     a_v = a_data[u64(i), u64(k)]
-                    b_v = b_data[u64(k), u64(j)]
-                    C_sum += S_v * a_v * b_v
+                    b_10_v = b_10_data[u64(j), u64(k)]
+                    C_sum += S_v * a_v * b_10_v
                 C_value = C_sum
                 C_indices[u64(C_n1)] = i32(j)
                 C_data[u64(C_n1)] = C_value
