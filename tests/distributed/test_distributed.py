@@ -36,7 +36,7 @@ def product(A, B):
 
 @pytest.fixture(scope="module")
 def client():
-    options = {"dashboard_address": None, "silence_logs": 50}
+    options = {"dashboard_address": ":0", "silence_logs": 50}
     with (
         LocalCluster(n_workers=3, threads_per_worker=1, processes=True, **options) as cluster,
         Client(cluster) as made,
@@ -115,7 +115,7 @@ def interrupt(client):
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     big = sp.random_array((1200, 1200), density=0.2, rng=np.random.default_rng(1), format="csr")
-    options = {"dashboard_address": None, "silence_logs": 50}
+    options = {"dashboard_address": ":0", "silence_logs": 50}
     with LocalCluster(n_workers=2, threads_per_worker=1, **options) as cluster:
         with Client(cluster) as client:
             threading.Thread(target=interrupt, args=[client], daemon=True).start()

@@ -8,7 +8,7 @@ import sparsedsl as sd
 from sparsedsl.conversion import request, run
 from sparsedsl.layouts import construct
 from sparsedsl.layouts.catalogue import resolve
-from sparsedsl.runtime import outputs
+from sparsedsl.runtime import execute, outputs
 
 FEW = 50
 
@@ -18,6 +18,7 @@ def small_limit(monkeypatch):
     monkeypatch.setattr(construct, "INT32_MAX", FEW)
     monkeypatch.setattr(request, "INT32_MAX", FEW)
     monkeypatch.setattr(outputs, "INT32_ENTRIES", FEW)
+    monkeypatch.setattr(execute, "INT32_ENTRIES", FEW)
 
 
 def matrix(index):
