@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from sparsedsl.contraction.interpret import interpret
-from sparsedsl.frontend.handles import ArgumentInfo
+from sparsedsl.errors import NotationError
+from sparsedsl.frontend.handles import ArgumentInfo, output
 from sparsedsl.frontend.trace import trace
 
 
@@ -24,3 +26,16 @@ def run(kernel, *arrays, patterns=None):
     results = interpret(found.program, dict(zip(names, arrays, strict=False)), patterns)
     values = tuple(results[name] for name in found.program.results)
     return values if found.result_is_tuple else values[0]
+
+
+def mistake(body, array):
+    """Trace a kernel of one statement body(A, C) with an array for A; return the error."""
+
+    def kernel(A):
+        C = output()
+        result = body(A, C)
+        return C if result is None else result
+
+    with pytest.raises(NotationError) as caught:
+        traced(kernel, array)
+    return caught.value
