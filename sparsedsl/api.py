@@ -8,8 +8,8 @@ from typing import Any, overload
 
 from sparsedsl.calls.choices import Choices
 from sparsedsl.errors import NotationError
+from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.frontend.einsum import einsum_program
-from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.string import parse_statement
 from sparsedsl.frontend.trace import Traced
 from sparsedsl.interop import asarray

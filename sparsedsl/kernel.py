@@ -23,7 +23,7 @@ from sparsedsl.calls.specialisation import Specialisation, specialise
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.text import program_text
 from sparsedsl.errors import InvalidTensorError, NotationError, PlanError, SparseDSLError
-from sparsedsl.frontend.handles import ArgumentInfo
+from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.frontend.trace import Traced, parameters, trace
 from sparsedsl.interop import argument
 from sparsedsl.locks import compiling

@@ -18,7 +18,7 @@ import numpy as np
 from sparsedsl.api import einsum, evaluate
 from sparsedsl.contraction.operators import OPERATORS
 from sparsedsl.errors import NotationError, TensorTypeError
-from sparsedsl.frontend.handles import INFER
+from sparsedsl.frontend.outputs import INFER
 from sparsedsl.frontend.surface import UFUNCS
 from sparsedsl.interop import asarray
 from sparsedsl.layouts.levels import total

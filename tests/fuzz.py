@@ -21,8 +21,8 @@ INSTRUMENTED = [*(f"sparsedsl.{name}" for name in PACKAGES), "rdu.specs", "rdu.c
 with atheris.instrument_imports(include=INSTRUMENTED):
     import rdu
     import sparsedsl as sd
+    from sparsedsl.frontend.arguments import ArgumentInfo
     from sparsedsl.frontend.einsum import einsum_program
-    from sparsedsl.frontend.handles import ArgumentInfo
     from sparsedsl.frontend.string import parse_statement
 
 MATRIX = ArgumentInfo((3, 3), "float64", 0, False)

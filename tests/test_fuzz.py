@@ -13,8 +13,8 @@ import rdu
 import sparsedsl as sd
 from sparsedsl.cli.arguments import layout_of, pairs, tensors
 from sparsedsl.contraction.operators import OPERATORS
+from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.frontend.einsum import einsum_program
-from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.string import parse_statement
 
 MATRIX = ArgumentInfo((3, 3), "float64", 0, False)

@@ -7,7 +7,8 @@ import pytest
 
 from sparsedsl.contraction.interpret import interpret
 from sparsedsl.errors import NotationError
-from sparsedsl.frontend.handles import ArgumentInfo, output
+from sparsedsl.frontend.arguments import ArgumentInfo
+from sparsedsl.frontend.outputs import output
 from sparsedsl.frontend.trace import trace
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sparsedsl.errors import InvalidTensorError
-from sparsedsl.frontend.handles import ArgumentInfo
+from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.layouts.catalogue import hierarchical, resolve
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import total

@@ -1,5 +1,6 @@
 """What users write inside kernels: indices, outputs, reductions, elementwise functions."""
 
+from sparsedsl.frontend.arguments import padded, pattern
 from sparsedsl.frontend.functions import (
     abs,
     all,
@@ -41,7 +42,7 @@ from sparsedsl.frontend.functions import (
     trunc,
     where,
 )
-from sparsedsl.frontend.handles import output, padded, pattern
+from sparsedsl.frontend.outputs import output
 from sparsedsl.frontend.surface import index, indices
 from sparsedsl.frontend.user import function
 

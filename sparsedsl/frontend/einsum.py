@@ -29,8 +29,8 @@ from sparsedsl.contraction.nodes import (
 from sparsedsl.contraction.operators import MONOIDS, OPERATORS
 from sparsedsl.contraction.verify import verify
 from sparsedsl.errors import NotationError, NotationTypeError, Span
+from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.frontend.functions import REDUCTIONS
-from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.semirings import STRUCTURAL, over_stored, structural
 
 _DOTS = "..."

@@ -18,8 +18,9 @@ from typing import Any
 from sparsedsl.contraction.nodes import Program, Tensor
 from sparsedsl.contraction.verify import verify
 from sparsedsl.errors import NotationError, Span
+from sparsedsl.frontend.arguments import Argument, ArgumentInfo, padded, pattern
 from sparsedsl.frontend.functions import ELEMENTWISE, REDUCTIONS, reduced
-from sparsedsl.frontend.handles import Argument, ArgumentInfo, Output, Trace, padded, pattern
+from sparsedsl.frontend.outputs import Output, Trace
 from sparsedsl.frontend.spans import at, bounded_depth, here
 from sparsedsl.frontend.surface import Index, combine, index
 

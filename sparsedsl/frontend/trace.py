@@ -15,7 +15,8 @@ from typing import Any
 from sparsedsl.contraction.nodes import Program, Tensor
 from sparsedsl.contraction.verify import verify
 from sparsedsl.errors import NotationError, NotationTypeError, Span
-from sparsedsl.frontend.handles import Argument, ArgumentInfo, Output, Trace, current
+from sparsedsl.frontend.arguments import Argument, ArgumentInfo
+from sparsedsl.frontend.outputs import Output, Trace, current
 from sparsedsl.frontend.spans import bounded_depth, place_of
 from sparsedsl.frontend.surface import Value
 

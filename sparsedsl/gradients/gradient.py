@@ -19,7 +19,7 @@ from sparsedsl.calls.specialisation import Specialisation
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.extent import check_shapes, output_shapes
 from sparsedsl.errors import NotationError, TensorTypeError
-from sparsedsl.frontend.handles import ArgumentInfo
+from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.frontend.trace import Traced
 from sparsedsl.gradients.reverse import Names, names_of, plainly_read, reverse
 from sparsedsl.interop import asarray

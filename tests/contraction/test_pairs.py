@@ -11,8 +11,8 @@ from sparsedsl.contraction.lift import lift
 from sparsedsl.contraction.pairs import paired
 from sparsedsl.contraction.path import Factor, best_tree
 from sparsedsl.contraction.text import program_text
+from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.frontend.einsum import einsum_program
-from sparsedsl.frontend.handles import ArgumentInfo
 from sparsedsl.frontend.trace import Traced, trace
 from sparsedsl.kernel import Engine
 

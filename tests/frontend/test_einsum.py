@@ -9,8 +9,8 @@ from sparsedsl.contraction.extent import check_shapes
 from sparsedsl.contraction.interpret import interpret
 from sparsedsl.contraction.text import program_text
 from sparsedsl.errors import NotationError, NotationTypeError
+from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.frontend.einsum import einsum_program
-from sparsedsl.frontend.handles import ArgumentInfo
 
 SIZES = {"a": 2, "b": 3, "c": 2, "D": 4}
 

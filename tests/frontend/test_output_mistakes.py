@@ -10,7 +10,8 @@ from tracing import mistake, run, traced
 
 from sparsedsl.contraction.nodes import VALUE_DTYPES
 from sparsedsl.errors import NotationError, NotationTypeError
-from sparsedsl.frontend.handles import ArgumentInfo, output
+from sparsedsl.frontend.arguments import ArgumentInfo
+from sparsedsl.frontend.outputs import output
 from sparsedsl.frontend.surface import index, indices
 from sparsedsl.frontend.trace import trace
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from sparsedsl.errors import NotationError, Span
-from sparsedsl.frontend.handles import ArgumentInfo, output
+from sparsedsl.frontend.arguments import ArgumentInfo
+from sparsedsl.frontend.outputs import output
 from sparsedsl.frontend.spans import at, here
 from sparsedsl.frontend.surface import indices
 from sparsedsl.frontend.trace import trace

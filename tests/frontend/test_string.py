@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sparsedsl.contraction.interpret import interpret
 from sparsedsl.contraction.text import program_text
 from sparsedsl.errors import NotationError
-from sparsedsl.frontend.handles import ArgumentInfo
+from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.frontend.string import parse_statement
 
 SIZES = {"i": 2, "j": 3, "k": 4}

@@ -8,7 +8,7 @@ import pytest
 
 from sparsedsl.contraction.text import statement_text
 from sparsedsl.errors import NotationError
-from sparsedsl.frontend.handles import ArgumentInfo
+from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.frontend.string import parse_statement
 
 RANKS = {"A": 2, "B": 2, "S": 2, "x": 1, "y": 1, "a": 0}

@@ -11,7 +11,8 @@ from tracing import run, traced
 from sparsedsl.contraction.interpret import interpret
 from sparsedsl.contraction.text import program_text
 from sparsedsl.frontend import functions as sd
-from sparsedsl.frontend.handles import ArgumentInfo, output, pattern
+from sparsedsl.frontend.arguments import ArgumentInfo, pattern
+from sparsedsl.frontend.outputs import output
 from sparsedsl.frontend.surface import indices
 from sparsedsl.frontend.trace import trace
 

@@ -12,7 +12,7 @@ from tracing import info, mistake, traced
 
 from sparsedsl.errors import NotationError, NotationTypeError
 from sparsedsl.frontend import functions as sd
-from sparsedsl.frontend.handles import output
+from sparsedsl.frontend.outputs import output
 from sparsedsl.frontend.surface import indices
 from sparsedsl.frontend.trace import trace
 

@@ -7,7 +7,7 @@ import pytest
 import sparsedsl as sd
 from sparsedsl.calls.choices import Choices
 from sparsedsl.contraction.extent import check_shapes
-from sparsedsl.frontend.handles import ArgumentInfo
+from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.frontend.string import parse_statement
 from sparsedsl.frontend.trace import Traced
 from sparsedsl.iteration import search
