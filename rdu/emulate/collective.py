@@ -24,8 +24,9 @@ from rdu.emulate.rounds import Rounds
 from rdu.emulate.stages import Port
 from rdu.graph.graph import Graph
 from rdu.graph.nodes import AllReduce
-from rdu.mapping.program import Kernel, Stage
+from rdu.mapping.kernel import Kernel
 from rdu.mapping.schedule import StageShape
+from rdu.mapping.stages import Stage
 from rdu.mapping.timing import interval, simd
 from rdu.specs import Node
 

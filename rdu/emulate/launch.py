@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rdu.mapping.program import Kernel, Orchestration
+from rdu.mapping.kernel import Kernel
+from rdu.mapping.program import Orchestration
 from rdu.specs import Chip
 
 

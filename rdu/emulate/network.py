@@ -21,8 +21,8 @@ from enum import Enum
 from typing import TypeAlias
 
 from rdu.errors import DeadlockError, MappingError
+from rdu.mapping.kernel import Kernel
 from rdu.mapping.place import Site
-from rdu.mapping.program import Kernel
 from rdu.mapping.route import Link
 from rdu.specs import Chip
 

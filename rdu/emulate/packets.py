@@ -16,7 +16,8 @@ from rdu.emulate.rates import ticks_a_cycle
 from rdu.emulate.run import build, finished
 from rdu.errors import RDUError
 from rdu.graph.nodes import AllReduce
-from rdu.mapping.program import Kernel, Program
+from rdu.mapping.kernel import Kernel
+from rdu.mapping.program import Program
 from rdu.specs import Chip
 
 # Emulation and network in turn: enough for both to agree, or to say that they do not.

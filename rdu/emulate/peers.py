@@ -17,7 +17,9 @@ from rdu.emulate.sparse import SparseStage
 from rdu.emulate.stages import DenseStage, Port, Store
 from rdu.emulate.tokens import Ints
 from rdu.graph.nodes import Role
-from rdu.mapping.program import Crossing, Kernel, Program, Tier, Transfer
+from rdu.mapping.kernel import Kernel
+from rdu.mapping.program import Crossing, Program
+from rdu.mapping.stages import Tier, Transfer
 
 Unit: TypeAlias = DenseStage | SparseStage | Add
 

@@ -8,7 +8,9 @@ from fractions import Fraction
 
 from rdu.graph.graph import Graph
 from rdu.graph.nodes import AllReduce
-from rdu.mapping.program import Crossing, Kernel, Program, Tier
+from rdu.mapping.kernel import Kernel
+from rdu.mapping.program import Crossing, Program
+from rdu.mapping.stages import Tier
 from rdu.specs import Chip, Node
 
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from rdu.emulate.engine import Context
 from rdu.emulate.tokens import Ints
-from rdu.mapping.program import Kernel, Transfer
+from rdu.mapping.kernel import Kernel
 from rdu.mapping.schedule import StageShape
+from rdu.mapping.stages import Transfer
 
 _FEWEST = 6
 

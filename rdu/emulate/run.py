@@ -17,8 +17,10 @@ from rdu.emulate.sparse import SparseStage
 from rdu.emulate.stages import DenseStage, Loader, Port, Store, Storer, slowed
 from rdu.emulate.steady import run_steady
 from rdu.graph.nodes import AllReduce, Role
-from rdu.mapping.program import Kernel, Program, Stage, Tier
+from rdu.mapping.kernel import Kernel
+from rdu.mapping.program import Program
 from rdu.mapping.sparse import SparseShape
+from rdu.mapping.stages import Stage, Tier
 from rdu.mapping.timing import interval
 from rdu.report import KernelReport, Report, StageReport
 

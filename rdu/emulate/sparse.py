@@ -29,9 +29,10 @@ from rdu.graph.nodes import (
     SparseUnion,
 )
 from rdu.graph.streams import block_axes, last_factor
-from rdu.mapping.program import Kernel, Stage
+from rdu.mapping.kernel import Kernel
 from rdu.mapping.schedule import Coordinates, place_of
 from rdu.mapping.sparse import SparseShape, tree_tile_bytes
+from rdu.mapping.stages import Stage
 from rdu.mapping.timing import Cycles, access, interval, simd
 from rdu.specs import Chip
 

@@ -28,8 +28,9 @@ from rdu.graph.nodes import (
     Softmax,
 )
 from rdu.mapping.allocate import firing
-from rdu.mapping.program import Kernel, Stage, Transfer
+from rdu.mapping.kernel import Kernel
 from rdu.mapping.schedule import Coordinates, StageShape, place_of
+from rdu.mapping.stages import Stage, Transfer
 from rdu.mapping.timing import Cycles
 from rdu.specs import Chip
 

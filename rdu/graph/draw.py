@@ -2,52 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rdu.graph.graph import Graph
-from rdu.graph.nodes import is_sparse, operands
+from rdu.graph.nodes import Operator, is_sparse, operands
 from rdu.picture import Label, Line, Picture, Rectangle
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 170, 44, 30, 46
 
 
-def draw_graph(graph: Graph, path: Path) -> Path:
-    """Write ``graph``; operators stand below those they read from, inputs above their readers.
+def draw_graph(
+    operators: Sequence[Operator],
+    inputs: Sequence[str],
+    shapes: Mapping[str, tuple[int, ...]],
+    path: Path,
+) -> Path:
+    """Write a graph; operators stand below those they read from, inputs above their readers.
 
     The suffix chooses the format: ``.svg``, or with matplotlib ``.png`` and ``.pdf``.
     """
-    place, columns, depth = _layers(graph)
+    place, columns, depth = _layers(operators, inputs)
     width = columns * (_WIDTH + _GAP_X) + _GAP_X
     picture = Picture(width, 20 + (depth + 1) * (_HEIGHT + _GAP_Y))
-    maker = {operator.output.tensor: operator.name for operator in graph.operators}
-    for operator in graph.operators:
+    maker = {operator.output.tensor: operator.name for operator in operators}
+    for operator in operators:
         x, y = place[operator.name]
         for operand in operands(operator):
             a, b = place[maker.get(operand.tensor, f"input {operand.tensor}")]
             _arrow(picture, (a + _WIDTH / 2, b + _HEIGHT), (x + _WIDTH / 2, y))
-    for name in graph.inputs:
-        _box(picture, place[f"input {name}"], name, _shape(graph, name), "#f2efe6")
-    for operator in graph.operators:
+    for name in inputs:
+        _box(picture, place[f"input {name}"], name, _size(shapes[name]), "#f2efe6")
+    for operator in operators:
         tensor = operator.output.tensor
         colour = "#dcebdc" if is_sparse(operator) else "#dce6f2"
         label = f"{operator.name} ({type(operator).__name__})"
-        _box(picture, place[operator.name], label, f"{tensor} {_shape(graph, tensor)}", colour)
+        _box(picture, place[operator.name], label, f"{tensor} {_size(shapes[tensor])}", colour)
     return picture.save(path)
 
 
-def _layers(graph: Graph) -> tuple[dict[str, tuple[float, float]], int, int]:
+def _layers(
+    operators: Sequence[Operator], inputs: Sequence[str]
+) -> tuple[dict[str, tuple[float, float]], int, int]:
     """Corner of every box; an input stands one layer above its first reader."""
-    maker = {operator.output.tensor: operator.name for operator in graph.operators}
+    maker = {operator.output.tensor: operator.name for operator in operators}
     layer: dict[str, int] = {}
-    for operator in graph.operators:
+    for operator in operators:
         before = [layer[maker[o.tensor]] for o in operands(operator) if o.tensor in maker]
         layer[operator.name] = max(before, default=0) + 1
-    for operator in graph.operators:
+    for operator in operators:
         for operand in operands(operator):
             key = f"input {operand.tensor}"
             if operand.tensor not in maker:
                 layer[key] = min(layer.get(key, len(layer)), layer[operator.name] - 1)
-    layer = {f"input {name}": 0 for name in graph.inputs} | layer
+    layer = {f"input {name}": 0 for name in inputs} | layer
     rows: dict[int, list[str]] = {}
     for name, depth in layer.items():
         rows.setdefault(depth, []).append(name)
@@ -69,8 +76,8 @@ def _arrow(picture: Picture, start: tuple[float, float], end: tuple[float, float
     picture.add(Line((start, end), "#8a8a8a"), Line((left, end, right), "#8a8a8a"))
 
 
-def _shape(graph: Graph, name: str) -> str:
-    return " x ".join(str(n) for n in graph.tensor(name).shape) or "scalar"
+def _size(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "scalar"
 
 
 def _box(

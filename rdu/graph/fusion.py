@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from rdu.errors import RDUError
 from rdu.graph.nodes import AllReduce, Map, Operator, Rearrange, SparseMap, operands
 
-if TYPE_CHECKING:
-    from rdu.graph.graph import Graph
-
 Fusion: TypeAlias = str | Sequence[Sequence[str]]
 
 
-def groups(graph: Graph, fusion: Fusion) -> tuple[tuple[Operator, ...], ...]:
-    """Split the graph's operators into kernels, in an order that can run.
+def groups(operators: tuple[Operator, ...], fusion: Fusion) -> tuple[tuple[Operator, ...], ...]:
+    """Split a graph's operators into kernels, in an order that can run.
 
     ``"none"``: every operator is a kernel. ``"pattern"``: an operator takes the elementwise
     and transposing operators that follow it. ``"spatial"`` (or ``"full"``): one kernel.
@@ -27,22 +24,21 @@ def groups(graph: Graph, fusion: Fusion) -> tuple[tuple[Operator, ...], ...]:
     RDUError
         On an unknown name, an operator in two groups, or groups that wait for each other.
     """
-    operators = graph.operators
     if isinstance(fusion, str):
         if fusion == "none":
             return tuple((operator,) for operator in operators)
         if fusion in ("spatial", "full"):
             return (operators,) if operators else ()
         if fusion == "pattern":
-            return _ordered(_epilogues(graph))
+            return _ordered(_epilogues(operators))
         named = [part.split("-") for part in fusion.split(",")]
     else:
         named = [list(part) for part in fusion]
-    return _ordered(_by_name(graph, named))
+    return _ordered(_by_name(operators, named))
 
 
-def _by_name(graph: Graph, named: list[list[str]]) -> list[list[Operator]]:
-    known = {operator.name.lower(): operator for operator in graph.operators}
+def _by_name(operators: Sequence[Operator], named: list[list[str]]) -> list[list[Operator]]:
+    known = {operator.name.lower(): operator for operator in operators}
     taken: dict[str, int] = {}
     for index, names in enumerate(named):
         for name in names:
@@ -50,19 +46,19 @@ def _by_name(graph: Graph, named: list[list[str]]) -> list[list[Operator]]:
                 raise RDUError(
                     f"fusion names the operator {name!r}, which the graph does not have",
                     hint="fusion is 'none', 'pattern', 'spatial' or names of "
-                    + ", ".join(operator.name for operator in graph.operators),
+                    + ", ".join(operator.name for operator in operators),
                 )
             if name.lower() in taken:
                 raise RDUError(f"fusion puts the operator {name!r} into two groups")
             taken[name.lower()] = index
     result: dict[int, list[Operator]] = {}
-    for position, operator in enumerate(graph.operators):
+    for position, operator in enumerate(operators):
         key = taken.get(operator.name.lower(), len(named) + position)
         result.setdefault(key, []).append(operator)
     return list(result.values())
 
 
-def _epilogues(graph: Graph) -> list[list[Operator]]:
+def _epilogues(operators: Sequence[Operator]) -> list[list[Operator]]:
     """Put an elementwise or transposing operator behind the latest operator it reads from.
 
     Groups are numbered in the order of their first operators, and an operator joins the highest of
@@ -70,7 +66,7 @@ def _epilogues(graph: Graph) -> list[list[Operator]]:
     """
     group_of: dict[str, int] = {}
     result: list[list[Operator]] = []
-    for operator in graph.operators:
+    for operator in operators:
         home = len(result)
         if isinstance(operator, (Map, Rearrange, SparseMap, AllReduce)):
             sources = [group_of.get(operand.tensor, -1) for operand in operands(operator)]

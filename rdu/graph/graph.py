@@ -12,6 +12,7 @@ from typing import Any, assert_never
 import numpy as np
 
 from rdu.errors import RDUError
+from rdu.graph.draw import draw_graph
 from rdu.graph.fusion import Fusion, groups
 from rdu.graph.nodes import (
     AllReduce,
@@ -159,7 +160,7 @@ class Graph:
 
     def groups(self, fusion: Fusion) -> tuple[tuple[Operator, ...], ...]:
         """Return the operators of each kernel under ``fusion``."""
-        return groups(self, fusion)
+        return groups(self.operators, fusion)
 
     def traffic(self, fusion: Fusion = "spatial", accounting: str = "strict") -> list[Traffic]:
         """List what every kernel moves between the chip and memory, tensor by tensor.
@@ -179,7 +180,7 @@ class Graph:
         """
         if accounting not in ("strict", "paper"):
             raise RDUError(f"accounting must be 'strict' or 'paper', found {accounting!r}")
-        kernels = groups(self, fusion)
+        kernels = groups(self.operators, fusion)
         rows: list[Traffic] = []
         for index, group in enumerate(kernels):
             for name in kernel_reads(group):
@@ -205,10 +206,12 @@ class Graph:
         return self.flops / self.bytes(fusion, accounting)
 
     def draw(self, path: str | Path) -> Path:
-        """Write the graph as SVG to ``path`` and return the path."""
-        from rdu.graph.draw import draw_graph
+        """Write the graph to ``path`` and return the path.
 
-        return draw_graph(self, Path(path))
+        The suffix chooses the format: ``.svg``, or with matplotlib ``.png`` and ``.pdf``.
+        """
+        shapes = {tensor.name: tensor.shape for tensor in self.tensors}
+        return draw_graph(self.operators, self.inputs, shapes, Path(path))
 
     def __str__(self) -> str:
         lines = [f"graph {self.name}: {len(self.operators)} operators, {self.flops:,} flops"]

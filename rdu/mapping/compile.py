@@ -11,28 +11,21 @@ from rdu.errors import RDUError
 from rdu.graph.fusion import Fusion
 from rdu.graph.graph import Graph, Rounding, kernel_reads, kernel_writes
 from rdu.graph.nodes import Operator
-from rdu.graph.split import shard
+from rdu.graph.split import Sharded, shard
 from rdu.mapping.allocate import rates_of, work
 from rdu.mapping.flows import kernel_flows, logical_units
+from rdu.mapping.kernel import Kernel
 from rdu.mapping.memory import memory_map
 from rdu.mapping.pipeline import crossings, parts_of, stays
 from rdu.mapping.place import Placement, place
-from rdu.mapping.program import (
-    Kernel,
-    Orchestration,
-    Program,
-    Stage,
-    Stream,
-    Symbol,
-    Tier,
-    Transfer,
-)
+from rdu.mapping.program import Orchestration, Program, Symbol
 from rdu.mapping.repeat import group_key
 from rdu.mapping.route import Routes, route
 from rdu.mapping.search import Choice
 from rdu.mapping.settle import joined, settle, settle_like
 from rdu.mapping.shapes import streamed_axes
 from rdu.mapping.sparse import SparseShape
+from rdu.mapping.stages import Stage, Stream, Tier, Transfer
 from rdu.mapping.verify import verify
 from rdu.specs import Chip, Node
 
@@ -84,41 +77,60 @@ def compile_graph(
         On an unknown orchestration, tier or fusion, or an axis that cannot be cut.
     """
     chip_node = node if isinstance(node, Node) else Node(node, 1, 100.0)
-    try:
-        who = Orchestration(orchestration)
-    except ValueError:
-        raise RDUError(
-            f"orchestration must be 'hardware' or 'software', found {orchestration!r}"
-        ) from None
-    chip = chip_node.chip
+    who = _orchestration(orchestration)
+    if pipeline and split:
+        raise RDUError("split and pipeline both use the sockets of the node: choose one")
     if pipeline:
-        if split:
-            raise RDUError("split and pipeline both use the sockets of the node: choose one")
         return _pipeline(graph, chip_node, who, tiers or {}, seed, moves)
+    return _alike(graph, chip_node, fusion, who, split, tiers or {}, seed, moves)
+
+
+def _orchestration(name: str) -> Orchestration:
+    try:
+        return Orchestration(name)
+    except ValueError:
+        raise RDUError(f"orchestration must be 'hardware' or 'software', found {name!r}") from None
+
+
+def _alike(
+    graph: Graph,
+    node: Node,
+    fusion: Fusion,
+    who: Orchestration,
+    split: str | Sequence[str],
+    wanted: Mapping[str, str],
+    seed: int,
+    moves: int,
+) -> Program:
+    """Map the same kernels to every socket, each with its part of the axes that are cut."""
+    shards = _shards(graph, node, split)
+    local = graph if shards is None else shards.local
+    groups = local.groups(fusion)
+    memory = memory_map(node.chip, local, groups, wanted)
+    where = {symbol.tensor: symbol.tier for symbol in memory}
+    kernels: list[Kernel] = []
+    known: dict[Hashable, int] = {}
+    for n, group in enumerate(groups):
+        key = group_key(local, group, where)
+        twin = None if key is None else known.setdefault(key, n)
+        like = kernels[twin] if twin is not None and twin < n else None
+        kernel = compile_kernel(node.chip, local, group, where, f"k{n}", seed, moves, like)
+        kernels.append(kernel if like is None else replace(kernel, twin=twin))
+    label = fusion if isinstance(fusion, str) else "custom"
+    program = Program(graph, node, label, who, tuple(kernels), memory, shards)
+    verify(program)
+    return program
+
+
+def _shards(graph: Graph, node: Node, split: str | Sequence[str]) -> Sharded | None:
+    """Cut a graph over the sockets of a node, if asked to."""
     if split and graph.rounding is Rounding.STOCHASTIC:
         raise RDUError(
             "stochastic rounding of a graph that is cut over sockets is not modelled",
             hint="compile it for one socket, or as a pipeline",
         )
-    whole = graph
     cut = (split,) if isinstance(split, str) else tuple(split)
-    shards = shard(graph, cut, chip_node.sockets) if cut and chip_node.sockets > 1 else None
-    graph = graph if shards is None else shards.local
-    groups = graph.groups(fusion)
-    memory = memory_map(chip, graph, groups, tiers or {})
-    where = {symbol.tensor: symbol.tier for symbol in memory}
-    kernels: list[Kernel] = []
-    known: dict[Hashable, int] = {}
-    for n, group in enumerate(groups):
-        key = group_key(graph, group, where)
-        twin = None if key is None else known.setdefault(key, n)
-        like = kernels[twin] if twin is not None and twin < n else None
-        kernel = compile_kernel(chip, graph, group, where, f"k{n}", seed, moves, like)
-        kernels.append(kernel if like is None else replace(kernel, twin=twin))
-    label = fusion if isinstance(fusion, str) else "custom"
-    program = Program(whole, chip_node, label, who, tuple(kernels), memory, shards)
-    verify(program)
-    return program
+    return shard(graph, cut, node.sockets) if cut and node.sockets > 1 else None
 
 
 def _pipeline(

@@ -1,12 +1,12 @@
-"""A program as a picture: for every kernel the mesh, its units, its routes and their load."""
+"""Kernels as a picture: for each of them the mesh, its units, its routes and their load."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from rdu.mapping.program import Kernel, Program
+from rdu.mapping.kernel import Kernel
 from rdu.picture import COLOURS, Circle, Label, Line, Picture, Rectangle
 from rdu.specs import Chip
 
@@ -14,18 +14,17 @@ _CELL = 20
 _Centre: TypeAlias = Callable[[tuple[int, int]], tuple[float, float]]
 
 
-def draw_program(program: Program, path: Path) -> Path:
+def draw_kernels(chip: Chip, kernels: Sequence[Kernel], path: Path) -> Path:
     """Write the placement and link loads of all kernels; the suffix chooses the format.
 
     PCUs are squares, PMUs circles, a colour a stage; a link is the redder and thicker the more
     of its bandwidth it uses while the kernel runs.
     """
-    chip = program.node.chip
     width = (chip.mesh_columns + 2) * _CELL + 330
-    heights = [_height(chip, kernel) for kernel in program.kernels]
+    heights = [_height(chip, kernel) for kernel in kernels]
     picture = Picture(max(width, 560), sum(heights) + 8)
     top = 0.0
-    for kernel, height in zip(program.kernels, heights, strict=True):
+    for kernel, height in zip(kernels, heights, strict=True):
         _kernel(picture, chip, kernel, top)
         top += height
     return picture.save(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rdu.mapping.program import Stage, Stream
+from rdu.mapping.stages import Stage, Stream
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence, Set
 from rdu.errors import CapacityError, RDUError
 from rdu.graph.graph import Graph, kernel_reads, kernel_writes
 from rdu.graph.nodes import Operator
-from rdu.mapping.program import Symbol, Tier
+from rdu.mapping.program import Symbol
+from rdu.mapping.stages import Tier
 from rdu.memory.allocate import Symbol as Life
 from rdu.memory.allocate import pack
 from rdu.specs import Chip

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from rdu.errors import MappingError
 from rdu.graph.graph import Graph, kernel_reads, kernel_writes
 from rdu.graph.nodes import Operator, Role
-from rdu.mapping.program import Crossing, Kernel, Tier, Transfer
+from rdu.mapping.kernel import Kernel
+from rdu.mapping.program import Crossing
 from rdu.mapping.schedule import place_of
+from rdu.mapping.stages import Tier, Transfer
 from rdu.specs import Chip
 
 

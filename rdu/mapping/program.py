@@ -7,25 +7,17 @@ carries more than its bandwidth, every stream has a route.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rdu.graph.graph import Graph
 from rdu.graph.split import Sharded
-from rdu.mapping.allocate import Units
-from rdu.mapping.bursts import Access
-from rdu.mapping.schedule import Coordinates, Schedule
-from rdu.mapping.shapes import Shape
+from rdu.mapping.draw import draw_kernels
+from rdu.mapping.kernel import Kernel
+from rdu.mapping.stages import Tier
 from rdu.memory.draw import Region, draw_map
 from rdu.specs import Node
-
-if TYPE_CHECKING:
-    from rdu.mapping.place import Placement
-    from rdu.mapping.route import Routes
 
 
 class Orchestration(Enum):
@@ -33,15 +25,6 @@ class Orchestration(Enum):
 
     SOFTWARE = "software"
     HARDWARE = "hardware"
-
-
-class Tier(Enum):
-    """Where bytes lie, or that they come from or go to another socket."""
-
-    SRAM = "sram"
-    HBM = "hbm"
-    DDR = "ddr"
-    PEER = "p2p"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,122 +41,6 @@ class Symbol:
     socket: int
     start: int
     stop: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """Tiles of ``tensor`` on their way to operand ``read`` of stage ``target``.
-
-    ``source`` is the stage that makes them, None for memory; ``depth`` tiles may wait.
-    ``target`` None is a store to memory. A tile is ``hops`` links under way and takes
-    ``tile_cycles`` to leave.
-    """
-
-    tensor: str
-    source: int | None
-    target: int | None
-    read: int
-    depth: int
-    hops: int = 0
-    tile_cycles: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """One tile between memory and the streams that carry it.
-
-    ``firings`` has for each stream the number of the stage's firing that takes or makes the
-    tile. Its streams carry all ``bytes``; ``access`` is what is asked of memory for them, which is
-    less where coordinates lead to some rows alone, and nothing where they lead to none.
-    """
-
-    tensor: str
-    tile: Coordinates
-    bytes: int
-    streams: tuple[int, ...]
-    firings: tuple[int, ...]
-    access: Access
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """An operator on its units.
-
-    ``busy`` cycles of a whole kernel, ``rates`` the PMU ports that feed each operand
-    and ``inside`` the bytes they send,
-    ``out_bytes`` what it emits in a whole kernel.
-    """
-
-    name: str
-    shape: Shape
-    units: Units
-    busy: int
-    rates: tuple[int, ...]
-    inside: tuple[int, ...]
-    out_bytes: int
-
-    def buffer(self, read: int) -> str:
-        """Name of the buffer in front of one operand."""
-        return f"{self.name}.{read}:{self.shape.reads[read].operand.tensor}"
-
-
-@dataclass(frozen=True, slots=True)
-class Kernel:
-    """One launch: stages, the streams between them and the order of memory transfers.
-
-    ``axes`` are the kernel's axes along which each tensor is cut into tiles. ``interval`` is
-    the time of its slowest stage or memory tier by the static bandwidth model; ``slowdown``
-    stretches it where a link needs longer. ``twin`` is the number of an earlier kernel that
-    differs in names only.
-    """
-
-    name: str
-    schedule: Schedule
-    stages: tuple[Stage, ...]
-    streams: tuple[Stream, ...]
-    loads: Mapping[Tier, tuple[Transfer, ...]]
-    stores: Mapping[Tier, tuple[Transfer, ...]]
-    placement: Placement
-    routes: Routes
-    config_bytes: int
-    axes: Mapping[str, tuple[str, ...]]
-    interval: int
-    slowdown: Fraction
-    twin: int | None = None
-
-    @property
-    def pcus(self) -> int:
-        """PCUs in use."""
-        return sum(stage.units.pcus for stage in self.stages)
-
-    @property
-    def pmus(self) -> int:
-        """PMUs in use."""
-        return sum(stage.units.pmus for stage in self.stages)
-
-    def signature(self) -> tuple[object, ...]:
-        """What the configuration depends on; equal for kernels that only differ in arguments."""
-        stages = tuple(
-            (
-                type(stage.shape.operator).__name__,
-                getattr(getattr(stage.shape.operator, "function", None), "name", ""),
-                stage.shape.counts,
-                stage.units,
-                stage.out_bytes,
-            )
-            for stage in self.stages
-        )
-        streams = tuple((s.source, s.target, s.read, s.depth) for s in self.streams)
-        return (stages, streams, self.placement.sites)
-
-    def moved(self, tier: Tier) -> int:
-        """Bytes asked for between the chip and ``tier``."""
-        return sum(access.bytes for access in self.accesses(tier))
-
-    def accesses(self, tier: Tier) -> list[Access]:
-        """Return what all tiles ask of ``tier``."""
-        sides = (self.loads.get(tier, ()), self.stores.get(tier, ()))
-        return [transfer.access for side in sides for transfer in side]
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,9 +108,7 @@ class Program:
 
         The suffix chooses the format: ``.svg``, or with matplotlib ``.png`` and ``.pdf``.
         """
-        from rdu.mapping.draw import draw_program
-
-        return draw_program(self, Path(path))
+        return draw_kernels(self.node.chip, self.kernels, Path(path))
 
     def draw_memory(self, path: str | Path) -> Path:
         """Draw what lies where in HBM and DDR of the first socket, kernel by kernel.

@@ -14,7 +14,7 @@ from rdu.graph.nodes import (
     is_sparse,
     operands,
 )
-from rdu.mapping.program import Tier
+from rdu.mapping.stages import Tier
 
 
 def group_key(

@@ -8,11 +8,12 @@ from dataclasses import replace
 from rdu.graph.graph import Graph, kernel_reads, kernel_writes
 from rdu.graph.nodes import Operator, loop_axes
 from rdu.mapping.allocate import allocate, stage_targets, work
-from rdu.mapping.program import Kernel, Stream, Tier, Transfer
+from rdu.mapping.kernel import Kernel
 from rdu.mapping.schedule import Schedule
 from rdu.mapping.search import Choice, choose, evaluate
 from rdu.mapping.shapes import Shape, streamed_axes
 from rdu.mapping.shortage import refusal
+from rdu.mapping.stages import Stream, Tier, Transfer
 from rdu.mapping.transfers import find_depths, make_loads, make_stores, make_streams
 from rdu.specs import Chip
 

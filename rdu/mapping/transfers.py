@@ -15,10 +15,10 @@ from rdu.graph.nodes import Operator, Tensor
 from rdu.mapping.bursts import UNTOUCHED, Access, contiguous, tile_access, whole
 from rdu.mapping.depth import Token, sufficient_depths
 from rdu.mapping.gather import Rows, gathered, rows_of
-from rdu.mapping.program import Stream, Tier, Transfer
 from rdu.mapping.schedule import Coordinates, Read, Schedule, place_of
 from rdu.mapping.shapes import Shape
 from rdu.mapping.sparse import SparseShape, needed_tiles, tree_tile_bytes
+from rdu.mapping.stages import Stream, Tier, Transfer
 from rdu.specs import Chip
 
 

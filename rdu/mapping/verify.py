@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from rdu.errors import MappingError
+from rdu.mapping.kernel import Kernel
 from rdu.mapping.place import Site
-from rdu.mapping.program import Kernel, Program
+from rdu.mapping.program import Program
 from rdu.specs import Chip
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 from rdu.errors import SpecError
 from rdu.models.config import Latent, TransformerConfig
@@ -52,48 +52,28 @@ def from_hf_config(path: str | Path | Mapping[str, Any]) -> TransformerConfig:
     >>> from_hf_config(shape).head_dim
     16
     """
-    if isinstance(path, Mapping):
-        where, data = "the given mapping", dict(path)
-    else:
-        where, data = str(path), _read_json(Path(path))
-    for key in _NESTED:
-        if isinstance(data.get(key), Mapping):
-            data = data | dict(cast("Mapping[str, Any]", data[key]))
+    where, data = _content(path)
     kind = str(data.get("model_type", "model"))
     family = family_of(data, kind, where)
     hidden = _integer(data, _ANY_HIDDEN, where)
     layers = _integer(data, _ANY_LAYERS, where)
     _require_one_width(data, hidden, where)
-    heads = _integer(data, _ANY_HEADS, where)
-    if data.get("kv_lora_rank") is None and data.get("head_dim") is None and hidden % heads:
-        raise SpecError(
-            f"{where}: hidden size {hidden} does not divide into {heads} heads",
-            hint="the file may need a head_dim",
-        )
     experts = _integer(data, _ANY_EXPERTS, where, 1)
-    widths = ("moe_intermediate_size", *_ANY_WIDTH) if experts > 1 else _ANY_WIDTH
-    latent = _latent(data, where)
-    dense = _dense_layers(data, layers, where) if experts > 1 else 0
     window = _window(data)
     length = data.get("max_position_embeddings", data.get("n_positions", 0))
     learned = family.position == "learned" and isinstance(length, int)
-    new_falcon = data.get("new_decoder_architecture") is True
     tied = data.get("tie_word_embeddings")
     return TransformerConfig(
         name=str(data.get("_name_or_path") or kind),
         hidden=hidden,
         layers=layers,
-        heads=heads,
-        kv_heads=heads if latent else _kv_heads(data, kind, heads, where),
-        head_dim=latent.nope + latent.rope
-        if latent
-        else _integer(data, ("head_dim",), where, hidden // heads),
-        intermediate=_integer(data, widths, where, 4 * hidden),
+        **_heads(data, kind, hidden, where),
+        **_widths(data, kind, hidden, layers, where),
         vocab=_integer(data, ("vocab_size", "padded_vocab_size"), where),
         gated=family.gated,
         norm=family.norm,
         position="alibi" if data.get("alibi") is True else family.position,
-        parallel=family.parallel or new_falcon or data.get("parallel_attn") is True,
+        parallel=family.parallel or _says_parallel(data),
         bias=family.bias or (kind == "falcon" and data.get("bias") is True),
         attention_bias=family.attention_bias or any(data.get(k) is True for k in _ANY_BIAS),
         tied=family.tied if tied is None else bool(tied),
@@ -104,13 +84,75 @@ def from_hf_config(path: str | Path | Mapping[str, Any]) -> TransformerConfig:
         experts=experts,
         experts_used=_integer(data, _ANY_USED, where, 1),
         positions=int(length) if learned else 0,
-        latent=latent,
-        shared_intermediate=_shared(data, kind, where) if experts > 1 else 0,
-        dense_layers=dense,
-        dense_intermediate=_integer(data, ("intermediate_size_mlp", *_ANY_WIDTH), where, 4 * hidden)
-        if dense
-        else 0,
     )
+
+
+def _content(path: str | Path | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What messages call the file, and its keys; those of a language model inside come first."""
+    if isinstance(path, Mapping):
+        where, data = "the given mapping", dict(path)
+    else:
+        where, data = str(path), _read_json(Path(path))
+    for key in _NESTED:
+        if isinstance(data.get(key), Mapping):
+            data = data | dict(cast("Mapping[str, Any]", data[key]))
+    return where, data
+
+
+class _Heads(TypedDict):
+    heads: int
+    kv_heads: int
+    head_dim: int
+    latent: Latent | None
+
+
+def _heads(data: Mapping[str, Any], kind: str, hidden: int, where: str) -> _Heads:
+    """Number and width of attention heads."""
+    heads = _integer(data, _ANY_HEADS, where)
+    latent = _latent(data, where)
+    if latent is not None:
+        width = latent.nope + latent.rope
+        return _Heads(heads=heads, kv_heads=heads, head_dim=width, latent=latent)
+    if data.get("head_dim") is None and hidden % heads:
+        raise SpecError(
+            f"{where}: hidden size {hidden} does not divide into {heads} heads",
+            hint="the file may need a head_dim",
+        )
+    return _Heads(
+        heads=heads,
+        kv_heads=_kv_heads(data, kind, heads, where),
+        head_dim=_integer(data, ("head_dim",), where, hidden // heads),
+        latent=None,
+    )
+
+
+class _Widths(TypedDict):
+    intermediate: int
+    shared_intermediate: int
+    dense_layers: int
+    dense_intermediate: int
+
+
+def _widths(data: Mapping[str, Any], kind: str, hidden: int, layers: int, where: str) -> _Widths:
+    """Widths of the MLPs: of an expert, of the experts all tokens pass, of layers without."""
+    if _integer(data, _ANY_EXPERTS, where, 1) == 1:
+        width = _integer(data, _ANY_WIDTH, where, 4 * hidden)
+        return _Widths(
+            intermediate=width, shared_intermediate=0, dense_layers=0, dense_intermediate=0
+        )
+    dense = _dense_layers(data, layers, where)
+    plain = ("intermediate_size_mlp", *_ANY_WIDTH)
+    return _Widths(
+        intermediate=_integer(data, ("moe_intermediate_size", *_ANY_WIDTH), where, 4 * hidden),
+        shared_intermediate=_shared(data, kind, where),
+        dense_layers=dense,
+        dense_intermediate=_integer(data, plain, where, 4 * hidden) if dense else 0,
+    )
+
+
+def _says_parallel(data: Mapping[str, Any]) -> bool:
+    """Whether a file's own keys say that attention and MLP read one input (Falcon)."""
+    return data.get("new_decoder_architecture") is True or data.get("parallel_attn") is True
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from rdu.report.report import KernelReport, Report, Roof, StageReport
+from rdu.report.records import KernelReport, Roof, StageReport
+from rdu.report.report import Report
 
 __all__ = ["KernelReport", "Report", "Roof", "StageReport"]

@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rdu.picture import COLOURS, Circle, Label, Line, Picture, Rectangle
-
-if TYPE_CHECKING:
-    from rdu.report.report import Report, Roof, StageReport
+from rdu.report.records import KernelReport, Roof, StageReport
 
 _LEFT, _TIME, _BARS, _ROW = 210, 640, 150, 18
 _BUSY, _STARVED, _BLOCKED, _IDLE = "#4878a8", "#e9c46a", "#c8553d", "#e6e9ee"
@@ -18,22 +15,34 @@ _LAUNCH = "#bbbbbb"
 _ROOF = 330
 
 
-def draw_report(report: Report, path: Path) -> Path:
-    """Write the picture of a report; the suffix of ``path`` chooses the format."""
-    stages = [stage for stage in report.stages if stage.socket == 0]
-    kernels = list(dict.fromkeys(stage.kernel for stage in stages))
+def draw_report(
+    time: tuple[int, float],
+    launched: Sequence[KernelReport],
+    stages: Sequence[StageReport],
+    roofs: Sequence[Roof],
+    path: Path,
+) -> Path:
+    """Write the picture of a run that took ``time`` (cycles, seconds).
+
+    The suffix of ``path`` chooses the format.
+    """
+    several = any(stage.socket for stage in stages)
+    stages = [stage for stage in stages if stage.socket == 0]
+    names = {stage.kernel for stage in stages}
+    kernels = [kernel for kernel in launched if kernel.name in names]
     rows = len(stages) + len(kernels)
     top = 58
     width = _LEFT + _TIME + _BARS + 40
     picture = Picture(width, top + rows * _ROW + 60 + _ROOF)
-    head = f"{report.seconds * 1e6:.2f} us, {report.cycles:,} cycles, {len(kernels)} kernel"
+    cycles, seconds = time
+    head = f"{seconds * 1e6:.2f} us, {cycles:,} cycles, {len(kernels)} kernel"
     head += "s" * (len(kernels) != 1)
-    if any(stage.socket for stage in report.stages):
+    if several:
         head += " (socket 0 of several)"
     picture.add(Label(10, 20, head, 13, bold=True))
     _legend(picture, width)
-    _lanes(picture, report, stages, kernels, top)
-    _roofs(picture, report.rooflines, top + rows * _ROW + 50)
+    _lanes(picture, time, stages, kernels, top)
+    _roofs(picture, roofs, top + rows * _ROW + 50)
     return picture.save(path)
 
 
@@ -48,38 +57,37 @@ def _legend(picture: Picture, width: float) -> None:
 
 def _lanes(
     picture: Picture,
-    report: Report,
+    time: tuple[int, float],
     stages: Sequence[StageReport],
-    kernels: Sequence[str],
+    kernels: Sequence[KernelReport],
     top: float,
 ) -> None:
     """One row a stage under a row for its kernel; time to the right, stalls behind it."""
-    scale = _TIME / max(report.cycles, 1)
-    known = {kernel.name: kernel for kernel in report.kernels}
+    cycles, seconds = time
+    scale = _TIME / max(cycles, 1)
     bars = _LEFT + _TIME + 20
     picture.add(Label(bars + 4, top - 6, "busy / starved / blocked", 10, colour="#555555"))
     for share in (0, 0.25, 0.5, 0.75, 1):
         x = _LEFT + share * _TIME
         bottom = top + (len(stages) + len(kernels)) * _ROW
         picture.add(Line(((x, top), (x, bottom)), "#dddddd"))
-        text = f"{share * report.seconds * 1e6:.2f} us"
+        text = f"{share * seconds * 1e6:.2f} us"
         anchor = "end" if share == 1 else "middle"
         picture.add(Label(x, top - 6, text, 10, anchor, "#555555"))
     y = top
-    for number, name in enumerate(kernels):
-        kernel = known[name]
+    for number, kernel in enumerate(kernels):
         launch = _LEFT + kernel.start * scale
         begin = launch + kernel.launch_cycles * scale
         length = max(kernel.cycles * scale, 0.5)
         colour = COLOURS[number % len(COLOURS)]
         picture.add(
-            Label(8, y + 13, _short(name, 32), 11, bold=True),
+            Label(8, y + 13, _short(kernel.name, 32), 11, bold=True),
             Rectangle(launch, y + 5, max(begin - launch, 0.5), 8, _LAUNCH),
             Rectangle(begin, y + 5, length, 8, colour),
         )
         y += _ROW
         for stage in stages:
-            if stage.kernel == name:
+            if stage.kernel == kernel.name:
                 base = kernel.start + kernel.launch_cycles
                 _lane(picture, stage, base, scale, y, bars)
                 y += _ROW
