@@ -1,8 +1,9 @@
-"""The rounds of dense kernels: iterations of one tiled axis, for every unit that takes part.
+"""The rounds of kernels: iterations of one tiled axis, for every unit that takes part.
 
 All stages go through the kernel's axes in one order, so the whole kernel can be cut before any
 iteration of an axis: each unit then stands at a known number of steps. A stage without the
-axis does its work in the first iteration, or in the last if it needs a sum over the axis.
+axis does its work in the first iteration, or in the last if it needs a sum over the axis. Tiles of
+a sparse stage take the time that their coordinates need; rounds are alike where those times are.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from rdu.emulate.engine import Context
 from rdu.emulate.tokens import Ints
 from rdu.mapping.kernel import Kernel
-from rdu.mapping.schedule import StageShape
+from rdu.mapping.shapes import Shape
 from rdu.mapping.stages import Transfer
 
 _FEWEST = 6
@@ -41,9 +42,11 @@ class Rounds:
         """Rounds of the whole kernel."""
         return self.count * self.runs
 
-    def add_stage(self, unit: Context, stage: int) -> None:
-        """Note a unit that does one step a firing of a stage."""
+    def add_stage(self, unit: Context, stage: int, kinds: Sequence[Hashable] = ()) -> None:
+        """Note a unit that does one step a firing of a stage; ``kinds`` if they are not alike."""
         self.marks[unit] = np.searchsorted(self.of_stage[stage], np.arange(self.total + 1))
+        if kinds:
+            self.kinds[unit] = numbered(kinds)
 
     def add_transfers(
         self, unit: Context, kernel: Kernel, transfers: Sequence[Transfer], *, loads: bool
@@ -73,7 +76,7 @@ class Rounds:
             ahead = np.full(self.total + 1, len(rounds), dtype=np.int64)
             np.minimum.at(ahead, rounds, np.arange(len(rounds)))
             self.marks[unit] = np.minimum.accumulate(ahead[::-1])[::-1]
-        self.kinds[unit] = numbered([(t.bytes, t.streams, t.access) for t in transfers])
+        self.kinds[unit] = numbered([(t.bytes, t.streams, t.access.moved) for t in transfers])
 
     def alike(self, begin: int, end: int, period: int) -> bool:
         """Whether every unit does the same in each ``period`` of the rounds ``begin .. end``."""
@@ -90,22 +93,21 @@ class Rounds:
 
 
 def rounds_of(kernel: Kernel) -> Rounds | None:
-    """Return the rounds of the kernel's longest axis.
+    """Return the rounds of the longest axis that a stage of the kernel goes through.
 
-    None where none could be skipped (three moments are compared, and a fourth behind a jump), or
-    where a stage's work depends on data.
+    None where none could be skipped (three moments are compared, and a fourth behind a jump).
     """
     schedule = kernel.schedule
-    shapes = [stage.shape for stage in kernel.stages]
-    dense = [shape for shape in shapes if isinstance(shape, StageShape)]
-    axis = max(schedule.order, key=schedule.count, default=None)
-    if len(dense) < len(shapes) or axis is None or schedule.count(axis) < _FEWEST:
+    gone_through = {axis for stage in kernel.stages for axis in stage.shape.loops}
+    axes = [axis for axis in schedule.order if axis in gone_through]
+    axis = max(axes, key=schedule.count, default=None)
+    if axis is None or schedule.count(axis) < _FEWEST:
         return None
     outside = schedule.order[: schedule.order.index(axis) + 1]
-    late = _late(kernel, dense)
+    late = _late(kernel)
     rounds = tuple(
-        _rounds_of_stage(shape, [(a, schedule.count(a)) for a in outside], late[n])
-        for n, shape in enumerate(dense)
+        _rounds_of_stage(stage.shape, [(a, schedule.count(a)) for a in outside], late[n])
+        for n, stage in enumerate(kernel.stages)
     )
     runs = math.prod(schedule.count(a) for a in outside[:-1])
     return Rounds(schedule.count(axis), runs, rounds)
@@ -132,11 +134,10 @@ def rounds_of_line(kernels: Sequence[Kernel]) -> tuple[Rounds, ...] | None:
 
 
 def _leads(kernel: Kernel, axis: str) -> bool:
-    """Whether a kernel of dense stages goes through an axis before any other."""
+    """Whether a kernel goes through an axis before any other."""
     order = kernel.schedule.order
-    dense = all(isinstance(stage.shape, StageShape) for stage in kernel.stages)
     outside = order[: order.index(axis)] if axis in order else order
-    return dense and axis in order and all(kernel.schedule.count(a) == 1 for a in outside)
+    return axis in order and all(kernel.schedule.count(a) == 1 for a in outside)
 
 
 def _rounds_of_line(kernels: Sequence[Kernel], axis: str, count: int) -> tuple[Rounds, ...]:
@@ -145,18 +146,18 @@ def _rounds_of_line(kernels: Sequence[Kernel], axis: str, count: int) -> tuple[R
     found: list[Rounds] = []
     for kernel in kernels:
         many = kernel.schedule.count(axis)
-        shapes = [s.shape for s in kernel.stages if isinstance(s.shape, StageShape)]
-        late = _late(kernel, shapes)
+        late = _late(kernel)
         of_stage = tuple(
-            _rounds_of_stage(shape, [(axis, many)], late[n]) * count // many
-            for n, shape in enumerate(shapes)
+            _rounds_of_stage(stage.shape, [(axis, many)], late[n]) * count // many
+            for n, stage in enumerate(kernel.stages)
         )
         found.append(Rounds(count, 1, of_stage, marks, kinds))
     return tuple(found)
 
 
-def _late(kernel: Kernel, shapes: Sequence[StageShape]) -> list[set[str]]:
+def _late(kernel: Kernel) -> list[set[str]]:
     """Axes whose last iteration a stage waits for: those summed up on the way to it."""
+    shapes = [stage.shape for stage in kernel.stages]
     late: list[set[str]] = [set() for _ in shapes]
     for n, shape in enumerate(shapes):
         for stream in kernel.streams:
@@ -166,7 +167,7 @@ def _late(kernel: Kernel, shapes: Sequence[StageShape]) -> list[set[str]]:
     return late
 
 
-def _rounds_of_stage(shape: StageShape, outside: Sequence[tuple[str, int]], late: set[str]) -> Ints:
+def _rounds_of_stage(shape: Shape, outside: Sequence[tuple[str, int]], late: set[str]) -> Ints:
     """Round of every firing."""
     index = np.unravel_index(np.arange(shape.firings), shape.counts or (1,))
     found = np.zeros(shape.firings, dtype=np.int64)

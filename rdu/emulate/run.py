@@ -314,7 +314,8 @@ def build(
         contexts.append(context)
         engine.add(context)
         if rounds is not None:
-            rounds.add_stage(context, index)
+            kinds = context.kinds() if isinstance(context, SparseStage) else ()
+            rounds.add_stage(context, index, kinds)
     for tier in (Tier.HBM, Tier.DDR):
         reads, writes = map(engine.ticks_per_byte, tier_rates(chip, kernel, tier))
         latency = chip.cycles(

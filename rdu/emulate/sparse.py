@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,11 +10,19 @@ import numpy as np
 from rdu.emulate import functional as f
 from rdu.emulate.blocks import combine_blocks
 from rdu.emulate.channel import Channel
-from rdu.emulate.encode import Costs, Machine, encoded
+from rdu.emulate.encode import Costs, Machine
 from rdu.emulate.engine import Context, Steps
+from rdu.emulate.stage_machine import (
+    level_of,
+    machine_of,
+    most_gathered,
+    parts_of,
+    shared_factors,
+)
 from rdu.emulate.stages import Port, slowed
 from rdu.emulate.sums import Entries, nothing
 from rdu.emulate.tile import Arithmetic, Combine, Reader, Values, run_tile
+from rdu.emulate.tile_times import closed_form, tile_times
 from rdu.emulate.tokens import Level
 from rdu.emulate.values import Tree, concatenated, densified_block
 from rdu.graph.graph import Graph
@@ -33,7 +39,7 @@ from rdu.mapping.kernel import Kernel
 from rdu.mapping.schedule import Coordinates, place_of
 from rdu.mapping.sparse import SparseShape, tree_tile_bytes
 from rdu.mapping.stages import Stage
-from rdu.mapping.timing import Cycles, access, interval, simd
+from rdu.mapping.timing import Cycles
 from rdu.specs import Chip
 
 
@@ -57,13 +63,15 @@ class SparseStage(Context):
         self.graph = graph
         self.schedule = kernel.schedule
         self.slowdown = kernel.slowdown
-        self.interval = interval(chip, graph.precision)
         self.axes = kernel.axes
         self.stage = stage
         self.shape = stage.shape
         self.inward = inward
         self.outward = outward
         self.values = values
+        self.length = stage.shape.firings
+        self.steps = tuple(stage.shape.steps())
+        self.times = None if values else tile_times(chip, graph, kernel.schedule, stage)
         self._sizes: dict[str, list[int]] = {}
         self._machine: tuple[Costs, Machine] | None = None
 
@@ -72,25 +80,44 @@ class SparseStage(Context):
         shape = self.shape
         held: dict[tuple[int, Coordinates], Any] = {}
         loops = shape.streams.loops if shape.streams is not None else ()
-        sums = nothing(sum(axis in shape.operator.output.axes for axis in loops))
-        for step in shape.steps():
+        result, sums = None, nothing(sum(axis in shape.operator.output.axes for axis in loops))
+        while self.position < self.length:
+            yield from self.rest()
+            step = self.steps[self.position]
             for r, tile in step.takes:
                 size = self._tile_bytes(shape.reads[r].operand.tensor, tile)
                 held[r, tile] = yield from self.pop(self.inward[r], size)
                 self.moved += size
-            result, sums, cycles = self._fire(step.index[0], held, sums)
+            if self.times is None:
+                result, sums, cycles = self._fire(step.index[0], held, sums)
+            else:
+                cycles = self.times.cycles[self.position]
             self.work(slowed(cycles.busy, self.slowdown))
             done = self.time + cycles.fill * self.tick
             if step.emits and self.values:
                 result = self._assembled(result, step.index[0])
             for tile in step.emits:
-                payload = self._payload(tile, result, step.index[0])
+                payload = self._payload(tile, result, step.index[0]) if self.values else None
                 size = self._tile_bytes(shape.operator.output.tensor, tile)
                 for port in self.outward:
                     yield from port.send(self, payload, done, size)
                 self.moved += size
             for drop in step.drops:
                 held.pop(drop, None)
+            self.position += 1
+
+    def kinds(self) -> list[Hashable]:
+        """Describe every step: how long it takes and what it moves, without data."""
+        assert self.times is not None
+        reads, out = self.shape.reads, self.shape.operator.output.tensor
+        return [
+            (
+                cycles,
+                tuple((r, self._tile_bytes(reads[r].operand.tensor, t)) for r, t in step.takes),
+                tuple(self._tile_bytes(out, t) for t in step.emits),
+            )
+            for step, cycles in zip(self.steps, self.times.cycles, strict=True)
+        ]
 
     def _tile_bytes(self, name: str, tile: Coordinates) -> int:
         tensor = self.graph.tensor(name)
@@ -107,21 +134,12 @@ class SparseStage(Context):
     # --- operands ----------------------------------------------------------------------
 
     def _tree(self, r: int, held: dict[tuple[int, Coordinates], Any]) -> Tree:
-        """Join the held tiles of a tree operand; without data, cut it from the pattern."""
+        """Join the held tiles of a tree operand."""
         tensor = self.graph.tensor(self.shape.reads[r].operand.tensor)
         structure = tensor.structure
         assert isinstance(structure, Fibres)
         mine = sorted(tile for other, tile in held if other == r)
-        if self.values:
-            return concatenated([held[r, tile] for tile in mine], len(structure.levels))
-        whole = Tree(self.graph.patterns[tensor.name], None)
-        axes = self.axes[tensor.name]
-        cut = next((m for m, axis in enumerate(axes) if axis in self.schedule.tile), None)
-        if cut is None or not mine:
-            return whole
-        low = self.schedule.span(axes[cut], mine[0][cut]).start
-        high = self.schedule.span(axes[cut], mine[-1][cut]).stop
-        return whole.between(low, high)
+        return concatenated([held[r, tile] for tile in mine], len(structure.levels))
 
     def _dense(self, r: int, held: dict[tuple[int, Coordinates], Any]) -> tuple[Any, int]:
         """Assemble the held tiles of a dense operand; also where its root axis starts."""
@@ -151,26 +169,21 @@ class SparseStage(Context):
         match shape.operator:
             case SparseMap(function=function, arguments=arguments):
                 tree = self._tree(0, held)
-                size = len(tree.coordinates) * shape.block.elements
-                cycles = simd(self.chip, size, self.stage.units.width).every(self.interval)
-                values = None
-                if tree.values is not None:
-                    dtype = self.graph.precision.dtype
-                    given = [
-                        tree.values if isinstance(a, Operand) else dtype.type(a.value)
-                        for a in arguments
-                    ]
-                    raw = f.mapped(function, given, tree.values.shape, dtype)
-                    values = f.rounded(raw, self.graph.precision)
+                dtype = self.graph.precision.dtype
+                given = [
+                    tree.values if isinstance(a, Operand) else dtype.type(a.value)
+                    for a in arguments
+                ]
+                assert tree.values is not None
+                raw = f.mapped(function, given, tree.values.shape, dtype)
+                values = f.rounded(raw, self.graph.precision)
+                cycles = closed_form(self.chip, self.graph, self.stage, len(tree.coordinates))
                 return Tree(tree.coordinates, values), sums, cycles
             case Densify():
                 tree = self._tree(0, held)
-                out = self.graph.tensor(shape.operator.output.tensor)
-                count = out.bytes // max(shape.firings, 1)
-                cycles = access(self.chip, count, max(sum(self.stage.units.reads), 1))
                 block = densified_block(self.graph, shape.reads[0].operand.tensor, tree, span)
-                busy = max(cycles.busy, len(tree.coordinates))
-                return block, sums, Cycles(busy, cycles.fill)
+                cycles = closed_form(self.chip, self.graph, self.stage, len(tree.coordinates))
+                return block, sums, cycles
             case SparseProduct() | SparseUnion():
                 return self._streams(span, held, sums)
 
@@ -179,92 +192,20 @@ class SparseStage(Context):
     ) -> tuple[Entries, Entries, Cycles]:
         """Run the stream graph, on several copies of it where the tile is cut further."""
         if self._machine is None:
-            self._machine = self._encoded()
+            self._machine = machine_of(self.chip, self.graph, self.stage)
         costs, machine = self._machine
-        parts = self._parts(span, held)
+        trees = {r: self._tree(r, held) for r in range(len(self.shape.reads)) if self._sparse(r)}
+        parts = parts_of(self.shape, span, trees[min(trees)].coordinates[:, 0])
         levels = {
-            r: self._level(r, span, held) for r in range(len(self.shape.reads)) if self._sparse(r)
+            r: level_of(self.graph, self.shape.reads[r].operand, self.shape.root, span, tree)
+            for r, tree in trees.items()
         }
-        arithmetic = self._arithmetic(levels, held) if self.values else None
+        arithmetic = self._arithmetic(levels, held)
         found, sums, cycles = run_tile(machine, costs, levels, parts, arithmetic, sums)
         return found if self.shape.stepwise else sums, sums, cycles
 
-    def _parts(
-        self, span: slice, held: dict[tuple[int, Coordinates], Any]
-    ) -> list[tuple[int, int]]:
-        copies = self.shape.copies
-        extent = span.stop - span.start
-        if copies == 1 or extent < 2:
-            return [(span.start, span.stop)]
-        lead = next(r for r in range(len(self.shape.reads)) if self._sparse(r))
-        roots = self._tree(lead, held).coordinates[:, 0]
-        inside = roots[(roots >= span.start) & (roots < span.stop)]
-        cuts = {span.start, span.stop}
-        for n in range(1, copies):
-            if len(inside):
-                cuts.add(int(inside[n * len(inside) // copies]))
-        points = sorted(cuts)
-        return list(itertools.pairwise(points))
-
     def _sparse(self, r: int) -> bool:
         return self.graph.tensor(self.shape.reads[r].operand.tensor).sparse
-
-    def _level(self, r: int, span: slice, held: dict[tuple[int, Coordinates], Any]) -> Level:
-        """Return a tree operand as it is scanned: the tile's part of it, or all."""
-        operand = self.shape.reads[r].operand
-        tensor = self.graph.tensor(operand.tensor)
-        structure = tensor.structure
-        assert isinstance(structure, Fibres)
-        axis = structure.levels[0]
-        cut = operand.axes[tensor.axes.index(axis)] == self.shape.root
-        start, stop = (span.start, span.stop) if cut else (0, tensor.extent(axis))
-        tree = self._tree(r, held).between(start, stop)
-        return Level(tree, len(structure.levels) > 1, start, stop, cut)
-
-    def _encoded(self) -> tuple[Costs, Machine]:
-        """Work out what the stage's units cost, and number its streams."""
-        shape, chip = self.shape, self.chip
-        operator, block, width = shape.operator, shape.block, self.stage.units.width
-        assert isinstance(operator, (SparseProduct, SparseUnion))
-        assert shape.streams is not None
-        fetch: dict[int, int] = {}
-        for r, read in enumerate(shape.reads):
-            tensor = self.graph.tensor(read.operand.tensor)
-            if tensor.sparse:
-                size = math.prod(tensor.extent(a) for a in tensor.block) * tensor.element_bytes
-            else:
-                size = self._block_bytes(operator, r)
-            ports = self.stage.units.reads[r]
-            if not tensor.sparse and block.elements > 1:
-                ports //= shape.copies
-            fetch[r] = access(chip, size, max(ports, 1)).busy
-        kept = [a for a in operator.output.axes if a not in shape.streams.loops]
-        size = math.prod(self.graph.extents[a] for a in kept)
-        # A gathered product streams its last factor through the arrays while it computes.
-        streamed = 1
-        for last in self._shared():
-            streamed, fetch[last] = fetch[last], 1
-        costs = Costs(
-            fetch,
-            lambda items: max(block.cycles(chip, items, width).busy * self.interval, streamed),
-            simd(chip, size, width).busy * self.interval,
-            self._most(),
-            not shape.stepwise,
-            chip.fifo_depth,
-        )
-        return costs, encoded(shape.streams, costs)
-
-    def _most(self) -> int:
-        """Items that enter the arrays together."""
-        return max(self.chip.systolic_rows, 1) * 4 if self.shape.block.gather else 1
-
-    def _shared(self) -> frozenset[int]:
-        """Return the factor that all gathered items share."""
-        operator = self.shape.operator
-        if not isinstance(operator, SparseProduct) or not self.shape.block.gather:
-            return frozenset()
-        last = last_factor(operator)
-        return frozenset() if last is None else frozenset((last,))
 
     def _arithmetic(
         self, levels: dict[int, Level], held: dict[tuple[int, Coordinates], Any]
@@ -281,14 +222,10 @@ class SparseStage(Context):
             values = levels[r].tree.values
             assert values is not None
             reads[r] = _tree_reader(values, structure.fill)
-        dtype = self.graph.precision.dtype
-        return Arithmetic(reads, self._combine(operator), self._most(), self._shared(), dtype)
-
-    def _block_bytes(self, operator: SparseProduct | SparseUnion, r: int) -> int:
-        assert isinstance(operator, SparseProduct)
-        extents = self.graph.extents
-        size = math.prod(extents[a] for a in block_axes(operator, r))
-        return size * self.graph.precision.bytes
+        dtype, gathered = self.graph.precision.dtype, most_gathered(self.chip, self.shape)
+        return Arithmetic(
+            reads, self._combine(operator), gathered, shared_factors(self.shape), dtype
+        )
 
     def _dense_reader(
         self, operator: SparseProduct | SparseUnion, r: int, value: tuple[Any, int]
@@ -365,8 +302,6 @@ class SparseStage(Context):
 
     def _payload(self, tile: Coordinates, result: Any, index: int) -> Any:
         """Cut one output tile out of an assembled result."""
-        if not self.values:
-            return None
         out = self.graph.tensor(self.shape.operator.output.tensor)
         axes = self.axes[out.name]
         place = list(place_of(self.schedule, axes, tile, out.shape))

@@ -42,7 +42,7 @@ def run_tile(
     costs: Costs,
     levels: Mapping[int, Level],
     parts: Sequence[tuple[int, int]],
-    arithmetic: Arithmetic | None,
+    arithmetic: Arithmetic,
     sums: Entries,
 ) -> tuple[Entries, Entries, Cycles]:
     """Run one tile's streams; each of ``parts`` of the root's coordinates on units of its own.
@@ -57,16 +57,8 @@ def run_tile(
         If the streams' queues are too short for the tile; names the streams, their fill and
         who waits.
     """
-    # Imported late: programs without sparse stages never need a compiler.
-    from rdu.emulate.machine import run_parts
-
-    operands = machine.operands(levels, parts)
-    rows, times, stuck = run_parts(*machine.program(), *machine.network(), machine.picks, *operands)
-    if stuck >= 0:
-        fibres, windows = operands
-        raise deadlock(machine, fibres, windows[stuck])
-    end, busy = int(times[:, 0].max()), int(times[:, 1].max())
-    values = None if arithmetic is None else _products(machine, arithmetic, rows)
+    rows, cycles = _run(machine, *machine.operands(levels, parts))
+    values = _products(machine, arithmetic, rows)
     items = rows[:, 0] == ITEM
     columns = [rows[items, 1 + n] for n in machine.kept]
     places = np.stack(columns, axis=1) if columns else np.zeros((int(items.sum()), 0), np.int64)
@@ -76,7 +68,26 @@ def run_tile(
     elif machine.flush != PASSES:
         ends = (rows[:, 0] >= machine.flush) & (rows[:, 0] != DONE)
         found = added_by_part(found, (np.cumsum(ends) - ends)[items])
-    return found, sums, Cycles(busy, end - busy)
+    return found, sums, cycles
+
+
+def tile_cycles(machine: Machine, fibres: Ints, windows: Ints) -> Cycles:
+    """Cycles of one tile, as `run_tile` has them; its tables are those of ``machine.operands``."""
+    return _run(machine, fibres, windows)[1]
+
+
+def _run(machine: Machine, fibres: Ints, windows: Ints) -> tuple[Ints, Cycles]:
+    """Run all parts of a tile; return the rows that reach the arithmetic, and the cycles."""
+    # Imported late: programs without sparse stages never need a compiler.
+    from rdu.emulate.machine import run_parts
+
+    rows, times, stuck = run_parts(
+        *machine.program(), *machine.network(), machine.picks, fibres, windows
+    )
+    if stuck >= 0:
+        raise deadlock(machine, fibres, windows[stuck])
+    end, busy = int(times[:, 0].max()), int(times[:, 1].max())
+    return rows, Cycles(busy, end - busy)
 
 
 def _products(machine: Machine, arithmetic: Arithmetic, rows: Ints) -> Values | None:

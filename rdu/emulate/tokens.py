@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeAlias
 
@@ -44,9 +44,15 @@ class Level:
     start: int
     stop: int
     cut: bool
+    _tables: dict[int, Ints] = field(default_factory=dict[int, "Ints"], init=False, repr=False)
 
     def fibres(self, level: int) -> Ints:
         """Return the children of a whole level: coordinate, first leaf, last leaf of each."""
+        if level not in self._tables:
+            self._tables[level] = self._fibres(level)
+        return self._tables[level]
+
+    def _fibres(self, level: int) -> Ints:
         table = self.tree.coordinates
         if level == 0 and self.uncompressed:
             ends = np.searchsorted(table[:, 0], np.arange(self.start, self.stop + 1))

@@ -74,15 +74,25 @@ def joined(
     chip: Chip, graph: Graph, group: Sequence[Operator], choice: Choice, tiers: Mapping[str, Tier]
 ) -> tuple[tuple[Stream, ...], Transfers, Transfers]:
     """Return a kernel's streams, as deep as they must be, its loads and its stores."""
-    schedule, axes = choice.schedule, streamed_axes(graph, group)
+    schedule, axes, shapes = choice.schedule, streamed_axes(graph, group), choice.shapes
     busy = [
         -(-work(chip, graph, shape, schedule, unit.width, unit.every) // max(shape.firings, 1))
-        for shape, unit in zip(choice.shapes, choice.units, strict=True)
+        for shape, unit in zip(shapes, choice.units, strict=True)
     ]
-    streams = make_streams(graph, group, choice.shapes)
-    loads = make_loads(chip, graph, group, choice.shapes, streams, schedule, axes, tiers, busy)
-    stores = make_stores(chip, graph, choice.shapes, streams, schedule, axes, tiers)
-    depths = find_depths(choice.shapes, streams, loads, stores)
+    streams = make_streams(graph, group, shapes)
+    stores = make_stores(chip, graph, shapes, streams, schedule, axes, tiers)
+
+    def ordered(busy: Sequence[int]) -> tuple[Transfers, list[int]]:
+        loads = make_loads(chip, graph, group, shapes, streams, schedule, axes, tiers, busy)
+        return loads, find_depths(shapes, streams, loads, stores)
+
+    loads, depths = ordered(busy)
+    if any(depth > stream.depth for stream, depth in zip(streams, depths, strict=True)):
+        # A stage at full speed would run away from a slower one beside it, and what it makes
+        # would wait where their paths rejoin. At one pace they stay together.
+        slowest = max(b * shape.firings for b, shape in zip(busy, shapes, strict=True))
+        paced = ordered([-(-slowest // max(shape.firings, 1)) for shape in shapes])
+        loads, depths = min((loads, depths), paced, key=lambda found: sum(found[1]))
     deep = tuple(replace(s, depth=d) for s, d in zip(streams, depths, strict=True))
     return deep, loads, stores
 

@@ -116,25 +116,18 @@ class SparseShape:
 
     def steps(self) -> Iterator[Step]:
         """One step a tile of the root axis."""
+        count = self.counts[0]
+        takes: list[list[tuple[int, Coordinates]]] = [[] for _ in range(count)]
+        emits: list[list[Coordinates]] = [[] for _ in range(count)]
+        for r, read in enumerate(self.reads):
+            for c in tiles(read):
+                takes[c[read.modes[0]] if self.collects[r] else 0].append((r, c))
         mode = self.out_axes.index(self.root) if self.stepwise else -1
-        out = list(self.out_order())
-        for n in range(self.counts[0]):
-            takes: list[tuple[int, Coordinates]] = []
-            drops: list[tuple[int, Coordinates]] = []
-            for r, read in enumerate(self.reads):
-                if not self.collects[r]:
-                    if n == 0:
-                        takes += [(r, c) for c in tiles(read)]
-                    continue
-                root = read.modes[0]
-                mine = [(r, c) for c in tiles(read) if c[root] == n]
-                takes += mine
-                drops += mine
-            if self.stepwise:
-                emits = tuple(c for c in out if c[mode] == n)
-            else:
-                emits = tuple(out) if n == self.counts[0] - 1 else ()
-            yield Step((n,), tuple(takes), tuple(drops), emits)
+        for c in self.out_order():
+            emits[c[mode] if self.stepwise else count - 1].append(c)
+        for n, taken in enumerate(takes):
+            drops = tuple((r, c) for r, c in taken if self.collects[r])
+            yield Step((n,), tuple(taken), drops, tuple(emits[n]))
 
 
 def root_of(graph: Graph, operator: SparseOperator) -> str:

@@ -100,7 +100,7 @@ def parts_of(text, *arrays):
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sparse, "run_tile", recorded)
-        rdu.estimate(program)
+        rdu.run(program, *arrays)
     return found
 
 
