@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from rdu.coe.capacity import Capacity, most_experts
 from rdu.coe.composition_file import read_composition
 from rdu.coe.parts import Composition
 from rdu.coe.planning import Plan, draw_sweep, plan, sweep
 from rdu.coe.platform import PLATFORMS, Platform
 from rdu.coe.policies import POLICIES
 from rdu.coe.serve import serve
+from rdu.coe.shown import show_most, show_plans
 from rdu.coe.trace import Trace
-from rdu.console import busy, print_table
+from rdu.console import busy
 from rdu.errors import SpecError
 
 app = typer.Typer(help="Plan and serve compositions of experts.", invoke_without_command=True)
@@ -36,6 +38,18 @@ Tokens = Annotated[int, typer.Option(min=1, help="Output tokens of an expert.")]
 Prefetch = Annotated[bool, typer.Option(help="Copy a batch's experts once routed.")]
 Overlap = Annotated[bool, typer.Option(help="Copy while experts run.")]
 Grouped = Annotated[bool, typer.Option(help="Run pairs of one expert together.")]
+Window = Annotated[
+    int | None,
+    typer.Option(min=1, help="Waiting requests a batch is chosen among; as they came without."),
+]
+Nodes = Annotated[
+    list[str] | None, typer.Option("--node", help="As above; repeatable. The SN40L node without.")
+]
+Policies = Annotated[
+    list[str] | None,
+    typer.Option("--policy", help=f"One of {', '.join(POLICIES)}; repeatable. LRU without."),
+]
+Processes = Annotated[int, typer.Option(min=1, help="Processes to share the points.")]
 File = Annotated[
     Path | None,
     typer.Option("--composition", help="TOML file of a router and experts, instead of equal ones."),
@@ -66,6 +80,7 @@ def plan_command(
     prefetch: Prefetch = False,
     overlap: Overlap = False,
     group_by_expert: Grouped = False,
+    window: Window = None,
     as_json: Json = False,
 ) -> None:
     """Footprint, latency, hit rate and cost of each cache policy."""
@@ -81,8 +96,9 @@ def plan_command(
             prefetch=prefetch,
             overlap=overlap,
             group_by_expert=group_by_expert,
+            window=window,
         )
-    _show(rows, as_json, by="policy")
+    show_plans(rows, as_json, by="policy")
 
 
 @app.command("sweep")
@@ -91,14 +107,9 @@ def sweep_command(
         "10,20,30,40,50,75,100,150,200,400,800"
     ),
     expert_gb: ExpertGB = 14.0,
-    node: Annotated[
-        list[str] | None, typer.Option(help="As above; repeatable. The SN40L node by default.")
-    ] = None,
+    node: Nodes = None,
     links: Links = None,
-    policy: Annotated[
-        list[str] | None,
-        typer.Option(help=f"One of {', '.join(POLICIES)}; repeatable. LRU by default."),
-    ] = None,
+    policy: Policies = None,
     rate: Rate = None,
     requests: Requests = 2_000,
     exponent: Exponent = 1.0,
@@ -107,7 +118,8 @@ def sweep_command(
     prefetch: Prefetch = False,
     overlap: Overlap = False,
     group_by_expert: Grouped = False,
-    processes: Annotated[int, typer.Option(min=1, help="Processes to share the points.")] = 1,
+    window: Window = None,
+    processes: Processes = 1,
     dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler instead.")] = None,
     plot: Plot = None,
     as_json: Json = False,
@@ -127,17 +139,73 @@ def sweep_command(
             prefetch=prefetch,
             overlap=overlap,
             group_by_expert=group_by_expert,
+            window=window,
             processes=processes,
             client=client,
         )
-    _show(rows, as_json, by="experts")
     if plot is not None:
         draw_sweep(rows, plot)
+    show_plans(rows, as_json, by="experts")
+
+
+@app.command("most")
+def most_command(
+    within_ms: Annotated[float, typer.Option(help="The latency to stay within, ms.")],
+    share: Annotated[float, typer.Option(help="Percent of the requests that must.")] = 99.0,
+    expert_gb: ExpertGB = 14.0,
+    node: Nodes = None,
+    links: Links = None,
+    policy: Policies = None,
+    rate: Rate = None,
+    requests: Requests = 20_000,
+    exponent: Exponent = 1.0,
+    batch: Batch = 1,
+    output_tokens: Tokens = 20,
+    prefetch: Prefetch = False,
+    overlap: Overlap = False,
+    group_by_expert: Grouped = False,
+    window: Window = None,
+    plot: Plot = None,
+    as_json: Json = False,
+) -> None:
+    """The most experts of each node and policy that are served within a latency."""
+    found: list[Capacity] = []
+    with busy("serving more and fewer experts"):
+        for platform in [load_platform(name, links) for name in node or ["sn40l_node"]]:
+            for chosen in policy or ["lru"]:
+                serve_some = partial(
+                    _served,
+                    platform=platform,
+                    weight_bytes=1e9 * expert_gb,
+                    policy=chosen,
+                    rate=rate,
+                    requests=requests,
+                    exponent=exponent,
+                    batch=batch,
+                    output_tokens=output_tokens,
+                    prefetch=prefetch,
+                    overlap=overlap,
+                    group_by_expert=group_by_expert,
+                    window=window,
+                )
+                limit = 1e-3 * within_ms
+                found.append(
+                    most_experts(serve_some, platform, 1e9 * expert_gb, limit, share=share)
+                )
+    if plot is not None:
+        draw_sweep([row for each in found for row in each.tried], plot, 1e-3 * within_ms)
+    show_most(found, within_ms, share, as_json)
+
+
+def _served(count: int, **options: Any) -> Plan:
+    """The plan for one number of experts."""
+    (row,) = sweep([count], options.pop("platform"), **options)
+    return row
 
 
 @app.command("serve")
 def serve_command(
-    trace: Annotated[Path, typer.Argument(help="CSV with a column expert and maybe arrival_s.")],
+    trace: Annotated[Path, typer.Argument(help="CSV: expert, maybe arrival_s, conversation.")],
     experts: Experts = 150,
     expert_gb: ExpertGB = 14.0,
     file: File = None,
@@ -149,6 +217,7 @@ def serve_command(
     prefetch: Prefetch = False,
     overlap: Overlap = False,
     group_by_expert: Grouped = False,
+    window: Window = None,
     chrome_trace: Annotated[Path | None, typer.Option(help="Write the time line here.")] = None,
     plot: Plot = None,
     as_json: Json = False,
@@ -164,6 +233,7 @@ def serve_command(
         prefetch,
         overlap,
         group_by_expert,
+        window=window,
     )
     typer.echo(report.to_json() if as_json else str(report))
     if chrome_trace is not None:
@@ -243,64 +313,3 @@ def _counts(text: str) -> list[int]:
     if min(counts) < 1:
         raise SpecError(f"--counts must be at least 1, found {min(counts)}")
     return counts
-
-
-def _cells(row: Plan) -> dict[str, Any]:
-    report = row.report
-    served: dict[str, Any] = {"refusal": row.refusal}
-    if report is not None:
-        served = {
-            "mean_ms": 1e3 * report.mean_latency,
-            "p50_ms": 1e3 * report.p50,
-            "p99_ms": 1e3 * report.p99,
-            "per_second": report.throughput,
-            "hit_rate": report.hit_rate,
-            "switches": report.switches,
-            "moved_gb": sum(report.bytes_moved.values()) / 1e9,
-            "stable": row.stable,
-        }
-    return {
-        "platform": row.platform,
-        "policy": row.policy,
-        "experts": row.experts,
-        "footprint_gb": row.footprint_bytes / 1e9,
-        "resident": row.resident,
-        "nodes": row.nodes,
-        **served,
-    }
-
-
-def _show(rows: Sequence[Plan], as_json: bool, *, by: str) -> None:
-    cells = [_cells(row) for row in rows]
-    if as_json:
-        typer.echo(json.dumps(cells, indent=2))
-        return
-    heads = [by, "footprint_gb", "resident", "nodes", "mean_ms", "p50_ms", "p99_ms"]
-    heads += ["per_second", "hit_rate", "switches", "moved_gb"]
-    same = ("platform",) if by == "policy" else ("platform", "policy")
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for row in cells:
-        groups.setdefault(", ".join(str(row[key]) for key in same), []).append(row)
-    for title, rows_of in groups.items():
-        lines = [heads, *([_text(row.get(head)) for head in heads] for row in rows_of)]
-        print_table(lines, title=title, left=0)
-        _notes(rows_of, by)
-
-
-def _notes(rows: Sequence[dict[str, Any]], by: str) -> None:
-    """What did not fit and what could not keep up, each once."""
-    notes: dict[str, list[str]] = {}
-    for row in rows:
-        if row.get("refusal"):
-            notes.setdefault(row["refusal"], []).append(str(row[by]))
-        elif not row["stable"]:
-            late = "requests come faster than they are served"
-            notes.setdefault(late, []).append(str(row[by]))
-    for note, names in notes.items():
-        typer.echo(f"{by} {', '.join(names)}: {note}")
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,.3f}" if isinstance(value, float) else str(value)

@@ -88,6 +88,7 @@ def plan(
     prefetch: bool = False,
     overlap: bool = False,
     group_by_expert: bool = False,
+    window: int | None = None,
     trace: Trace | None = None,
 ) -> list[Plan]:
     """Serve one trace under each policy.
@@ -126,6 +127,7 @@ def plan(
                 prefetch,
                 overlap,
                 group_by_expert,
+                window=window,
                 max_events=0,
             )
         except CapacityError as error:
@@ -163,6 +165,7 @@ class _Job:
     prefetch: bool
     overlap: bool
     group_by_expert: bool
+    window: int | None
 
 
 def _point(job: _Job) -> Plan:
@@ -179,6 +182,7 @@ def _point(job: _Job) -> Plan:
         prefetch=job.prefetch,
         overlap=job.overlap,
         group_by_expert=job.group_by_expert,
+        window=job.window,
     )
     return row
 
@@ -198,6 +202,7 @@ def sweep(
     prefetch: bool = False,
     overlap: bool = False,
     group_by_expert: bool = False,
+    window: int | None = None,
     processes: int = 1,
     client: Any = None,
 ) -> list[Plan]:
@@ -229,7 +234,7 @@ def sweep(
         if name not in POLICIES:
             raise SpecError(f"unknown cache policy {name!r}", hint=f"known: {', '.join(POLICIES)}")
     same = (rate, requests, exponent, batch, output_tokens, seed)
-    modes = (prefetch, overlap, group_by_expert)
+    modes = (prefetch, overlap, group_by_expert, window)
     jobs = [
         _Job(n, weight_bytes, p, q, *same, *modes)
         for p, q, n in itertools.product(platforms, policies, counts)
@@ -243,8 +248,13 @@ def sweep(
         return list(pool.map(_point, jobs))
 
 
-def draw_sweep(rows: Iterable[Plan], path: str | Path) -> None:
+def draw_sweep(rows: Iterable[Plan], path: str | Path, limit_seconds: float | None = None) -> None:
     """Draw latency and hit rate over the number of experts, one line a platform and policy.
+
+    Parameters
+    ----------
+    limit_seconds:
+        A latency to mark.
 
     Raises
     ------
@@ -273,13 +283,16 @@ def draw_sweep(rows: Iterable[Plan], path: str | Path) -> None:
         hits.plot(counts, [r.hit_rate for _, r in points], marker=".", color=colour, label=label)
     latency.set_ylabel("latency, ms")
     tails = [r.p99 * 1e3 for points in lines.values() for _, r in points]
+    if limit_seconds is not None:
+        latency.axhline(1e3 * limit_seconds, color="black", lw=0.8, ls=":", label="limit")
+        tails.append(1e3 * limit_seconds)
     latency.set_ylim(0, 1.08 * max(tails, default=1.0))
     if lines:
         latency.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     hits.set_ylabel("hit rate")
     hits.set_ylim(0, 1.02)
     hits.set_xlabel("experts")
-    ticks = sorted({count for points in lines.values() for count, _ in points})
+    ticks = _apart(sorted({count for points in lines.values() for count, _ in points}))
     for axes in (latency, hits):
         axes.set_xscale("log")
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
@@ -289,6 +302,15 @@ def draw_sweep(rows: Iterable[Plan], path: str | Path) -> None:
         figure.savefig(path)
     except ValueError as error:
         raise SpecError(f"cannot draw to {path}: {error}") from None
+
+
+def _apart(counts: Sequence[int]) -> list[int]:
+    """Those of the ascending counts whose labels do not overlap on a logarithmic axis."""
+    kept = list(counts[:1])
+    for count in counts[1:]:
+        if math.log(count / kept[-1]) >= math.log(counts[-1] / counts[0]) / 20:
+            kept.append(count)
+    return kept
 
 
 def _resident(sizes: Sequence[float], free: float) -> int:

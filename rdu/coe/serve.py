@@ -1,17 +1,18 @@
 """Serving a trace: router, switches and expert runs on one node (sections V and VI-C).
 
 For each batch the router runs once, every needed expert is made active, and the (prompt, expert)
-pairs run one after the other. Nothing overlaps by default, as in the paper; grouping, prefetching
-and overlap go beyond it.
+pairs run one after the other. Nothing overlaps by default, as in the paper; grouping, prefetching,
+overlap and choosing batches within a window go beyond it.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
+from rdu.coe.admission import Admission
 from rdu.coe.loader import Loader
 from rdu.coe.order import grouped
 from rdu.coe.parts import Composition
@@ -21,6 +22,7 @@ from rdu.coe.report import ServingReport
 from rdu.coe.timeline import Event, EventKind
 from rdu.coe.trace import Trace
 from rdu.errors import SpecError
+from rdu.memory.tiers import counts
 
 
 def serve(
@@ -32,6 +34,7 @@ def serve(
     overlap: bool = False,
     group_by_expert: bool = False,
     *,
+    window: int | None = None,
     retain: bool = True,
     max_events: int = 10_000,
 ) -> ServingReport:
@@ -50,6 +53,11 @@ def serve(
     group_by_expert:
         Pairs of one expert run together, active experts first; the steps of a request keep their
         order.
+    window:
+        The next batch is chosen among so many waiting requests: those of active experts first,
+        then of popular ones; what so many have overtaken goes before them. ``None`` serves
+        requests as they came. In both, a request of a conversation is in a later batch than the
+        one before it.
     retain:
         False releases every expert after its batch.
     max_events:
@@ -76,7 +84,9 @@ def serve(
         )
     if max_events < 0:
         raise SpecError(f"max_events must be at least 0, found {max_events}")
-    server = _Server(composition, platform, trace, policy, max_events)
+    if window is not None:
+        counts("serve", window=window)
+    server = _Server(composition, platform, trace, policy, max_events, Admission(trace, window))
     server.mode(prefetch=prefetch, overlap=overlap, group=group_by_expert, retain=retain)
     server.run()
     return server.report()
@@ -92,6 +102,7 @@ class _Server:
         trace: Trace,
         policy: str,
         max_events: int,
+        admission: Admission,
     ) -> None:
         self.composition, self.platform, self.trace = composition, platform, trace
         self.policy_name = policy
@@ -102,9 +113,7 @@ class _Server:
         self.experts: list[int] = trace.experts[used].tolist()
         self.requests: list[int] = np.repeat(np.arange(len(trace)), steps).tolist()
         self.first_use: list[int] = [0, *np.cumsum(steps).tolist()]
-        self.arrivals: list[float] | None = (
-            None if trace.arrivals is None else trace.arrivals.tolist()
-        )
+        self.admission = admission
         self.run_seconds = [
             platform.run_seconds(expert, trace.output_tokens) for expert in composition.experts
         ]
@@ -117,7 +126,7 @@ class _Server:
         self.router_total = self.run_total = self.stall = self.idle = self.copying = 0.0
         self.hits = self.switches = 0
         self.finish = [0.0] * len(trace)
-        self.arrived = [0.0] * len(trace)
+        self.began = [0.0] * len(trace)
         self.batch_latencies: list[float] = []
         self.prefetch = self.overlap = self.group = False
         self.retain = True
@@ -126,14 +135,13 @@ class _Server:
         self.prefetch, self.overlap, self.group, self.retain = prefetch, overlap, group, retain
 
     def run(self) -> None:
-        low, count = 0, len(self.trace)
-        while low < count:
-            high = self._admit(low)
+        while not self.admission.empty:
+            batch = self._admit()
             start = self.now
             self._record("router", self.composition.router.name, start, self.router_seconds)
             self.now += self.router_seconds
             self.router_total += self.router_seconds
-            uses: Sequence[int] = range(self.first_use[low], self.first_use[high])
+            uses = self._uses(batch)
             if self.group and len(uses) > 1:
                 uses = grouped(uses, self.experts, self.requests, self.loader.active)
             if self.prefetch or self.overlap:
@@ -143,20 +151,23 @@ class _Server:
             if not self.retain:
                 self._pay(self.loader.release(), "write back", "all")
             self.batch_latencies.append(self.now - start)
-            low = high
 
-    def _admit(self, low: int) -> int:
-        """Wait for a request; return the end of the batch that starts with ``low``."""
-        high = min(low + self.trace.batch, len(self.trace))
-        if self.arrivals is None:
-            self.arrived[low:high] = [self.now] * (high - low)
-            return high
-        if self.arrivals[low] > self.now:
-            self.idle += self.arrivals[low] - self.now
-            self.now = self.arrivals[low]
-        high = min(high, bisect_right(self.arrivals, self.now, low))
-        self.arrived[low:high] = self.arrivals[low:high]
-        return high
+    def _admit(self) -> Sequence[int]:
+        """Wait for a request; return the next batch."""
+        start = self.admission.next_arrival(self.now)
+        self.idle += start - self.now
+        self.now = start
+        batch = self.admission.take(self.now, self.loader.active)
+        if self.trace.arrivals is None:
+            for request in batch:
+                self.began[request] = self.now
+        return batch
+
+    def _uses(self, batch: Sequence[int]) -> Sequence[int]:
+        first = self.first_use
+        if isinstance(batch, range):
+            return range(first[batch.start], first[batch.stop])
+        return [use for request in batch for use in range(first[request], first[request + 1])]
 
     def _on_demand(self, uses: Sequence[int]) -> None:
         """Copy each expert when its turn comes, then run it."""
@@ -239,12 +250,20 @@ class _Server:
         else:
             self.truncated = True
 
+    def _asked(self) -> npt.NDArray[np.float64]:
+        """When each request was asked: its arrival, and not before the answer it builds on."""
+        if self.trace.arrivals is None:
+            return np.array(self.began)
+        before = self.trace.predecessors()
+        answered = np.append(np.array(self.finish), 0.0)[before]
+        return np.maximum(self.trace.arrivals, answered)
+
     def report(self) -> ServingReport:
         backing = self.platform.backing.name
         return ServingReport(
             platform=self.platform.name,
             policy=self.policy_name,
-            latencies=np.array(self.finish) - np.array(self.arrived),
+            latencies=np.array(self.finish) - self._asked(),
             batch_latencies=np.array(self.batch_latencies),
             hits=self.hits,
             switches=self.switches,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,9 @@ class Trace:
         Most requests served together. With arrivals a batch takes what has arrived.
     output_tokens:
         Tokens each expert generates, the key into the platform's run times.
+    conversations:
+        Number of each request's conversation, shape ``(requests,)``, ``-1`` for none. A request
+        needs the answer to the one before it in its conversation.
 
     Raises
     ------
@@ -47,11 +49,15 @@ class Trace:
     arrivals: npt.NDArray[np.float64] | None = None
     batch: int = 1
     output_tokens: int = 20
+    conversations: npt.NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "experts", _requests(self.experts))
         if self.arrivals is not None:
             object.__setattr__(self, "arrivals", _times(self.arrivals, len(self.experts)))
+        if self.conversations is not None:
+            talks = _conversations(self.conversations, len(self.experts))
+            object.__setattr__(self, "conversations", talks)
         counts("trace", batch=self.batch, output_tokens=self.output_tokens)
 
     def __len__(self) -> int:
@@ -114,44 +120,39 @@ class Trace:
         batch: int = 1,
         output_tokens: int = 20,
     ) -> Trace:
-        """Read a CSV file with a header: ``expert`` and, optionally, ``arrival_s``.
+        """Read a CSV file with a header: ``expert`` and maybe ``arrival_s``, ``conversation``.
 
         ``expert`` is a number, or a name of ``composition``; several, needed one after the other,
-        are separated by ``>``.
+        are separated by ``>``. ``conversation`` is any text; an empty one is a request by itself.
 
         Raises
         ------
         SpecError
             Naming the file and line of what cannot be read.
         """
-        names = {e.name: n for n, e in enumerate(composition.experts)} if composition else {}
-        rows: list[list[int]] = []
-        times: list[float] = []
-        try:
-            with Path(path).open(newline="", encoding="utf-8") as file:
-                reader = csv.DictReader(file, restval="")
-                header = reader.fieldnames or []
-                if "expert" not in header:
-                    raise SpecError(f"{path}: expected a column 'expert', found {list(header)}")
-                for row in reader:
-                    place = f"{path}, line {reader.line_num}"
-                    rows.append([_expert(cell, names, place) for cell in row["expert"].split(">")])
-                    if "arrival_s" in header:
-                        times.append(_seconds(row["arrival_s"], place))
-        except OSError as error:
-            raise SpecError(f"cannot read the trace {path}: {error.strerror}") from error
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise SpecError(f"{path} is not a CSV text file: {error}") from error
-        table = np.full((len(rows), max(map(len, rows), default=1)), -1, np.int64)
-        for n, row in enumerate(rows):
-            table[n, : len(row)] = row
-        return cls(table, np.array(times) if times else None, batch, output_tokens)
+        from rdu.coe.trace_file import read_trace
+
+        return read_trace(path, composition, batch=batch, output_tokens=output_tokens)
 
     def with_rate(self, requests_per_second: float, *, seed: int = 0) -> Trace:
         """The same requests with Poisson arrivals at the given rate."""
         positive("trace", requests_per_second=requests_per_second)
         gaps = np.random.default_rng(seed).exponential(1 / requests_per_second, len(self))
         return replace(self, arrivals=np.cumsum(gaps))
+
+    def predecessors(self) -> npt.NDArray[np.int64]:
+        """The request before each in its conversation, ``-1`` for none; shape ``(requests,)``.
+
+        >>> Trace(np.array([0, 1, 2]), conversations=np.array([5, -1, 5])).predecessors().tolist()
+        [-1, -1, 0]
+        """
+        found = np.full(len(self), -1, np.int64)
+        if self.conversations is not None:
+            order = np.argsort(self.conversations, kind="stable")
+            talks = self.conversations[order]
+            same = (talks[1:] == talks[:-1]) & (talks[1:] >= 0)
+            found[order[1:][same]] = order[:-1][same]
+        return found
 
     def frequencies(self, experts: int) -> npt.NDArray[np.float64]:
         """Share of the uses that go to each of ``experts`` experts."""
@@ -190,17 +191,12 @@ def _times(given: Any, requests: int) -> npt.NDArray[np.float64]:
     return times
 
 
-def _expert(cell: str, names: dict[str, int], place: str) -> int:
-    text = cell.strip()
-    if text in names:
-        return names[text]
-    if text.isdigit():
-        return int(text)
-    raise SpecError(f"{place}: {text!r} is neither an expert's number nor a known name")
-
-
-def _seconds(cell: str | None, place: str) -> float:
-    try:
-        return float(cell or "")
-    except ValueError:
-        raise SpecError(f"{place}: arrival_s must be a number, found {cell!r}") from None
+def _conversations(given: Any, requests: int) -> npt.NDArray[np.int64]:
+    numbers = np.asarray(given)
+    if numbers.shape != (requests,):
+        raise SpecError(f"conversations need shape ({requests},), found {numbers.shape}")
+    if numbers.size and not np.issubdtype(numbers.dtype, np.integer):
+        raise SpecError(f"conversations must be integers, found dtype {numbers.dtype}")
+    if numbers.size and int(numbers.min()) < -1:
+        raise SpecError(f"conversations are numbered from 0, -1 is none; found {numbers.min()}")
+    return numbers.astype(np.int64)

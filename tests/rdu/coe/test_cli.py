@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rdu.coe.cli import app, load_platform
-from rdu.errors import SpecError
+from rdu.errors import CapacityError, SpecError
 
 runner = CliRunner()
 
@@ -50,9 +50,14 @@ def test_plan_takes_other_traces(tmp_path):
 
 
 def test_a_refusal_of_all_policies_is_told_once():
-    text = run("--experts", "900", "--requests", "10")
+    for options in (["--experts", "900"], ["sweep", "--counts", "900"]):
+        result = runner.invoke(app, [*options, "--requests", "10"])
+        assert "12,614.000" in result.output
+        assert isinstance(result.exception, CapacityError)
+        assert "326,000,000,000 bytes too many" in str(result.exception)
+    # Beside a number that is served it is a note.
+    text = run("sweep", "--counts", "10,900", "--requests", "10")
     assert text.count("bytes too many") == 1
-    assert "policy lru, fifo, lfu, probability, belady: 900 experts" in text
 
 
 def test_serve_reads_a_file(tmp_path):
@@ -62,6 +67,19 @@ def test_serve_reads_a_file(tmp_path):
     text = run("serve", str(trace), "--experts", "2", "--chrome-trace", str(line), "--json")
     assert json.loads(text)["switches"] == 2
     assert json.loads(line.read_text())["traceEvents"]
+
+
+def test_a_window_chooses_batches(tmp_path):
+    options = ["--experts", "60", "--requests", "400", "--batch", "8", "--json"]
+    plain, wide = (json.loads(run(*options, *more)) for more in ([], ["--window", "64"]))
+    assert wide[0]["switches"] < plain[0]["switches"]
+    rows = json.loads(run("sweep", "--counts", "60", *options[2:], "--window", "64"))
+    assert rows[0]["switches"] == wide[0]["switches"]
+    trace = tmp_path / "trace.csv"
+    trace.write_text("expert,conversation\n0,a\n1,a\n0,b\n1,b\n")
+    report = json.loads(run("serve", str(trace), "--batch", "4", "--window", "9", "--json"))
+    # Two batches, as each conversation's second request needs the answer to its first.
+    assert report["time_s"]["router"] == pytest.approx(2 * 20 / 300)
 
 
 def test_a_users_mistake_is_a_spec_error():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rdu.coe import Composition, Expert, Trace
+from rdu.coe import Trace
 from rdu.errors import SpecError
 
 
@@ -27,31 +27,6 @@ def test_equal_seeds_give_equal_traces():
     np.testing.assert_array_equal(Trace.zipf(50, 9).experts, Trace.zipf(50, 9).experts)
 
 
-def test_from_file(tmp_path):
-    path = tmp_path / "trace.csv"
-    path.write_text("arrival_s,expert\n0.5,law\n1.0,1\n2.5,law > 1\n")
-    composition = Composition([Expert("law"), Expert("code")])
-    trace = Trace.from_file(path, composition)
-    np.testing.assert_array_equal(trace.experts, [[0, -1], [1, -1], [0, 1]])
-    np.testing.assert_array_equal(trace.arrivals, [0.5, 1.0, 2.5])
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("expert\nmath\n", "line 2: 'math'"),
-        ("model\n1\n", "column 'expert'"),
-        ("expert,arrival_s\n1,soon\n", "line 2: arrival_s"),
-        ("expert,arrival_s\n1,2\n1,1\n", "ascending"),
-    ],
-)
-def test_bad_files_are_refused_with_their_line(tmp_path, text, told):
-    path = tmp_path / "trace.csv"
-    path.write_text(text)
-    with pytest.raises(SpecError, match=told):
-        Trace.from_file(path)
-
-
 @pytest.mark.parametrize(
     "make",
     [
@@ -68,7 +43,6 @@ def test_bad_files_are_refused_with_their_line(tmp_path, text, told):
         lambda: Trace.distinct(1, 0),
         lambda: Trace.bursts(1, 1, length=0.5),
         lambda: Trace.distinct(1, 1).with_rate(0),
-        lambda: Trace.from_file("/nowhere/at/all.csv"),
     ],
 )
 def test_senseless_traces_are_refused(make):
