@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rdu.coe.parts import Composition
+from rdu.coe.trace_file import read_rows
 from rdu.errors import SpecError
 from rdu.memory.tiers import counts, not_negative, positive
 
@@ -130,9 +131,9 @@ class Trace:
         SpecError
             Naming the file and line of what cannot be read.
         """
-        from rdu.coe.trace_file import read_trace
-
-        return read_trace(path, composition, batch=batch, output_tokens=output_tokens)
+        names = [expert.name for expert in composition.experts] if composition else []
+        rows = read_rows(path, names)
+        return cls(rows.experts, rows.arrivals, batch, output_tokens, rows.conversations)
 
     def with_rate(self, requests_per_second: float, *, seed: int = 0) -> Trace:
         """The same requests with Poisson arrivals at the given rate."""

@@ -4,44 +4,47 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from rdu.coe.parts import Composition
-from rdu.coe.trace import Trace
 from rdu.errors import SpecError
 
 _COLUMNS = ("expert", "arrival_s", "conversation")
 
 
-def read_trace(
-    path: str | Path,
-    composition: Composition | None = None,
-    *,
-    batch: int = 1,
-    output_tokens: int = 20,
-) -> Trace:
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a file says: expert numbers of shape ``(requests, steps)``, and the two columns."""
+
+    experts: npt.NDArray[np.int64]
+    arrivals: npt.NDArray[np.float64] | None
+    conversations: npt.NDArray[np.int64] | None
+
+
+def read_rows(path: str | Path, names: Sequence[str]) -> Rows:
     """Read a CSV file with a header: ``expert`` and maybe ``arrival_s`` and ``conversation``.
 
     Parameters
     ----------
-    composition:
-        Whose experts are asked for: their names are known, and a number it has not is refused.
+    names:
+        Of the experts that may be asked for; a number beyond them is refused. Without, any is
+        taken.
 
     Raises
     ------
     SpecError
         Naming the file and line of what cannot be read.
     """
-    names = {e.name: n for n, e in enumerate(composition.experts)} if composition else {}
+    numbers = {name: n for n, name in enumerate(names)}
     rows: list[list[int]] = []
     times: list[float] = []
     labels: list[str] = []
     for place, row in _lines(path):
-        chain = [_expert(cell, names, place) for cell in row["expert"].split(">")]
-        rows.append(chain)
+        rows.append([_expert(cell, numbers, place) for cell in row["expert"].split(">")])
         if "arrival_s" in row:
             times.append(_seconds(row["arrival_s"], times[-1] if times else 0.0, place))
         labels.append(row.get("conversation", "").strip())
@@ -52,7 +55,7 @@ def read_trace(
         table[n, : len(chain)] = chain
     known = {label: n for n, label in enumerate(dict.fromkeys(filter(None, labels)))}
     talks = np.array([known.get(label, -1) for label in labels]) if known else None
-    return Trace(table, np.array(times) if times else None, batch, output_tokens, talks)
+    return Rows(table, np.array(times) if times else None, talks)
 
 
 def _lines(path: str | Path) -> Iterator[tuple[str, dict[str, str]]]:
