@@ -32,6 +32,7 @@ from sparsedsl.pipeline.groups import Group, Settings, alike, describe, split
 from sparsedsl.pipeline.rows import by_rows
 from sparsedsl.pipeline.source import Source
 from sparsedsl.runtime import cache, execute, patterns
+from sparsedsl.runtime.entries import Entry, straight
 from sparsedsl.runtime.patterns import Pairs
 from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.tensor import Tensor, bound
@@ -52,7 +53,7 @@ class Ready:
 
     group: Group
     call: execute.Call
-    entry: cache.Entry
+    entry: Entry
     unit: Unit | None
     trials: tuple[str, ...] = ()
 
@@ -169,7 +170,7 @@ class Specialisation:
             unit = stages.compile_group(group, settings)
             records = [asdict(p) for p in unit.proofs]
             recipe = {"recipe": unit.recipe.to_json()}
-            direct = cache.straight(unit.kernel, fastmath=settings.fastmath)
+            direct = straight(unit.kernel, fastmath=settings.fastmath)
             direct = None if unit.checked else direct
             entry = store.store(key, unit.source, recipe, records, direct)
         if unit is not None and wanted:
@@ -178,7 +179,7 @@ class Specialisation:
             dump(unit, entry.kernel, wanted)
         return self._with(group, entry, unit)
 
-    def _with(self, group: Group, entry: cache.Entry, unit: Unit | None) -> Ready:
+    def _with(self, group: Group, entry: Entry, unit: Unit | None) -> Ready:
         recipe = Recipe.from_json(entry.metadata["recipe"])
         call = execute.Call(recipe, group.assembled, entry.function)
         measured = entry.metadata.get("tuned", {"trials": ()})

@@ -16,7 +16,7 @@ from sparsedsl.locks import compiling
 
 if TYPE_CHECKING:
     from sparsedsl.codegen.machine import Function
-    from sparsedsl.runtime.cache import Entry
+    from sparsedsl.runtime.entries import Entry
 
 _met: set[str] = set()
 
@@ -109,7 +109,7 @@ def _stored(kept: Any, key: str, program: Program) -> list[Any]:
     from sparsedsl.loops.promote import promote
     from sparsedsl.loops.simplify import simplify
     from sparsedsl.loops.verify import verify
-    from sparsedsl.runtime.cache import straight
+    from sparsedsl.runtime.entries import straight
 
     made: list[Any] = []
     for part, kernel in (("count", program.count), ("fill", program.fill)):

@@ -18,23 +18,19 @@ place with one ``CacheWarning``.
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
-import importlib.metadata
 import json
 import os
-import platform
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 from sparsedsl.errors import CacheError
 from sparsedsl.locks import compiling
 from sparsedsl.options import current
 from sparsedsl.runtime.cache_files import (
     CacheWarning,
+    digest,
     files,
     last_used,
     locked,
@@ -45,142 +41,17 @@ from sparsedsl.runtime.cache_files import (
     warn,
     write,
 )
-
-if TYPE_CHECKING:
-    from sparsedsl.codegen.machine import Code
-    from sparsedsl.loops.nodes import Kernel
-
-Kinds: TypeAlias = tuple[tuple[str, int], ...]
-Function: TypeAlias = "Callable[..., tuple[int, ...]]"
-Direct: TypeAlias = "Callable[[Kinds, str], Code | None]"
+from sparsedsl.runtime.entries import Direct, Entry
+from sparsedsl.runtime.environment import environment
 
 __all__ = [
     "CacheInfo",
     "CacheWarning",
-    "Entry",
     "KernelCache",
     "clear",
     "default",
     "info",
-    "straight",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A kernel found in, or added to, the cache.
-
-    Attributes
-    ----------
-    kernel:
-        The hash of the module's text.
-    source:
-        The module's text.
-    metadata:
-        What the caller stored beside it, as JSON keeps it.
-    path:
-        The module's file; None when nothing is kept on disk.
-    direct:
-        Makes object code, for the types of arguments and a name, without Numba or not at all;
-        None for an entry of an earlier process.
-    """
-
-    kernel: str
-    source: str
-    metadata: Mapping[str, Any] = field(hash=False)
-    path: Path | None
-    direct: Direct | None = field(default=None, compare=False)
-
-    def load(self) -> Any:
-        """Return the kernel's Numba dispatcher, one per module and process."""
-        place = (self.kernel, str(self.path))
-        with compiling:
-            if place not in _loaded:
-                from sparsedsl.codegen import numba_jit
-
-                try:
-                    _loaded[place] = numba_jit.load(self.source, path=self._file())
-                except (OSError, RuntimeError):
-                    # the file went away meanwhile, or Numba cannot write beside it
-                    _loaded[place] = numba_jit.load(self.source)
-            return _loaded[place]
-
-    def function(self, arguments: Sequence[Any]) -> Function:
-        """Return the kernel's machine code for arguments such as these, without dispatch.
-
-        From memory, from disk, or compiled.  Where it can be linked by itself, neither Numba is
-        loaded nor its wrapper used.
-        """
-        from sparsedsl.codegen import machine
-
-        kinds = machine.kinds(arguments)
-        place = self.kernel, kinds
-        with compiling:
-            found = _functions.get(place)
-            if found is None:
-                found = self._linked(kinds) if machine.readable() else None
-                if found is None:
-                    from sparsedsl.codegen import numba_jit
-
-                    found = numba_jit.function_for(self.load(), arguments)
-                _functions[place] = found
-            return found
-
-    def _linked(self, kinds: Kinds) -> Function | None:
-        """Return the kernel's object code as a function; None where it needs Numba."""
-        from sparsedsl.codegen import machine
-
-        name = f"k_{self.kernel}.{_sha(repr(kinds))[:16]}"
-        directory = None if self.path is None else self.path.parent
-
-        def make() -> Code:
-            return self._compiled(kinds, name) or machine.Code(name, (), b"")
-
-        return machine.linked(kept_code(directory, name, make))
-
-    def _compiled(self, kinds: Kinds, name: str) -> Code | None:
-        """Return the kernel's object code, compiled now."""
-        code = None if self.direct is None else self.direct(kinds, name)
-        if code is None:
-            from sparsedsl.codegen.linkable import linkable_code
-
-            code = linkable_code(self.load(), kinds, name)
-        return code
-
-    def _file(self) -> Path | None:
-        """Return the file if it still holds the module: another process may have evicted it."""
-        if self.path is None or read(self.path) != self.source:
-            return None
-        return self.path
-
-
-def straight(kernel: Kernel, *, fastmath: bool) -> Direct:
-    """Return what makes a kernel's object code without Numba, where it needs none of it."""
-
-    def direct(kinds: Kinds, name: str) -> Code | None:
-        from sparsedsl.codegen.llvm_object import direct_code
-
-        return direct_code(kernel, kinds, name, fastmath=fastmath)
-
-    return direct
-
-
-def kept_code(directory: Path | None, name: str, make: Callable[[], Code]) -> Code:
-    """Return the object code kept as ``name`` for this machine, or made now and kept."""
-    from sparsedsl.runtime import object_files
-
-    if directory is None:
-        return make()
-    path, key = directory / f"{name}.o", f"{machine_environment()}\n{name}"
-    code = object_files.load(path, key)
-    if code is None:
-        code = make()
-        object_files.save(path, key, code)
-    return code
-
-
-_loaded: dict[tuple[str, str], Any] = {}
-_functions: dict[tuple[str, Kinds], Function] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,51 +63,6 @@ class CacheInfo:
     kernels: int
     bytes: int
     limit_bytes: int
-
-
-def _sha(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:40]
-
-
-@functools.cache
-def environment() -> str:
-    """Return the versions of all that shapes a kernel: part of every key."""
-    from sparsedsl.codegen.processor import host_cpu
-
-    code = hashlib.sha256("".join(_sources(str(Path(__file__).parents[1]))).encode())
-    versions = [f"python {platform.python_version()} {platform.machine()}", f"cpu {host_cpu()}"]
-    for name in ("sparsedsl", "numba", "llvmlite", "numpy", "z3-solver", "islpy"):
-        versions.append(f"{name} {_version(name)}")
-    return "; ".join([*versions, f"code {code.hexdigest()[:16]}"])
-
-
-def _sources(folder: str) -> Iterator[str]:
-    """Yield the name, size and time of every module below a folder, in one order."""
-    with os.scandir(folder) as listed:
-        entries = sorted(listed, key=lambda entry: entry.name)
-    for entry in entries:
-        if entry.name.endswith(".py"):
-            status = entry.stat()
-            yield f"{entry.name} {status.st_size} {status.st_mtime_ns}\n"
-        elif entry.name != "__pycache__" and entry.is_dir():
-            yield from _sources(entry.path)
-
-
-def _version(name: str) -> str:
-    """Return the version of an installed package, from the first lines of its metadata alone."""
-    try:
-        text = importlib.metadata.distribution(name).read_text("METADATA") or ""
-    except importlib.metadata.PackageNotFoundError:
-        text = ""
-    found = re.search(r"^Version: *(.+)$", text, re.MULTILINE)
-    return found[1] if found else "unknown"
-
-
-@functools.cache
-def machine_environment() -> str:
-    """Return all that shapes object code: versions, and what Numba is told by its environment."""
-    told = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("NUMBA_")]
-    return "; ".join([environment(), *sorted(told)])
 
 
 class KernelCache:
@@ -273,7 +99,7 @@ class KernelCache:
         return found
 
     def _from_disk(self, full: str, directory: Path) -> Entry | None:
-        index = directory / "index" / f"{_sha(full)}.json"
+        index = directory / "index" / f"{digest(full)}.json"
         text = read(index)
         if text is None:
             return None
@@ -284,7 +110,7 @@ class KernelCache:
             return None
         path = directory / f"k_{kernel}.py"
         source = read(path)
-        if source is None or _sha(source) != kernel:
+        if source is None or digest(source) != kernel:
             return None
         with contextlib.suppress(OSError):
             os.utime(index)  # used now: last to be evicted
@@ -296,7 +122,7 @@ class KernelCache:
         if self.directory is None:
             return []
         try:
-            text = read(self.directory / "index" / f"{_sha(full)}.proofs") or ""
+            text = read(self.directory / "index" / f"{digest(full)}.proofs") or ""
             return [dict(record) for record in _opened_record(text, full)["proofs"]]
         except (ValueError, KeyError, TypeError):
             return []
@@ -330,7 +156,7 @@ class KernelCache:
             ``metadata`` that JSON cannot hold.
         """
         full = f"{environment()}\n{key}"
-        kernel = _sha(source)
+        kernel = digest(source)
         content = {"key": full, "kernel": kernel, "metadata": dict(metadata or {})}
         try:
             canonical = _canonical(content)
@@ -357,7 +183,7 @@ class KernelCache:
                 # the content is the version: a rewritten file must not look newer to Numba
                 os.utime(path, (0, 0))
             for text, ending in zip(texts, ("json", "proofs"), strict=True):
-                write(directory / "index" / f"{_sha(full)}.{ending}", text)
+                write(directory / "index" / f"{digest(full)}.{ending}", text)
             self._stored += 1
             if self._stored % 16 == 1:
                 self._evict(directory, keep=path)
@@ -422,14 +248,14 @@ def _canonical(content: Mapping[str, Any]) -> str:
 
 def _sealed(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is written for ``content``: with its digest."""
-    return {"digest": _sha(_canonical(content)), "content": content}
+    return {"digest": digest(_canonical(content)), "content": content}
 
 
 def _opened_record(text: str, key: str) -> Any:
     """Return the content of a record; ValueError unless its digest and key are right."""
     record = json.loads(text)
     content = record["content"]
-    if record["digest"] != _sha(_canonical(content)) or content["key"] != key:
+    if record["digest"] != digest(_canonical(content)) or content["key"] != key:
         raise ValueError("not the record that was written")
     return content
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import hashlib
 import os
 import shutil
 import stat
@@ -133,3 +134,8 @@ def private_directory(base: Path) -> Path:
     except OSError as error:
         raise CacheError(f"{directory} cannot be used: {error}") from None
     return directory
+
+
+def digest(text: str) -> str:
+    """Return the hash by which texts are named and records are believed."""
+    return hashlib.sha256(text.encode()).hexdigest()[:40]

@@ -29,7 +29,8 @@ from sparsedsl.locks import compiling
 
 if TYPE_CHECKING:
     from sparsedsl.loops.nodes import Kernel
-    from sparsedsl.runtime.cache import Entry, Function, KernelCache
+    from sparsedsl.runtime.cache import KernelCache
+    from sparsedsl.runtime.entries import Entry, Function
 
 LOOK = 0.01
 """Seconds that it takes to load loops from disk, about."""
@@ -100,7 +101,7 @@ class _Loops:
 def _stored(kept: KernelCache, key: str, kernel: Kernel) -> Entry:
     from sparsedsl.codegen.python import source
     from sparsedsl.loops.optimise import optimise
-    from sparsedsl.runtime.cache import straight
+    from sparsedsl.runtime.entries import straight
 
     small = optimise(kernel)
     text = source(small, fastmath=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsedsl.locks import compiling
-from sparsedsl.runtime import cache
+from sparsedsl.runtime import cache, object_files
 from sparsedsl.runtime.unchanged import WHOLE, Sample, found_to_hold
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _machine_code() -> Callable[..., Any] | None:
     with compiling:
         if not machine.readable():
             return None
-        return machine.linked(cache.kept_code(cache.default().directory, "look", _compiled))
+        return machine.linked(object_files.kept(cache.default().directory, "look", _compiled))
 
 
 def _compiled() -> Code:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from sparsedsl.codegen.machine import Code
 from sparsedsl.runtime.cache_files import write
+from sparsedsl.runtime.environment import machine_environment
 
 
 def load(path: Path, key: str) -> Code | None:
@@ -45,3 +47,15 @@ def save(path: Path, key: str, code: Code) -> None:
 
 def _digest(content: bytes) -> bytes:
     return hashlib.sha256(content).hexdigest().encode()
+
+
+def kept(directory: Path | None, name: str, make: Callable[[], Code]) -> Code:
+    """Return the object code kept as ``name`` for this machine, or made now and kept."""
+    if directory is None:
+        return make()
+    path, key = directory / f"{name}.o", f"{machine_environment()}\n{name}"
+    code = load(path, key)
+    if code is None:
+        code = make()
+        save(path, key, code)
+    return code
