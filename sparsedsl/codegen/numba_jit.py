@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from sparsedsl.interrupts import interrupts_later
 from sparsedsl.locks import hold_at_fork
 
 _PACKAGE = "sparsedsl_generated"
@@ -92,7 +93,7 @@ def _executed(text: str, path: Path | None) -> ModuleType:
     # same in every process and importable
     module = ModuleType(f"{_PACKAGE}.{stem}")
     module.__file__ = filename
-    _hold_compiler_at_fork()
+    _ready()
     sys.modules[module.__name__] = module
     try:
         exec(compile(text, filename, "exec"), module.__dict__)
@@ -103,10 +104,12 @@ def _executed(text: str, path: Path | None) -> ModuleType:
 
 
 @functools.cache
-def _hold_compiler_at_fork() -> None:
-    from numba.core.compiler_lock import global_compiler_lock
+def _ready() -> None:
+    """Import Numba, and let forks wait for its compiler."""
+    with interrupts_later():
+        from numba.core.compiler_lock import global_compiler_lock
 
-    hold_at_fork(global_compiler_lock)
+        hold_at_fork(global_compiler_lock)
 
 
 def _tolerate_bad_cache(dispatcher: Any, path: Path) -> None:

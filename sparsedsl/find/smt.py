@@ -10,18 +10,16 @@ functions rather than arrays; pairwise axioms with explicit triggers.
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from types import FrameType, MappingProxyType
+from types import MappingProxyType
 from typing import Any as Anything
 
 from sparsedsl.find import formula as fo
 from sparsedsl.find.smtlib import script
+from sparsedsl.interrupts import interrupts_later
 from sparsedsl.locks import compiling
 
 STEPS = 10_000
@@ -78,31 +76,11 @@ def prove(question: Question, timeout_ms: int = 400, known: Mapping[str, Proof] 
     earlier = known.get(smtlib)
     if earlier is not None:
         return replace(earlier, name=question.name, goal=goal, allows=question.allows)
-    with compiling, _interrupts_later():
+    with compiling, interrupts_later():  # the end of Z3's objects passes over exceptions
         start = time.perf_counter()
         verdict = _ask(smtlib, timeout_ms)
         seconds = time.perf_counter() - start
     return Proof(question.name, goal, smtlib, verdict, seconds, question.allows)
-
-
-@contextmanager
-def _interrupts_later() -> Generator[None, None, None]:
-    """Hand an interrupt that comes meanwhile to its handler at the end.
-
-    Raised inside, it could be lost: Z3's import and the end of its objects pass over exceptions.
-    """
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        yield
-        return
-    came: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda number, frame: came.append((number, frame)))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        if came:
-            handler(*came[0])
 
 
 def _ask(smtlib: str, timeout_ms: int) -> str:
@@ -144,6 +122,7 @@ def _relevant(question: Question) -> list[fo.Formula]:
 
 @cache
 def _z3() -> Anything:
-    import z3
+    with interrupts_later():
+        import z3
 
-    return z3
+        return z3

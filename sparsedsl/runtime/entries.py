@@ -100,9 +100,10 @@ class Entry:
         """Return the kernel's object code, compiled now."""
         code = None if self.direct is None else self.direct(kinds, name)
         if code is None:
+            dispatcher = self.load()
             from sparsedsl.codegen.linkable import linkable_code
 
-            code = linkable_code(self.load(), kinds, name)
+            code = linkable_code(dispatcher, kinds, name)
         return code
 
     def _file(self) -> Path | None:

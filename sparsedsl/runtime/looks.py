@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparsedsl.locks import compiling
-from sparsedsl.runtime import cache, object_files
+from sparsedsl.runtime import cache
 from sparsedsl.runtime.unchanged import WHOLE, Sample, found_to_hold
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def in_one_step(
 def _machine_code() -> Callable[..., Any] | None:
     """Return what looks, from disk or compiled; None where arrays cannot be read."""
     from sparsedsl.codegen import machine
+    from sparsedsl.runtime import object_files
 
     with compiling:
         if not machine.readable():

@@ -14,6 +14,7 @@ from functools import cache, lru_cache
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
+from sparsedsl.interrupts import interrupts_later
 from sparsedsl.locks import compiling
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Atom, Constraint, FloorDiv, Mod, Product, Term, Var
@@ -227,7 +228,7 @@ class _Symbols:
 
 @cache
 def _isl() -> Any:
-    with compiling:
+    with compiling, interrupts_later():
         import islpy
 
         return islpy
