@@ -40,7 +40,7 @@ def compile_graph(
     pipeline: bool = False,
     tiers: Mapping[str, str] | None = None,
     seed: int = 0,
-    moves: int = 2000,
+    moves: int = 4000,
 ) -> Program:
     """Map a graph onto one socket, or onto all sockets of a node.
 

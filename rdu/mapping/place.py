@@ -1,6 +1,11 @@
 """Placing a kernel's units on the mesh: a snake through the sites, then simulated annealing.
 
 Every site of the mesh holds one PCU and one PMU. Memory is reached at both ends of a row.
+
+A snake through bands of the mesh puts the units of a stage into a block of about a band's height;
+of all heights that cut the mesh evenly the one with the shortest wires is annealed. Wires count by
+their bytes and, a little, one by one: else units with few bytes would end up anywhere, and a tile
+takes as many cycles as its way is long.
 """
 
 from __future__ import annotations
@@ -17,6 +22,9 @@ from rdu.mapping.flows import Flow, Unit
 from rdu.specs import Chip
 
 Site: TypeAlias = tuple[int, int]
+
+# What a wire of no bytes counts, as a part of the mean.
+_LENGTH = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +43,7 @@ class Placement:
 
 
 def place(
-    chip: Chip, units: Sequence[Unit], flows: Sequence[Flow], *, seed: int = 0, moves: int = 2000
+    chip: Chip, units: Sequence[Unit], flows: Sequence[Flow], *, seed: int = 0, moves: int = 4000
 ) -> Placement:
     """Place units so that bytes times hops are small; the same seed gives the same placement.
 
@@ -44,11 +52,6 @@ def place(
     MappingError
         If there are more units of a kind than the chip has.
     """
-    snake = [
-        (row, column if row % 2 == 0 else chip.mesh_columns - 1 - column)
-        for row in range(chip.mesh_rows)
-        for column in range(chip.mesh_columns)
-    ]
     limit = {"pcu": chip.pcus, "pmu": chip.pmus}
     for kind, most in limit.items():
         need = sum(unit.kind == kind for unit in units)
@@ -58,6 +61,9 @@ def place(
                 hint="cut the graph into more kernels, for example with fusion='pattern'",
             )
     slots = _snake_slots(units, limit)
+    heights = {-(-chip.mesh_rows // bands) for bands in range(1, chip.mesh_rows + 1)}
+    snakes = [_snake(chip, height) for height in sorted(heights)]
+    snake = min(snakes, key=lambda way: _cost(chip, flows, [way[slot] for slot in slots]))
     sites = [snake[slot] for slot in slots]
     used = {
         kind: {s for u, s in zip(units, slots, strict=True) if u.kind == kind} for kind in limit
@@ -66,14 +72,31 @@ def place(
         kind: [snake[n] for n in range(most) if n not in used[kind]] for kind, most in limit.items()
     }
     annealed = _anneal(chip, units, list(sites), free, flows, random.Random(seed), moves)
-    if wire_cost(chip, flows, annealed) > wire_cost(chip, flows, sites):
+    if _cost(chip, flows, annealed) > _cost(chip, flows, sites):
         annealed = sites
     return Placement(tuple(units), tuple(annealed))
 
 
 def wire_cost(chip: Chip, flows: Sequence[Flow], sites: Sequence[Site]) -> int:
-    """Bytes times the half perimeter of every flow's bounding box: what annealing lowers."""
+    """Bytes times the half perimeter of every flow's bounding box."""
+    spans = _Spans(chip, flows, sites)
+    return sum(flow.bytes * spans.length(n) for n, flow in enumerate(flows))
+
+
+def _cost(chip: Chip, flows: Sequence[Flow], sites: Sequence[Site]) -> int:
+    """What annealing lowers."""
     return sum(_Spans(chip, flows, sites).settled)
+
+
+def _snake(chip: Chip, height: int) -> list[Site]:
+    """All sites, through bands of so many rows, to and fro; within a band column by column."""
+    found: list[Site] = []
+    for band, top in enumerate(range(0, chip.mesh_rows, height)):
+        rows = range(top, min(top + height, chip.mesh_rows))
+        for n in range(chip.mesh_columns):
+            column = n if band % 2 == 0 else chip.mesh_columns - 1 - n
+            found += [(row, column) for row in (rows if n % 2 == 0 else reversed(rows))]
+    return found
 
 
 def _snake_slots(units: Sequence[Unit], limit: dict[str, int]) -> list[int]:
@@ -120,6 +143,10 @@ def _anneal(
     rng: random.Random,
     moves: int,
 ) -> list[Site]:
+    """Move units by turns to any site and to one near where their flows pull them.
+
+    What is there comes back in exchange. The way from the pull shortens as the temperature falls.
+    """
     touching: list[list[int]] = [[] for _ in units]
     for number, flow in enumerate(flows):
         for unit in _ends(flow):
@@ -128,37 +155,42 @@ def _anneal(
     movable = [n for n in range(len(units)) if touching[n]]
     if len(movable) < 2:
         return sites
-    same = {k: [n for n in movable if units[n].kind == k] for k in ("pcu", "pmu")}
-    heat = 0.05 * wire_cost(chip, flows, sites) / max(len(flows), 1)
+    held: dict[str, dict[Site, int | None]] = {k: dict.fromkeys(some) for k, some in free.items()}
+    for n, unit in enumerate(units):
+        held[unit.kind][sites[n]] = n
+    slots = {kind: list(places) for kind, places in held.items()}
+    heat = 0.05 * sum(spans.settled) / max(len(flows), 1)
+    reach = max(chip.mesh_rows, chip.mesh_columns) / 4
     for move in range(moves):
-        temperature = heat * (1 - move / moves) ** 2 + 1e-9
+        left = 1 - move / moves
         a = rng.choice(movable)
-        kind = units[a].kind
-        spare = free[kind]
-        if spare and rng.random() < 0.2:
-            slot = rng.randrange(len(spare))
-            old = spans.site(a)
-            spans.move(a, spare[slot])
-            if spans.settle(touching[a], temperature, rng):
-                spare[slot] = old
-            else:
-                spans.move(a, old)
+        places, old = held[units[a].kind], spans.site(a)
+        if move % 2:
+            new = rng.choice(slots[units[a].kind])
+        else:
+            far = 1 + int(reach * left)
+            row, column = spans.pull(touching[a])
+            new = (row + rng.randint(-far, far), column + rng.randint(-far, far))
+        if new == old or new not in places:
             continue
-        b = rng.choice(same[kind])
-        if a == b:
-            continue
-        spans.swap(a, b)
-        if not spans.settle({*touching[a], *touching[b]}, temperature, rng):
-            spans.swap(a, b)
+        b = places[new]
+        spans.exchange(a, b, new)
+        changed = touching[a] if b is None else {*touching[a], *touching[b]}
+        if spans.settle(changed, heat * left**2 + 1e-9, rng):
+            places[new], places[old] = a, b
+        else:
+            spans.exchange(a, b, old)
     return [spans.site(n) for n in range(len(units))]
 
 
 class _Spans:
-    """Bytes times hops of flows while units move; rows and columns are kept apart for speed."""
+    """Weights times hops of flows while units move; rows and columns are kept apart for speed."""
 
     def __init__(self, chip: Chip, flows: Sequence[Flow], sites: Sequence[Site]) -> None:
         self.chip = chip
-        self.flows = flows
+        self.outer = [flow.source is None or not flow.targets for flow in flows]
+        mean = sum(flow.bytes for flow in flows) / max(len(flows), 1)
+        self.weights = [flow.bytes + int(_LENGTH * mean) for flow in flows]
         self.rows = [row for row, _ in sites]
         self.columns = [column for _, column in sites]
         # Twice the first end: a getter of one index would not return a tuple.
@@ -166,14 +198,18 @@ class _Spans:
         self.settled = [self.cost(n) for n in range(len(flows))]
 
     def cost(self, number: int) -> int:
-        """Bytes times the half perimeter of the bounding box of a flow."""
-        flow, ends = self.flows[number], self.ends[number]
+        """Weight times length of a flow."""
+        return self.weights[number] * self.length(number)
+
+    def length(self, number: int) -> int:
+        """Half perimeter of the bounding box of a flow, and the way on to memory."""
+        ends = self.ends[number]
         rows, columns = ends(self.rows), ends(self.columns)
         left, right = min(columns), max(columns)
         span = max(rows) - min(rows) + right - left
-        if flow.source is None or not flow.targets:
+        if self.outer[number]:
             span += min(left, self.chip.mesh_columns - 1 - right) + 1
-        return flow.bytes * span
+        return span
 
     def settle(self, numbers: Iterable[int], temperature: float, rng: random.Random) -> bool:
         """Whether a move that changed some flows is accepted; if so, their costs are noted."""
@@ -189,15 +225,17 @@ class _Spans:
         """Where a unit is."""
         return (self.rows[unit], self.columns[unit])
 
-    def move(self, unit: int, site: Site) -> None:
-        """Put a unit elsewhere."""
-        self.rows[unit], self.columns[unit] = site
+    def pull(self, numbers: Sequence[int]) -> Site:
+        """Median row and column of all ends of some flows."""
+        rows = sorted(row for n in numbers for row in self.ends[n](self.rows)[1:])
+        columns = sorted(column for n in numbers for column in self.ends[n](self.columns)[1:])
+        return rows[len(rows) // 2], columns[len(columns) // 2]
 
-    def swap(self, a: int, b: int) -> None:
-        """Exchange two units."""
-        one = self.site(a)
-        self.move(a, self.site(b))
-        self.move(b, one)
+    def exchange(self, unit: int, other: int | None, site: Site) -> None:
+        """Put a unit elsewhere, and the other one, if there is one, where it was."""
+        if other is not None:
+            self.rows[other], self.columns[other] = self.site(unit)
+        self.rows[unit], self.columns[unit] = site
 
 
 def _ends(flow: Flow) -> tuple[int, ...]:

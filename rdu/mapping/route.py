@@ -11,6 +11,14 @@ from rdu.mapping.place import Placement, Site
 from rdu.specs import Chip
 
 Link: TypeAlias = tuple[Site, Site]
+# Links, and how many of them the longest path has.
+Way: TypeAlias = tuple[tuple[Link, ...], int]
+Rank: TypeAlias = tuple[int, int, Site]
+
+# Times that all flows choose, at most.
+_TURNS = 4
+# Equal parts of memory's bytes that a port near a unit may carry.
+_SHARES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,46 +39,72 @@ class Routes:
 
 
 def route(chip: Chip, placement: Placement, flows: Sequence[Flow]) -> Routes:
-    """Route every flow; of the two dimension orders each takes the one whose links are freer."""
+    """Route every flow; of the two dimension orders each takes the one whose links are freer.
+
+    Large flows choose first. Then each chooses again, now that all others lie, for a few turns.
+    """
+    biggest_first = sorted(range(len(flows)), key=lambda n: (-flows[n].bytes, n))
+    gates = _gates(chip, placement, flows, biggest_first)
+    ways = [_ways(placement, flow, gates.get(n)) for n, flow in enumerate(flows)]
     load: dict[Link, int] = {}
-    chosen: dict[int, tuple[tuple[Link, ...], int]] = {}
-    ports: dict[Site, int] = {}
-    for number in sorted(range(len(flows)), key=lambda n: (-flows[n].bytes, n)):
-        flow = flows[number]
-        best: tuple[int, int, tuple[Link, ...], int] | None = None
-        gate = _gate(chip, placement, flow, ports)
-        for option, columns_first in enumerate((True, False)):
-            links, hops = _tree(placement, flow, gate, columns_first)
-            peak = max((load.get(link, 0) for link in links), default=0)
-            if best is None or (peak, option) < best[:2]:
-                best = (peak, option, links, hops)
-        assert best is not None
-        _, _, links, hops = best
-        for link in links:
-            load[link] = load.get(link, 0) + flow.bytes
-        chosen[number] = (links, hops)
+    chosen: dict[int, Way] = {}
+    for _ in range(_TURNS):
+        before = dict(chosen)
+        for n in biggest_first:
+            if n in chosen and len(ways[n]) > 1:
+                _put(load, chosen[n], -flows[n].bytes)
+            if n not in chosen or len(ways[n]) > 1:
+                chosen[n] = min(ways[n], key=lambda way: _busiest(load, way))
+                _put(load, chosen[n], flows[n].bytes)
+        if chosen == before:
+            break
     ordered = [chosen[n] for n in range(len(flows))]
     return Routes(
-        tuple(flows), tuple(links for links, _ in ordered), tuple(h for _, h in ordered), load
+        tuple(flows),
+        tuple(links for links, _ in ordered),
+        tuple(hops for _, hops in ordered),
+        {link: count for link, count in load.items() if count},
     )
 
 
-def _gate(chip: Chip, placement: Placement, flow: Flow, ports: dict[Site, int]) -> Site | None:
-    """Choose the memory port of a flow: the least loaded, the nearest among equals."""
-    if flow.source is not None and flow.targets:
-        return None
-    row, column = placement.sites[flow.targets[0] if flow.source is None else flow.source]
+def _put(load: dict[Link, int], way: Way, count: int) -> None:
+    for link in way[0]:
+        load[link] = load.get(link, 0) + count
+
+
+def _busiest(load: Mapping[Link, int], way: Way) -> int:
+    return max((load.get(link, 0) for link in way[0]), default=0)
+
+
+def _ways(placement: Placement, flow: Flow, gate: Site | None) -> list[Way]:
+    """Trees of both dimension orders, once where they are the same."""
+    return list(dict.fromkeys(_tree(placement, flow, gate, first) for first in (True, False)))
+
+
+def _gates(
+    chip: Chip, placement: Placement, flows: Sequence[Flow], order: Sequence[int]
+) -> dict[int, Site]:
+    """Choose the memory port of every flow that needs one.
+
+    It is the nearest of those that would carry no more than `_SHARES` of an equal part, the least
+    loaded if there is none.
+    """
     rows = min(chip.mesh_rows, -(-chip.agcus // 2))
-    best = min(
-        ((r, edge) for r in range(rows) for edge in (-1, chip.mesh_columns)),
-        key=lambda port: (
-            ports.get(port, 0),
-            abs(port[0] - row) + abs(port[1] - column),
-            port,
-        ),
-    )
-    ports[best] = ports.get(best, 0) + flow.bytes
-    return best
+    ports = {(row, edge): 0 for row in range(rows) for edge in (-1, chip.mesh_columns)}
+    outer = [n for n in order if flows[n].source is None or not flows[n].targets]
+    enough = _SHARES * sum(flows[n].bytes for n in outer) // len(ports)
+    found: dict[int, Site] = {}
+    for n in outer:
+        flow = flows[n]
+        row, column = placement.sites[flow.targets[0] if flow.source is None else flow.source]
+
+        def rank(port: Site, row: int = row, column: int = column, size: int = flow.bytes) -> Rank:
+            distance = abs(port[0] - row) + abs(port[1] - column)
+            return (max(ports[port] + size, enough), distance, port)
+
+        found[n] = min(ports, key=rank)
+        ports[found[n]] += flow.bytes
+    return found
 
 
 def _tree(

@@ -12,9 +12,10 @@ from rdu.graph.functions import ADD, SIGMOID
 from rdu.graph.graph import Precision
 from rdu.graph.nodes import Monoid
 from rdu.mapping.depth import sufficient_depths
-from rdu.mapping.flows import fan
+from rdu.mapping.flows import Flow, Unit, fan
 from rdu.mapping.memory import lifetimes
-from rdu.mapping.place import place, wire_cost
+from rdu.mapping.place import Placement, place, wire_cost
+from rdu.mapping.route import route
 from rdu.mapping.verify import verify
 from rdu.models.monarch import monarch_fft
 
@@ -249,6 +250,55 @@ def test_annealing_shortens_the_wires():
 
     assert wires(3000) < wires(300) <= wires(0)
     assert wires(500) == wires(500)
+
+
+def test_a_placement_is_near_that_of_a_run_of_ten_times_the_moves():
+    side = 8
+    chip = NODE.chip.with_changes(pcus=64, pmus=64, mesh_rows=side, mesh_columns=side, agcus=16)
+    (kernel,) = rdu.compile(monarch_fft(64, 32), chip, moves=1).kernels
+    units, flows = kernel.placement.units, kernel.routes.flows
+    short, long = (place(chip, units, flows, moves=moves) for moves in (4000, 40_000))
+    assert wire_cost(chip, flows, short.sites) < 1.15 * wire_cost(chip, flows, long.sites)
+    short, long = (route(chip, placement, flows) for placement in (short, long))
+    assert sum(short.hops) < 1.2 * sum(long.hops)
+    assert max(short.load.values()) < 1.25 * max(long.load.values())
+    # A wire is no longer than half the perimeter of the mesh and the way to memory.
+    assert max(short.hops) <= 2 * side
+
+
+def test_a_stage_starts_as_a_block():
+    """Units in line over a mesh of long rows would lie in a strip."""
+    chip = NODE.chip
+    units = [Unit("pcu", "stage")] * 100
+    flows = [Flow(n, tuple(range(100)), 64, 0) for n in range(4)]
+    sites = place(chip, units, flows, moves=0).sites
+    rows, columns = ({site[n] for site in sites} for n in (0, 1))
+    assert max(len(rows), len(columns)) <= 16
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**20), st.integers(1, 30))
+def test_choosing_again_never_loads_the_busiest_link_more(seed, count):
+    rng = np.random.default_rng(seed)
+    chip = NODE.chip.with_changes(pcus=36, pmus=36, mesh_rows=6, mesh_columns=6, agcus=12)
+    sites = tuple((int(n) // 6, int(n) % 6) for n in rng.permutation(36))
+    placement = Placement((Unit("pcu", "stage"),) * 36, sites)
+    flows = []
+    for _ in range(count):
+        ends = [int(n) for n in rng.choice(36, rng.integers(2, 6), replace=False)]
+        source, targets = rng.choice([ends[0], -1]), tuple(ends[1:])
+        flows.append(Flow(None if source < 0 else int(source), targets, int(rng.integers(1, 99))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rdu.mapping.route._TURNS", 1)
+        once = route(chip, placement, flows)
+    again = route(chip, placement, flows)
+    assert max(again.load.values()) <= max(once.load.values())
+    for flow, links in zip(flows, again.links, strict=True):
+        # Every target is the end of a path of links from the source or a port of memory.
+        starts = {a for a, _ in links} - {b for _, b in links}
+        assert len(starts) == 1 or not links
+        ends = {sites[t] for t in flow.targets}
+        assert ends <= {b for _, b in links} | ({sites[flow.source]} if flow.source else set())
 
 
 def test_drawing(tmp_path):
