@@ -37,17 +37,19 @@ class Fusion:
     into: str
 
 
-def fused(program: Program) -> tuple[Program, tuple[Fusion, ...]]:
+def fused(
+    program: Program, held: frozenset[str] = frozenset()
+) -> tuple[Program, tuple[Fusion, ...]]:
     """Put elementwise intermediates that one statement reads into it.
 
     An intermediate stays where it is a result, is reduced or accumulated into, is read by
     several statements or by other indices than its reader loops over, where its pattern is
-    asked for, or where its value is cast.
+    asked for, where its value is cast, or where it is ``held``, so that its values are looked at.
     """
     done: list[Fusion] = []
     for name in [s.target for s in program.statements]:
         statement = next(s for s in program.statements if s.target == name)
-        reader = _reader(program, statement)
+        reader = None if name in held else _reader(program, statement)
         if reader is None:
             continue
         put = _put(reader.expression, statement)

@@ -4,7 +4,7 @@ Takes: a program.  Gives: a program in which ``Reduce`` stands only at the top o
 statement.  Invariant: the results have the same values, up to the order of floating sums.
 
     C = f(sum(k, e))        =>  T = sum(k, e);  C = f(T)
-    C = a * sum(k, e)       =>  C = sum(k, a * e)      where a does not mention k
+    C = a * sum(k, e)       =>  C = sum(k, a * e)      where e has the indices of a
     C = sum(k, sum(l, e))   =>  C = sum(k l, e)
 """
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sparsedsl.contraction.algebra import dtype_of, fill_of, finite_if
+from sparsedsl.contraction.algebra import dtype_of, fill_of, finite_if, walk
 from sparsedsl.contraction.bindings import free_indices
 from sparsedsl.contraction.nodes import (
     Access,
@@ -33,7 +33,8 @@ class _Lifter:
     program: Program
     unusual: frozenset[str]
     moved: set[str] = field(default_factory=set[str])
-    temporaries: list[Tensor] = field(default_factory=list[Tensor])
+    temporaries: list[str] = field(default_factory=list[str])
+    factors: int = 0
     before: list[Assign] = field(default_factory=list[Assign])
 
     def top(self, node: Expression) -> Expression:
@@ -51,49 +52,92 @@ class _Lifter:
                 return self.inside(node)
 
     def _factored(self, left: Expression, right: Expression) -> Expression | None:
-        """Move a factor that does not mention the summed indices into the sum."""
+        """Move a factor that does not mention the summed indices into the sum.
+
+        Infinity times 0 is NaN, so the factor must be finite: what that asks of is ``moved``.
+        """
         for inner, other, swapped in ((right, left, False), (left, right, True)):
-            if not isinstance(inner, Reduce) or inner.monoid != "add":
+            if not isinstance(inner, Reduce) or not self._distributes(inner, other):
                 continue
-            same = dtype_of(inner, self.program) == dtype_of(inner.body, self.program)
-            needed = self._finite(other)
-            if needed & self.unusual:
+            factor = self._checkable(other)
+            needed = self._finite(factor)
+            if needed is None or needed & self.unusual:
                 continue
-            if same and not set(free_indices(other)) & set(inner.indices):
-                self.moved |= needed
-                pair = (inner.body, other) if swapped else (other, inner.body)
-                return Reduce("add", inner.indices, Call("mul", pair))
+            self.moved |= needed
+            pair = (inner.body, factor) if swapped else (factor, inner.body)
+            return Reduce("add", inner.indices, Call("mul", pair))
         return None
 
-    def _finite(self, factor: Expression) -> frozenset[str]:
-        """Return the inputs that must be finite for a factor to be: infinity times 0 is NaN.
+    def _distributes(self, sum: Reduce, factor: Expression) -> bool:
+        """Whether a factor may move into a sum, and nothing is computed more often then.
 
-        What functions and intermediates give is taken to be finite.
+        A narrower integer sum would wrap before it is multiplied.
         """
-        names = finite_if(factor, self.program) or frozenset()
-        return names if names <= {t.name for t in self.program.inputs} else frozenset()
+        alone = set(free_indices(factor)) <= set(free_indices(sum))
+        if sum.monoid != "add" or not alone or any(isinstance(e, Reduce) for e in walk(factor)):
+            return False
+        dtype = dtype_of(sum, self.program)
+        whole = dtype_of(Call("mul", (sum, factor)), self.program)
+        rounds = np.dtype(dtype).kind in "fc"
+        return dtype == dtype_of(sum.body, self.program) and (dtype == whole or rounds)
+
+    def _checkable(self, factor: Expression) -> Expression:
+        """Return a factor of which stored values say whether it is finite.
+
+        A function that may give an infinity by itself gets a tensor for what it gives.
+        """
+        if self._finite(factor) is not None:
+            return factor
+        self.factors += 1
+        name = self._free_name(f"factor{self.factors - 1}")
+        return factor if name in self.unusual else self._assigned(name, factor)
+
+    def _finite(self, factor: Expression) -> frozenset[str] | None:
+        """Return the tensors that must be finite for a factor to be; None if none suffice.
+
+        An intermediate is put down to what it is computed from, where that settles it.
+        """
+        names = finite_if(factor, self.program)
+        if names is None:
+            return None
+        found = frozenset[str]()
+        for name in names:
+            made = [s for s in self.program.statements if s.target == name]
+            parts = [self._finite(s.expression) for s in made]
+            known = [p for p in parts if p is not None]
+            found |= frozenset({name}).union(*known) - {name} if made and known == parts else {name}
+        return found
 
     def inside(self, node: Expression) -> Expression:
         """Return ``node`` with every reduction replaced by a temporary."""
         match node:
             case Reduce():
                 return self._temporary(self.top(node))
+            case Call("mul", (left, right)) if factored := self._factored(left, right):
+                return self._temporary(self.top(factored))
             case Call(operator, arguments):
                 return Call(operator, tuple(self.inside(a) for a in arguments))
             case _:
                 return node
 
     def _temporary(self, node: Expression) -> Expression:
-        indices = free_indices(node)
+        name = self._free_name(f"t{len(self.temporaries)}")
+        self.temporaries.append(name)
+        return self._assigned(name, node)
+
+    def _free_name(self, name: str) -> str:
         taken = {t.name for t in (*self.program.inputs, *self.program.outputs)}
-        name = f"t{len(self.temporaries)}"
         while name in taken:
             name += "_"
+        return name
+
+    def _assigned(self, name: str, node: Expression) -> Expression:
+        """Return an access to a new tensor that a statement before assigns the value to."""
+        indices = free_indices(node)
         fill = fill_of(node, self.program)
         dtype = dtype_of(node, self.program)
         tensor = Tensor(name, len(indices), dtype, 0 if fill is None else fill)
         subscripts = tuple(Affine.of(i) for i in indices)
-        self.temporaries.append(tensor)
         self.before.append(Assign(name, subscripts, node))
         self.program = replace(self.program, outputs=(*self.program.outputs, tensor))
         return Access(name, subscripts)
@@ -119,9 +163,9 @@ def lift(program: Program) -> Program:
 def lifted(
     program: Program, unusual: frozenset[str] = frozenset()
 ) -> tuple[Program, frozenset[str]]:
-    """Return the program with reductions at the top, and the inputs that must be finite for it.
+    """Return the program with reductions at the top, and the tensors that must be finite for it.
 
-    They are factors that were moved into sums; those that are ``unusual`` are not.
+    They are of factors that were moved into sums; what is ``unusual`` is not moved.
     """
     lifter = _Lifter(program, unusual)
     statements: list[Assign] = []

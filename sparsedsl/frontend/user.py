@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from typing import Any, overload
 
 import numpy as np
@@ -22,6 +23,12 @@ from sparsedsl.frontend.user_text import text_of
 
 _TRIED = (-2, 1, 3)
 """Values at which a stated zero is tried."""
+
+_SEARCHED = 2
+"""Other arguments that are tried in every combination; what is beyond stays 1."""
+
+_BESIDE = (-np.inf, -2.0, -0.0, 0.0, 0.5, 1.0, 3.0, np.inf, np.nan)
+"""Values of the other arguments at which the sign of a zero is tried."""
 
 
 @overload
@@ -133,6 +140,7 @@ def _registered(
                 scalar.result,
                 None,
                 facts,
+                signs=_signs(scalar, arity, zeros),
                 source=text,
                 partials=partials,
             )
@@ -191,3 +199,25 @@ def _try_zeros(scalar: _Scalar, arity: int, zeros: tuple[int, ...]) -> None:
                     f"{scalar.dispatcher.__name__}({shown}) = {found}",
                     hint="leave the position out: every coordinate is then visited",
                 )
+
+
+def _signs(scalar: _Scalar, arity: int, zeros: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the positions at which zeros of either sign do not give the same."""
+    try:
+        scalar.result(("float64",) * arity)
+    except TypeError:
+        return ()  # of integers alone, which have one zero
+    return tuple(n for n in range(arity) if n not in zeros and _sign_shows(scalar, arity, n))
+
+
+def _sign_shows(scalar: _Scalar, arity: int, position: int) -> bool:
+    for others in product(_BESIDE, repeat=min(arity - 1, _SEARCHED)):
+        given = [*others, *(1.0,) * (arity - 1 - len(others))]
+        found = [scalar(*(np.float64(x) for x in _with(given, position, z))) for z in (0.0, -0.0)]
+        if not np.array_equal(*found, equal_nan=True):
+            return True
+    return False
+
+
+def _with(given: list[float], position: int, value: float) -> list[float]:
+    return [*given[:position], value, *given[position:]]

@@ -146,7 +146,7 @@ def split(
         stored = {name: max(s.entries.values(), default=1.0) for name, s in sources.items()}
         lifted = paired(lifted, stored, extents)
     lifted, sources = along_diagonals(lifted, sources, extents)
-    lifted, fusions = fused(together(lifted))
+    lifted, fusions = fused(together(lifted), moved)
     known = dict(sources)
     groups: list[Group] = []
     pending = list(lifted.statements)
@@ -163,7 +163,7 @@ def split(
             continue
         group = _group(lifted, tuple(same), wanted, known, extents, ieee, unusual, patterns)
         if ieee:
-            asked = moved & {a.tensor for s in same for a in reads(s.expression)}
+            asked = moved & _behind(same, lifted)
             group = replace(group, finite=tuple(sorted({*group.finite, *asked})))
         into = tuple(f.name for f in fusions if f.into == first.target)
         groups.append(replace(group, fused=into))
@@ -177,6 +177,16 @@ def split(
             ),
         )
     return tuple(groups)
+
+
+def _behind(statements: Sequence[ct.Assign], program: ct.Program) -> frozenset[str]:
+    """Return the tensors that statements read, and those that these are computed from."""
+    found, waiting = set[str](), list(statements)
+    while waiting:
+        names = {a.tensor for a in reads(waiting.pop().expression)} - found
+        found |= names
+        waiting += [s for s in program.statements if s.target in names]
+    return frozenset(found)
 
 
 def _is_dense(layout: Layout) -> bool:

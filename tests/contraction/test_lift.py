@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import sparsedsl as sd
 from sparsedsl.contraction.lift import lifted
@@ -15,7 +16,16 @@ def scaled(x, B):
     return y
 
 
+def sampled(S, A, B, of=lambda s: s):
+    i, j, k = sd.indices("i j k")
+    C = sd.output()
+    C[i, j] = of(S[i, j]) * sd.sum(A[i, k] * B[k, j], over=k)
+    return C
+
+
 DENSE = np.array([[0.0, 2.0, -1.0], [3.0, 4.0, 1.0]])
+S = np.array([[0.0, 4.0, 0.0], [1.0, 0.0, 9.0]])
+PAIR = np.arange(4.0).reshape(2, 2), np.array([[1.0, -1.0, 0.0], [0.0, 2.0, 1.0]])
 
 
 @pytest.mark.parametrize("layout", ["csr", "csc", "dense"])
@@ -28,21 +38,98 @@ def test_sums_are_taken_before_an_infinite_factor(layout):
 
 
 def test_what_is_moved_is_asked_to_be_finite():
-    x = np.ones(2)
-    lowered = sd.kernel(scaled).lower(x, sd.convert(DENSE, "csr"))
+    arguments = sd.convert(S, "csr"), *PAIR
+    lowered = sd.kernel(sampled).lower(*arguments)
     once, moved = lifted(lowered.program)
-    assert moved == {"x"}
+    assert moved == {"S"}
     assert len(once.statements) == 1
     assert isinstance(once.statements[0].expression, Reduce)
-    kept, moved = lifted(lowered.program, frozenset({"x"}))
+    kept, moved = lifted(lowered.program, frozenset({"S"}))
     assert not moved
     assert len(kept.statements) == 2
-    assert lowered.units[0].group.finite == ("x",)
+    assert "S" in lowered.units[0].group.finite
+
+
+def test_nothing_is_computed_more_often():
+    for dtype in ("float64", "int64"):
+        x = np.ones(2, dtype)
+        lowered = sd.kernel(scaled).lower(x, sd.convert(DENSE.astype(dtype), "csr"))
+        once, moved = lifted(lowered.program)
+        assert not moved
+        assert len(once.statements) == 2  # one sum for each column, not one for each element
+
+    @sd.kernel
+    def both(x, y):
+        i, j = sd.indices("i j")
+        s = sd.output()
+        s[()] = sd.sum(x[i], over=i) * sd.sum(y[j], over=j)
+        return s
+
+    lowered = both.lower(np.ones(3), np.ones(4))
+    assert len(lifted(lowered.program)[0].statements) == 3
+
+
+@pytest.mark.parametrize("stored", [1.0, 0.0, np.inf])
+def test_a_function_that_may_overflow_is_looked_at(stored):
+    """``log`` gives an infinity for 0: a sum of it times zeros would be NaN."""
+    given = np.where(S != 0, stored, 0.0)
+    dense = np.array([[1.0, 2.0], [0.0, 0.0]]), np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]])
+    for of, plain in ((sd.log1p, np.log1p), (sd.log, np.log), (sd.sqrt, np.sqrt)):
+        kernel = sd.kernel(lambda S, A, B, of=of: sampled(S, A, B, of))
+        found = kernel(sp.csr_array(given), *dense)
+        with np.errstate(all="ignore"):
+            wanted = plain(given) * (dense[0] @ dense[1])
+        found = found.toarray() if sp.issparse(found) else found
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_an_intermediate_that_is_a_factor_is_finite_or_not_moved():
+    @sd.kernel
+    def halved(x, A):
+        i, k = sd.indices("i k")
+        t, y = sd.output(), sd.output()
+        t[i] = 1 / x[i]
+        y[i] = t[i] * sd.sum(A[i, k], over=k)
+        return y
+
+    A = sp.csr_array(np.array([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]]))
+    for x in (np.array([2.0, 4.0]), np.array([0.0, 4.0]), np.array([np.nan, -0.0])):
+        with np.errstate(all="ignore"):
+            np.testing.assert_array_equal(halved(x, A), 1 / x * A.sum(axis=1))
+
+
+def test_a_sampled_sum_inside_a_function_stays_sampled():
+    @sd.kernel
+    def rectified(S, A, B):
+        i, j, k = sd.indices("i j k")
+        C = sd.output()
+        C[i, j] = sd.relu(S[i, j] * sd.sum(A[i, k] * B[k, j], over=k))
+        return C
+
+    found = rectified(sp.csr_array(S), *PAIR)
+    np.testing.assert_array_equal(found.toarray(), np.maximum(S * (PAIR[0] @ PAIR[1]), 0))
+    first = rectified.lower(sp.csr_array(S), *PAIR).units[0].group
+    assert first.layout.label == "csr"
+
+
+def test_a_narrow_integer_sum_wraps_before_it_is_multiplied():
+    @sd.kernel
+    def weighted(x, A):
+        i, k = sd.indices("i k")
+        y = sd.output()
+        y[i] = x[i] * sd.sum(A[i, k], over=k)
+        return y
+
+    A = np.array([[100, 100, 0], [100, 0, -3]], "int8")
+    for x in (np.array([1.0, 0.5]), np.array([300, 2], "int64"), np.array([3, 5], "int8")):
+        with np.errstate(over="ignore"):
+            wanted = x * A.sum(axis=1, dtype="int8")
+        np.testing.assert_array_equal(weighted(x, sp.csr_array(A)), wanted)
 
 
 def test_integers_are_always_moved():
-    x = np.ones(2, "int64")
-    lowered = sd.kernel(scaled).lower(x, sd.convert(DENSE.astype("int64"), "csr"))
-    assert lifted(lowered.program, frozenset({"x"}))[1] == frozenset()
+    arguments = sp.csr_array(S.astype("int64")), *(x.astype("int64") for x in PAIR)
+    lowered = sd.kernel(sampled).lower(*arguments)
+    assert lifted(lowered.program, frozenset({"S"}))[1] == frozenset()
     assert len(lowered.units) == 1
     assert lowered.units[0].group.finite == ()

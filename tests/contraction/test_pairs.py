@@ -40,7 +40,7 @@ def test_a_chain_is_summed_pair_by_pair():
     ]
 
 
-def test_a_factor_outside_of_a_sum_is_taken_apart_too():
+def test_a_sum_that_a_factor_has_other_indices_than_stays_apart():
     def step(A, x):
         i, j, k = sd.indices("i j k")
         y = sd.output()
@@ -51,8 +51,8 @@ def test_a_factor_outside_of_a_sum_is_taken_apart_too():
     program = lift(trace(step, infos).program)
     found = paired(program, {"A": 50_000.0, "x": 1000.0}, dict.fromkeys("ijk", 1000))
     assert program_text(found).splitlines() == [
-        "part0[i] = sum(j, A[i, j] * x[j])",
-        "y[k] = sum(i, A[i, k] * part0[i])",
+        "t0[i] = sum(j, A[i, j] * x[j])",
+        "y[k] = sum(i, A[i, k] * t0[i])",
     ]
 
 

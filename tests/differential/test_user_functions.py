@@ -194,3 +194,41 @@ def _reads_a_list(x):
 
 def _plus(x, y):
     return x + y
+
+
+@sd.function
+@numba.njit
+def inverse(x):
+    return 1.0 / x
+
+
+@sd.function
+@numba.njit
+def ratio(x, y):
+    return x / y if y != 0 else np.copysign(1.0, y)
+
+
+def test_the_sign_of_a_zero_that_is_not_stored_is_not_shown():
+    """``-1 * 0`` is a negative zero: what shows its sign is computed at every coordinate."""
+
+    @sd.kernel
+    def inverses(A, b):
+        i, j = sd.indices("i j")
+        C = sd.output()
+        C[i, j] = inverse(A[i, j] * b[j])
+        return C
+
+    @sd.kernel
+    def ratios(A, b):
+        i, j = sd.indices("i j")
+        C = sd.output()
+        C[i, j] = ratio(b[j], A[i, j] * b[j])
+        return C
+
+    A = np.array([[0.0, 2.0, 0.0], [4.0, 0.0, 0.0]])
+    b = np.array([-1.0, 1.0, -2.0])
+    with np.errstate(divide="ignore"):
+        np.testing.assert_array_equal(inverses(sp.csr_array(A), b), 1 / (A * b))
+    below = A * b
+    wanted = np.where(below != 0, b / np.where(below != 0, below, 1), np.copysign(1.0, below))
+    np.testing.assert_array_equal(ratios(sp.csr_array(A), b), wanted)
