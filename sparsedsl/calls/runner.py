@@ -7,18 +7,17 @@ matrices or tensors.  Invariant: the short way gives what the long way would.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sparsedsl.calls.prepared import MISS, Prepared, prepare
+from sparsedsl.calls.prepared import MISS, Prepared, PreparedSteps, prepare
+from sparsedsl.calls.results import result
 from sparsedsl.calls.reuse import store
 from sparsedsl.calls.specialisation import Specialisation
-from sparsedsl.interop import scipy_maker
 from sparsedsl.options import current
-from sparsedsl.runtime.execute import Call
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.values import refused
 
@@ -48,7 +47,7 @@ class Runner:
 
     def __init__(self) -> None:
         self._recent: tuple[Specialisation, ...] = ()
-        self._prepared: tuple[Prepared, ...] = ()
+        self._prepared: tuple[Prepared | PreparedSteps, ...] = ()
 
     def again(self, given: Sequence[Any]) -> Any:
         """Return the result of a call like one of the last, or ``MISS``."""
@@ -68,8 +67,10 @@ class Runner:
         """Store the sparse result of a call like one of the last; False where there is none."""
         options = current()
         for prepared in self._prepared:
+            if prepared.options is not options or not isinstance(prepared, Prepared):
+                continue
             call = prepared.call
-            if prepared.options is not options or not call.stores:
+            if not call.stores:
                 continue
             arguments = prepared.gathered(given)
             if arguments is None:
@@ -94,7 +95,7 @@ class Runner:
         """Return what the user expects of a specialisation: a result, or a tuple of them."""
         scipy = _kinds(tuple(map(type, given))).scipy
         values = self.values(special, tensors, given, out)
-        found = tuple(_result(values[name], kind, scipy) for name, kind in special.results)
+        found = tuple(result(values[name], kind, scipy) for name, kind in special.results)
         return found if special.traced.result_is_tuple else found[0]
 
     def values(
@@ -127,42 +128,7 @@ class Runner:
         given: Sequence[Any],
         scipy: bool,
     ) -> None:
-        if len(special.groups) != 1 or special.traced.result_is_tuple:
-            return
-        ready = special.prepare(0)
-        ((_, kind),) = special.results
-        call = ready.call
-        dense = call.recipe.kind == "dense"
-        if ready.group.layout is not ready.group.assembled or (kind == "plain") != dense:
-            return
-        extents = special.extents_of(named)
-        if ready.group.constant(extents) is not None:
-            return
-        finish = None if dense else _finish(call, extents, scipy)
-        parallel = special.choices.parallel
-        made = prepare(call, current(), given, named, extents, parallel, finish)
+        made = prepare(special, current(), given, named, scipy)
         if made is not None:
-            alive = [one for one in self._prepared if one.arguments]
+            alive = [one for one in self._prepared if one.seen is not None]
             self._prepared = (made, *alive)[:RECENT]
-
-
-def _finish(
-    call: Call, extents: Mapping[str, int], scipy: bool
-) -> Callable[[list[Any], tuple[int, ...]], Any]:
-    """Return what makes a sparse result, as its user expects it, of arguments and counts."""
-    form = call.form(extents)
-    if scipy and call.stores and not form.fill_value:
-        make = scipy_maker(form.layout, form.shape)
-        if make is not None:
-            return lambda arguments, counts: make(call.arrays(arguments, counts))
-    if not scipy:
-        return lambda arguments, counts: call.tensor(arguments, counts, form)
-    return lambda arguments, counts: _result(call.tensor(arguments, counts, form), "sparse", True)
-
-
-def _result(value: Tensor, kind: str, scipy: bool) -> Any:
-    """Return a result as its user expects it: NumPy, scipy, or a tensor."""
-    if kind != "sparse":
-        array = value.values if kind == "plain" else value.to_numpy()
-        return array if array.ndim else array[()]
-    return value.to_scipy() if scipy and value.ndim == 2 and not value.fill_value else value

@@ -11,6 +11,7 @@ from functools import partial
 
 from sparsedsl.loops.columns import columns
 from sparsedsl.loops.fetch import fetch
+from sparsedsl.loops.kept import kept
 from sparsedsl.loops.lanes import sums_in_lanes
 from sparsedsl.loops.nodes import Kernel
 from sparsedsl.loops.promote import promote
@@ -36,7 +37,7 @@ def optimise(
     worth being fetched before they are read, as for ``fetch``.  ``checked``: what each pass gives
     is verified, not the last one's result alone.
     """
-    passes = (simplify, unroll, simplify, promote, reuse, strip, simplify)
+    passes = (simplify, unroll, simplify, promote, reuse, strip, simplify, kept)
     last = (columns,) if vectors else ()
     if vectors and masked:
         last = (sums_in_lanes, columns)

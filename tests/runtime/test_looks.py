@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsedsl as sd
-from sparsedsl.calls import prepared
+from sparsedsl.calls import seen
 from sparsedsl.calls.prepared import MISS
 from sparsedsl.runtime import unchanged
 
@@ -17,7 +17,7 @@ LONG = unchanged.WHOLE + 5
 
 @pytest.fixture(autouse=True)
 def _look_soon(monkeypatch):
-    monkeypatch.setattr(prepared, "FIRST_LOOK", 1)
+    monkeypatch.setattr(seen, "FIRST_LOOK", 1)
 
 
 @sd.kernel
@@ -41,7 +41,7 @@ def _vector(n):
 def _look():
     """Return the preparation of the last call, which has machine code that looks."""
     (newest, *_) = product.engine._runner._prepared
-    assert newest.look is not None
+    assert newest.seen.look is not None
     return newest
 
 
@@ -100,7 +100,7 @@ def test_long_values_are_looked_at_whole_once_a_sample_changed():
     A = sp.random_array((200, 300), density=0.4, format="csc", rng=rng)
     x = _vector(300)
     assert A.nnz > LONG
-    seen = _warm(A, x)
+    newest = _warm(A, x)
     A.data[0], A.data[1] = 2.0, np.inf
     with np.errstate(invalid="ignore"):
         np.testing.assert_allclose(product(A, x), A.toarray() @ x.toarray())
@@ -108,16 +108,16 @@ def test_long_values_are_looked_at_whole_once_a_sample_changed():
     for _ in range(12):
         np.testing.assert_allclose(product(A, x), A.toarray() @ x.toarray())
     # what holds now is learnt: the next call is looked at in one step
-    looks = _look().long_looks
+    looks = _look().seen.long_looks
     product(A, x)
-    assert (_look().long_looks, seen.options) == (looks, _look().options)
+    assert (_look().seen.long_looks, newest.options) == (looks, _look().options)
 
 
 def test_one_look_keeps_no_operand_alive():
     A, x = _matrix(), _vector(30)
-    seen, gone = _warm(A, x), [weakref.ref(A), weakref.ref(x)]
+    newest, gone = _warm(A, x), [weakref.ref(A), weakref.ref(x)]
     del A, x
     gc.collect()
     assert [ref() for ref in gone] == [None, None]
-    assert seen.look is None
-    assert seen(()) is MISS
+    assert newest.seen is None
+    assert newest(()) is MISS

@@ -1,0 +1,36 @@
+"""What users get of what kernels give.
+
+Takes: tensors, or the arrays of a sparse output.  Gives: NumPy arrays, scipy matrices, tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from sparsedsl.interop import scipy_maker
+from sparsedsl.runtime.execute import Call
+from sparsedsl.runtime.tensor import Tensor
+
+Finish: TypeAlias = "Callable[[list[Any], tuple[int, ...]], Any]"
+"""What makes a result of a kernel's arguments and counts."""
+
+
+def finish(call: Call, extents: Mapping[str, int], scipy: bool) -> Finish:
+    """Return what makes a sparse result, as its user expects it, of arguments and counts."""
+    form = call.form(extents)
+    if scipy and call.stores and not form.fill_value:
+        make = scipy_maker(form.layout, form.shape)
+        if make is not None:
+            return lambda arguments, counts: make(call.arrays(arguments, counts))
+    if not scipy:
+        return lambda arguments, counts: call.tensor(arguments, counts, form)
+    return lambda arguments, counts: result(call.tensor(arguments, counts, form), "sparse", True)
+
+
+def result(value: Tensor, kind: str, scipy: bool) -> Any:
+    """Return a result as its user expects it: NumPy, scipy, or a tensor."""
+    if kind != "sparse":
+        array = value.values if kind == "plain" else value.to_numpy()
+        return array if array.ndim else array[()]
+    return value.to_scipy() if scipy and value.ndim == 2 and not value.fill_value else value

@@ -1,0 +1,170 @@
+"""The operands of a call, seen again: whether the next call's are those, or like them.
+
+Takes: the arguments of one call and the tensors bound for them.  Gives: ``Seen``, which says of
+other arguments whether they are the same objects that hold the same indices, or plain arrays of
+the same dtypes and shapes.  Invariant: it says yes only where what was planned and proved for the
+first arguments holds for these, and keeps no operand alive.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from sparsedsl.interop import Known, known
+from sparsedsl.runtime.looks import as_sampled, fact_of, in_one_step, kind_of, object_of
+from sparsedsl.runtime.tensor import Tensor
+from sparsedsl.runtime.unchanged import still_holds
+
+if TYPE_CHECKING:
+    from sparsedsl.codegen.looking import Record, Source
+
+FIRST_LOOK = 8
+"""Calls after which machine code looks at the operands: it takes some milliseconds to make."""
+
+
+class _Held(NamedTuple):
+    """An operand that must be the very tensor of the last call."""
+
+    place: int
+    tensor: weakref.ref[Tensor]
+    facts: tuple[str, ...]
+
+
+class _Foreign(NamedTuple):
+    """An operand that must be the scipy object of the last call, and hold what it held."""
+
+    place: int
+    known: weakref.ref[Known]
+    facts: tuple[str, ...]
+
+
+class _Plain(NamedTuple):
+    """An operand that must be a plain array like that of the last call."""
+
+    place: int
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    facts: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the arguments of a call must be.
+
+    ``plain`` are those of which only dtype and shape count.  ``look`` says of the arguments in one
+    step whether they are what they were, but for ``facts``, what was found of bound tensors and
+    must hold; ``long_looks`` counts the calls that were looked at array by array.  ``drop`` is
+    called once one of the operands is gone.
+    """
+
+    count: int
+    drop: Callable[[], None]
+    held: tuple[_Held, ...] = ()
+    foreign: tuple[_Foreign, ...] = ()
+    plain: tuple[_Plain, ...] = ()
+    facts: tuple[tuple[Mapping[str, int], str], ...] = ()
+    look: Callable[..., bool] | None = None
+    long_looks: int = 0
+    gone: bool = False
+
+    def again(self, given: Sequence[Any]) -> bool:
+        """Whether these arguments will do."""
+        look = self.look
+        seen = look is not None and look(*given)
+        for found, fact in self.facts:
+            # a fact that is forgotten is looked for again, one by one
+            seen = seen and found.get(fact)
+        return bool(seen) or self._one_by_one(given)
+
+    def _one_by_one(self, given: Sequence[Any]) -> bool:
+        if len(given) != self.count or self.gone:
+            return False
+        for place, reference, facts in self.held:
+            x = given[place]
+            if reference() is not x or not x.keeps():
+                return False
+            for fact in facts:
+                if not x.holds(fact):
+                    return False
+        for place, reference, facts in self.foreign:
+            bound = reference()
+            if bound is None or not bound.keeps(given[place]):
+                return False
+            for fact in facts:
+                if not still_holds(fact, bound.tensor.values):
+                    return False
+        for place, _, dtype, shape, facts in self.plain:
+            x = given[place]
+            if type(x) is not np.ndarray or x.shape != shape or x.dtype != dtype:
+                return False
+            flags = x.flags
+            if not (flags.c_contiguous and flags.aligned):
+                return False
+            for fact in facts:
+                if not still_holds(fact, x):
+                    return False
+        self.long_looks += 1
+        if self.long_looks >= FIRST_LOOK and not self.long_looks & (self.long_looks - 1):
+            # values may have been written to since: what is seen now is what counts from here on
+            self._learn(given)
+        return True
+
+    def _learn(self, given: Sequence[Any]) -> None:
+        """Make ready to look at all operands in one step, where that can be done."""
+        asked: list[tuple[Source, Record | None]] = []
+        for place, _, _ in self.held:
+            asked.append((place, object_of(given[place], {})))
+            for array, sample in given[place].samples:
+                asked.append((array, as_sampled(array, sample)))
+        for place, reference, facts in self.foreign:
+            bound = reference()
+            if bound is None or bound.copied is not None or bound.shape is not None:
+                return
+            parts = dict(zip(bound.names, bound.parts, strict=True))
+            asked.append((place, object_of(given[place], parts)))
+            for array, sample in bound.samples:
+                asked.append((array, as_sampled(array, sample)))
+            for fact in facts:
+                values = bound.tensor.values
+                asked.append((values, fact_of(values, fact)))
+        for place, _, _, _, facts in self.plain:
+            x = given[place]
+            for record in (kind_of(x), *[fact_of(x, fact) for fact in facts]):
+                asked.append((place, record))
+        self.look = in_one_step(asked, len(given))
+
+    def forget(self, _: object) -> None:
+        """Let go of the arrays: one of the operands is gone."""
+        self.gone, self.look = True, None
+        self.drop()
+
+
+def seen(
+    given: Sequence[Any],
+    tensors: Mapping[str, Tensor],
+    checks: Sequence[tuple[str, str]],
+    drop: Callable[[], None],
+) -> Seen | None:
+    """Return what arguments like these must be; None where some cannot be known again.
+
+    ``checks`` are the facts that must hold of which tensors.
+    """
+    made = Seen(len(given), drop)
+    for place, (x, (name, tensor)) in enumerate(zip(given, tensors.items(), strict=True)):
+        facts = tuple(dict.fromkeys(fact for fact, checked in checks if checked == name))
+        if type(x) is np.ndarray and tensor.values is x:
+            made.plain += (_Plain(place, name, x.dtype, x.shape, facts),)
+        elif x is tensor:
+            made.held += (_Held(place, weakref.ref(tensor, made.forget), facts),)
+            made.facts += tuple((tensor.found, fact) for fact in facts)
+        elif (bound := known(x)) is not None and bound.tensor is tensor:
+            made.foreign += (_Foreign(place, weakref.ref(bound, made.forget), facts),)
+        else:
+            return None
+    return made
