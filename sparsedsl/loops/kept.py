@@ -245,4 +245,3 @@ def _needed(entries: _Entries, values: Sequence[Expr]) -> list[Assign]:
             wanted |= reads(definition.value)
             found.insert(0, definition)
     return found
-

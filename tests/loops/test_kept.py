@@ -159,6 +159,6 @@ def test_whole_library(zeros, threads):
         C = sd.evaluate("C[i, j] = 2.0 * A[i, j]", A=A)
     expected = 2.0 * A
     expected.eliminate_zeros()
-    assert (C != expected).nnz == 0
+    assert (expected != C).nnz == 0
     np.testing.assert_array_equal(C.indptr, expected.indptr)
     np.testing.assert_array_equal(C.indices, expected.indices)
