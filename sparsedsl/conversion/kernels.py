@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sparsedsl.conversion import passes
+from sparsedsl.conversion.arranged import Arranged
+from sparsedsl.conversion.numbered import Numbered
 from sparsedsl.conversion.order import extent, implies
 from sparsedsl.conversion.padding import padded
 from sparsedsl.conversion.passes import Span
@@ -190,6 +192,8 @@ class _Writer:
                 return self._runs(stream)
             case "sequence":
                 return self._sequence(stream)
+            case "count" if self.plan.arranged:
+                return self._arranged(stream)
             case "count":
                 return self._count(stream)
             case "rank":
@@ -255,7 +259,8 @@ class _Writer:
         """Number entries as they come."""
         levels = self.request.target.levels
         names = tuple(f"t_{level.name}" for level in levels)
-        filling = self._numbered(stream, store=True)
+        made = Numbered(levels, self.read, self.plan.distinct)
+        filling = made.stored(stream, self._keys, self._value(stream))
         if not self.request.target.plain:
             filling += stream.visit((self._missed(),))
         more: dict[str, Param] = {}
@@ -263,7 +268,7 @@ class _Writer:
         if not self.plan.whole and len(self.request.target.layout.value.arguments) == 1:
             counting, more = passes.counted(stream), {"n": IntParam("n")}
         elif not self.plan.whole:
-            counting = self._numbered(stream, store=False)
+            counting = made.counted(stream)
             counts = [lb.ivar(f"count_{name}") for name in names]
             counting += [
                 Assign(x, lb.add(lb.ivar(name), 1)) for x, name in zip(counts, names, strict=True)
@@ -271,55 +276,13 @@ class _Writer:
             more = {x.name: IntParam(x.name) for x in counts}
         return counting, more, filling, names
 
-    def _numbered(self, stream: Stream, *, store: bool) -> list[Stmt]:
-        levels = self.request.target.levels
-        made: list[Stmt] = [Assign(lb.ivar(f"t_{level.name}"), lb.i(-1)) for level in levels]
-        body: list[Stmt] = []
-        after: list[Stmt] = []
-        for depth, level in enumerate(levels):
-            number = lb.ivar(f"t_{level.name}")
-            columns = [self.read(term) for term in level.columns]
-            latest = [lb.ivar(f"latest_{level.name}_{k}") for k in range(len(columns))]
-            new: list[Stmt] = [Assign(number, lb.add(number, 1))]
-            if store:
-                new += self._keys(level)
-                if level.pointer is not None:
-                    array = f"t_{level.pointer.function}"
-                    place = lb.add(self.read(level.pointer.arguments[0]), 1)
-                    if level.parent is not None:
-                        # every parent has children: the last one to come is where they end
-                        new.append(lb.store(array, [place], lb.add(number, 1)))
-                    else:
-                        new.append(passes.bump(array, place))
-                        after.append(self._running(level))
-            if depth == len(levels) - 1 and self.plan.distinct:
-                body += new
-                continue
-            made += [Assign(name, passes.BEFORE) for name in latest]
-            pairs = list(zip(latest, columns, strict=True))
-            new += [Assign(name, column) for name, column in pairs]
-            if depth + 1 < len(levels):
-                below = levels[depth + 1]
-                names = (f"latest_{below.name}_{k}" for k in range(len(below.columns)))
-                if depth + 2 < len(levels) or not self.plan.distinct:
-                    new += [Assign(lb.ivar(name), passes.BEFORE) for name in names]
-            body.append(If(lb.disj(*(lb.ne(a, b) for a, b in pairs)), tuple(new)))
-        if store:
-            body += self._value(stream)
-        return [*made, *stream.visit(tuple(body)), *after]
-
-    def _running(self, level: Level) -> Stmt:
-        assert level.pointer is not None
-        array = f"t_{level.pointer.function}"
-        return passes.running(array, lb.sub(lb.length(array), 1))
-
     def _groups(self, level: Level) -> tuple[Expr, Expr]:
         """The number of an entry's group, and of groups."""
         if level.pointer is not None:
             array = f"t_{level.pointer.function}"
             return self.read(level.pointer.arguments[0]), lb.sub(lb.length(array), 1)
         address, groups = lb.expr(0), lb.expr(1)
-        for term in level.columns[: level.grouped]:
+        for term in self.plan.group(level):
             span = self.span(term)
             inside = lb.sub(self.read(term), span.low)
             address = lb.add(lb.mul(address, span.size), inside)
@@ -339,7 +302,10 @@ class _Writer:
         if level.pointer is not None:
             array = f"t_{level.pointer.function}"
             counting = passes.group_counts(stream, array, address, 1, own, groups, reads)
-            counting += [self._running(level), Assign(lb.ivar("n"), lb.load(array, groups))]
+            counting += [
+                passes.running(array, groups),
+                Assign(lb.ivar("n"), lb.load(array, groups)),
+            ]
             more["n"] = IntParam("n")
             start = (lb.store(next_, [g], lb.load(array, g)),)
         else:
@@ -377,6 +343,22 @@ class _Writer:
             ]
             filling += stream.visit(again)
         return counting, more, filling, ()
+
+    def _arranged(
+        self, stream: Stream
+    ) -> tuple[list[Stmt], dict[str, Param], list[Stmt], tuple[str, ...]]:
+        """Put entries down group by group, then sort each group."""
+        (level,), layout = self.request.target.levels, self.request.target.layout
+        (group,), index = self.plan.group(level), self.request.index
+        together = implies(self.rank, stream.order, (group,))
+        values, dtypes = f"t_{layout.value.function}", (index, self.request.value)
+        ways = self.plan.distinct, together
+        made = Arranged(stream, level, self.read, self.span(group), values, *dtypes, *ways)
+        more: dict[str, Param] = {"n": IntParam("n")}
+        if level.pointer is None:
+            more[made.starts] = ArrayParam(made.starts, index, 1)
+        numbers = () if self.plan.distinct else (made.number.name,)
+        return made.counted(lb.ivar("n")), more, made.filled(), numbers
 
     def _restarted(self, stream: Stream, level: Level, address: Expr) -> list[Stmt]:
         """Number entries as they come, anew in each group: groups come one after another."""

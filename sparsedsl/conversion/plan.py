@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from sparsedsl.conversion.order import Columns, determines, implies
+from sparsedsl.conversion.spans import span_of
 from sparsedsl.conversion.stream import Stream
 from sparsedsl.conversion.strips import height
 from sparsedsl.conversion.target import Level, Target
@@ -38,6 +39,8 @@ class Plan:
         Whether all lengths are known beforehand, or bounded by the number of entries.
     proofs:
         What was proved about order, for the reader.
+    arranged:
+        Whether the entries of each group are sorted by the last term once they lie in it.
     """
 
     strategy: Literal["place", "sequence", "count", "rank", "strips", "runs"]
@@ -45,6 +48,11 @@ class Plan:
     distinct: bool
     whole: bool
     proofs: tuple[str, ...]
+    arranged: bool = False
+
+    def group(self, level: Level) -> Columns:
+        """The terms that tell the groups apart in which entries of ``level`` are counted."""
+        return level.columns[:-1] if self.arranged else grouped(level)
 
 
 DIGIT = 12
@@ -56,16 +64,18 @@ def choose(
     target: Target,
     *,
     rankable: bool,
+    short: bool = False,
     wide: Mapping[Term, int] | None = None,
     bits: int = 0,
 ) -> Plan:
     """Plan the passes.
 
-    ``rankable`` allows a table of one bit per group and key; ``wide`` gives the bits of terms
-    that have too many values to count each, which are sorted digit by digit; ``bits`` are those
-    of the longest interleaved number.
+    ``rankable`` allows a table of one bit per group and key; ``short`` says that groups have few
+    entries, so that each may be sorted by itself; ``wide`` gives the bits of terms that have too
+    many values to count each, which are sorted digit by digit; ``bits`` are those of the longest
+    interleaved number.
     """
-    plan = _chosen(stream, target, rankable)
+    plan = _chosen(stream, target, rankable, short)
     sorts: list[Term] = []
     for term in plan.sorts:
         if target.parts(term):
@@ -88,7 +98,7 @@ def _digits(term: Term, bits: int) -> Columns:
     )
 
 
-def _chosen(stream: Stream, target: Target, rankable: bool) -> Plan:
+def _chosen(stream: Stream, target: Target, rankable: bool, short: bool) -> Plan:
     """The plan, interleaved numbers among its terms."""
     rank, wanted = target.layout.rank, target.told
     if not target.levels and target.edges:
@@ -100,12 +110,35 @@ def _chosen(stream: Stream, target: Target, rankable: bool) -> Plan:
         sorts, proof = _sorts(rank, grouped(target.runs), (target.runs.along,), stream.order)
         return Plan("runs", sorts, True, False, (proof,))
     distinct = stream.unique and determines(rank, wanted)
-    found = _counting(stream, target, distinct, rankable)
+    found = _arranged(stream, target, distinct) if short else None
+    found = found or _counting(stream, target, distinct, rankable)
     if found is None:
         sorts, proof = _sorts(rank, (), wanted, stream.order)
         known = stream.count is not None and len(target.layout.value.arguments) == 1
         return Plan("sequence", sorts, distinct, known, (proof,))
     return found
+
+
+def _arranged(stream: Stream, target: Target, distinct: bool) -> Plan | None:
+    """The plan that sorts each group where it lies: groups of one term, keys of another.
+
+    None where entries come in order, or have other keys.
+    """
+    (level, *more), rank, value = target.levels, target.layout.rank, target.layout.value
+    place = (t.var(level.name),)
+    listed = all(call.arguments == place for call in (*(call for call, _ in level.keys), value))
+    if more or len(level.columns) != 2 or level.kind == "slots" or target.codes or not listed:
+        return None
+    group, (key,) = level.columns[:1], level.columns[1:]
+    own = group if level.kind == "list" else ()
+    known = tuple(term for _, term in level.keys) == (*own, key) and not target.marks
+    if not known or span_of(rank, key)[0] != t.ZERO:
+        return None
+    if implies(rank, (*group, *stream.order), level.columns):
+        return None
+    proof = f"entries are put down by {shown(group)}, then each group is sorted by {shown((key,))}"
+    whole = stream.count is not None
+    return Plan("count", (), distinct, whole, (proof,), arranged=True)
 
 
 def _counting(stream: Stream, target: Target, distinct: bool, rankable: bool) -> Plan | None:

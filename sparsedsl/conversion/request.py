@@ -30,6 +30,9 @@ from sparsedsl.spf.nodes import Term
 
 ROOM = 1 << 16
 
+MEAN = 64
+"""Entries of a group, in the mean, up to which groups are sorted one by one."""
+
 WORD = 62
 """Bits of an interleaved number that stay clear of the sign."""
 
@@ -43,8 +46,8 @@ NUMBERS = "numbers"
 class Request:
     """What a conversion is specialised for.
 
-    ``rankable`` and ``wide`` are as ``plan.choose`` takes them; ``width`` are the bits of each
-    of the numbers that are interleaved; ``partial`` leaves out entries without a place.
+    ``rankable``, ``short`` and ``wide`` are as ``plan.choose`` takes them; ``width`` are the bits
+    of each of the numbers that are interleaved; ``partial`` leaves out entries without a place.
     ``rules`` are those of the alternatives of a union up to the one that the target is; entries
     that no alternative takes are noted with the ``last``.
     """
@@ -56,6 +59,7 @@ class Request:
     index: str
     fill: object
     rankable: bool
+    short: bool = False
     wide: tuple[tuple[Term, int], ...] = ()
     width: int = 0
     partial: bool = False
@@ -70,6 +74,7 @@ class Request:
             stream_of(self),
             self.target,
             rankable=self.rankable,
+            short=self.short,
             wide=dict(self.wide),
             bits=most * self.width,
         )
@@ -140,6 +145,7 @@ def _request(
     index: str,
     fill: _Fill,
     rankable: bool,
+    short: bool,
     width: int,
     partial: bool,
     rules: tuple[Rule, ...],
@@ -147,7 +153,7 @@ def _request(
     wide: tuple[tuple[Term, int], ...] = (),
 ) -> Request:
     kinds = (fill.dtype, index, fill.value)
-    rest = rankable, wide, width, partial, rules, last
+    rest = rankable, short, wide, width, partial, rules, last
     return Request(source, target, dict(dtypes), *kinds, *rest)
 
 
@@ -181,6 +187,7 @@ def request_of(
         "int64" if long else "int32",
         _Fill(fill, values.dtype.name),
         _rankable(target, extents, values.size),
+        _short(target, extents, values.size),
         _width(target, extents),
         partial,
         rules,
@@ -214,6 +221,14 @@ def _rankable(target: Target, extents: tuple[int, ...], entries: int) -> bool:
         return False
     bits = prod(span_at(term, extents)[1] for term in target.levels[0].columns)
     return bits // 64 <= _room(entries)
+
+
+def _short(target: Target, extents: tuple[int, ...], entries: int) -> bool:
+    """Whether the entries that agree in the first term to sort by are few."""
+    if not target.levels or target.codes:
+        return False
+    groups = span_at(target.levels[0].columns[0], extents)[1]
+    return groups <= _room(entries) and entries <= MEAN * groups
 
 
 def _wide(request: Request, extents: tuple[int, ...], entries: int) -> tuple[tuple[Term, int], ...]:
@@ -252,6 +267,6 @@ def _affordable(request: Request, extents: tuple[int, ...], entries: int) -> boo
     plan = plan_of(request)
     sizes = [span_at(term, extents)[1] for term in plan.sorts]
     if plan.strategy == "count":
-        level = request.target.levels[0]
-        sizes.append(prod(span_at(term, extents)[1] for term in level.columns[: level.grouped]))
+        group = plan.group(request.target.levels[0])
+        sizes.append(prod(span_at(term, extents)[1] for term in group))
     return all(size <= _room(entries) for size in sizes)

@@ -185,7 +185,7 @@ class Run:
         if name in self.loaded.padded:
             return True
         calls = [call for level in self.target.levels for call, _ in level.keys]
-        if self.loaded.program.distinct:
+        if self.loaded.program.distinct or self.loaded.program.arranged:
             calls.append(layout.value)
         numbered = {t.var(level.name) for level in self.target.levels if level.kind != "slots"}
         return any(

@@ -55,10 +55,13 @@ def asarray(
     >>> asarray(np.eye(2), "csr")
     <csr tensor shape=(2, 2) dtype=float64 nnz=2 fill=0.0>
     """
-    found = argument(x) if validate else _bound(x, check=False)
+    known = _recalled(x) if validate else None
+    found = _bound(x, check=validate, copies=False) if known is None else known
     # what a call remembers of values must not outlive this binding, nor the reverse
-    if found is not x:
-        found = found.view() if _shares(found.values, x) else found.copy()
+    if found is not x and _shares(found.values, x):
+        found = found.view()
+    elif found is not x and found is known:
+        found = found.copy()
     shared = any(_shares(array, x) for array in found.arrays.values())
     target = _target(found, layout)
     if target is not None and target != found.layout:
@@ -88,26 +91,30 @@ def argument(x: Any) -> Tensor:
     The tensor is shared by all calls with ``x``, so that what it remembers of values is not
     to be relied on.
     """
-    kind = type(x)
-    if kind is Tensor:
-        return x.kept()
-    found: Tensor | None = None
-    if kind is np.ndarray:
-        found = recall_plain(x)
-    elif hasattr(x, "__dict__"):
-        found = recall(x)
+    found = _recalled(x)
     return _bound(x, check=True) if found is None else found
 
 
-def _bound(x: Any, check: bool) -> Tensor:
+def _recalled(x: Any) -> Tensor | None:
+    """What was bound for ``x`` before, or ``x`` itself."""
+    kind = type(x)
+    if kind is Tensor:
+        return x.kept()
+    if kind is np.ndarray:
+        return recall_plain(x)
+    return recall(x) if hasattr(x, "__dict__") else None
+
+
+def _bound(x: Any, *, check: bool, copies: bool = True) -> Tensor:
+    """Bind ``x``, and remember that; of what had to be copied only if ``copies``."""
     if isinstance(x, Tensor):
         return x
     library = type(x).__module__.partition(".")[0]
     sparse = sys.modules.get("scipy.sparse")
     if sparse is not None and sparse.issparse(x):
-        tensor, order = from_scipy(x, check=check)
-        if check:
-            shared = all(_shares(array, x) for array in tensor.arrays.values())
+        tensor, order = from_scipy(x, check=check, places=copies)
+        shared = all(_shares(array, x) for array in tensor.arrays.values())
+        if check and (shared or copies):
             remember(x, tensor, shared=shared, order=order)
         return tensor
     if library == "torch":

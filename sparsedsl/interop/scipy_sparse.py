@@ -32,11 +32,12 @@ from sparsedsl.runtime.checked import checked, found_right
 from sparsedsl.runtime.tensor import Tensor, bound
 
 
-def from_scipy(x: Any, *, check: bool) -> tuple[Tensor, np.ndarray | None]:
+def from_scipy(x: Any, *, check: bool, places: bool) -> tuple[Tensor, np.ndarray | None]:
     """Bind a scipy sparse array or matrix; formats without a layout go through coordinates.
 
     Unsorted indices and duplicates are put right (summed) on a copy.  Where values were only
-    put in another order, their places in the order they have now are returned too.
+    put in another order, and ``places`` are wanted, those are returned too that the values have
+    now.
     """
     reader: Callable[[Any], tuple[Layout, dict[str, np.ndarray]]]
     match x.format:
@@ -70,15 +71,18 @@ def from_scipy(x: Any, *, check: bool) -> tuple[Tensor, np.ndarray | None]:
             return bind(layout, x.shape, arrays), None
         except InvalidTensorError:
             pass
-    return _put_right(layout, x.shape, arrays, reader is _compressed)
+    return _put_right(layout, x.shape, arrays, places and reader is _compressed)
 
 
 def _put_right(
-    layout: Layout, shape: tuple[int, ...], arrays: dict[str, np.ndarray], compressed: bool
+    layout: Layout, shape: tuple[int, ...], arrays: dict[str, np.ndarray], places: bool
 ) -> tuple[Tensor, np.ndarray | None]:
-    """Sort entries on a copy, and sum those that repeat; bad data raises."""
+    """Sort entries on a copy, and sum those that repeat; bad data raises.
+
+    ``places`` are found for compressed entries.
+    """
     sizes = checked(_without_order(layout), shape, arrays, distinct=False)
-    order = _sorted(layout, shape, arrays, sizes) if compressed else None
+    order = _sorted(layout, shape, arrays, sizes) if places else None
     if order is None:
         return _summed(layout, shape, arrays, sizes), None
     value = layout.value.function

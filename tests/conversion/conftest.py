@@ -34,14 +34,16 @@ def _interpreted(request, now):
 
 @pytest.fixture
 def interpreted(monkeypatch):
-    """Conversions by interpreted kernels; ``rankable`` is as plans take it.
+    """Conversions by interpreted kernels; ``rankable`` and ``short`` are as plans take them.
 
     Tables are at most ``room`` long, so that terms of more values are sorted by digits.
     """
     monkeypatch.setattr(run, "loaded", _interpreted)
 
-    def convert(*arguments, rankable=False, room=None, **options):
+    def convert(*arguments, rankable=False, short=None, room=None, **options):
         monkeypatch.setattr(requests, "_rankable", lambda *_: rankable)
+        if short is not None:
+            monkeypatch.setattr(requests, "_short", lambda *_: short)
         if room is not None:
             monkeypatch.setattr(requests, "_room", lambda _: room)
         return run.convert(*arguments, force=True, **options)

@@ -16,10 +16,11 @@ I, J, K = (  # noqa: E741
 )
 
 
-def plan(source, target, rankable=False, rank=2):
+def plan(source, target, rankable=False, rank=2, short=False):
     start = source if not isinstance(source, str) else resolve(source, rank)
     to = target if not isinstance(target, str) else resolve(target, rank)
-    return choose(of_layout(start, "float64", 0.0), target_of(to), rankable=rankable)
+    stream = of_layout(start, "float64", 0.0)
+    return choose(stream, target_of(to), rankable=rankable, short=short)
 
 
 def test_orders_of_scans():
@@ -73,6 +74,19 @@ def test_blocks_are_ranked_by_a_table_or_sorted():
     without = plan("csr", blocks)
     assert (without.strategy, without.sorts) == ("count", (t.floordiv(J, 4),))
     assert "sorted by (floor(c1/4))" in without.proofs[0]
+
+
+def test_short_groups_are_sorted_where_they_lie():
+    """So no second list of entries is needed; where order follows, nothing is sorted."""
+    for source, target in (("coo_unsorted", "csr"), ("coo_repeated", "coo"), ("dia", "csc")):
+        found = plan(source, target, short=True)
+        assert (found.strategy, found.sorts, found.arranged) == ("count", (), True)
+        assert "then each group is sorted by" in found.proofs[0]
+    for source, target in (("csr", "csc"), ("coo", "csr"), ("csc", "coo"), ("coo_unsorted", "ell")):
+        assert not plan(source, target, short=True).arranged
+    assert not plan("coo_unsorted", layouts["bcsr"](2, 2), short=True).arranged
+    assert not plan("coo_unsorted", "morton", short=True).arranged
+    assert not plan("coo_unsorted", "coo", rank=3, short=True).arranged
 
 
 def test_an_order_that_arrays_keep_saves_a_sort():

@@ -68,8 +68,9 @@ def test_every_pair(target, rankable, interpreted):
             agree(start, to, shape, arrays, made)
 
 
+@pytest.mark.parametrize("short", [False, True])
 @pytest.mark.parametrize("target", ["csr", "csc", "dcsr", "coo"])
-def test_entries_come_in_any_order(target, interpreted):
+def test_entries_come_in_any_order(target, short, interpreted):
     """Sorted, backwards, or shuffled."""
     dense = matrix((9, 13), 5, 0.8)
     coords = np.array(np.nonzero(dense))
@@ -83,8 +84,39 @@ def test_entries_come_in_any_order(target, interpreted):
         values = dense[tuple(columns)]
         arrays = {"crd0": columns[0], "crd1": columns[1], "data": values}
         to = resolve(target, 2)
-        made = interpreted(resolve("coo_unsorted", 2), to, dense.shape, arrays)
+        made = interpreted(resolve("coo_unsorted", 2), to, dense.shape, arrays, short=short)
         agree(resolve("coo_unsorted", 2), to, dense.shape, arrays, made)
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+@pytest.mark.parametrize("target", ["csr", "csc", "coo"])
+@pytest.mark.parametrize("shape", [(7, 300), (300, 7), (1, 90), (40, 1)], ids=str)
+def test_groups_are_sorted_where_they_lie(target, shape, repeated, interpreted):
+    """Short ones by ranks, long ones by digits; equal coordinates stay in turn and are added."""
+    rng = np.random.default_rng(6)
+    places = rng.permutation(shape[0] * shape[1])[: shape[0] * shape[1] // 2 + 1]
+    if repeated:
+        places = rng.permutation(np.concatenate([places, places[::3], places[::7]]))
+    rows, columns = (x.astype(np.int32) for x in np.unravel_index(places, shape))
+    arrays = {"crd0": rows, "crd1": columns, "data": rng.integers(1, 9, len(places)) * 1.0}
+    source = resolve("coo_repeated" if repeated else "coo_unsorted", 2)
+    to = resolve(target, 2)
+    made = interpreted(source, to, shape, arrays, short=True)
+    agree(source, to, shape, arrays, made)
+
+
+def test_equal_coordinates_are_added_in_the_order_they_come():
+    """Sums of numbers far apart tell the order."""
+    rng = np.random.default_rng(7)
+    rows, columns = rng.integers(0, 2000, 30000), rng.integers(0, 12, 30000)
+    values = 10.0 ** rng.integers(-9, 9, 30000)
+    arrays = {"crd0": rows, "crd1": columns, "data": values}
+    source, target = resolve("coo_repeated", 2), resolve("csr", 2)
+    made = run.convert(source, target, (2000, 12), arrays, force=True)
+    wanted: dict[tuple[int, int], float] = {}
+    for place, value in zip(zip(rows.tolist(), columns.tolist(), strict=True), values, strict=True):
+        wanted[place] = wanted[place] + value if place in wanted else value
+    assert made["data"].tolist() == [wanted[place] for place in sorted(wanted)]
 
 
 @pytest.mark.parametrize("target", ["csr", "coo", "csf", "dcsc"])
