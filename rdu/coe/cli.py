@@ -298,7 +298,7 @@ def _client(address: str | None) -> Generator[Any, None, None]:
         raise SpecError("--dask needs the package distributed", hint="pip install distributed")
     distributed: Any = importlib.import_module("distributed")
     try:
-        client = distributed.Client(address, timeout=10)
+        client = distributed.Client(address, timeout=30)
     except (OSError, ValueError) as error:
         raise SpecError(f"no Dask scheduler answers at {address}: {error}") from None
     with client:

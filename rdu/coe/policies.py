@@ -108,8 +108,9 @@ class UsageProbability(_Ranked):
 class Belady(_Ranked):
     """The expert whose next use lies furthest ahead gives way: the oracle.
 
-    No policy misses less where all experts have one size and uses run in the trace's order; with
-    grouping it ranks by the order of the trace, and is then only a strong policy.
+    No policy misses less where all experts have one size and uses run in the trace's order, copied
+    ahead or not. Grouping and a window order uses by what is active, so there is no one future to
+    look into: it ranks by the order of the trace, and is then only a strong policy.
     """
 
     def __init__(self, uses: npt.NDArray[np.int64], experts: int) -> None:

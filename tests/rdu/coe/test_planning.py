@@ -1,8 +1,11 @@
-import pickle
+import json
 
 import pytest
+from distributed import Client, LocalCluster
+from typer.testing import CliRunner
 
 from rdu.coe import POLICIES, Composition, Trace, dgx_a100, sn40l_node
+from rdu.coe.cli import app
 from rdu.coe.planning import draw_sweep, nodes_needed, plan, sweep
 from rdu.errors import SpecError
 
@@ -45,16 +48,6 @@ def test_sweep_reports_what_does_not_fit(tmp_path):
     assert "<svg" in (tmp_path / "sweep.svg").read_text()
 
 
-class Cluster:
-    """What a sweep asks of a Dask client; tasks travel as bytes, as they would to a worker."""
-
-    def map(self, function, tasks):
-        return [pickle.dumps((function, task)) for task in tasks]
-
-    def gather(self, futures):
-        return [function(task) for function, task in map(pickle.loads, futures)]
-
-
 def switches(rows):
     return [(row.platform, row.policy, row.experts, row.report.switches) for row in rows]
 
@@ -65,7 +58,16 @@ def test_processes_and_a_cluster_give_what_one_process_gives():
     alone = switches(sweep([10, 100], nodes, **options))
     assert len(alone) == 8
     assert switches(sweep([10, 100], nodes, **options, processes=2)) == alone
-    assert switches(sweep([10, 100], nodes, **options, client=Cluster())) == alone
+    quiet = {"dashboard_address": ":0", "silence_logs": 50}
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, **quiet) as cluster:
+        with Client(cluster) as client:
+            assert switches(sweep([10, 100], nodes, **options, client=client)) == alone
+        # The same from the command line, by the scheduler's address.
+        address = ["--dask", cluster.scheduler_address, "--requests", "60", "--json"]
+        counts = ["--node", "dgx_a100", "--node", "sn40l_node", "--counts", "10,100"]
+        found = CliRunner().invoke(app, ["sweep", *counts, *address])
+        rows = [(r["platform"], r["experts"], r["switches"]) for r in json.loads(found.output)]
+        assert rows == [(p, n, count) for p, policy, n, count in alone if policy == "lru"]
 
 
 def test_a_sweep_takes_the_modes_of_serving():

@@ -79,6 +79,7 @@ MODES = st.fixed_dictionaries(
         "overlap": st.booleans(),
         "group_by_expert": st.booleans(),
         "retain": st.booleans(),
+        "window": st.sampled_from([None, 1, 4, 30]),
     }
 )
 
@@ -151,10 +152,16 @@ def misses(policy, slots, uses, count):
     uses=st.lists(st.integers(0, 5), max_size=60),
     slots=st.integers(1, 6),
     policy=st.sampled_from([name for name in POLICIES if name != "belady"]),
+    batch=st.integers(1, 7),
+    ahead=st.fixed_dictionaries({"prefetch": st.booleans(), "overlap": st.booleans()}),
 )
-def test_belady_never_misses_more(uses, slots, policy):
-    uses = np.array(uses, int)
-    assert misses("belady", slots, uses, 6) <= misses(policy, slots, uses, 6)
+def test_belady_never_misses_more(uses, slots, policy, batch, ahead):
+    """In every mode that keeps the order of the trace."""
+    trace = sequence(np.array(uses, int), batch=batch)
+    best, other = (
+        serve(equal(6), small(slots), trace, name, **ahead).switches for name in ("belady", policy)
+    )
+    assert best <= other
 
 
 @settings(deadline=None, max_examples=100)
@@ -248,6 +255,17 @@ def test_prefetch_does_not_evict_what_the_batch_still_needs():
     starts = {(event.kind, event.name): event.start for event in ahead.events[:4]}
     assert starts["run", "expert0"] == pytest.approx(2.5)
     assert ahead.switches <= demand.switches
+
+
+@settings(deadline=None, max_examples=60)
+@given(case=cases(), mode=MODES)
+def test_where_all_experts_fit_each_is_copied_once(case, mode):
+    composition, platform, trace = case
+    room = sum(expert.hbm_bytes for expert in composition.experts) + 1
+    roomy = replace(platform, hbm=Tier("hbm", room, 100.0))
+    report = serve(composition, roomy, trace, **(mode | {"retain": True}))
+    assert report.switches == len(set(trace.experts[:, 0].tolist()))
+    assert report.time["stall"] <= report.copy_seconds + 1e-9
 
 
 def test_grouping_saves_switches():
