@@ -31,7 +31,7 @@ app = typer.Typer(
 Fusion = Annotated[
     str, typer.Option(help="none, pattern, spatial, or operator names joined by '-' and ','.")
 ]
-Orchestration = Annotated[str, typer.Option(help="hardware or software; of a model also looped.")]
+Orchestration = Annotated[str, typer.Option(help="hardware, software or looped.")]
 ChipFile = Annotated[Path | None, typer.Option("--chip", help="TOML file of a chip or node.")]
 Split = Annotated[
     str, typer.Option(help="Axes to cut over all sockets, joined by ',' (rdu trace lists them).")

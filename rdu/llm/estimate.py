@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rdu.errors import CapacityError
 from rdu.llm.collectives import Peers
@@ -96,8 +96,8 @@ class Estimate:
 
     @property
     def launches(self) -> int:
-        """Kernel calls."""
-        return sum(time.kernel.repeat for time in self.kernels)
+        """Kernel calls; a looped kernel is called once."""
+        return sum(time.launches for time in self.kernels)
 
     @property
     def launch_seconds(self) -> float:
@@ -173,11 +173,16 @@ def estimate(
         group = kernel.operators[0].group
         alone[group] = alone.get(group, 0) + 1
     times: list[KernelTime] = []
+    turns = _turns(graph, alone, orchestration)
     for kernel in kernels:
         # Only a group that is one kernel repeats it back to back.
         group = kernel.operators[0].group
         again = alone[group] == 1 and not (graph.alternating and group.startswith("decoder"))
-        times.append(_time(kernel, chip, peers, a, fusion, orchestration, again, graph.batch))
+        again |= group in turns
+        time = _time(kernel, chip, peers, a, fusion, orchestration, again, graph.batch)
+        if group in turns[1:]:
+            time = replace(time, launch=0.0, relaunch=0.0, launches=0)
+        times.append(time)
     return Estimate(
         graph=graph,
         fusion=fusion,
@@ -187,6 +192,21 @@ def estimate(
         ddr_bytes_per_second=1e9 * chip.ddr_gb_per_s,
         spilled_bytes=spilled,
     )
+
+
+_TURNS = ("decoder", "decoder.local")
+
+
+def _turns(
+    graph: ModelGraph, alone: Mapping[str, int], orchestration: Orchestration
+) -> tuple[str, ...]:
+    """Groups of layers that are turns of one loop, the first of them launched for all.
+
+    Layers with and without a window have the same operators: how many keys their counters run
+    over is an argument.
+    """
+    one_each = all(alone.get(group) == 1 for group in _TURNS)
+    return _TURNS if orchestration == "looped" and graph.alternating and one_each else ()
 
 
 def _require(graph: ModelGraph, chip: Chip) -> None:

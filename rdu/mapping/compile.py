@@ -54,7 +54,9 @@ def compile_graph(
         ``"none"`` (every operator its own kernel), ``"pattern"`` (contractions with the
         elementwise operators that follow), ``"spatial"`` (one kernel), or named groups.
     orchestration:
-        ``"hardware"`` or ``"software"``: who starts each kernel.
+        ``"hardware"`` or ``"software"``: who starts each kernel. ``"looped"`` is hardware where
+        kernels of one program that follow each other, such as equal layers between another first
+        and last one, are launched once.
     split:
         Axes of the graph (``graph.extents`` lists them) to cut over all sockets of the node.
         Operators that keep the axis work on their parts; where it is summed, an all-reduce
@@ -89,7 +91,8 @@ def _orchestration(name: str) -> Orchestration:
     try:
         return Orchestration(name)
     except ValueError:
-        raise RDUError(f"orchestration must be 'hardware' or 'software', found {name!r}") from None
+        known = ", ".join(repr(one.value) for one in Orchestration)
+        raise RDUError(f"orchestration must be one of {known}, found {name!r}") from None
 
 
 def _alike(

@@ -21,10 +21,15 @@ from rdu.specs import Node
 
 
 class Orchestration(Enum):
-    """Who starts the kernels: the host, or a schedule held on the chip."""
+    """Who starts the kernels: the host, or a schedule held on the chip.
+
+    ``LOOPED`` is such a schedule in which kernels of one program that follow each other are turns
+    of one loop: one launch for all (kernel looping, arXiv 2410.23668).
+    """
 
     SOFTWARE = "software"
     HARDWARE = "hardware"
+    LOOPED = "looped"
 
 
 @dataclass(frozen=True, slots=True)
