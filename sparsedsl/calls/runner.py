@@ -46,7 +46,7 @@ class Runner:
     """Runs specialisations, and prepares calls like those made more than once."""
 
     def __init__(self) -> None:
-        self._recent: tuple[Specialisation, ...] = ()
+        self._recent: tuple[tuple[int, ...], ...] = ()
         self._prepared: tuple[Prepared | PreparedSteps, ...] = ()
 
     def again(self, given: Sequence[Any]) -> Any:
@@ -114,11 +114,13 @@ class Runner:
             values = special.run(named, out, fresh)
         except (ValueError, MemoryError) as error:
             raise refused(error) from None
-        if any(special is one for one in self._recent):
+        # what is met again may come again; new operands each time would be prepared for nothing
+        called = (id(special), *[id(x) for x in given if type(x) is not np.ndarray])
+        if called in self._recent:
             if out is None:
                 self._prepare(special, named, given, kinds.scipy)
         else:
-            self._recent = (special, *self._recent)[:RECENT]
+            self._recent = (called, *self._recent)[:RECENT]
         return values
 
     def _prepare(

@@ -49,6 +49,8 @@ def from_scipy(x: Any, *, check: bool, places: bool) -> tuple[Tensor, np.ndarray
             reader = _diagonals
         case "coo":
             reader = _coordinates
+        case "lil":
+            x, reader = x.tocsr(), _compressed
         case _:
             x, reader = x.tocoo(), _coordinates
     try:
@@ -63,10 +65,12 @@ def from_scipy(x: Any, *, check: bool, places: bool) -> tuple[Tensor, np.ndarray
         name: usable_values(array, f"x.{name}") if name == value else usable_indices(array, name)
         for name, array in given.items()
     }
-    right = found_right(layout, x.shape, arrays) if check else True
-    if right:
+    if not check:
         return bind(layout, x.shape, arrays, check=False), None
-    if right is None:
+    found = found_right(layout, x.shape, arrays)
+    if found is not None and found[0]:
+        return Tensor(layout, x.shape, arrays, 0, found[1]), None
+    if found is None:
         try:
             return bind(layout, x.shape, arrays), None
         except InvalidTensorError:

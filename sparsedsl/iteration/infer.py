@@ -64,7 +64,8 @@ def _dense_order(statements: tuple[ct.Assign, ...], program: ct.Program) -> tupl
     """Return the order in which a dense matrix is stored, by columns where that is how it is met.
 
     It is where rows come from a dense operand that holds them side by side, and columns from
-    entries of a sparse one, as in ``C[k, j] = X[i, k] * A[i, j]``.
+    entries of a sparse one, as in ``C[k, j] = X[i, k] * A[i, j]``; or from one that is turned so,
+    since entries say which of its columns are read, as in ``C[k, j] = Y[k, i] * A[i, j]``.
     """
     natural = tuple(range(program.tensor(statements[0].target).rank))
     if len(natural) != len(("rows", "columns")):
@@ -76,7 +77,9 @@ def _dense_order(statements: tuple[ct.Assign, ...], program: ct.Program) -> tupl
         sparse = [a for a in found if not program.tensor(a.tensor).total]
         entries = {name for a in sparse for s in a.subscripts for name in s.indices}
         beside = {a.subscripts[-1].name for a in dense}
-        if column not in entries or row in entries or row not in beside or column in beside:
+        turned = {a.subscripts[0].name for a in dense if a.subscripts[-1].name in entries}
+        met = row in beside | turned and column not in beside
+        if column not in entries or row in entries or not met:
             return natural
     return (1, 0)
 

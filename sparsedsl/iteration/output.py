@@ -181,10 +181,14 @@ def _is_output_range(layout: Layout, constraint: Constraint) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a chain delivers to: coordinates in storage order, and the layout's assembly."""
+    """What a chain delivers to: coordinates in storage order, and the layout's assembly.
+
+    ``strict``: coordinates computed from several loops are taken to come out of order.
+    """
 
     coordinates: tuple[str, ...]
     assembly: Assembly | None
+    strict: bool = False
 
 
 def delivery(steps: tuple[Step, ...], target: Target, bound: frozenset[str]) -> tuple[str, int]:
@@ -204,7 +208,7 @@ def delivery(steps: tuple[Step, ...], target: Target, bound: frozenset[str]) -> 
         here = [s.variable for s in steps[: at + 1] if isinstance(s, Scan)]
         owned = here[first_loop:]
         reads = _reads(steps[: at + 1], name)
-        if not all(v in reads for v in owned):
+        if not all(v in reads for v in owned) or (target.strict and len(owned) > 1):
             return ("workspace", depth) if last else ("stream", 0)
         first_loop = len(here)
         if not last:

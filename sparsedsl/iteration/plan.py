@@ -114,7 +114,7 @@ def _plan(request: Request, conversions: tuple[Conversion, ...]) -> Nest:
     coordinates = tuple(s.name or "" for s in target.subscripts)
     assembly = output.levels_of(request.output)
     order = assembly.modes if assembly else tuple(range(len(coordinates)))
-    goal = output.Target(tuple(coordinates[m] for m in order), assembly)
+    goal = output.Target(tuple(coordinates[m] for m in order), assembly, request.strict)
     dense = assembly is not None and assembly.kind == "dense"
     merged = None if dense or request.whole is None else _merged(request, request.whole, goal)
     if merged is not None:

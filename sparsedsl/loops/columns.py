@@ -42,9 +42,9 @@ from sparsedsl.loops.nodes import (
 from sparsedsl.loops.vectors import OPERATORS, lanes, vector
 from sparsedsl.loops.walk import statements, with_bodies, with_children
 
-WIDTHS = (8, 4, 1)
+WIDTHS = (8, 4, 1, 0.5)
 """Registers that a strip fills, most first: four hide the latency of an addition, eight read rows
-of 64 columns in one go."""
+of 64 columns in one go, and half of one reads rows of 4."""
 
 
 def columns(kernel: Kernel) -> Kernel:
@@ -189,10 +189,9 @@ def _strips(rows: _Rows, taken: set[str]) -> Iterator[Stmt]:
         body.append(_strip(rows, type, (start, stop), taken))
         start = stop
     left = replace(rows.column, start=start)
-    if rows.first is None:
-        body.append(If(build.lt(start, count), (_replaced(rows.loop, rows.column, left),)))
-    else:
-        body.append(_singly(rows, left, rows.first, taken))
+    store = rows.store
+    first = Load(store.array, store.subscripts, rows.dtype) if rows.first is None else rows.first
+    body.append(_singly(rows, left, first, taken))
     yield Comment("columns in vectors, then those left")
     runs = build.lt(rows.loop.start, rows.loop.stop)
     always = runs == build.TRUE or rows.opening is not None

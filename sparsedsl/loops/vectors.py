@@ -1,6 +1,6 @@
 """Types of several values at once: neighbouring elements along an array's last axis.
 
-A vector type is written ``"float64*8"``; its elements fill one or several registers.  A ``Load``
+A vector type is written ``"float64*8"``; its elements fill registers, or half of one.  A ``Load``
 of such a type takes as many elements from its subscripts on, a ``Store`` of such a value writes
 them, ``add``, ``sub`` and ``mul`` work on each element by itself, and a ``Cast`` of a scalar
 gives it to all.
@@ -17,23 +17,23 @@ OPERATORS = frozenset({"add", "sub", "mul"})
 """The elementwise operators that vectors have."""
 
 
-def vector(dtype: str, registers: int = 1) -> str:
+def vector(dtype: str, registers: float = 1) -> str:
     """Return the type of a vector of a float dtype that fills so many registers.
 
-    >>> vector("float64"), vector("float32", 4)
-    ('float64*8', 'float32*64')
+    >>> vector("float64"), vector("float32", 4), vector("float64", 0.5)
+    ('float64*8', 'float32*64', 'float64*4')
     """
-    return f"{dtype}*{registers * BYTES // np.dtype(dtype).itemsize}"
+    return f"{dtype}*{int(registers * BYTES) // np.dtype(dtype).itemsize}"
 
 
 def is_vector(type: str) -> bool:
-    """Return whether a type is that of a vector of whole registers.
+    """Return whether a type is that of a vector of whole registers, or halves.
 
-    >>> is_vector("float64*16"), is_vector("float64*4"), is_vector("int64*8")
+    >>> is_vector("float64*4"), is_vector("float64*2"), is_vector("int64*8")
     (True, False, False)
     """
     dtype, count = element(type), lanes(type)
-    return dtype in ("float32", "float64") and count > 1 and count % lanes(vector(dtype)) == 0
+    return dtype in ("float32", "float64") and count > 1 and count % lanes(vector(dtype, 0.5)) == 0
 
 
 def element(type: str) -> str:

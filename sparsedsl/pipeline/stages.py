@@ -255,10 +255,27 @@ MOST_COPIES = 3
 def _planned(
     request: Request, settings: Settings, known: Mapping[str, Proof]
 ) -> tuple[Request, Nest, Proved]:
-    """Plan and prove; what is not proved of patterns, or of merges, is done without.
+    """Plan and prove; what is not proved of patterns, of merges, or of order, is done without.
 
     Returns what was planned from in the end, too.
     """
+    found = _proved(request, settings, known)
+    request, nest, proved = found
+    unordered = proved.nest.assembly.kind == "stream" != nest.assembly.kind
+    if not unordered or request.order is not None or settings.workspace != "auto":
+        return found
+    # sorting all entries costs more than most orders of loops
+    try:
+        other = _proved(replace(request, strict=True), settings, known)
+    except PlanError:
+        return found
+    return found if other[2].nest.assembly.kind == "stream" else other
+
+
+def _proved(
+    request: Request, settings: Settings, known: Mapping[str, Proof]
+) -> tuple[Request, Nest, Proved]:
+    """Plan and prove as ``_planned`` does, if need be with a stream that is sorted."""
     from sparsedsl.find.choose import prove_nest
 
     find = settings.find if isinstance(settings.find, str) else dict(settings.find)

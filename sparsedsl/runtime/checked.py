@@ -134,12 +134,16 @@ def checked(
 
 def found_right(
     layout: Layout, shape: Sequence[int], arrays: Mapping[str, np.ndarray]
-) -> bool | None:
-    """What machine code finds of arrays; None where it has not been asked for often enough."""
+) -> tuple[bool, Mapping[str, int]] | None:
+    """Whether machine code finds arrays right, and the parameters of those that are.
+
+    None where it has not been asked for often enough.
+    """
     found = _loops_of(layout, arrays, distinct=True)
     if found is None or found.function is None:
         return None
-    return found.right(shape, arrays) is not None
+    values = found.right(shape, arrays)
+    return (False, {}) if values is None else (True, values)
 
 
 def _loops_of(layout: Layout, arrays: Mapping[str, np.ndarray], distinct: bool) -> _Loops | None:

@@ -207,3 +207,61 @@ def test_a_dense_result_lies_as_its_loops_meet_it():
     again = sd.einsum("ik,ij->kj", X, A)
     np.testing.assert_array_equal(again, found)
     assert sd.einsum("ij,jk->ik", A, np.ones((A.shape[1], 3))).flags.c_contiguous
+
+
+def test_a_dense_result_is_stored_by_columns_where_rows_are_turned():
+    A = matrix()
+    Y = np.random.default_rng(0).random((4, A.shape[0]))
+    found = sd.einsum("ki,ij->kj", Y, A)
+    assert found.flags.f_contiguous
+    np.testing.assert_allclose(found, Y @ A.toarray())
+
+
+@sd.kernel
+def steps(A, x):
+    i, j, k = sd.indices("i j k")
+    largest, y = sd.output(), sd.output()
+    largest[()] = sd.max(A[i, j], over=(i, j))
+    y[i] = A[i, j] * A[j, k] * x[k] / largest[()]
+    return y, largest
+
+
+def test_several_kernels_are_prepared_together():
+    A = sp.random_array((40, 40), density=0.2, format="csr", rng=np.random.default_rng(0))
+    runner = steps.engine._runner
+    for n in range(12):
+        x = np.random.default_rng(n).random(40)
+        if n > 2:
+            assert runner.again((A, x)) is not MISS
+        if n == 9:
+            A.data *= 2.0
+        y, largest = steps(A, x)
+        np.testing.assert_allclose(y, A @ (A @ x) / A.max())
+        assert largest == A.max()
+    overflowing = np.full(40, 1e308)
+    with np.errstate(invalid="ignore", over="ignore"):
+        expected = A @ (A @ overflowing) / A.max()
+        np.testing.assert_array_equal(np.isfinite(steps(A, overflowing)[0]), np.isfinite(expected))
+    del A
+    gc.collect()
+    assert all(one.seen is None for one in runner._prepared)
+
+
+def test_new_operands_at_each_call_are_not_prepared_for():
+    x = np.ones(5)
+    runner = spmv.engine._runner
+    kept = [matrix(n) for n in range(20, 30)]
+    before = runner._prepared
+    for A in kept:
+        np.testing.assert_allclose(spmv(A, x), A @ x)
+    assert runner._prepared == before
+
+
+@pytest.mark.parametrize("form", ["dia", "bsr"])
+def test_rows_of_a_product_that_loops_do_not_meet_in_order_are_gathered(form):
+    A = sp.csr_array(sp.diags_array([[1.0, 2, 3, 4], [5.0, 6, 7]], offsets=[0, 1]))
+    B = sp.random_array((4, 6), density=0.5, format="csr", rng=np.random.default_rng(0))
+    A = A.asformat(form)
+    C = spgemm(A, B)
+    np.testing.assert_allclose(C.toarray(), A.toarray() @ B.toarray())
+    assert "sort of the entries" not in spgemm.explain(A, B)

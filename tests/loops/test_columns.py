@@ -141,7 +141,7 @@ def test_what_sets_other_elements_is_kept():
 
 def test_vectors_are_verified():
     kernel = columns(rows("float64"))
-    wrong = Load("B", (i, j), "float64*4"), Load("B", (i, j), "float32*16")
+    wrong = Load("B", (i, j), "float64*2"), Load("B", (i, j), "float32*16")
     for value in wrong:
         body = (Assign(i, lb.i(0)), Assign(j, lb.i(0)), Assign(Var("v", value.type), value))
         with pytest.raises(VerificationError):
