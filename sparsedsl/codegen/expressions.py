@@ -26,6 +26,7 @@ from sparsedsl.loops.nodes import (
     Length,
     Load,
     Not,
+    Pack,
     Part,
     Select,
     Var,
@@ -180,7 +181,7 @@ class Printer:
                 return self.intrinsic(f"spread({self.text(operand)}, {lanes(type)})"), ATOM
             case Cast(operand, type):
                 return self.converted(operand, dtype_of(type))
-            case Apply("first" | "total" as function, arguments):
+            case Apply("first" | "total" | "differing" as function, arguments):
                 call = f"{function}({', '.join(map(self.exact, arguments))})"
                 return self.intrinsic(call), ATOM
             case Apply(function, (left, right), type) if lanes(type) > 1:
@@ -204,6 +205,22 @@ class Printer:
         ends = self.subscript(node.place, True), self.exact(node.count)
         call = "part_through" if node.through else "part"
         return self.intrinsic(f"{call}({', '.join((*arrays, *ends))}, {lanes(node.type)})")
+
+    def pack(self, node: Pack) -> str:
+        """Return the call that stores what is kept, one behind the other."""
+        into, kept = (
+            (self.name(node.array), self.subscript(node.place, True)),
+            self.exact(node.kept),
+        )
+        value = self.exact(node.value)
+        if node.value.type != INT:
+            call, given = "pack", [value]
+        elif node.through:
+            call, given = "pack_through", [self.name(node.through), value]
+        else:
+            call, given = "pack_numbers", [value]
+        sizes = [] if node.value.type != INT else [str(node.lanes)]
+        return self.intrinsic(f"{call}({', '.join((*into, *given, kept, *sizes))})")
 
     def place(self, subscripts: tuple[Expr, ...]) -> str:
         """Return subscripts as a tuple, those of a vector: they are in range."""

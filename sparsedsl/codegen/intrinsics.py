@@ -26,6 +26,7 @@ from numba.core import cgutils
 from numba.extending import lower_builtin, models, register_model, type_callable
 from numba.np.arrayobj import make_array
 
+from sparsedsl.codegen import llvm_packs
 from sparsedsl.codegen.llvm_vectors import kept, loaded, loaded_through, sum_of, used
 
 
@@ -121,6 +122,28 @@ def total(value: Any) -> Any:
     while len(value) > 1:
         value = value[: len(value) // 2] + value[len(value) // 2 :]
     return value[0]
+
+
+def differing(value: Any, other: Any, count: int) -> int:
+    """Return the bits of the first ``count`` elements of a vector that are not ``other``."""
+    return sum(int(x != other) << k for k, x in enumerate(value[: max(int(count), 0)]))
+
+
+def pack(array: Any, place: int, value: Any, kept: int) -> None:
+    """Store the elements of a vector whose bits are set in ``kept`` from ``place`` on."""
+    found = [x for k, x in enumerate(value) if int(kept) >> k & 1]
+    array[int(place) : int(place) + len(found)] = found
+
+
+def pack_numbers(array: Any, place: int, first: int, kept: int, lanes: int) -> None:
+    """Store ``first + k`` for each bit ``k`` of ``kept`` that is set, from ``place`` on."""
+    pack(array, place, [int(first) + k for k in range(lanes)], kept)
+
+
+def pack_through(array: Any, place: int, source: Any, start: int, kept: int, lanes: int) -> None:
+    """Store ``source[start + k]`` for each bit ``k`` of ``kept`` that is set, from ``place`` on."""
+    found = [source[int(start) + k] for k in range(lanes) if int(kept) >> k & 1]
+    array[int(place) : int(place) + len(found)] = found
 
 
 def prefetch(array: Any, place: tuple[int, ...]) -> None:
@@ -298,6 +321,81 @@ def _type_total(context: Any) -> Any:  # noqa: ARG001
 @lower_builtin(total, _Vector)
 def _generate_total(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
     return sum_of(builder, arguments[0])
+
+
+@type_callable(differing)
+def _type_differing(context: Any) -> Any:  # noqa: ARG001
+    def typer(value: Any, other: Any, count: Any) -> Any:  # noqa: ARG001
+        return types.int64 if isinstance(value, _Vector) else None
+
+    return typer
+
+
+@lower_builtin(differing, _Vector, types.Float, types.Integer)
+def _generate_differing(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    (vector, value), (kind, other), (ints, count) = zip(signature.args, arguments, strict=True)
+    constant = context.cast(builder, other, kind, vector.dtype)
+    number = context.cast(builder, count, ints, types.int64)
+    return llvm_packs.differing(builder, value, constant, number)
+
+
+@type_callable(pack)
+def _type_pack(context: Any) -> Any:  # noqa: ARG001
+    def typer(array: Any, place: Any, value: Any, kept: Any) -> Any:  # noqa: ARG001
+        return types.none if isinstance(value, _Vector) else None
+
+    return typer
+
+
+@type_callable(pack_numbers)
+def _type_numbers(context: Any) -> Any:  # noqa: ARG001
+    def typer(array: Any, place: Any, first: Any, kept: Any, lanes: Any) -> Any:  # noqa: ARG001
+        return types.none
+
+    return typer
+
+
+@type_callable(pack_through)
+def _type_through(context: Any) -> Any:  # noqa: ARG001
+    def typer(array: Any, place: Any, source: Any, start: Any, kept: Any, lanes: Any) -> Any:  # noqa: ARG001
+        return types.none
+
+    return typer
+
+
+@lower_builtin(pack, types.Array, types.Integer, _Vector, types.Integer)
+def _generate_pack(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array, place, (_, value), kept = zip(signature.args, arguments, strict=True)
+    into = _element(context, builder, array, place)
+    llvm_packs.pack(builder, into, value, _word(context, builder, kept))
+    return context.get_dummy_value()
+
+
+@lower_builtin(pack_numbers, types.Array, types.Integer, types.Integer, types.Integer, types.Any)
+def _generate_numbers(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array, place, first, kept, lanes = zip(signature.args, arguments, strict=True)
+    into = _element(context, builder, array, place)
+    numbers = _word(context, builder, first), _word(context, builder, kept)
+    llvm_packs.pack_numbers(builder, into, *numbers, lanes[1].constant)
+    return context.get_dummy_value()
+
+
+@lower_builtin(
+    pack_through,
+    *(types.Array, types.Integer, types.Array, types.Integer, types.Integer, types.Any),
+)
+def _generate_through(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array, place, source, start, kept, lanes = zip(signature.args, arguments, strict=True)
+    into = _element(context, builder, array, place)
+    held = _element(context, builder, source, start)
+    mask = _word(context, builder, kept)
+    llvm_packs.pack_through(builder, into, held, mask, lanes[1].constant)
+    return context.get_dummy_value()
+
+
+def _word(context: Any, builder: Any, number: Any) -> Any:
+    """Return an int as int64; ``number`` is (type, value)."""
+    return context.cast(builder, number[1], number[0], types.int64)
 
 
 def _define_operator(function: Any, instruction: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, assert_never
 import numpy as np
 from llvmlite import ir
 
-from sparsedsl.codegen import llvm_vectors, operators
+from sparsedsl.codegen import llvm_packs, llvm_vectors, operators
 from sparsedsl.codegen.expressions import dtype_of, operand_dtypes
 from sparsedsl.codegen.llvm_function import Function
 from sparsedsl.codegen.llvm_scalars import (
@@ -148,6 +148,9 @@ def _apply(f: Function, node: Apply) -> Value:
         value, count = (evaluate(f, argument) for argument in node.arguments)
         mask = llvm_vectors.used(f.builder, count, lanes(node.type))
         return llvm_vectors.kept(f.builder, value, mask)
+    if node.function == "differing":
+        value, other, count = (evaluate(f, argument) for argument in node.arguments)
+        return llvm_packs.differing(f.builder, value, other, count)
     if lanes(node.type) > 1:
         values = [evaluate(f, argument) for argument in node.arguments]
         return operation(node.function)(f.builder, values, node.type, f.fast)

@@ -15,7 +15,7 @@ from typing import Any, assert_never
 import numpy as np
 from llvmlite import ir
 
-from sparsedsl.codegen import operators
+from sparsedsl.codegen import llvm_packs, operators
 from sparsedsl.codegen.llvm_expressions import converted_to, evaluate, operation, vector_place
 from sparsedsl.codegen.llvm_function import STATUS, Array, Function
 from sparsedsl.codegen.llvm_scalars import WORD, NeedsNumbaError, Value, constant, stored_type
@@ -32,6 +32,7 @@ from sparsedsl.loops.nodes import (
     If,
     IntParam,
     Kernel,
+    Pack,
     Prefetch,
     Resize,
     ScalarParam,
@@ -142,10 +143,25 @@ def _step(f: Function, node: Stmt) -> None:
             f.resize(array, evaluate(f, length))
         case Prefetch(array, subscripts, to_store):
             f.prefetch(f.place(array, [evaluate(f, s) for s in subscripts]), to_store=to_store)
+        case Pack():
+            _pack(f, node)
         case Comment():
             pass
         case _:
             assert_never(node)
+
+
+def _pack(f: Function, node: Pack) -> None:
+    """Write what stores the kept elements of a vector, or of numbers, one behind the other."""
+    into = f.place(node.array, [evaluate(f, node.place)])
+    value, kept = evaluate(f, node.value), evaluate(f, node.kept)
+    if node.value.type != INT:
+        llvm_packs.pack(f.builder, into, value, kept)
+    elif node.through:
+        held = f.place(node.through, [value])
+        llvm_packs.pack_through(f.builder, into, held, kept, node.lanes)
+    else:
+        llvm_packs.pack_numbers(f.builder, into, value, kept, node.lanes)
 
 
 def _turn(f: Function, inside: Any, after: Any, body: tuple[Stmt, ...]) -> None:

@@ -31,10 +31,10 @@ def loaded(builder: Any, address: Any, mask: Any) -> Any:
     element, lanes = address.type.pointee, mask.type.count
     kind = ir.VectorType(element, lanes)
     place = builder.bitcast(address, kind.as_pointer())
-    suffix = f"v{lanes}{_letter(element)}"
+    suffix = f"v{lanes}{letter(element)}"
     types = [place.type, _INT, mask.type, kind]
-    function = _declared(builder, f"llvm.masked.load.{suffix}.p0{suffix}", kind, types)
-    return builder.call(function, [place, _INT(_width(element)), mask, ir.Constant(kind, None)])
+    function = declared(builder, f"llvm.masked.load.{suffix}.p0{suffix}", kind, types)
+    return builder.call(function, [place, _INT(bits(element) // 8), mask, ir.Constant(kind, None)])
 
 
 def loaded_through(builder: Any, address: Any, places: Any, mask: Any) -> Any:
@@ -43,15 +43,27 @@ def loaded_through(builder: Any, address: Any, places: Any, mask: Any) -> Any:
     kind, wide = ir.VectorType(element, lanes), ir.VectorType(_WORD, lanes)
     if places.type.element != _WORD:
         places = builder.sext(places, wide)
-    steps = builder.mul(places, ir.Constant(wide, [_width(element)] * lanes))
+    steps = builder.mul(places, ir.Constant(wide, [bits(element) // 8] * lanes))
     start = broadcast(builder, builder.ptrtoint(address, _WORD), lanes)
     pointers = builder.inttoptr(
         builder.add(start, steps), ir.VectorType(element.as_pointer(), lanes)
     )
-    letter = _letter(element)
-    name = f"llvm.masked.gather.v{lanes}{letter}.v{lanes}p0{letter}"
-    function = _declared(builder, name, kind, [pointers.type, _INT, mask.type, kind])
-    return builder.call(function, [pointers, _INT(_width(element)), mask, ir.Constant(kind, None)])
+    short = letter(element)
+    name = f"llvm.masked.gather.v{lanes}{short}.v{lanes}p0{short}"
+    function = declared(builder, name, kind, [pointers.type, _INT, mask.type, kind])
+    return builder.call(
+        function, [pointers, _INT(bits(element) // 8), mask, ir.Constant(kind, None)]
+    )
+
+
+def stored(builder: Any, address: Any, value: Any, mask: Any) -> None:
+    """Store the elements of a vector that a mask says, each at its place from an address on."""
+    kind = value.type
+    place = builder.bitcast(address, kind.as_pointer())
+    suffix = f"v{kind.count}{letter(kind.element)}"
+    types = [kind, place.type, _INT, mask.type]
+    function = declared(builder, f"llvm.masked.store.{suffix}.p0{suffix}", ir.VoidType(), types)
+    builder.call(function, [value, place, _INT(bits(kind.element) // 8), mask])
 
 
 def kept(builder: Any, value: Any, mask: Any) -> Any:
@@ -79,19 +91,20 @@ def sum_of(builder: Any, value: Any, fast: tuple[str, ...] = ()) -> Any:
     return builder.extract_element(value, _INT(0))
 
 
-def _width(element: Any) -> int:
-    """Return the bytes of an element."""
+def bits(element: Any) -> int:
+    """Return the bits of an element."""
     if isinstance(element, ir.IntType):
-        return element.width // 8
-    return 8 if isinstance(element, ir.DoubleType) else 4
+        return element.width
+    return 64 if isinstance(element, ir.DoubleType) else 32
 
 
-def _letter(element: Any) -> str:
+def letter(element: Any) -> str:
     """Return what LLVM's names call a type."""
-    return f"{'i' if isinstance(element, ir.IntType) else 'f'}{8 * _width(element)}"
+    return f"{'i' if isinstance(element, ir.IntType) else 'f'}{bits(element)}"
 
 
-def _declared(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+def declared(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+    """Return a function of LLVM's."""
     module = builder.module
     kind = ir.FunctionType(result, arguments)
     return module.globals.get(name) or ir.Function(module, kind, name)

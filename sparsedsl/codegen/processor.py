@@ -39,6 +39,14 @@ def has_masks() -> bool:
     return bool(binding.get_host_cpu_features().get("avx512vl", False))
 
 
+@functools.cache
+def packs_bytes() -> bool:
+    """Return whether the bytes of a vector that a mask says are moved together: AVX-512 VBMI2."""
+    lines = _first_processor()
+    flags = [line.partition(":")[2].split() for line in lines if line.startswith("flags")]
+    return any("avx512_vbmi2" in names for names in flags)
+
+
 def _first_processor() -> list[str]:
     """Return the lines of Linux about the first processor, which are made as they are read."""
     lines: list[str] = []

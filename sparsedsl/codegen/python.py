@@ -37,6 +37,7 @@ from sparsedsl.loops.nodes import (
     Kernel,
     Length,
     Load,
+    Pack,
     Prefetch,
     Resize,
     ScalarParam,
@@ -56,7 +57,8 @@ _RESERVED = frozenset(
         *CONSTRUCTORS.values(),
         *INTRINSICS,
         *("vector", "spread", "store_vector", "part", "part_through", "first", "total"),
-        *("prefetch", "prefetch_to_store"),
+        *("prefetch", "prefetch_to_store", "differing"),
+        *("pack", "pack_numbers", "pack_through"),
         *keyword.kwlist,
         *dir(builtins),
     }
@@ -285,6 +287,8 @@ def _statement(node: Stmt, printer: Printer) -> list[str]:
             call = "prefetch_to_store" if to_store else "prefetch"
             place = printer.place(subscripts)
             return [printer.intrinsic(f"{call}({printer.name(array)}, {place})")]
+        case Pack():
+            return [printer.pack(node)]
         case Comment(text):
             return [f"# {line}".rstrip() for line in text.splitlines() or [""]]
         case _:

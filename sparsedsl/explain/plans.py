@@ -75,6 +75,7 @@ _ORDERINGS = {
     "list": "by sorting short lists, long ones by a bitmap",
     "run": "by insertion in the output while it is short, else by a bitmap",
     "word": "by the bits of one word",
+    "whole": "as rows laid out whole are",
     "hash": "by sorting what it lists",
     "range": "by the range that was searched",
 }

@@ -135,7 +135,7 @@ def prove_nest(
     proved = replace(nest, chains=tuple(chains))
     proved = _confirm_delivery(prover, proved)
     found = tuple({c.variable: (c.depth, c.facts) for c in chosen} for chosen in choices)
-    proved = ordering.ordered(proved, found, sizes, workspace)
+    proved = ordering.ordered(proved, found, sizes, workspace, prover)
     for chain in proved.chains:
         parallel.prove_closed_forms(prover, chain)
     shared = parallel.parallel_loop(prover, proved)
@@ -440,7 +440,8 @@ def _leaders_are_unique(nest: Nest, prover: Prover) -> bool:
         for operand in chain.operands
         if (leading := leader(operand, tuple(chain.operand(n) for n in chain.required)))
     }
-    return all(prover.one_place(leading) for leading in leaders.values())
+    allows = "no search in operands of its pattern"
+    return all(prover.one_place(leading, allows) for leading in leaders.values())
 
 
 def merge_is_ordered(nest: Nest, prover: Prover) -> bool:

@@ -8,6 +8,7 @@ their value are chosen only where untouched ones are the fill and are dropped wi
 |---|---|---|
 | range | a find of the last coordinate, sorted, in a range fixed outside | the range |
 | word | a narrow mode | walking the bits of one word |
+| whole | a narrow mode, rows that can be laid out, each coordinate once | the extent |
 | run | few entries, counted before | nothing: each one is put in its place |
 | list | entries counted before | sorting the touched coordinates |
 | bitmap | nothing, any identity | walking the words of a bitmap |
@@ -28,8 +29,10 @@ import numpy as np
 from sparsedsl.contraction import algebra
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.find import site as si
+from sparsedsl.find.queries import Prover
 from sparsedsl.iteration.cost import Sizes
 from sparsedsl.iteration.counted import counted_steps, leading_lets, loaded_from
+from sparsedsl.iteration.laid import Laid, laid_rows
 from sparsedsl.iteration.nodes import Chain, Find, Nest, Operand, Scan
 from sparsedsl.iteration.steps import expand
 from sparsedsl.spf import terms
@@ -47,6 +50,9 @@ SHORT = 48.0
 ACCUMULATOR = 2.0**31
 """Extent above which there is no array over the mode: its values would take 16 GiB."""
 
+CACHED = 2.0**20
+"""Bytes of rows laid out whole that stay in the second cache of most processors."""
+
 NEAR = 2.0**19
 """Bytes of an array up to which its elements are as near as those of a hash table."""
 
@@ -58,10 +64,12 @@ SET_UP = 0.15
 
 So are those that follow, for each value: added to the array, for each doubling of its length
 beyond ``NEAR``, and taken from it; put in its place; gathered by position in a range; added to a
-hash table, taken from it and sorted by insertion; and, where rows are long, for one sort by digits
-and for each bit that it looks at."""
+hash table, taken from it and sorted by insertion; where rows are long, for one sort by digits
+and for each bit that it looks at; and, for each coordinate of rows laid out whole, added with a
+row, looked at by a flush, and laid out."""
 
 LISTED, FARTHER, PLACED, RANGED = 8.0, 6.0, 12.0, 4.0
+LAID, WALKED, STORED = 0.25, 0.5, 1.5
 HASHED, DIGITS, MOVED = 22.0, 1000.0, 0.4
 
 
@@ -83,6 +91,7 @@ def ordered(
     facts: tuple[Mapping[str, tuple[int, frozenset[str]]], ...],
     sizes: Sizes,
     workspace: str,
+    prover: Prover,
 ) -> Nest:
     """Return ``nest`` with the ordering of its workspace.
 
@@ -94,8 +103,8 @@ def ordered(
     hashed = replace(nest, assembly=replace(nest.assembly, ordering="hash"))
     if workspace == "hash":
         return hashed
-    dense = _dense(nest, facts, sizes)
-    if workspace != "auto" or dense.assembly.ordering == "word":
+    dense = _dense(nest, facts, sizes, prover)
+    if workspace != "auto" or dense.assembly.ordering in ("word", "whole"):
         return dense
     counted = all(counted_steps(nest, chain) is not None for chain in nest.chains)
     if counted or loaded_from(nest):
@@ -112,7 +121,10 @@ def streamed(nest: Nest) -> Nest:
 
 
 def _dense(
-    nest: Nest, facts: tuple[Mapping[str, tuple[int, frozenset[str]]], ...], sizes: Sizes
+    nest: Nest,
+    facts: tuple[Mapping[str, tuple[int, frozenset[str]]], ...],
+    sizes: Sizes,
+    prover: Prover,
 ) -> Nest:
     """Return ``nest`` with the best ordering of an array over the last mode."""
     assembly = nest.assembly
@@ -122,11 +134,33 @@ def _dense(
     if guide is not None:
         return replace(nest, assembly=replace(assembly, ordering="range", guide=guide))
     if sizes.extent(nest.coordinates[assembly.modes[-1]]) <= NARROW:
-        return replace(nest, assembly=replace(assembly, ordering="word"))
+        laid = laid_rows(nest)
+        ordering = "word"
+        if laid is not None and _laying_pays(nest, laid, sizes):
+            once = prover.one_place(laid.operand, "rows laid out whole")
+            ordering = "whole" if once else "word"
+        return replace(nest, assembly=replace(assembly, ordering=ordering))
     if all(counted_steps(nest, chain) is not None for chain in nest.chains):
         ordering = "run" if _gathered(nest, sizes) <= FEW else "list"
         return replace(nest, assembly=replace(assembly, ordering=ordering))
     return nest
+
+
+def _laying_pays(nest: Nest, laid: Laid, sizes: Sizes) -> bool:
+    """Whether to add whole rows is estimated to be faster than to add their entries."""
+    extent = sizes.extent(nest.coordinates[nest.assembly.modes[-1]])
+    dims = laid.operand.dims
+    place = dims.index(laid.scan.variable)
+    held = (sizes.entries.get(dims[place - 1], 1.0) if place else 1.0) * extent
+    if held * np.dtype(nest.output.dtype).itemsize > CACHED:
+        return False
+    gathered = _gathered(nest, sizes)
+    rows = gathered / max(sizes.fanout(dims, laid.scan.variable), 1.0)
+    operands = {o.name: o for chain in nest.chains for o in chain.operands}
+    loops = (s for s in nest.prefix if isinstance(s, Scan))
+    flushes = max(math.prod(turns(s, operands, sizes) for s in loops), 1.0)
+    whole = extent * (rows * LAID + WALKED) + held * STORED / flushes
+    return whole < gathered * LISTED
 
 
 def _hash_pays(dense: Nest, sizes: Sizes) -> bool:

@@ -126,10 +126,11 @@ class Prover:
         )
         return self.ask(question)
 
-    def one_place(self, operand: Operand) -> bool:
+    def one_place(self, operand: Operand, allows: str) -> bool:
         """Q1 of all dimensions: entries at one coordinate are one entry.
 
-        So an operand of the same pattern has its entry at the same place, unsearched.
+        So an operand of the same pattern has its entry at the same place, unsearched, and values
+        can be stored by coordinate.
         """
         moved = frozenset((*operand.dims, *operand.existentials))
         here = [fo.holds(c) for c in (*operand.constraints, *operand.invariants)]
@@ -140,7 +141,7 @@ class Prover:
             fa.axioms((operand,)),
             tuple(dict.fromkeys((*here, *there))),
             fo.together(same),
-            "no search in operands of its pattern",
+            allows,
         )
         return self.ask(question)
 

@@ -50,7 +50,7 @@ def counted_steps(nest: Nest, chain: Chain) -> Counted | None:
             guide = next(s for s in steps if isinstance(s, Find) and _is_guide(nest, s))
             within = Scan(guide.variable, guide.lows, guide.highs, guide.operand)
             steps, missing = (*nest.prefix, *leading_lets(chain), within), {guide.variable}
-        case "word":
+        case "word" | "whole":
             last = nest.coordinates[nest.assembly.modes[-1]]
             whole = Scan(last, (terms.const(0),), (terms.var(extent_name(last)),), None)
             steps = (*nest.prefix, whole)

@@ -211,7 +211,9 @@ class Assembly:
     coordinates are listed; short lists are sorted, long ones go through the bitmap), ``run``
     (entries are put where they belong among those of the output itself; what grows long goes on
     as a list),
-    ``word`` (as bitmap, folded into one word), ``range`` (entries are a part of the sorted
+    ``word`` (as bitmap, folded into one word), ``whole`` (rows of the operand that is scanned
+    innermost are laid out, fill where nothing is stored, and every coordinate is gathered),
+    ``range`` (entries are a part of the sorted
     range that the find of ``guide`` searches, and are gathered by position in it) or ``hash``
     (entries are in a hash table, and are listed and sorted).  All but the last gather in an array
     over the mode.

@@ -42,7 +42,7 @@ from sparsedsl.loops.nodes import (
 from sparsedsl.loops.vectors import OPERATORS, lanes, vector
 from sparsedsl.loops.walk import statements, with_bodies, with_children
 
-WIDTHS = (8, 4, 1, 0.5)
+WIDTHS = (8, 4, 2, 1, 0.5)
 """Registers that a strip fills, most first: four hide the latency of an addition, eight read rows
 of 64 columns in one go, and half of one reads rows of 4."""
 

@@ -15,6 +15,7 @@ from sparsedsl.loops.nodes import (
     Kernel,
     Length,
     Load,
+    Pack,
     Part,
     Resize,
     Stmt,
@@ -50,7 +51,7 @@ def changed(statement: Stmt) -> set[str]:
     match statement:
         case Assign(variable) | For(variable):
             return {variable.name}
-        case Store(array) | Allocate(array) | Resize(array):
+        case Store(array) | Allocate(array) | Resize(array) | Pack(array):
             return {array}
         case _:
             return set()
@@ -77,8 +78,10 @@ def arrays(node: Expr) -> list[str]:
 def touched(statement: Stmt) -> list[str]:
     """Return the arrays that ``statement`` itself reads or changes, once a use."""
     found = [name for operand in operands(statement) for name in arrays(operand)]
-    if isinstance(statement, Store | Allocate | Resize):
+    if isinstance(statement, Store | Allocate | Resize | Pack):
         found.append(statement.array)
+    if isinstance(statement, Pack) and statement.through:
+        found.append(statement.through)
     return found
 
 
@@ -87,6 +90,8 @@ def uses(body: Iterable[Stmt]) -> Iterator[str]:
     for statement in statements(tuple(body)):
         for operand in operands(statement):
             yield from reads(operand)
+        if isinstance(statement, Pack) and statement.through:
+            yield statement.through
 
 
 def straight_names(body: tuple[Stmt, ...]) -> set[str]:

@@ -36,6 +36,7 @@ from sparsedsl.loops.nodes import (
     Length,
     Load,
     Not,
+    Pack,
     Part,
     Prefetch,
     Resize,
@@ -167,6 +168,8 @@ class _Machine:
             case Prefetch(_, subscripts):
                 for subscript in subscripts:
                     self.evaluate(subscript)  # what it loads must be there
+            case Pack():
+                self.pack(statement)
             case Comment():
                 pass
             case _:
@@ -219,6 +222,17 @@ class _Machine:
         array[place] = value if vector else operations.converted(value, array.dtype.name)
         if node.array in self.written:
             self.written[node.array][place] = True
+
+    def pack(self, node: Pack) -> None:
+        place, value, kept = map(self.evaluate, (node.place, node.value, node.kept))
+        places = [k for k in range(node.lanes) if kept >> k & 1]
+        for count, k in enumerate(places):
+            found = value[k] if node.value.type != INT else value + k
+            if node.through:
+                found = self.element(node.through, found)
+            dtype = self.arrays[node.array].dtype.name
+            given = Const(np.asarray(found).item(), INT if node.value.type == INT else dtype)
+            self.store(Store(node.array, (Const(place + count, INT),), given))
 
     def require_written(self, node: Load | Store, place: tuple[Any, ...]) -> None:
         written = self.written.get(node.array)

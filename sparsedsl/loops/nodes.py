@@ -123,7 +123,8 @@ class Apply:
 
     Intrinsics (type ``"int"``): ``cttz`` (count trailing zeros of a nonzero int64),
     ``ctpop`` (population count).  Of a vector ``first`` keeps a number of elements, the others
-    become zero, and ``total`` gives the sum: the halves are added until one element is left.
+    become zero, ``total`` gives the sum: the halves are added until one element is left, and
+    ``differing`` the bits, as an int, of those of a number of elements that are not a constant.
     """
 
     function: str
@@ -220,6 +221,24 @@ class Prefetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Pack:
+    """Elements stored one behind the other from ``array[place]`` on: those that ``kept`` says.
+
+    Bit ``k`` of ``kept`` is set where element ``k`` is kept.  A vector ``value`` gives its own
+    elements, an int the numbers from it on, as many as there are bits; or, where ``through`` names
+    an index array, what that holds from there on, of as many ``lanes`` as there are.  Nothing else
+    of ``array`` is touched, and nothing is read of elements that are not kept.
+    """
+
+    array: str
+    place: Expr
+    value: Expr
+    kept: Expr
+    through: str = ""
+    lanes: int = 64
+
+
+@dataclass(frozen=True, slots=True)
 class Comment:
     """A line for the reader of the generated code."""
 
@@ -227,7 +246,7 @@ class Comment:
 
 
 Stmt: TypeAlias = (
-    "Assign | Store | For | While | If | Break | Allocate | Resize | Prefetch | Comment"
+    "Assign | Store | For | While | If | Break | Allocate | Resize | Prefetch | Pack | Comment"
 )
 
 

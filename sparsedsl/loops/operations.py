@@ -72,6 +72,9 @@ def apply(function: str, arguments: tuple[Any, ...], type: str) -> Any:
     if function == "first":
         value, count = arguments
         return np.where(np.arange(len(value)) < count, value, np.zeros_like(value))
+    if function == "differing":
+        value, other, count = arguments
+        return sum(int(x != other) << k for k, x in enumerate(value[: max(count, 0)]))
     if function == "total":
         (value,) = arguments
         while len(value) > 1:

@@ -6,7 +6,7 @@ bit, but for sums in masked lanes; each pass says why.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from sparsedsl.loops.columns import columns
@@ -14,6 +14,7 @@ from sparsedsl.loops.fetch import fetch
 from sparsedsl.loops.kept import kept
 from sparsedsl.loops.lanes import sums_in_lanes
 from sparsedsl.loops.nodes import Kernel
+from sparsedsl.loops.packs import packs
 from sparsedsl.loops.promote import promote
 from sparsedsl.loops.reuse import reuse
 from sparsedsl.loops.simplify import simplify
@@ -27,20 +28,22 @@ def optimise(
     *,
     vectors: bool = True,
     masked: bool = False,
+    packed: bool = False,
     far: Mapping[str, float] | None = None,
     checked: bool = False,
 ) -> Kernel:
     """Return a kernel of the same meaning that runs faster.
 
     ``vectors``: elements may be loaded and stored several at once.  ``masked``: sums of floats may
-    be taken in another order, and lanes of vectors left unused.  ``far``: arguments whose rows are
-    worth being fetched before they are read, as for ``fetch``.  ``checked``: what each pass gives
-    is verified, not the last one's result alone.
+    be taken in another order, and lanes of vectors left unused.  ``packed``: entries that are kept
+    may be stored several at once.  ``far``: arguments whose rows are worth being fetched before
+    they are read, as for ``fetch``.  ``checked``: what each pass gives is verified, not the last
+    one's result alone.
     """
     passes = (simplify, unroll, simplify, promote, reuse, strip, simplify, kept)
-    last = (columns,) if vectors else ()
-    if vectors and masked:
-        last = (sums_in_lanes, columns)
+    last: list[Callable[[Kernel], Kernel]] = []
+    if vectors:
+        last = [*([sums_in_lanes] if masked else []), *([packs] if packed else []), columns]
     for step in (*passes, *last, partial(fetch, far=far or {})):
         kernel = step(kernel)
         if checked:

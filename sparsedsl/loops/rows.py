@@ -27,6 +27,7 @@ from sparsedsl.loops.nodes import (
     For,
     Length,
     Load,
+    Pack,
     Part,
     Prefetch,
     Resize,
@@ -176,6 +177,9 @@ class _Renamer:
                 return replace(node, variable=self.variable(variable))
             case Store(array) | Allocate(array) | Resize(array) | Prefetch(array):
                 return replace(node, array=self.names.get(array, array))
+            case Pack(array, through=through):
+                array, through = (self.names.get(name, name) for name in (array, through))
+                return replace(node, array=array, through=through)
             case _:
                 return node
 

@@ -65,6 +65,7 @@ from sparsedsl.loops.nodes import (
     Length,
     Load,
     Not,
+    Pack,
     Part,
     Prefetch,
     Resize,
@@ -232,7 +233,7 @@ def _defines(statement: Stmt) -> str | None:
     match statement:
         case Assign(Var(name)):
             return name
-        case Store(array) | Allocate(array) | Resize(array) | Prefetch(array):
+        case Store(array) | Allocate(array) | Resize(array) | Prefetch(array) | Pack(array):
             return array
         case _:
             return None

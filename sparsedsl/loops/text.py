@@ -26,6 +26,7 @@ from sparsedsl.loops.nodes import (
     Length,
     Load,
     Not,
+    Pack,
     Param,
     Part,
     Prefetch,
@@ -153,6 +154,13 @@ def _statement(node: Stmt, deep: bool) -> list[str]:
         case Prefetch(array, subscripts, to_store):
             purpose = " to store" if to_store else ""
             return [f"prefetch {array}[{', '.join(map(expression, subscripts))}]{purpose}"]
+        case Pack(array, place, value, kept, through, count):
+            shown = expression(value)
+            if through:
+                shown = f"{through}[{shown} ..+{count}]"
+            elif lanes(value.type) == 1:
+                shown = f"{shown} ..+{count}"
+            return [f"pack {array}[{expression(place)} ..] = {shown} where {expression(kept)}"]
         case Comment(text):
             return [f"# {line}" for line in text.splitlines() or [""]]
         case _:

@@ -36,6 +36,7 @@ from sparsedsl.loops.nodes import (
     Length,
     Load,
     Not,
+    Pack,
     Part,
     Prefetch,
     Resize,
@@ -224,6 +225,8 @@ class _Verifier:
                 self.int(length, defined)
             case Prefetch(array, subscripts):
                 self.subscripts(array, subscripts, defined)
+            case Pack():
+                self.pack(node, defined)
             case Comment():
                 pass
             case _:
@@ -256,6 +259,22 @@ class _Verifier:
             self.need(dtype == BOOL or not logical, f"{node.combine} into a {dtype} array")
             order = node.combine in ("min", "max")
             self.need(not (order and kind(dtype) == "c"), f"{node.combine} of complex values")
+
+    def pack(self, node: Pack, defined: frozenset[str]) -> None:
+        self.subscripts(node.array, (node.place,), defined)
+        self.int(node.kept, defined)
+        value, dtype = self.type(node.value, defined), self.arrays[node.array][0]
+        if value != INT:
+            good = vectors.is_vector(value) and holds(dtype, value) and not node.through
+            good = good and vectors.lanes(value) == node.lanes
+            self.need(good, f"{value} packed into {dtype} array {node.array}")
+            return
+        self.need(dtype in ("int32", "int64"), f"numbers packed into {dtype} array {node.array}")
+        self.need(node.lanes in (8, 16, 64), f"{node.lanes} elements packed")
+        if node.through:
+            self.known_array(node.through, defined)
+            whole = self.arrays[node.through] in (("int32", 1), ("int64", 1))
+            self.need(whole, f"{node.through} holds no coordinates")
 
     def storable(self, type: str, dtype: str) -> bool:
         return holds(dtype, type) or (type == INT and kind(dtype) in "iu")
@@ -369,6 +388,11 @@ class _Verifier:
             whole = len(types) == 1 and vectors.is_vector(types[0])
             good = whole and vectors.element(types[0]) == node.type
             self.need(good, f"total of {types} gives {node.type}")
+            return
+        if node.function == "differing":
+            good = len(types) == 3 and vectors.is_vector(types[0]) and node.type == INT
+            good = good and types[1:] == [vectors.element(types[0]), INT]
+            self.need(good, f"differing of {types} gives {node.type}")
             return
         if node.function in INTRINSICS:
             self.need(types == [INT] and node.type == INT, f"{node.function} of {types}")

@@ -21,6 +21,7 @@ from sparsedsl.loops.nodes import (
     Length,
     Load,
     Not,
+    Pack,
     Part,
     Prefetch,
     Resize,
@@ -47,7 +48,7 @@ def bodies(statement: Stmt) -> tuple[tuple[Stmt, ...], ...]:
             return (statement.body,)
         case If():
             return (statement.then, statement.otherwise)
-        case Assign() | Store() | Break() | Allocate() | Resize() | Prefetch() | Comment():
+        case Assign() | Store() | Break() | Allocate() | Resize() | Prefetch() | Pack() | Comment():
             return ()
         case _:
             assert_never(statement)
@@ -70,6 +71,8 @@ def operands(statement: Stmt) -> tuple[Expr, ...]:
             return (length,)
         case Prefetch(_, subscripts):
             return subscripts
+        case Pack(_, place, value, kept):
+            return (place, value, kept)
         case Break() | Comment():
             return ()
         case _:
@@ -144,6 +147,9 @@ def with_operands(statement: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
             return replace(statement, length=change(length))
         case Prefetch(_, subscripts):
             return replace(statement, subscripts=tuple(map(change, subscripts)))
+        case Pack(_, place, value, kept):
+            place, value, kept = change(place), change(value), change(kept)
+            return replace(statement, place=place, value=value, kept=kept)
         case Break() | Comment():
             return statement
         case _:
@@ -157,7 +163,7 @@ def with_bodies(statement: Stmt, change: Callable[[tuple[Stmt, ...]], tuple[Stmt
             return replace(statement, body=change(body))
         case If(_, then, otherwise):
             return replace(statement, then=change(then), otherwise=change(otherwise))
-        case Assign() | Store() | Break() | Allocate() | Resize() | Prefetch() | Comment():
+        case Assign() | Store() | Break() | Allocate() | Resize() | Prefetch() | Pack() | Comment():
             return statement
         case _:
             assert_never(statement)

@@ -13,6 +13,7 @@ from sparsedsl.contraction import algebra
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.find.parallel import Shared
+from sparsedsl.iteration.laid import laid_rows
 from sparsedsl.iteration.nodes import (
     Chain,
     Exclude,
@@ -29,7 +30,7 @@ from sparsedsl.iteration.space import extent_name, subscript_term
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import BOOL, INT, Assign, Const, Expr, For, If, Stmt, Var
 from sparsedsl.lowering import deliver as dl
-from sparsedsl.lowering import pieces
+from sparsedsl.lowering import laying, pieces
 from sparsedsl.lowering import workspace as ws
 from sparsedsl.lowering.closing import bound_at, closings
 from sparsedsl.lowering.finds import Finds
@@ -79,10 +80,14 @@ class ChainWalk:
             (p for p in range(known, len(self.steps)) if isinstance(self.steps[p], Scan)), None
         )
         self.accumulates = chain.monoid is not None and self.accumulate_at is not None
+        whole = nest.assembly.kind == "workspace" and nest.assembly.ordering == "whole"
+        self.laid = laid_rows(nest) if whole else None
 
     def setups(self, place: int) -> list[Stmt]:
         """Set up the finds whose range is known after ``place`` steps."""
         self.emitter.nonnegative = self.signs
+        if place == 0 and self.laid is not None:
+            self.finds.top.extend(laying.lay_out(self.laid, self.emitter))
         return self.finds.setups(place)
 
     def walk(self, place: int) -> list[Stmt]:
@@ -175,6 +180,9 @@ class ChainWalk:
         """Emit one step around ``body``."""
         emitter = self.emitter
         match step:
+            case Scan() if self.laid is not None and step == self.laid.scan:
+                loop, self.values.laid_out[self.laid.operand.name] = laying.row(self.laid, emitter)
+                return [For(loop, lb.i(0), laying.extent(self.laid, emitter), tuple(body()))]
             case Scan(variable, lows, highs, _):
                 if self.shared is not None and step == self.steps[self.shared.place]:
                     low, high = pieces.ends(self.shared, step, emitter)
@@ -201,6 +209,8 @@ class ChainWalk:
                 return [If(lb.not_(lb.conj(*hits)), tuple(body()))]
 
     def _let(self, step: Let) -> list[Stmt]:
+        if self.laid is not None and step == self.laid.column:
+            return []  # the loop runs over it
         value = self.emitter.term(step.value)
         if isinstance(value, Var | Const):
             self.emitter.aliases[step.variable] = value

@@ -53,7 +53,7 @@ def start(sink: Sink) -> list[Stmt]:
     match sink.assembly.ordering:
         case "hash":
             return hashed.start(sink)
-        case "range" | "word":
+        case "range" | "word" | "whole":
             return [Comment("dense accumulator"), sums]
         case ordering:
             pass
@@ -81,6 +81,10 @@ def begin(sink: Sink) -> list[Stmt]:
             return [Assign(sink.var("end"), _entries(sink))]
         case "word":
             return [Assign(sink.var("touched"), lb.i(0))]
+        case "whole":
+            at, start = sink.var("at"), constant(sink.identity, sink.dtype)
+            extent = sink.extents[sink.last.coordinates[-1][1]]
+            return [For(at, lb.i(0), extent, (lb.store(sink.array("sums"), (at,), start),))]
         case _:
             return []
 
@@ -95,6 +99,8 @@ def add(
             assert guide is not None
             at = lb.sub(guide.position, guide.low)
             return [lb.store(sums, (at,), value, combine)]
+        case "whole":
+            return [lb.store(sums, (coordinate,), value, combine)]
         case "word":
             touched = sink.var("touched")
             return [
@@ -131,20 +137,20 @@ def flush(sink: Sink, coordinates: Sequence[Expr | None], guide: Guide | None) -
             return [For(at, guide.low, guide.high, emit)]
         case "word":
             return _flush_word(sink, coordinates)
+        case "whole":
+            extent = sink.extents[sink.last.coordinates[-1][1]]
+            return [For(at, lb.i(0), extent, _read(sink, coordinates, at, at))]
         case "hash":
             return hashed.flush(sink, coordinates)
         case "list":
-            n, end = _entries(sink), sink.var("end")
-            first, place, at = sink.var("first"), sink.var("place"), sink.var("at")
-            listed = Assign(at, lb.load(_list(sink), place))
-            take = _take(sink, coordinates, at, at)
-            short = (*_insertion_sort(sink, first, end), For(place, first, end, (listed, *take)))
+            n, end, first = _entries(sink), sink.var("end"), sink.var("first")
             is_short = lb.le(lb.sub(end, first), SHORT)
-            return [Assign(first, n), If(is_short, short, _long_list(sink, coordinates))]
+            order = If(is_short, _insertion_sort(sink, first, end), _order_by_bits(sink))
+            return [Assign(first, n), order, _take_list(sink, coordinates)]
         case "run":
             first = sink.var("first")
             kept = keep_run(sink, first, coordinates)
-            long = _long_list(sink, coordinates)
+            long = (*_order_by_bits(sink), _take_list(sink, coordinates))
             return [Assign(first, _entries(sink)), If(is_run(sink, first), kept, long)]
         case _:
             count = sink.var("count")
@@ -170,14 +176,20 @@ def _take(
     sink: Sink, coordinates: Sequence[Expr | None], slot: Expr, coordinate: Expr
 ) -> tuple[Stmt, ...]:
     """Append the value of a slot unless it is the fill, and put the slot back."""
+    load, *append = _read(sink, coordinates, slot, coordinate)
+    back = lb.store(sink.array("sums"), (slot,), constant(sink.identity, sink.dtype))
+    return (load, back, *append)
+
+
+def _read(
+    sink: Sink, coordinates: Sequence[Expr | None], slot: Expr, coordinate: Expr
+) -> tuple[Stmt, ...]:
+    """Append the value of a slot unless it is the fill."""
     mode = sink.last.coordinates[-1][1]
     value = Var(f"{sink.name}_value", sink.dtype)
     everything = [coordinate if c is None or m == mode else c for m, c in enumerate(coordinates)]
-    return (
-        Assign(value, lb.load(sink.array("sums"), slot, type=sink.dtype)),
-        lb.store(sink.array("sums"), (slot,), constant(sink.identity, sink.dtype)),
-        *append_unless_fill(sink, everything, value),
-    )
+    load = Assign(value, lb.load(sink.array("sums"), slot, type=sink.dtype))
+    return (load, *append_unless_fill(sink, everything, value))
 
 
 def _flush_word(sink: Sink, coordinates: Sequence[Expr | None]) -> list[Stmt]:
@@ -206,15 +218,23 @@ def _note(sink: Sink, coordinate: Expr, value: Expr, combine: str | None) -> lis
     ]
 
 
-def _long_list(sink: Sink, coordinates: Sequence[Expr | None]) -> tuple[Stmt, ...]:
-    """Send a long list through the bitmap, and take its entries.
-
-    Entries are appended over the part of the list that was read already.
-    """
-    end, first, place = (sink.var(v) for v in ("end", "first", "place"))
-    at, low, high = (sink.var(v) for v in ("at", "low", "high"))
+def _take_list(sink: Sink, coordinates: Sequence[Expr | None]) -> Stmt:
+    """Take the entries of a list, which are appended over the part that was read already."""
+    place, at = sink.var("place"), sink.var("at")
     listed = Assign(at, lb.load(_list(sink), place))
-    take = _take(sink, coordinates, at, at)
+    body = (listed, *_take(sink, coordinates, at, at))
+    return For(place, sink.var("first"), sink.var("end"), body)
+
+
+def _order_by_bits(sink: Sink) -> tuple[Stmt, ...]:
+    """Send a list through the bitmap, which gives it back in order."""
+    end, first, place = (sink.var(v) for v in ("end", "first", "place"))
+    at, low, high, to = (sink.var(v) for v in ("at", "low", "high", "to"))
+    listed = Assign(at, lb.load(_list(sink), place))
+    again = (
+        lb.store(_list(sink), (to,), lb.cast(at, sink.index_dtype)),
+        Assign(to, lb.add(to, 1)),
+    )
     group = lb.shift_right(at, 2 * WORD_SHIFT)
     mark = (
         listed,
@@ -226,7 +246,8 @@ def _long_list(sink: Sink, coordinates: Sequence[Expr | None]) -> tuple[Stmt, ..
         Assign(low, lb.length(sink.array("groups"))),
         Assign(high, lb.i(0)),
         For(place, first, end, mark),
-        For(sink.var("group"), low, lb.add(high, 1), _walk_groups(sink, take)),
+        Assign(to, first),
+        For(sink.var("group"), low, lb.add(high, 1), _walk_groups(sink, again)),
     )
 
 

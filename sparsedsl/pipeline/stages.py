@@ -99,6 +99,7 @@ def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ())
         # each subscript of a vector's elements is not there to be checked, nor is one looked ahead
         vectors=not settings.safe,
         masked=settings.fastmath and not settings.portable and has_masks(),
+        packed=not settings.portable and has_masks(),
         far={} if settings.safe else far,
         checked=current().verify,
     )

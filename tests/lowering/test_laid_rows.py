@@ -1,0 +1,122 @@
+"""Rows of a narrow sparse operand laid out whole, against NumPy, and where they must not be."""
+
+import numpy as np
+import pytest
+from levels import check_result, interpreting, remembering_proofs, store
+
+import sparsedsl as sd
+from sparsedsl.codegen import processor
+from sparsedsl.lowering import laying
+
+
+def times_matrix(X, B):
+    i, j, k, r = sd.indices("i j k r")
+    M = sd.output("csf")
+    M[i, j, r] = X[i, j, k] * B[k, r]
+    return M
+
+
+def operands(width, dtype="float64", seed=0):
+    """A tensor with empty fibers, and a matrix with empty rows whose products cancel."""
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-2, 3, (5, 6, 20)) * (rng.random((5, 6, 20)) < 0.5)
+    x[1], x[2, 3] = 0, 0
+    b = rng.integers(-2, 3, (20, width)) * (rng.random((20, width)) < 0.3)
+    b[3], b[4, :] = 0, -b[5, :]
+    x[:, :, 4] = x[:, :, 5]
+    return x.astype(dtype), b.astype(dtype)
+
+
+def special(tensors, layout="csf"):
+    found = sd.kernel(times_matrix, out=layout, order="i j k r").engine.specialise(tensors)
+    with remembering_proofs():
+        ordering = found.unit(0).nest.assembly.ordering
+    return found, ordering
+
+
+def run(width, dtype="float64", seed=0, matrix="csr"):
+    x, b = operands(width, dtype, seed)
+    tensors = [store(x, x != 0, "csf"), store(b, b != 0, matrix)]
+    kernel, ordering = special(tensors)
+    assert ordering == "whole"
+    with remembering_proofs():
+        found = kernel.run(dict(zip("XB", tensors, strict=True)))["M"]
+    check_result(found, np.einsum("ijk,kr->ijr", x, b))
+    return found
+
+
+@pytest.mark.parametrize("width", [1, 7, 8, 16, 24, 65])
+def test_widths_that_fill_strips_and_do_not(width):
+    run(width)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_interpreted(dtype):
+    with interpreting():
+        run(19, dtype)
+
+
+@pytest.mark.parametrize("matrix", ["csr", "csf", "dcsr"])
+def test_layouts_whose_rows_an_array_bounds(matrix):
+    x, b = operands(16)
+    found = sd.kernel(times_matrix)(store(x, x != 0, "csf"), store(b, b != 0, matrix))
+    check_result(found, np.einsum("ijk,kr->ijr", x, b))
+
+
+def test_the_same_bits_without_masks(monkeypatch):
+    """Processors without masks take the entries one by one."""
+    rng = np.random.default_rng(3)
+    x, b = (m * rng.standard_normal(m.shape) for m in operands(16))
+    tensors = store(x, x != 0, "csf"), store(b, b != 0, "csr")
+    with_masks = sd.kernel(times_matrix)(*tensors)
+    monkeypatch.setattr(processor, "has_masks", lambda: False)
+    found = sd.kernel(times_matrix, parallel=False)(*tensors)
+    for name, array in with_masks.arrays.items():
+        assert array.tobytes() == found.arrays[name].tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["int64", "complex128"])
+def test_values_that_vectors_do_not_have(dtype):
+    x, b = operands(16, dtype)
+    tensors = [store(x, x != 0, "csf"), store(b, b != 0, "csr")]
+    assert special(tensors)[1] == "word"
+    check_result(sd.kernel(times_matrix)(*tensors), np.einsum("ijk,kr->ijr", x, b))
+
+
+def test_infinities_meet_no_zero_that_is_not_stored():
+    x, b = operands(16)
+    x[0, 0, 0] = np.inf
+    tensors = store(x, x != 0, "csf"), store(b, b != 0, "csr")
+    with np.errstate(invalid="ignore"):
+        expected = np.einsum("ijk,kr->ijr", x, b)
+    found = sd.kernel(times_matrix)(*tensors).to_numpy()
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_rows_not_proved_to_hold_a_coordinate_once_are_not_laid_out():
+    """In a row that held a column twice, the first value would be lost."""
+    rows = sd.Layout(
+        "rows",
+        "[N, M] -> { [i, p] -> [i, j] : 0 <= i < N and indptr(i) <= p < indptr(i + 1) "
+        "and j = indices(p) and 0 <= j < M }",
+        value="data(p)",
+        properties=("indptr(0) = 0", "nondecreasing indptr"),
+    )
+    x, b = operands(16)
+    tensors = [store(x, x != 0, "csf"), store(b, b != 0, rows)]
+    kernel, ordering = special(tensors)
+    assert ordering == "word"
+    check_result(
+        kernel.run(dict(zip("XB", tensors, strict=True)))["M"], np.einsum("ijk,kr->ijr", x, b)
+    )
+
+
+def test_a_fill_that_is_not_laid_out_is_caught(monkeypatch):
+    right = laying.lay_out
+
+    def without_entries(*arguments):
+        return right(*arguments)[:-1]
+
+    monkeypatch.setattr(laying, "lay_out", without_entries)
+    with pytest.raises(AssertionError), interpreting():
+        run(16)
