@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -27,7 +27,9 @@ class Context:
     """A unit: ``program`` is its sequential behaviour, ``time`` its clock in ticks.
 
     ``position`` counts what it has done of ``length`` like steps; at ``limit`` it rests until
-    the engine raises the limit. ``trace`` notes the clock after each operation, if wanted.
+    the engine raises the limit. ``trace`` notes the clock after each operation, if wanted,
+    ``fired`` when each step's work begins and ends. ``late`` are the ticks by which the operands of
+    each step come too late to it, if they do.
     """
 
     tick = 1
@@ -39,6 +41,8 @@ class Context:
         self.position = 0
         self.limit: float = math.inf
         self.trace: list[int] | None = None
+        self.fired: list[tuple[int, int]] | None = None
+        self.late: Sequence[int] = ()
         self.start: int | None = None
         self.busy = 0
         self.starved = 0
@@ -100,6 +104,10 @@ class Context:
         if self.trace is not None:
             self.trace.append(self.time)
 
+    def behind(self) -> int:
+        """Ticks by which this step's operands are too late, and so its result."""
+        return self.late[self.position] if self.late else 0
+
     def work(self, cycles: int) -> None:
         """Be busy for ``cycles``."""
         self.spend(cycles * self.tick)
@@ -109,6 +117,8 @@ class Context:
         if self.start is None:
             self.start = self.time
         add_span(self.spans, self.time, self.time + ticks)
+        if self.fired is not None:
+            self.fired.append((self.time, self.time + ticks))
         self.time += ticks
         self.busy += ticks
         self.firings += 1

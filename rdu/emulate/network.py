@@ -14,26 +14,20 @@ number of their place in the whole stream (sequence ID), which the receiver uses
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TypeAlias
 
 from rdu.errors import DeadlockError, MappingError
+from rdu.mapping.flows import Fabric
 from rdu.mapping.kernel import Kernel
 from rdu.mapping.place import Site
 from rdu.mapping.route import Link
 from rdu.specs import Chip
 
 Queue: TypeAlias = "tuple[Link, bool, Fabric]"
-
-
-class Fabric(Enum):
-    """The packet-switched networks: what one packet carries."""
-
-    VECTOR = "vector"
-    SCALAR = "scalar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +117,7 @@ def simulate_network(
     hop_cycles: int = 1,
     scalar_tracks: int | None = None,
     circuits: Sequence[Circuit] = (),
-    control_wires: int = 16,
+    control_wires: int | None = None,
 ) -> NetworkRun:
     """Move all packets, cycle by cycle.
 
@@ -132,9 +126,10 @@ def simulate_network(
     DeadlockError
         If packets remain and none can move; names the links, or the flows that wait for tokens.
     MappingError
-        If more circuits use a link than it has control wires.
+        If more circuits use a link than it has control wires (None: as many as it takes).
     """
-    _check_wires(circuits, control_wires)
+    if control_wires is not None:
+        _check_wires(circuits, control_wires)
     lanes = {Fabric.VECTOR: tracks, Fabric.SCALAR: scalar_tracks or tracks}
     return _Network(flows, lanes, depth, hop_cycles, circuits).run()
 
@@ -170,9 +165,18 @@ class _Network:
         self.circuits = circuits
         self.result = NetworkRun(0)
         self.children = [_children(flow) for flow in flows]
+        self.turns_late = [flow.turns_late for flow in flows]
+        self.ends = [frozenset(flow.ends) for flow in flows]
+        self.counters: dict[tuple[int, Site], list[int]] = {}
+        for number, circuit in enumerate(circuits):
+            self.counters.setdefault((circuit.counts, circuit.links[0][0]), []).append(number)
         self.queues: dict[Queue, deque[_Packet]] = {}
         self.left = [flow.packets for flow in flows]
-        self.waiting: list[deque[_Packet]] = [deque() for _ in flows]
+        self.started = [False] * len(flows)
+        self.waiting: dict[int, deque[_Packet]] = {}
+        # (cycle, flow) of the next packet of every flow that has any left.
+        self.coming = [(self._due(n), n) for n, flow in enumerate(flows) if flow.packets]
+        heapq.heapify(self.coming)
         self.allowed = [flow.packets if (a := flow.allowance) is None else a for flow in flows]
         self.counted = [0] * len(circuits)
         # (cycle, circuit) of every token under way.
@@ -181,17 +185,19 @@ class _Network:
     def run(self) -> NetworkRun:
         """Run until all packets have arrived."""
         run = self.result
-        while any(self.left) or any(self.waiting) or any(self.queues.values()):
+        while self.coming or self.waiting or self.queues:
             self._receive_tokens()
             sent = self._enter()
             moved = self._cycle()
-            if not (sent or moved or self._something_later()):
-                raise self._stuck()
             run.cycles += 1
+            if not (sent or moved):
+                run.cycles = max(run.cycles, self._next())
         run.cycles = max((a.cycle for a in run.arrivals), default=0)
         return run
 
     def _receive_tokens(self) -> None:
+        if not self.tokens:
+            return
         due = [token for token in self.tokens if token[0] <= self.result.cycles]
         for token in due:
             self.tokens.remove(token)
@@ -201,36 +207,62 @@ class _Network:
     def _enter(self) -> bool:
         """Let every source send a packet that it may send now."""
         now, sent_any = self.result.cycles, False
-        for n, flow in enumerate(self.flows):
+        due: list[int] = []
+        while self.coming and self.coming[0][0] <= now:
+            due.append(heapq.heappop(self.coming)[1])
+        for n in due:
+            flow = self.flows[n]
             sent = flow.packets - self.left[n]
-            if not self.left[n] or now % flow.throttle or not self._due(n):
-                continue
             if sent >= self.allowed[n]:
                 self.result.held[n] = self.result.held.get(n, 0) + 1
+                heapq.heappush(self.coming, (self._due(n), n))
                 continue
             place = flow.first + sent * flow.stride
             self._arrive(n, flow.source, place, now)
             if links := self.children[n].get(flow.source):
-                self.waiting[n].append(_Packet(n, place, list(links), now))
+                packet = _Packet(n, place, list(links), now)
+                self.waiting.setdefault(n, deque()).append(packet)
             self.left[n] -= 1
+            if self.left[n]:
+                heapq.heappush(self.coming, (self._due(n), n))
             sent_any = True
         return sent_any
 
-    def _due(self, n: int) -> bool:
+    def _due(self, n: int) -> int:
+        """The first cycle, after this one if it has begun, in which a flow may send again."""
         flow = self.flows[n]
-        return not flow.enters or flow.enters[flow.packets - self.left[n]] <= self.result.cycles
+        sent = flow.packets - self.left[n]
+        begun = self.started[n]
+        self.started[n] = True
+        cycle = max(self.result.cycles + begun, flow.enters[sent] if flow.enters else 0)
+        return -(-cycle // flow.throttle) * flow.throttle
 
-    def _something_later(self) -> bool:
-        """Whether time alone brings something to move."""
-        now = self.result.cycles
-        coming = any(
-            self.left[n] and (flow.packets - self.left[n] < self.allowed[n])
-            for n, flow in enumerate(self.flows)
-        )
-        return coming or bool(self.tokens) or any(q and q[0].ready > now for q in self._heads())
+    def _next(self) -> int:
+        """The cycle in which time alone brings something to move.
+
+        Raises
+        ------
+        DeadlockError
+            If there is none.
+        """
+        now = self.result.cycles - 1
+        times = [cycle for cycle, _ in self.tokens]
+        times += [held[0].ready for held in self._heads() if held[0].ready > now]
+        times += [
+            cycle
+            for cycle, n in self.coming
+            if self.flows[n].packets - self.left[n] < self.allowed[n]
+        ]
+        if not times:
+            raise self._stuck()
+        # Who waits for a token counts every cycle.
+        return now + 1 if self._held_back() else min(times)
+
+    def _held_back(self) -> bool:
+        return any(self.flows[n].packets - self.left[n] >= self.allowed[n] for _, n in self.coming)
 
     def _heads(self) -> Iterable[deque[_Packet]]:
-        return (*self.queues.values(), *self.waiting)
+        return (*self.queues.values(), *self.waiting.values())
 
     def _cycle(self) -> bool:
         """One cycle: heads of queues bid for links, in an order that goes round; winners move.
@@ -241,8 +273,8 @@ class _Network:
         room = {queue: self.depth - len(held) for queue, held in self.queues.items()}
         free: dict[tuple[Link, Fabric], int] = {}
         served = [(held, self.tracks[queue[2]]) for queue, held in self.queues.items()]
-        served += [(held, 1) for held in self.waiting]
-        served = [(held, most) for held, most in served if held and held[0].ready <= now]
+        served += [(held, 1) for held in self.waiting.values()]
+        served = [(held, most) for held, most in served if held[0].ready <= now]
         start = now % max(len(served), 1)
         entering: list[tuple[Queue, _Packet]] = []
         for held, most in (*served[start:], *served[:start]):
@@ -253,6 +285,10 @@ class _Network:
                 if held[0].waits_for:
                     break
                 held.popleft()
+        for queue in [queue for queue, held in self.queues.items() if not held]:
+            del self.queues[queue]
+        for n in [n for n, held in self.waiting.items() if not held]:
+            del self.waiting[n]
         for queue, packet in entering:
             self._arrive(packet.flow, queue[0][1], packet.sequence, packet.ready)
             if packet.waits_for:
@@ -267,9 +303,9 @@ class _Network:
         entering: list[tuple[Queue, _Packet]],
     ) -> None:
         """Send a packet over all its links that have a track and a credit."""
-        run, flow = self.result, self.flows[packet.flow]
+        run, flow, late = self.result, self.flows[packet.flow], self.turns_late[packet.flow]
         for link in list(packet.waits_for):
-            queue, lane = (link, flow.turns_late, flow.fabric), (link, flow.fabric)
+            queue, lane = (link, late, flow.fabric), (link, flow.fabric)
             tracks = free.setdefault(lane, self.tracks[flow.fabric])
             if tracks < 1 or room.setdefault(queue, self.depth) < 1:
                 run.stalls[link] = run.stalls.get(link, 0) + 1
@@ -284,16 +320,16 @@ class _Network:
 
     def _arrive(self, n: int, site: Site, sequence: int, cycle: int) -> None:
         """Note a packet at an end of its flow; send the tokens that it completes."""
-        if site not in self.flows[n].ends:
+        if site not in self.ends[n]:
             return
         self.result.arrivals.append(Arrival(cycle, n, site, sequence))
-        for number, circuit in enumerate(self.circuits):
-            if circuit.counts == n and circuit.links[0][0] == site:
-                self.counted[number] += 1
-                if self.counted[number] % circuit.every == 0:
-                    there = cycle + self.hop_cycles * len(circuit.links)
-                    self.tokens.append((there, number))
-                    self.result.tokens += 1
+        for number in self.counters.get((n, site), ()):
+            circuit = self.circuits[number]
+            self.counted[number] += 1
+            if self.counted[number] % circuit.every == 0:
+                there = cycle + self.hop_cycles * len(circuit.links)
+                self.tokens.append((there, number))
+                self.result.tokens += 1
 
     def _stuck(self) -> DeadlockError:
         links = sorted({link for (link, _, _), queue in self.queues.items() if queue})
@@ -317,7 +353,7 @@ def _children(flow: Traffic) -> dict[Site, tuple[Link, ...]]:
 
 
 def traffic_of(chip: Chip, kernel: Kernel, scale: int) -> list[Traffic]:
-    """Return a kernel's flows as packets, one for every ``scale`` vectors, evenly throttled.
+    """Return a kernel's flows as packets, one for ``scale`` vectors or scalars, evenly throttled.
 
     A flow is throttled to the pace of the kernel's static interval. Running the packets shows
     what waiting at switches adds to the static bandwidth model.
@@ -330,7 +366,9 @@ def traffic_of(chip: Chip, kernel: Kernel, scale: int) -> list[Traffic]:
         sites = kernel.placement.sites
         source = links[0][0] if flow.source is None else sites[flow.source]
         ends = tuple(sites[t] for t in flow.targets) or (links[-1][1],)
-        packets = -(-flow.bytes // (chip.link_bytes_per_cycle * scale))
+        scalar = flow.fabric is Fabric.SCALAR
+        size = chip.scalar_bytes if scalar else chip.link_bytes_per_cycle
+        packets = -(-flow.bytes // (size * scale))
         throttle = max(int(cycles // max(packets, 1)), 1)
-        found.append(Traffic(source, ends, links, packets, throttle))
+        found.append(Traffic(source, ends, links, packets, throttle, fabric=flow.fabric))
     return found

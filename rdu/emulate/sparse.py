@@ -93,7 +93,7 @@ class SparseStage(Context):
             else:
                 cycles = self.times.cycles[self.position]
             self.work(slowed(cycles.busy, self.slowdown))
-            done = self.time + cycles.fill * self.tick
+            done = self.time + cycles.fill * self.tick + self.behind()
             if step.emits and self.values:
                 result = self._assembled(result, step.index[0])
             for tile in step.emits:

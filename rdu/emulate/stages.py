@@ -50,13 +50,16 @@ class Port:
         self.sent: list[int] | None = None
         self.late: Sequence[int] = ()
 
-    def send(self, context: Context, payload: Any, done: int, size: int) -> Steps:
+    def send(
+        self, context: Context, payload: Any, done: int, size: int, first: int | None = None
+    ) -> Steps:
         """Push one tile of ``size`` bytes, complete at tick ``done``, when the link is free.
 
-        The link begins with the first byte that a place is free for.
+        The link begins with the first byte that a place is free for; it is there at tick ``first``,
+        or now.
         """
         channel = self.channel
-        begin = max(context.time, channel.free)
+        begin = max(context.time if first is None else first, channel.free)
         yield from context.push(channel, payload, max(done, begin + self.tile_ticks), size)
         channel.free = max(begin, context.time) + self.tile_ticks
         if self.sent is not None:
@@ -95,9 +98,11 @@ class Loader(Context):
             payload = None
             if self.store is not None:
                 payload = self.store.read(transfer.tensor, transfer.tile)
+            first = self.time + latency
             self.spend(transfer.access.moved * self.ticks_per_byte)
+            done = self.time + latency
             for n in transfer.streams:
-                yield from self.ports[n].send(self, payload, self.time + latency, transfer.bytes)
+                yield from self.ports[n].send(self, payload, done, transfer.bytes, first)
             self.position += 1
 
 
@@ -241,7 +246,7 @@ class DenseStage(Context):
                 tile_values = self._compute(step.index, extents, held, sums.get(kept))
                 sums[kept] = tile_values
             self.work(cycles.busy)
-            done = self.time + cycles.fill * self.tick
+            done = self.time + cycles.fill * self.tick + self.behind()
             for tile in step.emits:
                 payload = self._finish(sums.pop(tile), extents, tile) if self.values else None
                 count = out_bytes

@@ -136,6 +136,11 @@ def targets(node: StreamNode) -> tuple[int, ...]:
             assert_never(node)
 
 
+def in_memory(node: StreamNode) -> bool:
+    """Whether a node runs in the address pipelines of a PMU, else in a PCU."""
+    return isinstance(node, (Scan, Locate, Fetch, Write))
+
+
 @dataclass(frozen=True, slots=True)
 class StreamGraph:
     """Nodes and ``roots``: the streams that start as one reference to a tree's root."""
@@ -147,12 +152,20 @@ class StreamGraph:
     @property
     def memory_nodes(self) -> int:
         """Nodes that run in the address pipelines of PMUs."""
-        return sum(isinstance(n, (Scan, Locate, Fetch, Write)) for n in self.nodes)
+        return sum(map(in_memory, self.nodes))
 
     @property
     def compute_nodes(self) -> int:
         """Nodes that run in PCUs."""
         return len(self.nodes) - self.memory_nodes
+
+    def nesting(self) -> dict[int, int]:
+        """How deep the lists of every stream are nested: as many loops are around its items."""
+        found = dict.fromkeys(self.roots, 0)
+        for node in self.nodes:
+            deep = max(found[stream] for stream in sources(node)) + isinstance(node, Scan)
+            found |= dict.fromkeys(targets(node), deep)
+        return found
 
     def depths(self, fifo_depth: int, gather: int) -> dict[tuple[int, int], int]:
         """Places in the queue of every (stream, number of the node that reads it).

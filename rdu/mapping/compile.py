@@ -200,7 +200,7 @@ def compile_kernel(
     streams, loads, stores = joined(chip, graph, group, choice, tiers)
     stages = _stages(chip, graph, choice)
     units = logical_units(stages)
-    flows = kernel_flows(stages, streams, units)
+    flows = kernel_flows(chip, graph, stages, streams, units)
     if like is None:
         placement = place(chip, units, flows, seed=seed, moves=min(moves, 8 * len(units)))
     else:
@@ -210,7 +210,7 @@ def compile_kernel(
     interval = static_interval(chip, stages, loads, stores)
     # Static bandwidth model: when a link cannot carry its bytes in the time of the slowest
     # stage, stages and memory are slowed alike until it can.
-    slowdown = max(Fraction(1), Fraction(routes.floor(chip.hop_bytes_per_cycle), interval))
+    slowdown = max(Fraction(1), Fraction(routes.floor(chip), interval))
     config = sum(s.units.pcus for s in stages) * chip.pcu_config_kib
     config += sum(s.units.pmus for s in stages) * chip.pmu_config_kib
     label = f"{name}:{group[0].name}" + (f"+{len(group) - 1}" if len(group) > 1 else "")

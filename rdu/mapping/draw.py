@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from rdu.mapping.kernel import Kernel
+from rdu.mapping.route import Link
 from rdu.picture import COLOURS, Circle, Label, Line, Picture, Rectangle
 from rdu.specs import Chip
 
@@ -39,8 +40,8 @@ def _kernel(picture: Picture, chip: Chip, kernel: Kernel, top: float) -> None:
         row, column = site
         return (column + 1.5) * _CELL, top + (row + 1.8) * _CELL
 
-    room = kernel.interval * float(kernel.slowdown) * chip.hop_bytes_per_cycle
-    most = max(kernel.routes.load.values(), default=0) / room
+    shares = _shares(chip, kernel)
+    most = max(shares.values(), default=0)
     title = (
         f"{kernel.name}: {kernel.pcus} of {chip.pcus} PCUs, {kernel.pmus} of {chip.pmus} PMUs, "
         f"busiest link {100 * most:.0f} %"
@@ -54,15 +55,27 @@ def _kernel(picture: Picture, chip: Chip, kernel: Kernel, top: float) -> None:
         for column in (-1, chip.mesh_columns):
             x, y = centre((row, column))
             picture.add(Rectangle(x - 4, y - 6, 8, 12, "#d8d8d8"))
-    for (a, b), load in sorted(kernel.routes.load.items(), key=lambda entry: entry[1]):
+    for (a, b), share in sorted(shares.items(), key=lambda entry: entry[1]):
         (x1, y1), (x2, y2) = centre(a), centre(b)
         # The two directions of a link side by side.
         dx, dy = (0.0, 2.2 if x2 > x1 else -2.2) if y1 == y2 else (2.2 if y2 > y1 else -2.2, 0.0)
-        share = load / room
         line = ((x1 + dx, y1 + dy), (x2 + dx, y2 + dy))
         picture.add(Line(line, _heat(share), 0.6 + 2.4 * min(share, 1)))
     _units(picture, kernel, centre)
     _legend(picture, chip, kernel, top)
+
+
+def _shares(chip: Chip, kernel: Kernel) -> dict[Link, float]:
+    """How much of its bandwidth every link uses, for vectors or for scalars."""
+    cycles = kernel.interval * float(kernel.slowdown)
+    shares: dict[Link, float] = {}
+    for loads, rate in (
+        (kernel.routes.load, chip.hop_bytes_per_cycle),
+        (kernel.routes.scalar_load, chip.hop_scalar_bytes_per_cycle),
+    ):
+        for link, load in loads.items():
+            shares[link] = max(shares.get(link, 0), load / (cycles * rate))
+    return shares
 
 
 def _units(picture: Picture, kernel: Kernel, centre: _Centre) -> None:

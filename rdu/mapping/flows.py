@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
+from rdu.graph.graph import Graph
+from rdu.graph.streams import Accumulate, Compute, Fetch, in_memory, sources, targets
+from rdu.mapping.sparse import SparseShape
 from rdu.mapping.stages import Stage, Stream
+from rdu.specs import Chip
+
+
+class Fabric(Enum):
+    """The packet-switched networks: what one packet carries."""
+
+    VECTOR = "vector"
+    SCALAR = "scalar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +34,8 @@ class Flow:
     """Bytes from one unit to several over a whole kernel.
 
     ``source`` None comes from memory; no ``targets`` means that it goes there. ``stage`` is
-    set for what a stage reads from its own buffers, ``stream`` for tiles between stages or to
-    and from memory.
+    set for what a stage reads from its own buffers and for the tokens between its units,
+    ``stream`` for tiles between stages or to and from memory.
     """
 
     source: int | None
@@ -30,6 +43,7 @@ class Flow:
     bytes: int
     stage: int | None = None
     stream: int | None = None
+    fabric: Fabric = Fabric.VECTOR
 
 
 def logical_units(stages: Sequence[Stage]) -> tuple[Unit, ...]:
@@ -45,7 +59,11 @@ def logical_units(stages: Sequence[Stage]) -> tuple[Unit, ...]:
 
 
 def kernel_flows(
-    stages: Sequence[Stage], streams: Sequence[Stream], units: Sequence[Unit]
+    chip: Chip,
+    graph: Graph,
+    stages: Sequence[Stage],
+    streams: Sequence[Stream],
+    units: Sequence[Unit],
 ) -> tuple[Flow, ...]:
     """List all flows of a kernel."""
     groups: dict[str, list[int]] = {}
@@ -60,9 +78,66 @@ def kernel_flows(
             order = pcus if read == 0 else _by_column(pcus, max(stage.rates[0], 1))
             share = -(-total // len(pmus))
             flows += [Flow(a, b, share, index) for a, b in fan(pmus, order)]
+        flows += _tokens(chip, graph, stage, index, groups)
     for number, stream in enumerate(streams):
         flows += _between(stages, stream, number, groups)
     return tuple(flow for flow in flows if flow.bytes)
+
+
+def _tokens(
+    chip: Chip, graph: Graph, stage: Stage, index: int, groups: dict[str, list[int]]
+) -> list[Flow]:
+    """Streams between the units of a sparse stage, for each of its copies.
+
+    Coordinates, references and values of one number are scalars: at most as many as there are
+    items, or turns of the loops around them. Blocks are vectors and come from buffers.
+    """
+    shape = stage.shape
+    if not isinstance(shape, SparseShape) or shape.streams is None:
+        return []
+    nodes = shape.streams.nodes
+    blocks = shape.block.elements > 1
+    makes = {
+        stream: n
+        for n, node in enumerate(nodes)
+        if not (blocks and isinstance(node, (Fetch, Compute, Accumulate)))
+        for stream in targets(node)
+    }
+    readers: dict[int, list[int]] = {}
+    for n, node in enumerate(nodes):
+        for stream in sources(node):
+            readers.setdefault(stream, []).append(n)
+    nesting = shape.streams.nesting()
+    runs = [graph.extents[axis] for axis in shape.streams.loops]
+    flows: list[Flow] = []
+    for copy in range(shape.copies):
+        unit = _units_of_nodes(stage, shape, copy, groups)
+        flows += [
+            Flow(
+                unit[n],
+                tuple(dict.fromkeys(unit[r] for r in readers[s])),
+                chip.scalar_bytes * min(shape.items, math.prod(runs[: nesting[s]])) // shape.copies,
+                index,
+                fabric=Fabric.SCALAR,
+            )
+            for s, n in makes.items()
+            if s in readers
+        ]
+    return flows
+
+
+def _units_of_nodes(
+    stage: Stage, shape: SparseShape, copy: int, groups: dict[str, list[int]]
+) -> list[int]:
+    """The unit that each stream node of one copy runs on."""
+    assert shape.streams is not None
+    inside = shape.copies * shape.streams.memory_nodes
+    memory = iter(groups[f"{stage.name}.sums"][stage.units.accumulators - inside :])
+    compute = iter(groups[stage.name])
+    found: list[int] = []
+    for _ in range(copy + 1):
+        found = [next(memory if in_memory(node) else compute) for node in shape.streams.nodes]
+    return found
 
 
 def _between(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from rdu.mapping.flows import Flow
+from rdu.mapping.flows import Fabric, Flow
 from rdu.mapping.place import Placement, Site
 from rdu.specs import Chip
 
@@ -25,6 +25,7 @@ _SHARES = 2
 class Routes:
     """``links[n]`` carry flow n; ``load`` is the bytes over each link in a whole kernel.
 
+    Scalars have links of their own beside those of vectors, with ``scalar_load``.
     Column -1 and column ``mesh_columns`` are the memory ports (AGCU) at the ends of a row.
     """
 
@@ -32,10 +33,15 @@ class Routes:
     links: tuple[tuple[Link, ...], ...]
     hops: tuple[int, ...]
     load: Mapping[Link, int] = field(default_factory=dict[Link, int])
+    scalar_load: Mapping[Link, int] = field(default_factory=dict[Link, int])
 
-    def floor(self, link_bytes_per_cycle: int) -> int:
+    def floor(self, chip: Chip) -> int:
         """Cycles the busiest link needs."""
-        return -(-max(self.load.values(), default=0) // link_bytes_per_cycle)
+        vectors = max(self.load.values(), default=0)
+        scalars = max(self.scalar_load.values(), default=0)
+        return max(
+            -(-vectors // chip.hop_bytes_per_cycle), -(-scalars // chip.hop_scalar_bytes_per_cycle)
+        )
 
 
 def route(chip: Chip, placement: Placement, flows: Sequence[Flow]) -> Routes:
@@ -46,15 +52,16 @@ def route(chip: Chip, placement: Placement, flows: Sequence[Flow]) -> Routes:
     biggest_first = sorted(range(len(flows)), key=lambda n: (-flows[n].bytes, n))
     gates = _gates(chip, placement, flows, biggest_first)
     ways = [_ways(placement, flow, gates.get(n)) for n, flow in enumerate(flows)]
-    load: dict[Link, int] = {}
+    loads: dict[Fabric, dict[Link, int]] = {fabric: {} for fabric in Fabric}
     chosen: dict[int, Way] = {}
     for _ in range(_TURNS):
         before = dict(chosen)
         for n in biggest_first:
+            load = loads[flows[n].fabric]
             if n in chosen and len(ways[n]) > 1:
                 _put(load, chosen[n], -flows[n].bytes)
             if n not in chosen or len(ways[n]) > 1:
-                chosen[n] = min(ways[n], key=lambda way: _busiest(load, way))
+                chosen[n] = min(ways[n], key=lambda way, load=load: _busiest(load, way))
                 _put(load, chosen[n], flows[n].bytes)
         if chosen == before:
             break
@@ -63,7 +70,7 @@ def route(chip: Chip, placement: Placement, flows: Sequence[Flow]) -> Routes:
         tuple(flows),
         tuple(links for links, _ in ordered),
         tuple(hops for _, hops in ordered),
-        {link: count for link, count in load.items() if count},
+        *({link: n for link, n in loads[fabric].items() if n} for fabric in Fabric),
     )
 
 

@@ -78,11 +78,16 @@ def _links(chip: Chip, kernel: Kernel) -> None:
             if ends != {kernel.placement.sites[flow.source]}:
                 raise MappingError(f"{kernel.name}: a flow of {flow.bytes:,} bytes has no route")
     cycles = math.floor(kernel.interval * kernel.slowdown)
-    for link, load in routes.load.items():
-        if load > cycles * chip.hop_bytes_per_cycle:
-            raise MappingError(
-                f"{kernel.name}: link {link[0]} to {link[1]} carries {load:,} bytes in "
-                f"{cycles:,} cycles, {chip.hop_bytes_per_cycle} a cycle are possible",
-                hint=f"slow the kernel to {-(-load // chip.hop_bytes_per_cycle):,} cycles or "
-                "place its units further apart",
-            )
+    fabrics = (
+        ("bytes", routes.load, chip.hop_bytes_per_cycle),
+        ("bytes of scalars", routes.scalar_load, chip.hop_scalar_bytes_per_cycle),
+    )
+    for what, loads, rate in fabrics:
+        for link, load in loads.items():
+            if load > cycles * rate:
+                raise MappingError(
+                    f"{kernel.name}: link {link[0]} to {link[1]} carries {load:,} {what} in "
+                    f"{cycles:,} cycles, {rate} a cycle are possible",
+                    hint=f"slow the kernel to {-(-load // rate):,} cycles or place its units "
+                    "further apart",
+                )

@@ -88,6 +88,9 @@ class Chip:
     int32_interval_cycles: int = 2
     burst_bytes: int = 64
     coalesce_requests: int = 16
+    scalar_bytes: int = 4
+    scalar_tracks: int = 8
+    control_wires: int = 16
 
     def __post_init__(self) -> None:
         _check_values("chip", self)
@@ -147,6 +150,11 @@ class Chip:
     def hop_bytes_per_cycle(self) -> int:
         """Bytes a cycle between two neighbouring switches, one direction, all tracks."""
         return self.link_bytes_per_cycle * self.vector_tracks
+
+    @property
+    def hop_scalar_bytes_per_cycle(self) -> int:
+        """Bytes of scalars a cycle between two neighbouring switches, one direction."""
+        return self.scalar_bytes * self.scalar_tracks
 
     def cycles(self, seconds: float) -> int:
         """Return the whole cycles that cover ``seconds``."""

@@ -59,4 +59,4 @@ def test_graphs_and_programs_show_every_operator(graph, tmp_path):
     circles = list(placed.iter(f"{SVG}circle"))
     assert len(circles) == kernel.pmus + 1
     links = list(placed.iter(f"{SVG}polyline"))
-    assert len(links) == len(kernel.routes.load)
+    assert len(links) == len({**kernel.routes.load, **kernel.routes.scalar_load})

@@ -7,9 +7,6 @@ from hypothesis import strategies as st
 
 import rdu
 from rdu.emulate.network import Circuit, Fabric, Traffic, simulate_network, traffic_of
-from rdu.emulate.packets import packets_of
-from rdu.graph.builder import GraphBuilder
-from rdu.graph.functions import ADD
 from rdu.models.monarch import monarch_fft
 
 
@@ -200,87 +197,3 @@ def test_random_traffic_with_tokens_arrives_complete(seed, depth):
         for arrival, enters in zip(mine, flow.enters, strict=True):
             assert arrival.cycle >= enters + len(flow.links)
     assert run.tokens == sum(f.packets // c.every for f, c in zip(flows, circuits, strict=True))
-
-
-SMALL = rdu.sn40l_node(1).chip.with_changes(pcus=64, pmus=64, mesh_rows=8, mesh_columns=8, agcus=16)
-
-
-@pytest.mark.parametrize("fusion", ["none", "spatial"])
-def test_packets_of_tiles_arrive_in_order_when_the_emulation_has_them(fusion):
-    program = rdu.compile(monarch_fft(64, 32), SMALL, fusion=fusion, moves=200)
-    for number, kernel in enumerate(program.kernels):
-        found = packets_of(program, number)
-        ends = {
-            (stream, flow.ends) for stream, flow in zip(found.streams, found.flows, strict=True)
-        }
-        for stream, where in ends:
-            if stream is None or len(where) > 1:
-                continue
-            mine = [
-                arrival.sequence
-                for arrival in found.network.arrivals
-                if arrival.end == where[0] and found.streams[arrival.flow] == stream
-            ]
-            # Several units write one buffer: together they fill every place once.
-            assert sorted(mine) == list(range(len(mine)))
-        carried = {s for s in found.streams if s is not None}
-        assert set(found.late) == carried
-        assert len(carried) <= len(kernel.streams)
-        assert min(found.late.values()) >= 0
-
-
-@pytest.mark.parametrize("fusion", ["none", "spatial"])
-def test_with_wide_links_no_tile_is_late(fusion):
-    """What makes tiles late is waiting for links and credits alone."""
-    wide = SMALL.with_changes(vector_tracks=64, fifo_depth=64)
-    program = rdu.compile(monarch_fft(64, 32), wide, fusion=fusion, moves=200)
-    for number in range(len(program.kernels)):
-        found = packets_of(program, number)
-        assert set(found.late.values()) == {0}
-        assert found.network.stalls == {}
-
-
-@pytest.mark.parametrize("fusion", ["none", "spatial"])
-def test_late_tiles_hold_up_what_waits_for_them(fusion):
-    """Narrow links make tiles late, which ends a kernel later; wide links change nothing."""
-    graph = monarch_fft(64, 32)
-    waited = 0
-    narrow, wide = (
-        rdu.compile(graph, SMALL.with_changes(**changes), fusion=fusion, moves=200)
-        for changes in (
-            {"vector_tracks": 1, "fifo_depth": 2},
-            {"vector_tracks": 64, "fifo_depth": 64},
-        )
-    )
-    for number, timed in enumerate(rdu.estimate(narrow).kernels):
-        alone, held = (packets_of(narrow, number, holds=holds) for holds in (False, True))
-        assert alone.cycles == timed.cycles
-        assert held.settled
-        assert alone.settled == (max(alone.late.values()) == 0)
-        if alone.settled:
-            assert held.cycles == alone.cycles
-        assert all(held.late[stream] >= late for stream, late in alone.late.items())
-        waited += held.cycles - alone.cycles
-    assert waited > 0
-    for number, timed in enumerate(rdu.estimate(wide).kernels):
-        held = packets_of(wide, number, holds=True)
-        assert (held.cycles, held.settled) == (timed.cycles, True)
-
-
-def test_a_lone_tile_is_never_late():
-    b = GraphBuilder("copy")
-    x = b.input("x", (8, 64))
-    program = rdu.compile(b.finish([b.map("y", "ij", ADD, (x, "ij"), (x, "ij"))]), SMALL, moves=50)
-    found = packets_of(program)
-    assert set(found.late.values()) == {0}
-    assert found.network.stalls == {}
-
-
-def test_packets_of_kernels_that_are_not_there():
-    program = rdu.compile(monarch_fft(64, 32), SMALL, moves=50)
-    with pytest.raises(rdu.RDUError, match="1 kernels, found number 1"):
-        packets_of(program, 1)
-    node = rdu.sn40l_node(2)
-    line = rdu.compile(monarch_fft(64, 32), node, pipeline=True, moves=50)
-    with pytest.raises(rdu.RDUError, match="joined to other sockets"):
-        packets_of(line)
