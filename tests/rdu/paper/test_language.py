@@ -104,10 +104,10 @@ def test_expert_run_within_25_percent():
 
 
 def test_the_decoder_kernel_keeps_most_of_the_published_bandwidth():
-    shares = {row.name: row for row in paper.runs() if row.quantity == "share of hbm"}
-    assert abs(shares["llama2-70b decoder kernel, decode"].ours - 0.85) < 0.05
+    shares = {row.name: row.ours for row in paper.runs() if row.quantity == "share of hbm"}
+    small, large = (shares[f"llama2-{size} decoder kernel, decode"] for size in ("7b", "70b"))
     # A smaller layer loses more to the latency of its two collectives.
-    assert 0.75 < shares["llama2-7b decoder kernel, decode"].ours < 0.85
+    assert 0.80 < small < large < 0.85
     for row in paper.runs():
         if row.quantity == "share of units":
             assert abs(row.ours - 0.9) < 0.05
