@@ -35,7 +35,9 @@ def merge_steps(
     state = State(problem.bound, (), 1.0, 0.0, frozenset(), frozenset(), (), ())
     parts: list[MergePart] = []
     for operand in sparse:
-        state = _settled(problem, state, operand)
+        # one that tells the coordinate is merged as a range of one place
+        if classify.closed_form(operand, last, state.bound) is None:
+            state = _settled(problem, state, operand)
         part = _part(state, operand, last)
         if part is None:
             return None
@@ -68,13 +70,22 @@ def _part(state: State, operand: Operand, last: str) -> MergePart | None:
     (dim,) = open_dims
     limits = classify.bounds(operand, dim, state.bound)
     key = classify.closed_form(operand, last, state.bound | {dim})
-    if limits is None or key is None or not terms.ufs(key):
+    only = classify.closed_form(operand, dim, state.bound)
+    if limits is None or key is None or (only is None and not terms.ufs(key)):
         return None
     ensured = {c for name, c in state.handled if name == operand.name} | set(limits.used)
+    lows, highs = limits.lows, limits.highs
+    if only is not None:
+        lows, highs = (*lows, only), (*highs, terms.add(only, terms.const(1)))
+        ensured |= {
+            c
+            for c in operand.constraints
+            if c.equality and terms.substitute(c.term, {dim: only}) == terms.const(0)
+        }
     for constraint in operand.constraints:
         at_key = terms.substitute(constraint.term, {last: key})
         valid = any(at_key == c.term and not constraint.equality for c in operand.invariants)
         defines = constraint.equality and at_key == terms.const(0)
         if not (constraint in ensured or valid or defines):
             return None
-    return MergePart(operand.name, dim, limits.lows, limits.highs, key)
+    return MergePart(operand.name, dim, lows, highs, key)

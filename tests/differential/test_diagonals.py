@@ -5,6 +5,8 @@ import pytest
 import scipy.sparse as sp
 
 import sparsedsl as sd
+from sparsedsl.api import statement_engine
+from sparsedsl.calls.choices import Choices
 
 STATEMENTS = {
     "L[i,j] = d[i]*(i == j) - A[i,j]": lambda A, d, e: e * d[:, None] - A,
@@ -82,3 +84,17 @@ def test_a_diagonal_takes_as_many_entries_as_rows():
     assert found.nnz == len(d)
     np.testing.assert_array_equal(found.to_scipy().diagonal(), d)
     assert "i_is_j: bool in diagonal" in diagonal.lower(d).explain()
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc"])
+@pytest.mark.parametrize("place", ["i == j", "j == i + 3", "i == j + 2"])
+def test_a_diagonal_is_merged_with_rows_as_a_range_of_one_place(place, layout):
+    A = sp.random_array((40, 30), density=0.2, format=layout, rng=np.random.default_rng(0))
+    A.sort_indices()
+    kernel = statement_engine(f"L[i,j] = A[i,j] - 2*({place})", ("A",), Choices())
+    source = kernel.lower((A,)).source
+    assert "while A_p < A_p_hi and" in source
+    assert "accumulator" not in source
+    offset = {"i == j": 0, "j == i + 3": 3, "i == j + 2": -2}[place]
+    expected = A.toarray() - 2 * np.eye(40, 30, offset)
+    np.testing.assert_array_equal(kernel.run((A,)).toarray(), expected)
