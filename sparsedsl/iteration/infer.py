@@ -54,8 +54,9 @@ def infer_layout(
     natural = tuple(range(target.rank))
     if target.rank != 2:
         return hierarchical(natural)
-    orders = {_order(layouts[a.tensor]) for a in sources if len(a.subscripts) == 2}
-    order = (1, 0) if orders == {(1, 0)} else natural
+    # a pattern without arrays is met in either order
+    stored = [a for a in sources if len(a.subscripts) == 2 and layouts[a.tensor].functions]
+    order = (1, 0) if {_order(layouts[a.tensor]) for a in stored} == {(1, 0)} else natural
     root = extents[target_index(statements[0], order[0])]
     return hierarchical(order, thin=root > HUGE)
 

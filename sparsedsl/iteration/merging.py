@@ -11,8 +11,10 @@ from dataclasses import replace
 from sparsedsl.iteration import classify, cost
 from sparsedsl.iteration.following import advance
 from sparsedsl.iteration.nodes import Guard, Let, Merge, MergePart, Operand, Step
+from sparsedsl.iteration.space import extent_name
 from sparsedsl.iteration.state import Problem, State
 from sparsedsl.spf import terms
+from sparsedsl.spf.nodes import Term, Var
 
 
 def merge_steps(
@@ -38,7 +40,7 @@ def merge_steps(
         # one that tells the coordinate is merged as a range of one place
         if classify.closed_form(operand, last, state.bound) is None:
             state = _settled(problem, state, operand)
-        part = _part(state, operand, last)
+        part = _part(state, operand, outer, last)
         if part is None:
             return None
         parts.append(part)
@@ -62,7 +64,18 @@ def _settled(problem: Problem, state: State, operand: Operand) -> State:
     return state
 
 
-def _part(state: State, operand: Operand, last: str) -> MergePart | None:
+def _is_range(term: Term, outer: tuple[str, ...]) -> bool:
+    """Whether a term is not negative since the loops outside run over whole extents."""
+    ends = (terms.subtract(terms.var(extent_name(i)), terms.var(i)) for i in outer)
+    lasts = (terms.add(end, terms.const(-1)) for end in ends)
+    return term in [terms.var(i) for i in outer] or term in [*lasts]
+
+
+def _coefficient(term: Term, name: str) -> int:
+    return next((c for c, atom in term.parts if atom == Var(name)), 0)
+
+
+def _part(state: State, operand: Operand, outer: tuple[str, ...], last: str) -> MergePart | None:
     """Return the one range an operand comes down to, every constraint accounted for."""
     open_dims = [d for d in operand.dims if d not in state.bound]
     if len(open_dims) != 1 or operand.existentials:
@@ -86,6 +99,15 @@ def _part(state: State, operand: Operand, last: str) -> MergePart | None:
         at_key = terms.substitute(constraint.term, {last: key})
         valid = any(at_key == c.term and not constraint.equality for c in operand.invariants)
         defines = constraint.equality and at_key == terms.const(0)
-        if not (constraint in ensured or valid or defines):
+        if constraint in ensured or valid or defines or _is_range(at_key, outer):
+            continue
+        coefficient = _coefficient(at_key, dim)
+        if only is None or constraint.equality or abs(coefficient) != 1:
             return None
+        # a limit of the coordinate is one of the place
+        rest = terms.subtract(at_key, terms.scale(coefficient, terms.var(dim)))
+        if coefficient == 1:
+            lows = (*lows, terms.scale(-1, rest))
+        else:
+            highs = (*highs, terms.add(rest, terms.const(1)))
     return MergePart(operand.name, dim, lows, highs, key)
