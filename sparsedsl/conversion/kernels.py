@@ -170,6 +170,8 @@ class _Writer:
         for array, ndim in axes.items():
             params.append(ArrayParam(f"s_{array}", self.request.dtypes[array], ndim))
         params += [*arrays, *scratch.values()]
+        if name == "convert":
+            params += [IntParam(f"t_{size}") for size in self.request.target.sizes]
         held = {array.name.removeprefix("t_") for array in arrays} & {*self.padded}
         params += [IntParam(f"pad_{name}") for name in sorted(held & {*layout.functions})]
         title = f"{source.label} -> {layout.label}: {self.plan.strategy}"

@@ -107,6 +107,7 @@ def reader_of(target: Target) -> Reader:
         names[name] = names[extent(mode)] = lb.ivar(extent(mode))
         names[coordinate(mode)] = lb.ivar(coordinate(mode))
     names |= {name: lb.ivar(name) for name in target.codes}
+    names |= {name: lb.ivar(f"t_{name}") for name in target.sizes}
     for level in target.levels:
         names[level.name] = lb.ivar(f"t_{level.name}")
     read = Reader(names, "t_")

@@ -92,6 +92,8 @@ def _stored(
     ``now`` compiles a program at once; ``partial`` leaves out entries without a place.
     """
     described = target_of(target)
+    if described is not None and described.sizes:
+        return None  # nothing tells them before the entries are numbered
     run = None if described is None else _run(entries, described, now, partial=partial)
     return run.store() if run is not None and run.prepare() else None
 
@@ -143,8 +145,10 @@ def _united(entries: Entries, target: Layout, now: bool) -> dict[str, np.ndarray
     found: dict[str, np.ndarray] = {}
     dtype = entries.arrays[entries.layout.value.function].dtype
     background = np.asarray(entries.fill).astype(dtype)
-    values = filled(_room(target, entries, runs), background, dtype)
+    sizes = _sizes(target, entries, runs)
+    values = filled(_room(target, sizes, runs), background, dtype)
     for run in runs:
+        run.given |= {f"t_{name}": sizes[name] for name in run.target.sizes}
         stored = run.store(values)
         if stored is None:
             return None
@@ -152,19 +156,26 @@ def _united(entries: Entries, target: Layout, now: bool) -> dict[str, np.ndarray
     return {name: found[name] for name in target.arrays}
 
 
-def _room(target: Layout, entries: Entries, runs: Sequence[Run]) -> tuple[int, ...]:
+def _sizes(target: Layout, entries: Entries, runs: Sequence[Run]) -> dict[str, int]:
+    """The extents and the sizes that follow from what was counted."""
+    found = dict(zip(target.extents, entries.extents, strict=True))
+    for run in runs:
+        found |= run.builder.values
+        for level in run.target.levels:
+            if level.kind == "list":
+                (size,) = t.variables(level.position.highs[0])
+                found[size] = run.counts[level.name]
+    return found
+
+
+def _room(target: Layout, sizes: Mapping[str, int], runs: Sequence[Run]) -> tuple[int, ...]:
     """The shape of the value array that alternatives share."""
-    env: dict[str, t.Index] = dict(zip(target.extents, entries.extents, strict=True))
     arrays: dict[str, np.ndarray] = {}
     ends: dict[str, int] = {}
     for run in runs:
         arrays |= run.made
-        env |= {name: run.builder.values[name] for name in run.builder.values}
         for level in run.target.levels:
-            if level.kind == "list":
-                (size,) = t.variables(level.position.highs[0])
-                env[size] = run.counts[level.name]
-            elif level.pointer is not None:
+            if level.pointer is not None:
                 ends[level.pointer.function] = run.counts[level.name]
     found: list[int] = []
     for length in target.lengths[target.value.function]:
@@ -175,7 +186,7 @@ def _room(target: Layout, entries: Entries, runs: Sequence[Run]) -> tuple[int, .
             for call in t.ufs(length)
             if call.function in ends and call.function not in arrays
         }
-        found.append(max(int(t.evaluate(t.replace(length, change), env, arrays)), 0))
+        found.append(max(int(t.evaluate(t.replace(length, change), sizes, arrays)), 0))
     return tuple(found)
 
 

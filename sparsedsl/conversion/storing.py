@@ -201,7 +201,8 @@ class Run:
         lengths = layout.lengths[name]
         arguments = layout.value.arguments
         if name != layout.value.function:
-            calls = (call for level in self.target.levels for call, _ in level.keys)
+            keys = (key for level in self.target.levels for key in level.keys)
+            calls = (call for call, _ in (*keys, *self.target.marks))
             unknown = (None,) * len(lengths)
             arguments = next((c.arguments for c in calls if c.function == name), unknown)
         found: list[int] = []

@@ -153,6 +153,15 @@ class Target:
         return bool(arguments) and all(_alone(x, self.layout) for x in arguments)
 
     @property
+    def sizes(self) -> tuple[str, ...]:
+        """Sizes that are read to tell a place, known once entries are counted."""
+        terms = [*self.layout.value.arguments, *self.derived.values()]
+        terms += [x for level in self.levels for call, _ in level.keys for x in call.arguments]
+        read = {name for term in terms for name in t.variables(term)}
+        others = self.layout.relation.parameters[self.layout.rank :]
+        return tuple(name for name in others if name in read)
+
+    @property
     def sized(self) -> frozenset[str]:
         """Index arrays whose contents are counts, ranges or what follows from them."""
         keys = {call.function for level in self.levels for call, _ in level.keys}

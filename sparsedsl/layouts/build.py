@@ -18,9 +18,7 @@ from sparsedsl.layouts.enumerate import different
 from sparsedsl.layouts.fill import Arrays
 from sparsedsl.layouts.levels import Affine, Position, levels
 from sparsedsl.layouts.order import lexsort, locate, morton_sort, sorted_order
-from sparsedsl.layouts.patterns import (
-    lone_call,
-)
+from sparsedsl.layouts.patterns import first_value, lone_call
 from sparsedsl.layouts.properties import Nonincreasing, Permutation
 from sparsedsl.layouts.scan import Scan
 from sparsedsl.spf import terms as t
@@ -41,7 +39,7 @@ class Builder(Arrays):
                 continue
             _, _, starts, group, number = self._numbers(level, values, coords.shape[1])
             self.env[level.name] = number - starts[group]
-            if level.start is not None:
+            if level.pointer is not None:
                 break
             for high in level.highs:
                 if not t.ufs(high) and t.variables(high) <= set(self.env):
@@ -139,15 +137,26 @@ class Builder(Arrays):
             return
         walk, counts, starts, group, number = self._numbers(level, values, count)
         env = dict(walk.env)
-        if level.start is not None:
-            self._fill(level.start, env, starts)
+        first = np.int64(0)
+        if level.pointer is not None:
+            first = self._first(level.pointer.function)
+            self._fill(level.pointer, env, starts + first)
+            if not walk.count:
+                self.arrays[level.pointer.function][:1] = first
+            number += self._column(t.add(level.shift, t.const(int(first))), count)
         else:
             low = t.evaluate(level.low, env, self.arrays)
             number += (
                 np.broadcast_to(np.asarray(low, np.int64), (walk.count,))[group] - starts[group]
             )
         self.env[level.name] = number
-        self._ends(level, env, starts, counts, group)
+        self._ends(level, env, starts + first, counts, group)
+
+    def _first(self, function: str) -> np.int64:
+        """What an array of starts begins with, as an equality says."""
+        told = (first_value(item, function) for item in self.layout.properties)
+        known = (x for x in told if x is not None and t.variables(x) <= set(self.values))
+        return np.int64(next((t.evaluate(x, self.values, {}) for x in known), 0))
 
     def _permuted(self, level: Position, count: int) -> bool:
         """Number all values of a key that a permutation holds; False for other levels.
@@ -210,11 +219,11 @@ class Builder(Arrays):
         for high in level.highs:
             span = t.subtract(high, level.low)
             unknown = [name for name in t.variables(high) if name not in env]
-            call = lone_call(high)
+            call = lone_call(high if level.pointer is None else t.subtract(high, level.shift))
             length = lone_call(span)
             if length is not None and length.function not in self.arrays:
                 self._fill(length, env, counts, largest=True)
-            elif level.start is not None and call is not None:
+            elif level.pointer is not None and call is not None:
                 self._fill(call, env, starts + counts)
             elif len(unknown) == 1 and t.coefficient(span, unknown[0]) == 1:
                 rest = t.subtract(span, t.var(unknown[0]))

@@ -84,8 +84,12 @@ def _lengths(
     if packed(layout):
         told.append((layout.lengths[layout.value.function], nnz))
     for lengths, count in told:
-        if lengths and lengths[0] is not None and len(lengths[0].parts) == 1:
-            known[lengths[0].parts[0][1]] = count - lengths[0].constant
+        if not lengths or lengths[0] is None:
+            continue
+        parts = [(c, x) for c, x in lengths[0].parts if not isinstance(x, Var) or x.name not in env]
+        if len(parts) == 1 and parts[0][0] == 1:
+            rest = t.subtract(lengths[0], t.atom(parts[0][1]))
+            known[parts[0][1]] = count - int(t.evaluate(rest, env, {}))
     env |= {node.name: count for node, count in known.items() if isinstance(node, Var)}
     builder = Builder(layout, env)
     builder.defined()
@@ -170,22 +174,38 @@ def example(layout: Layout) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     LayoutError
         When none of the examples fits.
     """
-    for rows in _EXAMPLES:
-        dense = np.array(rows)
-        if layout.rank == 0:
-            break
-        if layout.rank == 1:
-            dense = dense[0]
-        elif layout.rank == 3:
-            dense = dense[:, :4].reshape(2, 2, 4)
-        elif layout.rank > 3:
-            dense = dense[:, :4].reshape((1,) * (layout.rank - 4) + (2,) * 4)
-        coords = np.array(np.nonzero(dense)).reshape(dense.ndim, -1)
-        try:
-            return dense, construct(layout, dense.shape, coords, dense[tuple(coords)])
-        except InvalidTensorError:
-            continue
+    shown = [_shaped(rows, layout.rank) for rows in _EXAMPLES if layout.rank]
+    for dense in shown:
+        arrays = _stored(layout, dense)
+        if arrays is not None:
+            return dense, arrays
+    for dense in shown:
+        # what has a place by itself, such as every second column
+        alone = (np.where(dense == value, dense, 0) for value in dense[dense > 0])
+        held = sum((one for one in alone if _stored(layout, one)), np.zeros_like(dense))
+        arrays = _stored(layout, held)
+        if arrays is not None and held.any():
+            return held, arrays
     raise LayoutError(f"no small example fits the layout '{layout.label}'")
+
+
+def _shaped(rows: Sequence[Sequence[int]], rank: int) -> np.ndarray:
+    """An example with ``rank`` modes."""
+    dense = np.array(rows)
+    if rank == 1:
+        return dense[0]
+    if rank == 3:
+        return dense[:, :4].reshape(2, 2, 4)
+    return dense[:, :4].reshape((1,) * (rank - 4) + (2,) * 4) if rank > 3 else dense
+
+
+def _stored(layout: Layout, dense: np.ndarray) -> dict[str, np.ndarray] | None:
+    """The arrays that hold a tensor, None where the layout has no place for an entry."""
+    coords = np.array(np.nonzero(dense)).reshape(dense.ndim, -1)
+    try:
+        return construct(layout, dense.shape, coords, dense[tuple(coords)])
+    except InvalidTensorError:
+        return None
 
 
 def picture(layout: Layout) -> str:

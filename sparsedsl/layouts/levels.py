@@ -64,10 +64,19 @@ class Position:
     @property
     def start(self) -> UF | None:
         """The call that holds the first number of each group, if any."""
-        parts = self.low.parts
-        if self.low.constant == 0 and len(parts) == 1 and parts[0][0] == 1:
-            return parts[0][1] if isinstance(parts[0][1], UF) else None
-        return None
+        return self.pointer if self.shift == t.ZERO else None
+
+    @property
+    def pointer(self) -> UF | None:
+        """The call that holds the first number of each group but for ``shift``, if any."""
+        calls = t.ufs(self.low)
+        alone = len(calls) == 1 and t.atom(calls[0]) in (t.atom(x, c) for c, x in self.low.parts)
+        return calls[0] if alone else None
+
+    @property
+    def shift(self) -> Term:
+        """What the first number of a group is beside ``pointer``."""
+        return self.low if self.pointer is None else t.subtract(self.low, t.atom(self.pointer))
 
 
 Level: TypeAlias = "Affine | Position"
@@ -151,6 +160,8 @@ def _position(
         if name not in names or not names <= {*known, name}:
             continue
         value = solver.solve(call)
+        if value is not None and t.variables(value) <= {*part.parameters}:
+            continue  # a mark, the same at every entry: it tells none apart
         if value is not None:
             keys.append((call, value))
         group |= names
@@ -167,7 +178,7 @@ def _position(
     group -= {name, *part.parameters}
     ordered, morton = _ordered_keys(layout, keys)
     dims = tuple(dim for dim in part.dims if dim in group)
-    if Position(name, (), dims, lows[0], ends).start is not None:
+    if Position(name, (), dims, lows[0], ends).pointer is not None:
         dims = tuple(dim for dim in dims if dim in t.variables(lows[0]))
     along, edges = (None, frozenset[str]()) if ordered else _interval(part, name)
     by_value = along is not None and along not in t.variables(t.atom(layout.value))
