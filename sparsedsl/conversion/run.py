@@ -9,12 +9,13 @@ Invariant: the results are those of ``layouts.convert``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from sparsedsl.conversion.kept import with_kept_order
+from sparsedsl.conversion.mirrored import reflection
 from sparsedsl.conversion.order import extent, scanned
 from sparsedsl.conversion.programs import loaded
 from sparsedsl.conversion.request import request_of
@@ -197,8 +198,15 @@ def _mirrored(entries: Entries, target: Layout, now: bool) -> dict[str, np.ndarr
     """
     first = first_of(target)
     made = None if first is None else _stored(entries, first, now, partial=True)
-    if made is None:
+    if first is None or made is None:
         return None
+    order = reflection(target)
+    if order is not None:
+        turned = _turned(entries, order)
+        again = _stored(turned, first, now, partial=True) if turned is not None else None
+        if again is not None and all(_same(array, again[name]) for name, array in made.items()):
+            return made
+        del again
     sizes = infer_sizes(target, entries.extents, made)
     back = Entries(target, entries.extents, made, sizes, entries.fill)
     plain = coordinates(target.rank)
@@ -210,6 +218,13 @@ def _mirrored(entries: Entries, target: Layout, now: bool) -> dict[str, np.ndarr
             return made
         case _:
             return None
+
+
+def _turned(entries: Entries, order: Sequence[int]) -> Entries | None:
+    """The tensor with mode ``k`` as mode ``order[k]``; None where that changes the shape."""
+    extents = tuple(entries.extents[k] for k in order)
+    layout = entries.layout(order=order)
+    return replace(entries, layout=layout) if extents == entries.extents else None
 
 
 def _same(left: np.ndarray, right: np.ndarray) -> bool:

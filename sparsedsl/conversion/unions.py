@@ -55,19 +55,21 @@ def alternatives(layout: Layout) -> tuple[Layout, ...]:
     own = all(not called[a] & called[b] and _apart(layout, a, b) for a, b in pairs)
     if len(called) < 2 or not own or t.all_ufs(layout.value.arguments):
         return ()
-    return tuple(_alone(layout, place, names) for place, names in enumerate(called))
+    return tuple(alone(layout, place) for place in range(len(called)))
 
 
-def _alone(layout: Layout, place: int, called: frozenset[str]) -> Layout:
+def alone(layout: Layout, place: int) -> Layout:
+    """Return one alternative as a layout, with the properties of its arrays."""
+    called = {call.function for call in layout.structures[place].calls}
     relation, conjunct = layout.relation, layout.relation.conjuncts[place]
     names = frozenset[str]().union(*(t.variables(c.term) for c in conjunct.constraints))
     names |= t.variables(t.atom(layout.value))
     kept = (*layout.extents, *(n for n in relation.parameters[layout.rank :] if n in names))
-    alone = Relation(kept, relation.inputs, relation.outputs, (conjunct,))
+    only = Relation(kept, relation.inputs, relation.outputs, (conjunct,))
     properties = [x for x in layout.properties if set(functions_of(x)) <= called]
     return Layout(
         f"part {place} of {layout.label}",
-        relation_text(alone),
+        relation_text(only),
         value=t.text(t.atom(layout.value)),
         properties=map(property_text, properties),
     )

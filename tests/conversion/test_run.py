@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import sparsedsl as sd
 from sparsedsl.conversion import run
+from sparsedsl.conversion.mirrored import reflection
 from sparsedsl.conversion.target import target_of
 from sparsedsl.conversion.unions import alternatives
 from sparsedsl.layouts.catalogue import layouts, resolve
@@ -365,6 +366,21 @@ def test_parts_whose_places_may_coincide_are_left_alone():
     assert alternatives(DIAGONAL)
     together = Layout("together", text, value="data(q)", properties=["nondecreasing ptr"])
     assert not alternatives(together)
+
+
+def test_mirror_images_are_proved():
+    """Every coordinate in one part, the image of each of the other's in the first."""
+    assert reflection(resolve("symmetric", 2)) == (1, 0)
+    assert reflection(layouts["hyb"](2)) is None
+    half = (
+        "[N, M] -> { [q, p] -> [q, j] : 0 <= q < N and ptr(q) <= p < ptr(q + 1) and j = cols(p) "
+        "and 0 <= j CHECK and j < M; [q, p] -> [i, q] : 0 <= q < N and q < M "
+        "and ptr(q) <= p < ptr(q + 1) and i = cols(p) and cols(p) < q and 0 <= i }"
+    )
+    properties = ["ptr(0) = 0", "nondecreasing ptr"]
+    for check, order in (("<= q", (1, 0)), ("< q", None), ("<= q + 1", None)):
+        text = half.replace("CHECK", check)
+        assert reflection(Layout("half", text, value="data(p)", properties=properties)) == order
 
 
 @pytest.mark.parametrize("name", ["csr", "csc", "coo_unsorted", "dense"])
