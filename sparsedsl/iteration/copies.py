@@ -11,11 +11,13 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from sparsedsl.contraction import nodes as ct
+from sparsedsl.contraction.algebra import walk
 from sparsedsl.iteration.nodes import Conversion, Nest, Operand, Scan, Step
 from sparsedsl.iteration.request import Request, occurrences
 from sparsedsl.iteration.steps import depends_on
 from sparsedsl.layouts.catalogue import dense_order, hierarchical, resolve
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.levels import exact
 from sparsedsl.spf import terms
 
 Change: TypeAlias = "tuple[ct.Access, Layout, tuple[int, ...], bool]"
@@ -156,9 +158,9 @@ def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[
     conversions: list[Conversion] = []
     for access, layout, modes, thin in changes:
         source = request.program.tensor(access.tensor)
-        order = "".join(str(m) for m in modes)
-        copy = replace(source, name=f"{source.name}_{order}")
-        conversions.append(Conversion(copy, source.name, layout, modes, thin))
+        asked = _pattern_asked(request, access)
+        copy = replace(source, name=_name(request, source.name, modes, thin=thin, whole=asked))
+        conversions.append(Conversion(copy, source.name, layout, modes, thin, asked))
         if copy not in inputs:
             inputs.append(copy)
         layouts[copy.name] = layout
@@ -181,6 +183,24 @@ def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[
         entries=entries,
     )
     return changed, unique
+
+
+def _pattern_asked(request: Request, access: ct.Access) -> bool:
+    """Whether the pattern is asked for of a layout that also stores padding."""
+    if exact(request.layouts[access.tensor]):
+        return False
+    asked = ct.Stored(access.tensor, access.subscripts)
+    return any(node == asked for s in request.statements for node in walk(s.expression))
+
+
+def _name(request: Request, source: str, modes: tuple[int, ...], *, thin: bool, whole: bool) -> str:
+    """Name a copy: another one has another name, in other statements too."""
+    order = "".join(str(m) for m in modes)
+    name = f"{source}_{order}" + "_thin" * thin + "_whole" * whole
+    given = {t.name for t in (*request.program.inputs, *request.program.outputs)}
+    while name in given:
+        name += "_"
+    return name
 
 
 def _estimate(

@@ -231,7 +231,8 @@ class Assembly:
 class Conversion:
     """A copy of ``source``, its modes stored in ``order``, made before the nest runs.
 
-    ``thin`` tells which of the trees that store such an order it is, where ``source`` is sparse.
+    ``thin`` tells which of the trees that store such an order it is, where ``source`` is sparse;
+    ``whole`` that it holds each stored place, padding too: the kernel asks where that is.
     """
 
     tensor: ct.Tensor
@@ -239,6 +240,7 @@ class Conversion:
     layout: Layout
     order: tuple[int, ...]
     thin: bool
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)

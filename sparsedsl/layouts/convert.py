@@ -25,14 +25,15 @@ def convert(
     *,
     fill: object = 0,
     sizes: Mapping[str, int] | None = None,
+    whole: bool = False,
 ) -> dict[str, np.ndarray]:
     """The arrays of the same tensor under ``target``.
 
     Entries equal to ``fill`` are kept when the source stores only what it was given (such as a
-    list of coordinates) and dropped when it also stores padding (such as blocks); a negative
-    zero is never dropped.  Values of a coordinate that the source stores several times are added
-    up.  Index arrays are int64 where the source had int64 or the target
-    needs it, else int32.
+    list of coordinates) and dropped when it also stores padding (such as blocks), unless the
+    ``whole`` pattern is wanted; a negative zero is never dropped.  Values of a coordinate that
+    the source stores several times are added up.  Index arrays are int64 where the source had
+    int64 or the target needs it, else int32.
 
     Raises
     ------
@@ -42,7 +43,7 @@ def convert(
     coords, values = stored(source, shape, arrays, sizes)
     if source.repeats:
         coords, values = summed(coords, values)
-    if not exact(source):
+    if not whole and not exact(source):
         keep = differs(values, fill)
         coords, values = coords[:, keep], values[keep]
     wide = any(arrays[name].dtype.itemsize == 8 for name in source.functions)

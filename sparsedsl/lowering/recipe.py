@@ -53,7 +53,7 @@ def recipe_of(
         ),
         copies=tuple(
             dict.fromkeys(
-                Copy(c.tensor.name, c.source, c.order, c.thin, c.tensor.total)
+                Copy(c.tensor.name, c.source, c.order, c.thin, c.tensor.total, c.whole)
                 for n in nests
                 for c in n.conversions
             )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparsedsl.layouts.catalogue import plain
+from sparsedsl.layouts.convert import convert
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.runtime.attached import Attached
 from sparsedsl.runtime.tensor import Tensor, bound
@@ -26,11 +27,13 @@ class _Copy:
     values: np.ndarray
 
 
-_copies: Attached[dict[Layout, _Copy]] = Attached()
+_copies: Attached[dict[tuple[Layout, bool], _Copy]] = Attached()
 
 
-def copied(source: Tensor, layout: Layout) -> Tensor:
+def copied(source: Tensor, layout: Layout, *, whole: bool = False) -> Tensor:
     """Return ``source`` in another layout, converted now or when last asked.
+
+    ``whole`` keeps what is stored and equal to the fill in every layout, padding too.
 
     >>> from sparsedsl import asarray, layouts
     >>> A = asarray(np.eye(3), "csr")
@@ -46,11 +49,26 @@ def copied(source: Tensor, layout: Layout) -> Tensor:
     if known is None:
         known = {}
         _copies.put(source, known)
-    found = known.get(layout)
+    found = known.get((layout, whole))
     if found is None or not same_bits(source.values, found.values):
         values = source.values.copy()
-        found = known[layout] = _Copy(source.convert(layout), values)
+        made = _with_all(source, layout) if whole else source.convert(layout)
+        found = known[layout, whole] = _Copy(made, values)
     return found.tensor
+
+
+def _with_all(source: Tensor, layout: Layout) -> Tensor:
+    fill, shape = source.fill_value, source.shape
+    arrays = convert(
+        source.kept().layout,
+        layout,
+        shape,
+        source.arrays,
+        fill=fill,
+        sizes=source.sizes,
+        whole=True,
+    )
+    return bound(layout, shape, arrays, fill)
 
 
 def turned(source: Tensor, order: tuple[int, ...]) -> Tensor:

@@ -67,7 +67,8 @@ def make_copies(recipe: Recipe, tensors: MutableMapping[str, Tensor]) -> None:
             if copy.dense:
                 tensors[copy.name] = turned(source, copy.order)
             else:
-                tensors[copy.name] = copied(source, hierarchical(copy.order, copy.thin))
+                layout = hierarchical(copy.order, copy.thin)
+                tensors[copy.name] = copied(source, layout, whole=copy.whole)
 
 
 def _checks(recipe: Recipe) -> tuple[tuple[str, str], ...]:

@@ -34,6 +34,7 @@ class Copy:
     """A copy of ``source`` made before the call.
 
     It is the tree ``hierarchical(order, thin)``, or a plain array in that order where ``dense``.
+    ``whole``: it holds each place that ``source`` stores, padding too.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Copy:
     order: tuple[int, ...]
     thin: bool
     dense: bool
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +136,7 @@ class Recipe:
             if isinstance(value, Mapping):
                 given[name] = complex(value["re"], value["im"])
         given["arguments"] = tuple(Argument(**a) for a in given["arguments"])
-        given["copies"] = tuple(
-            Copy(c["name"], c["source"], tuple(c["order"]), c["thin"], c["dense"])
-            for c in given["copies"]
-        )
+        given["copies"] = tuple(Copy(**{**c, "order": tuple(c["order"])}) for c in given["copies"])
         given["made"] = tuple(Made(**m) for m in given["made"])
         if given["shared"] is not None:
             shared = dict(given["shared"])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kernels_called import dense_product, matrix, spgemm, spmv, unsorted
+from levels import pattern_of, store
 
 import sparsedsl as sd
 from sparsedsl.interop import argument, recall
@@ -89,3 +90,38 @@ def test_copies_go_with_their_source():
     del B
     gc.collect()
     assert gone() is None
+
+
+def below_or_stored(A):
+    i, j = sd.indices("i j")
+    y = sd.output()
+    y[i] = sd.sum((j <= i) ^ sd.pattern(A)[i, j], over=j)
+    return y
+
+
+@pytest.mark.parametrize("layout", ["symmetric", "hyb", "bcsr", "coo_unsorted", "ell", "csc"])
+def test_a_copy_of_which_the_pattern_is_asked_keeps_stored_zeros(layout):
+    mask = np.array([[1, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 1], [0, 0, 1, 0]], bool)
+    A = store(np.zeros((4, 4)), mask, layout)
+    wanted = ((np.tri(4) > 0) ^ pattern_of(A)).sum(axis=1)
+    np.testing.assert_array_equal(sd.kernel(below_or_stored)(A), wanted)
+
+
+def test_a_copy_is_no_argument_that_has_its_name():
+    """The copies of ``A`` and one of the user's own arguments would share a name."""
+    mask = np.eye(3, dtype=bool)
+    A, other = store(2 * np.eye(3), mask, "symmetric"), store(np.ones((3, 3)), mask, "csr")
+    copies = [c.name for u in sd.kernel(below_or_stored).lower(A).units for c in u.recipe.copies]
+    assert len(copies) == 1
+    names = {"sd": sd}
+    exec(
+        f"def both(A, {copies[0]}):\n"
+        "    i, j = sd.indices('i j')\n"
+        "    y = sd.output()\n"
+        "    y[i] = sd.sum((j <= i) ^ sd.pattern(A)[i, j], over=j)"
+        f" + sd.sum({copies[0]}[i, j], over=j)\n"
+        "    return y\n",
+        names,
+    )
+    wanted = ((np.tri(3) > 0) ^ mask).sum(axis=1) + 1
+    np.testing.assert_array_equal(sd.kernel(names["both"])(A, other), wanted)
