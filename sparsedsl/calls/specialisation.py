@@ -97,7 +97,6 @@ class Specialisation:
             ieee=self.choices.semantics == "ieee",
             unusual=self.unusual,
             patterns=self.patterns,
-            restate=self.choices.order is None,
             pair=not self.choices.forced,
         )
         searched = self.choices.find == "auto" and not self.patterns

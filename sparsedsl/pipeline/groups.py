@@ -120,7 +120,6 @@ def split(
     ieee: bool,
     unusual: frozenset[str] = frozenset(),
     patterns: tuple[tuple[str, str], ...] = (),
-    restate: bool = True,
     pair: bool = True,
 ) -> tuple[Group, ...]:
     """Return the groups of a program, in the order they run.
@@ -135,9 +134,6 @@ def split(
         Inputs known to store an infinity, NaN, or a zero that is divided by, where it matters.
     patterns:
         Pairs of inputs, the first with the index arrays of the second.
-    restate:
-        Combine implicit values of reductions once (``contraction.implicit``), which takes
-        statements of their own.
     pair:
         Sum products of many tensors pair by pair (``contraction.pairs``) where that pays.
     """
@@ -156,7 +152,7 @@ def split(
         while pending and pending[0].target == first.target and pending[0].accumulate:
             same.append(pending.pop(0))
         annihilating, _ = _skipped(tuple(same), lifted, ieee, unusual)
-        instead = restated(tuple(same), lifted, annihilating) if restate else None
+        instead = restated(tuple(same), lifted, annihilating)
         if instead is not None:
             lifted, statements = instead
             pending = [*statements, *pending]

@@ -220,7 +220,7 @@ def request_of(group: Group, settings: Settings) -> Request:
         },
         annihilating=group.annihilating,
         exact=group.exact,
-        order=settings.order,
+        order=_order_of(group, settings),
         workspace=settings.workspace,
         whole=group.whole if settings.workspace == "auto" and settings.find == "auto" else None,
         patterns=dict(group.patterns),
@@ -326,7 +326,8 @@ def _check_cost(group: Group, nest: Nest) -> None:
 def _check_forced(group: Group, settings: Settings) -> None:
     """Refuse forced choices that name nothing."""
     if settings.order is not None:
-        indices = {i for s in group.statements for i in _indices(s)}
+        every = (*group.program.statements, *group.statements)
+        indices = {i for s in every for i in _indices(s)}
         if set(settings.order) != indices:
             raise PlanError(
                 f"expected order to name the indices {' '.join(sorted(indices))}, found "
@@ -345,6 +346,14 @@ def _check_forced(group: Group, settings: Settings) -> None:
                     f"find names {name!r}, which is no operand; operands are "
                     f"{', '.join(sorted(names))}"
                 )
+
+
+def _order_of(group: Group, settings: Settings) -> tuple[str, ...] | None:
+    """Return the forced order of a group's own indices, which may be some of the program's."""
+    if settings.order is None:
+        return None
+    here = {i for s in group.statements for i in _indices(s)}
+    return tuple(i for i in settings.order if i in here)
 
 
 def _indices(statement: ct.Assign) -> set[str]:

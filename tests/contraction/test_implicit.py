@@ -198,8 +198,9 @@ def test_infinite_values_that_meet_implicit_zeros_are_not_skipped():
         np.testing.assert_array_equal(largest(A, x), wanted)
 
 
-def test_a_forced_order_names_the_indices_that_were_written():
-    @sd.kernel(order="i j")
+@pytest.mark.parametrize("order", ["i j", "j i"])
+def test_a_forced_order_visits_what_is_stored_alone_too(order):
+    @sd.kernel(order=order)
     def largest(A):
         i, j = sd.indices("i j")
         y = sd.output()
@@ -207,4 +208,26 @@ def test_a_forced_order_names_the_indices_that_were_written():
         return y
 
     dense = np.array([[0.0, -2.0], [-1.0, -3.0]])
-    assert largest(sd.convert(dense, "csr")).tolist() == [0, -1]
+    A = sd.convert(dense, "csr" if order == "i j" else "csc")
+    assert largest(A).tolist() == [0, -1]
+    stored, counted, _ = largest.lower(A).plan.split("deliver to")[:3]
+    for plan in stored, counted:
+        assert "scan A: A_p in A_indptr" in plan
+        assert "find in A" not in plan
+
+
+def test_a_forced_order_of_several_statements_names_all_their_indices():
+    def chained(A, B, C):
+        i, j, k, m = sd.indices("i j k m")
+        T, D = sd.output("csr"), sd.output()
+        T[i, j] = A[i, k] * B[k, j]
+        D[i, m] = T[i, j] * C[j, m]
+        return D
+
+    rng = np.random.default_rng(0)
+    A, B, C = (rng.integers(0, 3, (4, 4)).astype(float) for _ in range(3))
+    given = sd.convert(A, "csr"), sd.convert(B, "csr"), C
+    for order in ("i k j m", "i j k m", "m j k i"):
+        np.testing.assert_array_equal(sd.kernel(chained, order=order)(*given), A @ B @ C)
+    with pytest.raises(sd.PlanError, match="the indices i j k m, found 'i k j'"):
+        sd.kernel(chained, order="i k j")(*given)
