@@ -446,4 +446,5 @@ def _initial(
     if isinstance(expression, ct.Reduce):
         return MONOIDS[expression.monoid].identity(target.dtype)
     fill = algebra.fill_of(expression, program, annihilating)
-    return target.fill if fill is None else fill
+    with np.errstate(all="ignore"):  # a value that the dtype does not hold is cast as NumPy does
+        return target.fill if fill is None else np.asarray(fill).astype(target.dtype).item()

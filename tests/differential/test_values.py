@@ -280,3 +280,25 @@ def test_nothing_to_reduce_is_the_identity_of_a_sparse_result_too(operator):
         special = reduced.engine.specialise(list(tensors.values()))
         for _ in range(3):
             check(special, tensors, truth)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int8", "uint8", "uint64", "bool"])
+@pytest.mark.parametrize("shift", [np.nan, np.inf, -1.5, 300.0])
+def test_a_fill_that_the_dtype_does_not_hold(dtype, shift):
+    """What NumPy leaves undefined is some value of the dtype; nothing is raised."""
+
+    @sd.kernel
+    def shifted(A):
+        i, j = sd.indices("i j")
+        R = sd.output("dense", dtype=dtype)
+        R[i, j] = A[i, j] + shift
+        return R
+
+    exact = np.array([[0.0, 1.5, 0.0], [2.0, 0.0, -300.0]]) + shift
+    found = shifted(sd.convert(exact - shift if np.isfinite(shift) else np.eye(2, 3), "csr"))
+    assert found.dtype == dtype
+    assert found.shape == (2, 3)
+    if np.isfinite(shift):
+        limits = (0, 1) if dtype == "bool" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        held = (np.trunc(exact) >= limits[0]) & (np.trunc(exact) <= limits[1])
+        np.testing.assert_array_equal(found[held], exact[held].astype(dtype))
