@@ -136,7 +136,10 @@ class Recipe:
             if isinstance(value, Mapping):
                 given[name] = complex(value["re"], value["im"])
         given["arguments"] = tuple(Argument(**a) for a in given["arguments"])
-        given["copies"] = tuple(Copy(**{**c, "order": tuple(c["order"])}) for c in given["copies"])
+        given["copies"] = tuple(
+            Copy(c["name"], c["source"], tuple(c["order"]), c["thin"], c["dense"], c["whole"])
+            for c in given["copies"]
+        )
         given["made"] = tuple(Made(**m) for m in given["made"])
         if given["shared"] is not None:
             shared = dict(given["shared"])
