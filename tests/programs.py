@@ -4,6 +4,7 @@ A source of randomness is a ``random.Random``: a seeded one in the nightly run, 
 a property test, which then finds a smallest failing kernel.
 """
 
+import re
 from dataclasses import dataclass, field
 from random import Random
 
@@ -32,18 +33,46 @@ BLOCKS = {
     "hyb": (2,),
     "hash": (4,),
 }
-DTYPES = ("float64",) * 8 + ("float32", "int64", "int32", "int8", "uint8", "bool", "complex128")
-OUTPUTS = (None, None, None, None, "dense", "csf", "csr", "csc", "coo", "dcsr", "ell", "dia")
-FINDS = ("merge", "gallop", "binary", "hash", "bitmap", "linear", "table")
+DTYPES = (
+    *("float64",) * 8,
+    *("float32", "int64", "int32", "int16", "int8", "uint8", "uint32", "uint64", "bool"),
+    *("complex128", "complex64"),
+)
+FILLS = {
+    "f": (1, -1, 2, -0.0, float("inf"), float("-inf"), float("nan")),
+    "i": (1, -1, 2),
+    "u": (1, 2),
+    "b": (True,),
+    "c": (1, 1j, -1),
+}
+OUTPUTS = (
+    *(None,) * 6,
+    *("dense", "csf", "csr", "csc", "coo", "dcsr", "dcsc", "ell", "dia", "bcsr", "sell", "hyb"),
+    *("jad", "vbl", "rle", "hicoo", "morton", "bitmap", "hash", "csb", "mode_generic"),
+)
+FINDS = ("merge", "gallop", "binary", "hash", "bitmap", "linear", "table", "count", "spread")
 
 COMPARISONS = ("({} != {})", "({} == {})", "({} < {})", "({} >= {})", "({} > {})", "({} <= {})")
 ARITHMETIC = ("({} + {})", "({} + {})", "({} - {})", "({} * {})", "({} * {})", "({} * {})")
 EXTREMES = ("sd.minimum({}, {})", "sd.maximum({}, {})")
 DIVISIONS = ("({} / {})", "({} // {})", "({} % {})")
-FUNCTIONS = ("(-{})", "sd.square({})", "sd.abs({})", "sd.relu({})", "sd.sign({})")
-CURVES = ("sd.exp({})", "sd.tanh({})", "sd.sigmoid({})", "sd.sqrt({})", "sd.expm1({})")
-PREDICATES = ("(i < j)", "(j <= i)", "(i == j)", "(k != i)", "(i + j < 4)")
+FUNCTIONS = (
+    *("(-{})", "sd.square({})", "sd.abs({})", "sd.relu({})", "sd.sign({})", "(+{})"),
+    *("sd.floor({})", "sd.ceil({})", "sd.rint({})", "sd.trunc({})"),
+    *("sd.isnan({})", "sd.isinf({})", "sd.isfinite({})"),
+)
+CURVES = (
+    *("sd.exp({})", "sd.tanh({})", "sd.sigmoid({})", "sd.sqrt({})", "sd.expm1({})", "sd.cos({})"),
+    *("sd.log({})", "sd.log1p({})", "sd.arctan({})", "sd.silu({})"),
+)
+POWERS = ("({} ** 2.0)", "({} ** 3)", "({} ** 0.5)", "({} ** -1.0)", "(2.0 ** {})", "({} ** 0)")
+PREDICATES = (
+    *("(i < j)", "(j <= i)", "(i == j)", "(k != i)", "(i + j < 4)", "(j == 1)", "(2*i < j)"),
+    *("(i == j + 1)", "((i + k) % 2 == 0)", "(j < i + 2)", "(k == j)", "(2*i == j)"),
+)
+PLACES = ("(1*i + 0.5)", "(i * j)", "((i + 2*j) % 3)", "(1.0 * k)", "(i // 2)")
 BEYOND = ("{0}-1", "{0}+1", "{0}+{1}-1", "2*{0}-1", "1-{0}", "-1")
+STARTS = ("1", "-1", "float('inf')", "float('-inf')", "float('nan')", "True")
 REDUCTIONS = ("sum", "sum", "sum", "sum", "prod", "any", "all", "min", "max")
 
 
@@ -75,12 +104,16 @@ class Program:
     """A kernel's text and how to bind its parameters.
 
     ``exact`` where sums of any order agree; else results may differ by a factor of ``1 + rtol``.
+    Where it is ``square`` all indices have one extent, so that any of them may subscript any mode.
+    ``twins`` are operands that store the same places.
     """
 
     operands: dict[str, Operand] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     choices: dict[str, object] = field(default_factory=dict)
     exact: bool = True
+    square: bool = False
+    twins: tuple[str, ...] = ()
 
     @property
     def text(self):
@@ -108,7 +141,11 @@ class Maker:
         self.random = random
         self.program = Program()
         self.operands = {name: self.operand() for name in "ABC"[: random.choice((1, 2, 2, 3))]}
-        self.complex = any(o.dtype == "complex128" for o in self.operands.values())
+        self.program.square = random.random() < 0.3
+        if random.random() < 0.2 and len(self.operands) > 1:
+            first, second = self.program.twins = tuple(random.sample(sorted(self.operands), 2))
+            self.operands[second] = self.operands[first]
+        self.complex = any(o.dtype.startswith("complex") for o in self.operands.values())
         self.intermediates: list[Part] = []
         self.left: list[str] = []
 
@@ -120,6 +157,9 @@ class Maker:
             read |= part.read
             places = ", ".join(self.left) or "()"
             self.intermediates.append(Part(f"T[{places}]", frozenset(self.left), frozenset("T")))
+            if self.program.square and len(self.left) == 2:
+                turned = f"T[{', '.join(reversed(self.left))}]"
+                self.intermediates.append(Part(turned, frozenset(self.left), frozenset("T")))
         read |= self.statement("R").read
         if self.random.random() < 0.1:
             read |= self.accumulation("R")
@@ -134,12 +174,12 @@ class Maker:
         layout = pick.choice(MATRICES if rank == 2 else OTHER_RANKS) if rank else "dense"
         dtype = pick.choice(DTYPES)
         fill = 0
-        if layout != "dense" and dtype == "float64" and pick.random() < 0.1:
-            fill = pick.choice((1, -1, 2, float("inf")))
+        if layout != "dense" and pick.random() < 0.15:
+            fill = pick.choice(FILLS[np.dtype(dtype).kind])
         modes = pick.sample("ijk", rank)
         if rank and pick.random() < 0.15:
             i, j = pick.sample("ijk", 2)
-            forms = (i, f"{i}+{j}", f"2*{i}", f"{i}+1", f"2*{i}+1", "2", f"4-{i}")
+            forms = (i, f"{i}+{j}", f"2*{i}", f"{i}+1", f"2*{i}+1", "2", f"4-{i}", f"{i}+2*{j}")
             modes[pick.randrange(rank)] = pick.choice(forms)
         return Operand(tuple(modes), layout, dtype, fill)
 
@@ -153,7 +193,9 @@ class Maker:
             return self.random.choice(self.intermediates)
         name = self.random.choice(sorted(self.operands))
         modes = self.operands[name].modes
-        if form == "{}" and self.random.random() < 0.06:
+        if self.program.square and set(modes) <= set("ijk") and self.random.random() < 0.5:
+            modes = self.random.choices("ijk", k=len(modes))
+        elif form == "{}" and self.random.random() < 0.06:
             form = "sd.padded({})"
             modes = [
                 self.random.choice(BEYOND).format(*self.random.sample("ijk", 2)) for _ in modes
@@ -182,13 +224,16 @@ class Maker:
         if draw < 0.82:
             parts = self.truth(depth - 1), self.number(depth - 1), self.number(depth - 1)
             return self.combined("sd.where({}, {}, {})", *parts)
-        if draw < 0.87:
+        if draw < 0.86:
             return self.combined("(1 * {})", self.truth(depth - 1))
+        if draw < 0.88:
+            text = pick.choice(PLACES)
+            return Part(text, frozenset("ijk") & frozenset(text), frozenset())
         if draw < 0.96 or self.complex:
             return self.reduced(self.number(depth - 1))
         self.program.exact = False
         if pick.random() < 0.3:
-            return self.combined("({} ** 2.0)", self.access())
+            return self.combined(pick.choice(POWERS), self.access())
         return self.combined(pick.choice(DIVISIONS), self.access(), self.number(depth - 2))
 
     def truth(self, depth):
@@ -234,7 +279,7 @@ class Maker:
         self.left = [i for i in pick.sample(free, len(free)) if pick.random() < 0.6][:2]
         part = self.reduced(part, [i for i in free if i not in self.left])
         layout = f'"{pick.choice(("csf", "dense"))}"' if pick.random() < 0.3 and self.left else ""
-        fill = pick.choice(("fill_value=1", "fill_value=-1")) if pick.random() < 0.08 else ""
+        fill = f"fill_value={pick.choice(STARTS)}" if pick.random() < 0.1 else ""
         self.program.lines += [
             f"{target} = sd.output({', '.join(filter(None, (layout, fill)))})",
             f"{target}[{', '.join(self.left) or '()'}] = {part.text}",
@@ -256,7 +301,8 @@ class Maker:
         if out is not None and (rank == 2 or (rank == 1 and out in ("dense", "csf", "coo"))):
             choices["out"] = out
         if pick.random() < 0.06:
-            choices["order"] = " ".join(pick.sample("ijk", 3))
+            used = [i for i in "ijk" if re.search(rf"\b{i}\b", "".join(self.program.lines[1:]))]
+            choices["order"] = " ".join(pick.sample(used, len(used)))
         if pick.random() < 0.08:
             choices["workspace"] = pick.choice(("dense", "hash", "sort"))
         if pick.random() < 0.08:
@@ -281,23 +327,34 @@ def draw_arguments(program: Program, random: Random, *, finite: bool = True):
     """Return ``(tensors, truth)`` for a program; extents of 0 and 1 are common."""
     most = random.choice((1, 3, 5, 5))
     extents = {i: random.randint(0, most) for i in "ijk"}
+    if program.square:
+        extents = dict.fromkeys("ijk", extents["i"])
     rng = np.random.default_rng(random.getrandbits(32))
-    tensors, truth = {}, {}
+    tensors, truth, masks = {}, {}, {}
     for name, operand in program.operands.items():
         shape = tuple(extent_of(m, extents) for m in operand.modes)
-        dense, mask = values(operand, shape, rng, finite)
+        twin = masks.get(program.twins[0]) if name in program.twins else None
+        dense, mask = values(operand, shape, rng, finite, twin)
+        masks[name] = mask
         tensors[name] = store(dense, mask, operand.target(), operand.fill)
         truth[name] = dense
     return tensors, truth
 
 
-def values(operand, shape, rng, finite):
-    """Return a plain array and where it is stored, as the operand's layout can hold them."""
+def values(operand, shape, rng, finite, mask=None):
+    """Return a plain array and where it is stored, as the operand's layout can hold them.
+
+    ``mask`` says where, if that is known.
+    """
     dtype = np.dtype(operand.dtype)
     dense = rng.integers(0 if dtype.kind in "bu" else -3, 4, shape)
     if dtype.kind == "c":
         dense = dense + 1j * rng.integers(-3, 4, shape)
     dense = np.asarray(dense).astype(dtype)
+    if not finite and dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        odd = rng.choice(np.array([limits.min, limits.max, limits.max // 2 + 1], dtype), shape)
+        dense = np.where(rng.random(shape) < 0.3, odd, dense).astype(dtype)
     if not finite and dtype.kind == "f":
         odd = rng.choice([np.inf, -np.inf, np.nan], shape)
         dense = np.where(rng.random(shape) < 0.15, odd, dense).astype(dtype)
@@ -306,7 +363,10 @@ def values(operand, shape, rng, finite):
         dense[:n, :n] = np.tril(dense[:n, :n]) + np.tril(dense[:n, :n], -1).T
     if operand.layout == "pattern":
         dense = np.ones(shape, dtype)
-    mask = structured(operand.target(), shape, rng) if len(shape) == 2 else rng.random(shape) < 0.4
+    if mask is None and len(shape) == 2:
+        mask = structured(operand.target(), shape, rng)
+    elif mask is None:
+        mask = rng.random(shape) < 0.4
     if operand.layout == "dense":
         mask = np.ones(shape, bool)
     return np.where(mask, dense, np.asarray(operand.fill, dtype)).astype(dtype), mask

@@ -26,6 +26,11 @@ values above each column. With `semantics="ieee"`, the default, a result is what
 plain arrays: where `b` holds an infinity or NaN, the kernel visits what is not stored. With
 `semantics="annihilator"` a zero that is not stored annihilates whatever it meets.
 
+Values are looked at before a kernel runs. That sums and products of finite values overflow is not
+foreseen: where `b * c` becomes infinite by itself, `A * (b * c)` is 0 where `A` stores nothing, not
+NaN. What a result's integer dtype does not hold (NaN, 300 in `int8`) becomes some value of the
+dtype, as NumPy leaves it open.
+
 """
 
 EXPRESSIONS = {
