@@ -3,8 +3,9 @@
     python tests/nightly.py --cases 20000 --seed 1
 
 A case is a kernel and arguments: each kernel is planned once and run in the loop interpreter on
-several shapes and values, on infinities and NaN too, and one in twenty is compiled.  What fails is
-printed with the seed that draws it again (``--seed S --cases 1``); the exit status is 1 then.
+several shapes and values, on infinities and NaN too.  One in twenty is compiled by Numba, one in
+twenty runs as users' kernels do, its loops shared by two threads.  What fails is printed with the
+seed that draws it again (``--seed S --cases 1``); the exit status is 1 then.
 """
 
 import argparse
@@ -27,7 +28,7 @@ ARGUMENTS = 8
 """Arguments that each kernel is run on, of which two hold infinities and NaN."""
 
 COMPILED = 20
-"""One kernel in this many is compiled too."""
+"""One kernel in this many is compiled too, and one shared by threads."""
 
 APART = 1_000_000
 """Kernels are numbered from this many times the seed."""
@@ -38,13 +39,19 @@ def run(number):
     random = Random(number)
     made = program(random)
     arguments = [draw_arguments(made, random, finite=n < ARGUMENTS - 2) for n in range(ARGUMENTS)]
-    special = made.kernel().engine.specialise(list(arguments[0][0].values()))
-    levels = (interpreting, compiling) if number % COMPILED == 0 else (interpreting,)
-    for level in levels:
+    more = {0: (compiling,), COMPILED // 2: (shared,)}.get(number % COMPILED, ())
+    engine = made.kernel().engine
+    for level in (interpreting, *more):
         with level():
+            special = engine.specialise(list(arguments[0][0].values()))
             for given in arguments:
                 check(special.matching(given[0]), *given, made.rtol)
-    return ARGUMENTS * len(levels)
+    return ARGUMENTS * (1 + len(more))
+
+
+def shared():
+    """Inside the block kernels are compiled as users' are, and two threads share every loop."""
+    return sd.options(cache=False, threads=2, parallel_threshold=0)
 
 
 def main():

@@ -44,7 +44,7 @@ def search(problem: Problem) -> tuple[State, float] | None:
     def visit(state: State, departures: int) -> None:
         budget[0] -= 1
         limit = best[0][1] if best[0] else problem.ceiling
-        spent = budget[0] < (0 if best[0] else -PATIENCE * problem.limit)
+        spent = budget[0] < (0 if best[0] or hoped else -PATIENCE * problem.limit)
         if state.spent >= limit or spent:
             return
         if _complete(problem, state):
@@ -56,14 +56,15 @@ def search(problem: Problem) -> tuple[State, float] | None:
         for place, state in enumerate(list(following)):
             visit(state, departures - place)
 
+    hoped = problem.ceiling < float("inf")  # for a cheaper plan, which is not needed
     first = saturate(problem, begin)
     size = len(problem.indices) + sum(len(o.dims) for o in problem.required)
     departures = next(d for most, d in DEPARTURES if size <= most)
     most = max(departures, 4 * size)
     while first is not None and best[0] is None and departures <= most:
         visit(first, departures)
-        if problem.ceiling < float("inf"):
-            break  # a cheaper plan was hoped for, not needed
+        if hoped:
+            break
         departures *= 4
     return best[0]
 

@@ -195,7 +195,7 @@ class Sharing:
         """Return how many sums to make apart: few where each sets up a workspace."""
         if not self.share.prepares:
             return SUMS
-        setup = SETUP * max(extents.values(), default=1)
+        setup = SETUP * max((1, *extents.values()))
         return min(SUMS, max(int(self.recipe.nanoseconds * SPARED / setup), 1))
 
     def _ranges(self, arguments: Sequence[Any], pieces: int) -> list[tuple[int, int]]:

@@ -229,3 +229,19 @@ def test_every_piece_runs_once_and_errors_arrive():
     assert sorted(ran) == list(range(20))
     with pytest.raises(ValueError, match="from a piece"):
         each(range(25, 40), note, 3)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_sums_of_nothing_are_shared(n):
+    """The trace of a matrix by column blocks sets up a workspace as long as the matrix."""
+
+    @sd.kernel(order="j")
+    def trace(A):
+        j = sd.index("j")
+        s = sd.output()
+        s[()] = sd.sum(A[j, j], over=j)
+        return s
+
+    A = store(np.ones((n, n)), np.ones((n, n), bool), sd.layouts["bcsc"](3, 2))
+    with sd.options(threads=2, parallel_threshold=0):
+        assert trace(A) == n
