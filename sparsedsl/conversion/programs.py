@@ -13,6 +13,7 @@ from sparsedsl.conversion.kernels import Program, program_of
 from sparsedsl.conversion.plan import Plan
 from sparsedsl.conversion.request import Request, plan_of
 from sparsedsl.locks import compiling
+from sparsedsl.runtime.conversions import Effort
 
 if TYPE_CHECKING:
     from sparsedsl.codegen.machine import Function
@@ -54,23 +55,23 @@ def _text(request: Request) -> str:
 _programs: dict[str, Loaded] = {}
 
 
-def loaded(request: Request, now: bool) -> Loaded | None:
-    """The compiled program; None for one met for the first time that is not worth it yet."""
+def loaded(request: Request, effort: Effort) -> Loaded | None:
+    """The compiled program; None for one that is not worth that effort yet."""
     key = _text(request)
     found = _programs.get(key)
     if found is None:
         with compiling:
-            found = _programs.get(key) or _ready(request, key, now)
+            found = _programs.get(key) or _ready(request, key, effort)
     return found
 
 
-def _ready(request: Request, key: str, now: bool) -> Loaded | None:
+def _ready(request: Request, key: str, effort: Effort) -> Loaded | None:
     from sparsedsl.runtime import cache
 
     kept = cache.default()
     entries = [kept.lookup(f"{key}\n{part}") for part in ("count", "fill")]
     if entries[1] is None:
-        if not now and key not in _met:
+        if effort == "kept" or (effort == "again" and key not in _met):
             _met.add(key)
             return None
         entries = _stored(kept, key, program_of(request))

@@ -1,8 +1,8 @@
 """Converting by compiled passes.
 
 Takes: arrays under one layout.  Gives: arrays under another, or None where the interpreted
-conversion (``layouts.convert``) is to do it: for layouts that counting does not fill, tensors
-too small to be worth a compilation, and entries without a place, which it names in its error.
+conversion (``layouts.convert``) is to do it: for layouts that counting does not fill, programs
+that are not worth being made yet, and entries without a place, which it names in its error.
 Invariant: the results are those of ``layouts.convert``.
 """
 
@@ -27,14 +27,9 @@ from sparsedsl.layouts.enumerate import different
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.sizes import infer_sizes
 from sparsedsl.runtime import operations
+from sparsedsl.runtime.conversions import Effort
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import Atom, Term
-
-SMALL = 20_000
-"""Stored values up to which interpreting takes less time than compiling would."""
-
-LARGE = 100_000
-"""Stored values from which a conversion is compiled when first met."""
 
 
 def convert(
@@ -45,8 +40,7 @@ def convert(
     *,
     fill: object = 0,
     sizes: Mapping[str, int] | None = None,
-    force: bool = False,
-    now: bool = True,
+    effort: Effort = "now",
 ) -> dict[str, np.ndarray] | None:
     """Convert by compiled passes, or return None.
 
@@ -55,23 +49,17 @@ def convert(
     source, target, shape, arrays, fill, sizes:
         As for ``layouts.convert.convert``; arrays that were checked.  Those that are the same
         in both layouts are shared, not copied.
-    force:
-        Compile however few entries there are.
-    now:
-        Whether a conversion of many entries is compiled when first met, not when met again.
+    effort:
+        Whether passes are used that are kept on disk, are compiled when met again, or now.
     """
-    values = arrays[source.value.function]
-    if not force and values.size < SMALL:
-        return None
     extents = tuple(int(n) for n in shape)
     known = infer_sizes(source, extents, arrays) if sizes is None else sizes
     entries = Entries(with_kept_order(source, arrays), extents, arrays, known, fill)
-    now = force or (now and values.size >= LARGE)
     if alternatives(target):
-        return _united(entries, target, now)
+        return _united(entries, target, effort)
     if len(target.structures) > 1:
-        return _mirrored(entries, target, now)
-    return _stored(entries, target, now)
+        return _mirrored(entries, target, effort)
+    return _stored(entries, target, effort)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +74,23 @@ class Entries:
 
 
 def _stored(
-    entries: Entries, target: Layout, now: bool, *, partial: bool = False
+    entries: Entries, target: Layout, effort: Effort, *, partial: bool = False
 ) -> dict[str, np.ndarray] | None:
     """Store entries in a layout of one alternative.
 
-    ``now`` compiles a program at once; ``partial`` leaves out entries without a place.
+    ``partial`` leaves out entries without a place.
     """
     described = target_of(target)
     if described is not None and described.sizes:
         return None  # nothing tells them before the entries are numbered
-    run = None if described is None else _run(entries, described, now, partial=partial)
+    run = None if described is None else _run(entries, described, effort, partial=partial)
     return run.store() if run is not None and run.prepare() else None
 
 
 def _run(
     entries: Entries,
     described: Target,
-    now: bool,
+    effort: Effort,
     *,
     partial: bool = False,
     rules: tuple[Rule, ...] = (),
@@ -112,7 +100,7 @@ def _run(
     source, extents, arrays = entries.layout, entries.extents, entries.arrays
     asked = source, described, extents, arrays, entries.fill
     request = request_of(*asked, partial=partial, rules=rules, last=last)
-    program = None if request is None else loaded(request, now)
+    program = None if request is None else loaded(request, effort)
     if request is None or program is None:
         return None
     given: dict[str, Any] = {extent(mode): n for mode, n in enumerate(extents)}
@@ -122,7 +110,7 @@ def _run(
     return Run(described, program, extents, request.index, values, entries.fill, given)
 
 
-def _united(entries: Entries, target: Layout, now: bool) -> dict[str, np.ndarray] | None:
+def _united(entries: Entries, target: Layout, effort: Effort) -> dict[str, np.ndarray] | None:
     """Store entries in several alternatives, each in the first that has room for it."""
     parts = [one for part in alternatives(target) if (one := target_of(part)) is not None]
     rules = [rule for part in parts if (rule := rule_of(part)) is not None]
@@ -131,15 +119,15 @@ def _united(entries: Entries, target: Layout, now: bool) -> dict[str, np.ndarray
     order = scanned(entries.layout)
     if entries.layout.repeats or not ranked(target.rank, order, rules):
         listed = coordinates(target.rank)
-        made = None if entries.layout == listed else _stored(entries, listed, now)
+        made = None if entries.layout == listed else _stored(entries, listed, effort)
         if made is None:
             return None
         sizes = infer_sizes(listed, entries.extents, made)
-        return _united(Entries(listed, entries.extents, made, sizes, entries.fill), target, now)
+        return _united(Entries(listed, entries.extents, made, sizes, entries.fill), target, effort)
     runs: list[Run] = []
     for place, part in enumerate(parts):
         last = place == len(parts) - 1
-        run = _run(entries, part, now, rules=tuple(rules[: place + 1]), last=last)
+        run = _run(entries, part, effort, rules=tuple(rules[: place + 1]), last=last)
         if run is None or not run.prepare():
             return None
         runs.append(run)
@@ -191,26 +179,26 @@ def _room(target: Layout, sizes: Mapping[str, int], runs: Sequence[Run]) -> tupl
     return tuple(found)
 
 
-def _mirrored(entries: Entries, target: Layout, now: bool) -> dict[str, np.ndarray] | None:
+def _mirrored(entries: Entries, target: Layout, effort: Effort) -> dict[str, np.ndarray] | None:
     """Store what the first alternative has places for; the others must give the rest.
 
     That they do is seen from all entries in order, given and read back.
     """
     first = first_of(target)
-    made = None if first is None else _stored(entries, first, now, partial=True)
+    made = None if first is None else _stored(entries, first, effort, partial=True)
     if first is None or made is None:
         return None
     order = reflection(target)
     if order is not None:
         turned = _turned(entries, order)
-        again = _stored(turned, first, now, partial=True) if turned is not None else None
+        again = _stored(turned, first, effort, partial=True) if turned is not None else None
         if again is not None and all(_same(array, again[name]) for name, array in made.items()):
             return made
         del again
     sizes = infer_sizes(target, entries.extents, made)
     back = Entries(target, entries.extents, made, sizes, entries.fill)
     plain = coordinates(target.rank)
-    tables = [_stored(side, plain, now) for side in (entries, back)]
+    tables = [_stored(side, plain, effort) for side in (entries, back)]
     match tables:
         case [dict() as given, dict() as read] if all(
             _same(array, read[name]) for name, array in given.items()

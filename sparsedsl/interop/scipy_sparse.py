@@ -27,7 +27,7 @@ from sparsedsl.layouts.properties import (
     Range,
     Repeated,
 )
-from sparsedsl.runtime import operations
+from sparsedsl.runtime import conversions, operations
 from sparsedsl.runtime.checked import checked, found_right
 from sparsedsl.runtime.tensor import Tensor, bound
 
@@ -105,7 +105,7 @@ def _sorted(
     value, places = layout.value.function, np.arange(indices.size)
     # as if none repeated, so that each keeps its place
     given = (_without_order(layout), layout, shape, {**arrays, value: places})
-    made = operations.apply("convert_arrays", *given, sizes=sizes, now=False)
+    made = conversions.by_passes(*given, sizes=sizes, most="again")
     if made is None:
         few = _maker("csr", (len(indptr) - 1, int(indices.max(initial=0)) + 1))(
             {"data": places, "indices": indices.copy(), "indptr": indptr}
@@ -170,7 +170,7 @@ def _summed(
     sizes: Mapping[str, int],
 ) -> Tensor:
     given = (_repeating(layout), layout, shape, arrays)
-    made = operations.apply("convert_arrays", *given, sizes=sizes, now=False)
+    made = conversions.by_passes(*given, sizes=sizes, most="again")
     if made is None:
         coords, values = stored(_without_order(layout), shape, arrays, sizes)
         coords, values = summed(coords, values)

@@ -24,7 +24,7 @@ from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import packed, total
 from sparsedsl.layouts.sizes import infer_sizes
 from sparsedsl.options import current
-from sparsedsl.runtime import operations
+from sparsedsl.runtime import conversions, operations
 from sparsedsl.runtime.checked import checked
 from sparsedsl.runtime.memory import require_memory
 from sparsedsl.runtime.operators import Operators
@@ -34,9 +34,6 @@ from sparsedsl.runtime.values import holds
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-
-COMPILED = 20_000
-"""Stored values from which compiled conversions may be used."""
 
 LONG = 1 << 24
 """Extent from which the memory of a conversion is compared with the machine's first."""
@@ -275,18 +272,8 @@ class Tensor(Operators):
         if max(self.shape, default=0) > LONG:
             require_memory(target, self.shape, self.values.size, self.dtype)
         fill = self.fill_value
-        arrays: dict[str, np.ndarray] | None = None
-        if self.values.size >= COMPILED:
-            arrays = operations.apply(
-                "convert_arrays",
-                *(self.layout, target, self.shape, self.arrays),
-                fill=fill,
-                sizes=self.sizes,
-            )
-        if arrays is None:
-            arrays = conversion.convert(
-                self.layout, target, self.shape, self.arrays, fill=fill, sizes=self.sizes
-            )
+        given = self.layout, target, self.shape, self.arrays
+        arrays = conversions.convert(*given, fill=fill, sizes=self.sizes)
         return bound(target, self.shape, arrays, fill)
 
     def astype(self, dtype: DTypeLike) -> Tensor:

@@ -46,6 +46,6 @@ def interpreted(monkeypatch):
             monkeypatch.setattr(requests, "_short", lambda *_: short)
         if room is not None:
             monkeypatch.setattr(requests, "_room", lambda _: room)
-        return run.convert(*arguments, force=True, **options)
+        return run.convert(*arguments, **options)
 
     return convert

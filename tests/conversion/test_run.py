@@ -113,7 +113,7 @@ def test_equal_coordinates_are_added_in_the_order_they_come():
     values = 10.0 ** rng.integers(-9, 9, 30000)
     arrays = {"crd0": rows, "crd1": columns, "data": values}
     source, target = resolve("coo_repeated", 2), resolve("csr", 2)
-    made = run.convert(source, target, (2000, 12), arrays, force=True)
+    made = run.convert(source, target, (2000, 12), arrays)
     wanted: dict[tuple[int, int], float] = {}
     for place, value in zip(zip(rows.tolist(), columns.tolist(), strict=True), values, strict=True):
         wanted[place] = wanted[place] + value if place in wanted else value

@@ -192,7 +192,7 @@ def test_they_are_filled_by_compiled_passes(name):
     layout, holds = layout_of(name)
     dense = matrix((90, 70), holds)
     rows = sd.convert(dense, "csr")
-    made = run.convert(rows.layout, layout, rows.shape, rows.arrays, force=True)
+    made = run.convert(rows.layout, layout, rows.shape, rows.arrays)
     assert made is not None
     wanted = rows.convert(layout).arrays
     for array in layout.arrays:

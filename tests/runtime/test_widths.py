@@ -35,7 +35,7 @@ def test_arrays_are_wide_where_they_hold_counts(small_limit, name):
     made = sd.convert(dense, layout)
     assert {made.arrays[array].dtype for array in layout.functions} == {np.dtype("int64")}
     coordinates = sd.convert(dense, "coo").convert("coo_unsorted")
-    arrays = run.convert(coordinates.layout, layout, dense.shape, coordinates.arrays, force=True)
+    arrays = run.convert(coordinates.layout, layout, dense.shape, coordinates.arrays)
     if arrays is not None:
         assert {arrays[array].dtype for array in layout.functions} == {np.dtype("int64")}
     assert (made.to_numpy() == dense).all()
