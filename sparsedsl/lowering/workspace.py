@@ -32,8 +32,14 @@ from sparsedsl.lowering.run import insert_in_run, is_run, keep_run
 WORD_SHIFT = 6
 WORD_MASK = 63
 
-SHORT = 48
-"""Touched coordinates up to which a list is sorted by insertion."""
+SHORT, LONG = 20, 48
+"""Touched coordinates up to which a list is always sorted by insertion, and beyond which never."""
+
+SHIFTS = 8
+"""Entries that insertion moves in the time that a word of the bitmap's second level is looked at.
+
+A list of ``n`` moves about a quarter of the square of ``n``, whatever the extent of the mode.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,10 @@ def start(sink: Sink) -> list[Stmt]:
         Allocate(sink.array("bits"), "int64", (words,), zero),
         Allocate(sink.array("groups"), "int64", (groups,), zero),
     ]
-    if ordering in ("list", "run"):
+    if ordering == "list":
+        square = lb.min_(lb.mul(lb.length(sink.array("groups")), SHIFTS), LONG * LONG)
+        return [*out, Assign(sink.var("short"), lb.max_(square, SHORT * SHORT))]
+    if ordering == "run":
         return out
     if sink.deep:
         tops = lb.add(lb.shift_right(extent, 3 * WORD_SHIFT), 1)
@@ -144,9 +153,11 @@ def flush(sink: Sink, coordinates: Sequence[Expr | None], guide: Guide | None) -
             return hashed.flush(sink, coordinates)
         case "list":
             n, end, first = _entries(sink), sink.var("end"), sink.var("first")
-            is_short = lb.le(lb.sub(end, first), SHORT)
+            length = sink.var("length")
+            is_short = lb.le(lb.mul(length, length), sink.var("short"))
             order = If(is_short, _insertion_sort(sink, first, end), _order_by_bits(sink))
-            return [Assign(first, n), order, _take_list(sink, coordinates)]
+            measure = Assign(first, n), Assign(length, lb.sub(end, first))
+            return [*measure, order, _take_list(sink, coordinates)]
         case "run":
             first = sink.var("first")
             kept = keep_run(sink, first, coordinates)

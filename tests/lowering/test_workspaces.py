@@ -199,3 +199,23 @@ def test_sums_of_matrices_are_sorted_where_that_is_asked_for(choice):
     (unit,) = total.lower(A, B).units
     assert unit.nest.assembly.kind == "stream"
     assert (total(A, B).to_numpy() == a + b).all()
+
+
+@pytest.mark.parametrize("width", [2_000, 600_000])
+def test_lists_of_every_length(width):
+    """Rows of 0 to 60 entries: where insertion ends, and bits begin, depends on the width."""
+    import scipy.sparse as sp
+
+    rng = np.random.default_rng(4)
+    lengths = np.arange(61)
+    columns = [np.sort(rng.choice(width, n, replace=False)) for n in lengths]
+    indptr = np.r_[0, np.cumsum(lengths)]
+    indices = np.concatenate(columns)
+    B = sp.csr_array((rng.random(len(indices)), indices, indptr), shape=(61, width))
+    A = sp.csr_array(np.eye(61) + np.eye(61, k=-30))
+    found = sd.kernel(product, out="csr", workspace="dense")(A, B)
+    expected = A @ B
+    expected.sort_indices()
+    np.testing.assert_array_equal(found.indptr, expected.indptr)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_allclose(found.data, expected.data, 1e-15)
