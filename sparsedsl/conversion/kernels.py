@@ -284,7 +284,7 @@ class _Writer:
             array = f"t_{level.pointer.function}"
             return self.read(level.pointer.arguments[0]), lb.sub(lb.length(array), 1)
         address, groups = lb.expr(0), lb.expr(1)
-        for term in self.plan.group(level):
+        for term in self.plan.group(self.request.target):
             span = self.span(term)
             inside = lb.sub(self.read(term), span.low)
             address = lb.add(lb.mul(address, span.size), inside)
@@ -350,17 +350,19 @@ class _Writer:
         self, stream: Stream
     ) -> tuple[list[Stmt], dict[str, Param], list[Stmt], tuple[str, ...]]:
         """Put entries down group by group, then sort each group."""
-        (level,), layout = self.request.target.levels, self.request.target.layout
-        (group,), index = self.plan.group(level), self.request.index
-        together = implies(self.rank, stream.order, (group,))
-        values, dtypes = f"t_{layout.value.function}", (index, self.request.value)
-        ways = self.plan.distinct, together
-        made = Arranged(stream, level, self.read, self.span(group), values, *dtypes, *ways)
+        target, index = self.request.target, self.request.index
+        (group,), orders = self.plan.group(target), (stream.order, target.order)
+        ways = (
+            self.plan.distinct,
+            implies(self.rank, orders[0], (group,)),
+            implies(self.rank, (group, *orders[0]), orders[1]),
+        )
+        dtypes = index, self.request.value
+        made = Arranged(stream, target, self.read, self.span(group), *dtypes, *ways)
         more: dict[str, Param] = {"n": IntParam("n")}
-        if level.pointer is None:
+        if made.listed:
             more[made.starts] = ArrayParam(made.starts, index, 1)
-        numbers = () if self.plan.distinct else (made.number.name,)
-        return made.counted(lb.ivar("n")), more, made.filled(), numbers
+        return made.counted(lb.ivar("n")), more, made.filled(), made.numbers
 
     def _restarted(self, stream: Stream, level: Level, address: Expr) -> list[Stmt]:
         """Number entries as they come, anew in each group: groups come one after another."""

@@ -50,9 +50,9 @@ class Plan:
     proofs: tuple[str, ...]
     arranged: bool = False
 
-    def group(self, level: Level) -> Columns:
-        """The terms that tell the groups apart in which entries of ``level`` are counted."""
-        return level.columns[:-1] if self.arranged else grouped(level)
+    def group(self, target: Target) -> Columns:
+        """The terms that tell the groups apart in which entries are counted."""
+        return target.order[:-1] if self.arranged else grouped(target.levels[0])
 
 
 DIGIT = 12
@@ -124,21 +124,31 @@ def _arranged(stream: Stream, target: Target, distinct: bool) -> Plan | None:
 
     None where entries come in order, or have other keys.
     """
-    (level, *more), rank, value = target.levels, target.layout.rank, target.layout.value
+    (*outer, level), rank, order = target.levels, target.layout.rank, target.order
+    if len(order) != 2 or level.kind == "slots" or target.codes or target.marks:
+        return None
+    group, (key,) = order[:1], order[1:]
+    if outer:
+        known = level.kind == "pointer" and level.parent == outer[0].name
+        known = known and [_listed(x) for x in target.levels] == [group, (key,)]
+    else:
+        known = _listed(level) == (order if level.kind == "list" else (key,))
+    known = known and target.layout.value.arguments == (t.var(level.name),)
+    if not known or span_of(rank, key)[0] != t.ZERO or implies(rank, stream.order, order):
+        return None
+    ordered = implies(rank, (*group, *stream.order), order)
+    if ordered and not outer:
+        return None
+    after = "no sort" if ordered else f"then each group is sorted by {shown((key,))}"
+    proof = f"entries are put down by {shown(group)}, {after}"
+    return Plan("count", (), distinct, stream.count is not None, (proof,), arranged=True)
+
+
+def _listed(level: Level) -> Columns | None:
+    """The keys of a level, None where one is not stored once for each number."""
     place = (t.var(level.name),)
-    listed = all(call.arguments == place for call in (*(call for call, _ in level.keys), value))
-    if more or len(level.columns) != 2 or level.kind == "slots" or target.codes or not listed:
-        return None
-    group, (key,) = level.columns[:1], level.columns[1:]
-    own = group if level.kind == "list" else ()
-    known = tuple(term for _, term in level.keys) == (*own, key) and not target.marks
-    if not known or span_of(rank, key)[0] != t.ZERO:
-        return None
-    if implies(rank, (*group, *stream.order), level.columns):
-        return None
-    proof = f"entries are put down by {shown(group)}, then each group is sorted by {shown((key,))}"
-    whole = stream.count is not None
-    return Plan("count", (), distinct, whole, (proof,), arranged=True)
+    alone = all(call.arguments == place for call, _ in level.keys)
+    return tuple(term for _, term in level.keys) if alone else None
 
 
 def _counting(stream: Stream, target: Target, distinct: bool, rankable: bool) -> Plan | None:

@@ -268,6 +268,6 @@ def _affordable(request: Request, extents: tuple[int, ...], entries: int) -> boo
     plan = plan_of(request)
     sizes = [span_at(term, extents)[1] for term in plan.sorts]
     if plan.strategy == "count":
-        group = plan.group(request.target.levels[0])
+        group = plan.group(request.target)
         sizes.append(prod(span_at(term, extents)[1] for term in group))
     return all(size <= _room(entries) for size in sizes)

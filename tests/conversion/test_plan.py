@@ -82,6 +82,10 @@ def test_short_groups_are_sorted_where_they_lie():
         found = plan(source, target, short=True)
         assert (found.strategy, found.sorts, found.arranged) == ("count", (), True)
         assert "then each group is sorted by" in found.proofs[0]
+    listed = plan("csr", "dcsc", short=True)
+    assert listed.arranged
+    assert listed.proofs == ("entries are put down by (c1), no sort",)
+    assert not plan("csr", "dcsr", short=True).arranged
     for source, target in (("csr", "csc"), ("coo", "csr"), ("csc", "coo"), ("coo_unsorted", "ell")):
         assert not plan(source, target, short=True).arranged
     assert not plan("coo_unsorted", layouts["bcsr"](2, 2), short=True).arranged

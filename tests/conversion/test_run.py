@@ -90,7 +90,7 @@ def test_entries_come_in_any_order(target, short, interpreted):
 
 
 @pytest.mark.parametrize("repeated", [False, True])
-@pytest.mark.parametrize("target", ["csr", "csc", "coo"])
+@pytest.mark.parametrize("target", ["csr", "csc", "coo", "dcsc", "csf"])
 @pytest.mark.parametrize("shape", [(7, 300), (300, 7), (1, 90), (40, 1)], ids=str)
 def test_groups_are_sorted_where_they_lie(target, shape, repeated, interpreted):
     """Short ones by ranks, long ones by digits; equal coordinates stay in turn and are added."""
@@ -104,6 +104,18 @@ def test_groups_are_sorted_where_they_lie(target, shape, repeated, interpreted):
     to = resolve(target, 2)
     made = interpreted(source, to, shape, arrays, short=True)
     agree(source, to, shape, arrays, made)
+
+
+@pytest.mark.parametrize(("source", "target"), [("csr", "dcsc"), ("csc", "csf"), ("dia", "dcsr")])
+def test_groups_with_entries_are_listed(source, target, interpreted):
+    """Rows and columns that are empty leave no trace, at the edges or between."""
+    dense = matrix((8, 9), 2, 0.4)
+    dense[[0, 3, 4]], dense[:, [2, 8]] = 0, 0
+    start, to = resolve(source, 2), resolve(target, 2)
+    coords = np.array(np.nonzero(dense))
+    arrays = construct(start, dense.shape, coords, dense[tuple(coords)])
+    made = interpreted(start, to, dense.shape, arrays, short=True)
+    agree(start, to, dense.shape, arrays, made)
 
 
 def test_equal_coordinates_are_added_in_the_order_they_come():
