@@ -24,6 +24,20 @@ COLOURS = (
     "#a9a94a",
     "#59a9b5",
 )
+# Parts of black or white that the second, third and fourth ten of colours are mixed with.
+_SHADES = ((0, 0.0), (0, 0.4), (255, 0.4), (255, 0.65))
+
+
+def colour_of(number: int) -> str:
+    """Return a colour for each of up to forty things; then they come again.
+
+    >>> colour_of(0), colour_of(10), colour_of(40)
+    ('#4878a8', '#2b4864', '#4878a8')
+    """
+    base = COLOURS[number % len(COLOURS)]
+    end, part = _SHADES[number // len(COLOURS) % len(_SHADES)]
+    mixed = (int(base[n : n + 2], 16) * (1 - part) + end * part for n in (1, 3, 5))
+    return "#" + "".join(f"{int(value):02x}" for value in mixed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ from pathlib import Path
 from rdu.graph.nodes import Operator, is_sparse, operands
 from rdu.picture import Label, Line, Picture, Rectangle
 
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 170, 44, 30, 46
+_LEAST, _HEIGHT, _GAP_X, _GAP_Y = 170, 44, 30, 46
+# Width of a letter of the labels, and what is free beside them.
+_LETTER, _BESIDE = 6.2, 16
 
 
 def draw_graph(
@@ -21,27 +23,42 @@ def draw_graph(
 
     The suffix chooses the format: ``.svg``, or with matplotlib ``.png`` and ``.pdf``.
     """
-    place, columns, depth = _layers(operators, inputs)
-    width = columns * (_WIDTH + _GAP_X) + _GAP_X
+    labels = _labels(operators, inputs, shapes)
+    longest = max((len(line) for lines in labels.values() for line in lines), default=0)
+    box = max(_LEAST, _LETTER * longest + _BESIDE)
+    place, columns, depth = _layers(operators, inputs, box)
+    width = columns * (box + _GAP_X) + _GAP_X
     picture = Picture(width, 20 + (depth + 1) * (_HEIGHT + _GAP_Y))
     maker = {operator.output.tensor: operator.name for operator in operators}
     for operator in operators:
         x, y = place[operator.name]
         for operand in operands(operator):
             a, b = place[maker.get(operand.tensor, f"input {operand.tensor}")]
-            _arrow(picture, (a + _WIDTH / 2, b + _HEIGHT), (x + _WIDTH / 2, y))
-    for name in inputs:
-        _box(picture, place[f"input {name}"], name, _size(shapes[name]), "#f2efe6")
-    for operator in operators:
-        tensor = operator.output.tensor
-        colour = "#dcebdc" if is_sparse(operator) else "#dce6f2"
-        label = f"{operator.name} ({type(operator).__name__})"
-        _box(picture, place[operator.name], label, f"{tensor} {_size(shapes[tensor])}", colour)
+            _arrow(picture, (a + box / 2, b + _HEIGHT), (x + box / 2, y))
+    sparse = {operator.name for operator in operators if is_sparse(operator)}
+    for name, lines in labels.items():
+        paint = (
+            "#f2efe6" if name.startswith("input ") else "#dcebdc" if name in sparse else "#dce6f2"
+        )
+        _box(picture, place[name], box, lines, paint)
     return picture.save(path)
 
 
+def _labels(
+    operators: Sequence[Operator], inputs: Sequence[str], shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[str, str]]:
+    """Two lines of every box: an input and its shape, or an operator and what it makes."""
+    found = {f"input {name}": (name, _size(shapes[name])) for name in inputs}
+    for operator in operators:
+        tensor = operator.output.tensor
+        made = "" if tensor == operator.name else f"{tensor} "
+        head = f"{operator.name} ({type(operator).__name__})"
+        found[operator.name] = (head, f"{made}{_size(shapes[tensor])}")
+    return found
+
+
 def _layers(
-    operators: Sequence[Operator], inputs: Sequence[str]
+    operators: Sequence[Operator], inputs: Sequence[str], box: float
 ) -> tuple[dict[str, tuple[float, float]], int, int]:
     """Corner of every box; an input stands one layer above its first reader."""
     maker = {operator.output.tensor: operator.name for operator in operators}
@@ -61,9 +78,9 @@ def _layers(
     columns = max((len(row) for row in rows.values()), default=1)
     place: dict[str, tuple[float, float]] = {}
     for depth, row in rows.items():
-        start = _GAP_X + (columns - len(row)) * (_WIDTH + _GAP_X) / 2
+        start = _GAP_X + (columns - len(row)) * (box + _GAP_X) / 2
         for n, name in enumerate(row):
-            place[name] = (start + n * (_WIDTH + _GAP_X), 20 + depth * (_HEIGHT + _GAP_Y))
+            place[name] = (start + n * (box + _GAP_X), 20 + depth * (_HEIGHT + _GAP_Y))
     return place, columns, max(rows, default=0)
 
 
@@ -81,16 +98,12 @@ def _size(shape: tuple[int, ...]) -> str:
 
 
 def _box(
-    picture: Picture, corner: tuple[float, float], first: str, second: str, colour: str
+    picture: Picture, corner: tuple[float, float], width: float, lines: tuple[str, str], paint: str
 ) -> None:
     x, y = corner
-    middle = x + _WIDTH / 2
+    middle = x + width / 2
     picture.add(
-        Rectangle(x, y, _WIDTH, _HEIGHT, colour, "#888888"),
-        Label(middle, y + 18, _short(first, 28), 11, "middle"),
-        Label(middle, y + 35, _short(second, 28), 11, "middle", "#555555"),
+        Rectangle(x, y, width, _HEIGHT, paint, "#888888"),
+        Label(middle, y + 18, lines[0], 11, "middle"),
+        Label(middle, y + 35, lines[1], 11, "middle", "#555555"),
     )
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 3] + "..."

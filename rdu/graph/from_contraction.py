@@ -7,6 +7,7 @@ subscripts is an access pattern. `rdu.graph.combine` adds these operators.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import assert_never
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from rdu.errors import RDUError
 from rdu.graph.arguments import Argument
+from rdu.graph.axes import merge_orders
 from rdu.graph.builder import GraphBuilder
 from rdu.graph.combine import Combiner, Lowered, Value, Want
 from rdu.graph.functions import COPY, ONE
@@ -114,10 +116,11 @@ class _Lowering:
     def _tree_order(self) -> dict[str, list[int]]:
         """Choose how each sparse input's levels nest.
 
-        Indices nest in the order in which the statement meets them, those of one operand in
-        that of its storage. Where the first sparse operand keeps several indices, the one with
-        the most dense data hanging on it comes first, so that this data (an expert's weights) is
-        fetched once.
+        Every operand keeps the order of its storage if one order of the loops allows it: that
+        makes a product of two matrices one of inner products, of linear combinations or of outer
+        products. Else indices nest in the order in which the statement meets them. Where the
+        first sparse operand keeps several indices, the one with the most dense data hanging on it
+        comes first, so that this data (an expert's weights) is fetched once.
         """
         order: dict[str, list[int]] = {}
         for statement in self.program.statements:
@@ -134,15 +137,16 @@ class _Lowering:
                         for index in affine.indices:
                             weight[index] = weight.get(index, 0) + size
             kept = {n for s in statement.subscripts for n in s.indices}
-            found: list[str] = []
+            nests: list[list[str]] = []
             for access in trees:
                 stored = self.arguments[access.tensor].order or range(len(access.subscripts))
-                names = [access.subscripts[mode].name or "" for mode in stored]
-                fresh = [n for n in names if n not in found]
-                movable = [n for n in fresh if n in kept]
-                if not found and len(movable) == len(fresh):
-                    fresh.sort(key=lambda n: -weight.get(n, 0))
-                found += fresh
+                nests.append([access.subscripts[mode].name or "" for mode in stored])
+            if kept.issuperset(nests[0]):
+                nests[0].sort(key=lambda n: -weight.get(n, 0))
+            try:
+                found = merge_orders(nests)
+            except RDUError:
+                found = tuple(dict.fromkeys(itertools.chain(*nests)))
             for access in trees:
                 names = [s.name or "" for s in access.subscripts]
                 levels = sorted(range(len(names)), key=lambda m: found.index(names[m]))

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from rdu.mapping.kernel import Kernel
 from rdu.mapping.route import Link
-from rdu.picture import COLOURS, Circle, Label, Line, Picture, Rectangle
+from rdu.picture import Circle, Label, Line, Picture, Rectangle, colour_of
 from rdu.specs import Chip
 
 _CELL = 20
@@ -86,11 +86,11 @@ def _units(picture: Picture, kernel: Kernel, centre: _Centre) -> None:
             stage_of[group] = n
     for unit, site in zip(kernel.placement.units, kernel.placement.sites, strict=True):
         x, y = centre(site)
-        colour = COLOURS[stage_of[unit.group] % len(COLOURS)]
+        own = colour_of(stage_of[unit.group])
         if unit.kind == "pcu":
-            picture.add(Rectangle(x - 7, y - 4, 8, 8, colour))
+            picture.add(Rectangle(x - 7, y - 4, 8, 8, own))
         else:
-            picture.add(Circle(x + 5, y, 3.6, colour))
+            picture.add(Circle(x + 5, y, 3.6, own))
 
 
 def _legend(picture: Picture, chip: Chip, kernel: Kernel, top: float) -> None:
@@ -98,7 +98,7 @@ def _legend(picture: Picture, chip: Chip, kernel: Kernel, top: float) -> None:
     for n, stage in enumerate(kernel.stages):
         y = top + (n + 2.4) * 16
         label = f"{stage.name}: {stage.units.pcus} PCU, {stage.units.pmus} PMU"
-        picture.add(Rectangle(x, y - 9, 10, 10, COLOURS[n % len(COLOURS)]), Label(x + 15, y, label))
+        picture.add(Rectangle(x, y - 9, 10, 10, colour_of(n)), Label(x + 15, y, label))
     y = top + (len(kernel.stages) + 3) * 16
     picture.add(
         Rectangle(x, y - 8, 8, 8, "#777777"),

@@ -10,9 +10,10 @@ takes as many cycles as its way is long.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TypeAlias
@@ -180,7 +181,41 @@ def _anneal(
             places[new], places[old] = a, b
         else:
             spans.exchange(a, b, old)
+    if moves:
+        _fetch_back(units, spans, touching, held, rng)
     return [spans.site(n) for n in range(len(units))]
+
+
+def _fetch_back(
+    units: Sequence[Unit],
+    spans: _Spans,
+    touching: Sequence[Sequence[int]],
+    held: Mapping[str, dict[Site, int | None]],
+    rng: random.Random,
+) -> None:
+    """Move the units of the longest wires, an eighth of all, to the best site near their pull.
+
+    Sites about it are tried, and the free ones next to it.
+    """
+    longest = sorted(range(len(spans.ends)), key=lambda n: (-spans.length(n), n))
+    far = dict.fromkeys(unit for n in longest for unit in spans.ends[n](range(len(units))))
+    for a in list(far)[: len(units) // 8]:
+        places = held[units[a].kind]
+        row, column = spans.pull(touching[a])
+        about = [(row + r, column + c) for r, c in itertools.product(range(-2, 3), repeat=2)]
+        free = [site for site, unit in places.items() if unit is None]
+        free.sort(key=lambda site, r=row, c=column: (abs(site[0] - r) + abs(site[1] - c), site))
+        for new in (*about, *free[:16]):
+            old = spans.site(a)
+            if new == old or new not in places:
+                continue
+            b = places[new]
+            spans.exchange(a, b, new)
+            changed = touching[a] if b is None else {*touching[a], *touching[b]}
+            if spans.settle(changed, 1e-9, rng):
+                places[new], places[old] = a, b
+            else:
+                spans.exchange(a, b, old)
 
 
 class _Spans:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rdu.picture import COLOURS, Label, Line, Picture, Rectangle
+from rdu.picture import Label, Line, Picture, Rectangle, colour_of
 
 _WIDTH, _HEIGHT, _TOP, _LEFT, _GAP, _LEGEND = 420, 320, 50, 74, 84, 190
 _MOST_KINDS = 18
@@ -42,7 +42,7 @@ def draw_map(regions: Sequence[Region], capacities: Mapping[str, float], path: P
     held = [tier for tier in capacities if any(r.tier == tier for r in regions)]
     held = held or list(capacities)[:1]
     kinds = list(dict.fromkeys(region.kind for region in regions))
-    colours = {kind: COLOURS[n % len(COLOURS)] for n, kind in enumerate(kinds)}
+    colours = {kind: colour_of(n) for n, kind in enumerate(kinds)}
     steps = max((region.stop for region in regions), default=1)
     picture = Picture(
         len(held) * (_WIDTH + _GAP) + _LEFT + _LEGEND,

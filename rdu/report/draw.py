@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rdu.picture import COLOURS, Circle, Label, Line, Picture, Rectangle
+from rdu.picture import Circle, Label, Line, Picture, Rectangle, colour_of
 from rdu.report.records import KernelReport, Roof, StageReport
 
 _LEFT, _TIME, _BARS, _ROW = 210, 640, 150, 18
@@ -79,11 +79,10 @@ def _lanes(
         launch = _LEFT + kernel.start * scale
         begin = launch + kernel.launch_cycles * scale
         length = max(kernel.cycles * scale, 0.5)
-        colour = COLOURS[number % len(COLOURS)]
         picture.add(
             Label(8, y + 13, _short(kernel.name, 32), 11, bold=True),
             Rectangle(launch, y + 5, max(begin - launch, 0.5), 8, _LAUNCH),
-            Rectangle(begin, y + 5, length, 8, colour),
+            Rectangle(begin, y + 5, length, 8, colour_of(number)),
         )
         y += _ROW
         for stage in stages:
@@ -135,7 +134,7 @@ def _roofs(picture: Picture, roofs: Sequence[Roof], top: float) -> None:
     """Log-log: operations a second over operations a byte, the two roofs, a point a kernel."""
     left, right, bottom = 80.0, 560.0, top + _ROOF - 60
     real = [roof for roof in roofs if roof.flops_per_second > 0]
-    picture.add(Label(10, top, "roofline of each kernel (without launch)", 12, bold=True))
+    picture.add(Label(10, top - 8, "roofline of each kernel (without launch)", 12, bold=True))
     if not real:
         picture.add(Label(left, top + 30, "no kernel computes and moves data", 11))
         return
@@ -150,20 +149,28 @@ def _roofs(picture: Picture, roofs: Sequence[Roof], top: float) -> None:
         return x, y
 
     _axes(picture, at, (low, high, floor), (peak, rate), (left, right, top, bottom))
-    colours = {roof.kernel: COLOURS[n % len(COLOURS)] for n, roof in enumerate(roofs)}
-    for n, roof in enumerate(real):
-        x, y = at(roof.intensity, roof.flops_per_second)
-        colour = colours[roof.kernel]
-        picture.add(Circle(x, y, 5, colour))
+    for n, roof in enumerate(roofs):
+        if roof.flops_per_second:
+            picture.add(Circle(*at(roof.intensity, roof.flops_per_second), 5, colour_of(n)))
         if n < 14:
             line = top + 26 + n * 17
-            text = (
-                f"{_short(roof.kernel, 26)}: {roof.flops_per_second / 1e12:.3g} TFLOP/s at "
-                f"{roof.intensity:.3g} a byte, {100 * roof.share:.0f} % of the {roof.bound} roof"
+            picture.add(
+                Circle(right + 26, line - 4, 5, colour_of(n)),
+                Label(right + 38, line, _reached(roof), 10),
             )
-            picture.add(Circle(right + 26, line - 4, 5, colour), Label(right + 38, line, text, 10))
-    if len(real) > 14:
-        picture.add(Label(right + 38, top + 26 + 14 * 17, f"and {len(real) - 14} more", 10))
+    if len(roofs) > 14:
+        picture.add(Label(right + 38, top + 26 + 14 * 17, f"and {len(roofs) - 14} more", 10))
+
+
+def _reached(roof: Roof) -> str:
+    """What a kernel comes to; one that computes nothing has no place under the roofs."""
+    share = f"{100 * roof.share:.0f} % of the {roof.bound} roof"
+    if not roof.flops_per_second:
+        return f"{_short(roof.kernel, 26)}: no operations, {share}"
+    return (
+        f"{_short(roof.kernel, 26)}: {roof.flops_per_second / 1e12:.3g} TFLOP/s at "
+        f"{roof.intensity:.3g} a byte, {share}"
+    )
 
 
 def _axes(
@@ -188,7 +195,7 @@ def _axes(
     picture.add(
         Line((at(low, low * rate), at(peak / rate, peak), at(high, peak)), "#333333", 2),
         Label((left + right) / 2, bottom + 32, "operations a byte (HBM and DDR)", 10, "middle"),
-        Label(10, top + 18, "TFLOP/s", 10),
+        Label(left - 6, top + 13, "TFLOP/s", 10, "end"),
     )
 
 

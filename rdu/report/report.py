@@ -123,12 +123,17 @@ class Report:
                 events.append(_named("thread_name", socket, rows[socket, name], name))
             return rows[socket, name]
 
+        at: dict[str, set[int]] = {}
+        for stage in self.stages:
+            at.setdefault(stage.kernel, set()).add(stage.socket)
         for kernel in self.kernels:
+            # In a pipeline every kernel has a socket of its own; else all sockets run it alike.
+            socket = min(at.get(kernel.name, {0}))
             for name, start, length in (
                 ("launch", kernel.start, kernel.launch_cycles),
                 (kernel.name, kernel.start + kernel.launch_cycles, kernel.cycles),
             ):
-                place = (0, row(0, "kernels"))
+                place = (socket, row(socket, "kernels"))
                 events.append(_event(name, place, start * scale, length * scale, {}))
         for stage in self.stages:
             place = (stage.socket, row(stage.socket, stage.name))

@@ -1,5 +1,7 @@
 """The applications that sparse abstract machines are judged by, on the unit and on the CPU."""
 
+import re
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -144,7 +146,21 @@ def test_application(name):
         assert report.cycles == rdu.estimate(program).cycles
     assert np.array_equal(found["none"], found["spatial"])
     np.testing.assert_allclose(found["spatial"], exact, rtol=1e-5, atol=1e-5)
-    # The CPU kernel of the same program, kept to two of the fourteen: each compiles for seconds.
-    if name in ("MMAdd", "SDDMM"):
-        cpu = dense(kernel(*arguments.values()))
-        np.testing.assert_allclose(found["spatial"], cpu, rtol=1e-5, atol=1e-5)
+    # The CPU kernel of the same program.
+    cpu = dense(kernel(*arguments.values()))
+    np.testing.assert_allclose(found["spatial"], cpu, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "loops"),
+    [("linear combination", "ikj"), ("inner products", "ijk"), ("outer products", "kij")],
+)
+def test_the_stored_orders_make_the_three_products_of_matrices(name, loops):
+    names, result, expression, make = APPLICATIONS[f"SpM*SpM, {name}"]
+    arguments = make(np.random.default_rng(4))
+    graph = rdu.trace(kernel_of(names, result, expression, arguments), *arguments.values())
+    (operator,) = graph.operators
+    left, right = operator.factors
+    written = re.findall(r"\w(?=[],])", expression)
+    letters = dict(zip((*left.axes, *right.axes), written, strict=True))
+    assert "".join(letters[axis] for axis in operator.loops) == loops
