@@ -365,7 +365,8 @@ def traffic_of(chip: Chip, kernel: Kernel, scale: int) -> list[Traffic]:
             continue
         sites = kernel.placement.sites
         source = links[0][0] if flow.source is None else sites[flow.source]
-        ends = tuple(sites[t] for t in flow.targets) or (links[-1][1],)
+        # A PCU and a PMU at one switch are one end.
+        ends = tuple(dict.fromkeys(sites[t] for t in flow.targets)) or (links[-1][1],)
         scalar = flow.fabric is Fabric.SCALAR
         size = chip.scalar_bytes if scalar else chip.link_bytes_per_cycle
         packets = -(-flow.bytes // (size * scale))
