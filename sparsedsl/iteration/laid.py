@@ -18,15 +18,18 @@ from dataclasses import dataclass
 from sparsedsl.contraction import algebra
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.iteration.nodes import Chain, Let, Nest, Operand, Scan
+from sparsedsl.iteration.request import indices_of
+from sparsedsl.iteration.steps import expand
 from sparsedsl.spf import terms
-from sparsedsl.spf.nodes import UF, Term
+from sparsedsl.spf.nodes import UF, Term, Var
 
 
 @dataclass(frozen=True, slots=True)
 class Laid:
     """The innermost scan of a chain: rows of ``operand``, which ``pointer`` bounds.
 
-    It runs over row ``row``; ``column`` loads the coordinate of an entry.
+    It runs over row ``row``, which is the value of ``index``, where it is that of one; ``column``
+    loads the coordinate of an entry.
     """
 
     operand: Operand
@@ -34,6 +37,7 @@ class Laid:
     column: Let
     pointer: str
     row: Term
+    index: str | None
 
 
 def laid_rows(nest: Nest) -> Laid | None:
@@ -54,7 +58,16 @@ def laid_rows(nest: Nest) -> Laid | None:
         return None
     if name not in chain.neutral or not _multiplies(nest, chain):
         return None
-    return Laid(operand, scan, column, *ends)
+    return Laid(operand, scan, column, *ends, _index(nest, chain, ends[1]))
+
+
+def _index(nest: Nest, chain: Chain, row: Term) -> str | None:
+    """Return the index that a row is the value of."""
+    match expand(nest.prefix + chain.steps, row):
+        case Term(((1, Var(name)),), 0) if name in indices_of(chain.expression):
+            return name
+        case _:
+            return None
 
 
 def _pointed(low: Term, high: Term) -> tuple[str, Term] | None:

@@ -20,8 +20,8 @@ from sparsedsl.spf import terms
 def lay_out(laid: Laid, emitter: Emitter) -> list[Stmt]:
     """Store every entry by row and coordinate.
 
-    Rows are those that the pointer array bounds, all of them: each of their entries is one of the
-    operand's, with a coordinate inside of the extent.
+    Rows are those of the index that says which is read, else all that the pointer array bounds:
+    each of their entries is one of the operand's, with a coordinate inside of the extent.
     """
     operand, name = laid.operand, laid.scan.variable
     row, entry = emitter.bind(f"{name}_row"), emitter.bind(name)
@@ -30,7 +30,9 @@ def lay_out(laid: Laid, emitter: Emitter) -> list[Stmt]:
         replace(emitter.load(laid.pointer, (place,), INT), proved=True)
         for place in (here, terms.add(here, terms.const(1)))
     )
-    rows = lb.sub(lb.length(laid.pointer), 1)
+    rows: Expr = lb.sub(lb.length(laid.pointer), 1)
+    if laid.index is not None:
+        rows = emitter.variable(extent_name(laid.index))
     column = emitter.term(laid.column.value)
     value = emitter.load(operand.value.function, operand.value.arguments, operand.tensor.dtype)
     fill = dl.constant(operand.tensor.fill, operand.tensor.dtype)

@@ -120,3 +120,11 @@ def test_a_fill_that_is_not_laid_out_is_caught(monkeypatch):
     monkeypatch.setattr(laying, "lay_out", without_entries)
     with pytest.raises(AssertionError), interpreting():
         run(16)
+
+
+def test_the_memory_of_laid_rows_is_announced():
+    x, b = operands(16)
+    shown = sd.kernel(times_matrix, out="csf", order="i j k r").explain(
+        store(x, x != 0, "csf"), store(b, b != 0, "csr")
+    )
+    assert "workspace B_p_rows: float64[n_k, n_r] (2.56 kB)" in shown

@@ -8,7 +8,7 @@ from sparsedsl.codegen.intrinsics import ctpop, differing, pack, pack_numbers, p
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
-def kernel(B_indptr, B_indices, B_data, A_indptr, A_data, A_indices, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, C_from, C_until):
+def kernel(B_indptr, B_indices, B_data, A_indptr, A_data, A_indices, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, n_k, C_from, C_until):
     """C[i, j] = sum(k, A[i, k] * B[k, j])
     A: csr
     B: csr
@@ -26,11 +26,11 @@ def kernel(B_indptr, B_indices, B_data, A_indptr, A_data, A_indices, C_indices, 
         for C_sums_place in range(len(C_sums)):
             C_sums[u64(C_sums_place)] = 0.0
         # rows of B laid out whole
-        B_p_rows = np.empty((len(B_indptr) - 1, n_j), np.float64)
+        B_p_rows = np.empty((n_k, n_j), np.float64)
         for B_p_rows_place0 in range(len(B_p_rows)):
             for B_p_rows_place1 in range(B_p_rows.shape[1]):
                 B_p_rows[u64(B_p_rows_place0), u64(B_p_rows_place1)] = 0.0
-        for B_p_row in range(len(B_indptr) - 1):
+        for B_p_row in range(n_k):
             for B_p in range(i64(B_indptr[u64(B_p_row)]), i64(B_indptr[u64(B_p_row + 1)])):
                 B_p_rows[u64(B_p_row), u64(B_indices[u64(B_p)])] = B_data[u64(B_p)]
         for i in range(i_begin, i_end):
