@@ -23,7 +23,8 @@ _RANK = HEAD + 8
 _DTYPE, _FLAGS = HEAD + 40, HEAD + 48
 """Bytes before the fields of an array object; data, rank, lengths, strides and base come first."""
 
-_LANES = 8
+_WIDTH = 64
+"""Bytes of the vectors that values are read in."""
 
 _UNROLLED = 4
 """Vectors of values between two branches."""
@@ -132,9 +133,10 @@ def _comparison(module: ir.Module) -> ir.Function:
             found = _field(builder, data, builder.load(builder.gep(rest, [k])), element)
             require(found, builder.load(builder.gep(seen, [k])))
         builder.branch(blocks[Ask.NOTHING])
-    builder.position_at_end(blocks[Ask.FINITE])
-    _finite_values(builder, data, count, differs)
-    builder.branch(blocks[Ask.NOTHING])
+    for ask, real in ((Ask.FINITE, ir.DoubleType()), (Ask.FINITE_4, ir.FloatType())):
+        builder.position_at_end(blocks[ask])
+        _finite_values(builder, data, count, real, differs)
+        builder.branch(blocks[Ask.NOTHING])
     return function
 
 
@@ -171,28 +173,31 @@ def _attributes(builder: ir.IRBuilder, item: Any, pairs: Any, differs: ir.Block)
     _go_on_if(builder, builder.icmp_unsigned("!=", builder.load(same), _WORD(0)), differs)
 
 
-def _finite_values(builder: ir.IRBuilder, data: Any, count: Any, differs: ir.Block) -> None:
-    """Go to ``differs`` if one of so many float64 values is infinite or NaN."""
-    real = ir.DoubleType()
-    lanes = ir.VectorType(real, _LANES)
+def _finite_values(
+    builder: ir.IRBuilder, data: Any, count: Any, real: Any, differs: ir.Block
+) -> None:
+    """Go to ``differs`` if one of so many values of a float type is infinite or NaN."""
+    width = _WIDTH // (8 if real == ir.DoubleType() else 4)
+    lanes = ir.VectorType(real, width)
     values = builder.bitcast(data, real.as_pointer())
 
     def check(kind: Any, places: Sequence[Any], mask: Any) -> None:
         # a product with zero is NaN but for finite values, and so is any sum it is in
-        zero = ir.Constant(kind, [0.0] * _LANES if kind is lanes else 0.0)
+        zero = ir.Constant(kind, [0.0] * width if kind is lanes else 0.0)
         total = zero
         for place in places:
             at = builder.bitcast(builder.gep(values, [place]), kind.as_pointer())
-            total = builder.fadd(total, builder.fmul(builder.load(at, align=8), zero))
+            found = builder.load(at, align=_WIDTH // width)
+            total = builder.fadd(total, builder.fmul(found, zero))
         bits = builder.bitcast(builder.fcmp_ordered("ord", total, total), mask)
         _go_on_if(builder, builder.icmp_signed("==", bits, mask(-1)), differs)
 
-    step = _LANES * _UNROLLED
+    step = width * _UNROLLED
     whole = builder.sdiv(count, _WORD(step))
     with _each(builder, whole) as k:
         first = builder.mul(k, _WORD(step))
-        places = [builder.add(first, _WORD(_LANES * n)) for n in range(_UNROLLED)]
-        check(lanes, places, ir.IntType(_LANES))
+        places = [builder.add(first, _WORD(width * n)) for n in range(_UNROLLED)]
+        check(lanes, places, ir.IntType(width))
     done = builder.mul(whole, _WORD(step))
     with _each(builder, builder.sub(count, done)) as k:
         check(real, [builder.add(done, k)], ir.IntType(1))

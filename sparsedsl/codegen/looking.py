@@ -34,9 +34,12 @@ class Ask(IntEnum):
     PLACES_4 = 2
     PLACES_8 = 3
     FINITE = 4
+    FINITE_4 = 5
 
 
 _SAMPLED = {4: Ask.PLACES_4, 8: Ask.PLACES_8}
+_REALS = {"f": Ask.FINITE_4, "d": Ask.FINITE, "F": Ask.FINITE_4, "D": Ask.FINITE}
+"""What is asked of floats of each of NumPy's letters; complex ones are two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +91,12 @@ def holding(array: np.ndarray, places: np.ndarray | None, seen: bytes) -> Record
 
 
 def finite(array: np.ndarray) -> Record | None:
-    """Ask for an array like this one without infinities and NaNs; None if not float64."""
-    return _record(array, Ask.FINITE, array.size, 8) if array.dtype == np.float64 else None
+    """Ask for an array like this one without infinities and NaNs; None if it has other floats."""
+    ask = _REALS.get(array.dtype.char) if array.dtype.isnative else None
+    if ask is None:
+        return None
+    size = 8 if ask is Ask.FINITE else 4
+    return _record(array, ask, array.nbytes // size, size)
 
 
 def looker(

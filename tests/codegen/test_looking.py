@@ -35,17 +35,20 @@ def test_arrays_are_the_same_where_numpy_says_so(data):
         assert look(array) == (now.tobytes() == seen)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32", "complex128", "complex64"])
 @pytest.mark.parametrize("size", [0, 1, 7, 31, 32, 33, 63, 64, 97])
-@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1.7e308, -0.0])
-def test_values_are_finite_where_numpy_says_so(size, value):
-    values = np.ones(size)
-    look = looker([(0, finite(values))], 1)
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, None, -0.0])
+def test_values_are_finite_where_numpy_says_so(size, value, dtype):
+    real = np.finfo(dtype)
+    whole = np.ones(size, dtype)
+    look = looker([(0, finite(whole))], 1)
     assert look is not None
-    assert look(values)
-    for place in range(size):
-        values[place] = value
-        assert look(values) == np.isfinite(values).all()
-        values[place] = 5e-324
+    assert look(whole)
+    values = whole.view(real.dtype)
+    for place in range(values.size):
+        values[place] = real.max if value is None else value
+        assert look(whole) == np.isfinite(values).all()
+        values[place] = real.smallest_subnormal
 
 
 def test_what_is_no_array_of_that_kind_is_told_apart():
@@ -68,7 +71,8 @@ def test_no_record_is_made_of_what_cannot_be_compared():
     array = np.ones((6, 4))
     assert like(array.T) is None
     assert like(array.view(type("Other", (np.ndarray,), {}))) is None
-    assert finite(array.astype("float32")) is None
+    assert finite(array.astype(">f8")) is None
+    assert finite(array.astype("float16")) is None
     assert holding(np.ones(3, "complex128"), np.array([0]), bytes(16)) is None
     assert looker([(0, like(array)), (1, None)], 2) is None
 
