@@ -1,7 +1,7 @@
 """A call with arguments like those of the call before, with nothing left to look up.
 
-Takes: a specialisation and the arguments of one call.  Gives: ``Prepared``, or ``PreparedSteps``
-for several kernels, which run the next call if its arguments were ``seen``.
+Takes: a specialisation and the arguments of one call.  Gives: ``Prepared``, or ``PreparedArrays``
+or ``PreparedSteps`` for several kernels, which run the next call if its arguments were ``seen``.
 Invariant: they compute exactly what the specialisation would, and keep no operand alive.
 """
 
@@ -11,13 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from sparsedsl.calls.results import Finish, finish, result
 from sparsedsl.calls.seen import Seen, seen
 from sparsedsl.calls.specialisation import Specialisation
+from sparsedsl.layouts.catalogue import plain
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.options import Options
 from sparsedsl.runtime.execute import Call, Rooms, make_copies
 from sparsedsl.runtime.tensor import Form, Tensor
+from sparsedsl.runtime.values import holds
 
 MISS = object()
 """Returned for arguments that need the long way."""
@@ -68,10 +72,8 @@ class Prepared:
 
     def leave_out(self, place: int, name: str) -> None:
         """Take the array called ``name`` from the arguments of each call."""
-        for hole, argument in enumerate(self.call.recipe.arguments):
-            if argument.tensor == name and argument.kind == "array":
-                self.arguments[hole] = None
-                self.holes += ((place, hole),)
+        holes = _left_out(self.call, self.arguments, name)
+        self.holes += tuple((place, hole) for hole, _ in holes)
 
     def drop(self) -> None:
         """Let go of the arrays."""
@@ -135,13 +137,83 @@ class PreparedSteps:
         self.tensors, self.seen = {}, None
 
 
+@dataclass(slots=True)
+class _Gathered:
+    """One kernel of several that each give a plain array of ``shape``, its arguments gathered.
+
+    ``checks`` are the facts that must hold of what the kernels before give, ``holes`` says which
+    arguments are arrays that a call gives, or a kernel before.
+    """
+
+    call: Call
+    checks: tuple[tuple[str, str], ...]
+    arguments: list[Any]
+    holes: tuple[tuple[int, str], ...]
+    shape: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class PreparedArrays:
+    """Kernels that run one after another and give plain arrays.
+
+    ``given`` are the plain arrays of a call, by place and name; ``results`` names those that the
+    user gets, ``several`` says that they are a tuple.
+    """
+
+    options: Options
+    steps: tuple[_Gathered, ...]
+    extents: Mapping[str, int]
+    parallel: bool | str
+    results: tuple[str, ...]
+    several: bool
+    seen: Seen | None = None
+    given: tuple[tuple[int, str], ...] = ()
+
+    def __call__(self, given: Sequence[Any]) -> Any:
+        """Return the result for these arguments, or ``MISS``."""
+        if self.seen is None or not self.seen.again(given):
+            return MISS
+        arrays: dict[str, np.ndarray] = {name: given[place] for place, name in self.given}
+        for step in self.steps:
+            for fact, name in step.checks:
+                if not holds(fact, arrays[name]):
+                    return MISS
+            arguments, call = step.arguments.copy(), step.call
+            for hole, name in step.holes:
+                arguments[hole] = arrays[name]
+            made = arrays[call.recipe.output] = call.fresh(step.shape)
+            call.compute(arguments, self.extents, made, self.parallel)
+        found = tuple([a if a.ndim else a[()] for a in map(arrays.__getitem__, self.results)])
+        return found if self.several else found[0]
+
+    def leave_out(self, place: int, name: str) -> None:
+        """Take the array called ``name`` from the arguments of each call."""
+        self.given += ((place, name),)
+        for step in self.steps:
+            step.holes += _left_out(step.call, step.arguments, name)
+
+    def drop(self) -> None:
+        """Let go of the arrays."""
+        self.steps, self.seen = (), None
+
+
+def _left_out(call: Call, arguments: list[Any], name: str) -> tuple[tuple[int, str], ...]:
+    """Take the arrays of a tensor from a kernel's arguments; return where they were."""
+    places = [
+        k for k, a in enumerate(call.recipe.arguments) if (a.tensor, a.kind) == (name, "array")
+    ]
+    for place in places:
+        arguments[place] = None
+    return tuple((place, name) for place in places)
+
+
 def prepare(
     special: Specialisation,
     options: Options,
     given: Sequence[Any],
     tensors: Mapping[str, Tensor],
     scipy: bool,
-) -> Prepared | PreparedSteps | None:
+) -> Prepared | PreparedArrays | PreparedSteps | None:
     """Return the preparation of calls like this one; None where the long way must be taken.
 
     ``scipy`` says that sparse results are to be scipy's.
@@ -151,14 +223,16 @@ def prepare(
         return None
     calls = [special.prepare(place).call for place in range(len(special.groups))]
     checks = [check for call in calls for check in call.checks]
-    made = _one(special, options, tensors, extents, scipy)
-    if made is None:
-        made = _several(special, options, tensors, extents, scipy)
+    made = (
+        _one(special, options, tensors, extents, scipy)
+        or _arrays(special, options, tensors, extents)
+        or _several(special, options, tensors, extents, scipy)
+    )
     made.seen = seen(given, tensors, checks, made.drop)
     if made.seen is None:
         return None
-    for plain in made.seen.plain:
-        made.leave_out(plain.place, plain.name)
+    for operand in made.seen.plain:
+        made.leave_out(operand.place, operand.name)
     return made
 
 
@@ -190,6 +264,33 @@ def _one(
         finish=None if dense else finish(call, extents, scipy),
         shape=call.axes(extents),
     )
+
+
+def _arrays(
+    special: Specialisation,
+    options: Options,
+    tensors: Mapping[str, Tensor],
+    extents: Mapping[str, int],
+) -> PreparedArrays | None:
+    """Return the preparation of kernels that all give plain arrays and read no copies."""
+    steps: list[_Gathered] = []
+    values = dict(tensors)
+    for place, group in enumerate(special.groups):
+        call = special.prepare(place).call
+        form = call.form(extents)
+        if group.layout != plain(len(form.shape)) or call.recipe.copies:
+            return None
+        later = tuple((fact, name) for fact, name in call.checks if name not in tensors)
+        arguments = call.gather(values, extents)
+        before = [name for name in values if name not in tensors]
+        holes = tuple(hole for name in before for hole in _left_out(call, arguments, name))
+        steps.append(_Gathered(call, later, arguments, holes, call.axes(extents)))
+        # it stands for what the kernel will give, whose form is known
+        values[call.recipe.output] = Tensor.of(form, {call.layout.value.function: np.empty(0)})
+    results, several = special.results, special.traced.result_is_tuple
+    names = tuple(name for name, _ in results)
+    parallel = special.choices.parallel
+    return PreparedArrays(options, tuple(steps), extents, parallel, names, several)
 
 
 def _several(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsedsl.calls.prepared import MISS, Prepared, PreparedSteps, prepare
+from sparsedsl.calls.prepared import MISS, Prepared, PreparedArrays, PreparedSteps, prepare
 from sparsedsl.calls.results import result
 from sparsedsl.calls.reuse import store
 from sparsedsl.calls.specialisation import Specialisation
@@ -47,7 +47,7 @@ class Runner:
 
     def __init__(self) -> None:
         self._recent: tuple[tuple[int, ...], ...] = ()
-        self._prepared: tuple[Prepared | PreparedSteps, ...] = ()
+        self._prepared: tuple[Prepared | PreparedArrays | PreparedSteps, ...] = ()
 
     def again(self, given: Sequence[Any]) -> Any:
         """Return the result of a call like one of the last, or ``MISS``."""

@@ -247,6 +247,28 @@ def test_several_kernels_are_prepared_together():
     assert all(one.seen is None for one in runner._prepared)
 
 
+@sd.kernel
+def sparse_steps(A, x):
+    i, j, k = sd.indices("i j k")
+    square, C = sd.output("csr"), sd.output()
+    square[i, j] = A[i, k] * A[k, j]
+    C[i, j] = square[j, i] * x[j]
+    return C
+
+
+def test_sparse_results_between_kernels_may_grow_and_shrink():
+    A = sp.random_array((40, 40), density=0.2, format="csr", rng=np.random.default_rng(0))
+    runner, x = sparse_steps.engine._runner, np.arange(40.0)
+    for n in range(12):
+        if n > 2:
+            assert runner.again((A, x)) is not MISS
+        # entries that are zero are not stored
+        A.data[: 5 * n] = 0.0
+        A.data[5 * n :] = n + 1
+        expected = (A @ A).T.toarray() * x
+        np.testing.assert_allclose(sparse_steps(A, x).toarray(), expected)
+
+
 def test_new_operands_at_each_call_are_not_prepared_for():
     x = np.ones(5)
     runner = spmv.engine._runner
