@@ -37,7 +37,10 @@ from sparsedsl.iteration.state import Problem, State
 from sparsedsl.spf import terms
 
 FEWER = 500
-"""States a search visits for each variant with copies."""
+"""States a search visits for each variant with copies, at most."""
+
+ALL_FEWER = 4000
+"""States that the searches of all variants visit."""
 
 BAD = 40.0
 """Nanoseconds an entry above which copies in other layouts are considered."""
@@ -62,13 +65,15 @@ def plan(request: Request) -> Nest:
     entries = sum(max(e.values(), default=1.0) for e in request.entries.values())
     used = accesses(request)
     if best is None or best.cost > BAD * entries:
-        for variant, more in copies.variants(request, used):
+        tried = copies.variants(request, used)
+        effort = min(FEWER, ALL_FEWER // max(len(tried), 1))
+        for variant, more in tried:
             conversions = (*made, *more)
             ceiling = float("inf") if best is None else best.cost - _copying(request, conversions)
             if ceiling <= 0:
                 continue  # the copies alone cost more than the best plan
             try:
-                other = _plan(replace(variant, effort=FEWER, ceiling=ceiling), conversions)
+                other = _plan(replace(variant, effort=effort, ceiling=ceiling), conversions)
             except PlanError:
                 continue
             if best is None or other.cost < best.cost:
