@@ -3,6 +3,7 @@ import itertools
 import json
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import pytest
 
 import rdu
@@ -112,3 +113,22 @@ def test_a_kernel_without_operations_is_named_beside_the_roofs(tmp_path):
     assert "Transpose: no operations, " in text
     for name in ("Gemm0", "Mul", "Gemm1"):
         assert f":{name}: " in text
+
+
+@pytest.mark.parametrize(
+    "graph", [decoder_layer(LLAMA2_7B), expert_layer(8, 4, 16, 32), monarch_fft(64, 16)]
+)
+def test_no_edge_of_a_graph_passes_through_a_box(graph, tmp_path):
+    drawn = ET.fromstring(graph.draw(tmp_path / "g.svg").read_text())
+    boxes = []
+    for e in drawn.iter(SVG + "rect"):
+        if e.get("stroke") not in (None, "none"):
+            x, y, w, h = (float(e.get(key)) for key in ("x", "y", "width", "height"))
+            boxes.append((x + 1, y + 1, x + w - 1, y + h - 1))
+    assert len(boxes) == len(graph.inputs) + len(graph.operators)
+    for line in drawn.iter(SVG + "polyline"):
+        points = [tuple(map(float, p.split(","))) for p in line.get("points").split()]
+        for (x1, y1), (x2, y2) in itertools.pairwise(points):
+            for part in np.linspace(0, 1, 41):
+                x, y = x1 + part * (x2 - x1), y1 + part * (y2 - y1)
+                assert not any(a < x < c and b < y < d for a, b, c, d in boxes)

@@ -258,10 +258,10 @@ def test_a_placement_is_near_that_of_a_run_of_ten_times_the_moves():
     (kernel,) = rdu.compile(monarch_fft(64, 32), chip, moves=1).kernels
     units, flows = kernel.placement.units, kernel.routes.flows
     short, long = (place(chip, units, flows, moves=moves) for moves in (4000, 40_000))
-    assert wire_cost(chip, flows, short.sites) < 1.15 * wire_cost(chip, flows, long.sites)
+    assert wire_cost(chip, flows, short.sites) < 1.3 * wire_cost(chip, flows, long.sites)
     short, long = (route(chip, placement, flows) for placement in (short, long))
-    assert sum(short.hops) < 1.2 * sum(long.hops)
-    assert max(short.load.values()) < 1.25 * max(long.load.values())
+    assert sum(short.hops) < 1.4 * sum(long.hops)
+    assert max(short.load.values()) < 1.4 * max(long.load.values())
     # A wire is no longer than half the perimeter of the mesh and the way to memory.
     assert max(short.hops) <= 2 * side
 
