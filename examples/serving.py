@@ -54,10 +54,11 @@ def by_policy(experts: int, requests: int) -> None:
 
 
 def ablations(experts: int, requests: int) -> None:
-    """What the paper's runtime does not do: copy ahead, copy beside a run, group by expert."""
+    """What the paper's runtime does not do: copy ahead, beside a run, order requests by expert."""
     composition = coe.Composition.uniform(experts)
     trace = coe.Trace.bursts(requests, experts, batch=8)
-    for modes in ({}, {"overlap": True}, {"overlap": True, "prefetch": True}):
+    ahead = {"overlap": True, "prefetch": True}
+    for modes in ({}, {"overlap": True}, ahead, ahead | {"window": 64}):
         for grouped in (False, True):
             node = coe.dgx_a100()
             report = coe.serve(composition, node, trace, **modes, group_by_expert=grouped)

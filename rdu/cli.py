@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +13,7 @@ import numpy as np
 import typer
 
 import rdu
-from rdu.console import busy, print_table, steps
+from rdu.console import busy, print_table, refuse_unused, steps
 from rdu.errors import RDUError, SpecError
 from rdu.llm.cli import estimate_model, model_of
 from rdu.user_graph import load
@@ -144,7 +143,7 @@ def estimate(
     """Time a graph without data, or a whole language model."""
     model = model_of(source)
     if model is not None:
-        _refuse(context, _OF_GRAPHS, "a graph that is mapped, not of a whole model")
+        refuse_unused(context, _OF_GRAPHS, "a graph that is mapped, not of a whole model")
         node = _node(chip, 8 if sockets is None else sockets)
         estimate_model(
             model,
@@ -158,7 +157,7 @@ def estimate(
             memory=memory,
         )
         return
-    _refuse(context, _OF_MODELS, "a whole model, such as llama2-7b")
+    refuse_unused(context, _OF_MODELS, "a whole model, such as llama2-7b")
     graph, _ = _graph(source, precision)
     program = rdu.compile(
         graph,
@@ -169,14 +168,6 @@ def estimate(
         pipeline=pipeline,
     )
     _show(program, rdu.estimate(program), as_json, trace, plot, draw, memory)
-
-
-def _refuse(context: typer.Context, names: Sequence[str], what: str) -> None:
-    """Refuse options that would be ignored."""
-    for name in names:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise RDUError(f"--{name} is an option of {what}")
 
 
 @app.command()

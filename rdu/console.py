@@ -9,7 +9,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+from rdu.errors import RDUError
+
+if TYPE_CHECKING:
+    import typer
 
 T = TypeVar("T")
 
@@ -75,3 +80,17 @@ def steps(items: Sequence[T]) -> Iterator[T]:
             progress.update(task, description=str(item))
             yield item
             progress.advance(task)
+
+
+def refuse_unused(context: typer.Context, names: Sequence[str], what: str) -> None:
+    """Refuse options of ``what`` that were given and would be ignored.
+
+    Raises
+    ------
+    RDUError
+        Naming the first of them.
+    """
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise RDUError(f"--{name.replace('_', '-')} is an option of {what}")

@@ -21,7 +21,7 @@ from rdu.coe.policies import POLICIES
 from rdu.coe.serve import serve
 from rdu.coe.shown import show_most, show_plans
 from rdu.coe.trace import Trace
-from rdu.console import busy
+from rdu.console import busy, refuse_unused
 from rdu.errors import SpecError
 
 app = typer.Typer(help="Plan and serve compositions of experts.", invoke_without_command=True)
@@ -30,7 +30,10 @@ Experts = Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of expe
 ExpertGB = Annotated[float, typer.Option(help="Size of one expert, GB (1e9 bytes).")]
 NodeName = Annotated[str, typer.Option(help="dgx_a100, dgx_h100, sn40l_node or a TOML file.")]
 Links = Annotated[int | None, typer.Option(min=1, help="Links between the two tiers.")]
-Rate = Annotated[float | None, typer.Option(help="Requests per second; closed loop without.")]
+Rate = Annotated[
+    float | None,
+    typer.Option(help="Requests per second, Poisson; without, a file's times or none."),
+]
 Requests = Annotated[int, typer.Option(min=1, max=100_000_000, help="Length of the trace.")]
 Exponent = Annotated[float, typer.Option(help="Zipf exponent of the expert choice; 0 is uniform.")]
 Batch = Annotated[int, typer.Option(min=1, help="Most requests served together.")]
@@ -86,6 +89,14 @@ def plan_command(
     """Footprint, latency, hit rate and cost of each cache policy."""
     if context.invoked_subcommand is not None:
         return
+    if file is not None:
+        refuse_unused(
+            context, ("experts", "expert_gb"), "equal experts, and --composition names others"
+        )
+    if trace != "zipf":
+        refuse_unused(context, ("exponent",), "the trace zipf")
+    if trace.endswith(".csv"):
+        refuse_unused(context, ("requests",), "traces that are drawn")
     composition = _composition(file, experts, expert_gb)
     with busy("serving with each policy"):
         rows = plan(
@@ -205,6 +216,7 @@ def _served(count: int, **options: Any) -> Plan:
 
 @app.command("serve")
 def serve_command(
+    context: typer.Context,
     trace: Annotated[Path, typer.Argument(help="CSV: expert, maybe arrival_s, conversation.")],
     experts: Experts = 150,
     expert_gb: ExpertGB = 14.0,
@@ -223,6 +235,10 @@ def serve_command(
     as_json: Json = False,
 ) -> None:
     """Serve the requests of a file and report latencies, switches and bytes."""
+    if file is not None:
+        refuse_unused(
+            context, ("experts", "expert_gb"), "equal experts, and --composition names others"
+        )
     composition = _composition(file, experts, expert_gb)
     requests = Trace.from_file(trace, composition, batch=batch, output_tokens=output_tokens)
     report = serve(

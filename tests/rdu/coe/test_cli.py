@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rdu.coe.cli import app, load_platform
-from rdu.errors import CapacityError, SpecError
+from rdu.errors import CapacityError, RDUError, SpecError
 
 runner = CliRunner()
 
@@ -44,7 +44,8 @@ def test_plan_takes_other_traces(tmp_path):
     trace = tmp_path / "trace.csv"
     trace.write_text("expert\n0\n1\n0\n")
     for name, switches in (("distinct", 40), ("bursts", None), (str(trace), 2)):
-        options = ["--experts", "40", "--requests", "40", "--trace", name, "--json"]
+        options = ["--experts", "40", "--trace", name, "--json"]
+        options += [] if switches == 2 else ["--requests", "40"]
         row = json.loads(run(*options))[0]
         assert switches is None or row["switches"] == switches
 
@@ -80,6 +81,22 @@ def test_a_window_chooses_batches(tmp_path):
     report = json.loads(run("serve", str(trace), "--batch", "4", "--window", "9", "--json"))
     # Two batches, as each conversation's second request needs the answer to its first.
     assert report["time_s"]["router"] == pytest.approx(2 * 20 / 300)
+
+
+def test_options_that_would_be_ignored_are_refused(tmp_path):
+    trace, mine = tmp_path / "trace.csv", tmp_path / "mine.toml"
+    trace.write_text("expert\n0\n")
+    mine.write_text('[[expert]]\nname = "a"\nweight_gb = 1.0\n')
+    for arguments, name in (
+        (["--composition", str(mine), "--experts", "5"], "--experts"),
+        (["serve", str(trace), "--composition", str(mine), "--expert-gb", "5"], "--expert-gb"),
+        (["--trace", "bursts", "--exponent", "2"], "--exponent"),
+        (["--trace", str(trace), "--requests", "7"], "--requests"),
+    ):
+        error = runner.invoke(app, arguments).exception
+        assert isinstance(error, RDUError)
+        assert f"{name} is an option of" in str(error)
+    assert json.loads(run("--composition", str(mine), "--requests", "5", "--json"))
 
 
 def test_a_users_mistake_is_a_spec_error():
