@@ -10,6 +10,7 @@ from sparsedsl.contraction.extent import check_shapes
 from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.frontend.string import parse_statement
 from sparsedsl.frontend.trace import Traced
+from sparsedsl.iteration import plan as planning
 from sparsedsl.iteration import search
 from sparsedsl.iteration.nodes import Scan
 from sparsedsl.iteration.plan import plan
@@ -118,3 +119,19 @@ def test_few_departures_cost_little(monkeypatch, statement):
     cost = plan(asked).cost
     monkeypatch.setattr(search, "DEPARTURES", ((float("inf"), 6),))
     assert cost <= 1.2 * plan(replace(asked, effort=1000)).cost
+
+
+def test_plans_with_copies_share_one_limit(monkeypatch):
+    """Operands of rank three have five other orders each: a limit for each plan would add up."""
+    limits = []
+    planned = planning._plan
+
+    def counted(request, conversions):
+        if conversions:
+            limits.append(request.effort)
+        return planned(request, conversions)
+
+    monkeypatch.setattr(planning, "_plan", counted)
+    states(monkeypatch, "C[i,j,k] = A[i,j,k] + B[k,j,i]", {"A": (50,) * 3, "B": (50,) * 3})
+    assert len(limits) > planning.ALL_FEWER // planning.FEWER
+    assert sum(limits) <= planning.ALL_FEWER
