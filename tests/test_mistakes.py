@@ -230,6 +230,17 @@ def test_products_of_long_matrices_make_no_long_array(long):
     assert values.tolist() == [4.0]
 
 
+@pytest.mark.parametrize("spec", ["ik,jk->ij", "ij,ij->ij", "ij,kj->ik"])
+def test_long_matrices_of_scipy_give_ones_by_coordinates(spec):
+    """scipy has no other format that holds them."""
+    long = sp.coo_array(([2.0, 3.0], ([2**54, 5], [2**53, 7])), shape=(2**55, 2**55))
+    found = sd.einsum(spec, long, long)
+    assert isinstance(found, sp.coo_array)
+    columns = [7, 2**53] if spec == "ij,ij->ij" else [5, 2**54]
+    assert [c.tolist() for c in found.coords] == [[5, 2**54], columns]
+    assert found.data.tolist() == [9.0, 4.0]
+
+
 def test_a_kernel_that_does_not_fit_into_memory_is_refused(long):
     x = sd.convert(long, "dcsr")
     product = sd.kernel(out="dcsr", workspace="dense")(lambda a, b: _product(a, b))

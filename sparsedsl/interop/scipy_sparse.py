@@ -14,7 +14,7 @@ import numpy as np
 
 from sparsedsl.errors import InvalidTensorError, LayoutError, TensorTypeError
 from sparsedsl.interop.arrays import bind, usable_indices, usable_values
-from sparsedsl.layouts.catalogue import layouts, resolve
+from sparsedsl.layouts.catalogue import HUGE, layouts, resolve
 from sparsedsl.layouts.construct import construct
 from sparsedsl.layouts.convert import stored, summed
 from sparsedsl.layouts.enumerate import differs
@@ -204,8 +204,8 @@ def _orders_keys(item: Property) -> bool:
 def to_scipy(x: Tensor) -> Any:
     """A scipy sparse array of the same entries.
 
-    Shares memory for CSR, CSC, BSR, DIA and COO; any other 2-D layout becomes CSR, and other
-    ranks COO.
+    Shares memory for CSR, CSC, BSR, DIA and COO; any other 2-D layout becomes CSR, or COO where
+    one pointer a row would be too much (more than ``HUGE`` rows), and other ranks COO.
 
     Raises
     ------
@@ -234,6 +234,8 @@ def to_scipy(x: Tensor) -> Any:
         case "bsr":
             parts = (arrays["data"], arrays["indices"], arrays["indptr"])
             return sp.bsr_array(parts, shape=x.shape)
+        case _ if x.shape[0] > HUGE:
+            return _coo(x)
         case _:
             return to_scipy(x.convert("csr"))
 

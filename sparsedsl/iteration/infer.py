@@ -12,12 +12,8 @@ from collections.abc import Mapping
 from sparsedsl.contraction import algebra
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.iteration.output import levels_of
-from sparsedsl.layouts.catalogue import hierarchical, resolve
+from sparsedsl.layouts.catalogue import HUGE, hierarchical, resolve
 from sparsedsl.layouts.layout import Layout
-
-HUGE = 2**27
-"""Extent from which a result lists the rows that occur: one pointer a row is too much."""
-
 
 def infer_layout(
     statements: tuple[ct.Assign, ...],

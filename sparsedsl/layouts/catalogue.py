@@ -300,6 +300,10 @@ def resolve(layout: AnyLayout | str, rank: int, order: Sequence[int] | None = No
     return chosen.require_bound()
 
 
+HUGE = 2**27
+"""Extent from which a result lists the rows that occur: one pointer a row is too much."""
+
+
 @lru_cache(maxsize=256)
 def hierarchical(order: tuple[int, ...], thin: bool = False) -> Layout:
     """The sorted tree layout that stores modes in ``order``, direct to enter at the root.
