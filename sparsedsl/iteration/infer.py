@@ -15,6 +15,7 @@ from sparsedsl.iteration.output import levels_of
 from sparsedsl.layouts.catalogue import HUGE, hierarchical, resolve
 from sparsedsl.layouts.layout import Layout
 
+
 def infer_layout(
     statements: tuple[ct.Assign, ...],
     program: ct.Program,

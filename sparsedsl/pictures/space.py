@@ -20,7 +20,7 @@ from sparsedsl.errors import PlanError
 from sparsedsl.interop import asarray
 from sparsedsl.iteration.nodes import Chain, Let, Merge, Nest, Operand, Scan
 from sparsedsl.kernel import Engine, Kernel
-from sparsedsl.pictures.svg import MISSED, PALE, STORED, Page
+from sparsedsl.pictures.svg import EMPTY, MISSED, STORED, Page
 from sparsedsl.runtime.tensor import Tensor
 
 STEP = 22.0
@@ -79,6 +79,7 @@ def visited(engine: Engine, tensors: list[Tensor]) -> str:
         points = _points(unit.nest, chain, order, extents, named)
         top = _drawn(page, top, unit.nest, chain, points) + 26
     page.text(8, top - 6, statement_text(program.statements[0]), size=12)
+    _legend(page, top + 14)
     return page.svg()
 
 
@@ -155,14 +156,17 @@ def _drawn(page: Page, top: float, nest: Nest, chain: Chain, points: _Points) ->
     depth = max(int(visited.max(initial=1)), 1)
     rows, columns = visited.shape
     names = (*points.order, "", "")
-    page.text(LEFT + columns * STEP / 2, top, names[1], anchor="middle")
-    page.text(14, top + 12 + rows * STEP / 2, names[0], anchor="middle")
+    left, first = LEFT - 12, top + 28
+    page.text(LEFT + (columns - 1) * STEP / 2, top, names[1], anchor="middle")
+    page.text(14, first + 4 + (rows - 1) * STEP / 2, names[0], anchor="middle")
+    for column in range(columns) if names[1] else ():
+        page.text(LEFT + column * STEP, top + 13, str(column), size=9, anchor="middle")
     for row in range(rows):
-        page.text(LEFT - 12, top + 16 + row * STEP, str(row), size=9, anchor="end")
+        page.text(left, first + 3 + row * STEP, str(row), size=9, anchor="end")
         for column in range(columns):
-            x, y = LEFT + column * STEP, top + 12 + row * STEP
+            x, y = LEFT + column * STEP, first + row * STEP
             _point(page, x, y, int(visited[row, column]), int(delivered[row, column]), depth)
-    bottom = top + 22 + rows * STEP
+    bottom = first + 10 + rows * STEP
     total = points.visited.size
     page.text(
         8,
@@ -176,11 +180,22 @@ def _drawn(page: Page, top: float, nest: Nest, chain: Chain, points: _Points) ->
 
 
 def _point(page: Page, x: float, y: float, visited: int, delivered: int, depth: int) -> None:
-    page.circle(x, y, 1.5, fill=PALE, edge="#c0c0c0")
     if visited > delivered:
         page.circle(x, y, 3 + 5 * (visited / depth) ** 0.5, fill="none", edge=MISSED)
     if delivered:
         page.circle(x, y, 3 + 5 * (delivered / depth) ** 0.5, fill=STORED)
+    if not visited:
+        page.circle(x, y, 1.5, fill=EMPTY)
+
+
+def _legend(page: Page, y: float) -> None:
+    """What the marks mean, on one line."""
+    page.circle(14, y, 5, fill=STORED)
+    page.text(24, y + 3, "delivers", size=10)
+    page.circle(84, y, 5, fill="none", edge=MISSED)
+    page.text(94, y + 3, "visited in vain", size=10)
+    page.circle(184, y, 1.5, fill=EMPTY)
+    page.text(192, y + 3, "not visited", size=10)
 
 
 def _loops(steps: Sequence[object]) -> list[str]:

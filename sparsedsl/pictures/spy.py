@@ -54,12 +54,17 @@ def spy(x: Any) -> str:
     page = Page()
     caption = " x ".join(map(str, tensor.shape))
     page.text(8, 16, f"{caption}, {coords.shape[1]} entries, {tensor.layout.label}")
-    _boxes(page, shape, rows, coords[-1])
+    step = -(-max(*shape, 1) // BOXES)
+    bottom = _boxes(page, shape, rows, coords[-1], step)
+    if step > 1:
+        _legend(page, bottom + 18, step)
     return page.svg()
 
 
-def _boxes(page: Page, shape: tuple[int, ...], rows: np.ndarray, columns: np.ndarray) -> None:
-    step = -(-max(*shape, 1) // BOXES)
+def _boxes(
+    page: Page, shape: tuple[int, ...], rows: np.ndarray, columns: np.ndarray, step: int
+) -> float:
+    """Boxes of ``step`` rows and columns; where they end."""
     counts = [-(-extent // step) for extent in shape]
     scale = min(SIDE / max(max(shape) / step, 1), 24.0)
     width, height = shape[1] / step * scale, shape[0] / step * scale
@@ -78,6 +83,17 @@ def _boxes(page: Page, shape: tuple[int, ...], rows: np.ndarray, columns: np.nda
             edge=fill,
             width=wide / step * scale,
         )
+    return 24 + height
+
+
+def _legend(page: Page, y: float, step: int) -> None:
+    """How large a box is, and what share of one each shade stands for."""
+    page.text(8, y, f"boxes of {step} x {step}; stored:", size=10)
+    x = 24 + 6 * len(f"boxes of {step} x {step}; stored:")
+    for shade, text in zip(SHADES, ("below 1 %", "10 %", "50 %", "more"), strict=True):
+        page.circle(x, y - 3, 4, fill=shade)
+        page.text(x + 8, y, text, size=10)
+        x += 22 + 6 * len(text)
 
 
 def _shade(share: float) -> int:

@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 
 INK = "#222222"
 PALE = "#e6e6e6"
+EMPTY = "#b8b8b8"
 STORED = "#4878a8"
 MISSED = "#d98c4a"
 

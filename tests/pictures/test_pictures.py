@@ -14,7 +14,7 @@ from sparsedsl import pictures
 from sparsedsl.layouts.catalogue import Family, layouts, resolve
 from sparsedsl.layouts.describe import example
 from sparsedsl.pictures.spy import SHADES
-from sparsedsl.pictures.svg import MISSED, PALE, STORED
+from sparsedsl.pictures.svg import EMPTY, MISSED, PALE, STORED
 
 PAGE = runpy.run_path(str(Path(__file__).with_name("page.py")))
 SIZES = {"sell": (4,), "sell_sigma": (2, 4), "hyb": (2,), "hash": (3,), "nm": (2, 4), "csb": (2,)}
@@ -66,6 +66,7 @@ def test_boxes_hold_all_entries_and_nothing_else(shape):
     rows, columns = matrix.tocoo().coords
     wanted = set(zip((rows // step).tolist(), (columns // step).tolist(), strict=True))
     assert sum(box.get("fill") in SHADES for box in shapes(text, "rect")) == len(wanted)
+    assert (f"boxes of {step} x {step}" in text) == (step > 1)
 
 
 def test_vectors_are_rows_and_other_modes_are_refused():
@@ -75,8 +76,9 @@ def test_vectors_are_rows_and_other_modes_are_refused():
 
 
 def circles(text, colour):
+    """Points of a colour, without the one of the legend."""
     rings = [c for c in shapes(text, "circle") if c.get("stroke") == colour]
-    return len(rings) + len([c for c in shapes(text, "circle") if c.get("fill") == colour])
+    return len(rings) + len([c for c in shapes(text, "circle") if c.get("fill") == colour]) - 1
 
 
 def test_points_of_an_elementwise_product():
@@ -86,6 +88,7 @@ def test_points_of_an_elementwise_product():
     assert circles(text, STORED) == (a & b).sum()
     scanned = a if "entries of A" in text else b
     assert circles(text, MISSED) == (scanned & ~(a & b)).sum()
+    assert circles(text, EMPTY) == (~scanned).sum()
     assert f"{scanned.sum()} of {a.size} points visited, {(a & b).sum()} delivered" in text
 
 
