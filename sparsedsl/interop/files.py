@@ -11,11 +11,11 @@ import gzip
 import io
 import json
 import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from secrets import token_hex
 from typing import IO, Any
 
 import numpy as np
@@ -115,13 +115,13 @@ def write(path: str | os.PathLike[str], x: Any) -> None:
     tensor = asarray(x)
     if not place.parent.is_dir():
         raise FileNotFoundError(2, "no such directory", str(place.parent))
-    handle, name = tempfile.mkstemp(dir=place.parent, suffix=f".part{_ending(place)}")
-    os.close(handle)
+    # made by the writer, with the permissions of any new file, and not with those of a private one
+    part = place.with_name(f"{token_hex(8)}.part{_ending(place)}")
     try:
-        writer(Path(name), tensor)
-        Path(name).replace(place)
+        writer(part, tensor)
+        part.replace(place)
     finally:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def _place(path: Any, usage: str) -> Path:

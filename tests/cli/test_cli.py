@@ -7,6 +7,7 @@ import scipy.sparse as sp
 
 import sparsedsl as sd
 from sparsedsl.cli import main
+from sparsedsl.interop.files import _WRITERS
 
 PRODUCT = "C[i,j] = A[i,k] * B[k,j]"
 
@@ -239,3 +240,19 @@ def test_a_layout_of_many_modes_has_an_example(sparsedsl):
     status, out, _ = sparsedsl("layouts", "csf", "--order", "6")
     assert status == 0
     assert "as a plain array" in out
+
+
+def test_an_interrupt_of_a_conversion_leaves_no_part_of_a_file(sparsedsl, matrix, monkeypatch):
+    """Whether it comes while a new file is written, or over one that is there."""
+
+    def interrupted(path, tensor):
+        path.write_bytes(b"half of")
+        raise KeyboardInterrupt
+
+    _, source = matrix
+    before = sd.read(source)
+    monkeypatch.setitem(_WRITERS, ".mtx", interrupted)
+    for target in (source, source.with_name("B.mtx")):
+        assert sparsedsl("convert", source, target, "--layout", "csc") == (130, "", "")
+        assert list(source.parent.iterdir()) == [source]
+    assert np.array_equal(sd.read(source).to_numpy(), before.to_numpy())

@@ -226,3 +226,11 @@ def test_an_archive_that_refers_outside_itself_is_refused(A, tmp_path):
     path.write_bytes(content[:4] + content[12:])
     with pytest.raises(sd.InvalidTensorError, match="places outside the file"):
         sd.read(path)
+
+
+def test_a_new_file_has_the_permissions_of_any_new_file(A, tmp_path):
+    """Not those of a temporary one, which nobody else may read."""
+    (tmp_path / "plain").write_text("")
+    for name in ("A.mtx", "A.mtx.gz", "A.npz", "A.npy", "A.tns"):
+        sd.write(tmp_path / name, A)
+        assert (tmp_path / name).stat().st_mode == (tmp_path / "plain").stat().st_mode
