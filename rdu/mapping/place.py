@@ -10,7 +10,7 @@ takes as many cycles as its way is long.
 
 from __future__ import annotations
 
-import itertools
+import heapq
 import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
@@ -170,7 +170,7 @@ def _anneal(
             new = rng.choice(slots[units[a].kind])
         else:
             far = 1 + int(reach * left)
-            row, column = spans.pull(touching[a])
+            row, column = spans.pull(a, touching[a])
             new = (row + rng.randint(-far, far), column + rng.randint(-far, far))
         if new == old or new not in places:
             continue
@@ -193,29 +193,33 @@ def _fetch_back(
     held: Mapping[str, dict[Site, int | None]],
     rng: random.Random,
 ) -> None:
-    """Move the units of the longest wires, an eighth of all, to the best site near their pull.
+    """Move the eighth of the units that is furthest from its pull to the best site near it.
 
-    Sites about it are tried, and the free ones next to it.
+    Free sites next to it are tried, and those at both ends of its row, where memory is.
     """
-    longest = sorted(range(len(spans.ends)), key=lambda n: (-spans.length(n), n))
-    far = dict.fromkeys(unit for n in longest for unit in spans.ends[n](range(len(units))))
-    for a in list(far)[: len(units) // 8]:
+    pulls = {n: spans.pull(n, touching[n]) for n in range(len(units)) if touching[n]}
+
+    def strayed(unit: int) -> int:
+        return _apart(spans.site(unit), pulls[unit])
+
+    for a in sorted(pulls, key=lambda n: (-strayed(n), n))[: len(units) // 8]:
         places = held[units[a].kind]
-        row, column = spans.pull(touching[a])
-        about = [(row + r, column + c) for r, c in itertools.product(range(-2, 3), repeat=2)]
+        row, column = pulls[a]
         free = [site for site, unit in places.items() if unit is None]
-        free.sort(key=lambda site, r=row, c=column: (abs(site[0] - r) + abs(site[1] - c), site))
-        for new in (*about, *free[:16]):
-            old = spans.site(a)
-            if new == old or new not in places:
-                continue
-            b = places[new]
-            spans.exchange(a, b, new)
-            changed = touching[a] if b is None else {*touching[a], *touching[b]}
-            if spans.settle(changed, 1e-9, rng):
-                places[new], places[old] = a, b
-            else:
-                spans.exchange(a, b, old)
+        for goal in ((row, column), (row, 0), (row, spans.chip.mesh_columns - 1)):
+            for new in heapq.nsmallest(8, free, key=lambda site, g=goal: (_apart(site, g), site)):
+                old = spans.site(a)
+                if places[new] is not None:
+                    continue
+                spans.exchange(a, None, new)
+                if spans.settle(touching[a], 1e-9, rng):
+                    places[new], places[old] = a, None
+                else:
+                    spans.exchange(a, None, old)
+
+
+def _apart(one: Site, other: Site) -> int:
+    return abs(one[0] - other[0]) + abs(one[1] - other[1])
 
 
 class _Spans:
@@ -228,6 +232,7 @@ class _Spans:
         self.weights = [flow.bytes + int(_LENGTH * mean) for flow in flows]
         self.rows = [row for row, _ in sites]
         self.columns = [column for _, column in sites]
+        self.order = range(len(sites))
         # Twice the first end: a getter of one index would not return a tuple.
         self.ends = [itemgetter(_ends(flow)[0], *_ends(flow)) for flow in flows]
         self.settled = [self.cost(n) for n in range(len(flows))]
@@ -260,10 +265,13 @@ class _Spans:
         """Where a unit is."""
         return (self.rows[unit], self.columns[unit])
 
-    def pull(self, numbers: Sequence[int]) -> Site:
-        """Median row and column of all ends of some flows."""
-        rows = sorted(row for n in numbers for row in self.ends[n](self.rows)[1:])
-        columns = sorted(column for n in numbers for column in self.ends[n](self.columns)[1:])
+    def pull(self, unit: int, numbers: Sequence[int]) -> Site:
+        """Median row and column of the other ends of a unit's flows; its own if there are none."""
+        others = [end for n in numbers for end in self.ends[n](self.order)[1:] if end != unit]
+        if not others:
+            return self.site(unit)
+        rows = sorted(self.rows[end] for end in others)
+        columns = sorted(self.columns[end] for end in others)
         return rows[len(rows) // 2], columns[len(columns) // 2]
 
     def exchange(self, unit: int, other: int | None, site: Site) -> None:

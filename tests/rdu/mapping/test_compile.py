@@ -266,6 +266,19 @@ def test_a_placement_is_near_that_of_a_run_of_ten_times_the_moves():
     assert max(short.hops) <= 2 * side
 
 
+def test_a_kernel_that_a_link_would_slow_is_placed_again():
+    graph, chip = monarch_fft(128, 32), NODE.chip.with_changes(vector_tracks=1)
+    slow = []
+    for tries in (1, 3):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("rdu.mapping.compile._SEEDS", tries)
+            found = [rdu.compile(graph, chip, moves=200, seed=seed) for seed in range(0, 12, 3)]
+        slow.append([float(compiled.kernels[0].slowdown) for compiled in found])
+    assert min(slow[0]) > 1
+    assert all(again <= once for once, again in zip(*slow, strict=True))
+    assert sum(slow[1]) < sum(slow[0])
+
+
 def test_a_stage_starts_as_a_block():
     """Units in line over a mesh of long rows would lie in a strip."""
     chip = NODE.chip
