@@ -29,13 +29,10 @@ from sparsedsl.loops.nodes import (
 SHORT = 64
 """Entries up to which each key of a group is compared with all of them."""
 
-LANES = 8
-"""Ranks are counted for so many keys at a time: one instruction compares them."""
-
 DIGIT = 8
 """Bits that a pass over the keys of a long group looks at."""
 
-HELD, MOVED, RANKS, DIGITS = "held", "moved", "ranks", "digits"
+HELD, MOVED, DIGITS = "held", "moved", "digits"
 
 FIRST, END, COUNT = lb.ivar("first"), lb.ivar("end"), lb.ivar("count")
 
@@ -72,9 +69,8 @@ class Groups:
             Comment("each group is sorted by itself"),
             Assign(longest, lb.i(0)),
             For(g, lb.i(0), self.groups, (Assign(longest, lb.max_(longest, size)),)),
-            Allocate(HELD, self.index, (lb.add(longest, LANES),), lb.i(0)),
+            Allocate(HELD, self.index, (longest,)),
             Allocate(MOVED, self.value, (longest,)),
-            Allocate(RANKS, "int32", (lb.i(SHORT + LANES),), lb.i(0)),
             Allocate(DIGITS, "int64", (lb.i((1 << DIGIT) + 1),)),
             For(g, lb.i(0), self.groups, group),
         ]
@@ -124,28 +120,20 @@ class Groups:
         The ranks of different keys are 0, 1, ...; if their sum is less, some keys are equal.
         """
         x, y, key, total, to = (lb.ivar(name) for name in ("x", "y", "key", "total", "to"))
-        whole = lb.ivar("whole")
-        rank = lb.load(RANKS, x)
-        above = lb.cast(lb.gt(lb.load(HELD, x), key), INT)
+        rank = Var("rank", self.index)
+        less = lb.cast(lb.lt(lb.load(HELD, y), key), INT)
+        more = lb.cast(lb.add(lb.cast(rank, INT), less), self.index)
         put: Body = (
-            Assign(to, lb.add(FIRST, rank)),
+            Assign(key, lb.load(HELD, x)),
+            Assign(rank, lb.const(0, self.index)),
+            For(y, lb.i(0), COUNT, (Assign(rank, more),)),
+            Assign(to, lb.add(FIRST, lb.cast(rank, INT))),
             *self._stored(to, x),
-            Assign(total, lb.add(total, rank)),
+            Assign(total, lb.add(total, lb.cast(rank, INT))),
         )
         pairs = lb.mul(COUNT, lb.sub(COUNT, 1))
         return (
             self._taken(x),
-            Assign(whole, lb.mul(lb.floordiv(lb.add(COUNT, LANES - 1), LANES), LANES)),
-            For(x, lb.i(0), whole, (lb.store(RANKS, [x], 0),)),
-            For(
-                y,
-                lb.i(0),
-                COUNT,
-                (
-                    Assign(key, lb.load(HELD, y)),
-                    For(x, lb.i(0), whole, (lb.store(RANKS, [x], above, "add"),)),
-                ),
-            ),
             Assign(total, lb.i(0)),
             For(x, lb.i(0), COUNT, put),
             If(lb.ne(lb.mul(total, 2), pairs), (self._inserted(x),)),
