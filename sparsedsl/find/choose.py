@@ -440,8 +440,7 @@ def _leaders_are_unique(nest: Nest, prover: Prover) -> bool:
         for operand in chain.operands
         if (leading := leader(operand, tuple(chain.operand(n) for n in chain.required)))
     }
-    allows = "no search in operands of its pattern"
-    return all(prover.one_place(leading, allows) for leading in leaders.values())
+    return all(prover.one_place(leading) for leading in leaders.values())
 
 
 def merge_is_ordered(nest: Nest, prover: Prover) -> bool:

@@ -128,7 +128,9 @@ class Prover:
         )
         return self.ask(question)
 
-    def one_place(self, operand: Operand, allows: str) -> bool:
+    def one_place(
+        self, operand: Operand, allows: str = "no search in operands of its pattern"
+    ) -> bool:
         """Q1 of all dimensions: entries at one coordinate are one entry.
 
         So an operand of the same pattern has its entry at the same place, unsearched, and values
