@@ -1,5 +1,6 @@
 # make demo   install, then run kernels on real matrices and compare them with scipy
 # make test   install, then every check: style, types, imports between packages, tests
+# make docs, examples, fuzz, distributed or wheel   one part of the tests
 # make nightly  CASES random cases against the dense oracle (20000; SEED chooses them)
 # make clean  remove what the two made
 #
@@ -13,7 +14,7 @@ CASES ?= 20000
 SEED ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test nightly style imports types tests clean
+.PHONY: help demo test nightly style imports types tests docs examples fuzz distributed wheel clean
 
 help:
 	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
@@ -40,6 +41,15 @@ types: $(VENV)/test.stamp
 
 tests: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+docs: SUITE = tests/examples/test_docs.py tests/examples/test_readme.py tests/pictures
+examples: SUITE = tests/examples/test_examples.py
+fuzz: SUITE = tests/test_fuzz.py tests/test_fuzz_found.py
+distributed: SUITE = tests/distributed
+wheel: SUITE = tests/architecture/test_wheel.py
+
+docs examples fuzz distributed wheel: $(VENV)/test.stamp
+	$(BIN)/python -m pytest $(SUITE)
 
 nightly: $(VENV)/test.stamp
 	$(BIN)/python tests/nightly.py --cases $(CASES) --seed $(SEED)

@@ -216,12 +216,12 @@ def _from_torch(x: Any, check: bool) -> Tensor:
         )
     kind = str(x.layout)
     if kind == "torch.strided":
-        return _from_numpy(x.numpy())
+        return _from_numpy(x.numpy(force=True))  # what is conjugated lazily is now
     if kind == "torch.sparse_coo":
         x = x.coalesce()
         indices = x.indices().numpy()
         columns = {f"crd{mode}": np.ascontiguousarray(row) for mode, row in enumerate(indices)}
-        given = {**columns, "data": x.values().numpy()}
+        given = {**columns, "data": x.values().numpy(force=True)}
         return bind(resolve("coo", x.ndim), tuple(x.shape), given, check=check)
     names = {
         "torch.sparse_csr": ("csr", "crow_indices", "col_indices"),
@@ -236,6 +236,6 @@ def _from_torch(x: Any, check: bool) -> Tensor:
     given = {
         "indptr": getattr(x, pointers)().numpy(),
         "indices": getattr(x, indices)().numpy(),
-        "data": x.values().numpy(),
+        "data": x.values().numpy(force=True),
     }
     return bind(resolve(name, 2), tuple(x.shape), given, check=check)

@@ -1,4 +1,4 @@
-"""A wheel built from the tree works in an environment that has nothing but its dependencies."""
+"""Sources, and a wheel built from them, work where nothing but their dependencies is installed."""
 
 import os
 import subprocess
@@ -30,8 +30,11 @@ def run(*command, cwd):
     return done.stdout
 
 
-def test_wheel_in_a_bare_environment(tmp_path):
-    run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, ROOT, cwd=tmp_path)
+def test_sources_and_wheel_in_a_bare_environment(tmp_path):
+    run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path, cwd=ROOT)
+    (source,) = tmp_path.glob("*.tar.gz")
+    pip = (sys.executable, "-m", "pip", "-q")
+    run(*pip, "wheel", "--no-deps", "-w", tmp_path, source, cwd=tmp_path)
     (wheel,) = tmp_path.glob("*.whl")
     tracked = [p for name in ("sparsedsl", "rdu") for p in (ROOT / name).rglob("*") if p.is_file()]
     expected = {p.relative_to(ROOT).as_posix() for p in tracked if "__pycache__" not in p.parts}

@@ -298,6 +298,7 @@ class FakeTorch:
 
     def __init__(self, kind, shape, device="cpu", dtype="torch.float64", **parts):
         self.layout, self.shape, self.device = f"torch.{kind}", shape, device
+        self.lazy = parts.pop("lazy", False)
         self.dtype = dtype
         self.ndim = len(shape)
         self.parts = parts
@@ -308,13 +309,15 @@ class FakeTorch:
     def coalesce(self):
         return self
 
-    def numpy(self):
-        return self.parts["dense"]
+    def numpy(self, *, force=False):
+        if self.lazy and not force:
+            raise RuntimeError("Can't call numpy() on Tensor that has conjugate bit set.")
+        return self.parts["dense"].conj() if self.lazy else self.parts["dense"]
 
     def __getattr__(self, name):
         if name in self.__dict__.get("parts", {}):
             array = self.parts[name]
-            return lambda: types.SimpleNamespace(numpy=lambda: array)
+            return lambda: types.SimpleNamespace(numpy=lambda force=False: array)
         raise AttributeError(name)
 
 
@@ -330,6 +333,8 @@ def test_torch():
     points = FakeTorch("sparse_coo", (2, 3), indices=np.array(want.nonzero()), values=want.data)
     assert (asarray(points).to_numpy() == want.toarray()).all()
     assert (asarray(FakeTorch("strided", (2, 3), dense=want.toarray())).to_numpy() == want).all()
+    lazy = FakeTorch("strided", (2,), dense=np.array([1j, 2]), lazy=True)
+    assert asarray(lazy).to_numpy().tolist() == [-1j, 2]
     with pytest.raises(TensorTypeError, match=r"use x\.cpu\(\)"):
         asarray(FakeTorch("strided", (2, 3), device="cuda:0"))
     with pytest.raises(TensorTypeError, match=r"convert it: x\.float\(\)"):
