@@ -117,6 +117,9 @@ class Catalogue(Mapping[str, AnyLayout]):
         return found(*given.usual) if given.usual else found
 
     def _advice(self, key: str) -> str:
+        name, opened, _ = key.partition("(")
+        if opened and name in self:
+            return f'block sizes stand outside of the name: sd.layouts["{name}"]{key[len(name) :]}'
         close = difflib.get_close_matches(key, list(self), n=2, cutoff=0.6)
         if close:
             return f"did you mean {' or '.join(close)}?"

@@ -240,6 +240,8 @@ def test_scipy_objects_of_strange_dtypes():
 def test_layout_names_are_checked():
     with pytest.raises(LayoutError, match="unknown layout 'cssr'"):
         asarray(matrix(), "cssr")
+    with pytest.raises(LayoutError, match=r'outside of the name: sd.layouts\["bcsr"\]\(2, 3\)'):
+        asarray(matrix(), "bcsr(2, 3)")
     with pytest.raises(LayoutError, match="holds tensors of 2 modes"):
         asarray(np.ones(3), "csr")
     blocked = asarray(matrix(), layouts["bcsr"](2, 3))
