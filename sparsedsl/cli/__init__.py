@@ -9,10 +9,11 @@ from typing import Any
 
 def main() -> None:
     """Run the command line; the user's mistakes end in one message and exit status 2."""
-    from sparsedsl.cli.app import app
     from sparsedsl.errors import SparseDSLError
 
     try:
+        from sparsedsl.cli.app import app  # takes a while, in which Ctrl-C may come
+
         with warnings.catch_warnings():
             warnings.showwarning = _warn
             app()

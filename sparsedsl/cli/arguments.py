@@ -41,7 +41,13 @@ def pairs(text: str, option: str, example: str) -> dict[str, str]:
 
 
 def layout_of(text: str) -> AnyLayout:
-    """``"csr"`` or ``"bcsr(3,3)"``."""
+    """``"csr"`` or ``"bcsr(3,3)"``; a name alone has its usual block sizes."""
+    found = _named(text)
+    return found if "(" in text else layouts.usual(text.strip())
+
+
+def _named(text: str) -> AnyLayout:
+    """As it is written: block sizes that are not given stay open."""
     read = re.fullmatch(r"\s*(\w+)\s*(?:\(([\d,\s]*)\))?\s*", text)
     if read is None:
         raise LayoutError(f"expected a layout's name, found '{text}'", hint="such as bcsr(2,2)")
@@ -207,7 +213,7 @@ def _made_up(shape: tuple[int, ...], layout: AnyLayout | None, count: int | None
 
 
 def _single(name: str, order: int) -> Layout:
-    found = layout_of(name)
+    found = _named(name)
     return found.of(order) if isinstance(found, Family) else found
 
 

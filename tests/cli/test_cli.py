@@ -242,6 +242,16 @@ def test_a_layout_of_many_modes_has_an_example(sparsedsl):
     assert "as a plain array" in out
 
 
+def test_a_layout_by_its_name_has_its_usual_sizes(sparsedsl, matrix):
+    A, source = matrix
+    target = source.with_name("B.npz")
+    for name in ("hicoo", "bcsr", "sell"):
+        status, out, _ = sparsedsl("convert", source, target, "--layout", name)
+        assert status == 0
+        assert out.startswith(f"<{name}(")
+        assert abs(sd.read(target).convert("csr").to_scipy() - A).max() == 0
+
+
 def test_an_interrupt_of_a_conversion_leaves_no_part_of_a_file(sparsedsl, matrix, monkeypatch):
     """Whether it comes while a new file is written, or over one that is there."""
 
