@@ -119,7 +119,7 @@ def test_an_object_file_gives_sparse_results(room):
     made = native(product.lower(A, B), "product")
     counts = np.zeros(2, np.int64)
     given = {**parts("A", A), **parts("B", B), "counts": counts}
-    given |= {"n_i": 9, "n_j": 9, "i_end": 9, "C_from": 0}
+    given |= {"n_i": 9, "n_j": 9, "n_k": 7, "i_end": 9, "C_from": 0}
 
     def run(room):
         C = {"indptr": np.zeros(10, np.int32), "data": np.zeros(room)}
