@@ -1,4 +1,4 @@
-"""Sums of products of many tensors, as a tree of pairs, each summed at once.
+"""Sums of products of several tensors, as a tree of pairs, each summed at once.
 
 Takes: a program whose sums stand at the top of statements, and how many entries tensors store.
 Gives: an equivalent one, where expected products say that it is much cheaper.
@@ -6,6 +6,8 @@ Invariant: results have the same values, up to the order of floating sums and pr
 
     z[i] = sum(j k, A[i, j] * B[j, k] * x[k])
         =>  part0[j] = sum(k, B[j, k] * x[k]);  z[i] = sum(j, A[i, j] * part0[j])
+    y[i] = sum(j k, A[i, j] * B[j, k])
+        =>  part0[j] = sum(k, B[j, k]);  y[i] = sum(j, A[i, j] * part0[j])
 """
 
 from __future__ import annotations
@@ -25,11 +27,11 @@ from sparsedsl.contraction.nodes import (
     Reduce,
     Tensor,
 )
-from sparsedsl.contraction.path import Factor, Tree, best_tree
+from sparsedsl.contraction.path import Factor, Tree, best_tree, summed_first
 
 
 def paired(program: Program, entries: Mapping[str, float], extents: Mapping[str, int]) -> Program:
-    """Return the program with products of three and more tensors taken apart where that pays.
+    """Return the program with products of tensors taken apart where that pays.
 
     Parameters
     ----------
@@ -48,7 +50,8 @@ def paired(program: Program, entries: Mapping[str, float], extents: Mapping[str,
         wanted = frozenset(n for s in statement.subscripts for n in s.indices)
         tree = best_tree(stored, wanted, extents)
         if tree is not None:
-            program = _Pairs(program, statement, factors).program_of(tree)
+            first = summed_first(stored, wanted, extents)
+            program = _Pairs(program, statement, factors, first).program_of(tree)
     return program
 
 
@@ -64,7 +67,7 @@ def _factors(
     if not isinstance(expression, Reduce) or expression.monoid != "add":
         return None
     factors = _multiplied(expression.body)
-    if factors is None or len(factors) < len(("a", "b", "c")):
+    if factors is None or len(factors) == 1:
         return None
     tensors = [program.tensor(f.tensor) for f in factors]
     dtypes = {t.dtype for t in tensors} | {program.tensor(statement.target).dtype}
@@ -93,6 +96,7 @@ class _Pairs:
     program: Program
     statement: Assign
     factors: list[Access]
+    first: frozenset[int]
     made: list[Assign] = field(default_factory=list[Assign])
 
     def program_of(self, tree: Tree) -> Program:
@@ -108,16 +112,16 @@ class _Pairs:
     def _summed(self, tree: tuple[Tree, Tree], wanted: frozenset[str]) -> Expression:
         """Return the product of a pair, summed over what is not wanted."""
         left, right = tree
-        value = Call("mul", (self._value(left, right, wanted), self._value(right, left, wanted)))
-        summed = tuple(n for n in free_indices(value) if n not in wanted)
-        return Reduce("add", summed, value) if summed else value
+        sides = self._value(left, right, wanted), self._value(right, left, wanted)
+        return _sum(Call("mul", sides), wanted)
 
     def _value(self, tree: Tree, beside: Tree, wanted: frozenset[str]) -> Access:
         """Return a factor, or an intermediate that keeps what is wanted and what is beside it."""
-        if isinstance(tree, int):
+        if isinstance(tree, int) and tree not in self.first:
             return self.factors[tree]
         kept = wanted | self._indices(beside)
-        value = self._summed(tree, kept)
+        single = isinstance(tree, int)
+        value = _sum(self.factors[tree], kept) if single else self._summed(tree, kept)
         subscripts = tuple(Affine.of(n) for n in free_indices(value))
         name = self._name()
         dtype = self.program.tensor(self.statement.target).dtype
@@ -137,3 +141,9 @@ class _Pairs:
         while f"part{number}" in taken:
             number += 1
         return f"part{number}"
+
+
+def _sum(value: Expression, wanted: frozenset[str]) -> Expression:
+    """Return a value summed over the indices that are not wanted."""
+    summed = tuple(n for n in free_indices(value) if n not in wanted)
+    return Reduce("add", summed, value) if summed else value

@@ -4,6 +4,8 @@ Takes: each operand's indices and entry count, and the extents.  Gives: a nested
 operand numbers, or None where one loop nest over all of them costs no more.  Invariant: a
 function of the counts alone; it ranks, and decides nothing about what is right.
 
+An operand with indices of its own is summed over them first, where few entries are left of it.
+
 Counts are expectations for entries spread evenly: operands that share an index of extent ``n``
 meet with probability ``1 / n``.
 """
@@ -34,6 +36,35 @@ class Factor:
     entries: float
 
 
+def summed_first(
+    factors: Sequence[Factor], output: frozenset[str], extents: Mapping[str, int]
+) -> frozenset[int]:
+    """Return which operands to sum over their own indices before they are multiplied.
+
+    >>> n = {"i": 1000, "k": 1000, "j": 1000}
+    >>> summed_first([Factor(frozenset(p), 5e4) for p in ("ik", "kj")], frozenset("i"), n)
+    frozenset({1})
+    """
+    found: set[int] = set()
+    for place, factor in enumerate(factors):
+        kept = _kept(factors, frozenset({place}), output)
+        if kept < factor.indices and GAIN * _room(kept, extents) < factor.entries:
+            found.add(place)
+    return frozenset(found)
+
+
+def _kept(
+    factors: Sequence[Factor], group: frozenset[int], output: frozenset[str]
+) -> frozenset[str]:
+    """Return the indices of a group's product that something outside it needs."""
+    inside = frozenset[str]().union(*(factors[k].indices for k in group))
+    return inside & output.union(*(f.indices for k, f in enumerate(factors) if k not in group))
+
+
+def _room(names: frozenset[str], extents: Mapping[str, int]) -> float:
+    return math.prod(float(max(extents[n], 1)) for n in names)
+
+
 def best_tree(
     factors: Sequence[Factor], output: frozenset[str], extents: Mapping[str, int]
 ) -> Tree | None:
@@ -59,6 +90,7 @@ class _Meeting:
         self.factors = factors
         self.output = output
         self.extents = extents
+        self.first = summed_first(factors, output, extents)
 
     def points(self, group: frozenset[int]) -> float:
         """Return the expected number of index values at which all of a group are stored."""
@@ -70,14 +102,18 @@ class _Meeting:
 
     def kept(self, group: frozenset[int]) -> frozenset[str]:
         """Return the indices of a group's product that something outside it needs."""
-        inside = frozenset[str]().union(*(self.factors[k].indices for k in group))
-        others = [f.indices for k, f in enumerate(self.factors) if k not in group]
-        return inside & self.output.union(*others)
+        return _kept(self.factors, group, self.output)
 
     def entries(self, group: frozenset[int]) -> float:
         """Return the expected entries of a group's product, summed over what nothing needs."""
-        room = math.prod(float(max(self.extents[n], 1)) for n in self.kept(group))
-        return min(self.points(group), room)
+        points = self.points(group)
+        if len(group) == 1 and not group & self.first:
+            return points
+        return min(points, _room(self.kept(group), self.extents))
+
+    def alone(self, place: int) -> float:
+        """Return how many entries are read to sum an operand first; none where it is not."""
+        return self.factors[place].entries if place in self.first else 0.0
 
     def products(self, left: frozenset[int], right: frozenset[int]) -> float:
         """Return the expected number of products when two groups' products are multiplied."""
@@ -93,7 +129,7 @@ class _Meeting:
         def best(group: frozenset[int]) -> tuple[Tree, float]:
             first, *rest = sorted(group)
             if not rest:
-                return first, 0.0
+                return first, self.alone(first)
             found: tuple[Tree, float] | None = None
             for size in range(len(rest)):
                 for chosen in combinations(rest, size):
@@ -113,7 +149,7 @@ class _Meeting:
         groups: list[tuple[frozenset[int], Tree]] = [
             (frozenset({k}), k) for k in range(len(self.factors))
         ]
-        spent = 0.0
+        spent = sum(map(self.alone, range(len(self.factors))))
         while len(groups) > 1:
             a, b = min(combinations(groups, 2), key=lambda ab: self.products(ab[0][0], ab[1][0]))
             spent += self.products(a[0], b[0])

@@ -56,6 +56,28 @@ def test_a_sum_that_a_factor_has_other_indices_than_stays_apart():
     ]
 
 
+def test_what_one_factor_alone_has_is_summed_first():
+    assert split(program_of("ij,jk->i")) == [
+        "part0[j] = sum(k, op1[j, k])",
+        "out[i] = sum(j, op0[i, j] * part0[j])",
+    ]
+    assert split(program_of("ij,jk->k")) == [
+        "part0[j] = sum(i, op0[i, j])",
+        "out[k] = sum(j, part0[j] * op1[j, k])",
+    ]
+    assert split(program_of("ij,kl->")) == [
+        "part0[()] = sum((i, j), op0[i, j])",
+        "part1[()] = sum((k, l), op1[k, l])",
+        "out[()] = part0[()] * part1[()]",
+    ]
+    assert len(split(program_of("ij,jk->ik"))) == 1
+    assert len(split(program_of("ij,ij->i"))) == 1
+
+
+def test_few_entries_are_not_summed_first():
+    assert len(split(program_of("ij,jk->i"), entries=900.0)) == 1
+
+
 def test_the_narrow_side_comes_first():
     counts = (50_000.0, 50_000.0, 10_000.0)
     factors = [Factor(frozenset(p), n) for p, n in zip(("ij", "jk", "kl"), counts, strict=True)]
@@ -83,6 +105,10 @@ def test_many_operands_are_joined_greedily():
 
 
 SPECS = (
+    "ab,bc->a",
+    "ab,bc->",
+    "ab,cd->",
+    "abc,cd->c",
     "ab,bc,cd->ad",
     "a,ab,abc->abc",
     "ea,fb,gc,abc->efg",
