@@ -80,6 +80,10 @@ def _said(unit: Unit) -> Iterator[str]:
     named = {a.kind: p.name for a, p in zip(recipe.arguments, params, strict=True)}
     yield from unit.kernel.notes[:1]
     yield "Each array is followed by the length of each of its axes."
+    pairs = zip(recipe.arguments, params, strict=True)
+    extents = [f"{p.name} of {a.name}" for a, p in pairs if a.kind == "extent"]
+    if extents:
+        yield f"The extents of indices: {', '.join(extents)}."
     if "begin" in named:
         yield (
             f"{named['begin']}, {named['end']}: the part of the outermost loop to run; 0 and its "

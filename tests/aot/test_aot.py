@@ -117,6 +117,7 @@ def test_an_object_file_computes_from_c():
 def test_an_object_file_gives_sparse_results(room):
     B = A.T.tocsr()
     made = native(product.lower(A, B), "product")
+    assert "extents of indices: n_i of i, n_j of j, n_k of k." in made.header
     counts = np.zeros(2, np.int64)
     given = {**parts("A", A), **parts("B", B), "counts": counts}
     given |= {"n_i": 9, "n_j": 9, "n_k": 7, "i_end": 9, "C_from": 0}
