@@ -186,18 +186,34 @@ def from_environment(environment: Mapping[str, str]) -> Options:
     return result
 
 
+_NAMES = tuple(field.name for field in fields(Options))
+
+
 def _checked(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``changes`` with paths as text; raise for a setting that does not exist."""
-    names = [field.name for field in fields(Options)]
     for name in changes:
-        if name not in names:
-            close = difflib.get_close_matches(name, names, 1)
-            hint = f"did you mean '{close[0]}'?" if close else f"settings: {', '.join(names)}"
+        if name not in _NAMES:
+            close = difflib.get_close_matches(name, _NAMES, 1)
+            hint = f"did you mean '{close[0]}'?" if close else f"settings: {', '.join(_NAMES)}"
             raise OptionError(f"expected a setting, found '{name}'", hint=hint)
     return {
         name: os.fspath(value) if isinstance(value, os.PathLike) else value
         for name, value in changes.items()
     }
+
+
+def _changed(base: Options, changes: Mapping[str, Any]) -> Options:
+    """Return ``base`` with ``changes``: one object for equal ones, by which calls know it again."""
+    typed = tuple([(name, type(value), value) for name, value in changes.items()])
+    if all(kind in (bool, int, str) for _, kind, _ in typed):
+        return _interned(base, typed)
+    return replace(base, **changes)
+
+
+@functools.lru_cache(maxsize=64)
+def _interned(base: Options, changes: tuple[tuple[str, type, Any], ...]) -> Options:
+    # the types are in the key since 1 and True are equal
+    return replace(base, **{name: value for name, _, value in changes})
 
 
 class Config:
@@ -234,7 +250,7 @@ class Config:
             return base
         merged = self._merged
         if merged is None or merged[0] is not base or merged[1] is not overrides:
-            merged = (base, overrides, replace(base, **overrides))
+            merged = (base, overrides, _changed(base, overrides))
             object.__setattr__(self, "_merged", merged)
         return merged[2]
 
@@ -255,7 +271,7 @@ class Config:
         object.__setattr__(self, "_base", replace(self._process_wide(), **_checked({name: value})))
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *(field.name for field in fields(Options))]
+        return [*super().__dir__(), *_NAMES]
 
     def __repr__(self) -> str:
         pairs = ", ".join(f"{name}={value!r}" for name, value in asdict(self.current()).items())
@@ -288,7 +304,7 @@ def options(**changes: Any) -> Generator[Options, None, None]:
     (2, True)
     """
     overrides = {**_overrides.get(), **_checked(changes)}
-    chosen = replace(config.current(), **overrides)
+    chosen = _changed(config.current(), overrides)
     token = _overrides.set(overrides)
     try:
         yield chosen

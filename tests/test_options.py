@@ -57,6 +57,17 @@ def test_options_hold_inside_the_block_and_nest(tmp_path):
     assert current() == before
 
 
+def test_equal_changes_give_one_object_and_true_is_not_1():
+    with options(threads=2, verify=True) as first:
+        assert current() is first
+    with options(threads=2, verify=True) as second:
+        assert second is first
+    with options(threads=1), pytest.raises(OptionError, match="'threads'"), options(threads=True):
+        pass
+    with pytest.raises(OptionError, match="'threads'"), options(threads=[2]):
+        pass
+
+
 def test_options_hold_in_this_thread_alone():
     seen = []
     with options(threads=7):
