@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from sparsedsl.contraction.algebra import same_value
 from sparsedsl.contraction.bindings import free_indices
 from sparsedsl.contraction.nodes import (
@@ -30,8 +32,15 @@ from sparsedsl.contraction.nodes import (
 from sparsedsl.contraction.path import Factor, Tree, best_tree, summed_first
 
 
-def paired(program: Program, entries: Mapping[str, float], extents: Mapping[str, int]) -> Program:
-    """Return the program with products of tensors taken apart where that pays.
+def paired(
+    program: Program,
+    entries: Mapping[str, float],
+    extents: Mapping[str, int],
+    unusual: frozenset[str] = frozenset(),
+) -> tuple[Program, frozenset[str]]:
+    """Return the program with products of tensors taken apart where that pays, and the floating parts.
+
+    Such a part may overflow where the whole does not.
 
     Parameters
     ----------
@@ -41,7 +50,11 @@ def paired(program: Program, entries: Mapping[str, float], extents: Mapping[str,
         How many entries tensors store; others are not taken apart.
     extents:
         How many values each index takes.
+    unusual:
+        Tensors known to hold an infinity or NaN.  A statement of which a part does, but none of
+        the inputs, stays whole.
     """
+    parts = frozenset[str]()
     for statement in program.statements:
         factors = _factors(statement, program, entries)
         if factors is None:
@@ -51,8 +64,12 @@ def paired(program: Program, entries: Mapping[str, float], extents: Mapping[str,
         tree = best_tree(stored, wanted, extents)
         if tree is not None:
             first = summed_first(stored, wanted, extents)
-            program = _Pairs(program, statement, factors, first).program_of(tree)
-    return program
+            taken = _Pairs(program, statement, factors, first)
+            apart, made = taken.program_of(tree), {s.target for s in taken.made}
+            if not made & unusual or unusual & {t.name for t in program.inputs}:
+                rounds = np.dtype(program.tensor(statement.target).dtype).kind in "fc"
+                program, parts = apart, parts | (made if rounds else set())
+    return program, parts
 
 
 def _factors(

@@ -68,7 +68,8 @@ class Group:
     ``whole`` is the statement before it was split, if it has no sum.  ``patterns`` pairs
     tensors with others that hold equal index arrays; ``fused`` names the intermediates that are
     computed here and not stored.  The outputs of the groups ``before`` are computed row by row
-    in the same loop (``rows``), and not stored either.
+    in the same loop (``rows``), and not stored either, but for those ``watched``: parts of a sum
+    that stays whole where they overflow.
 
     ``reduced`` gives for each statement of a sparse output the indices of which one without values
     makes what it reduces to the monoid's identity everywhere, where that is not the fill: what no
@@ -91,6 +92,7 @@ class Group:
     fused: tuple[str, ...] = ()
     before: tuple[Group, ...] = ()
     reduced: tuple[tuple[str, ...], ...] = ()
+    watched: tuple[str, ...] = ()
 
     def constant(self, extents: Mapping[str, int]) -> ct.Scalar | None:
         """Return the value that a sparse output has everywhere because nothing is reduced.
@@ -138,9 +140,10 @@ def split(
         Sum products of many tensors pair by pair (``contraction.pairs``) where that pays.
     """
     lifted, moved = with_sums_lifted(settled(verify_program(program)), unusual)
+    parts = frozenset[str]()
     if pair:
         stored = {name: max(s.entries.values(), default=1.0) for name, s in sources.items()}
-        lifted = paired(lifted, stored, extents)
+        lifted, parts = paired(lifted, stored, extents, unusual)
     lifted, sources = along_diagonals(lifted, sources, extents)
     lifted, fusions = fused(together(lifted), moved)
     known = dict(sources)
@@ -160,7 +163,9 @@ def split(
         group = _group(lifted, tuple(same), wanted, known, extents, ieee, unusual, patterns)
         if ieee:
             asked = moved & _behind(same, lifted)
-            group = replace(group, finite=tuple(sorted({*group.finite, *asked})))
+            watched = parts & {a.tensor for s in same for a in reads(s.expression)}
+            finite = tuple(sorted({*group.finite, *asked, *(watched - unusual)}))
+            group = replace(group, finite=finite, watched=tuple(sorted(watched)))
         into = tuple(f.name for f in fusions if f.into == first.target)
         groups.append(replace(group, fused=into))
         output = group.output

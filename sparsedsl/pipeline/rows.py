@@ -76,6 +76,8 @@ def _demands(found: Group, last: Group) -> frozenset[str] | None:
     None where that does not settle it.
     """
     name = found.output.name
+    if name in last.watched:
+        return None
     if name in last.nonzero or any(name == bounded for _, bounded in last.bounded):
         return None
     if name not in last.finite:

@@ -30,7 +30,7 @@ def program_of(spec, shape=(1000, 1000), dtypes=None, fill=0):
 def split(program, entries=50_000.0, known=3):
     extents = dict.fromkeys("ijkl", 1000)
     stored = {t.name: entries for t in program.inputs[:known]}
-    return program_text(paired(program, stored, extents)).splitlines()
+    return program_text(paired(program, stored, extents)[0]).splitlines()
 
 
 def test_a_chain_is_summed_pair_by_pair():
@@ -49,7 +49,7 @@ def test_a_sum_that_a_factor_has_other_indices_than_stays_apart():
 
     infos = [ArgumentInfo((1000, 1000), "float64"), ArgumentInfo((1000,), "float64")]
     program = lift(trace(step, infos).program)
-    found = paired(program, {"A": 50_000.0, "x": 1000.0}, dict.fromkeys("ijk", 1000))
+    found, _ = paired(program, {"A": 50_000.0, "x": 1000.0}, dict.fromkeys("ijk", 1000))
     assert program_text(found).splitlines() == [
         "t0[i] = sum(j, A[i, j] * x[j])",
         "y[k] = sum(i, A[i, k] * t0[i])",
@@ -155,3 +155,32 @@ def test_a_kernel_multiplies_with_a_vector_as_often_as_it_says():
     assert [line.split()[1] for line in parts] == ["part0:", "part1:", "z:"]
     whole = sd.kernel(cube.function, order="i j k l")
     assert "part0" not in whole.lower(A, x).explain()
+
+
+def test_a_sum_of_which_a_part_overflows_stays_whole():
+    rng = np.random.default_rng(0)
+    A, B = (sp.random_array((60, 60), density=0.3, format="csr", rng=rng) for _ in "AB")
+    x = np.ones(60)
+    small, large = A * 1e-200, B.copy()
+    large.data[:] = 1e308
+    expected = A @ (large * 1e-200 @ x)
+    assert np.isinf(large @ x).any()
+    for given in ((small, large, x), (small.toarray(), large, x), (small, large.toarray(), x)):
+        np.testing.assert_allclose(sd.einsum("ij,jk,k->i", *given), expected, rtol=1e-12)
+    # stored zeros meet no infinity that is not there, and those that are there are kept
+    small.data[:] = 0
+    np.testing.assert_array_equal(sd.einsum("ij,jk,k->i", small, large, x), np.zeros(60))
+    large.data[0] = np.inf
+    assert np.isnan(sd.einsum("ij,jk,k->i", small, large, x)).all()
+
+
+def test_a_part_that_may_overflow_is_looked_at_and_no_other():
+    program = program_of("ij,jk,kl->il")
+    stored, extents = dict.fromkeys(("op0", "op1", "op2"), 50_000.0), dict.fromkeys("ijkl", 1000)
+    assert paired(program, stored, extents)[1] == {"part0"}
+    assert paired(program, stored, extents, frozenset({"part0"})) == (program, frozenset())
+    assert paired(program, stored, extents, frozenset({"part0", "op0"}))[1] == {"part0"}
+    whole = program_of("ij,jk,kl->il", dtypes=("int64",) * 3)
+    apart, watched = paired(whole, stored, extents)
+    assert apart != whole
+    assert not watched

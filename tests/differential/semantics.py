@@ -28,9 +28,9 @@ plain arrays: where `b` holds an infinity or NaN, the kernel visits what is not 
 
 Values are looked at before a kernel runs. That sums and products of finite values overflow is not
 foreseen: where `b * c` becomes infinite by itself, `A * (b * c)` is 0 where `A` stores nothing, not
-NaN; and where a sum of products is taken apart, a part that becomes infinite by itself counts as
-infinite. What a result's integer dtype does not hold (NaN, 300 in `int8`) becomes some value of
-the dtype, as NumPy leaves it open.
+NaN. A sum of products is taken apart only where no part becomes infinite by itself, unless its
+operands hold infinities or NaN already. What a result's integer dtype does not hold (NaN, 300 in
+`int8`) becomes some value of the dtype, as NumPy leaves it open.
 
 """
 
