@@ -38,7 +38,7 @@ def paired(
     extents: Mapping[str, int],
     unusual: frozenset[str] = frozenset(),
 ) -> tuple[Program, frozenset[str]]:
-    """Return the program with products of tensors taken apart where that pays, and the floating parts.
+    """Return the program with products taken apart where that pays, and the floating parts.
 
     Such a part may overflow where the whole does not.
 
