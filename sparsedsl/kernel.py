@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from sparsedsl.interop import argument
 from sparsedsl.locks import compiling
 from sparsedsl.options import Options, current
 from sparsedsl.pipeline.groups import Settings
+from sparsedsl.runtime import by_value
 from sparsedsl.runtime.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -138,6 +140,16 @@ class Kernel:
                 hint += "; in a class write @staticmethod above @sd.kernel, and leave self out"
             raise NotationError(f"{name}: {error}", hint=hint) from None
 
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickle by name where a module holds it, as functions are, else with its function."""
+        module = self.function.__module__
+        named: Any = sys.modules.get(module)
+        for part in self.function.__qualname__.split("."):
+            named = getattr(named, part, None)
+        # what __main__ holds here it may not hold elsewhere
+        by_name = named is self and module != "__main__"
+        return self.function.__qualname__ if by_name else (unpacked, (packed(self),))
+
     def lower(self, *args: Any, **kwargs: Any) -> Lowered:
         """Plan and prove for these arguments without running; ``ShapeOf`` will do for data."""
         return self.engine.lower(self._positional(args, kwargs))
@@ -160,6 +172,17 @@ class Kernel:
             {n: tuple(x.shape) for n, x in zip(names, given, strict=True)},
             {n: int(x.nnz) for n, x in zip(names, given, strict=True)},
         )
+
+
+def packed(kernel: Kernel) -> bytes:
+    """Return a kernel's function and choices as bytes that any process can make it of."""
+    return by_value.dumps((kernel.function, kernel.engine.choices))
+
+
+@functools.lru_cache(maxsize=64)
+def unpacked(code: bytes) -> Kernel:
+    """Return the kernel that ``packed`` gave these bytes for, one a process: it is traced once."""
+    return Kernel(*by_value.loads(code))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +214,13 @@ def _bound(
     return tensors
 
 
+def _only_here(what: str) -> PlanError:
+    return PlanError(
+        f"{what} holds machine code of this process and cannot be pickled or copied",
+        hint="send the kernel itself: where it arrives it is loaded from the cache or compiled",
+    )
+
+
 EXPLAINED_NS = 1e9
 """Estimated nanoseconds up to which an explanation runs the kernel to measure it."""
 
@@ -202,6 +232,9 @@ class Lowered:
         self._special = special
         self._given = given
         self._units: tuple[Unit, ...] = ()
+
+    def __reduce__(self) -> NoReturn:
+        raise _only_here("a lowered kernel")
 
     @property
     def units(self) -> tuple[Unit, ...]:
@@ -286,6 +319,9 @@ class Compiled:
         self._runner = Runner()
         for place in range(len(special.groups)):
             special.prepare(place)
+
+    def __reduce__(self) -> NoReturn:
+        raise _only_here("a compiled kernel")
 
     def __call__(self, *args: Any) -> Any:
         found = self._runner.again(args)

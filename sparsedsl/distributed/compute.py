@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.distributed.split import Split, bounds, cut, joined, split_of, work
 from sparsedsl.errors import NotationError, PlanError
 from sparsedsl.interop import asarray
-from sparsedsl.kernel import Kernel
+from sparsedsl.kernel import Kernel, packed, unpacked
 from sparsedsl.layouts.levels import total
 from sparsedsl.operators import elementwise
 from sparsedsl.options import options
@@ -84,7 +83,7 @@ def compute(
     if lazy and plan.joined is None:
         raise PlanError(f"'{split}' is summed: the result has no blocks to be lazy about")
     cuts = _cuts(plan, names, given, blocks or 4 * max(sum(client.nthreads().values()), 1))
-    code = _packed(kernel)
+    code = packed(kernel)
     scipys = all(_is_dask(x) or type(x).__module__.startswith("scipy") for x in args if _sparse(x))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sending large graph")
@@ -159,25 +158,11 @@ def _itself(x: Any) -> Any:
     return x
 
 
-def _packed(kernel: Kernel) -> bytes:
-    import cloudpickle
-
-    return cloudpickle.dumps((kernel.function, kernel.engine.choices))
-
-
-@lru_cache(maxsize=64)
-def _unpacked(code: bytes) -> Kernel:
-    """The kernel of these bytes, one a worker, so that it is traced once."""
-    import cloudpickle
-
-    return Kernel(*cloudpickle.loads(code))
-
-
 def _run(code: bytes, scipys: bool, *args: Any) -> Any:
     """Compute one block, on a worker."""
     given = [_plain(x) for x in args]
     with options(threads=1):
-        found = _unpacked(code)(*given)
+        found = unpacked(code)(*given)
     fits = isinstance(found, Tensor) and found.ndim == 2 and not found.fill_value
     return found.to_scipy() if scipys and fits else found
 
