@@ -25,6 +25,7 @@ from numba.np.arrayobj import populate_array
 
 from sparsedsl.codegen import llvm_target
 from sparsedsl.codegen.machine import AXES, HEAD, Code
+from sparsedsl.codegen.numba_on import compiling_enabled
 
 _WORD = ir.IntType(64)
 _BYTES = _OBJECT = ir.IntType(8).as_pointer()
@@ -72,7 +73,7 @@ def linkable_code(dispatcher: Any, arguments: Sequence[tuple[str, int]], name: s
     cpu_target.options.parse_as_flags(flags, dispatcher.targetoptions)
     flags.no_cpython_wrapper = flags.no_cfunc_wrapper = flags.no_compile = True
     target: Any = cpu_target.target_context
-    with global_compiler_lock:
+    with global_compiler_lock, compiling_enabled():
         library = _Library(target.codegen(), name)
         try:
             compiled = compiler.compile_extra(

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from sparsedsl.codegen.numba_on import compiling_enabled
 from sparsedsl.interrupts import interrupts_later
 from sparsedsl.locks import hold_at_fork
 
@@ -75,7 +76,8 @@ def function_for(dispatcher: Any, arguments: Sequence[Any]) -> Callable[..., Any
         types.Array(from_dtype(x.dtype), x.ndim, "C") if hasattr(x, "dtype") else types.int64
         for x in arguments
     )
-    dispatcher.compile(signature)
+    with compiling_enabled():
+        dispatcher.compile(signature)
     return dispatcher.overloads[signature].entry_point
 
 
@@ -96,7 +98,8 @@ def _executed(text: str, path: Path | None) -> ModuleType:
     _ready()
     sys.modules[module.__name__] = module
     try:
-        exec(compile(text, filename, "exec"), module.__dict__)
+        with compiling_enabled():
+            exec(compile(text, filename, "exec"), module.__dict__)
     except BaseException:
         del sys.modules[module.__name__]
         raise

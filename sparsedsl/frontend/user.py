@@ -8,6 +8,7 @@ a kernel on disk is that of this very function; its text stands in the generated
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
@@ -115,9 +116,12 @@ def _registered(
     if known is not None:
         return known
     if not hasattr(fn, "py_func") or not hasattr(fn, "overloads"):
+        off = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
         raise NotationError(
             f"expected a function that Numba compiles, found {type(fn).__name__}",
-            hint="write @numba.njit below @sd.function",
+            hint="unset NUMBA_DISABLE_JIT, under which @numba.njit leaves functions as they are"
+            if off
+            else "write @numba.njit below @sd.function",
         )
     arity = len(inspect.signature(fn.py_func).parameters)
     partials = None
