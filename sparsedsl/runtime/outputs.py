@@ -28,14 +28,14 @@ INT32_ENTRIES = 2**31 - 1
 
 
 def check_memory(recipe: Recipe, shape: tuple[int, ...]) -> None:
-    """Raise PlanError for a dense output that the machine has no memory for."""
+    """Raise PlanError for a dense output that there is no memory for."""
     room = np.dtype(recipe.dtype).itemsize
     for extent in shape:
         room *= extent
     if room > memory_bytes():
         raise PlanError(
             f"the result {recipe.output} would be a dense array of {room / 2**30:.3g} GiB, more "
-            f"than the {memory_bytes() / 2**30:.3g} GiB of this machine",
+            f"than the {memory_bytes() / 2**30:.3g} GiB that there are",
             hint='ask for a sparse result with sd.output("csr"), or reduce more indices',
         )
 
@@ -56,7 +56,7 @@ def check_room(recipe: Recipe, entries: int) -> None:
     if size > memory_bytes():
         raise PlanError(
             f"the result {recipe.output} may hold {entries} entries, which take {size / 2**30:.3g} "
-            f"GiB, more than the {memory_bytes() / 2**30:.3g} GiB of this machine",
+            f"GiB, more than the {memory_bytes() / 2**30:.3g} GiB that there are",
             hint="mask the result by the pattern that is wanted of it, or reduce more indices",
         )
 
