@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from sparsedsl.containers import granted_cores
 from sparsedsl.errors import PlanError
 
 
@@ -25,7 +26,8 @@ class OptionError(PlanError, TypeError):
 
 def _usable_cores() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    return min(cores, granted_cores() or cores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class Options:
     Attributes
     ----------
     threads:
-        Threads a parallel kernel may use; 0 means one for each usable core.
+        Threads a parallel kernel may use; 0 means one for each core that the process
+        may use, and that its container has time for.
     verify:
         Check the loops after every pass, not only those that go from one stage to the next.
     safe:
