@@ -44,7 +44,8 @@ class Options:
     safe:
         Compile kernels that check every subscript at run time, and check all of every scipy
         and NumPy argument at every call.  Without it arrays of more than 16384 elements that
-        were checked before are compared with what they held then at 64 places.
+        were checked before are compared with what they held then at 64 places; index arrays
+        now and then as a whole.
     cache:
         Keep compiled kernels on disk.
     cache_dir:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from sparsedsl.interop import scipy_maker
+from sparsedsl.interop import scipy_maker, to_scipy
 from sparsedsl.runtime.execute import Call
 from sparsedsl.runtime.tensor import Tensor
 
@@ -33,4 +33,4 @@ def result(value: Tensor, kind: str, scipy: bool) -> Any:
     if kind != "sparse":
         array = value.values if kind == "plain" else value.to_numpy()
         return array if array.ndim else array[()]
-    return value.to_scipy() if scipy and value.ndim == 2 and not value.fill_value else value
+    return to_scipy(value) if scipy and value.ndim == 2 and not value.fill_value else value

@@ -18,7 +18,7 @@ import numpy as np
 from sparsedsl.interop import Known, known
 from sparsedsl.runtime.looks import as_sampled, fact_of, in_one_step, kind_of, object_of
 from sparsedsl.runtime.tensor import Tensor
-from sparsedsl.runtime.unchanged import still_holds
+from sparsedsl.runtime.unchanged import SELDOM, Watch, still_holds
 
 if TYPE_CHECKING:
     from sparsedsl.codegen.looking import Record, Source
@@ -28,10 +28,11 @@ FIRST_LOOK = 8
 
 
 class _Held(NamedTuple):
-    """An operand that must be the very tensor of the last call."""
+    """An operand that must be the very tensor of the last call, not checked anew since."""
 
     place: int
     tensor: weakref.ref[Tensor]
+    watch: weakref.ref[Watch] | None
     facts: tuple[str, ...]
 
 
@@ -59,8 +60,9 @@ class Seen:
 
     ``plain`` are those of which only dtype and shape count.  ``look`` says of the arguments in one
     step whether they are what they were, but for ``facts``, what was found of bound tensors and
-    must hold; ``long_looks`` counts the calls that were looked at array by array.  ``drop`` is
-    called once one of the operands is gone.
+    must hold; ``long_looks`` counts the calls that were looked at array by array.  ``watches`` are
+    those of arrays that ``look`` does not read from end to end, and ``turns`` counts its calls
+    then.  ``drop`` is called once one of the operands is gone.
     """
 
     count: int
@@ -70,12 +72,20 @@ class Seen:
     plain: tuple[_Plain, ...] = ()
     facts: tuple[tuple[Mapping[str, int], str], ...] = ()
     look: Callable[..., bool] | None = None
+    watches: tuple[Watch, ...] = ()
     long_looks: int = 0
+    turns: int = 0
     gone: bool = False
 
     def again(self, given: Sequence[Any]) -> bool:
         """Whether these arguments will do."""
         look = self.look
+        if self.watches and look is not None:
+            # machine code samples long arrays: now and then they are read from end to end
+            self.turns += 1
+            if not self.turns % SELDOM and not all(w.holds_wholly() for w in self.watches):
+                self.forget(None)
+                return False
         seen = look is not None and look(*given)
         for found, fact in self.facts:
             # a fact that is forgotten is looked for again, one by one
@@ -85,9 +95,11 @@ class Seen:
     def _one_by_one(self, given: Sequence[Any]) -> bool:
         if len(given) != self.count or self.gone:
             return False
-        for place, reference, facts in self.held:
+        for place, reference, watch, facts in self.held:
             x = given[place]
             if reference() is not x or not x.keeps():
+                return False
+            if x.watch is not (None if watch is None else watch()):
                 return False
             for fact in facts:
                 if not x.holds(fact):
@@ -118,9 +130,16 @@ class Seen:
     def _learn(self, given: Sequence[Any]) -> None:
         """Make ready to look at all operands in one step, where that can be done."""
         asked: list[tuple[Source, Record | None]] = []
-        for place, _, _ in self.held:
+        watches: list[Watch] = []
+        for place, *_ in self.held:
             asked.append((place, object_of(given[place], {})))
-            for array, sample in given[place].samples:
+            watch = given[place].watch
+            if watch is None:
+                # whoever gets its arrays later would go unnoticed: the next call is met anew
+                given[place].watched()
+                return
+            watches.append(watch)
+            for array, sample in watch.seen:
                 asked.append((array, as_sampled(array, sample)))
         for place, reference, facts in self.foreign:
             bound = reference()
@@ -128,7 +147,8 @@ class Seen:
                 return
             parts = dict(zip(bound.names, bound.parts, strict=True))
             asked.append((place, object_of(given[place], parts)))
-            for array, sample in bound.samples:
+            watches.append(bound.watch)
+            for array, sample in bound.watch.seen:
                 asked.append((array, as_sampled(array, sample)))
             for fact in facts:
                 values = bound.tensor.values
@@ -138,10 +158,11 @@ class Seen:
             for record in (kind_of(x), *[fact_of(x, fact) for fact in facts]):
                 asked.append((place, record))
         self.look = in_one_step(asked, len(given))
+        self.watches = tuple(watch for watch in watches if watch.sampled)
 
     def forget(self, _: object) -> None:
         """Let go of the arrays: one of the operands is gone."""
-        self.gone, self.look = True, None
+        self.gone, self.look, self.watches = True, None, ()
         self.drop()
 
 
@@ -161,7 +182,8 @@ def seen(
         if type(x) is np.ndarray and tensor.values is x:
             made.plain += (_Plain(place, name, x.dtype, x.shape, facts),)
         elif x is tensor:
-            made.held += (_Held(place, weakref.ref(tensor, made.forget), facts),)
+            watch = None if tensor.watch is None else weakref.ref(tensor.watch)
+            made.held += (_Held(place, weakref.ref(tensor, made.forget), watch, facts),)
             made.facts += tuple((tensor.found, fact) for fact in facts)
         elif (bound := known(x)) is not None and bound.tensor is tensor:
             made.foreign += (_Foreign(place, weakref.ref(bound, made.forget), facts),)

@@ -96,7 +96,7 @@ def source_of(x: Tensor | ShapeOf) -> Source:
             room = room * x.shape[mode] if mode >= 0 else float(x.nnz)
             entries[dim] = room
         return Source(x.layout, x.shape, entries, dtypes)
-    dtypes = {a: x.arrays[a].dtype.name for a in x.layout.functions}
+    dtypes = {a: x.held[a].dtype.name for a in x.layout.functions}
     return Source(x.layout, x.shape, entries_of(x), dtypes)
 
 
@@ -143,7 +143,7 @@ def entries_of(x: Tensor) -> dict[str, float]:
     room = 1.0
     for count in _counts(x.layout):
         if count.array is not None:
-            room = float(max(x.arrays[count.array].shape[0] - count.less, 0))
+            room = float(max(x.held[count.array].shape[0] - count.less, 0))
         elif count.axis is not None:
             room *= x.values.shape[count.axis]
         entries[count.dim] = room
@@ -161,7 +161,7 @@ def signature_of(x: Tensor | ShapeOf) -> Signature:
         return _key(x.layout, np.dtype(x.dtype).str, dtypes, None, source.entries, x.shape)
     form = x.form
     if form.signature is None:
-        arrays = x.arrays
+        arrays = x.held
         dtypes = tuple(arrays[a].dtype.str for a in x.layout.functions)
         fill = str(x.fill_value)
         form.signature = _key(x.layout, x.dtype.str, dtypes, fill, entries_of(x), x.shape)

@@ -62,7 +62,7 @@ def asarray(
         found = found.view()
     elif found is not x and found is known:
         found = found.copy()
-    shared = any(_shares(array, x) for array in found.arrays.values())
+    shared = any(_shares(array, x) for array in found.held.values())
     target = _target(found, layout)
     if target is not None and target != found.layout:
         if copy is False:
@@ -113,7 +113,7 @@ def _bound(x: Any, *, check: bool, copies: bool = True) -> Tensor:
     sparse = sys.modules.get("scipy.sparse")
     if sparse is not None and sparse.issparse(x):
         tensor, order = from_scipy(x, check=check, places=copies)
-        shared = all(_shares(array, x) for array in tensor.arrays.values())
+        shared = all(_shares(array, x) for array in tensor.held.values())
         if check and (shared or copies):
             remember(x, tensor, shared=shared, order=order)
         return tensor
@@ -199,7 +199,7 @@ def _from_pydata(x: Any, check: bool) -> Tensor:
         return bind(layout, x.shape, given, x.fill_value, check=check)
     except InvalidTensorError:
         made = canonical(layout, x.shape, bind(layout, x.shape, given, check=False).arrays)
-        return Tensor(layout, made.shape, made.arrays, x.fill_value, made.sizes)
+        return Tensor(layout, made.shape, made.held, x.fill_value, made.sizes)
 
 
 def _from_torch(x: Any, check: bool) -> Tensor:

@@ -18,7 +18,7 @@ import numpy as np
 
 from sparsedsl.options import current
 from sparsedsl.runtime.tensor import Form, Tensor
-from sparsedsl.runtime.unchanged import Sample, same_bits
+from sparsedsl.runtime.unchanged import Watch, same_bits
 
 PARTS = ("_shape", "data", "indptr", "indices", "offsets", "coords", "row", "col")
 """Attributes of scipy's sparse objects that say what they store."""
@@ -26,7 +26,7 @@ PARTS = ("_shape", "data", "indptr", "indices", "offsets", "coords", "row", "col
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Known:
-    """A bound object: attributes it had, by name, samples of its index arrays, and its tensor.
+    """A bound object: attributes it had, by name, the watch of its index arrays, and its tensor.
 
     Where the tensor is a copy, ``copied`` is what the object's values were, and ``order``, if
     there is one, the place among them of each value of the tensor.  ``shape`` is None where it
@@ -37,7 +37,7 @@ class Known:
     shape: tuple[int, ...] | None
     names: tuple[str, ...]
     parts: tuple[Any, ...]
-    samples: tuple[tuple[np.ndarray, Sample], ...]
+    watch: Watch
     tensor: Tensor
     copied: np.ndarray | None
     order: np.ndarray | None
@@ -48,7 +48,7 @@ class Known:
 
     def keeps_pattern(self, x: Any) -> bool:
         """Whether ``x`` is the object, and holds the arrays and indices it held."""
-        return self.has_parts_of(x) and all(sample.matches(a) for a, sample in self.samples)
+        return self.has_parts_of(x) and self.watch.holds()
 
     def has_parts_of(self, x: Any) -> bool:
         """Whether ``x`` is the object, and holds the arrays it held."""
@@ -82,7 +82,7 @@ def _with_new_values(x: Any, known: Known) -> Tensor | None:
         return None
     old, copied = known.tensor, x.data.copy()
     values = copied.take(known.order)
-    tensor = Tensor.of(old.form, {**old.arrays, old.layout.value.function: values})
+    tensor = Tensor.of(old.form, {**old.held, old.layout.value.function: values})
     _known[id(x)] = replace(known, tensor=tensor, copied=copied)
     return tensor
 
@@ -100,8 +100,8 @@ def remember(x: Any, tensor: Tensor, *, shared: bool, order: np.ndarray | None =
         return
     names = tuple(name for name in PARTS if name in held)
     parts = tuple(held[name] for name in names)
-    samples = tuple(
-        (array, Sample.of(array))
+    watch = Watch.of(
+        array
         for name, part in zip(names, parts, strict=True)
         if name not in ("_shape", "data")
         for array in (part if isinstance(part, tuple) else (part,))
@@ -110,7 +110,7 @@ def remember(x: Any, tensor: Tensor, *, shared: bool, order: np.ndarray | None =
     order = order if values.dtype == tensor.dtype else None
     reference = weakref.ref(x, lambda _: _known.pop(key, None))
     shape = None if "_shape" in held else x.shape
-    _known[key] = Known(reference, shape, names, parts, samples, tensor, copied, order)
+    _known[key] = Known(reference, shape, names, parts, watch, tensor, copied, order)
 
 
 def recall_plain(x: np.ndarray) -> Tensor | None:

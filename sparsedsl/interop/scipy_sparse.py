@@ -221,7 +221,7 @@ def to_scipy(x: Tensor) -> Any:
         )
     if x.ndim != 2:
         return _coo(x)
-    arrays = x.arrays
+    arrays = x.held
     match _format(x.layout, x.shape):
         case "csr" | "csc" as name:
             return _maker(name, x.shape)(arrays)
@@ -301,7 +301,7 @@ def _coo(x: Tensor) -> Any:
     import scipy.sparse as sp
 
     if x.layout.signature == resolve("coo", x.ndim).signature and x.ndim:
-        columns = tuple(x.arrays[f"crd{mode}"] for mode in range(x.ndim))
+        columns = tuple(x.held[f"crd{mode}"] for mode in range(x.ndim))
         return sp.coo_array((x.values, columns), shape=x.shape)
     coords, values = x.coordinates()
     if not exact(x.layout):

@@ -81,7 +81,7 @@ class Gather:
         """Return the arguments, None in the place of every output array."""
         found: list[Any] = []
         for name, look_up in self._arrays:
-            found += look_up(tensors[name].arrays)
+            found += look_up(tensors[name].held)
         for name, look_up in self._sizes:
             found += look_up(tensors[name].sizes)
         for name, look_up in self._modes:

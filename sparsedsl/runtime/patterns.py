@@ -1,7 +1,7 @@
 """Which operands of a call hold equal index arrays, so that one pattern serves for both.
 
 Takes: pairs of names, and bound tensors.  Gives: the pairs that share a pattern.  Invariant:
-index arrays do not change after binding, so that two tensors are compared once.
+two tensors are compared once, and again when the index arrays of one were checked anew.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sparsedsl.runtime.tensor import Tensor
+from sparsedsl.runtime.unchanged import Watch
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -21,7 +22,7 @@ SAMPLE = 64
 MOST = 256
 """Pairs of tensors that are remembered."""
 
-_Known = tuple["weakref.ref[Tensor]", "weakref.ref[Tensor]", bool]
+_Known = tuple["weakref.ref[Tensor]", "weakref.ref[Tensor]", "tuple[Watch | None, ...]", bool]
 _compared: dict[tuple[int, int], _Known] = {}
 
 
@@ -47,12 +48,13 @@ def _alike(x: Tensor, y: Tensor) -> bool:
         return False
     key = (id(x), id(y))
     known = _compared.get(key)
-    if known is not None and known[0]() is x and known[1]() is y:
-        return known[2]
-    same = all(_equal(x.arrays[name], y.arrays[name]) for name in x.layout.functions)
+    watches = (x.watch, y.watch)
+    if known is not None and known[0]() is x and known[1]() is y and known[2] == watches:
+        return known[3]
+    same = all(_equal(x.held[name], y.held[name]) for name in x.layout.functions)
     if len(_compared) >= MOST:
         _compared.clear()
-    _compared[key] = (weakref.ref(x), weakref.ref(y), same)
+    _compared[key] = (weakref.ref(x), weakref.ref(y), watches, same)
     return same
 
 

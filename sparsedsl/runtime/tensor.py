@@ -28,7 +28,7 @@ from sparsedsl.runtime import conversions, operations
 from sparsedsl.runtime.checked import checked
 from sparsedsl.runtime.memory import require_memory
 from sparsedsl.runtime.operators import Operators
-from sparsedsl.runtime.unchanged import Sample
+from sparsedsl.runtime.unchanged import Watch
 from sparsedsl.runtime.values import holds
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ class Tensor(Operators):
 
     Attributes
     ----------
-    arrays:
-        Read-only mapping from array name to array.
+    held:
+        What ``arrays`` gives, for those who only read and pass none of it on.
     form:
         All that was given but the arrays.
 
@@ -82,12 +82,12 @@ class Tensor(Operators):
     the arrays anew.
     """
 
-    __slots__ = ("__weakref__", "_facts", "_samples", "arrays", "form")
+    __slots__ = ("__weakref__", "_facts", "_watch", "form", "held")
 
-    arrays: Mapping[str, np.ndarray]
+    held: Mapping[str, np.ndarray]
     form: Form
     _facts: dict[str, int]
-    _samples: tuple[tuple[np.ndarray, Sample], ...] | None
+    _watch: Watch | None
 
     def __init__(
         self,
@@ -116,9 +116,9 @@ class Tensor(Operators):
     def _fill(self, form: Form, arrays: Mapping[str, np.ndarray]) -> None:
         put = object.__setattr__
         put(self, "form", form)
-        put(self, "arrays", arrays)
+        put(self, "held", arrays)
         put(self, "_facts", {})
-        put(self, "_samples", None)
+        put(self, "_watch", None)
 
     @staticmethod
     def of(form: Form, arrays: Mapping[str, np.ndarray]) -> Tensor:
@@ -162,9 +162,16 @@ class Tensor(Operators):
         return self.form.sizes
 
     @property
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """Read-only mapping from array name to array; from now on index arrays are looked at."""
+        if self._watch is None:
+            self.watched()
+        return self.held
+
+    @property
     def values(self) -> np.ndarray:
         """The array of stored values, padding included."""
-        return self.arrays[self.form.layout.value.function]
+        return self.held[self.form.layout.value.function]
 
     @property
     def dtype(self) -> np.dtype:
@@ -211,7 +218,7 @@ class Tensor(Operators):
     def coordinates(self) -> tuple[np.ndarray, np.ndarray]:
         """Coordinates, int64 of shape ``(ndim, nnz)``, and values, in storage order."""
         self.kept()
-        return conversion.stored(self.layout, self.shape, self.arrays, self.sizes)
+        return conversion.stored(self.layout, self.shape, self.held, self.sizes)
 
     def to_numpy(self) -> np.ndarray:
         """A NumPy array of ``shape``; a view where the layout is a plain array.
@@ -233,6 +240,8 @@ class Tensor(Operators):
 
     def to_scipy(self) -> Any:
         """A scipy sparse array, sharing memory where scipy has the layout (2-D, fill 0)."""
+        if self._watch is None:
+            self.watched()
         return operations.apply("to_scipy", self)
 
     def __binsparse_descriptor__(self) -> dict[str, Any]:
@@ -272,43 +281,47 @@ class Tensor(Operators):
         if max(self.shape, default=0) > LONG:
             require_memory(target, self.shape, self.values.size, self.dtype)
         fill = self.fill_value
-        given = self.layout, target, self.shape, self.arrays
+        given = self.layout, target, self.shape, self.held
         arrays = conversions.convert(*given, fill=fill, sizes=self.sizes)
-        return bound(target, self.shape, arrays, fill)
+        made = bound(target, self.shape, arrays, fill)
+        if self._watch is None:
+            return made
+        # arrays that may be shared are known to others
+        pairs = ((a, b) for a in self.held.values() for b in arrays.values())
+        return made.watched() if any(np.may_share_memory(*pair) for pair in pairs) else made
 
     def astype(self, dtype: DTypeLike) -> Tensor:
         """The same tensor with values of another dtype; the index arrays are shared."""
-        arrays = {**self.kept().arrays, self.layout.value.function: self.values.astype(dtype)}
+        arrays = {**self.kept().held, self.layout.value.function: self.values.astype(dtype)}
         fill = self.fill_value.astype(dtype)
         return Tensor(self.layout, self.shape, arrays, fill, self.sizes).watched()
 
     def copy(self) -> Tensor:
         """A tensor with arrays of its own."""
-        arrays = {name: array.copy() for name, array in self.kept().arrays.items()}
+        arrays = {name: array.copy() for name, array in self.kept().held.items()}
         return Tensor(self.layout, self.shape, arrays, self.fill_value, self.sizes)
 
     def view(self) -> Tensor:
         """A tensor of the same arrays, of whose values nothing is known yet."""
-        return Tensor.of(self.form, dict(self.arrays)).watched()
+        return Tensor.of(self.form, dict(self.held)).watched()
 
     def watched(self) -> Tensor:
         """Look at the index arrays as they are now, which others may write to; return itself."""
         value = self.form.layout.value.function
-        found = tuple((a, Sample.of(a)) for name, a in self.arrays.items() if name != value)
-        object.__setattr__(self, "_samples", found)
+        watch = Watch.of(a for name, a in self.held.items() if name != value)
+        object.__setattr__(self, "_watch", watch)
         return self
 
     def keeps(self) -> bool:
         """Whether the index arrays seem to hold what they held when they were last looked at."""
-        if self._samples is None:
-            self.watched()
-            return True
-        return all(sample.matches(array) for array, sample in self._samples)
+        watch = self._watch
+        # nobody else has arrays that were never handed out
+        return watch is None or watch.holds()
 
     @property
-    def samples(self) -> tuple[tuple[np.ndarray, Sample], ...]:
-        """The index arrays, and what was seen of each when it was last looked at."""
-        return self._samples or ()
+    def watch(self) -> Watch | None:
+        """What was seen of the index arrays when last checked; None while no other has them."""
+        return self._watch
 
     def kept(self) -> Tensor:
         """Check the arrays again if index arrays were written to; return the tensor itself.
@@ -332,8 +345,8 @@ class Tensor(Operators):
         InvalidTensorError
             Naming the array, the place and the broken property.
         """
-        checked(self.layout, self.shape, self.arrays)
-        sizes = infer_sizes(self.layout, self.shape, self.arrays)
+        checked(self.layout, self.shape, self.held)
+        sizes = infer_sizes(self.layout, self.shape, self.held)
         changed = [name for name, size in sizes.items() if self.sizes.get(name, size) != size]
         if changed:
             raise InvalidTensorError(
@@ -357,7 +370,7 @@ class Tensor(Operators):
         if self.ndim < 2:
             return self
         layout = known(self.layout(order=tuple(reversed(range(self.ndim)))))
-        return bound(layout, self.shape[::-1], self.kept().arrays, self.fill_value).watched()
+        return bound(layout, self.shape[::-1], self.kept().held, self.fill_value).watched()
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         if not total(self.layout):

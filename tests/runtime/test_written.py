@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsedsl as sd
+from sparsedsl.runtime import unchanged
 
 
 @sd.kernel
@@ -100,3 +101,86 @@ def test_long_arrays_are_looked_at_as_a_whole_when_asked_to():
         A.indices[12345] = 2**31 - 1
         with pytest.raises(sd.InvalidTensorError, match="indices"):
             product(bound, x)
+
+
+def _long():
+    """A matrix of which both index arrays are sampled, and a place that is not."""
+    rng = np.random.default_rng(3)
+    A = sp.random_array((20_000, 20_000), density=1e-4, format="csr", rng=rng)
+    sampled = {int(place) for a in (A.indices, A.indptr) for place in unchanged._places(a.size)}
+    return A, min(set(range(5_000, 10_000)) - sampled)
+
+
+@pytest.mark.parametrize("bind", [lambda A: A, sd.asarray, _from_arrays])
+@pytest.mark.parametrize("calls", range(5))
+@pytest.mark.parametrize(("array", "value"), [("indices", 2**31 - 1), ("indptr", -5)])
+def test_a_long_array_met_again_is_read_from_end_to_end(bind, calls, array, value):
+    A, place = _long()
+    x, bound = np.ones(20_000), bind(A)
+    for _ in range(calls):
+        np.testing.assert_allclose(product(bound, x), A @ x)
+    getattr(A, array)[place] = value
+    with pytest.raises(sd.InvalidTensorError, match=array):
+        product(bound, x)
+
+
+@pytest.mark.parametrize("bind", [lambda A: A, sd.asarray])
+def test_a_long_array_is_read_from_end_to_end_now_and_then(bind):
+    A, place = _long()
+    x, bound = np.arange(20_000.0), bind(A)
+    for _ in range(40):
+        product(bound, x)
+    row = np.searchsorted(A.indptr, place, side="right") - 1
+    part = slice(A.indptr[row], A.indptr[row + 1])
+    A.indices[part] = 19_999 - A.indices[part][::-1]
+    for _ in range(unchanged.SELDOM):
+        product(bound, x)
+    np.testing.assert_allclose(product(bound, x), A @ x)
+
+
+@pytest.mark.parametrize("n", [60, 20_000])
+@pytest.mark.parametrize(
+    "make", [lambda A: A.convert("csc"), lambda A: 2 * A, lambda A: A @ A, lambda A: A.T]
+)
+@pytest.mark.parametrize("reach", [lambda T: T.arrays["indices"], lambda T: T.to_scipy().indices])
+def test_what_users_write_to_arrays_of_a_result_is_noticed(n, make, reach):
+    A = sp.random_array((n, n), density=2 / n, format="csr", rng=np.random.default_rng(3))
+    result = make(sd.asarray(A))
+    reach(result)[17] = 2**31 - 1
+    with pytest.raises(sd.InvalidTensorError, match="indices"):
+        result @ np.ones(n)
+
+
+def test_what_a_conversion_shares_with_its_source_is_noticed():
+    # as many entries as passes are compiled for, and those share what is the same
+    A = sp.random_array((1000, 1000), density=0.15, format="csr", rng=np.random.default_rng(3))
+    converted = sd.asarray(A).convert("coo")
+    assert np.shares_memory(A.indices, converted.held["crd1"])
+    A.indices[7] = 2**31 - 1
+    with pytest.raises(sd.InvalidTensorError, match="crd1"):
+        converted @ np.ones(1000)
+
+
+def test_operands_that_had_one_pattern_are_compared_again():
+    A = _matrix()
+    B = sp.csr_array((2 * A.data, A.indices.copy(), A.indptr.copy()), shape=A.shape)
+    S, T = sd.asarray(A), sd.asarray(B)
+    for _ in range(12):
+        np.testing.assert_allclose((S * T).to_numpy(), A.toarray() * B.toarray())
+    for row in range(60):
+        part = slice(A.indptr[row], A.indptr[row + 1])
+        A.indices[part] = 49 - A.indices[part][::-1]
+    for _ in range(12):
+        np.testing.assert_allclose((S * T).to_numpy(), A.toarray() * B.toarray())
+
+
+@pytest.mark.parametrize("size", [20_000, 20_001, 4_096])
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_a_digest_tells_any_one_element(size, dtype):
+    x = np.arange(size, dtype=dtype)
+    before = unchanged.digest(x)
+    for place in (0, 1, size // 2, size - 2, size - 1):
+        x[place] ^= 64
+        assert unchanged.digest(x) != before
+        x[place] ^= 64
+    assert unchanged.digest(x) == before
