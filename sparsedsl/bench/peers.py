@@ -11,6 +11,7 @@ import importlib.metadata
 import importlib.util
 import shutil
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -232,7 +233,9 @@ def _torch() -> dict[str, Prepare]:
 
     def held(m: Any) -> Any:
         arrays = (torch.from_numpy(a) for a in (m.indptr, m.indices, m.data))
-        return torch.sparse_csr_tensor(*arrays, size=m.shape)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, that sparse tensors are in beta, unchecked
+            return torch.sparse_csr_tensor(*arrays, size=m.shape)
 
     def times(o: Operands) -> Job:
         a, x = held(o["A"]), torch.from_numpy(o["x" if "x" in o else "B"])
