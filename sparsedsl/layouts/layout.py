@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from sparsedsl.errors import LayoutError
@@ -276,24 +276,31 @@ class Layout:
                 f"{len(block_sizes)}",
                 hint=f"the layout is {self.text}",
             )
-        values: dict[str, Term] = {}
-        checked: list[int] = []
-        for name, size in zip(names, block_sizes, strict=True):
-            checked.append(_whole(size, f"block size {name} of '{self.name}'"))
-            values[name] = t.const(checked[-1])
-        relation = self.relation
+        sizes = tuple(
+            _whole(size, f"block size {name} of '{self.name}'")
+            for name, size in zip(names, block_sizes, strict=True)
+        )
+        return Layout._sized(self, names, sizes)
+
+    @staticmethod
+    @lru_cache(maxsize=256)
+    def _sized(layout: Layout, names: tuple[str, ...], sizes: tuple[int, ...]) -> Layout:
+        """Return ``layout`` with sizes for parameters, the same one for equal sizes."""
+        values: dict[str, Term] = {n: t.const(size) for n, size in zip(names, sizes, strict=True)}
+        relation = layout.relation
         kept = tuple(name for name in relation.parameters if name not in values)
         conjuncts = tuple(
             Conjunct(c.exists, tuple(renewed(x, values) for x in c.constraints))
             for c in relation.conjuncts
         )
+        value = layout.value
         return Layout._of(
-            self.name,
+            layout.name,
             Relation(kept, relation.inputs, relation.outputs, conjuncts),
-            UF(self.value.function, tuple(t.substitute(x, values) for x in self.value.arguments)),
-            tuple(substituted(item, values) for item in self.properties),
-            (*self.block_sizes, *checked),
-            self.order,
+            UF(value.function, tuple(t.substitute(x, values) for x in value.arguments)),
+            tuple(substituted(item, values) for item in layout.properties),
+            (*layout.block_sizes, *sizes),
+            layout.order,
         )
 
     def _permuted(self, order: Sequence[int]) -> Layout:
