@@ -33,7 +33,7 @@ from sparsedsl.loops.nodes import (
 )
 from sparsedsl.loops.operations import INTRINSICS
 from sparsedsl.loops.text import PRECEDENCE
-from sparsedsl.loops.vectors import lanes
+from sparsedsl.loops.vectors import FOLDS, lanes
 
 CONSTRUCTORS = {
     "bool": "np.bool_",
@@ -71,6 +71,11 @@ _OPERATOR_NAMES = {
 
 
 _VECTOR_SYMBOLS = {"add": "+", "sub": "-", "mul": "*"}
+
+VECTOR_CALLS = {"maximum": "larger", "minimum": "smaller"}
+"""Operators on two vectors that are functions of ``codegen.intrinsics``."""
+
+_OF_VECTORS = frozenset({"first", "differing", *FOLDS})
 
 
 def dtype_of(type: str) -> str:
@@ -181,11 +186,14 @@ class Printer:
                 return self.intrinsic(f"spread({self.text(operand)}, {lanes(type)})"), ATOM
             case Cast(operand, type):
                 return self.converted(operand, dtype_of(type))
-            case Apply("first" | "total" | "differing" as function, arguments):
+            case Apply(function, arguments) if function in _OF_VECTORS:
                 call = f"{function}({', '.join(map(self.exact, arguments))})"
                 return self.intrinsic(call), ATOM
             case Apply(function, (left, right), type) if lanes(type) > 1:
-                symbol = _VECTOR_SYMBOLS[function]
+                symbol = _VECTOR_SYMBOLS.get(function)
+                if symbol is None:
+                    call = f"{VECTOR_CALLS[function]}({self.exact(left)}, {self.exact(right)})"
+                    return self.intrinsic(call), ATOM
                 strength = PRECEDENCE[symbol]
                 return (
                     f"{self.text(left, strength)} {symbol} {self.text(right, strength + 1)}",

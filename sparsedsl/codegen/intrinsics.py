@@ -27,7 +27,8 @@ from numba.extending import lower_builtin, models, register_model, type_callable
 from numba.np.arrayobj import make_array
 
 from sparsedsl.codegen import llvm_packs
-from sparsedsl.codegen.llvm_vectors import kept, loaded, loaded_through, sum_of, used
+from sparsedsl.codegen.llvm_scalars import OPERATIONS
+from sparsedsl.codegen.llvm_vectors import folded, kept, loaded, loaded_through, used
 
 
 def cttz(word: int) -> int:
@@ -117,10 +118,34 @@ def first(value: Any, count: int) -> Any:
     return np.where(np.arange(len(value)) < count, value, np.zeros_like(value))
 
 
+def larger(left: Any, right: Any) -> Any:
+    """Return the larger elements of two vectors, the first that is NaN where one is."""
+    return np.where((left >= right) | np.isnan(left), left, right)
+
+
+def smaller(left: Any, right: Any) -> Any:
+    """Return the smaller elements of two vectors, the first that is NaN where one is."""
+    return np.where((left <= right) | np.isnan(left), left, right)
+
+
 def total(value: Any) -> Any:
     """Return the sum of a vector's elements: the halves are added until one is left."""
     while len(value) > 1:
         value = value[: len(value) // 2] + value[len(value) // 2 :]
+    return value[0]
+
+
+def largest(value: Any) -> Any:
+    """Return the largest element of a vector, or one that is NaN."""
+    while len(value) > 1:
+        value = larger(value[: len(value) // 2], value[len(value) // 2 :])
+    return value[0]
+
+
+def smallest(value: Any) -> Any:
+    """Return the smallest element of a vector, or one that is NaN."""
+    while len(value) > 1:
+        value = smaller(value[: len(value) // 2], value[len(value) // 2 :])
     return value[0]
 
 
@@ -310,17 +335,27 @@ def _generate_first(context: Any, builder: Any, signature: Any, arguments: Any) 
     return kept(builder, value[1], _mask(context, builder, count, value[0]))
 
 
-@type_callable(total)
-def _type_total(context: Any) -> Any:  # noqa: ARG001
-    def typer(value: Any) -> Any:
-        return value.dtype if isinstance(value, _Vector) else None
+def _define_fold(function: Any, operator: str) -> None:
+    """Let a function combine the elements of a vector by an operator."""
 
-    return typer
+    @type_callable(function)
+    def _(context: Any) -> Any:  # noqa: ARG001
+        def typer(value: Any) -> Any:
+            return value.dtype if isinstance(value, _Vector) else None
+
+        return typer
+
+    @lower_builtin(function, _Vector)
+    def _(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+        def combine(left: Any, right: Any) -> Any:
+            return OPERATIONS[operator](builder, [left, right], str(signature.return_type), ())
+
+        return folded(builder, arguments[0], combine)
 
 
-@lower_builtin(total, _Vector)
-def _generate_total(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-    return sum_of(builder, arguments[0])
+_define_fold(total, "add")
+_define_fold(largest, "maximum")
+_define_fold(smallest, "minimum")
 
 
 @type_callable(differing)
@@ -398,8 +433,8 @@ def _word(context: Any, builder: Any, number: Any) -> Any:
     return context.cast(builder, number[1], number[0], types.int64)
 
 
-def _define_operator(function: Any, instruction: str) -> None:
-    """Let an operator of Python work on two vectors."""
+def _define_operator(function: Any, name: str) -> None:
+    """Let a function, or an operator of Python, work on two vectors."""
 
     @type_callable(function)
     def _(context: Any) -> Any:  # noqa: ARG001
@@ -410,9 +445,11 @@ def _define_operator(function: Any, instruction: str) -> None:
 
     @lower_builtin(function, _Vector, _Vector)
     def _(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-        return getattr(builder, instruction)(*arguments)
+        return OPERATIONS[name](builder, list(arguments), str(signature.return_type.dtype), ())
 
 
-_define_operator(operator.add, "fadd")
-_define_operator(operator.sub, "fsub")
-_define_operator(operator.mul, "fmul")
+_define_operator(operator.add, "add")
+_define_operator(operator.sub, "sub")
+_define_operator(operator.mul, "mul")
+_define_operator(larger, "maximum")
+_define_operator(smaller, "minimum")

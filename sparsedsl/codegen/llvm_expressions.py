@@ -43,7 +43,7 @@ from sparsedsl.loops.nodes import (
     Select,
     Var,
 )
-from sparsedsl.loops.vectors import element, lanes
+from sparsedsl.loops.vectors import FOLDS, element, lanes
 
 _INT_INSTRUCTIONS = {
     **{"+": "add", "-": "sub", "*": "mul", "&": "and_", "|": "or_", "^": "xor"},
@@ -142,8 +142,12 @@ def _part(f: Function, node: Part) -> Value:
 
 
 def _apply(f: Function, node: Apply) -> Value:
-    if node.function == "total":
-        return llvm_vectors.sum_of(f.builder, evaluate(f, node.arguments[0]), f.fast)
+    if node.function in FOLDS:
+        combine = operation(FOLDS[node.function])
+        value = evaluate(f, node.arguments[0])
+        return llvm_vectors.folded(
+            f.builder, value, lambda a, b: combine(f.builder, [a, b], node.type, f.fast)
+        )
     if node.function == "first":
         value, count = (evaluate(f, argument) for argument in node.arguments)
         mask = llvm_vectors.used(f.builder, count, lanes(node.type))

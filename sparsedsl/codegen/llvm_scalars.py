@@ -147,11 +147,9 @@ def _extreme(symbol: str, bools: str) -> Operation:
                 compare = builder.icmp_signed if kind == "i" else builder.icmp_unsigned
                 return builder.select(compare(symbol, right, left), right, left)
             case "f":
-                first = builder.fcmp_unordered("uno", left, left)
-                either = builder.fcmp_unordered("uno", left, right)
                 better = builder.fcmp_ordered(f"{symbol}=", left, right)
-                told = builder.select(better, left, right)
-                return builder.select(either, builder.select(first, left, right), told)
+                stays = builder.or_(better, builder.fcmp_unordered("uno", left, left))
+                return builder.select(stays, left, right)
             case _:
                 raise NeedsNumbaError(type)
 

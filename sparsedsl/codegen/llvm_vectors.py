@@ -6,6 +6,7 @@ are not used is not touched, and they are zero.  Processors with masks have an i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -71,11 +72,8 @@ def kept(builder: Any, value: Any, mask: Any) -> Any:
     return builder.select(mask, value, ir.Constant(value.type, None))
 
 
-def sum_of(builder: Any, value: Any, fast: tuple[str, ...] = ()) -> Any:
-    """Return the sum of the elements: the halves are added until one is left.
-
-    ``fast`` are LLVM's names of what the additions may do.
-    """
+def folded(builder: Any, value: Any, combine: Callable[[Any, Any], Any]) -> Any:
+    """Return what the elements come to: the halves are combined until one is left."""
     count = value.type.count
     while count > 1:
         count //= 2
@@ -87,7 +85,7 @@ def sum_of(builder: Any, value: Any, fast: tuple[str, ...] = ()) -> Any:
             )
             for start in (0, count)
         )
-        value = builder.fadd(low, high, flags=fast)
+        value = combine(low, high)
     return builder.extract_element(value, _INT(0))
 
 

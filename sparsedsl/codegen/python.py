@@ -17,7 +17,7 @@ from typing import assert_never
 import numpy as np
 
 from sparsedsl.codegen import operators
-from sparsedsl.codegen.expressions import CONSTRUCTORS, Printer
+from sparsedsl.codegen.expressions import CONSTRUCTORS, VECTOR_CALLS, Printer
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.loops.nodes import (
     BOOL,
@@ -47,7 +47,7 @@ from sparsedsl.loops.nodes import (
     While,
 )
 from sparsedsl.loops.operations import INTRINSICS
-from sparsedsl.loops.vectors import element, lanes
+from sparsedsl.loops.vectors import FOLDS, element, lanes
 from sparsedsl.loops.walk import statements
 
 _RESERVED = frozenset(
@@ -56,7 +56,8 @@ _RESERVED = frozenset(
         *operators.HELPERS,
         *CONSTRUCTORS.values(),
         *INTRINSICS,
-        *("vector", "spread", "store_vector", "part", "part_through", "first", "total"),
+        *("vector", "spread", "store_vector", "part", "part_through", "first"),
+        *(*FOLDS, *VECTOR_CALLS.values()),
         *("prefetch", "prefetch_to_store", "differing"),
         *("pack", "pack_numbers", "pack_through"),
         *keyword.kwlist,

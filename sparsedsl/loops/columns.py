@@ -39,7 +39,7 @@ from sparsedsl.loops.nodes import (
     Store,
     Var,
 )
-from sparsedsl.loops.vectors import OPERATORS, lanes, vector
+from sparsedsl.loops.vectors import ARITHMETIC, lanes, vector
 from sparsedsl.loops.walk import statements, with_bodies, with_children
 
 WIDTHS = (8, 4, 2, 1, 0.5)
@@ -170,7 +170,7 @@ def _lifted(node: Expr, rows: _Rows, at: Expr, type: str) -> Expr | None:
             if any(column.name in reads(subscript) for subscript in outer):
                 return None
             return Load(array, (*outer, at), type)
-        case Apply(function, arguments) if function in OPERATORS:
+        case Apply(function, arguments) if function in ARITHMETIC:
             parts = [_lifted(argument, rows, at, type) for argument in arguments]
             found = tuple(part for part in parts if part is not None)
             return Apply(function, found, type) if len(found) == len(parts) else None

@@ -34,7 +34,7 @@ from sparsedsl.loops.nodes import (
     Stmt,
     Var,
 )
-from sparsedsl.loops.vectors import OPERATORS, element, lanes, vector
+from sparsedsl.loops.vectors import ARITHMETIC, element, lanes, vector
 from sparsedsl.loops.walk import expressions, statements, with_bodies, with_children
 
 
@@ -124,7 +124,7 @@ class _Summing:
                         return Part(array, turn, count, kind, through) if held else None
                     case _:
                         return None
-            case Apply(function, arguments) if function in OPERATORS:
+            case Apply(function, arguments) if function in ARITHMETIC:
                 parts = [self.lifted(a, turn, kind, count, moving) for a in arguments]
                 found = tuple(part for part in parts if part is not None)
                 return Apply(function, found, kind) if len(found) == len(parts) else None

@@ -123,8 +123,9 @@ class Apply:
 
     Intrinsics (type ``"int"``): ``cttz`` (count trailing zeros of a nonzero int64),
     ``ctpop`` (population count).  Of a vector ``first`` keeps a number of elements, the others
-    become zero, ``total`` gives the sum: the halves are added until one element is left, and
-    ``differing`` the bits, as an int, of those of a number of elements that are not a constant.
+    become zero; ``total`` gives the sum (the halves are added until one element is left),
+    ``largest`` and ``smallest`` the extreme one likewise; ``differing`` gives the bits, as an int,
+    of those of a number of elements that are not a constant.
     """
 
     function: str

@@ -75,10 +75,11 @@ def apply(function: str, arguments: tuple[Any, ...], type: str) -> Any:
     if function == "differing":
         value, other, count = arguments
         return sum(int(x != other) << k for k, x in enumerate(value[: max(count, 0)]))
-    if function == "total":
+    if function in vectors.FOLDS:
         (value,) = arguments
+        combined = OPERATORS[vectors.FOLDS[function]].numpy
         while len(value) > 1:
-            value = value[: len(value) // 2] + value[len(value) // 2 :]
+            value = combined(value[: len(value) // 2], value[len(value) // 2 :])
         return value[0]
     typed = [_typed(argument) for argument in arguments]
     if type == "float32" and all(a.dtype.kind in "biu" for a in typed):

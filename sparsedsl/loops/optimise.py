@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from sparsedsl.loops.columns import columns
+from sparsedsl.loops.extremes import extremes
 from sparsedsl.loops.fetch import fetch
 from sparsedsl.loops.kept import kept
 from sparsedsl.loops.lanes import sums_in_lanes
@@ -43,7 +44,7 @@ def optimise(
     passes = (simplify, unroll, simplify, promote, reuse, strip, simplify, kept)
     last: list[Callable[[Kernel], Kernel]] = []
     if vectors:
-        last = [*([sums_in_lanes] if masked else []), *([packs] if packed else []), columns]
+        last = [*[sums_in_lanes] * masked, *[packs] * packed, extremes, columns]
     for step in (*passes, *last, partial(fetch, far=far or {})):
         kernel = step(kernel)
         if checked:

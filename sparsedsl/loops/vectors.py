@@ -2,8 +2,8 @@
 
 A vector type is written ``"float64*8"``; its elements fill registers, or half of one.  A ``Load``
 of such a type takes as many elements from its subscripts on, a ``Store`` of such a value writes
-them, ``add``, ``sub`` and ``mul`` work on each element by itself, and a ``Cast`` of a scalar
-gives it to all.
+them, ``add``, ``sub``, ``mul``, ``maximum`` and ``minimum`` work on each element by itself, and a
+``Cast`` of a scalar gives it to all.
 """
 
 from __future__ import annotations
@@ -13,8 +13,14 @@ import numpy as np
 BYTES = 64
 """Bytes of a register: the widest there is, and a cache line."""
 
-OPERATORS = frozenset({"add", "sub", "mul"})
+ARITHMETIC = frozenset({"add", "sub", "mul"})
+"""The elementwise operators of vectors whose operands are computed in vectors, too."""
+
+OPERATORS = ARITHMETIC | {"maximum", "minimum"}
 """The elementwise operators that vectors have."""
+
+FOLDS = {"total": "add", "largest": "maximum", "smallest": "minimum"}
+"""What makes one value of a vector: its halves are combined until one element is left."""
 
 
 def vector(dtype: str, registers: float = 1) -> str:

@@ -384,10 +384,10 @@ class _Verifier:
             good = types == [node.type, INT] and vectors.is_vector(node.type)
             self.need(good, f"first of {types} gives {node.type}")
             return
-        if node.function == "total":
+        if node.function in vectors.FOLDS:
             whole = len(types) == 1 and vectors.is_vector(types[0])
             good = whole and vectors.element(types[0]) == node.type
-            self.need(good, f"total of {types} gives {node.type}")
+            self.need(good, f"{node.function} of {types} gives {node.type}")
             return
         if node.function == "differing":
             good = len(types) == 3 and vectors.is_vector(types[0]) and node.type == INT
