@@ -19,7 +19,7 @@ from sparsedsl.api import einsum, evaluate
 from sparsedsl.contraction.operators import OPERATORS
 from sparsedsl.errors import NotationError, TensorTypeError
 from sparsedsl.frontend.outputs import INFER
-from sparsedsl.frontend.surface import UFUNCS
+from sparsedsl.frontend.surface import LOGICAL, UFUNCS
 from sparsedsl.interop import asarray
 from sparsedsl.layouts.levels import total
 from sparsedsl.runtime.operations import register
@@ -105,11 +105,31 @@ def matmul(left: Any, right: Any) -> Any:
 
 
 def reduce(kind: str, x: Any, axis: Any = None) -> Any:
-    """Reduce a tensor over ``axis`` (an integer, several, or None for all)."""
+    """Reduce a tensor over ``axis`` (an integer, several, or None for all).
+
+    As in NumPy, sums and products of bools and narrow integers are of 64 bits.
+
+    Examples
+    --------
+    >>> reduce("sum", np.array([True, False, True]))
+    np.int64(2)
+    """
     tensor = asarray(x)
     kept = [n for n in range(tensor.ndim) if n not in _axes(tensor, axis)]
+    if len(kept) == tensor.ndim and kind in ("any", "all"):
+        return _truth(tensor)
     letters = LETTERS[: tensor.ndim]
-    return einsum(f"{letters}->{''.join(letters[n] for n in kept)}", tensor, reduce=kind)
+    result = "".join(letters[n] for n in kept)
+    wide = np.add.reduce(np.empty(0, tensor.dtype)).dtype
+    if kind in ("sum", "prod") and wide != tensor.dtype:
+        return einsum(f"{letters},->{result}", tensor, wide.type(1), reduce=kind)
+    return einsum(f"{letters}->{result}", tensor, reduce=kind)
+
+
+def _truth(x: Any) -> Any:
+    """Return whether each value differs from zero."""
+    tensor = asarray(x)
+    return tensor if tensor.dtype == bool else elementwise("ne", tensor, 0)
 
 
 def _axes(x: Tensor, axis: Any) -> set[int]:
@@ -179,6 +199,8 @@ def ufunc(function: np.ufunc, method: str, *operands: Any, **options: Any) -> An
             return matmul(*operands)
         if function in UFUNCS:
             return elementwise(UFUNCS[function], *operands)
+        if function in LOGICAL:
+            return elementwise(LOGICAL[function], *map(_truth, operands))
     if method == "reduce" and function in _REDUCTIONS and set(given) <= {"axis"}:
         return reduce(_REDUCTIONS[function], operands[0], options.get("axis", 0))
     suffix = "" if method == "__call__" else f".{method}"

@@ -70,7 +70,7 @@ class Operand:
         raise NotImplementedError
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        name = UFUNCS.get(ufunc)
+        name = UFUNCS.get(ufunc) or LOGICAL.get(ufunc)
         if name is None or method != "__call__" or options:
             used = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
             raise NotationError(
@@ -79,7 +79,7 @@ class Operand:
                 hint="use the functions of sparsedsl, such as sd.exp and sd.sum(..., over=k), or "
                 "one of your own under @sd.function",
             )
-        return combine(name, *inputs)
+        return combine(name, *(map(_truth, inputs) if ufunc in LOGICAL else inputs))
 
     def __array_function__(
         self, function: Any, types: Any, args: tuple[Any, ...], options: Mapping[str, Any]
@@ -316,12 +316,15 @@ UFUNCS: dict[Any, str] = {
     operator.numpy: name
     for name, operator in OPERATORS.items()
     if isinstance(operator.numpy, np.ufunc)
-} | {
+}
+
+LOGICAL: dict[Any, str] = {
     np.logical_and: "and",
     np.logical_or: "or",
     np.logical_not: "not",
     np.logical_xor: "xor",
 }
+"""Ufuncs that ask of each value whether it is zero, and the operator that they are for bools."""
 
 _INSTEAD = {
     "T": "swap the subscripts: A[j, i]",
@@ -372,6 +375,12 @@ def as_value(x: Any) -> Value:
         return x.value()
     number = _checked_number(x)
     return number if isinstance(number, Value) else _literal(number, [], "pos")
+
+
+def _truth(x: Any) -> Value:
+    """Return whether an operand or a number differs from zero."""
+    value = as_value(x)
+    return value if value.dtype == "bool" else combine("ne", value, 0)
 
 
 def _checked_number(x: Any) -> Number | Value:

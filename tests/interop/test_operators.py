@@ -60,6 +60,39 @@ def test_operators_and_functions_mean_what_numpy_means(name, A):
     np.testing.assert_allclose(dense(ours(A, sd.asarray(A))), theirs(A.toarray()), rtol=1e-14)
 
 
+NARROW = {
+    "sum": lambda T: T.sum(axis=0),
+    "np.sum": lambda T: np.sum(T),
+    "np.prod": lambda T: np.prod(1 * T + T, axis=1),
+    "np.add.reduce": lambda T: np.add.reduce(T),
+    "np.logical_not": lambda T: np.logical_not(T),
+    "np.logical_and": lambda T: np.logical_and(T, T == 100),
+    "np.logical_or": lambda T: np.logical_or(T, 0 * T),
+    "np.logical_xor with a number": lambda T: np.logical_xor(T, 2),
+    "np.all along nothing": lambda T: np.all(T, axis=()),
+}
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int32", "float64"])
+@pytest.mark.parametrize("name", NARROW)
+def test_narrow_values_are_summed_and_asked_as_numpy_does(name, dtype):
+    D = np.array([[100, 0, 100], [100, 0, 0], [100, 3, 0]]).astype(dtype)
+    found, expected = (NARROW[name](x) for x in (sd.asarray(sp.csr_array(D)), D))
+    np.testing.assert_array_equal(dense(found), expected)
+    assert found.dtype == expected.dtype
+
+
+def test_logical_functions_ask_for_zeros_in_kernels_too():
+    def zero(x):
+        i = sd.index("i")
+        y = sd.output()
+        y[i] = np.logical_not(x[i]) | np.logical_and(x[i], 2)
+        return y
+
+    x = np.array([0, 1, -4], "int8")
+    np.testing.assert_array_equal(sd.kernel(zero)(x), [True, True, True])
+
+
 def test_a_function_keeps_the_result_sparse_and_tracks_its_fill(A):
     found = np.exp(sd.asarray(A))
     assert isinstance(found, sd.Tensor)
