@@ -24,11 +24,12 @@ from sparsedsl.contraction.extent import check_shapes
 from sparsedsl.errors import InvalidTensorError, PlanError
 from sparsedsl.frontend.trace import Traced
 from sparsedsl.layouts.catalogue import plain, resolve
+from sparsedsl.layouts.construct import construct
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import total
 from sparsedsl.locks import compiling
 from sparsedsl.options import current
-from sparsedsl.pipeline.groups import Group, Settings, alike, describe, split
+from sparsedsl.pipeline.groups import Group, Settings, alike, describe, index_dtype, split
 from sparsedsl.pipeline.rows import by_rows
 from sparsedsl.pipeline.source import Source
 from sparsedsl.runtime import cache, execute, patterns
@@ -284,9 +285,11 @@ class Specialisation:
         """Return an output that has one value everywhere, in its layout."""
         output, layout = group.output, group.layout
         shape = tuple(extents[s.name or ""] for s in group.statements[0].subscripts)
-        array = np.full(shape, value, output.dtype)
-        dense = plain(len(shape))
-        return bound(dense, shape, {dense.value.function: array}, output.fill).convert(layout)
+        coords = np.indices(shape).reshape(len(shape), -1)
+        values = np.full(coords.shape[1], value, output.dtype)
+        width = index_dtype(group)
+        arrays = construct(layout, shape, coords, values, fill=output.fill, index_dtype=width)
+        return bound(layout, shape, arrays, output.fill)
 
     def measure(self, tensors: Mapping[str, Tensor]) -> list[float]:
         """Return the seconds each group takes on these tensors, the least of a few runs."""

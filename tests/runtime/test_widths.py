@@ -60,3 +60,19 @@ def test_wide_operands_give_wide_results(small_limit):
     found = product(wide, narrow)
     assert found.indices.dtype == found.indptr.dtype == np.dtype("int64")
     assert abs(found - wide @ narrow).max() < 1e-12
+
+
+def test_what_is_reduced_over_nothing_is_as_wide_as_what_reads_it_expects():
+    def least(A):
+        i, k = sd.indices("i k")
+        T, y = sd.output("csf"), sd.output()
+        T[k] = sd.min(A[i, k] / sd.sum(A[i, k], over=i), over=i)
+        y[()] = sd.sum(T[k], over=k)
+        return T, y
+
+    empty = sp.csr_array((0, 3))
+    empty.indices, empty.indptr = empty.indices.astype("int64"), empty.indptr.astype("int64")
+    T, y = sd.kernel(least)(empty)
+    assert T.arrays["crd0"].dtype == np.int64
+    assert list(T.arrays["crd0"]) == [0, 1, 2]
+    assert y == np.inf
