@@ -79,6 +79,9 @@ class Operators:
     def __pow__(self, other: Any) -> Any:
         return operations.apply("pow", self, other)
 
+    def __rpow__(self, other: Any) -> Any:
+        return operations.apply("pow", other, self)
+
     def __neg__(self) -> Any:
         return operations.apply("neg", self)
 

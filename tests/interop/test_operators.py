@@ -30,6 +30,7 @@ BINARY = {
     "array + tensor": (lambda A, T: np.ones(T.shape) + T, lambda D: 1 + D),
     "array @ tensor": (lambda A, T: np.ones((2, 6)) @ T, lambda D: np.ones((2, 6)) @ D),
     "power": (lambda A, T: T**2, lambda D: D**2),
+    "power of a number": (lambda A, T: 2**T, lambda D: 2**D),
     "comparison": (lambda A, T: T > 0.5, lambda D: D > 0.5),
     "equal": (lambda A, T: T == A, lambda D: D == D),
     "unequal": (lambda A, T: A != 2 * T, lambda D: D != 2 * D),
