@@ -167,6 +167,7 @@ def estimate(
         split=tuple(axis for axis in split.split(",") if axis),
         pipeline=pipeline,
     )
+    _tell_of_idle(program, sockets)
     _show(program, rdu.estimate(program), as_json, trace, plot, draw, memory)
 
 
@@ -196,6 +197,7 @@ def run(
         split=tuple(axis for axis in split.split(",") if axis),
         pipeline=pipeline,
     )
+    _tell_of_idle(program, sockets)
     with busy("emulating"):
         _, report = rdu.run(program, *arrays)
     _show(program, report, as_json, trace, plot, draw, memory)
@@ -212,6 +214,18 @@ def trace_command(
     typer.echo(str(graph))
     if draw is not None:
         typer.echo(f"wrote {graph.draw(draw)}")
+
+
+def _tell_of_idle(program: rdu.Program, asked: int | None) -> None:
+    """Say that sockets that were asked for are not used."""
+    if asked is None or asked <= program.sockets:
+        return
+    axes = ", ".join(program.graph.extents)
+    typer.echo(f"rdu: of {asked} sockets {program.sockets} in use", err=True)
+    typer.echo(
+        f"hint: --split cuts axes over all of them ({axes}), --pipeline gives each a kernel",
+        err=True,
+    )
 
 
 def _show(

@@ -118,9 +118,10 @@ def run(program: Program, *arrays: Any) -> tuple[Any, Report]:
     Raises
     ------
     RDUError
-        If the number, the shapes or the kind of the arrays do not fit the graph.
+        If the number, the shapes or the kind of the arrays do not fit the graph, or ``program``
+        is not compiled.
     """
-    graph = program.graph
+    graph = _compiled(program).graph
     if len(arrays) != len(graph.inputs):
         raise RDUError(
             f"the graph has {len(graph.inputs)} inputs ({', '.join(graph.inputs)}), "
@@ -145,4 +146,14 @@ def run(program: Program, *arrays: Any) -> tuple[Any, Report]:
 
 def estimate(program: Program) -> Report:
     """Time a compiled program without data; the cycles are those of :func:`run`."""
-    return simulate(program, None)
+    return simulate(_compiled(program), None)
+
+
+def _compiled(program: Program) -> Program:
+    if not isinstance(program, Program):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise RDUError(
+            f"expected a compiled program, found {type(program).__name__}",
+            hint="trace the kernel and compile the graph first: "
+            "rdu.compile(rdu.trace(kernel, *arrays), node)",
+        )
+    return program

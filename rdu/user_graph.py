@@ -11,6 +11,9 @@ from typing import Any, cast
 
 from rdu.errors import RDUError
 
+_NAME = "rdu_user_graph"
+"""What a user's file is called as a module."""
+
 
 def load(source: str, hint: str) -> tuple[Any, list[Any]]:
     """Return the kernel and the arguments that a function of a Python file gives.
@@ -30,7 +33,10 @@ def load(source: str, hint: str) -> tuple[Any, list[Any]]:
     module = _called(file, lambda: _module(file))
     function: Any = getattr(module, name, None)
     if not callable(function):
-        raise RDUError(f"{file} has no function {name!r}")
+        own = [n for n, x in vars(module).items() if getattr(x, "__module__", "") == _NAME]
+        raise RDUError(
+            f"{file} has no function {name!r}", hint=f"it has {', '.join(own) or 'none at all'}"
+        )
     found: Any = _called(file, function)
     if not (isinstance(found, tuple) and len(cast("tuple[Any, ...]", found)) == 2):
         raise RDUError(
@@ -38,15 +44,16 @@ def load(source: str, hint: str) -> tuple[Any, list[Any]]:
             hint="return the kernel and a tuple of its arguments",
         )
     kernel, arguments = cast("tuple[Any, Any]", found)
-    try:
-        return kernel, list(arguments)
-    except TypeError:
-        kind = type(arguments).__name__
-        raise RDUError(f"{source}: the arguments must be a tuple, found {kind}") from None
+    if not isinstance(arguments, tuple | list):
+        raise RDUError(
+            f"{source}: the arguments must be a tuple, found {type(arguments).__name__}",
+            hint="one argument is a tuple too: return kernel, (A,)",
+        )
+    return kernel, list(cast("tuple[Any, ...]", arguments))
 
 
 def _module(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("rdu_user_graph", file)
+    spec = importlib.util.spec_from_file_location(_NAME, file)
     if spec is None or spec.loader is None:
         raise RDUError(f"{file} is not a Python file", hint="its name must end in .py")
     module = importlib.util.module_from_spec(spec)

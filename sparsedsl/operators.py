@@ -19,6 +19,7 @@ from sparsedsl.api import einsum, evaluate
 from sparsedsl.contraction.operators import OPERATORS
 from sparsedsl.errors import NotationError, TensorTypeError
 from sparsedsl.frontend.outputs import INFER
+from sparsedsl.frontend.spans import here
 from sparsedsl.frontend.surface import LOGICAL, UFUNCS
 from sparsedsl.interop import asarray
 from sparsedsl.layouts.levels import total
@@ -67,11 +68,13 @@ def elementwise(name: str, *operands: Any) -> Any:
     """
     constants = {n: f"({x!r})" for n, x in enumerate(operands) if _is_constant(name, x)}
     tensors = _bound(operands)
-    shapes = {t.shape for t in tensors if t.ndim}
+    shapes = dict.fromkeys(t.shape for t in tensors if t.ndim)
     if len(shapes) > 1:
         raise NotationError(
-            f"expected operands of one shape, found {' and '.join(map(str, sorted(shapes)))}",
-            hint="write a kernel to say which indices are shared",
+            f"expected operands of one shape, found {' and '.join(map(str, shapes))}",
+            span=here(),
+            hint="transpose one with .T where that is meant; nothing is broadcast: a kernel says "
+            "which indices are shared, such as C[i, j] = A[i, j] * x[j]",
         )
     letters = ", ".join(LETTERS[: max(t.ndim for t in tensors)])
     place = f"[{letters}]" if letters else "[()]"
@@ -93,15 +96,31 @@ def matmul(left: Any, right: Any) -> Any:
     if not 1 <= a.ndim <= 2 or not 1 <= b.ndim <= 2:
         raise NotationError(
             f"expected matrices or vectors around @, found {a.ndim} and {b.ndim} modes",
+            span=here(),
             hint='use sd.einsum for tensors, such as sd.einsum("ijk,kl->ijl", A, B)',
         )
     if a.shape[-1] != b.shape[0]:
         raise NotationError(
             f"expected as many rows on the right of @ as columns on the left, {a.shape[-1]}, found "
-            f"{b.shape[0]}: shapes {a.shape} and {b.shape}"
+            f"{b.shape[0]}: shapes {a.shape} and {b.shape}",
+            span=here(),
+            hint=_fitting(a, b),
         )
     rows, columns = ("i" if a.ndim == 2 else ""), ("j" if b.ndim == 2 else "")
     return einsum(f"{rows}k,k{columns}->{rows}{columns}", a, b)
+
+
+def _fitting(a: Tensor, b: Tensor) -> str:
+    """Which transposes could be multiplied."""
+    lefts, rights = [("x", a.shape[-1])], [("y", b.shape[0])]
+    if a.ndim == 2:
+        lefts.append(("x.T", a.shape[0]))
+    if b.ndim == 2:
+        rights.append(("y.T", b.shape[1]))
+    fits = [f"{x} @ {y}" for x, n in lefts for y, m in rights if n == m]
+    if fits:
+        return f"{' and '.join(fits)} would fit"
+    return "the last extent on the left and the first on the right must be the same"
 
 
 def reduce(kind: str, x: Any, axis: Any = None) -> Any:
@@ -143,7 +162,13 @@ def _axes(x: Tensor, axis: Any) -> set[int]:
         ) from None
     found = {a % x.ndim for a in given if -x.ndim <= a < x.ndim}
     if len(found) != len(given):
-        raise NotationError(f"expected distinct axes of a tensor of {x.ndim} modes, found {axis}")
+        raise NotationError(
+            f"expected distinct axes of a tensor of {x.ndim} modes, found {axis}",
+            span=here(),
+            hint=f"axes are counted from 0 to {x.ndim - 1}, or from the end from -1 to {-x.ndim}"
+            if x.ndim
+            else "a tensor without modes has no axes",
+        )
     return found
 
 

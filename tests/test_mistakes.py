@@ -294,3 +294,68 @@ def test_more_modes_than_numpy_has_are_refused_at_once(tmp_path):
         sd.read(path)
     with pytest.raises(sd.LayoutError, match="at most 64 modes, found 65"):
         sd.from_arrays("csf", (1,) * 65, {})
+
+
+def _kernel(write, **choices):
+    @sd.kernel(**choices)
+    def kernel(A, x):
+        i, j = sd.indices("i j")
+        y = sd.output()
+        write(i, j, A, x, y)
+        return y
+
+    return lambda: kernel(A, X)
+
+
+def _set(y, key, value):
+    y[key] = value
+
+
+SHAPES = "A has shape (2, 3) and x has shape (3,); an index has one extent in the whole kernel"
+
+
+@pytest.mark.parametrize(
+    ("call", "message", "hint"),
+    [
+        (_kernel(lambda i, j, A, x, y: _set(y, j, A[i, j] * x[i])), "index i: expected 2", SHAPES),
+        (
+            lambda: sd.einsum("ij,i->j", A, X),
+            "found 3 (op1, mode 0)\n  ij,i->j\n     ^\n",
+            "op0 has shape (2, 3) and op1 has shape (3,); an index",
+        ),
+        (lambda: sd.evaluate("y[j] = A[i,j] * x[i]", A=A, x=X), "found 3 (x, mode 0)", SHAPES),
+        (lambda: sd.asarray(A) @ A, "(2, 3) and (2, 3)", "x @ y.T and x.T @ y would fit"),
+        (lambda: sd.asarray(A) @ X[:2], "found 2: shapes (2, 3) and (2,)", "x.T @ y would fit"),
+        (lambda: sd.asarray(A) @ np.ones(5), "(2, 3) and (5,)", "must be the same"),
+        (lambda: np.ones(5) @ sd.asarray(A), "(5,) and (2, 3)", "must be the same"),
+        (lambda: sd.asarray(A) + A.T, "one shape, found (2, 3) and (3, 2)", "transpose one"),
+        (lambda: sd.asarray(A) * np.ones((1, 1)), "found (2, 3) and (1, 1)", "C[i, j] = A[i, j]"),
+        (lambda: sd.asarray(A).sum(axis=2), "2 modes, found 2", "from 0 to 1"),
+        (_kernel(lambda i, j, A, x, y: _set(y, 0, A[0, j])), "left of '='", "without a loop"),
+        (_kernel(lambda i, j, A, x, y: _set(y, i, A[i, x[j]])), "found 'x[j]'", "the product P"),
+        (
+            _kernel(lambda i, j, A, x, y: _set(y, i, np.dot(A, x))),
+            "np.dot has no meaning",
+            "A[i, k] * B[k, j]",
+        ),
+        (_kernel(lambda i, j, A, x, y: _set(y, i, A[i, j]), order="i q"), "'i q'", "outermost"),
+        (lambda: sd.kernel(find="merg")(spmv.function), "'merg'", "'merge'?"),
+        (lambda: sd.einsum("ijk->i", A), "operand 0 has 2 modes", "a mode of shape (2, 3)"),
+        (lambda: sd.Layout("v", "[N] -> { [p] -> [p] : 0 <= p < N }", value="data"), "", "data(p)"),
+    ],
+)
+def test_a_message_says_what_to_do(call, message, hint):
+    with pytest.raises(sd.SparseDSLError) as caught:
+        call()
+    assert message in str(caught.value)
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "call", [lambda T: T @ T, lambda T: T + np.ones((1, 1)), lambda T: T.sum(axis=7)]
+)
+def test_a_mistake_with_an_operator_is_shown_in_the_users_line(call):
+    with pytest.raises(sd.NotationError) as caught:
+        call(sd.asarray(A))
+    assert caught.value.span.file == __file__
+    assert "lambda T" in caught.value.span.text

@@ -77,6 +77,7 @@ def serve(
     >>> round(report.p50 * 1e3, 1)
     147.3
     """
+    _check(composition, platform, trace)
     if len(trace) and int(trace.experts.max()) >= len(composition):
         raise SpecError(
             f"the trace asks for expert {int(trace.experts.max())}, the composition has "
@@ -90,6 +91,17 @@ def serve(
     server.mode(prefetch=prefetch, overlap=overlap, group=group_by_expert, retain=retain)
     server.run()
     return server.report()
+
+
+def _check(composition: object, platform: object, trace: object) -> None:
+    kinds = (composition, Composition), (platform, Platform), (trace, Trace)
+    for given, kind in kinds:
+        if not isinstance(given, kind):
+            raise SpecError(
+                f"serve: expected a {kind.__name__}, found {type(given).__name__}",
+                hint="serve(composition, platform, trace), all of rdu.coe: a platform is "
+                "rdu.coe.sn40l_node(), rdu.sn40l_node() a node that kernels are mapped to",
+            )
 
 
 class _Server:

@@ -81,6 +81,16 @@ def compile_graph(
     RDUError
         On an unknown orchestration, tier or fusion, or an axis that cannot be cut.
     """
+    if not isinstance(graph, Graph):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise RDUError(
+            f"expected a graph, found {type(graph).__name__}",
+            hint="make one with rdu.trace(kernel, *arrays), or take one of rdu.models",
+        )
+    if not isinstance(node, Node | Chip):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise RDUError(
+            f"expected a node or a chip, found {type(node).__name__}",
+            hint="such as rdu.sn40l_node(sockets=1)",
+        )
     chip_node = node if isinstance(node, Node) else Node(node, 1, 100.0)
     who = _orchestration(orchestration)
     if pipeline and split:

@@ -6,6 +6,7 @@ reads.  Invariant: a choice names something that there is.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,4 +84,8 @@ def _check_finds(names: Sequence[str]) -> None:
     known = ("auto", *(a.name for a in ALGORITHMS))
     for name in names:
         if name not in known:
-            raise PlanError(f"expected find to be one of {', '.join(known)}, found {name!r}")
+            close = difflib.get_close_matches(str(name), known, 1)
+            raise PlanError(
+                f"expected find to be one of {', '.join(known)}, found {name!r}",
+                hint=f"did you mean {close[0]!r}?" if close else "docs/slow.md says what each does",
+            )

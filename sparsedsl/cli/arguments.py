@@ -11,6 +11,7 @@ import numpy as np
 from sparsedsl.api import statement_engine
 from sparsedsl.calls.choices import Choices
 from sparsedsl.errors import LayoutError, NotationError
+from sparsedsl.frontend.string import parse_statement
 from sparsedsl.interop import asarray, from_arrays
 from sparsedsl.kernel import Engine
 from sparsedsl.layouts.catalogue import AnyLayout, Family, layouts, resolve
@@ -69,6 +70,8 @@ def engine(
 
 def _accesses(statement: str) -> dict[str, list[str]]:
     """Subscripts of each tensor on the right of a statement, by its name."""
+    if statement.count("[") != statement.count("]"):
+        parse_statement(statement, {})  # says where it cannot be read
     _, _, right = statement.partition("=")
     found: dict[str, list[str]] = {}
     for name, inside in re.findall(r"([A-Za-z_]\w*)\s*\[([^\[\]]*)\]", right):

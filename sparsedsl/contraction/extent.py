@@ -165,11 +165,17 @@ class _Solver:
                 raise NotationError(
                     f"index {subscript.name}: expected {old} ({where}), found {size} ({place})",
                     span=access.span,
-                    hint="an index has one extent in the whole kernel; use another index "
-                    "if two different ones are meant"
-                    if where.span and access.span and where.span.line != access.span.line
-                    else None,
+                    hint=self._differing(where.tensor, access.tensor),
                 )
+
+    def _differing(self, first: str, second: str) -> str:
+        """What to do about two extents of one index."""
+        names = [name for name in dict.fromkeys((first, second)) if name in self.shapes]
+        shapes = " and ".join(f"{name} has shape {self.shapes[name]}" for name in names)
+        return (
+            f"{shapes}; an index has one extent in the whole kernel: use another one if two are "
+            "meant, or change the order of subscripts if an operand is transposed"
+        )
 
     def _affine(self, reads: list[Access | Stored]) -> None:
         """Give the largest possible extent to indices known from affine subscripts alone."""

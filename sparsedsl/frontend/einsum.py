@@ -81,12 +81,14 @@ def einsum_program(
     )
     broadcast = _broadcast_sizes(parsed, infos)
     factors: list[Access] = []
-    for tensor, info, labels in zip(inputs, infos, parsed.operands, strict=True):
+    for tensor, info, labels, place in zip(
+        inputs, infos, parsed.operands, parsed.places, strict=True
+    ):
         subscripts = (
             Affine((), 0) if size == 1 and broadcast.get(label, 1) != 1 else Affine.of(label)
             for label, size in zip(labels, info.shape, strict=True)
         )
-        factors.append(Access(tensor.name, tuple(subscripts)))
+        factors.append(Access(tensor.name, tuple(subscripts), place))
     known = Program(inputs, (), (), ())
     if combine in STRUCTURAL:
         value, stored = structural(combine, factors, monoid), True
@@ -140,9 +142,10 @@ def _product(given: list[Access], combine: str, program: Program, span: Span) ->
 
 @dataclass(frozen=True, slots=True)
 class _Parsed:
-    """Index names per operand mode and of the output."""
+    """Index names per operand mode and of the output, and where each operand's stand."""
 
     operands: tuple[tuple[str, ...], ...]
+    places: tuple[Span, ...]
     output: tuple[str, ...]
     dots: tuple[str, ...]
 
@@ -174,6 +177,7 @@ def _parse(spec: str, infos: Sequence[ArgumentInfo]) -> _Parsed:
             span=Span(spec, 0, len(left)),
         )
     widths = [_dots_width(spec, n, term, infos[n]) for n, term in enumerate(terms)]
+    places = tuple(Span(spec, term.start, term.end) for term in terms)
     names = tuple(f"b{n}" for n in range(max(widths)))
     operands = tuple(
         _labels(term, names[len(names) - width :])
@@ -182,7 +186,7 @@ def _parse(spec: str, infos: Sequence[ArgumentInfo]) -> _Parsed:
     letters = [letter for term in terms for letter in term.letters]
     if not arrow:
         once = sorted(letter for letter, count in Counter(letters).items() if count == 1)
-        return _Parsed(operands, (*names, *once), names)
+        return _Parsed(operands, places, (*names, *once), names)
     result = _part(spec, len(left) + 2, len(spec))
     for offset, letter in enumerate(result.letters):
         if letter not in letters or letter in result.letters[:offset]:
@@ -197,7 +201,7 @@ def _parse(spec: str, infos: Sequence[ArgumentInfo]) -> _Parsed:
             span=Span(spec, result.start, result.end),
             hint="write '...' in the output too",
         )
-    return _Parsed(operands, _labels(result, names), names)
+    return _Parsed(operands, places, _labels(result, names), names)
 
 
 def _position(spec: str, part: _Part, letter: str, last: bool) -> int:
@@ -236,7 +240,8 @@ def _dots_width(spec: str, number: int, term: _Part, info: ArgumentInfo) -> int:
     raise NotationError(
         f"operand {number} has {rank} modes, its subscripts need {wanted}",
         span=Span(spec, term.start, term.end),
-        hint="'...' stands for further leading modes" if rank > letters else None,
+        hint=f"one letter a mode of shape {tuple(info.shape)}"
+        + ("; '...' stands for further leading modes" if rank > letters else ""),
     )
 
 

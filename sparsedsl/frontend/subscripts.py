@@ -7,10 +7,18 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from sparsedsl.contraction.nodes import Affine
+from sparsedsl.contraction.algebra import walk
+from sparsedsl.contraction.nodes import Access, Affine
 from sparsedsl.errors import NotationError, NotationTypeError, Span
 from sparsedsl.frontend.spans import here
 from sparsedsl.frontend.surface import Operand, Value, affine_of
+
+GATHER = (
+    "no tensor stands in a subscript: a gather x[p[i]] is the product P[i, j] * x[j] with "
+    "P = scipy.sparse.csr_array((numpy.ones(len(p)), p, numpy.arange(len(p) + 1)), "
+    "shape=(len(p), len(x)))"
+)
+"""What to write instead of a subscript that is read from a tensor."""
 
 
 class Handle(Operand):
@@ -89,7 +97,9 @@ def _subscript(name: str, part: Any, span: Span | None) -> Affine:
             hint = "an index stands for a whole mode: write A[i, j] instead of A[i, :]"
         case Handle():
             found = f"the tensor {part.name}"
-            hint = "subscripts are affine: indirect ones are sparse matrices to multiply by"
+            hint = GATHER
+        case Value() if any(isinstance(e, Access) for e in walk(part.expression)):
+            found, hint = f"'{part}'", GATHER
         case Operand():
             found = f"'{part}'"
             hint = "subscripts are sums of indices times integers, such as 2*i + j + 1"
@@ -113,8 +123,9 @@ def check_left(subscripts: tuple[Affine, ...], span: Span | None) -> None:
                 span=span,
                 hint="move the offset to the right side: C[i] = A[i + 1]"
                 if subscript.indices
-                else "a statement gives every element: C = sd.output(shape=...); "
-                f"C[i] = sd.where(i == {subscript}, ..., 0)",
+                else "an index stands for every position, without a loop over them: C[i] = ...; "
+                f"one element is given by C = sd.output(shape=...) and C[i] = "
+                f"sd.where(i == {subscript}, ..., 0)",
             )
         if subscript in subscripts[:n]:
             raise NotationError(

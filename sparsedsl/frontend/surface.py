@@ -93,7 +93,8 @@ class Operand:
             f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
             + " has no meaning for a sparsedsl expression",
             span=here(),
-            hint="use the functions of sparsedsl, such as sd.where and sd.sum(..., over=k)",
+            hint="use the functions of sparsedsl, such as sd.where and sd.sum(..., over=k); a "
+            "product is written with its indices: C[i, j] = A[i, k] * B[k, j]",
         )
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:

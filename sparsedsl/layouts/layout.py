@@ -347,6 +347,8 @@ def _whole(size: object, what: str) -> int:
 
 
 def _value(text: str, relation: Relation) -> UF:
+    if text.strip().isidentifier():
+        raise _no_place(text)
     names = (*relation.parameters, *relation.inputs)
     term = parse_term(text, parameters=relation.parameters, names=names)
     match term:
@@ -360,10 +362,14 @@ def _value(text: str, relation: Relation) -> UF:
                 )
             return call
         case _:
-            raise LayoutError(
-                f"expected value= to be a position in one array, found {text!r}",
-                hint='write value="data(p)"',
-            )
+            raise _no_place(text)
+
+
+def _no_place(text: str) -> LayoutError:
+    return LayoutError(
+        f"expected value= to be a position in one array, found {text!r}",
+        hint='write value="data(p)", p being a dimension of the storage',
+    )
 
 
 def _arities(relation: Relation, value: UF) -> dict[str, int]:

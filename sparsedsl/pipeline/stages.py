@@ -333,6 +333,7 @@ def _check_forced(group: Group, settings: Settings) -> None:
                 f"expected order to name the indices {' '.join(sorted(indices))}, found "
                 f"{' '.join(settings.order)!r}",
                 span=group.statements[0].span,
+                hint="each index of the kernel once, that of the outermost loop first",
             )
     if settings.workspace not in ("auto", "dense", "hash", "sort"):
         raise PlanError(

@@ -266,3 +266,9 @@ def test_an_interrupt_of_a_conversion_leaves_no_part_of_a_file(sparsedsl, matrix
         assert sparsedsl("convert", source, target, "--layout", "csc") == (130, "", "")
         assert list(source.parent.iterdir()) == [source]
     assert np.array_equal(sd.read(source).to_numpy(), before.to_numpy())
+
+
+def test_a_statement_that_cannot_be_read_is_shown_before_options_are(sparsedsl):
+    status, _, err = sparsedsl("explain", "C[i] = A[i,k*B[k]", "--layouts", "A=csr")
+    assert status == 2
+    assert "cannot be read: '[' was never closed\n  C[i] = A[i,k*B[k]\n          ^" in err

@@ -120,11 +120,12 @@ TWO = [ArgumentInfo((3, 4), "float64"), ArgumentInfo((4, 5), "float64")]
         (
             "i,jk",
             "operand 0 has 2 modes, its subscripts need 1\n  i,jk\n  ^\n"
-            "hint: '...' stands for further leading modes",
+            "hint: one letter a mode of shape (3, 4); '...' stands for further leading modes",
         ),
         (
             "ijk...,jk",
-            "operand 0 has 2 modes, its subscripts need at least 3\n  ijk...,jk\n  ^^^^^^",
+            "operand 0 has 2 modes, its subscripts need at least 3\n  ijk...,jk\n  ^^^^^^\n"
+            "hint: one letter a mode of shape (3, 4)",
         ),
         (
             "...j,jk->k",
@@ -156,4 +157,7 @@ def test_extents_that_disagree():
     program = einsum_program("ij,jk", TWO)
     with pytest.raises(NotationError) as caught:
         check_shapes(program, {"op0": (3, 4), "op1": (5, 5)})
-    assert str(caught.value) == "index j: expected 4 (op0, mode 1), found 5 (op1, mode 0)"
+    assert str(caught.value).startswith(
+        "index j: expected 4 (op0, mode 1), found 5 (op1, mode 0)\n  ij,jk\n     ^^\n"
+        "hint: op0 has shape (3, 4) and op1 has shape (5, 5); "
+    )

@@ -107,7 +107,8 @@ MISTAKES = {
     "np.sum": (
         assign((i,), lambda A: np.sum(A[i, j])),
         "np.sum has no meaning for a sparsedsl expression",
-        "use the functions of sparsedsl, such as sd.where and sd.sum(..., over=k)",
+        "use the functions of sparsedsl, such as sd.where and sd.sum(..., over=k); a product is "
+        "written with its indices: C[i, j] = A[i, k] * B[k, j]",
     ),
     "array": (
         assign((i, j), lambda A: A[i, j] * x),
@@ -133,7 +134,8 @@ MISTAKES = {
     "np.linalg": (
         assign((i,), lambda A: np.linalg.norm(A[i, j])),
         "np.linalg.norm has no meaning for a sparsedsl expression",
-        "use the functions of sparsedsl, such as sd.where and sd.sum(..., over=k)",
+        "use the functions of sparsedsl, such as sd.where and sd.sum(..., over=k); a product is "
+        "written with its indices: C[i, j] = A[i, k] * B[k, j]",
     ),
     "twice on the left": (
         assign((i, i), lambda A: A[i, j]),
@@ -148,8 +150,8 @@ MISTAKES = {
     "number on the left": (
         assign((3, j), lambda A: A[i, j]),
         "expected a plain index on the left of '=', found '3'",
-        "a statement gives every element: C = sd.output(shape=...); "
-        "C[i] = sd.where(i == 3, ..., 0)",
+        "an index stands for every position, without a loop over them: C[i] = ...; one element is "
+        "given by C = sd.output(shape=...) and C[i] = sd.where(i == 3, ..., 0)",
     ),
     "reduction without indices": (
         assign((i,), lambda A: sd.sum(A[i, j])),

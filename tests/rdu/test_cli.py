@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 
 import pytest
@@ -132,3 +133,54 @@ def test_errors_in_a_users_file_are_told_with_their_line(tmp_path, text, message
     file.write_text(text)
     with pytest.raises(rdu.RDUError, match=message):
         load(f"{file}:make", "")
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "message", "hint"),
+    [
+        ("def f(): return 1, np.ones(3)", "f", "must be a tuple, found ndarray", "kernel, (A,)"),
+        ("def f(): pass\ndef g(): pass", "h", "no function 'h'", "it has f, g"),
+        ("", "h", "no function 'h'", "it has none at all"),
+    ],
+)
+def test_what_a_users_file_lacks_is_told(tmp_path, body, name, message, hint):
+    path = tmp_path / "mine.py"
+    path.write_text(f"import numpy as np\n{body}\n")
+    with pytest.raises(rdu.RDUError, match=re.escape(message)) as caught:
+        load(f"{path}:{name}", "")
+    assert hint in caught.value.hint
+
+
+def test_sockets_that_are_not_used_are_told():
+    wanted = ["estimate", "monarch", "--sockets", "2", "--json"]
+    result = RUNNER.invoke(app, wanted, catch_exceptions=False)
+    assert "of 2 sockets 1 in use" in result.stderr
+    assert "--split" in result.stderr
+    assert json.loads(result.stdout)["cycles"]
+    for fine in (["--sockets", "1"], ["--sockets", "2", "--split", "j"]):
+        result = RUNNER.invoke(app, [*wanted[:2], *fine], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        assert not result.stderr
+
+
+@pytest.mark.parametrize(
+    ("call", "message", "hint"),
+    [
+        (lambda g, n: rdu.compile(n, n), "a graph, found Node", "rdu.trace"),
+        (lambda g, n: rdu.compile(g, g), "a node or a chip, found Graph", "rdu.sn40l_node"),
+        (lambda g, n: rdu.run(g), "a compiled program, found Graph", "rdu.compile"),
+        (lambda g, n: rdu.estimate(g), "a compiled program, found Graph", "rdu.compile"),
+        (
+            lambda g, n: rdu.coe.serve(
+                rdu.coe.Composition.uniform(2), n, rdu.coe.Trace.distinct(3, 2)
+            ),
+            "a Platform, found Node",
+            "rdu.coe.sn40l_node()",
+        ),
+    ],
+)
+def test_one_thing_given_for_another_is_told(call, message, hint):
+    graph, node = rdu.models.monarch_fft(), rdu.sn40l_node(sockets=1)
+    with pytest.raises(rdu.RDUError, match=message) as caught:
+        call(graph, node)
+    assert hint in caught.value.hint
