@@ -158,27 +158,28 @@ def signature_of(x: Tensor | ShapeOf) -> Signature:
     if isinstance(x, ShapeOf):
         source = source_of(x)
         dtypes = tuple(source.index_dtypes.values())
-        return _key(x.layout, np.dtype(x.dtype).str, dtypes, None, source.entries, x.shape)
+        return _key(x.layout, np.dtype(x.dtype), dtypes, None, source.entries, x.shape)
     form = x.form
     if form.signature is None:
-        arrays = x.held
-        dtypes = tuple(arrays[a].dtype.str for a in x.layout.functions)
-        fill = str(x.fill_value)
-        form.signature = _key(x.layout, x.dtype.str, dtypes, fill, entries_of(x), x.shape)
+        arrays, layout = x.held, form.layout
+        dtypes = tuple([arrays[name].dtype for name in layout.functions])
+        fill = form.fill_value.tobytes()
+        form.signature = _key(layout, x.dtype, dtypes, fill, entries_of(x), form.shape)
     return form.signature
 
 
 def _key(
     layout: Layout,
-    dtype: str,
-    dtypes: tuple[str, ...],
-    fill: str | None,
+    dtype: np.dtype,
+    dtypes: tuple[np.dtype | str, ...],
+    fill: bytes | None,
     entries: Mapping[str, float],
     shape: tuple[int, ...],
 ) -> Signature:
-    sizes = tuple(int(n).bit_length() // 2 for n in (*entries.values(), *shape))
+    sizes = tuple([int(n).bit_length() // 2 for n in (*entries.values(), *shape)])
     key = (layout, dtype, dtypes, fill, sizes, len(shape))
-    return _signatures.setdefault(key, Signature(key))
+    found = _signatures.get(key)
+    return _signatures.setdefault(key, Signature(key)) if found is None else found
 
 
 def info_of(x: Tensor | ShapeOf) -> ArgumentInfo:

@@ -20,7 +20,7 @@ from sparsedsl.calls.sources import ShapeOf, source_of
 from sparsedsl.calls.tuning import chosen, record, tuned
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.bindings import apart
-from sparsedsl.contraction.extent import check_shapes
+from sparsedsl.contraction.extent import Told, check_shapes, read_off, told
 from sparsedsl.errors import InvalidTensorError, PlanError
 from sparsedsl.frontend.trace import Traced
 from sparsedsl.layouts.catalogue import plain, resolve
@@ -66,6 +66,8 @@ class Specialisation:
     ``names`` are those of the inputs; ``results`` says of each result whether it is
     ``"plain"`` (a NumPy array as it lies), ``"dense"`` or ``"sparse"``.  ``patterns`` pairs
     inputs that hold equal index arrays; ``alike`` those that may, and then have a version.
+    ``told`` says which modes of inputs tell the extents, where they alone do; ``shapes`` keeps
+    the extents of shapes met, elsewhere.
     """
 
     traced: Traced
@@ -76,6 +78,7 @@ class Specialisation:
     unusual: frozenset[str] = frozenset()
     patterns: Pairs = ()
     alike: Pairs = ()
+    told: tuple[Told, ...] | None = None
     groups: tuple[Group, ...] = ()
     names: tuple[str, ...] = ()
     results: tuple[tuple[str, str], ...] = ()
@@ -103,6 +106,7 @@ class Specialisation:
         searched = self.choices.find == "auto" and not self.patterns
         self.alike = alike(apart) if searched else ()
         self.groups = self._by_rows(apart)
+        self.told = told(program)
         self.names = tuple(t.name for t in program.inputs)
         kinds = {group.output.name: _kind(group.layout) for group in self.groups}
         self.results = tuple((name, kinds[name]) for name in program.results)
@@ -352,6 +356,8 @@ class Specialisation:
         """Return the extent of every index, after checking that shapes agree."""
         shapes = tuple([t.shape for t in tensors.values()])
         found = self.shapes.get(shapes)
+        if found is None and self.told is not None:
+            found = read_off(self.told, shapes)
         if found is None:
             named = {n: t.shape for n, t in tensors.items()}
             found = check_shapes(self.traced.program, named)

@@ -7,7 +7,7 @@ every access stays inside its tensor.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sparsedsl.contraction.algebra import walk
@@ -61,6 +61,59 @@ def index_extents(assign: Assign, program: Program) -> dict[str, tuple[tuple[str
             if subscript.name is not None and (access.tensor, mode) not in found[subscript.name]:
                 found[subscript.name].append((access.tensor, mode))
     return {name: tuple(places) for name, places in found.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An index whose extent is that of ``modes`` of inputs, each a place among them and a mode."""
+
+    index: str
+    modes: tuple[tuple[int, int], ...]
+
+
+def told(program: Program) -> tuple[Told, ...] | None:
+    """Return which modes tell each extent, where inputs alone do, by plain subscripts.
+
+    Then `check_shapes` finds for any shapes what these modes say, if those of an index agree.
+
+    >>> from sparsedsl.contraction.nodes import Tensor
+    >>> i, j = Affine.of("i"), Affine.of("j")
+    >>> y = Assign("y", (i,), Access("A", (i, j)))
+    >>> program = Program((Tensor("A", 2, "int8"),), (Tensor("y", 1, "int8"),), (y,), ("y",))
+    >>> [(one.index, one.modes) for one in told(program) or ()]
+    [('i', ((0, 0),)), ('j', ((0, 1),))]
+    """
+    targets = {assign.target for assign in program.statements}
+    if program.extents or len(targets) < len(program.statements):
+        return None
+    places = {tensor.name: place for place, tensor in enumerate(program.inputs)}
+    found: dict[str, dict[tuple[int, int], None]] = {}
+    for assign in program.statements:
+        for access in accesses(assign):
+            if access.tensor not in places:
+                return None
+            for mode, subscript in enumerate(access.subscripts):
+                if subscript.name is None:
+                    return None
+                found.setdefault(subscript.name, {})[places[access.tensor], mode] = None
+        if any(index not in found for index in indices_of(assign)):
+            return None
+    return tuple(Told(index, tuple(modes)) for index, modes in found.items())
+
+
+def read_off(
+    told: Sequence[Told], shapes: Sequence[tuple[int, ...]]
+) -> dict[str, int] | None:
+    """Return ``{index: extent}`` for inputs of these shapes; None where modes disagree."""
+    found: dict[str, int] = {}
+    for one in told:
+        (place, mode), *others = one.modes
+        extent = shapes[place][mode]
+        for place, mode in others:
+            if shapes[place][mode] != extent:
+                return None
+        found[one.index] = extent
+    return found
 
 
 def check_shapes(

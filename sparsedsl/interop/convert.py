@@ -8,6 +8,7 @@ is not validated again while the object holds the same arrays (``interop.remembe
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from sparsedsl.errors import InvalidTensorError, TensorTypeError
 from sparsedsl.frontend.surface import Operand
 from sparsedsl.interop.arrays import bind, contiguous, plain_array, usable_values
-from sparsedsl.interop.remember import recall, recall_plain, remember, remember_plain
+from sparsedsl.interop.remember import as_plain, recall, remember
 from sparsedsl.interop.scipy_sparse import canonical, from_scipy
 from sparsedsl.layouts.catalogue import AnyLayout, resolve
 from sparsedsl.runtime.tensor import Tensor
@@ -101,7 +102,7 @@ def _recalled(x: Any) -> Tensor | None:
     if kind is Tensor:
         return x.kept()
     if kind is np.ndarray:
-        return recall_plain(x)
+        return as_plain(x)
     return recall(x) if hasattr(x, "__dict__") else None
 
 
@@ -113,7 +114,7 @@ def _bound(x: Any, *, check: bool, copies: bool = True) -> Tensor:
     sparse = sys.modules.get("scipy.sparse")
     if sparse is not None and sparse.issparse(x):
         tensor, order = from_scipy(x, check=check, places=copies)
-        shared = all(_shares(array, x) for array in tensor.held.values())
+        shared = _shares_all(tensor.held, x)
         if check and (shared or copies):
             remember(x, tensor, shared=shared, order=order)
         return tensor
@@ -129,7 +130,7 @@ def _bound(x: Any, *, check: bool, copies: bool = True) -> Tensor:
 
 
 def _from_numpy(x: Any) -> Tensor:
-    if isinstance(x, str | bytes | dict | set | Operand) or x is None:
+    if isinstance(x, _NO_DATA):
         raise _unknown(x)
     array = plain_array(x, "the operand")
     if array.dtype == object:
@@ -139,11 +140,10 @@ def _from_numpy(x: Any) -> Tensor:
         layout = resolve("dense", array.ndim, order)
         return Tensor(layout, array.shape, {"data": usable_values(array.T, "the operand")})
     layout = resolve("dense", array.ndim)
-    values = usable_values(array, "the operand")
-    tensor = Tensor(layout, array.shape, {"data": values})
-    if values is x:
-        remember_plain(x, tensor)
-    return tensor
+    return Tensor(layout, array.shape, {"data": usable_values(array, "the operand")})
+
+
+_NO_DATA = (str, bytes, dict, set, Operand, type(None))
 
 
 def _unknown(x: Any) -> TensorTypeError:
@@ -167,6 +167,12 @@ def _objects(array: np.ndarray) -> TensorTypeError:
         f"one of dtype object (of {held or 'nothing'})",
         hint="convert it to a numeric dtype: x.astype('float64')",
     )
+
+
+def _shares_all(arrays: Mapping[str, np.ndarray], x: Any) -> bool:
+    """Whether all arrays are, or look into, memory that a scipy object holds."""
+    own = set(map(id, vars(x).values()))
+    return all([id(array) in own or _shares(array, x) for array in arrays.values()])
 
 
 def _shares(array: np.ndarray, x: Any) -> bool:

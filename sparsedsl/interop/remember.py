@@ -1,4 +1,4 @@
-"""What was bound for scipy objects and plain arrays, for as long as they stay what they were.
+"""What was bound for scipy objects, for as long as they stay what they were; plain arrays too.
 
 Takes: objects as users hold them.  Gives: the tensor bound earlier, or None.  Invariant: an
 object is known while it lives and holds the same arrays, and index arrays that are unchanged
@@ -16,21 +16,24 @@ from typing import Any
 
 import numpy as np
 
+from sparsedsl.layouts.catalogue import plain
+from sparsedsl.layouts.given import NATIVE_VALUES
 from sparsedsl.options import current
-from sparsedsl.runtime.tensor import Form, Tensor
+from sparsedsl.runtime.tensor import Form, Tensor, form_of
 from sparsedsl.runtime.unchanged import Watch, same_bits
 
 PARTS = ("_shape", "data", "indptr", "indices", "offsets", "coords", "row", "col")
 """Attributes of scipy's sparse objects that say what they store."""
 
 
-@dataclass(frozen=True, slots=True, weakref_slot=True)
+@dataclass(slots=True, weakref_slot=True)
 class Known:
     """A bound object: attributes it had, by name, the watch of its index arrays, and its tensor.
 
     Where the tensor is a copy, ``copied`` is what the object's values were, and ``order``, if
     there is one, the place among them of each value of the tensor.  ``shape`` is None where it
-    is among the attributes.
+    is among the attributes.  Nothing of it is ever changed; it is not frozen, since one is made
+    for every new matrix, and frozen ones take longer to make.
     """
 
     reference: weakref.ref[Any]
@@ -60,6 +63,14 @@ class Known:
 _known: dict[int, Known] = {}
 _forms: dict[tuple[np.dtype, tuple[int, ...]], Form] = {}
 
+_seen: dict[int, weakref.ref[Any]] = {}
+
+SEEN = 1024
+"""Objects of which it is known that they were seen."""
+
+FORMS = 256
+"""Forms of plain arrays that are kept."""
+
 
 def known(x: Any) -> Known | None:
     """What was bound for ``x``, whether or not it is still so."""
@@ -87,6 +98,18 @@ def _with_new_values(x: Any, known: Known) -> Tensor | None:
     return tensor
 
 
+def met(x: Any) -> bool:
+    """Whether an object was seen here lately; it is from now on."""
+    key = id(x)
+    before = _seen.get(key)
+    if before is not None and before() is x:
+        return True
+    if len(_seen) >= SEEN:
+        _seen.clear()
+    _seen[key] = weakref.ref(x)
+    return False
+
+
 def remember(x: Any, tensor: Tensor, *, shared: bool, order: np.ndarray | None = None) -> None:
     """Keep what was bound for ``x`` until ``x`` is gone.
 
@@ -96,34 +119,40 @@ def remember(x: Any, tensor: Tensor, *, shared: bool, order: np.ndarray | None =
     """
     key, held = id(x), x.__dict__
     values = held.get("data")
-    if not isinstance(values, np.ndarray) or values.dtype == object:
+    if not isinstance(values, np.ndarray) or values.dtype.hasobject:
         return
-    names = tuple(name for name in PARTS if name in held)
-    parts = tuple(held[name] for name in names)
-    watch = Watch.of(
-        array
-        for name, part in zip(names, parts, strict=True)
-        if name not in ("_shape", "data")
-        for array in (part if isinstance(part, tuple) else (part,))
-    )
+    names = tuple([name for name in PARTS if name in held])
+    parts = tuple([held[name] for name in names])
+    watched: list[np.ndarray] = []
+    for name in names:
+        part = held[name]
+        if type(part) is np.ndarray and name != "data":
+            watched.append(part)
+        elif name == "coords":
+            watched += part
     copied = None if shared else values.copy()
-    order = order if values.dtype == tensor.dtype else None
+    if order is not None and values.dtype != tensor.dtype:
+        order = None
     reference = weakref.ref(x, lambda _: _known.pop(key, None))
     shape = None if "_shape" in held else x.shape
-    _known[key] = Known(reference, shape, names, parts, watch, tensor, copied, order)
+    _known[key] = Known(
+        reference, shape, names, parts, Watch.of(watched), tensor, copied, order
+    )
 
 
-def recall_plain(x: np.ndarray) -> Tensor | None:
-    """A tensor over a plain array, if one of its dtype and shape was bound before."""
+def as_plain(x: np.ndarray) -> Tensor | None:
+    """A tensor over a plain array that is used as it lies; None for others."""
     flags = x.flags
     if not (flags.c_contiguous and flags.aligned):
         return None
-    form = _forms.get((x.dtype, x.shape))
-    return None if form is None else Tensor.of(form, {"data": x})
-
-
-def remember_plain(x: np.ndarray, tensor: Tensor) -> None:
-    """Keep the form of a tensor that has ``x`` itself as its values."""
-    if len(_forms) >= 256:
-        _forms.clear()
-    _forms[x.dtype, x.shape] = tensor.form
+    dtype, shape = x.dtype, x.shape
+    form = _forms.get((dtype, shape))
+    if form is None:
+        if dtype not in NATIVE_VALUES:
+            return None
+        layout = plain(x.ndim)
+        form = form_of(layout, shape, dtype, dict(zip(layout.extents, shape, strict=True)))
+        if len(_forms) >= FORMS:
+            _forms.clear()
+        _forms[dtype, shape] = form
+    return Tensor.of(form, {form.layout.value.function: x})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from sparsedsl.layouts.properties import (
 )
 from sparsedsl.runtime import conversions, operations
 from sparsedsl.runtime.checked import checked, found_right
-from sparsedsl.runtime.tensor import Tensor, bound
+from sparsedsl.runtime.tensor import Tensor, bound, trusted
 
 
 def from_scipy(x: Any, *, check: bool, places: bool) -> tuple[Tensor, np.ndarray | None]:
@@ -69,7 +69,7 @@ def from_scipy(x: Any, *, check: bool, places: bool) -> tuple[Tensor, np.ndarray
         return bind(layout, x.shape, arrays, check=False), None
     found = found_right(layout, x.shape, arrays)
     if found is not None and found[0]:
-        return Tensor(layout, x.shape, arrays, 0, found[1]), None
+        return trusted(layout, x.shape, arrays, found[1]), None
     if found is None:
         try:
             return bind(layout, x.shape, arrays), None
@@ -126,7 +126,12 @@ def _compressed(x: Any) -> tuple[Layout, dict[str, np.ndarray]]:
         indices = indices[:count]
     if 0 <= count < len(data):
         data = data[:count]
-    return resolve(x.format, 2), {"indptr": indptr, "indices": indices, "data": data}
+    return _compressed_layout(x.format), {"indptr": indptr, "indices": indices, "data": data}
+
+
+@cache
+def _compressed_layout(name: str) -> Layout:
+    return resolve(name, 2)
 
 
 def _blocked(x: Any) -> tuple[Layout, dict[str, np.ndarray]]:
@@ -234,21 +239,31 @@ def to_scipy(x: Tensor) -> Any:
         case "bsr":
             parts = (arrays["data"], arrays["indices"], arrays["indptr"])
             return sp.bsr_array(parts, shape=x.shape)
-        case _ if x.shape[0] > HUGE:
+        case None if x.shape[0] > HUGE:
             return _coo(x)
-        case _:
+        case None:
             return to_scipy(x.convert("csr"))
 
 
+_Format: TypeAlias = Literal["csr", "csc", "dia", "coo", "bsr"]
+
+
+def _format(layout: Layout, shape: tuple[int, ...]) -> _Format | None:
+    """The scipy format that stores a matrix of ``shape`` as ``layout`` does, if any."""
+    name = _usual_format(layout)
+    if name == "bsr" and any(n % b for n, b in zip(shape, layout.block_sizes, strict=True)):
+        return None
+    return name
+
+
 @lru_cache(maxsize=1024)
-def _format(layout: Layout, shape: tuple[int, ...]) -> str | None:
-    """The scipy format that stores a matrix as ``layout`` does, if any."""
+def _usual_format(layout: Layout) -> _Format | None:
+    """The scipy format that stores matrices as ``layout`` does, blocks being whole."""
     for name in ("csr", "csc", "dia", "coo"):
         if layout.signature == resolve(name, 2).signature:
             return name
     blocks = layout.block_sizes
-    fitting = len(blocks) == 2 and all(n % b == 0 for n, b in zip(shape, blocks, strict=True))
-    if fitting and layout.signature == resolve(layouts["bcsr"](*blocks), 2).signature:
+    if len(blocks) == 2 and layout.signature == resolve(layouts["bcsr"](*blocks), 2).signature:
         return "bsr"
     return None
 

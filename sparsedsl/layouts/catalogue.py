@@ -319,7 +319,8 @@ def hierarchical(order: tuple[int, ...], thin: bool = False) -> Layout:
     return resolve("csf", len(order), order)
 
 
-def plain(rank: int, order: Sequence[int] | None = None) -> Layout:
+@lru_cache(maxsize=1024)
+def plain(rank: int, order: tuple[int, ...] | None = None) -> Layout:
     """The layout of a plain array of ``rank`` axes, its axes the modes in ``order``."""
     return resolve("dense", rank, order)
 

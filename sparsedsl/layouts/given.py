@@ -7,6 +7,7 @@ Takes: a layout, a shape and arrays as they were given.  Gives: the shape as int
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -25,6 +26,8 @@ MEMORY = 2**48
 
 def check_shape(shape: Sequence[int], layout: Layout) -> tuple[int, ...]:
     """``shape`` as non-negative ints, one per mode."""
+    if type(shape) is tuple and len(shape) == layout.rank and _are_extents(shape):
+        return shape
     try:
         extents = tuple(int(extent) for extent in shape)
         whole = all(a == b for a, b in zip(extents, shape, strict=True))
@@ -45,6 +48,14 @@ def check_shape(shape: Sequence[int], layout: Layout) -> tuple[int, ...]:
     return extents
 
 
+def _are_extents(shape: tuple[object, ...]) -> bool:
+    """Whether a shape is made of plain ints that extents may be, as most are."""
+    for extent in shape:
+        if type(extent) is not int or not 0 <= extent <= INDEX_LIMIT:
+            return False
+    return True
+
+
 def reach(extents: tuple[int, ...]) -> int:
     """How large index values may be, which ``find.widths`` relies on."""
     return max((MEMORY, *extents))
@@ -58,7 +69,46 @@ def check_arrays(
     elements: bool = True,
 ) -> None:
     """Names, dtypes, axes and contiguity; with ``elements``, index values within ``reach``."""
+    if not _as_expected(layout, arrays):
+        _raise_unexpected(layout, arrays)
+    if not elements:
+        return
     limit = reach(extents)
+    for name in layout.functions:
+        array = arrays[name]
+        if array.dtype.itemsize == 8 and array.size:
+            low, high = int(array.min()), int(array.max())
+            if low < -limit or high > limit:
+                raise InvalidTensorError(
+                    f"the values of {name} lie in [{low}, {high}], outside what index arithmetic "
+                    f"holds without overflow",
+                    hint=f"index values are at most {limit} in size",
+                )
+
+
+@lru_cache(maxsize=1024)
+def _expected(layout: Layout) -> tuple[tuple[str, int, frozenset[np.dtype]], ...]:
+    """The name of each array, how many axes it has and which dtypes it may have."""
+    value = (layout.value.function, len(layout.value.arguments), NATIVE_VALUES)
+    return (*((name, axes, NATIVE_INDICES) for name, axes in layout.functions.items()), value)
+
+
+def _as_expected(layout: Layout, arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether arrays have the names, dtypes, axes and order in memory that they must have."""
+    expected = _expected(layout)
+    if len(arrays) != len(expected):
+        return False
+    for name, axes, dtypes in expected:
+        array = arrays.get(name)
+        if type(array) is not np.ndarray or array.ndim != axes or array.dtype not in dtypes:
+            return False
+        if not array.flags.c_contiguous:
+            return False
+    return True
+
+
+def _refuse(layout: Layout, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise for what is wrong; an array of a subclass is not."""
     missing = [name for name in layout.arrays if name not in arrays]
     unknown = [name for name in arrays if name not in layout.arrays]
     if missing or unknown:
@@ -89,11 +139,3 @@ def check_arrays(
                 f"expected {name} to be C-contiguous, found strides {array.strides}",
                 hint=f"use numpy.ascontiguousarray({name})",
             )
-        if elements and not is_value and array.dtype.itemsize == 8 and array.size:
-            low, high = int(array.min()), int(array.max())
-            if low < -limit or high > limit:
-                raise InvalidTensorError(
-                    f"the values of {name} lie in [{low}, {high}], outside what index arithmetic "
-                    f"holds without overflow",
-                    hint=f"index values are at most {limit} in size",
-                )

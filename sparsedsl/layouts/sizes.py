@@ -31,26 +31,28 @@ def infer_sizes(
         When two arrays disagree, or an array has the wrong number of axes.
     """
     values = dict(zip(layout.extents, map(int, shape), strict=True))
-    origin: dict[str, str] = {}
+    origin: dict[str, tuple[str, int]] = {}
     for name, axis, size, rest in _telling(layout):
-        if name not in arrays or axis >= arrays[name].ndim or not t.variables(rest) <= set(values):
+        if name not in arrays or axis >= arrays[name].ndim:
+            continue
+        if rest.parts and not t.variables(rest) <= values.keys():
             continue
         found = arrays[name].shape[axis]
         actual = found - int(t.evaluate(rest, values, {})) if rest.parts else found - rest.constant
-        place = f"{name}.shape[{axis}]"
         if actual < 0:
             length = layout.lengths[name][axis]
             raise InvalidTensorError(
-                f"{place} = {found} gives {size} = {actual}",
+                f"{name}.shape[{axis}] = {found} gives {size} = {actual}",
                 hint=f"the length of {name} is {t.text(length) if length else found}",
             )
         if values.setdefault(size, actual) != actual:
+            other = "{}.shape[{}]".format(*origin[size])
             raise InvalidTensorError(
-                f"{place} gives {size} = {actual}, but {origin[size]} gives "
+                f"{name}.shape[{axis}] gives {size} = {actual}, but {other} gives "
                 f"{size} = {values[size]}",
                 hint=f"arrays that share {size} have the same length",
             )
-        origin.setdefault(size, place)
+        origin.setdefault(size, (name, axis))
     return values
 
 

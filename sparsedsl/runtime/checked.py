@@ -10,7 +10,6 @@ the checks that they stand for have taken as long as that does.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,10 +43,16 @@ NARROW = 2**31
 
 @dataclass(slots=True, eq=False)
 class _Loops:
-    """The checks of one layout for index arrays of some dtypes."""
+    """The checks of one layout for index arrays of some dtypes.
+
+    ``single`` says that they tell whether a coordinate is stored twice, where that is forbidden;
+    ``multiplies`` that they multiply parameters.
+    """
 
     layout: Layout
     dtypes: Mapping[str, str]
+    single: bool
+    multiplies: bool
     spent: float = 0.0
     function: Function | None = None
 
@@ -60,19 +65,25 @@ class _Loops:
         extents = check_shape(shape, self.layout)
         check_arrays(self.layout, arrays, extents, elements=False)
         values = infer_sizes(self.layout, extents, arrays)
-        if _multiplies(self.layout) and max(values.values(), default=0) >= NARROW:
+        if self.multiplies and max(values.values(), default=0) >= NARROW:
             return None
-        (bad,) = self.function(*self.arguments(values, arrays))
+        (bad,) = self.function(*self.arguments(values, extents, arrays))
         return None if bad else values
 
-    def arguments(self, values: Mapping[str, int], arrays: Mapping[str, np.ndarray]) -> list[Any]:
+    def arguments(
+        self,
+        values: Mapping[str, int],
+        extents: tuple[int, ...],
+        arrays: Mapping[str, np.ndarray],
+    ) -> list[Any]:
         """What the loops are called with."""
-        limit = OVERLAP * sum(array.size for array in arrays.values()) + ROOM
+        layout = self.layout
         return [
-            *(values[name] for name in self.layout.relation.parameters),
-            *arrays[self.layout.value.function].shape,
-            *(limit, reach(tuple(values[name] for name in self.layout.extents))),
-            *(arrays[name] for name in self.layout.functions),
+            *map(values.__getitem__, layout.relation.parameters),
+            *arrays[layout.value.function].shape,
+            OVERLAP * sum([array.size for array in arrays.values()]) + ROOM,
+            reach(extents),
+            *map(arrays.__getitem__, layout.functions),
         ]
 
     def took(self, seconds: float, example: Sequence[Any]) -> None:
@@ -108,7 +119,6 @@ def _stored(kept: KernelCache, key: str, kernel: Kernel) -> Entry:
     return kept.store(key, text, direct=straight(small, fastmath=False))
 
 
-_multiplies = functools.lru_cache(maxsize=512)(multiplies)
 _loops: dict[tuple[Layout, tuple[np.dtype, ...]], _Loops] = {}
 
 
@@ -128,7 +138,9 @@ def checked(
         return values
     begin = time.perf_counter()
     values = validate(layout, shape, arrays, distinct=distinct)
-    found.took(time.perf_counter() - begin, found.arguments(values, arrays))
+    seconds = time.perf_counter() - begin
+    extents = tuple(values[name] for name in layout.extents)
+    found.took(seconds, found.arguments(values, extents, arrays))
     return values
 
 
@@ -148,10 +160,8 @@ def found_right(
 
 def _loops_of(layout: Layout, arrays: Mapping[str, np.ndarray], distinct: bool) -> _Loops | None:
     """The loops for such arrays, compiled or not; None where there are none."""
-    if distinct and not layout.repeats and not unique(layout):
-        return None
     try:
-        dtypes = tuple(arrays[name].dtype for name in layout.functions)
+        dtypes = tuple([arrays[name].dtype for name in layout.functions])
     except (KeyError, AttributeError):
         return None
     key = (layout, dtypes)
@@ -159,6 +169,7 @@ def _loops_of(layout: Layout, arrays: Mapping[str, np.ndarray], distinct: bool) 
     if known is None:
         if not NATIVE_INDICES.issuperset(dtypes):
             return None
-        names = (dtype.name for dtype in dtypes)
-        known = _loops[key] = _Loops(layout, dict(zip(layout.functions, names, strict=True)))
-    return known
+        named = dict(zip(layout.functions, [dtype.name for dtype in dtypes], strict=True))
+        single = layout.repeats or unique(layout)
+        known = _loops[key] = _Loops(layout, named, single, multiplies(layout))
+    return known if known.single or not distinct else None

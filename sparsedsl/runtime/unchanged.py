@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -55,8 +56,7 @@ def _places(count: int) -> np.ndarray:
     return places
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """What an array held: all of it, or some places of it and a digest."""
 
     dtype: np.dtype
@@ -66,12 +66,13 @@ class Sample:
     digest: bytes | None = None
 
     @staticmethod
-    def of(array: np.ndarray) -> Sample:
-        """Look at an array that is C-contiguous."""
+    def of(array: np.ndarray, *, whole: bool = False) -> Sample:
+        """Look at an array that is C-contiguous; ``whole``: from end to end."""
         if array.size <= WHOLE:
             return Sample(array.dtype, array.shape, None, array.tobytes())
         places = _places(array.size)
-        return Sample(array.dtype, array.shape, places, array.take(places).tobytes())
+        found = digest(array) if whole else None
+        return Sample(array.dtype, array.shape, places, array.take(places).tobytes(), found)
 
     def matches(self, array: np.ndarray) -> bool:
         """Whether the array, the one looked at, seems to be as it was."""
@@ -113,13 +114,7 @@ class Watch:
     @staticmethod
     def of(arrays: Iterable[np.ndarray]) -> Watch:
         """Look at arrays that are C-contiguous, from end to end."""
-        return Watch(
-            tuple(
-                (a, replace(sample, digest=None if sample.places is None else digest(a)))
-                for a in arrays
-                for sample in (Sample.of(a),)
-            )
-        )
+        return Watch(tuple([(array, Sample.of(array, whole=True)) for array in arrays]))
 
     @property
     def sampled(self) -> bool:
