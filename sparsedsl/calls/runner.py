@@ -7,9 +7,10 @@ matrices or tensors.  Invariant: the short way gives what the long way would.
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,11 +43,18 @@ RECENT = 4
 """Calls that the next one may be like: a program may call a kernel with a few matrices in turn."""
 
 
+class _Call(NamedTuple):
+    """A call by the identities of its kernel and operands, and what says that these are alive."""
+
+    identities: tuple[int, ...]
+    operands: tuple[weakref.ref[Any], ...]
+
+
 class Runner:
     """Runs specialisations, and prepares calls like those made more than once."""
 
     def __init__(self) -> None:
-        self._recent: tuple[tuple[int, ...], ...] = ()
+        self._recent: tuple[_Call, ...] = ()
         self._prepared: tuple[Prepared | PreparedArrays | PreparedSteps, ...] = ()
 
     def again(self, given: Sequence[Any]) -> Any:
@@ -95,7 +103,7 @@ class Runner:
         """Return what the user expects of a specialisation: a result, or a tuple of them."""
         scipy = _kinds(tuple(map(type, given))).scipy
         values = self.values(special, tensors, given, out)
-        found = tuple(result(values[name], kind, scipy) for name, kind in special.results)
+        found = tuple([result(values[name], kind, scipy) for name, kind in special.results])
         return found if special.traced.result_is_tuple else found[0]
 
     def values(
@@ -115,13 +123,21 @@ class Runner:
         except (ValueError, MemoryError) as error:
             raise refused(error) from None
         # what is met again may come again; new operands each time would be prepared for nothing
-        called = (id(special), *[id(x) for x in given if type(x) is not np.ndarray])
-        if called in self._recent:
-            if out is None:
-                self._prepare(special, named, given, kinds.scipy)
-        else:
-            self._recent = (called, *self._recent)[:RECENT]
+        if self._met(special, given) and out is None:
+            self._prepare(special, named, given, kinds.scipy)
         return values
+
+    def _met(self, special: Specialisation, given: Sequence[Any]) -> bool:
+        """Whether one of the last calls was with these very operands; remember this one."""
+        operands = [x for x in given if type(x) is not np.ndarray]
+        identities = (id(special), *map(id, operands))
+        for call in self._recent:
+            # an operand that is gone may have left its place in memory to another
+            if call.identities == identities and all(x() is not None for x in call.operands):
+                return True
+        held = tuple([weakref.ref(x) for x in operands if type(x).__weakrefoffset__])
+        self._recent = (_Call(identities, held), *self._recent)[:RECENT]
+        return False
 
     def _prepare(
         self,

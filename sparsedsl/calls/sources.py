@@ -177,7 +177,7 @@ def _key(
     shape: tuple[int, ...],
 ) -> Signature:
     sizes = tuple([int(n).bit_length() // 2 for n in (*entries.values(), *shape)])
-    key = (layout, dtype, dtypes, fill, sizes, len(shape))
+    key = (layout, dtype, dtypes, fill, sizes)
     found = _signatures.get(key)
     return _signatures.setdefault(key, Signature(key)) if found is None else found
 

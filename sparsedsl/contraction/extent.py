@@ -101,9 +101,7 @@ def told(program: Program) -> tuple[Told, ...] | None:
     return tuple(Told(index, tuple(modes)) for index, modes in found.items())
 
 
-def read_off(
-    told: Sequence[Told], shapes: Sequence[tuple[int, ...]]
-) -> dict[str, int] | None:
+def read_off(told: Sequence[Told], shapes: Sequence[tuple[int, ...]]) -> dict[str, int] | None:
     """Return ``{index: extent}`` for inputs of these shapes; None where modes disagree."""
     found: dict[str, int] = {}
     for one in told:

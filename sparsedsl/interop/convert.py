@@ -172,7 +172,7 @@ def _objects(array: np.ndarray) -> TensorTypeError:
 def _shares_all(arrays: Mapping[str, np.ndarray], x: Any) -> bool:
     """Whether all arrays are, or look into, memory that a scipy object holds."""
     own = set(map(id, vars(x).values()))
-    return all([id(array) in own or _shares(array, x) for array in arrays.values()])
+    return all(id(array) in own or _shares(array, x) for array in arrays.values())
 
 
 def _shares(array: np.ndarray, x: Any) -> bool:

@@ -50,10 +50,7 @@ def check_shape(shape: Sequence[int], layout: Layout) -> tuple[int, ...]:
 
 def _are_extents(shape: tuple[object, ...]) -> bool:
     """Whether a shape is made of plain ints that extents may be, as most are."""
-    for extent in shape:
-        if type(extent) is not int or not 0 <= extent <= INDEX_LIMIT:
-            return False
-    return True
+    return all(type(n) is int and 0 <= n <= INDEX_LIMIT for n in shape)
 
 
 def reach(extents: tuple[int, ...]) -> int:
@@ -70,7 +67,7 @@ def check_arrays(
 ) -> None:
     """Names, dtypes, axes and contiguity; with ``elements``, index values within ``reach``."""
     if not _as_expected(layout, arrays):
-        _raise_unexpected(layout, arrays)
+        _refuse(layout, arrays)
     if not elements:
         return
     limit = reach(extents)

@@ -144,8 +144,9 @@ class Layout:
             parts = structures(relation)
             require_calls(parts, value, properties)
             lengths = axis_lengths(relation.parameters, parts, value, properties)
-            told = {size_in(x, self.sizes) for axes in lengths.values() for x in axes}
-            blocks = tuple(size for size in self.sizes if size not in told)
+            sizes = relation.parameters[self.rank :]
+            told = {size_in(x, sizes) for axes in lengths.values() for x in axes}
+            blocks = tuple(size for size in sizes if size not in told)
         put(self, "structures", parts)
         put(self, "lengths", lengths)
         put(self, "blocks", blocks)
@@ -164,33 +165,33 @@ class Layout:
         """The relation in the layout language."""
         return relation_text(self.relation)
 
-    @property
+    @cached_property
     def rank(self) -> int:
         """Number of logical modes."""
         return len(self.relation.outputs)
 
-    @property
+    @cached_property
     def extents(self) -> tuple[str, ...]:
         """The parameters that are the logical extents, in mode order."""
         return self.relation.parameters[: self.rank]
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[str, ...]:
         """Parameters found from the lengths of arrays."""
         unbound = self.blocks
         return tuple(p for p in self.relation.parameters[self.rank :] if p not in unbound)
 
-    @property
+    @cached_property
     def arrays(self) -> tuple[str, ...]:
         """Names of the index arrays, then of the value array."""
         return (*self.functions, self.value.function)
 
-    @property
+    @cached_property
     def repeats(self) -> bool:
         """Whether a coordinate may be stored several times, its values to be added up."""
         return any(isinstance(item, Repeated) for item in self.properties)
 
-    @property
+    @cached_property
     def label(self) -> str:
         """The name with block sizes and mode order."""
         details = [str(size) for size in self.block_sizes]
@@ -203,7 +204,7 @@ class Layout:
         return hash(self.key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Layout) and self.key == other.key
+        return self is other or (isinstance(other, Layout) and self.key == other.key)
 
     def __hash__(self) -> int:
         return self._hash

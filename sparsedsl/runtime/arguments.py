@@ -19,7 +19,10 @@ def several(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
     """Return what looks up several keys at once."""
     if len(keys) > 1:
         return itemgetter(*keys)
-    return lambda found: tuple(found[key] for key in keys)
+    if not keys:
+        return lambda _: ()
+    key = keys[0]
+    return lambda found: (found[key],)
 
 
 _PIECE = ("begin", "end", "first", "past")

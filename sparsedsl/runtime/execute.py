@@ -142,9 +142,10 @@ class Call:
         ``target`` is an array for a dense output, which holds what it is accumulated from.
         ``parallel`` is True, False or ``"auto"``.
         """
-        arguments, stored = self.gather(tensors, extents), self.stored(tensors)
+        arguments = self.gather(tensors, extents)
         if self.recipe.kind != "dense":
-            counts = self.assemble(arguments, self.rooms(extents), stored, parallel)
+            rooms, stored = self.rooms(extents), self.stored(tensors)
+            counts = self.assemble(arguments, rooms, stored, parallel)
             return self.tensor(arguments, counts, self.form(extents))
         form = self.form(extents)
         array = self.fresh(self.axes(extents)) if target is None else target

@@ -6,6 +6,7 @@ sizes are compared before anything is allocated.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from functools import lru_cache
@@ -22,6 +23,7 @@ UNBOUNDED = 2**46
 
 
 @lru_cache(maxsize=1)
+@functools.cache
 def memory_bytes() -> int:
     """Return the memory that this process may have: the machine's, or its container's if less."""
     try:
