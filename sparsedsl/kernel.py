@@ -203,9 +203,12 @@ def _bound(
 ) -> list[Any]:
     """Return the arguments as ``bind`` makes tensors of them; an error names its argument."""
     tensors: list[Any] = []
+    known: dict[int, Any] = {}
     try:
         for x in given:
-            tensors.append(bind(x))
+            tensor = known.get(id(x))
+            tensors.append(bind(x) if tensor is None else tensor)
+            known[id(x)] = tensors[-1]
     except SparseDSLError as error:
         place = len(tensors)
         name = names[place] if place < len(names) else f"operand {place}"

@@ -27,7 +27,7 @@ from sparsedsl.runtime.values import refused
 class _Kinds:
     """What the types of a call's arguments say: which values to look at, what to return."""
 
-    fresh: tuple[bool, ...]
+    fresh: tuple[int, ...]
     scipy: bool
 
 
@@ -36,7 +36,8 @@ def _kinds(types: tuple[type, ...]) -> _Kinds:
     plain = (np.ndarray, np.generic, bool, int, float, complex)
     sparse = [t for t in types if not issubclass(t, plain)]
     scipys = all(t.__module__.startswith("scipy.sparse") for t in sparse)
-    return _Kinds(tuple(t is not Tensor for t in types), bool(sparse) and scipys)
+    fresh = tuple(place for place, t in enumerate(types) if t is not Tensor)
+    return _Kinds(fresh, bool(sparse) and scipys)
 
 
 RECENT = 4
@@ -116,7 +117,7 @@ class Runner:
         """Return every tensor of a specialisation, computed for these arguments."""
         kinds = _kinds(tuple(map(type, given)))
         named = dict(zip(special.names, tensors, strict=True))
-        fresh = {name for name, new in zip(special.names, kinds.fresh, strict=True) if new}
+        fresh = [special.names[place] for place in kinds.fresh]
         special = special.matching(named)
         try:
             values = special.run(named, out, fresh)

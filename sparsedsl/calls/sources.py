@@ -6,10 +6,9 @@ of arrays, never their elements.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -100,11 +99,9 @@ def source_of(x: Tensor | ShapeOf) -> Source:
     return Source(x.layout, x.shape, entries_of(x), dtypes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Count:
+class _Count(NamedTuple):
     """How to count one dimension: by the length of ``array``, or times an axis of the values."""
 
-    dim: str
     array: str | None
     less: int
     axis: int | None
@@ -127,9 +124,9 @@ def _counts(layout: Layout) -> tuple[_Count, ...]:
         axes = [k for k, a in enumerate(layout.value.arguments) if dim in terms.variables(a)]
         if read:
             name = min(read, key=lambda f: f in ends)
-            found.append(_Count(dim, name, int(name in ends), None))
+            found.append(_Count(name, int(name in ends), None))
         else:
-            found.append(_Count(dim, None, 0, axes[0] if axes else None))
+            found.append(_Count(None, 0, axes[0] if axes else None))
     return tuple(found)
 
 
@@ -139,15 +136,19 @@ def entries_of(x: Tensor) -> dict[str, float]:
     A dimension that a 1-D index array is read at counts that array's elements; any other
     multiplies by the extent of the value array's axis.
     """
-    entries: dict[str, float] = {}
-    room = 1.0
-    for count in _counts(x.layout):
-        if count.array is not None:
-            room = float(max(x.held[count.array].shape[0] - count.less, 0))
-        elif count.axis is not None:
-            room *= x.values.shape[count.axis]
-        entries[count.dim] = room
-    return entries
+    return dict(zip(x.layout.relation.inputs, map(float, _rooms(x)), strict=True))
+
+
+def _rooms(x: Tensor) -> list[int]:
+    rooms: list[int] = []
+    room, held = 1, x.held
+    for array, less, axis in _counts(x.form.layout):
+        if array is not None:
+            room = max(held[array].shape[0] - less, 0)
+        elif axis is not None:
+            room *= x.values.shape[axis]
+        rooms.append(room)
+    return rooms
 
 
 _signatures: dict[Any, Signature] = {}
@@ -158,13 +159,14 @@ def signature_of(x: Tensor | ShapeOf) -> Signature:
     if isinstance(x, ShapeOf):
         source = source_of(x)
         dtypes = tuple(source.index_dtypes.values())
-        return _key(x.layout, np.dtype(x.dtype), dtypes, None, source.entries, x.shape)
+        rooms = map(int, source.entries.values())
+        return _key(x.layout, np.dtype(x.dtype), dtypes, None, (*rooms, *x.shape))
     form = x.form
     if form.signature is None:
-        arrays, layout = x.held, form.layout
-        dtypes = tuple([arrays[name].dtype for name in layout.functions])
-        fill = form.fill_value.tobytes()
-        form.signature = _key(layout, x.dtype, dtypes, fill, entries_of(x), form.shape)
+        held, layout = x.held, form.layout
+        dtypes = tuple([held[name].dtype for name in layout.functions])
+        counts = (*_rooms(x), *form.shape)
+        form.signature = _key(layout, x.dtype, dtypes, form.fill_value.tobytes(), counts)
     return form.signature
 
 
@@ -173,11 +175,10 @@ def _key(
     dtype: np.dtype,
     dtypes: tuple[np.dtype | str, ...],
     fill: bytes | None,
-    entries: Mapping[str, float],
-    shape: tuple[int, ...],
+    counts: tuple[int, ...],
 ) -> Signature:
-    sizes = tuple([int(n).bit_length() // 2 for n in (*entries.values(), *shape)])
-    key = (layout, dtype, dtypes, fill, sizes)
+    """Return the signature for numbers of entries and extents, which count by magnitude."""
+    key = (layout, dtype, dtypes, fill, *[n.bit_length() // 2 for n in counts])
     found = _signatures.get(key)
     return _signatures.setdefault(key, Signature(key)) if found is None else found
 

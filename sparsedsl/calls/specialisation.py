@@ -355,9 +355,7 @@ class Specialisation:
     def extents_of(self, tensors: Mapping[str, Tensor | ShapeOf]) -> Mapping[str, int]:
         """Return the extent of every index, after checking that shapes agree."""
         shapes = tuple([t.shape for t in tensors.values()])
-        found = self.shapes.get(shapes)
-        if found is None and self.told is not None:
-            found = read_off(self.told, shapes)
+        found = read_off(self.told, shapes) if self.told is not None else self.shapes.get(shapes)
         if found is None:
             named = {n: t.shape for n, t in tensors.items()}
             found = check_shapes(self.traced.program, named)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sparsedsl.contraction.algebra import walk
 from sparsedsl.contraction.nodes import Access, Affine, Assign, IndexValue, Program, Reduce, Stored
@@ -63,12 +64,16 @@ def index_extents(assign: Assign, program: Program) -> dict[str, tuple[tuple[str
     return {name: tuple(places) for name, places in found.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """An index whose extent is that of ``modes`` of inputs, each a place among them and a mode."""
+class Told(NamedTuple):
+    """An index whose extent is that of a mode of an input, given by its place among them.
 
-    index: str
-    modes: tuple[tuple[int, int], ...]
+    ``others`` are further places and modes, which must agree.
+    """
+
+    name: str
+    place: int
+    mode: int
+    others: tuple[tuple[int, int], ...]
 
 
 def told(program: Program) -> tuple[Told, ...] | None:
@@ -80,8 +85,8 @@ def told(program: Program) -> tuple[Told, ...] | None:
     >>> i, j = Affine.of("i"), Affine.of("j")
     >>> y = Assign("y", (i,), Access("A", (i, j)))
     >>> program = Program((Tensor("A", 2, "int8"),), (Tensor("y", 1, "int8"),), (y,), ("y",))
-    >>> [(one.index, one.modes) for one in told(program) or ()]
-    [('i', ((0, 0),)), ('j', ((0, 1),))]
+    >>> told(program)
+    (Told(name='i', place=0, mode=0, others=()), Told(name='j', place=0, mode=1, others=()))
     """
     targets = {assign.target for assign in program.statements}
     if program.extents or len(targets) < len(program.statements):
@@ -98,19 +103,17 @@ def told(program: Program) -> tuple[Told, ...] | None:
                 found.setdefault(subscript.name, {})[places[access.tensor], mode] = None
         if any(index not in found for index in indices_of(assign)):
             return None
-    return tuple(Told(index, tuple(modes)) for index, modes in found.items())
+    return tuple(Told(index, *first, tuple(others)) for index, (first, *others) in found.items())
 
 
 def read_off(told: Sequence[Told], shapes: Sequence[tuple[int, ...]]) -> dict[str, int] | None:
     """Return ``{index: extent}`` for inputs of these shapes; None where modes disagree."""
     found: dict[str, int] = {}
-    for one in told:
-        (place, mode), *others = one.modes
-        extent = shapes[place][mode]
-        for place, mode in others:
-            if shapes[place][mode] != extent:
+    for index, place, mode, others in told:
+        found[index] = extent = shapes[place][mode]
+        for other, its in others:
+            if shapes[other][its] != extent:
                 return None
-        found[one.index] = extent
     return found
 
 
