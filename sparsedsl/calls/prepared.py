@@ -20,7 +20,8 @@ from sparsedsl.layouts.catalogue import plain
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.options import Options
 from sparsedsl.runtime.execute import Call, Rooms, make_copies
-from sparsedsl.runtime.tensor import Form, Tensor
+from sparsedsl.runtime.form import Form
+from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.values import holds
 
 MISS = object()

@@ -13,7 +13,8 @@ import numpy as np
 
 from sparsedsl.errors import InvalidTensorError
 from sparsedsl.interop import argument, recall
-from sparsedsl.runtime.tensor import Form, Tensor
+from sparsedsl.runtime.form import Form
+from sparsedsl.runtime.tensor import Tensor
 
 
 def target_of(out: Any) -> Tensor:

@@ -19,7 +19,8 @@ import numpy as np
 from sparsedsl.layouts.catalogue import plain
 from sparsedsl.layouts.given import NATIVE_VALUES
 from sparsedsl.options import current
-from sparsedsl.runtime.tensor import Form, Tensor, form_of
+from sparsedsl.runtime.form import Form, form_of
+from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.unchanged import Watch, same_bits
 
 PARTS = ("_shape", "data", "indptr", "indices", "offsets", "coords", "row", "col")

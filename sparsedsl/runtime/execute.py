@@ -19,6 +19,7 @@ from sparsedsl.layouts.layout import Layout
 from sparsedsl.options import current
 from sparsedsl.runtime.arguments import Gather, several
 from sparsedsl.runtime.copies import copied, turned
+from sparsedsl.runtime.form import Form, fill_scalar
 from sparsedsl.runtime.outputs import (
     INT32_ENTRIES,
     check_entries,
@@ -29,7 +30,7 @@ from sparsedsl.runtime.outputs import (
 )
 from sparsedsl.runtime.recipe import Made, Recipe
 from sparsedsl.runtime.sharing import Sharing
-from sparsedsl.runtime.tensor import Form, Tensor, bound, fill_scalar
+from sparsedsl.runtime.tensor import Tensor, bound
 from sparsedsl.runtime.unchanged import still_holds
 
 Function: TypeAlias = "Callable[..., tuple[int, ...]]"

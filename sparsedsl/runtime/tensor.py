@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from html import escape
 from math import prod
 from types import MappingProxyType
@@ -27,6 +25,7 @@ from sparsedsl.layouts.sizes import infer_sizes
 from sparsedsl.options import current
 from sparsedsl.runtime import conversions, operations
 from sparsedsl.runtime.checked import checked
+from sparsedsl.runtime.form import Form, fill_scalar, form_of
 from sparsedsl.runtime.memory import require_memory
 from sparsedsl.runtime.operators import Operators
 from sparsedsl.runtime.unchanged import Watch
@@ -38,20 +37,6 @@ if TYPE_CHECKING:
 
 LONG = 1 << 24
 """Extent from which the memory of a conversion is compared with the machine's first."""
-
-
-@dataclass(slots=True)
-class Form:
-    """All of a tensor but its arrays; tensors bound one after the other share it.
-
-    ``signature`` is what specialisation reads of such tensors, once it has.
-    """
-
-    layout: Layout
-    shape: tuple[int, ...]
-    fill_value: np.generic
-    sizes: Mapping[str, int]
-    signature: Any = None
 
 
 class Tensor(Operators):
@@ -467,42 +452,8 @@ def trusted(
     return Tensor.of(form_of(layout, shape, arrays[layout.value.function].dtype, sizes), arrays)
 
 
-def form_of(
-    layout: Layout, shape: tuple[int, ...], dtype: np.dtype, sizes: Mapping[str, int]
-) -> Form:
-    """The form of a tensor of fill 0; ``sizes`` gives every parameter of the layout."""
-    return Form(layout, shape, _zero(dtype), MappingProxyType(sizes))
-
-
 def bound(
     layout: Layout, shape: Sequence[int], arrays: Mapping[str, np.ndarray], fill_value: object
 ) -> Tensor:
     """A tensor from arrays that are known to be right; sizes are read off their lengths."""
     return Tensor(layout, shape, arrays, fill_value, infer_sizes(layout, shape, arrays))
-
-
-@lru_cache(maxsize=256)
-def _zero(dtype: np.dtype) -> np.generic:
-    return dtype.type(0)
-
-
-def fill_scalar(value: object, dtype: np.dtype) -> np.generic:
-    """``value`` as a scalar of ``dtype``; TensorTypeError when that would change it."""
-    if type(value) is dtype.type:
-        return value  # pyright: ignore[reportReturnType]
-    if type(value) is int and value == 0:
-        return _zero(dtype)
-    given = np.asarray(value)
-    if given.ndim or given.dtype.kind not in "biufc":
-        raise TensorTypeError(f"expected fill_value to be a number, found {value!r}")
-    with np.errstate(all="ignore"):
-        real = given.dtype.kind == "c" and dtype.kind != "c"
-        cast = np.asarray(np.real(given) if real else given).astype(dtype)
-    same = cast == given or (given != given and cast != cast)
-    inexact = dtype.kind in "fc" and given.dtype.kind in "iuf" and np.isfinite(cast)
-    if not same and not inexact:
-        raise TensorTypeError(
-            f"fill_value {value!r} is not a value of {dtype}",
-            hint="choose a fill value the dtype holds, or convert the values",
-        )
-    return dtype.type(cast)

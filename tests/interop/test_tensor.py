@@ -8,7 +8,8 @@ import scipy.sparse as sp
 from sparsedsl.errors import InvalidTensorError, LayoutError, TensorTypeError
 from sparsedsl.interop import asarray, from_arrays
 from sparsedsl.layouts.catalogue import layouts
-from sparsedsl.runtime.tensor import Tensor, fill_scalar
+from sparsedsl.runtime.form import fill_scalar
+from sparsedsl.runtime.tensor import Tensor
 
 DENSE = np.array([[0.0, 1.0, 0.0], [2.0, 0.0, 3.0], [0.0, 0.0, 4.0]])
 
