@@ -15,7 +15,7 @@ import numpy as np
 
 from sparsedsl.calls.results import Finish, finish, result
 from sparsedsl.calls.seen import Seen, seen
-from sparsedsl.calls.specialisation import Specialisation
+from sparsedsl.calls.specialisation import Ready, Specialisation
 from sparsedsl.layouts.catalogue import plain
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.options import Options
@@ -237,6 +237,17 @@ def prepare(
     return made
 
 
+def alone(special: Specialisation) -> Ready | None:
+    """Return the one kernel of a specialisation that makes the one result as it is wanted."""
+    if len(special.groups) != 1 or special.traced.result_is_tuple:
+        return None
+    ready, ((_, kind),) = special.prepare(0), special.results
+    apart = ready.group.layout is not ready.group.assembled
+    if apart or (kind == "plain") != (ready.call.recipe.kind == "dense"):
+        return None
+    return None if ready.call.recipe.copies else ready
+
+
 def _one(
     special: Specialisation,
     options: Options,
@@ -245,14 +256,10 @@ def _one(
     scipy: bool,
 ) -> Prepared | None:
     """Return the preparation of one kernel that makes the one result as it is wanted."""
-    if len(special.groups) != 1 or special.traced.result_is_tuple:
+    ready = alone(special)
+    if ready is None:
         return None
-    ready, ((_, kind),) = special.prepare(0), special.results
     call, sharing = ready.call, ready.call.sharing
-    dense = call.recipe.kind == "dense"
-    apart = ready.group.layout is not ready.group.assembled or (kind == "plain") != dense
-    if apart or call.recipe.copies:
-        return None
     parallel = special.choices.parallel
     return Prepared(
         options=options,
@@ -262,7 +269,7 @@ def _one(
         rooms=call.rooms(extents),
         stored=call.stored(tensors),
         parallel=parallel if sharing is not None and sharing.worth(parallel, options) else False,
-        finish=None if dense else finish(call, extents, scipy),
+        finish=None if call.recipe.kind == "dense" else finish(call, extents, scipy),
         shape=call.axes(extents),
     )
 

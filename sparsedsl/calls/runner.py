@@ -1,7 +1,7 @@
-"""Calls of specialisations: the long way, and the short way for a call like one of the last.
+"""Calls of specialisations: the long way, and short ways for calls like those before.
 
 Takes: a specialisation and arguments.  Gives: what users expect of a call: NumPy arrays, scipy
-matrices or tensors.  Invariant: the short way gives what the long way would.
+matrices or tensors.  Invariant: the short ways give what the long way would.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sparsedsl.calls.passing import Plans
 from sparsedsl.calls.prepared import MISS, Prepared, PreparedArrays, PreparedSteps, prepare
 from sparsedsl.calls.results import result
 from sparsedsl.calls.reuse import store
 from sparsedsl.calls.specialisation import Specialisation
-from sparsedsl.options import current
+from sparsedsl.options import Options, current
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.values import refused
 
@@ -57,9 +58,10 @@ class Runner:
     def __init__(self) -> None:
         self._recent: tuple[_Call, ...] = ()
         self._prepared: tuple[Prepared | PreparedArrays | PreparedSteps, ...] = ()
+        self._plans = Plans()
 
     def again(self, given: Sequence[Any]) -> Any:
-        """Return the result of a call like one of the last, or ``MISS``."""
+        """Return the result of a call like one of those before, or ``MISS``."""
         options = current()
         for prepared in self._prepared:
             if prepared.options is not options:
@@ -70,7 +72,20 @@ class Runner:
                 raise refused(error) from None
             if found is not MISS:
                 return found
-        return MISS
+        return self._in_passing(given, options)
+
+    def _in_passing(self, given: Sequence[Any], options: Options) -> Any:
+        """Return the result of a call with small operands that no call before had, or ``MISS``."""
+        found = self._plans.find(given, options)
+        if found is None:
+            return MISS
+        plan, operands = found
+        if self._met(plan.special, given):
+            return MISS
+        try:
+            return plan.run(operands)
+        except (ValueError, MemoryError) as error:
+            raise refused(error) from None
 
     def again_into(self, given: Sequence[Any], target: Tensor) -> bool:
         """Store the sparse result of a call like one of the last; False where there is none."""
@@ -104,6 +119,8 @@ class Runner:
         """Return what the user expects of a specialisation: a result, or a tuple of them."""
         scipy = _kinds(tuple(map(type, given))).scipy
         values = self.values(special, tensors, given, out)
+        if out is None:
+            self._plans.learn(special, given, current(), scipy)
         found = tuple([result(values[name], kind, scipy) for name, kind in special.results])
         return found if special.traced.result_is_tuple else found[0]
 

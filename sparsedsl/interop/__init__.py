@@ -2,14 +2,17 @@
 
 from sparsedsl.interop.arrays import from_arrays
 from sparsedsl.interop.convert import argument, asarray
+from sparsedsl.interop.passing import Operand, in_passing
 from sparsedsl.interop.remember import Known, known, recall
 from sparsedsl.interop.scipy_sparse import scipy_maker, to_scipy
 
 __all__ = [
     "Known",
+    "Operand",
     "argument",
     "asarray",
     "from_arrays",
+    "in_passing",
     "known",
     "recall",
     "scipy_maker",

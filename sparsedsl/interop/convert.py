@@ -1,9 +1,8 @@
 """Anything array-like -> a bound tensor.
 
 Takes: scipy, numpy, torch, pydata/sparse and binsparse objects, scalars, tensors.  Gives:
-``Tensor``.  Invariant: libraries that are not loaded are not imported; what was validated once,
-small things twice, is not validated again while the object holds the same arrays
-(``interop.remember``).
+``Tensor``.  Invariant: libraries that are not loaded are not imported; what was validated once
+is not validated again while the object holds the same arrays (``interop.remember``).
 """
 
 from __future__ import annotations
@@ -17,11 +16,10 @@ import numpy as np
 from sparsedsl.errors import InvalidTensorError, TensorTypeError
 from sparsedsl.frontend.surface import Operand
 from sparsedsl.interop.arrays import bind, contiguous, plain_array, usable_values
-from sparsedsl.interop.remember import as_plain, met, recall, remember
+from sparsedsl.interop.remember import as_plain, recall, remember
 from sparsedsl.interop.scipy_sparse import canonical, from_scipy
 from sparsedsl.layouts.catalogue import AnyLayout, resolve
 from sparsedsl.runtime.tensor import Tensor
-from sparsedsl.runtime.unchanged import WHOLE
 
 
 def asarray(
@@ -116,10 +114,9 @@ def _bound(x: Any, *, check: bool, copies: bool = True) -> Tensor:
     sparse = sys.modules.get("scipy.sparse")
     if sparse is not None and sparse.issparse(x):
         tensor, order = from_scipy(x, check=check, places=copies)
-        if check and not (_soon_checked(tensor, x) and not met(x)):
-            shared = _shares_all(tensor.held, x)
-            if shared or copies:
-                remember(x, tensor, shared=shared, order=order)
+        shared = _shares_all(tensor.held, x)
+        if check and (shared or copies):
+            remember(x, tensor, shared=shared, order=order)
         return tensor
     if library == "torch":
         return _from_torch(x, check)
@@ -170,11 +167,6 @@ def _objects(array: np.ndarray) -> TensorTypeError:
         f"one of dtype object (of {held or 'nothing'})",
         hint="convert it to a numeric dtype: x.astype('float64')",
     )
-
-
-def _soon_checked(tensor: Tensor, x: Any) -> bool:
-    """Whether to check ``x`` again takes no longer than to remember it for one more call."""
-    return tensor.values is x.data and all(a.size <= WHOLE for a in tensor.held.values())
 
 
 def _shares_all(arrays: Mapping[str, np.ndarray], x: Any) -> bool:

@@ -64,11 +64,6 @@ class Known:
 _known: dict[int, Known] = {}
 _forms: dict[tuple[np.dtype, tuple[int, ...]], Form] = {}
 
-_seen: dict[int, weakref.ref[Any]] = {}
-
-SEEN = 1024
-"""Objects of which it is known that they were seen."""
-
 FORMS = 256
 """Forms of plain arrays that are kept."""
 
@@ -97,18 +92,6 @@ def _with_new_values(x: Any, known: Known) -> Tensor | None:
     tensor = Tensor.of(old.form, {**old.held, old.layout.value.function: values})
     _known[id(x)] = replace(known, tensor=tensor, copied=copied)
     return tensor
-
-
-def met(x: Any) -> bool:
-    """Whether an object was seen here lately; it is from now on."""
-    key = id(x)
-    before = _seen.get(key)
-    if before is not None and before() is x:
-        return True
-    if len(_seen) >= SEEN:
-        _seen.clear()
-    _seen[key] = weakref.ref(x)
-    return False
 
 
 def remember(x: Any, tensor: Tensor, *, shared: bool, order: np.ndarray | None = None) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
 
 from sparsedsl.runtime.recipe import Recipe
-from sparsedsl.runtime.tensor import Tensor
 
 
 def several(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
@@ -26,6 +27,30 @@ def several(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 _PIECE = ("begin", "end", "first", "past")
+
+
+class Given(Protocol):
+    """What a call takes of a tensor."""
+
+    @property
+    def held(self) -> Mapping[str, np.ndarray]:
+        """From array name to array."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The extents."""
+        ...
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The value of every parameter of the layout."""
+        ...
+
+    @property
+    def values(self) -> np.ndarray:
+        """The array of stored values."""
+        ...
 
 
 class Gather:
@@ -80,7 +105,7 @@ class Gather:
             [found.index((first.get(a.kind, a.kind), a.tensor, a.name)) for a in wanted]
         )
 
-    def __call__(self, tensors: Mapping[str, Tensor], extents: Mapping[str, int]) -> list[Any]:
+    def __call__(self, tensors: Mapping[str, Given], extents: Mapping[str, int]) -> list[Any]:
         """Return the arguments, None in the place of every output array."""
         found: list[Any] = []
         for name, look_up in self._arrays:

@@ -42,7 +42,7 @@ NARROW = 2**31
 
 
 @dataclass(slots=True, eq=False)
-class _Loops:
+class Checks:
     """The checks of one layout for index arrays of some dtypes.
 
     ``single`` says that they tell whether a coordinate is stored twice, where that is forbidden;
@@ -69,6 +69,15 @@ class _Loops:
             return None
         (bad,) = self.function(*self.arguments(values, extents, arrays))
         return None if bad else values
+
+    def passes(self, extents: tuple[int, ...], arrays: Mapping[str, np.ndarray]) -> bool:
+        """Whether machine code finds arrays right of which dtypes, axes and order are known.
+
+        The layout has no parameters but extents, which are not multiplied.
+        """
+        values = dict(zip(self.layout.extents, extents, strict=True))
+        function = self.function
+        return function is not None and function(*self.arguments(values, extents, arrays)) == (0,)
 
     def arguments(
         self,
@@ -119,7 +128,7 @@ def _stored(kept: KernelCache, key: str, kernel: Kernel) -> Entry:
     return kept.store(key, text, direct=straight(small, fastmath=False))
 
 
-_loops: dict[tuple[Layout, tuple[np.dtype, ...]], _Loops] = {}
+_loops: dict[tuple[Layout, tuple[np.dtype, ...]], Checks] = {}
 
 
 def checked(
@@ -158,12 +167,18 @@ def found_right(
     return (False, {}) if values is None else (True, values)
 
 
-def _loops_of(layout: Layout, arrays: Mapping[str, np.ndarray], distinct: bool) -> _Loops | None:
+def _loops_of(layout: Layout, arrays: Mapping[str, np.ndarray], distinct: bool) -> Checks | None:
     """The loops for such arrays, compiled or not; None where there are none."""
     try:
         dtypes = tuple([arrays[name].dtype for name in layout.functions])
     except (KeyError, AttributeError):
         return None
+    known = checks_of(layout, dtypes)
+    return known if known is not None and (known.single or not distinct) else None
+
+
+def checks_of(layout: Layout, dtypes: tuple[np.dtype, ...]) -> Checks | None:
+    """The checks of index arrays of these dtypes, compiled or not; None where there are none."""
     key = (layout, dtypes)
     known = _loops.get(key)
     if known is None:
@@ -171,5 +186,5 @@ def _loops_of(layout: Layout, arrays: Mapping[str, np.ndarray], distinct: bool) 
             return None
         named = dict(zip(layout.functions, [dtype.name for dtype in dtypes], strict=True))
         single = layout.repeats or unique(layout)
-        known = _loops[key] = _Loops(layout, named, single, multiplies(layout))
-    return known if known.single or not distinct else None
+        known = _loops[key] = Checks(layout, named, single, multiplies(layout))
+    return known

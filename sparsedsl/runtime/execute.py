@@ -17,7 +17,7 @@ import numpy as np
 from sparsedsl.layouts.catalogue import hierarchical
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.options import current
-from sparsedsl.runtime.arguments import Gather, several
+from sparsedsl.runtime.arguments import Gather, Given, several
 from sparsedsl.runtime.copies import copied, turned
 from sparsedsl.runtime.form import Form, fill_scalar
 from sparsedsl.runtime.outputs import (
@@ -196,7 +196,7 @@ class Call:
             self._forms[shape] = form
         return form
 
-    def stored(self, tensors: Mapping[str, Tensor]) -> int:
+    def stored(self, tensors: Mapping[str, Given]) -> int:
         """Return how many values the kernel's operands hold together."""
         return sum([tensors[name].values.size for name in self._used])
 

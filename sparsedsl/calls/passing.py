@@ -1,0 +1,109 @@
+"""Calls with small operands that were not met before: looked at, used and not remembered.
+
+Takes: the arguments of a call.  Gives: its result where a call with arguments of their kinds has
+shown the kernel, else ``MISS`` for the long way.  Invariant: it gives what the long way would;
+operands are checked whole at each call, and none is kept.
+
+To bind an operand, and to know it again, takes several times as long as a small product.  A
+program that makes new matrices at every step would pay that at every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sparsedsl.calls.prepared import MISS, alone
+from sparsedsl.calls.results import finish
+from sparsedsl.calls.specialisation import Specialisation
+from sparsedsl.contraction.extent import Told, read_off
+from sparsedsl.interop import Operand, in_passing
+from sparsedsl.options import Options
+from sparsedsl.runtime.execute import Call
+from sparsedsl.runtime.outputs import check_memory
+from sparsedsl.runtime.unchanged import still_holds
+
+KINDS = 1024
+"""Kinds of arguments of which the kernels are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The one kernel for arguments of some kinds; ``scipy``: sparse results are to be scipy's."""
+
+    special: Specialisation
+    options: Options
+    call: Call
+    told: tuple[Told, ...]
+    scipy: bool
+
+    def run(self, operands: Sequence[Operand]) -> Any:
+        """Return the result for these operands, or ``MISS``."""
+        special, call = self.special, self.call
+        extents = read_off(self.told, [x.shape for x in operands])
+        if extents is None:
+            return MISS
+        named = dict(zip(special.names, operands, strict=True))
+        for fact, name in call.checks:
+            if not still_holds(fact, named[name].values):
+                return MISS
+        arguments, parallel = call.gather(named, extents), special.choices.parallel
+        if call.recipe.kind != "dense":
+            rooms, stored = call.rooms(extents), call.stored(named)
+            counts = call.assemble(arguments, rooms, stored, parallel)
+            return finish(call, extents, self.scipy)(arguments, counts)
+        shape = call.axes(extents)
+        check_memory(call.recipe, shape)
+        array = call.fresh(shape)
+        call.compute(arguments, extents, array, parallel)
+        return array if shape else array[()]
+
+
+class Plans:
+    """The kernels of calls that were made, by the kinds of their arguments."""
+
+    def __init__(self) -> None:
+        self._plans: dict[tuple[Any, ...], Plan] = {}
+
+    def find(
+        self, given: Sequence[Any], options: Options
+    ) -> tuple[Plan, tuple[Operand, ...]] | None:
+        """Return the plan for these arguments and what it takes of them, checked."""
+        if not self._plans or options.safe:
+            return None
+        operands = _operands(given)
+        if operands is None:
+            return None
+        plan = self._plans.get(tuple([x.kind for x in operands]))
+        return (plan, operands) if plan is not None and plan.options is options else None
+
+    def learn(
+        self, special: Specialisation, given: Sequence[Any], options: Options, scipy: bool
+    ) -> None:
+        """Keep the kernel that these arguments were run with, if it makes the one result."""
+        if 0 not in special.ready or special.told is None or options.safe or options.tune:
+            return
+        ready = alone(special)
+        operands = None if ready is None or ready.group.reduced else _operands(given)
+        if ready is None or operands is None:
+            return
+        if len(self._plans) >= KINDS:
+            self._plans.clear()
+        kinds = tuple([x.kind for x in operands])
+        self._plans[kinds] = Plan(special, options, ready.call, special.told, scipy)
+
+
+def _operands(given: Sequence[Any]) -> tuple[Operand, ...] | None:
+    """Return all arguments as looked at in passing; None where one is not, or all are plain."""
+    if all(type(x) is np.ndarray for x in given):
+        return None  # arrays of one shape are known again without being remembered
+    found: list[Operand] = []
+    for x in given:
+        operand = in_passing(x)
+        if operand is None:
+            return None
+        found.append(operand)
+    return tuple(found)

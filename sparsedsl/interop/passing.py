@@ -1,0 +1,111 @@
+"""Operands that are looked at in passing: so small that a call checks them whole, and lets go.
+
+Takes: compressed matrices of scipy's, and plain arrays.  Gives: ``Operand``, the arrays under their
+layout, or None for what is to be bound (``interop.convert``).  Invariant: arrays keep what their
+layout promises, by the machine code that binding asks too, and nothing of them is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sparsedsl.layouts.catalogue import plain, resolve
+from sparsedsl.layouts.given import INDEX_LIMIT, NATIVE_VALUES
+from sparsedsl.layouts.layout import Layout
+from sparsedsl.runtime.checked import checks_of
+from sparsedsl.runtime.unchanged import WHOLE
+
+PLAIN = 0x0101
+"""The flags of an array that is C-contiguous and aligned."""
+
+FORMATS = {"csr_array": "csr", "csr_matrix": "csr", "csc_array": "csc", "csc_matrix": "csc"}
+"""The classes of scipy.sparse whose matrices are looked at in passing, and their formats."""
+
+
+_parts: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+_parts = itemgetter("_shape", "indptr", "indices", "data")
+
+
+class Operand(NamedTuple):
+    """A tensor for one call: what kernels are given of it.
+
+    ``kind`` says all that choosing a kernel depends on: layout, dtypes and orders of magnitude.
+    """
+
+    kind: tuple[Any, ...]
+    shape: tuple[int, ...]
+    held: Mapping[str, np.ndarray]
+    sizes: Mapping[str, int]
+    values: np.ndarray
+
+
+def in_passing(x: Any) -> Operand | None:
+    """Return a small operand as it lies, checked; None where it is to be bound.
+
+    >>> import scipy.sparse as sp
+    >>> in_passing(np.ones((2, 3))).shape
+    (2, 3)
+    >>> in_passing(sp.coo_array((2, 3))) is None
+    True
+    """
+    cls = type(x)
+    if cls is np.ndarray:
+        return _plain(x)
+    name = _format(cls)
+    return None if name is None else _compressed(name, x.__dict__)
+
+
+@lru_cache(maxsize=256)
+def _format(cls: type) -> str | None:
+    return FORMATS.get(cls.__name__) if cls.__module__.startswith("scipy.sparse.") else None
+
+
+def _plain(x: np.ndarray) -> Operand | None:
+    dtype, shape = x.dtype, x.shape
+    if dtype not in NATIVE_VALUES or x.flags.num & PLAIN != PLAIN:
+        return None
+    layout = plain(len(shape))
+    kind = (dtype, *[n.bit_length() // 2 for n in (x.size, *shape)])
+    sizes = dict(zip(layout.extents, shape, strict=True))
+    return Operand(kind, shape, {layout.value.function: x}, sizes, x)
+
+
+def _compressed(name: str, attributes: Mapping[str, Any]) -> Operand | None:
+    """Return a matrix by the attributes of its object; of what is odd the long way tells."""
+    try:
+        shape, indptr, indices, data = _parts(attributes)
+    except KeyError:
+        return None
+    for array in (indptr, indices, data):
+        if type(array) is not np.ndarray or array.ndim != 1 or array.size > WHOLE:
+            return None
+        if array.flags.num & PLAIN != PLAIN:
+            return None
+    if not _is_shape(shape) or data.dtype not in NATIVE_VALUES:
+        return None
+    layout = _layout(name)
+    checks = checks_of(layout, (indptr.dtype, indices.dtype))
+    held = {"indptr": indptr, "indices": indices, "data": data}
+    if checks is None or not checks.passes(shape, held):
+        return None
+    kind = (checks, data.dtype, *[n.bit_length() // 2 for n in (data.size, *shape)])
+    return Operand(kind, shape, held, dict(zip(layout.extents, shape, strict=True)), data)
+
+
+def _is_shape(shape: Any) -> bool:
+    """Whether these are the extents of a matrix."""
+    if type(shape) is not tuple or len(shape) != 2:
+        return False
+    rows, columns = shape
+    whole = type(rows) is int and type(columns) is int
+    return whole and 0 <= rows <= INDEX_LIMIT and 0 <= columns <= INDEX_LIMIT
+
+
+@cache
+def _layout(name: str) -> Layout:
+    return resolve(name, 2)
