@@ -98,7 +98,7 @@ class Plans:
 
 def _operands(given: Sequence[Any]) -> tuple[Operand, ...] | None:
     """Return all arguments as looked at in passing; None where one is not, or all are plain."""
-    if all(type(x) is np.ndarray for x in given):
+    if {*map(type, given)} == {np.ndarray}:
         return None  # arrays of one shape are known again without being remembered
     found: list[Operand] = []
     for x in given:

@@ -38,10 +38,15 @@ class Operand(NamedTuple):
     """
 
     kind: tuple[Any, ...]
+    layout: Layout
     shape: tuple[int, ...]
     held: Mapping[str, np.ndarray]
-    sizes: Mapping[str, int]
     values: np.ndarray
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The value of every parameter of the layout."""
+        return dict(zip(self.layout.extents, self.shape, strict=True))
 
 
 def in_passing(x: Any) -> Operand | None:
@@ -71,8 +76,7 @@ def _plain(x: np.ndarray) -> Operand | None:
         return None
     layout = plain(len(shape))
     kind = (dtype, *[n.bit_length() // 2 for n in (x.size, *shape)])
-    sizes = dict(zip(layout.extents, shape, strict=True))
-    return Operand(kind, shape, {layout.value.function: x}, sizes, x)
+    return Operand(kind, layout, shape, {layout.value.function: x}, x)
 
 
 def _compressed(name: str, attributes: Mapping[str, Any]) -> Operand | None:
@@ -94,7 +98,7 @@ def _compressed(name: str, attributes: Mapping[str, Any]) -> Operand | None:
     if checks is None or not checks.passes(shape, held):
         return None
     kind = (checks, data.dtype, *[n.bit_length() // 2 for n in (data.size, *shape)])
-    return Operand(kind, shape, held, dict(zip(layout.extents, shape, strict=True)), data)
+    return Operand(kind, layout, shape, held, data)
 
 
 def _is_shape(shape: Any) -> bool:

@@ -67,7 +67,8 @@ class Checks:
         values = infer_sizes(self.layout, extents, arrays)
         if self.multiplies and max(values.values(), default=0) >= NARROW:
             return None
-        (bad,) = self.function(*self.arguments(values, extents, arrays))
+        parameters = [values[name] for name in self.layout.relation.parameters]
+        (bad,) = self.function(*self.arguments(parameters, extents, arrays))
         return None if bad else values
 
     def passes(self, extents: tuple[int, ...], arrays: Mapping[str, np.ndarray]) -> bool:
@@ -75,25 +76,23 @@ class Checks:
 
         The layout has no parameters but extents, which are not multiplied.
         """
-        values = dict(zip(self.layout.extents, extents, strict=True))
-        function = self.function
-        return function is not None and function(*self.arguments(values, extents, arrays)) == (0,)
+        if self.function is None:
+            return False
+        (bad,) = self.function(*self.arguments(extents, extents, arrays))
+        return not bad
 
     def arguments(
         self,
-        values: Mapping[str, int],
+        parameters: Sequence[int],
         extents: tuple[int, ...],
         arrays: Mapping[str, np.ndarray],
     ) -> list[Any]:
         """What the loops are called with."""
-        layout = self.layout
-        return [
-            *map(values.__getitem__, layout.relation.parameters),
-            *arrays[layout.value.function].shape,
-            OVERLAP * sum([array.size for array in arrays.values()]) + ROOM,
-            reach(extents),
-            *map(arrays.__getitem__, layout.functions),
-        ]
+        limit = OVERLAP * sum([array.size for array in arrays.values()]) + ROOM
+        lengths = arrays[self.layout.value.function].shape
+        found = [*parameters, *lengths, limit, reach(extents)]
+        found += [arrays[name] for name in self.layout.functions]
+        return found
 
     def took(self, seconds: float, example: Sequence[Any]) -> None:
         """Get the loops once checks without them have taken long enough."""
@@ -148,8 +147,9 @@ def checked(
     begin = time.perf_counter()
     values = validate(layout, shape, arrays, distinct=distinct)
     seconds = time.perf_counter() - begin
+    parameters = [values[name] for name in layout.relation.parameters]
     extents = tuple(values[name] for name in layout.extents)
-    found.took(seconds, found.arguments(values, extents, arrays))
+    found.took(seconds, found.arguments(parameters, extents, arrays))
     return values
 
 
