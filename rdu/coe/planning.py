@@ -292,7 +292,8 @@ def draw_sweep(rows: Iterable[Plan], path: str | Path, limit_seconds: float | No
     hits.set_ylabel("hit rate")
     hits.set_ylim(0, 1.02)
     hits.set_xlabel("experts")
-    ticks = _apart(sorted({count for points in lines.values() for count, _ in points}))
+    most = [max(count for count, _ in points) for points in lines.values()]
+    ticks = _apart([*most, *sorted({count for points in lines.values() for count, _ in points})])
     for axes in (latency, hits):
         axes.set_xscale("log")
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
@@ -305,12 +306,19 @@ def draw_sweep(rows: Iterable[Plan], path: str | Path, limit_seconds: float | No
 
 
 def _apart(counts: Sequence[int]) -> list[int]:
-    """Those of the ascending counts whose labels do not overlap on a logarithmic axis."""
-    kept = list(counts[:1])
-    for count in counts[1:]:
-        if math.log(count / kept[-1]) >= math.log(counts[-1] / counts[0]) / 20:
+    """Counts whose labels do not overlap on a logarithmic axis, those that come first preferred.
+
+    >>> _apart([191, 876, 1, 2, 128, 184, 191, 512, 785, 876])
+    [1, 2, 128, 191, 512, 876]
+    """
+    if not counts:
+        return []
+    gap = math.log(max(counts) / min(counts)) / 20
+    kept: list[int] = []
+    for count in counts:
+        if all(count != other and abs(math.log(count / other)) >= gap for other in kept):
             kept.append(count)
-    return kept
+    return sorted(kept)
 
 
 def _resident(sizes: Sequence[float], free: float) -> int:

@@ -107,9 +107,10 @@ def _storage(unit: Unit) -> list[str]:
         lines.append(f"  {name}: {operand.tensor.dtype} in {operand.layout.label}")
     for conversion in nest.conversions:
         size = size_text(copied_bytes(conversion, group))
+        made = "at each call" if conversion.tensor.total else "once for the same values"
         lines.append(
             f"  {conversion.tensor.name}: copy of {conversion.source} in mode order "
-            f"{conversion.order}, made at each call (about {size})"
+            f"{conversion.order}, made {made} (about {size})"
         )
     if nest.assembly.kind == "stream":
         each = entry_bytes(unit.recipe)

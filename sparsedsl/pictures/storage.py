@@ -100,6 +100,9 @@ def _array(
     wide = max(len(str(value)) for value in array.reshape(-1).tolist() or [""])
     width = max(CELL, 8.0 * wide + 8)
     number = 0
+    if not array.size:
+        page.text(left, top + 14, "no elements", size=10)
+        return top + CELL + MARGIN
     for row in rows:
         for column, value in enumerate(row.tolist()):
             fill = "white" if colours is None else colours.get(number, PALE)

@@ -1,7 +1,7 @@
-"""What is kept with a tensor until it is gone.
+"""What is kept with a tensor until it is gone, or its index arrays are checked anew.
 
 Takes: tensors.  Gives: values.  Invariant: tensors are told apart by identity, since ``==``
-compares their elements.
+compares their elements; what was kept before index arrays were written to is not given after.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import weakref
 from typing import Generic, TypeVar
 
 from sparsedsl.runtime.tensor import Tensor
+from sparsedsl.runtime.unchanged import Watch
 
 V = TypeVar("V")
 
@@ -26,14 +27,16 @@ class Attached(Generic[V]):
     """
 
     def __init__(self) -> None:
-        self._held: dict[int, tuple[weakref.ref[Tensor], V]] = {}
+        self._held: dict[int, tuple[weakref.ref[Tensor], Watch | None, V]] = {}
 
     def get(self, x: Tensor) -> V | None:
         """What is kept with ``x``; None if nothing is."""
         found = self._held.get(id(x))
-        return found[1] if found is not None and found[0]() is x else None
+        if found is None or found[0]() is not x or found[1] is not x.watch:
+            return None
+        return found[2]
 
     def put(self, x: Tensor, value: V) -> None:
         """Keep ``value`` with ``x``."""
         key = id(x)
-        self._held[key] = (weakref.ref(x, lambda _: self._held.pop(key, None)), value)
+        self._held[key] = (weakref.ref(x, lambda _: self._held.pop(key, None)), x.watch, value)

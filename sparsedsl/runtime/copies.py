@@ -1,8 +1,8 @@
 """Copies of operands in the layouts that kernels read, kept for as long as they are right.
 
 Takes: a tensor and a layout.  Gives: the tensor in that layout.  Invariant: a copy is used
-again only while every value of its source is bitwise what was copied; index arrays of a bound
-tensor do not change.  A copy goes when its source does.
+again only while every value of its source is bitwise what was copied, and its index arrays were
+not checked anew.  A copy goes when its source does.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _with_all(source: Tensor, layout: Layout) -> Tensor:
         source.kept().layout,
         layout,
         shape,
-        source.arrays,
+        source.held,
         fill=fill,
         sizes=source.sizes,
         whole=True,

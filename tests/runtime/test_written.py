@@ -184,3 +184,37 @@ def test_a_digest_tells_any_one_element(size, dtype):
         assert unchanged.digest(x) != before
         x[place] ^= 64
     assert unchanged.digest(x) == before
+
+
+@sd.kernel
+def transposed(A, B):
+    i, j, k = sd.indices("i j k")
+    C = sd.output()
+    C[i, j] = A[i, k] * B[k, j]
+    return C
+
+
+def test_copies_in_other_layouts_are_made_again():
+    A, B = _matrix().tocsc(), _matrix().T.tocsr()
+    S, T = sd.asarray(A), sd.asarray(B)
+    assert ": copy of A" in transposed.explain(S, T)
+    for _ in range(12):
+        np.testing.assert_allclose(transposed(S, T).to_numpy(), (A @ B).toarray())
+    for column in range(50):
+        part = slice(A.indptr[column], A.indptr[column + 1])
+        A.indices[part] = 59 - A.indices[part][::-1]
+    for _ in range(12):
+        np.testing.assert_allclose(transposed(S, T).to_numpy(), (A @ B).toarray())
+
+
+def test_gradients_follow_entries_that_moved():
+    A = _matrix()
+    bound, x = sd.asarray(A), np.arange(50.0)
+    gradient = sd.grad(product, "A")
+    for _ in range(3):
+        gradient(bound, x, cotangent=np.ones(60))
+    for row in range(60):
+        part = slice(A.indptr[row], A.indptr[row + 1])
+        A.indices[part] = 49 - A.indices[part][::-1]
+    found = gradient(bound, x, cotangent=np.ones(60))
+    np.testing.assert_allclose(found.values, x[A.indices])
