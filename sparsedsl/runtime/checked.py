@@ -94,15 +94,15 @@ class Checks:
         found += [arrays[name] for name in self.layout.functions]
         return found
 
-    def took(self, seconds: float, example: Sequence[Any]) -> None:
+    def took(self, seconds: float) -> None:
         """Get the loops once checks without them have taken long enough."""
         before, self.spent = self.spent, self.spent + seconds
         wanted = [limit for limit in (LOOK, COMPILE) if before < limit <= self.spent]
         if self.function is None and wanted:
             with compiling:
-                self.function = self._loaded(example, compile=COMPILE in wanted)
+                self.function = self._loaded(compile=COMPILE in wanted)
 
-    def _loaded(self, example: Sequence[Any], *, compile: bool) -> Function | None:
+    def _loaded(self, *, compile: bool) -> Function | None:
         """The loops' machine code: from disk, or compiled; None where there is none."""
         from sparsedsl.runtime import cache
 
@@ -114,7 +114,15 @@ class Checks:
 
             kernel = check_kernel(self.layout, self.dtypes)
             entry = None if kernel is None else _stored(kept, key, kernel)
-        return None if entry is None else entry.function(example)
+        return None if entry is None else entry.function(self._example())
+
+    def _example(self) -> list[Any]:
+        """Arguments of the kinds that the loops are called with."""
+        layout = self.layout
+        # the limit and the reach
+        numbers = 2 + len(layout.relation.parameters) + len(layout.value.arguments)
+        arrays = [np.empty((0,) * n, self.dtypes[name]) for name, n in layout.functions.items()]
+        return [*[0] * numbers, *arrays]
 
 
 def _stored(kept: KernelCache, key: str, kernel: Kernel) -> Entry:
@@ -145,12 +153,11 @@ def checked(
     if values is not None:
         return values
     begin = time.perf_counter()
-    values = validate(layout, shape, arrays, distinct=distinct)
-    seconds = time.perf_counter() - begin
-    parameters = [values[name] for name in layout.relation.parameters]
-    extents = tuple(values[name] for name in layout.extents)
-    found.took(seconds, found.arguments(parameters, extents, arrays))
-    return values
+    try:
+        return validate(layout, shape, arrays, distinct=distinct)
+    finally:
+        # of wrong data too: entries of scipy's that are in no order are put right by who asks
+        found.took(time.perf_counter() - begin)
 
 
 def found_right(
