@@ -72,3 +72,17 @@ def _needed(
                 kept.remove(end)
                 break
     return tuple(kept)
+
+
+def ensuring(steps: tuple[Step, ...], place: int) -> tuple[Step, ...]:
+    """Return the guards, and the definitions between them, that follow a step at once.
+
+    Nothing is loaded before them, so what they ensure holds wherever the variable is read.
+    """
+    end = place
+    for at, step in enumerate(steps[place:], place):
+        if isinstance(step, Guard):
+            end = at + 1
+        elif not (isinstance(step, Let) and step.kind == "determined"):
+            break
+    return steps[place:end]

@@ -1,6 +1,6 @@
 """Lower a proved nest to a kernel of the loop IR.
 
-Takes: ``find.choose.Proved``.  Gives: ``loops.nodes.Kernel`` and what a caller needs to bind
+Takes: ``find.prove.Proved``.  Gives: ``loops.nodes.Kernel`` and what a caller needs to bind
 its arguments.  Invariant: a find is set up where its range is known and before anything
 inside can query it; a value is loaded once, where its position is known.
 """
@@ -14,8 +14,9 @@ from typing import Literal, TypeAlias
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.errors import PlanError
-from sparsedsl.find.choose import Choice, Proved
+from sparsedsl.find.choose import Choice
 from sparsedsl.find.parallel import Shared
+from sparsedsl.find.prove import Proved
 from sparsedsl.iteration.counted import loaded_from
 from sparsedsl.iteration.nodes import (
     Chain,

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.errors import PlanError
-from sparsedsl.find.choose import Proved
 from sparsedsl.find.parallel import Shared
+from sparsedsl.find.prove import Proved
 from sparsedsl.iteration.nodes import Nest, Scan
 from sparsedsl.iteration.space import extent_name
 from sparsedsl.loops import rows

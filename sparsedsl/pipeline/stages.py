@@ -3,7 +3,7 @@
 | stage | module | gives |
 |---|---|---|
 | plan | iteration.plan | a nest of scans, finds and guards |
-| prove | find.choose | the same with proofs and a find for each search |
+| prove | find.prove | the same with proofs and a find for each search |
 | lower | lowering.nest | a kernel in the loop IR, verified |
 | optimise | loops.optimise | the same, smaller and faster |
 | print | codegen.python | the text that Numba compiles |
@@ -22,7 +22,8 @@ from sparsedsl.contraction import algebra, text
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.errors import PlanError
 from sparsedsl.find.certificates import Certificate
-from sparsedsl.find.choose import Choice, Proved
+from sparsedsl.find.choose import Choice
+from sparsedsl.find.prove import Proved, prove_nest
 from sparsedsl.find.smt import Proof
 from sparsedsl.find.widths import widest
 from sparsedsl.iteration import plan as planning
@@ -277,8 +278,6 @@ def _proved(
     request: Request, settings: Settings, known: Mapping[str, Proof]
 ) -> tuple[Request, Nest, Proved]:
     """Plan and prove as ``_planned`` does, if need be with a stream that is sorted."""
-    from sparsedsl.find.choose import prove_nest
-
     find = settings.find if isinstance(settings.find, str) else dict(settings.find)
     failure: PlanError | None = None
     while True:

@@ -7,9 +7,9 @@ from levels import interpreting, remembering_proofs
 from small_models import OutsideError, holds, operand_of, value_of
 
 import sparsedsl as sd
-from sparsedsl.find import choose
 from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
+from sparsedsl.find import prove
 from sparsedsl.find.queries import Context, Prover
 from sparsedsl.iteration.nodes import Exclude, Find, Guard, Key, Let, Merge, Probe, Scan
 from sparsedsl.spf import terms
@@ -197,7 +197,7 @@ def test_a_sign_that_a_guard_ensures_counts_after_it():
     load = Let("q", terms.uf("B_indptr", terms.var("i")), "load", "B")
     guard = Guard(Constraint(terms.var("i"), equality=False), "B")
     for steps, signed in (((k, i, guard, load), True), ((k, i, load, guard), False)):
-        signs = choose._nonnegative(Prover(2000), Context(steps, {"B": operand}))
+        signs = prove.nonnegative(Prover(2000), Context(steps, {"B": operand}))
         assert ("i" in signs) is signed
 
 
