@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import operator as python
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -38,14 +38,14 @@ _REDUCTIONS: dict[Any, str] = {
 }
 
 
-def _bound(operands: tuple[Any, ...]) -> list[Tensor]:
+def _bound(operands: tuple[Any, ...]) -> list[Any]:
     """Bind operands; a Python number takes the dtype that NumPy would give it."""
     dtypes = [x.dtype for x in operands if hasattr(x, "dtype")]
-    found: list[Tensor] = []
+    found: list[Any] = []
     for x in operands:
         if isinstance(x, bool | int | float | complex):
             x = np.asarray(x).astype(np.result_type(*dtypes, x))
-        found.append(asarray(x))
+        found.append(_operand(x))
     return found
 
 
@@ -76,23 +76,40 @@ def elementwise(name: str, *operands: Any) -> Any:
             hint="transpose one with .T where that is meant; nothing is broadcast: a kernel says "
             "which indices are shared, such as C[i, j] = A[i, j] * x[j]",
         )
-    letters = ", ".join(LETTERS[: max(t.ndim for t in tensors)])
-    place = f"[{letters}]" if letters else "[()]"
     named: dict[str, Any] = {f"x{n}": t for n, t in enumerate(tensors) if n not in constants}
+    operands = tuple([constants.get(n, t.ndim) for n, t in enumerate(tensors)])
+    return evaluate(_statement(name, operands), fill_value=INFER, **named)
+
+
+@lru_cache(maxsize=1024)
+def _statement(name: str, operands: tuple[str | int, ...]) -> str:
+    """The statement of an operator on constants, as text, and tensors of so many modes.
+
+    >>> _statement("add", (2, "(1.5)"))
+    'result[i, j] = x0[i, j] + (1.5)'
+    """
+    letters = ", ".join(LETTERS[: max(x for x in operands if isinstance(x, int))])
+    place = f"[{letters}]" if letters else "[()]"
     accesses = [
-        constants.get(n) or (f"x{n}{place}" if t.ndim else f"x{n}") for n, t in enumerate(tensors)
+        x if isinstance(x, str) else f"x{n}{place}" if x else f"x{n}"
+        for n, x in enumerate(operands)
     ]
     symbol = OPERATORS[name].symbol
     if symbol is None:
         text = f"{name}({', '.join(accesses)})"
     else:
         text = f" {symbol} ".join(accesses) if len(accesses) > 1 else f"{symbol}{accesses[0]}"
-    return evaluate(f"result{place} = {text}", fill_value=INFER, **named)
+    return f"result{place} = {text}"
+
+
+def _operand(x: Any) -> Any:
+    """What has a shape and can be given to a kernel as it is; a tensor for what has not."""
+    return x if type(x) in (Tensor, np.ndarray) else asarray(x)
 
 
 def matmul(left: Any, right: Any) -> Any:
     """Multiply matrices and vectors."""
-    a, b = asarray(left), asarray(right)
+    a, b = _operand(left), _operand(right)
     if not 1 <= a.ndim <= 2 or not 1 <= b.ndim <= 2:
         raise NotationError(
             f"expected matrices or vectors around @, found {a.ndim} and {b.ndim} modes",

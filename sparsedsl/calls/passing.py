@@ -1,8 +1,8 @@
-"""Calls with small operands that were not met before: looked at, used and not remembered.
+"""Calls with operands that were not met before: looked at, used and not remembered.
 
 Takes: the arguments of a call.  Gives: its result where a call with arguments of their kinds has
 shown the kernel, else ``MISS`` for the long way.  Invariant: it gives what the long way would;
-operands are checked whole at each call, and none is kept.
+operands that are no bound tensors are small, and checked whole at each call; none is kept.
 
 To bind an operand, and to know it again, takes several times as long as a small product.  A
 program that makes new matrices at every step would pay that at every step.
@@ -18,12 +18,14 @@ import numpy as np
 
 from sparsedsl.calls.prepared import MISS, alone
 from sparsedsl.calls.results import finish
+from sparsedsl.calls.sources import signature_of
 from sparsedsl.calls.specialisation import Specialisation
 from sparsedsl.contraction.extent import Told, read_off
 from sparsedsl.interop import Operand, in_passing
 from sparsedsl.options import Options
 from sparsedsl.runtime.execute import Call
 from sparsedsl.runtime.outputs import check_memory
+from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.unchanged import still_holds
 
 KINDS = 1024
@@ -40,7 +42,7 @@ class Plan:
     told: tuple[Told, ...]
     scipy: bool
 
-    def run(self, operands: Sequence[Operand]) -> Any:
+    def run(self, operands: Sequence[Operand | Tensor]) -> Any:
         """Return the result for these operands, or ``MISS``."""
         special, call = self.special, self.call
         extents = read_off(self.told, [x.shape for x in operands])
@@ -48,7 +50,8 @@ class Plan:
             return MISS
         named = dict(zip(special.names, operands, strict=True))
         for fact, name in call.checks:
-            if not still_holds(fact, named[name].values):
+            x = named[name]
+            if not (x.holds(fact) if isinstance(x, Tensor) else still_holds(fact, x.values)):
                 return MISS
         arguments, parallel = call.gather(named, extents), special.choices.parallel
         if call.recipe.kind != "dense":
@@ -70,14 +73,14 @@ class Plans:
 
     def find(
         self, given: Sequence[Any], options: Options
-    ) -> tuple[Plan, tuple[Operand, ...]] | None:
+    ) -> tuple[Plan, tuple[Operand | Tensor, ...]] | None:
         """Return the plan for these arguments and what it takes of them, checked."""
         if not self._plans or options.safe:
             return None
         operands = _operands(given)
         if operands is None:
             return None
-        plan = self._plans.get(tuple([x.kind for x in operands]))
+        plan = self._plans.get(_kinds(operands))
         return (plan, operands) if plan is not None and plan.options is options else None
 
     def learn(
@@ -92,18 +95,31 @@ class Plans:
             return
         if len(self._plans) >= KINDS:
             self._plans.clear()
-        kinds = tuple([x.kind for x in operands])
-        self._plans[kinds] = Plan(special, options, ready.call, special.told, scipy)
+        self._plans[_kinds(operands)] = Plan(special, options, ready.call, special.told, scipy)
 
 
-def _operands(given: Sequence[Any]) -> tuple[Operand, ...] | None:
-    """Return all arguments as looked at in passing; None where one is not, or all are plain."""
+def _kinds(operands: Sequence[Operand | Tensor]) -> tuple[Any, ...]:
+    """Return what of each operand choosing a kernel depends on."""
+    return tuple([signature_of(x) if isinstance(x, Tensor) else x.kind for x in operands])
+
+
+def _operands(given: Sequence[Any]) -> tuple[Operand | Tensor, ...] | None:
+    """Return tensors, and others as looked at in passing; None where one must be bound.
+
+    So it is where a tensor was written to, and where all are plain arrays.
+    """
     if {*map(type, given)} == {np.ndarray}:
         return None  # arrays of one shape are known again without being remembered
-    found: list[Operand] = []
+    found: list[Operand | Tensor] = []
     for x in given:
-        operand = in_passing(x)
+        operand = _operand(x)
         if operand is None:
             return None
         found.append(operand)
     return tuple(found)
+
+
+def _operand(x: Any) -> Operand | Tensor | None:
+    if type(x) is Tensor:
+        return x if x.keeps() else None
+    return in_passing(x)

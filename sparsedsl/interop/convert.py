@@ -16,9 +16,11 @@ import numpy as np
 from sparsedsl.errors import InvalidTensorError, TensorTypeError
 from sparsedsl.frontend.surface import Operand
 from sparsedsl.interop.arrays import bind, contiguous, plain_array, usable_values
+from sparsedsl.interop.passing import in_passing
 from sparsedsl.interop.remember import as_plain, recall, remember
 from sparsedsl.interop.scipy_sparse import canonical, from_scipy
 from sparsedsl.layouts.catalogue import AnyLayout, resolve
+from sparsedsl.runtime.form import form_of
 from sparsedsl.runtime.tensor import Tensor
 
 
@@ -56,22 +58,45 @@ def asarray(
     >>> asarray(np.eye(2), "csr")
     <csr tensor shape=(2, 2) dtype=float64 nnz=2 fill=0.0>
     """
-    known = _recalled(x) if validate else None
-    found = _bound(x, check=validate, copies=False) if known is None else known
-    # what a call remembers of values must not outlive this binding, nor the reverse
-    if found is not x and _shares(found.values, x):
-        found = found.view()
-    elif found is not x and found is known:
-        found = found.copy()
-    shared = any(_shares(array, x) for array in found.held.values())
+    found = _at_once(x) if validate else None
+    if found is None:
+        found = _bound_alone(x, validate)
     target = _target(found, layout)
     if target is not None and target != found.layout:
         if copy is False:
             raise _would_copy(f"converting {found.layout.label} to {target.label}")
         return found.convert(target)
-    if copy is False and not shared:
+    if copy is None:
+        return found
+    shared = any(_shares(array, x) for array in found.held.values())
+    if not copy and not shared:
         raise _would_copy(f"reading this {type(x).__name__}")
     return found.copy() if copy and shared else found
+
+
+def _at_once(x: Any) -> Tensor | None:
+    """A tensor itself, or one over arrays that take no longer to check than to look up."""
+    if type(x) is Tensor:
+        return x.kept()
+    if type(x) is np.ndarray:
+        return as_plain(x)
+    small = in_passing(x)
+    if small is None:
+        return None
+    form = form_of(small.layout, small.shape, small.values.dtype, small.sizes)
+    return Tensor.of(form, small.held).watched()
+
+
+def _bound_alone(x: Any, validate: bool) -> Tensor:
+    """A tensor for ``x`` that no call shares.
+
+    What a call remembers of values must not outlive this binding, nor the reverse.
+    """
+    known = _recalled(x) if validate else None
+    found = _bound(x, check=validate, copies=False) if known is None else known
+    if found is not x and _shares(found.values, x):
+        return found.view()
+    return found.copy() if found is not x and found is known else found
 
 
 def _target(found: Tensor, layout: AnyLayout | str | None) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from html import escape
 from math import prod
 from types import MappingProxyType
@@ -355,7 +356,7 @@ class Tensor(Operators):
         """The tensor with its modes reversed; shares all arrays."""
         if self.ndim < 2:
             return self
-        layout = known(self.layout(order=tuple(reversed(range(self.ndim)))))
+        layout = _reversed(self.layout)
         return bound(layout, self.shape[::-1], self.kept().held, self.fill_value).watched()
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
@@ -440,6 +441,12 @@ class Tensor(Operators):
         return np.conj(self.T @ np.conj(x))
 
     rmatmat = rmatvec
+
+
+@lru_cache(maxsize=1024)
+def _reversed(layout: Layout) -> Layout:
+    """The layout of the same arrays for the modes in reverse."""
+    return known(layout(order=tuple(reversed(range(layout.rank)))))
 
 
 def trusted(

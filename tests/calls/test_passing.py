@@ -195,3 +195,17 @@ def test_safe_calls_take_the_long_way(passed):
 def test_others_are_to_be_bound(odd):
     assert in_passing(matrix(0)) is not None
     assert in_passing(odd(matrix(0))) is None
+
+
+@pytest.mark.parametrize("layout", ["csr", "csc", "coo"])
+def test_new_tensors_give_what_scipy_gives(layout, passed):
+    x = np.random.default_rng(0).random(24)
+    for seed in range(6):
+        A, B = (sd.asarray(matrix(seed + k), layout) for k in (0, 50))
+        np.testing.assert_allclose(A @ x, A.to_numpy() @ x)
+        np.testing.assert_allclose((A + B).to_numpy(), A.to_numpy() + B.to_numpy())
+        np.testing.assert_allclose((A.T @ B).to_numpy(), A.to_numpy().T @ B.to_numpy())
+    assert passed
+    A.arrays["indptr" if layout != "coo" else "crd0"][1] = 77
+    with pytest.raises(sd.InvalidTensorError):
+        A @ x
