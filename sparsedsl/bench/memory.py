@@ -29,6 +29,7 @@ from sparsedsl.bench.inputs import Fibers
 from sparsedsl.bench.measure import result_bytes
 from sparsedsl.explain.storage import announced_bytes
 from sparsedsl.options import options
+from sparsedsl.runtime import blocks
 
 LEAST = 20_000_000
 """Bytes of operands and result from which a cell is told: pages and pools are little of them."""
@@ -75,6 +76,7 @@ def measurable() -> bool:
 def growth(call: Callable[[], Any]) -> tuple[int, Any]:
     """Return how many bytes the process grew by at most during a call, and the call's result."""
     gc.collect()
+    blocks.release()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:  # what was freed before and kept would not be seen to be taken again
         trim(0)

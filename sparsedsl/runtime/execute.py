@@ -17,6 +17,7 @@ import numpy as np
 from sparsedsl.layouts.catalogue import hierarchical
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.options import current
+from sparsedsl.runtime import blocks
 from sparsedsl.runtime.arguments import Gather, Given, several
 from sparsedsl.runtime.copies import copied, turned
 from sparsedsl.runtime.form import Form, fill_scalar
@@ -174,7 +175,7 @@ class Call:
         """Return the array a dense output is accumulated in."""
         if self._zero:
             return np.zeros(shape, self.dtype)
-        return self.initial(np.empty(shape, self.dtype))
+        return self.initial(blocks.empty(shape, self.dtype))
 
     def initial(self, array: np.ndarray) -> np.ndarray:
         """Fill a dense output with what it is accumulated from, if it is."""
@@ -286,13 +287,13 @@ class Call:
 def _maker(length: int | None, *, ends: bool, covered: bool) -> Callable[..., np.ndarray]:
     """Return what makes an array: of zeros, unless the kernel stores every element but one."""
     if not ends:
-        return np.empty
+        return blocks.empty
     return _from_zero if covered and length is not None and length >= LONG else np.zeros
 
 
 def _from_zero(length: int, dtype: np.dtype) -> np.ndarray:
     """Return an array whose first element is zero, and the others anything."""
-    array = np.empty(length, dtype)
+    array = blocks.empty(length, dtype)
     array[0] = 0
     return array
 

@@ -13,13 +13,14 @@ from sparsedsl.errors import PlanError
 from sparsedsl.layouts.construct import construct
 from sparsedsl.layouts.convert import differs
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.runtime.blocks import shortened
 from sparsedsl.runtime.memory import memory_bytes
 from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.tensor import Tensor, bound
 
 KEEP_BYTES = 1 << 20
-"""Size from which an output array is kept although it is not full: what was never written
-takes no memory."""
+"""Size from which an output array is kept although it is not full: what is not written takes
+no memory."""
 
 LITTLE_BYTES = 1 << 12
 """Size up to which it does not matter."""
@@ -84,7 +85,7 @@ def cut(array: np.ndarray, count: int) -> np.ndarray:
         # shortened where it lies: nothing is copied
         array.resize(count, refcheck=False)
         return array
-    return array[:count]
+    return shortened(array, count)
 
 
 def from_stream(

@@ -1,0 +1,117 @@
+"""Memory of large results, used again once nothing refers to it.
+
+Takes: a shape and a dtype.  Gives: an array of anything, as ``numpy.empty`` does.  Invariant: the
+memory of an array is handed out again after the last array that lies in it is gone, not before.
+
+Pages that a process has not touched are cleared by the system first: of a sum of two matrices that
+takes a third of the time or more, and threads do not share it well.  C's allocator keeps memory of
+up to 32 MiB for this reason; these are the arrays beyond.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+from typing import Any
+
+import numpy as np
+
+from sparsedsl.runtime.memory import memory_bytes
+
+LEAST = 1 << 22
+"""Bytes from which memory of an array is kept."""
+
+MOST = 1 << 28
+"""Most bytes that are kept while no array lies in them, and a sixteenth of the machine's."""
+
+PAGES = 1 << 21
+"""Bytes to a multiple of which memory is taken: a large page."""
+
+_PRIVATE = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0)
+
+AVAILABLE = hasattr(mmap, "MADV_DONTNEED") and _PRIVATE != 0
+"""Whether the system lets memory be taken and given back in this way."""
+
+_kept: dict[int, mmap.mmap] = {}
+"""Memory that no array lies in, the first given back first."""
+
+
+class _Block(np.ndarray[Any, Any]):
+    """All of a piece of memory.  The array handed out refers to it, and so do views of that."""
+
+    memory: mmap.mmap | None
+
+    def __array_finalize__(self, of: Any) -> None:
+        self.memory = None  # a view of a block is none
+
+    def __del__(self) -> None:
+        if self.memory is not None:
+            _keep(self.memory)
+
+
+def empty(shape: int | tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an array of anything, in memory that was used before if there is some.
+
+    >>> empty((2, 3), np.dtype("float32")).shape
+    (2, 3)
+    """
+    if not AVAILABLE or (size := _bytes(shape, dtype)) < LEAST:
+        return np.empty(shape, dtype)
+    return _within(_used(size) or _new(size), shape, dtype)
+
+
+def release() -> None:
+    """Give what is kept back to the system."""
+    _kept.clear()
+
+
+def _bytes(shape: int | tuple[int, ...], dtype: np.dtype) -> int:
+    return (shape if isinstance(shape, int) else math.prod(shape)) * dtype.itemsize
+
+
+def _within(memory: mmap.mmap, shape: int | tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an array at the start of memory, which is kept when nothing refers to it."""
+    # the base of the block is no array, so that NumPy lets arrays in it refer to the block itself
+    block = _Block(len(memory), np.uint8, memory)
+    block.memory = memory
+    return np.ndarray(shape, dtype, block)
+
+
+def shortened(array: np.ndarray, count: int) -> np.ndarray:
+    """Return the first ``count`` elements of an array of one axis; the rest takes no memory."""
+    block = array.base
+    if isinstance(block, _Block) and block.memory is not None:
+        used = -(-count * array.itemsize // PAGES) * PAGES
+        if used < len(block.memory):
+            block.memory.madvise(mmap.MADV_DONTNEED, used)
+    return array[:count]
+
+
+def _used(size: int) -> mmap.mmap | None:
+    """Take memory of at least ``size`` bytes, and not much more, from what is kept."""
+    for key, memory in list(_kept.items()):
+        if size <= len(memory) <= 2 * size and _kept.pop(key, None) is not None:
+            return memory
+    return None
+
+
+def _new(size: int) -> mmap.mmap:
+    """Return new memory of at least ``size`` bytes."""
+    # what is kept is of other sizes: it would be there beside what is new
+    release()
+    memory = mmap.mmap(-1, -(-size // PAGES) * PAGES, flags=_PRIVATE)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
+
+
+def _keep(memory: mmap.mmap) -> None:
+    """Keep memory that no array lies in, and give back the oldest where that is too much."""
+    most = min(MOST, memory_bytes() // 16)
+    if len(memory) > most:
+        return
+    _kept[id(memory)] = memory
+    for oldest in list(_kept):
+        if sum(map(len, list(_kept.values()))) <= most:
+            break
+        _kept.pop(oldest, None)

@@ -1,0 +1,155 @@
+"""Memory of results is used again once no array lies in it, and not before."""
+
+import gc
+import random
+import threading
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import sparsedsl as sd
+from sparsedsl.runtime import blocks, outputs
+
+FLOAT = np.dtype("float64")
+
+pytestmark = pytest.mark.skipif(not blocks.AVAILABLE, reason="the system cannot give memory back")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Memory is kept from a few hundred bytes on, in pages of a usual machine."""
+    monkeypatch.setattr(blocks, "LEAST", 256)
+    monkeypatch.setattr(blocks, "PAGES", 4096)
+    monkeypatch.setattr(blocks, "MOST", 1 << 16)
+    monkeypatch.setattr(blocks, "_kept", {})
+
+
+def address(array):
+    return array.__array_interface__["data"][0]
+
+
+def test_memory_is_used_again():
+    array = blocks.empty(1000, FLOAT)
+    before = address(array)
+    assert not blocks._kept
+    del array
+    assert len(blocks._kept) == 1
+    again = blocks.empty((10, 100), FLOAT)
+    assert address(again) == before
+    assert type(again) is np.ndarray
+    assert again.flags.c_contiguous
+    assert again.flags.writeable
+    assert not blocks._kept
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda a: a[3:5],
+        lambda a: a.reshape(10, 100).T[1:],
+        lambda a: a.view(np.int64),
+        memoryview,
+        lambda a: np.asarray(memoryview(a)),
+        lambda a: sp.csr_array((a, np.zeros(1000, int), np.array([0, 1000]))),
+        lambda a: np.lib.stride_tricks.as_strided(a, (4, 4), (8, 16)),
+        lambda a: a.reshape(10, 100).view(np.matrix),
+    ],
+)
+def test_not_while_a_view_is_there(view):
+    array = blocks.empty(1000, FLOAT)
+    array[:] = 7.0
+    kept = view(array)
+    del array
+    gc.collect()
+    assert not blocks._kept
+    other = blocks.empty(1000, FLOAT)
+    other[:] = 8.0
+    values = kept.data if sp.issparse(kept) else np.asarray(kept)
+    assert (values.view(np.float64) == 7.0).all()
+    del kept, values
+    gc.collect()
+    assert len(blocks._kept) == 1
+
+
+def test_no_two_arrays_lie_in_the_same_memory():
+    """Arrays of many sizes come and go in any order; each holds what was written to it."""
+    draw, live = random.Random(0), []
+    for number in range(2000):
+        if live and draw.random() < 0.5:
+            array, value = live.pop(draw.randrange(len(live)))
+            assert (array == value).all()
+            if draw.random() < 0.3:
+                live.append((array[: len(array) // 2], value))
+        else:
+            array = blocks.empty(draw.choice([10, 40, 100, 130, 700, 3000]), FLOAT)
+            array[:] = number
+            live.append((array, number))
+        assert sum(map(len, blocks._kept.values())) <= blocks.MOST
+    assert all((array == value).all() for array, value in live)
+
+
+def test_threads_take_and_give_back():
+    wrong = []
+
+    def work(mine):
+        for k in range(500):
+            array = blocks.empty(100 + k % 7, FLOAT)
+            array[:] = mine
+            if not (array == mine).all():
+                wrong.append(mine)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_sizes_that_do_not_fit():
+    """Memory of more than twice the size is not taken, and goes where there is need of other."""
+    array = blocks.empty(4000, FLOAT)
+    del array
+    assert len(blocks._kept) == 1
+    small = blocks.empty(600, FLOAT)
+    assert not blocks._kept
+    assert len(small.base) == 2 * 4096
+    # what is more than may be kept goes at once
+    much = blocks.empty(10000, FLOAT)
+    del much
+    assert not blocks._kept
+    del small
+    assert blocks._kept
+    blocks.release()
+    assert not blocks._kept
+
+
+def test_the_rest_of_an_array_takes_no_memory():
+    array = blocks.empty(4000, FLOAT)
+    array[:] = 1.0
+    short = blocks.shortened(array, 700)
+    assert len(short) == 700
+    assert (short == 1.0).all()
+    # pages given back hold zeros when they are next read
+    assert (array[1024:] == 0.0).all()
+    plain = np.ones(8)
+    assert blocks.shortened(plain, 3).base is plain
+
+
+def test_results_of_a_call(monkeypatch):
+    """Results that are kept stay as they are while others are made and dropped."""
+    monkeypatch.setattr(outputs, "KEEP_BYTES", 0)
+    rng = np.random.default_rng(0)
+    first, second = (sp.random_array((90, 80), density=0.3, format="csr", rng=rng) for _ in "AB")
+    expected = (first + second).toarray()
+    kept = []
+    for k in range(20):
+        made = sd.evaluate("C[i,j] = A[i,j] + B[i,j]", A=first, B=second)
+        np.testing.assert_array_equal(made.toarray(), expected)
+        if k % 3 == 0:
+            kept.append(made)
+    assert all((x.toarray() == expected).all() for x in kept)
+    made.data[:] = 0.0
+    made.eliminate_zeros()
+    assert made.nnz == 0
