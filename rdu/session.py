@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rdu.emulate.run import simulate
+from rdu.emulate.run import Manner, simulate
 from rdu.emulate.values import bind, part_of, result, whole_of
 from rdu.errors import RDUError
 from rdu.graph.arguments import Argument, describe
@@ -98,7 +98,7 @@ def _lowered(program: Any, arguments: Mapping[str, Argument], name: str, precisi
     return from_contraction(program, arguments, name=name)
 
 
-def run(program: Program, *arrays: Any) -> tuple[Any, Report]:
+def run(program: Program, *arrays: Any, network: str = "streams") -> tuple[Any, Report]:
     """Run a compiled program on data: values and cycles from one simulation.
 
     Parameters
@@ -107,6 +107,10 @@ def run(program: Program, *arrays: Any) -> tuple[Any, Report]:
         What ``rdu.compile`` returned.
     *arrays:
         The graph's inputs in order, of the traced shapes; rounded to the storage precision.
+    network:
+        ``"streams"``: tiles move at the rates of the static bandwidth model. ``"packets"``: as
+        vectors and scalars, switch by switch, with credits at every hop; links that are full hold
+        up the units that send.
 
     Returns
     -------
@@ -118,9 +122,12 @@ def run(program: Program, *arrays: Any) -> tuple[Any, Report]:
     Raises
     ------
     RDUError
-        If the number, the shapes or the kind of the arrays do not fit the graph, or ``program``
-        is not compiled.
+        If the number, the shapes or the kind of the arrays do not fit the graph, if ``program``
+        is not compiled, or on an unknown network.
+    MappingError
+        If packets move and a link has too few wires for control tokens.
     """
+    manner = _manner(network)
     graph = _compiled(program).graph
     if len(arrays) != len(graph.inputs):
         raise RDUError(
@@ -134,7 +141,7 @@ def run(program: Program, *arrays: Any) -> tuple[Any, Report]:
         {name: part_of(program, name, value, socket) for name, value in bound.items()}
         for socket in range(program.sockets)
     ]
-    report = simulate(program, values)
+    report = simulate(program, values, manner)
     results = tuple(
         result(
             graph, name, whole_of(program, name, [held[name] for held in values if name in held])
@@ -144,9 +151,17 @@ def run(program: Program, *arrays: Any) -> tuple[Any, Report]:
     return (results[0] if len(results) == 1 else results), report
 
 
-def estimate(program: Program) -> Report:
-    """Time a compiled program without data; the cycles are those of :func:`run`."""
-    return simulate(_compiled(program), None)
+def estimate(program: Program, *, network: str = "streams") -> Report:
+    """Time a compiled program without data; the cycles are those of :func:`run`.
+
+    Raises
+    ------
+    RDUError
+        If ``program`` is not compiled, or on an unknown network.
+    MappingError
+        If packets move and a link has too few wires for control tokens.
+    """
+    return simulate(_compiled(program), None, _manner(network))
 
 
 def _compiled(program: Program) -> Program:
@@ -157,3 +172,7 @@ def _compiled(program: Program) -> Program:
             "rdu.compile(rdu.trace(kernel, *arrays), node)",
         )
     return program
+
+
+def _manner(network: str) -> Manner:
+    if network not in ("streams", "packets"):

@@ -52,5 +52,14 @@ class Channel:
         self.waiting_reader: Any = None
         self.waiting_writer: Any = None
 
+    def put(self, ready: int, payload: Any, count: int) -> None:
+        """Add an element of ``count`` bytes that is there at tick ``ready``; wake its reader."""
+        self.items.append((ready, payload))
+        self.pushed += 1
+        self.pushed_bytes += count
+        if self.waiting_reader is not None:
+            self.wake.append(self.waiting_reader)
+            self.waiting_reader = None
+
     def __repr__(self) -> str:
         return f"Channel({self.name!r}, {len(self.items)}/{self.capacity})"

@@ -196,7 +196,7 @@ class Add(Context):
             cycles = simd(self.chip, elements, self.stage.units.width, len(self.outward) - 1).every(
                 self.stage.units.every * interval(self.chip, self.graph.precision)
             )
-            self.work(cycles.busy)
+            yield from self.fire(cycles.busy)
             done = self.time + cycles.fill * self.tick
             if self.values:
                 total = f.rounded(total, self.graph.storage(out.name))

@@ -3,7 +3,9 @@
 A context is a sequential program, written as a generator, with a clock of its own. It pops and
 pushes channels with ``yield from``; a pop moves the clock to the element's ready cycle, a push
 to the time at which a credit is free. There is no global clock: contexts run until they block,
-in any order, and the times come out the same (the process network is determinate).
+in any order, and the times come out the same (the process network is determinate). With a network
+of packets inside (`rdu.emulate.network`), which has a clock, that one moves on when all contexts
+are blocked.
 
 Times are whole ticks. A clock cycle has as many as make the time of a byte whole at every rate
 of the kernel (an HBM of 1125 bytes a cycle: 1125), so that no time is ever rounded.
@@ -13,23 +15,40 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 
 from rdu.emulate.channel import Channel
+from rdu.emulate.moments import Burst
 from rdu.errors import DeadlockError
 
 Steps = Generator[None, None, Any]
+
+
+class Feed(Protocol):
+    """What brings a unit its operands through the network."""
+
+    def start(self, begin: int, cycles: int) -> Burst | None:
+        """Send those of a firing of so many cycles from cycle ``begin``; None if there are none."""
+        ...
+
+
+class Packets(Protocol):
+    """A network of packets with a clock of its own."""
+
+    def advance(self) -> bool:
+        """Move on to the next cycle that brings something; whether there is one."""
+        ...
 
 
 class Context:
     """A unit: ``program`` is its sequential behaviour, ``time`` its clock in ticks.
 
     ``position`` counts what it has done of ``length`` like steps; at ``limit`` it rests until
-    the engine raises the limit. ``trace`` notes the clock after each operation, if wanted,
-    ``fired`` when each step's work begins and ends. ``late`` are the ticks by which the operands of
-    each step come too late to it, if they do.
+    the engine raises the limit. ``trace`` notes the clock after each operation, if wanted.
+    ``feed`` brings operands as packets, where they do not come by themselves; ``operands`` are
+    those of the last firing.
     """
 
     tick = 1
@@ -41,8 +60,9 @@ class Context:
         self.position = 0
         self.limit: float = math.inf
         self.trace: list[int] | None = None
-        self.fired: list[tuple[int, int]] | None = None
-        self.late: Sequence[int] = ()
+        self.feed: Feed | None = None
+        self.operands: Burst | None = None
+        self.wake: deque[Context] = deque()
         self.start: int | None = None
         self.busy = 0
         self.starved = 0
@@ -87,6 +107,13 @@ class Context:
 
     def push(self, channel: Channel, payload: Any = None, done: int = 0, count: int = 0) -> Steps:
         """Send an element that is complete at cycle ``done``, or now, plus the latency."""
+        yield from self.reserve(channel)
+        channel.put(max(self.time, done) + channel.latency, payload, count)
+        if self.trace is not None:
+            self.trace.append(self.time)
+
+    def reserve(self, channel: Channel) -> Steps:
+        """Wait for a credit, take it and return the tick since which it is there."""
         while not channel.credits:
             channel.waiting_writer = self
             self.waits = ("write", channel)
@@ -95,18 +122,29 @@ class Context:
         if free > self.time:
             self.blocked += free - self.time
             self.time = free
-        channel.items.append((max(self.time, done) + channel.latency, payload))
-        channel.pushed += 1
-        channel.pushed_bytes += count
-        if channel.waiting_reader is not None:
-            channel.wake.append(channel.waiting_reader)
-            channel.waiting_reader = None
-        if self.trace is not None:
-            self.trace.append(self.time)
+        return free
 
-    def behind(self) -> int:
-        """Ticks by which this step's operands are too late, and so its result."""
-        return self.late[self.position] if self.late else 0
+    def entered(self, burst: Burst) -> Steps:
+        """Wait until the packets of a burst have entered the network."""
+        if burst.sent.cycle is None:
+            burst.sent.then(lambda _: self.wake.append(self))
+        while burst.sent.cycle is None:
+            self.waits = None
+            yield
+        ticks = burst.sent.cycle * self.tick - self.time
+        if ticks > 0:
+            self.blocked += ticks
+            self.time += ticks
+
+    def fire(self, cycles: int) -> Steps:
+        """Be busy for ``cycles``, and until the network has taken the operands on."""
+        if self.feed is None:
+            self.work(cycles)
+            return
+        self.operands = self.feed.start(-(-self.time // self.tick), cycles)
+        self.work(cycles)
+        if self.operands is not None:
+            yield from self.entered(self.operands)
 
     def work(self, cycles: int) -> None:
         """Be busy for ``cycles``."""
@@ -117,8 +155,6 @@ class Context:
         if self.start is None:
             self.start = self.time
         add_span(self.spans, self.time, self.time + ticks)
-        if self.fired is not None:
-            self.fired.append((self.time, self.time + ticks))
         self.time += ticks
         self.busy += ticks
         self.firings += 1
@@ -142,6 +178,7 @@ class Engine:
         self.contexts: list[Context] = []
         self.channels: list[Channel] = []
         self.ready: deque[Context] = deque()
+        self.network: Packets | None = None
         self._programs: dict[Context, Steps] = {}
 
     def channel(self, name: str, capacity: int, latency: int = 0) -> Channel:
@@ -152,7 +189,7 @@ class Engine:
 
     def add(self, context: Context) -> None:
         """Register a context."""
-        context.tick = self.tick
+        context.tick, context.wake = self.tick, self.ready
         self.contexts.append(context)
         self._programs[context] = context.program()
 
@@ -174,8 +211,19 @@ class Engine:
         return self.finish()
 
     def advance(self) -> None:
-        """Run every context as far as it gets, or to its limit."""
+        """Run every context as far as it gets, or to its limit, and packets as long as they move.
+
+        Raises
+        ------
+        DeadlockError
+            If packets block each other; names the links.
+        """
         self.ready.extend(self._programs)
+        self._run_ready()
+        while self.network is not None and self.network.advance():
+            self._run_ready()
+
+    def _run_ready(self) -> None:
         while self.ready:
             context = self.ready.popleft()
             if context in self._programs:

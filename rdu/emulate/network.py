@@ -1,54 +1,43 @@
-"""The network (RDN) by itself: packets, switches, credits at every hop, control tokens.
+"""The network (RDN) inside the engine: vectors and scalars as packets, credits at every hop.
 
-Vectors and scalars have links and queues of their own. Control tokens travel on single-bit wires
-that are set up for the whole run: they wait for nothing. A token says that so many packets of one
-flow have arrived, and lets another send as many more (a buffer is full, or free again).
+Vectors and scalars have links and queues of their own. Flows that walk rows first and flows that
+walk columns first have queues of their own too, so that neither kind can wait in a ring
+(`rdu.emulate.switches` says how packets move).
 
-Every link has a queue in front of its receiving switch. A packet moves over a link when the link
-has a free track in this cycle and the queue behind it a free place (a credit); a switch copies
-the packets of a multicast to all branches and keeps them until each has taken its copy. Flows
-that walk rows first and flows that walk columns first have queues of their own, so that neither
-kind can wait in a ring. A source sends no more often than its throttle allows. Packets carry the
-number of their place in the whole stream (sequence ID), which the receiver uses as an address.
+Units have clocks of their own, the network has one. It moves on when every unit waits for
+something that only a packet can bring, and stops at the first cycle that does. So what units then
+send is never in the network's past.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from rdu.errors import DeadlockError, MappingError
+import numpy as np
+
+from rdu.emulate import switches
+from rdu.emulate.moments import Burst
+from rdu.emulate.switches import Manner, Mesh
+from rdu.emulate.tokens import Ints
+from rdu.errors import DeadlockError
 from rdu.mapping.flows import Fabric
-from rdu.mapping.kernel import Kernel
 from rdu.mapping.place import Site
 from rdu.mapping.route import Link
 from rdu.specs import Chip
 
-Queue: TypeAlias = "tuple[Link, bool, Fabric]"
+Queue: TypeAlias = "tuple[int, Link, bool, Fabric]"
+Lane: TypeAlias = "tuple[int, Link, Fabric]"
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
-    """``packets`` of one flow over the tree ``links`` from ``source`` to ``ends``.
-
-    A packet enters every ``throttle`` cycles at most; ``first`` is the sequence ID of the first,
-    ``stride`` the step to the next. Packet n does not enter before cycle ``enters[n]``, if given.
-    Without a token ``allowance`` packets may be sent, None for all.
-    """
+class Way:
+    """The tree ``links`` of one flow from ``source`` to ``ends``, on one fabric."""
 
     source: Site
     ends: tuple[Site, ...]
     links: tuple[Link, ...]
-    packets: int
-    throttle: int = 1
-    first: int = 0
-    stride: int = 1
     fabric: Fabric = Fabric.VECTOR
-    enters: tuple[int, ...] = ()
-    allowance: int | None = None
 
     @property
     def turns_late(self) -> bool:
@@ -58,318 +47,200 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
-class Circuit:
-    """Wires from the end ``links`` begin at to a source: a token for every ``every`` arrivals.
+class Disturbance:
+    """Links rest at random: ``share`` of 1,000 in every cycle, chosen by ``seed``."""
 
-    They count the packets of flow ``counts`` that arrive at the first site of ``links``; each token
-    lets flow ``frees`` send ``every`` packets more.
-    """
-
-    links: tuple[Link, ...]
-    counts: int
-    frees: int
-    every: int
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A packet that reached an end of its flow."""
-
-    cycle: int
-    flow: int
-    end: Site
-    sequence: int
+    seed: int
+    share: int
 
 
 @dataclass(slots=True)
-class NetworkRun:
-    """``stalls[link]`` counts cycles in which a packet wanted the link and could not have it.
+class _Tables:
+    """What the arrays are made of while flows are added."""
 
-    ``held[flow]`` counts cycles in which a source waited for a control token, ``tokens`` all that
-    were sent.
-    """
-
-    cycles: int
-    arrivals: list[Arrival] = field(default_factory=list[Arrival])
-    stalls: dict[Link, int] = field(default_factory=dict["Link", int])
-    carried: dict[Link, int] = field(default_factory=dict["Link", int])
-    held: dict[int, int] = field(default_factory=dict[int, int])
-    tokens: int = 0
-
-    def in_order(self, end: Site) -> list[int]:
-        """Return what a receiver holds that writes each packet at its sequence ID."""
-        return sorted(a.sequence for a in self.arrivals if a.end == end)
+    queues: dict[Queue, int] = field(default_factory=dict["Queue", int])
+    lanes: dict[Lane, int] = field(default_factory=dict["Lane", int])
+    tree: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
+    branches: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    roots: list[int] = field(default_factory=list[int])
+    places: list[tuple[int, Site]] = field(default_factory=list[tuple[int, Site]])
 
 
-@dataclass(slots=True)
-class _Packet:
-    flow: int
-    sequence: int
-    waits_for: list[Link]
-    ready: int
-
-
-def simulate_network(
-    flows: Sequence[Traffic],
-    *,
-    tracks: int,
-    depth: int,
-    hop_cycles: int = 1,
-    scalar_tracks: int | None = None,
-    circuits: Sequence[Circuit] = (),
-    control_wires: int | None = None,
-) -> NetworkRun:
-    """Move all packets, cycle by cycle.
-
-    Raises
-    ------
-    DeadlockError
-        If packets remain and none can move; names the links, or the flows that wait for tokens.
-    MappingError
-        If more circuits use a link than it has control wires (None: as many as it takes).
-    """
-    if control_wires is not None:
-        _check_wires(circuits, control_wires)
-    lanes = {Fabric.VECTOR: tracks, Fabric.SCALAR: scalar_tracks or tracks}
-    return _Network(flows, lanes, depth, hop_cycles, circuits).run()
-
-
-def _check_wires(circuits: Sequence[Circuit], wires: int) -> None:
-    used: dict[Link, int] = {}
-    for circuit in circuits:
-        for link in circuit.links:
-            used[link] = used.get(link, 0) + 1
-    worst = max(used, key=lambda link: used[link], default=None)
-    if worst is not None and used[worst] > wires:
-        raise MappingError(
-            f"{used[worst]} circuits use the link {worst}, which has {wires} control wires",
-            hint="route some of them another way",
-        )
-
-
-class _Network:
-    """Queues, sources and circuits of one run."""
+class Network:
+    """Links and queues of the meshes of all sockets, and the packets in them."""
 
     def __init__(
         self,
-        flows: Sequence[Traffic],
-        tracks: dict[Fabric, int],
+        *,
+        tracks: int,
         depth: int,
-        hop_cycles: int,
-        circuits: Sequence[Circuit],
+        hop_cycles: int = 1,
+        scalar_tracks: int | None = None,
+        disturbance: Disturbance | None = None,
+        record: bool = False,
     ) -> None:
-        self.flows = flows
-        self.tracks = tracks
+        self.tracks = {Fabric.VECTOR: tracks, Fabric.SCALAR: scalar_tracks or tracks}
         self.depth = depth
-        self.hop_cycles = hop_cycles
-        self.circuits = circuits
-        self.result = NetworkRun(0)
-        self.children = [_children(flow) for flow in flows]
-        self.turns_late = [flow.turns_late for flow in flows]
-        self.ends = [frozenset(flow.ends) for flow in flows]
-        self.counters: dict[tuple[int, Site], list[int]] = {}
-        for number, circuit in enumerate(circuits):
-            self.counters.setdefault((circuit.counts, circuit.links[0][0]), []).append(number)
-        self.queues: dict[Queue, deque[_Packet]] = {}
-        self.left = [flow.packets for flow in flows]
-        self.started = [False] * len(flows)
-        self.waiting: dict[int, deque[_Packet]] = {}
-        # (cycle, flow) of the next packet of every flow that has any left.
-        self.coming = [(self._due(n), n) for n, flow in enumerate(flows) if flow.packets]
-        heapq.heapify(self.coming)
-        self.allowed = [flow.packets if (a := flow.allowance) is None else a for flow in flows]
-        self.counted = [0] * len(circuits)
-        # (cycle, circuit) of every token under way.
-        self.tokens: deque[tuple[int, int]] = deque()
+        chance = disturbance or Disturbance(0, 0)
+        self.manner = Manner(hop_cycles, record, chance.seed, chance.share)
+        self.ways: list[Way] = []
+        self.under_way: dict[int, Burst] = {}
+        self.packets: list[tuple[int, int]] = []
+        self._tables = _Tables()
+        self._mesh: Mesh | None = None
+        self._free: list[int] = []
 
-    def run(self) -> NetworkRun:
-        """Run until all packets have arrived."""
-        run = self.result
-        while self.coming or self.waiting or self.queues:
-            self._receive_tokens()
-            sent = self._enter()
-            moved = self._cycle()
-            run.cycles += 1
-            if not (sent or moved):
-                run.cycles = max(run.cycles, self._next())
-        run.cycles = max((a.cycle for a in run.arrivals), default=0)
-        return run
+    @classmethod
+    def of_chip(cls, chip: Chip, disturbance: Disturbance | None = None) -> Network:
+        """Make the network that a chip's spec describes."""
+        return cls(
+            tracks=chip.vector_tracks,
+            scalar_tracks=chip.scalar_tracks,
+            depth=chip.fifo_depth,
+            hop_cycles=chip.hop_cycles,
+            disturbance=disturbance,
+        )
 
-    def _receive_tokens(self) -> None:
-        if not self.tokens:
-            return
-        due = [token for token in self.tokens if token[0] <= self.result.cycles]
-        for token in due:
-            self.tokens.remove(token)
-            circuit = self.circuits[token[1]]
-            self.allowed[circuit.frees] += circuit.every
+    def add(self, way: Way, socket: int = 0) -> int:
+        """Add a flow, before anything is sent; return its number."""
+        assert self._mesh is None
+        tables, late = self._tables, way.turns_late
+        children: dict[Site, list[Link]] = {}
+        for link in way.links:
+            children.setdefault(link[0], []).append(link)
+        sites = [way.source]
+        for site in sites:
+            sites += [link[1] for link in children.get(site, ())]
+        first = len(tables.tree)
+        node = {site: first + n for n, site in enumerate(sites)}
+        for site in sites:
+            links = children.get(site, ())
+            tables.places.append((len(self.ways), site))
+            tables.tree.append((len(tables.branches), len(links), int(site in way.ends)))
+            for link in links:
+                tables.lanes.setdefault((socket, link, way.fabric), len(tables.lanes))
+                queue = (socket, link, late, way.fabric)
+                number = tables.queues.setdefault(queue, len(tables.queues))
+                tables.branches.append((number, node[link[1]]))
+        tables.roots.append(first)
+        self.ways.append(way)
+        return len(self.ways) - 1
 
-    def _enter(self) -> bool:
-        """Let every source send a packet that it may send now."""
-        now, sent_any = self.result.cycles, False
-        due: list[int] = []
-        while self.coming and self.coming[0][0] <= now:
-            due.append(heapq.heappop(self.coming)[1])
-        for n in due:
-            flow = self.flows[n]
-            sent = flow.packets - self.left[n]
-            if sent >= self.allowed[n]:
-                self.result.held[n] = self.result.held.get(n, 0) + 1
-                heapq.heappush(self.coming, (self._due(n), n))
-                continue
-            place = flow.first + sent * flow.stride
-            self._arrive(n, flow.source, place, now)
-            if links := self.children[n].get(flow.source):
-                packet = _Packet(n, place, list(links), now)
-                self.waiting.setdefault(n, deque()).append(packet)
-            self.left[n] -= 1
-            if self.left[n]:
-                heapq.heappush(self.coming, (self._due(n), n))
-            sent_any = True
-        return sent_any
+    def places(self) -> list[tuple[int, Site]]:
+        """Return the flow and the site of every node of the trees."""
+        return self._tables.places
 
-    def _due(self, n: int) -> int:
-        """The first cycle, after this one if it has begun, in which a flow may send again."""
-        flow = self.flows[n]
-        sent = flow.packets - self.left[n]
-        begun = self.started[n]
-        self.started[n] = True
-        cycle = max(self.result.cycles + begun, flow.enters[sent] if flow.enters else 0)
-        return -(-cycle // flow.throttle) * flow.throttle
+    @property
+    def mesh(self) -> Mesh:
+        """The tables of the compiled loop."""
+        if self._mesh is None:
+            self._mesh = self._laid_out()
+        return self._mesh
 
-    def _next(self) -> int:
-        """The cycle in which time alone brings something to move.
+    def _laid_out(self) -> Mesh:
+        tables = self._tables
+        queues = np.zeros((len(tables.queues), 6), dtype=np.int64)
+        queues[:, switches.LEFT_AT] = -1
+        for (socket, link, _, fabric), n in tables.queues.items():
+            queues[n, switches.LANE] = tables.lanes[socket, link, fabric]
+        lanes = np.zeros((len(tables.lanes), 5), dtype=np.int64)
+        lanes[:, switches.USED_AT] = -1
+        lanes[:, switches.TRACKS] = [self.tracks[fabric] for _, _, fabric in tables.lanes]
+        tree = np.array(tables.tree, dtype=np.int64).reshape(-1, 3)
+        flows = np.zeros((len(tables.roots), 7), dtype=np.int64)
+        flows[:, switches.ROOT] = tables.roots
+        flows[:, switches.OPEN] = (1 << tree[tables.roots, switches.BRANCHED]) - 1
+        entries = 2 * (len(queues) + len(flows)) + 1
+        grants = int(lanes[:, switches.TRACKS].sum())
+        return Mesh(
+            clock=np.zeros(2, dtype=np.int64),
+            order=np.zeros(entries, dtype=np.int64),
+            spare=np.zeros(entries, dtype=np.int64),
+            queues=queues,
+            rings=np.zeros((len(queues), self.depth, 4), dtype=np.int64),
+            lanes=lanes,
+            tree=tree,
+            branches=np.array(tables.branches, dtype=np.int64).reshape(-1, 2),
+            flows=flows,
+            bursts=np.zeros((64, 2), dtype=np.int64),
+            events=np.zeros((2 * grants + 3 * len(flows) + 1, 3), dtype=np.int64),
+        )
+
+    def start(self, burst: Burst, flows: Ints, counts: Ints, begin: int, window: int) -> None:
+        """Send ``counts`` packets of each of some flows, evenly in ``window`` cycles from ``begin``.
+
+        The last of each enters in the last cycle. A flow must have sent its last burst. All counts
+        are at least 1.
+        """
+        mesh = self.mesh
+        assert np.all(begin + window // counts > mesh.clock[switches.NOW]), "sent in the past"
+        number = self._number()
+        table = mesh.flows
+        assert np.all(table[flows, switches.GONE] == table[flows, switches.COUNT])
+        table[flows, switches.BEGIN] = begin
+        table[flows, switches.WINDOW] = window
+        table[flows, switches.COUNT] = counts
+        table[flows, switches.GONE] = 0
+        table[flows, switches.OF] = number
+        ends = np.array([len(self.ways[f].ends) for f in flows.tolist()], dtype=np.int64)
+        self.mesh.bursts[number] = len(flows), int(ends @ counts)
+        listed = mesh.clock[switches.ENTRIES]
+        mesh.order[listed : listed + len(flows)] = len(mesh.queues) + flows
+        mesh.clock[switches.ENTRIES] += len(flows)
+        self.under_way[number] = burst
+
+    def _number(self) -> int:
+        """Find a free row in the table of bursts, which grows if there is none."""
+        if not self._free:
+            bursts = self.mesh.bursts
+            taken = len(self.under_way)
+            if taken == len(bursts):
+                grown = np.concatenate([bursts, np.zeros_like(bursts)])
+                self._mesh = self.mesh._replace(bursts=grown)
+            return taken
+        return self._free.pop()
+
+    def advance(self) -> bool:
+        """Move on to the next cycle that brings something; whether there is one.
 
         Raises
         ------
         DeadlockError
-            If there is none.
+            If packets remain and none can move; names the links.
         """
-        now = self.result.cycles - 1
-        times = [cycle for cycle, _ in self.tokens]
-        times += [held[0].ready for held in self._heads() if held[0].ready > now]
-        times += [
-            cycle
-            for cycle, n in self.coming
-            if self.flows[n].packets - self.left[n] < self.allowed[n]
-        ]
-        if not times:
+        if self._mesh is None:
+            return False
+        found = switches.play(self._mesh, self.manner)
+        if found == switches.STUCK:
             raise self._stuck()
-        # Who waits for a token counts every cycle.
-        return now + 1 if self._held_back() else min(times)
-
-    def _held_back(self) -> bool:
-        return any(self.flows[n].packets - self.left[n] >= self.allowed[n] for _, n in self.coming)
-
-    def _heads(self) -> Iterable[deque[_Packet]]:
-        return (*self.queues.values(), *self.waiting.values())
-
-    def _cycle(self) -> bool:
-        """One cycle: heads of queues bid for links, in an order that goes round; winners move.
-
-        A queue behind several tracks gives on as many packets a cycle, a source one.
-        """
-        now = self.result.cycles
-        room = {queue: self.depth - len(held) for queue, held in self.queues.items()}
-        free: dict[tuple[Link, Fabric], int] = {}
-        served = [(held, self.tracks[queue[2]]) for queue, held in self.queues.items()]
-        served += [(held, 1) for held in self.waiting.values()]
-        served = [(held, most) for held, most in served if held[0].ready <= now]
-        start = now % max(len(served), 1)
-        entering: list[tuple[Queue, _Packet]] = []
-        for held, most in (*served[start:], *served[:start]):
-            for _ in range(most):
-                if not held or held[0].ready > now:
-                    break
-                self._bid(held[0], free, room, entering)
-                if held[0].waits_for:
-                    break
-                held.popleft()
-        for queue in [queue for queue, held in self.queues.items() if not held]:
-            del self.queues[queue]
-        for n in [n for n, held in self.waiting.items() if not held]:
-            del self.waiting[n]
-        for queue, packet in entering:
-            self._arrive(packet.flow, queue[0][1], packet.sequence, packet.ready)
-            if packet.waits_for:
-                self.queues.setdefault(queue, deque()).append(packet)
-        return bool(entering)
-
-    def _bid(
-        self,
-        packet: _Packet,
-        free: dict[tuple[Link, Fabric], int],
-        room: dict[Queue, int],
-        entering: list[tuple[Queue, _Packet]],
-    ) -> None:
-        """Send a packet over all its links that have a track and a credit."""
-        run, flow, late = self.result, self.flows[packet.flow], self.turns_late[packet.flow]
-        for link in list(packet.waits_for):
-            queue, lane = (link, late, flow.fabric), (link, flow.fabric)
-            tracks = free.setdefault(lane, self.tracks[flow.fabric])
-            if tracks < 1 or room.setdefault(queue, self.depth) < 1:
-                run.stalls[link] = run.stalls.get(link, 0) + 1
+        for what, which, cycle in self._mesh.events[:found].tolist():
+            if what == switches.PACKET:
+                self.packets.append((which, cycle))
                 continue
-            free[lane] -= 1
-            room[queue] -= 1
-            packet.waits_for.remove(link)
-            links = list(self.children[packet.flow].get(link[1], ()))
-            ready = run.cycles + self.hop_cycles
-            entering.append((queue, _Packet(packet.flow, packet.sequence, links, ready)))
-            run.carried[link] = run.carried.get(link, 0) + 1
-
-    def _arrive(self, n: int, site: Site, sequence: int, cycle: int) -> None:
-        """Note a packet at an end of its flow; send the tokens that it completes."""
-        if site not in self.ends[n]:
-            return
-        self.result.arrivals.append(Arrival(cycle, n, site, sequence))
-        for number in self.counters.get((n, site), ()):
-            circuit = self.circuits[number]
-            self.counted[number] += 1
-            if self.counted[number] % circuit.every == 0:
-                there = cycle + self.hop_cycles * len(circuit.links)
-                self.tokens.append((there, number))
-                self.result.tokens += 1
+            burst = self.under_way[which]
+            (burst.sent if what == switches.SENT else burst.arrived).come(cycle)
+            if burst.sent.cycle is not None and burst.arrived.cycle is not None:
+                del self.under_way[which]
+                self._free.append(which)
+        return found > 0
 
     def _stuck(self) -> DeadlockError:
-        links = sorted({link for (link, _, _), queue in self.queues.items() if queue})
-        if links:
-            return DeadlockError(
-                f"{len(links)} links hold packets that cannot move: {links[:8]}",
-                hint="use routes of one dimension order, or queues of their own for each",
-            )
-        waiting = [n for n, left in enumerate(self.left) if left]
+        queues = self.mesh.queues
+        held = [
+            link
+            for (_, link, _, _), n in self._tables.queues.items()
+            if queues[n, switches.HELD] > 0
+        ]
         return DeadlockError(
-            f"flows {waiting} wait for control tokens that nothing will send",
-            hint="give them an allowance, or a circuit that frees them",
+            f"{len(held)} links hold packets that cannot move: {sorted(held)[:8]}",
+            hint="use routes of one dimension order, or queues of their own for each",
         )
 
-
-def _children(flow: Traffic) -> dict[Site, tuple[Link, ...]]:
-    found: dict[Site, tuple[Link, ...]] = {}
-    for link in flow.links:
-        found[link[0]] = (*found.get(link[0], ()), link)
-    return found
-
-
-def traffic_of(chip: Chip, kernel: Kernel, scale: int) -> list[Traffic]:
-    """Return a kernel's flows as packets, one for ``scale`` vectors or scalars, evenly throttled.
-
-    A flow is throttled to the pace of the kernel's static interval. Running the packets shows
-    what waiting at switches adds to the static bandwidth model.
-    """
-    found: list[Traffic] = []
-    cycles = float(kernel.interval * kernel.slowdown) / scale
-    for flow, links in zip(kernel.routes.flows, kernel.routes.links, strict=True):
-        if not links:
-            continue
-        sites = kernel.placement.sites
-        source = links[0][0] if flow.source is None else sites[flow.source]
-        # A PCU and a PMU at one switch are one end.
-        ends = tuple(dict.fromkeys(sites[t] for t in flow.targets)) or (links[-1][1],)
-        scalar = flow.fabric is Fabric.SCALAR
-        size = chip.scalar_bytes if scalar else chip.link_bytes_per_cycle
-        packets = -(-flow.bytes // (size * scale))
-        throttle = max(int(cycles // max(packets, 1)), 1)
-        found.append(Traffic(source, ends, links, packets, throttle, fabric=flow.fabric))
-    return found
+    def counted(self, column: int, socket: int | None = None) -> dict[Link, int]:
+        """Return a column of the links' table, of one socket or added up over all."""
+        found: dict[Link, int] = {}
+        for (where, link, _), n in self._tables.lanes.items():
+            count = int(self.mesh.lanes[n, column])
+            if count and socket in (None, where):
+                found[link] = found.get(link, 0) + count
+        return found

@@ -1,284 +1,258 @@
-"""The packets of a kernel's tiles: sent when the emulation sends the tile, moved switch by switch.
+"""Tiles as packets: the units of a kernel joined by the network, whose pressure holds them up.
 
-The emulation moves whole tiles at the rate of the static bandwidth model. Here each tile becomes
-packets that enter the network as its unit makes them. What a stage reads from its own buffers, and
-the tokens between the units of a sparse stage, enter while the stage is busy: vectors of the first,
-scalars of the second. Every stream of tiles has a control circuit back to its sender, which may
-have as many tiles under way as fit the buffer. So what waiting at switches adds is seen tile by
-tile: counted, or fed back, so that late tiles hold up the units that wait for them.
+A tile is cut into vectors that leave its units in turn, evenly until the tile is complete. It
+takes a place in the buffer that it goes to (a credit, which a control token brings back). Of each
+stream two tiles may wait to enter the network; a unit that has a third waits. Several units write
+one buffer: sequence IDs put every vector into its place, and tiles are taken in the order in which
+they were sent.
+
+A firing takes as long as its operands need to enter the network from their buffers, and its
+result leaves when the last of them has arrived.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
 
-from rdu.emulate.engine import Engine
-from rdu.emulate.network import Circuit, NetworkRun, Traffic, simulate_network, traffic_of
-from rdu.emulate.rates import ticks_a_cycle
-from rdu.emulate.run import build, finished
-from rdu.errors import RDUError
-from rdu.graph.nodes import AllReduce
+import numpy as np
+
+from rdu.emulate.channel import Channel
+from rdu.emulate.engine import Context, Steps
+from rdu.emulate.moments import Burst
+from rdu.emulate.network import Network, Way
+from rdu.errors import MappingError
+from rdu.mapping.flows import Fabric, Flow
 from rdu.mapping.kernel import Kernel
-from rdu.mapping.program import Program
+from rdu.mapping.route import Link
 from rdu.specs import Chip
 
-_N = TypeVar("_N", int, "int | None")
-
-# Emulation and network in turn: enough for both to agree, or to say that they do not.
-_TURNS = 32
+# Tiles of a stream that may wait to enter the network: a double buffer.
+_WAITING = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Packets:
-    """A run of the network; ``late[stream]`` is by how many cycles its latest tile came too late.
+class _Tile:
+    """A tile on its way; ``ready`` is the tick at which it is whole, None before."""
 
-    ``streams[flow]`` is the stream whose tiles a flow carries, None within a stage, whose number
-    then is ``stages[flow]``; ``waits[stage]`` is by how many cycles what a firing of it needs came
-    too late. ``cycles`` are those of the kernel, and ``settled`` says that nothing came later than
-    they allow for: without ``holds`` that nothing was late.
+    __slots__ = ("begin", "burst", "done", "operands", "payload", "place", "ready", "size", "tick")
+
+    def __init__(self, payload: Any, size: int, begin: int, done: int, place: int, tick: int):
+        self.payload = payload
+        self.size = size
+        self.begin = begin
+        self.done = done
+        self.place = place
+        self.tick = tick
+        self.burst = Burst()
+        self.operands: Burst | None = None
+        self.ready: int | None = None
+
+
+class PacketPort:
+    """Sends the tiles of one stream as packets of ``flows``, -1 for units that are at their buffer.
+
+    A packet has ``vector`` bytes.
     """
 
-    network: NetworkRun
-    flows: tuple[Traffic, ...]
-    streams: tuple[int | None, ...]
-    stages: tuple[int | None, ...]
-    late: Mapping[int, int]
-    waits: Mapping[int, int]
-    cycles: int
-    settled: bool
+    __slots__ = (
+        "channel",
+        "flows",
+        "latest",
+        "leaving",
+        "network",
+        "started",
+        "turn",
+        "under_way",
+        "vector",
+    )
+
+    def __init__(self, network: Network, channel: Channel, flows: Sequence[int], vector: int):
+        self.network = network
+        self.channel = channel
+        self.flows = np.array(flows, dtype=np.int64)
+        self.vector = vector
+        self.turn = 0
+        # Tiles that have not all entered, the first of them maybe begun; those not arrived.
+        self.leaving: deque[_Tile] = deque()
+        self.started = False
+        self.under_way: deque[_Tile] = deque()
+        self.latest = 0
+
+    def send(
+        self, context: Context, payload: Any, done: int, size: int, first: int | None = None
+    ) -> Steps:
+        """Send one tile of ``size`` bytes, complete at tick ``done``.
+
+        Its first byte is there at tick ``first``, or now; neither is before the operands of the
+        firing that makes it have arrived.
+        """
+        begin = context.time if first is None else first
+        if len(self.leaving) >= _WAITING:
+            yield from context.entered(self.leaving[-_WAITING].burst)
+        place = yield from context.reserve(self.channel)
+        tile = _Tile(payload, size, begin, done, place, context.tick)
+        tile.operands = context.operands
+        self.leaving.append(tile)
+        self.under_way.append(tile)
+        if tile.operands is not None and tile.operands.arrived.cycle is None:
+            tile.operands.arrived.then(lambda _: self._start(0))
+        self._start(0)
+
+    def _start(self, cycle: int) -> None:
+        """Let the next tile enter, no sooner than ``cycle``, if it may already."""
+        while self.leaving and not self.started:
+            tile = self.leaving[0]
+            made = 0
+            if tile.operands is not None:
+                if tile.operands.arrived.cycle is None:
+                    return
+                made = tile.operands.arrived.cycle * tile.tick
+            begin = max(tile.begin, made)
+            done = begin + tile.done - tile.begin
+            first = max(cycle, -(-max(begin, tile.place) // tile.tick))
+            self._enter(tile, first, max(first, -(-done // tile.tick)))
+
+    def _enter(self, tile: _Tile, begin: int, end: int) -> None:
+        """Send a tile's packets, evenly from cycle ``begin`` to ``end`` or as long as it takes."""
+        counts = self._dealt(tile.size)
+        mine = (self.flows >= 0) & (counts > 0)
+        if not mine.any():
+            self.leaving.popleft()
+            self._arrived(tile, end * tile.tick + (0 if tile.size else self.channel.latency))
+            tile.burst.sent.come(begin)
+            return
+        window = max(end - begin, int(counts[mine].max()))
+        self.started = True
+        tile.burst.sent.then(self._entered)
+        tile.burst.arrived.then(lambda cycle: self._arrived(tile, cycle * tile.tick))
+        self.network.start(tile.burst, self.flows[mine], counts[mine], begin, window)
+
+    def _dealt(self, size: int) -> Any:
+        """Packets of each flow: a tile's vectors go to the flows in turn."""
+        vectors, flows = -(-size // self.vector), len(self.flows)
+        counts = np.full(flows, vectors // flows, dtype=np.int64)
+        counts[(self.turn + np.arange(vectors % flows)) % flows] += 1
+        self.turn = (self.turn + vectors) % flows
+        return counts
+
+    def _entered(self, cycle: int) -> None:
+        self.leaving.popleft()
+        self.started = False
+        self._start(cycle)
+
+    def _arrived(self, tile: _Tile, ready: int) -> None:
+        """Hand on all tiles before which none is missing."""
+        tile.ready = ready
+        while self.under_way and (known := self.under_way[0].ready) is not None:
+            first = self.under_way.popleft()
+            self.latest = max(self.latest, known)
+            self.channel.put(self.latest, first.payload, first.size)
 
 
-@dataclass(frozen=True, slots=True)
-class _Late:
-    """Cycles by which each tile of each stream, and each firing of each stage, comes too late."""
+class Operands:
+    """What the units of a stage are sent from its buffers, and each other, as it fires.
 
-    tiles: dict[int, list[int]] = field(default_factory=dict[int, list[int]])
-    firings: dict[int | None, list[int]] = field(default_factory=dict["int | None", list[int]])
-
-    @property
-    def any(self) -> bool:
-        """Whether anything is late."""
-        return any(any(some) for some in (*self.tiles.values(), *self.firings.values()))
-
-    def at_least(self, other: _Late) -> _Late:
-        """Return the larger delay of every tile and firing."""
-        return _Late(_larger(self.tiles, other.tiles), _larger(self.firings, other.firings))
-
-
-def _larger(one: dict[_N, list[int]], other: dict[_N, list[int]]) -> dict[_N, list[int]]:
-    return {n: [max(p) for p in zip(one[n], other.get(n, one[n]), strict=True)] for n in one}
-
-
-@dataclass(frozen=True, slots=True)
-class _Emulated:
-    """An emulation: when each tile of a stream leaves, when a stage is busy with each firing."""
-
-    cycles: int
-    ends: Sequence[Sequence[int]]
-    spans: Sequence[Sequence[tuple[int, int]]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Flow:
-    """A flow as packets; ``owner`` is the tile of the stream, or firing of the stage, of each.
-
-    ``due`` is the cycle by which those of each tile or firing should have arrived.
+    Flow n brings ``sizes[n]`` bytes, in packets of ``units[n]``, in ``busy`` cycles.
     """
 
-    traffic: Traffic
-    owner: tuple[int, ...]
-    stream: int | None
-    stage: int | None
-    due: Sequence[int]
+    def __init__(
+        self,
+        network: Network,
+        flows: Sequence[int],
+        sizes: Sequence[int],
+        units: Sequence[int],
+        busy: int,
+    ) -> None:
+        self.network = network
+        self.flows = np.array(flows, dtype=np.int64)
+        self.sizes = np.array(sizes, dtype=np.int64)
+        self.units = np.array(units, dtype=np.int64)
+        self.busy = max(busy, 1)
+        self.spent = 0
+        self.gone = np.zeros(len(flows), dtype=np.int64)
+
+    def start(self, begin: int, cycles: int) -> Burst | None:
+        """Send the packets of a firing of so many cycles, evenly; None if there are none."""
+        self.spent = min(self.spent + cycles, self.busy)
+        # Python's integers: bytes times cycles may be long.
+        due = [
+            -(-size * self.spent // (self.busy * unit))
+            for size, unit in zip(self.sizes.tolist(), self.units.tolist(), strict=True)
+        ]
+        counts = np.array(due, dtype=np.int64) - self.gone
+        self.gone += counts
+        mine = counts > 0
+        if not mine.any():
+            return None
+        burst = Burst()
+        window = max(cycles, int(counts.max()))
+        self.network.start(burst, self.flows[mine], counts[mine], begin, window)
+        return burst
 
 
-def packets_of(program: Program, kernel: int = 0, *, holds: bool = False) -> Packets:
-    """Emulate one kernel and send the packets of its tiles.
+def stream_port(
+    network: Network, chip: Chip, kernel: Kernel, socket: int, stream: int, channel: Channel
+) -> PacketPort:
+    """Add the flows of a stream to the network."""
+    routes = kernel.routes
+    flows = [
+        -1 if not links else network.add(way_of(kernel, flow, links), socket)
+        for flow, links in zip(routes.flows, routes.links, strict=True)
+        if flow.stream == stream
+    ]
+    return PacketPort(network, channel, flows or [-1], chip.link_bytes_per_cycle)
 
-    Flows from several units to one buffer share its places in turn: sequence IDs restore their
-    order.
 
-    Parameters
-    ----------
-    holds:
-        Tiles that arrive late hold up what waits for them, and operands of a firing what it makes:
-        emulation and network run in turn, with the largest delay that a tile or firing has had in
-        any turn, until none is later still.
+def stage_operands(
+    network: Network, chip: Chip, kernel: Kernel, socket: int, stage: int
+) -> Operands | None:
+    """Add the flows within a stage to the network; None if there are none."""
+    routes = kernel.routes
+    inside = [
+        (flow, links)
+        for flow, links in zip(routes.flows, routes.links, strict=True)
+        if flow.stage == stage and links
+    ]
+    if not inside:
+        return None
+    numbers = [network.add(way_of(kernel, flow, links), socket) for flow, links in inside]
+    scalars = [flow.fabric is Fabric.SCALAR for flow, _ in inside]
+    units = [chip.scalar_bytes if scalar else chip.link_bytes_per_cycle for scalar in scalars]
+    sizes = [flow.bytes for flow, _ in inside]
+    return Operands(network, numbers, sizes, units, kernel.stages[stage].busy)
+
+
+def way_of(kernel: Kernel, flow: Flow, links: Sequence[Link]) -> Way:
+    """Return the sites of a flow; a PCU and a PMU at one switch are one end."""
+    sites = kernel.placement.sites
+    source = links[0][0] if flow.source is None else sites[flow.source]
+    ends = tuple(dict.fromkeys(sites[t] for t in flow.targets)) or (links[-1][1],)
+    return Way(source, ends, tuple(links), flow.fabric)
+
+
+def check_wires(chip: Chip, kernel: Kernel) -> None:
+    """Check that the control tokens of all streams have wires of their own.
+
+    A circuit goes back from the buffer of every stream along the longest of its flows.
 
     Raises
     ------
-    RDUError
-        For a kernel number that the program does not have, or one joined to other sockets.
     MappingError
-        If a link has too few control wires for the circuits over it.
-    DeadlockError
-        If packets block each other.
+        If more circuits use a link than it has control wires; says which.
     """
-    if not 0 <= kernel < len(program.kernels):
-        raise RDUError(f"the program has {len(program.kernels)} kernels, found number {kernel}")
-    mapped, chip = program.kernels[kernel], program.node.chip
-    reduces = any(isinstance(stage.shape.operator, AllReduce) for stage in mapped.stages)
-    if program.pipeline or reduces:
-        raise RDUError(
-            f"{mapped.name} is joined to other sockets by streams that this network does not carry",
-            hint="compile the graph for one socket",
-        )
-    waits = _Late()
-    turns = 0
-    while True:
-        turns += 1
-        emulated = _emulated(program, mapped, waits)
-        flows, network = _sent(chip, mapped, emulated)
-        late = _late(network, flows)
-        settled = not late.any or late.at_least(waits) == waits
-        waits = late.at_least(waits)
-        if settled or not holds or turns == _TURNS:
-            break
-    return Packets(
-        network,
-        tuple(flow.traffic for flow in flows),
-        tuple(flow.stream for flow in flows),
-        tuple(flow.stage for flow in flows),
-        {stream: max(tiles) for stream, tiles in waits.tiles.items()},
-        {stage: max(firings) for stage, firings in waits.firings.items() if stage is not None},
-        emulated.cycles,
-        settled,
-    )
-
-
-def _emulated(program: Program, kernel: Kernel, waits: _Late) -> _Emulated:
-    """Emulate with the cycles that tiles wait on their way and firings for their operands."""
-    engine = Engine(ticks_a_cycle(program, kernel))
-    built = build(engine, program, kernel, 0, {}, None)
-    tick = engine.tick
-    for n, port in enumerate(built.ports):
-        port.sent = []
-        port.late = [cycles * tick for cycles in waits.tiles.get(n, ())]
-    for n, unit in enumerate(built.units):
-        unit.fired = []
-        unit.late = [cycles * tick for cycles in waits.firings.get(n, ())]
-    cycles = finished(engine)
-    ends = [[-(-t // tick) for t in port.sent or ()] for port in built.ports]
-    spans = [[(a // tick, -(-b // tick)) for a, b in unit.fired or ()] for unit in built.units]
-    return _Emulated(cycles, ends, spans)
-
-
-def _sent(chip: Chip, kernel: Kernel, emulated: _Emulated) -> tuple[list[_Flow], NetworkRun]:
-    """Move the packets of an emulation."""
-    flows, circuits = _with_circuits(kernel, _flows(chip, kernel, emulated))
-    network = simulate_network(
-        [flow.traffic for flow in flows],
-        tracks=chip.vector_tracks,
-        scalar_tracks=chip.scalar_tracks,
-        depth=chip.fifo_depth,
-        hop_cycles=chip.hop_cycles,
-        circuits=circuits,
-        control_wires=chip.control_wires,
-    )
-    return flows, network
-
-
-def _flows(chip: Chip, kernel: Kernel, emulated: _Emulated) -> list[_Flow]:
-    """Cut the packets of all flows into those of tiles and firings."""
-    routes = kernel.routes
-    routed = [
-        (flow, hops)
-        for flow, links, hops in zip(routes.flows, routes.links, routes.hops, strict=True)
-        if links
-    ]
-    found: list[_Flow] = []
-    for plain, (flow, hops) in zip(traffic_of(chip, kernel, 1), routed, strict=True):
+    longest: dict[int, tuple[Link, ...]] = {}
+    for flow, links in zip(kernel.routes.flows, kernel.routes.links, strict=True):
         if flow.stream is not None:
-            ends = emulated.ends[flow.stream]
-            way = kernel.streams[flow.stream].hops * chip.hop_cycles
-            parts, due = _of_tiles(plain, ends), [end + way for end in ends]
-        else:
-            assert flow.stage is not None
-            spans = emulated.spans[flow.stage]
-            parts = _of_firings(plain, spans)
-            due = [end + hops * chip.hop_cycles for _, end in spans]
-        found.append(_Flow(*parts, flow.stream, flow.stage, due))
-    return _numbered(found)
-
-
-def _of_tiles(flow: Traffic, ends: Sequence[int]) -> tuple[Traffic, tuple[int, ...]]:
-    """Cut a flow's packets into those of its tiles, the last of which is made at the tile's end.
-
-    Returns them, and the tile of each packet.
-    """
-    each = -(-flow.packets // max(len(ends), 1))
-    enters = tuple(max(end - each + n, 0) for end in ends for n in range(each))
-    owner = tuple(tile for tile in range(len(ends)) for _ in range(each))
-    return replace(flow, packets=len(enters), throttle=1, enters=enters), owner
-
-
-def _of_firings(flow: Traffic, spans: Sequence[tuple[int, int]]) -> tuple[Traffic, tuple[int, ...]]:
-    """Spread a flow's packets evenly over the cycles in which the stage is busy.
-
-    Returns them, and the firing of each packet.
-    """
-    busy = max(sum(end - begin for begin, end in spans), 1)
-    enters: list[int] = []
-    owner: list[int] = []
-    done = 0
-    for firing, (begin, end) in enumerate(spans):
-        done += end - begin
-        count = flow.packets * done // busy - len(enters)
-        enters += [begin + n * (end - begin) // count for n in range(count)]
-        owner += [firing] * count
-    return replace(flow, packets=len(enters), throttle=1, enters=tuple(enters)), tuple(owner)
-
-
-def _numbered(flows: Sequence[_Flow]) -> list[_Flow]:
-    """Give flows of one stream to one buffer places in turn."""
-    groups: dict[tuple[object, ...], list[int]] = {}
-    for n, flow in enumerate(flows):
-        key = (n,) if flow.stream is None else (flow.stream, flow.traffic.ends)
-        groups.setdefault(key, []).append(n)
-    found = list(flows)
-    for members in groups.values():
-        for first, n in enumerate(members):
-            traffic = replace(flows[n].traffic, first=first, stride=len(members))
-            found[n] = replace(flows[n], traffic=traffic)
-    return found
-
-
-def _with_circuits(kernel: Kernel, flows: Sequence[_Flow]) -> tuple[list[_Flow], list[Circuit]]:
-    """Let the longest flow of every stream have as many tiles under way as its buffer holds.
-
-    A control token goes back for every tile that has arrived.
-    """
-    longest: dict[int, int] = {}
-    for n, flow in enumerate(flows):
-        if flow.stream is not None and len(flow.traffic.ends) == 1:
-            best = longest.setdefault(flow.stream, n)
-            if len(flow.traffic.links) > len(flows[best].traffic.links):
-                longest[flow.stream] = n
-    found, circuits = list(flows), list[Circuit]()
-    for stream, n in longest.items():
-        traffic, tiles = flows[n].traffic, len(flows[n].due)
-        each = traffic.packets // max(tiles, 1)
-        if each:
-            back = tuple((b, a) for a, b in reversed(traffic.links))
-            circuits.append(Circuit(back, n, n, each))
-            allowed = replace(traffic, allowance=each * kernel.streams[stream].depth)
-            found[n] = replace(flows[n], traffic=allowed)
-    return found, circuits
-
-
-def _late(run: NetworkRun, flows: Sequence[_Flow]) -> _Late:
-    """By how much the last packet of each tile and firing misses its time."""
-    found = _Late()
-    of_flow = [
-        found.tiles.setdefault(flow.stream, [0] * len(flow.due))
-        if flow.stream is not None
-        else found.firings.setdefault(flow.stage, [0] * len(flow.due))
-        for flow in flows
-    ]
-    for arrival in run.arrivals:
-        flow, late = flows[arrival.flow], of_flow[arrival.flow]
-        item = flow.owner[(arrival.sequence - flow.traffic.first) // flow.traffic.stride]
-        late[item] = max(late[item], arrival.cycle - flow.due[item])
-    return found
+            longest[flow.stream] = max(longest.get(flow.stream, ()), links, key=len)
+    used: dict[Link, int] = {}
+    for links in longest.values():
+        for a, b in links:
+            used[b, a] = used.get((b, a), 0) + 1
+    worst = max(used, key=lambda link: used[link], default=None)
+    if worst is not None and used[worst] > chip.control_wires:
+        raise MappingError(
+            f"{kernel.name}: {used[worst]} circuits of control tokens use the link {worst}, which "
+            f"has {chip.control_wires} control wires",
+            hint="make control_wires of the chip larger, or cut the graph into more kernels",
+        )

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any
 
+from rdu.emulate import switches
 from rdu.emulate.channel import Channel
 from rdu.emulate.collective import Add, PeerPort, Peers, connect
 from rdu.emulate.engine import Engine
 from rdu.emulate.launch import Launch, Launcher
+from rdu.emulate.network import Disturbance, Network
+from rdu.emulate.packets import check_wires, stage_operands, stream_port
 from rdu.emulate.peers import Built, Unit, add_peers
 from rdu.emulate.rates import ticks_a_cycle, tier_rates
 from rdu.emulate.rounds import Rounds, rounds_of, rounds_of_line
 from rdu.emulate.sparse import SparseStage
-from rdu.emulate.stages import DenseStage, Loader, Port, Store, Storer, slowed
+from rdu.emulate.stages import DenseStage, Loader, Port, StaticPort, Store, Storer, slowed
 from rdu.emulate.steady import run_steady
 from rdu.graph.nodes import AllReduce, Role
 from rdu.mapping.kernel import Kernel
@@ -23,37 +27,61 @@ from rdu.mapping.sparse import SparseShape
 from rdu.mapping.stages import Stage, Tier
 from rdu.mapping.timing import interval
 from rdu.report import KernelReport, Report, StageReport
+from rdu.specs import Chip
 
 
 @dataclass(frozen=True, slots=True)
 class Execution:
     """Cycles of one kernel, its stages' contexts socket by socket, bytes between sockets.
 
-    ``skipped`` rounds followed from others and were not simulated.
+    ``skipped`` rounds followed from others and were not simulated. ``network`` counts packets.
     """
 
     cycles: int
     sockets: tuple[tuple[Unit, ...], ...]
     peer_bytes: int
     skipped: int = 0
+    network: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How kernels are simulated.
+
+    Without data, tiles that follow from those before are skipped with ``fast_forward``. Tiles move
+    as ``packets`` through the network, whose links may rest at random (``disturbance``), or else at
+    the rates of the static bandwidth model.
+    """
+
+    fast_forward: bool = True
+    packets: bool = False
+    disturbance: Disturbance | None = None
+
+    def network(self, chip: Chip) -> Network | None:
+        """Make the network of one simulation, if packets move."""
+        return Network.of_chip(chip, self.disturbance) if self.packets else None
+
+
+PLAIN = Manner()
 
 
 def simulate(
-    program: Program, arrays: Sequence[dict[str, Any]] | None, *, fast_forward: bool = True
+    program: Program, arrays: Sequence[dict[str, Any]] | None, manner: Manner = PLAIN
 ) -> Report:
     """Run all kernels.
 
     ``arrays`` holds each socket's inputs and receives the rest; None: timing only. Without
-    data, a kernel that differs from an earlier one in names only takes its times over, and
-    with ``fast_forward`` tiles that follow from those before are not simulated.
+    data, a kernel that differs from an earlier one in names only takes its times over.
 
     Raises
     ------
     DeadlockError
         If units wait for each other; a verified program never does.
+    MappingError
+        If packets move and a link has too few wires for control tokens.
     """
     if program.pipeline:
-        return _pipelined(program, execute_line(program, arrays, fast_forward=fast_forward))
+        return _pipelined(program, execute_line(program, arrays, manner))
     launcher = Launcher(program.node.chip, program.orchestration)
     now = 0
     kernels: list[KernelReport] = []
@@ -62,7 +90,7 @@ def simulate(
     for kernel in program.kernels:
         launch = launcher.launch(kernel)
         twin = None if arrays is not None or kernel.twin is None else executed[kernel.twin]
-        execution = twin or execute(program, kernel, arrays, fast_forward=fast_forward)
+        execution = twin or execute(program, kernel, arrays, manner)
         executed.append(execution)
         kernels.append(_kernel_report(program, kernel, execution, now, launch))
         stages += _stage_reports(kernel, execution)
@@ -79,10 +107,11 @@ class Line:
     tick: int
     cycles: int
     skipped: int
+    networks: tuple[Mapping[str, int], ...]
 
 
 def execute_line(
-    program: Program, arrays: Sequence[dict[str, Any]] | None, *, fast_forward: bool = True
+    program: Program, arrays: Sequence[dict[str, Any]] | None, manner: Manner = PLAIN
 ) -> Line:
     """Simulate the kernels of a pipeline at once, each on its own socket.
 
@@ -91,8 +120,11 @@ def execute_line(
     DeadlockError
         If units wait for each other; names the channels.
     """
-    engine = Engine(ticks_a_cycle(program, *program.kernels))
-    rounds = rounds_of_line(program.kernels) if arrays is None and fast_forward else None
+    kernels = [_paced(kernel, manner) for kernel in program.kernels]
+    engine, network = _engine(program, kernels, manner)
+    rounds = None
+    if arrays is None and manner.fast_forward and network is None:
+        rounds = rounds_of_line(kernels)
     parts = tuple(
         build(
             engine,
@@ -102,12 +134,42 @@ def execute_line(
             {},
             None if arrays is None else arrays[socket],
             None if rounds is None else rounds[socket],
+            network,
         )
-        for socket, kernel in enumerate(program.kernels)
+        for socket, kernel in enumerate(kernels)
     )
     streams = tuple(add_peers(engine, program, parts, rounds))
     skipped = 0 if rounds is None else run_steady(engine, rounds[0])
-    return Line(parts, streams, engine.tick, finished(engine), skipped)
+    cycles = finished(engine)
+    counted = tuple(_counted(network, socket) for socket in range(program.sockets))
+    return Line(parts, streams, engine.tick, cycles, skipped, counted)
+
+
+def _paced(kernel: Kernel, manner: Manner) -> Kernel:
+    """A kernel at the pace of its units: packets that wait slow it down, nothing else has to."""
+    return replace(kernel, slowdown=Fraction(1)) if manner.packets else kernel
+
+
+def _engine(
+    program: Program, kernels: Sequence[Kernel], manner: Manner
+) -> tuple[Engine, Network | None]:
+    engine = Engine(ticks_a_cycle(program, *kernels))
+    engine.network = network = manner.network(program.node.chip)
+    return engine, network
+
+
+def _counted(network: Network | None, socket: int | None = None) -> Mapping[str, int]:
+    """Packets that crossed links of one socket, or all, and cycles that they waited for them."""
+    if network is None:
+        return {}
+    carried, stalled = (
+        network.counted(column, socket) for column in (switches.CARRIED, switches.STALLED)
+    )
+    return {
+        "hops": sum(carried.values()),
+        "stalls": sum(stalled.values()),
+        "worst_stalls": max(stalled.values(), default=0),
+    }
 
 
 def _pipelined(program: Program, line: Line) -> Report:
@@ -124,7 +186,8 @@ def _pipelined(program: Program, line: Line) -> Report:
             if crossing.source == socket
         ]
         last = max(unit.time for unit in part.units)
-        execution = Execution(-(-last // line.tick), (part.units,), sum(sent))
+        cycles = -(-last // line.tick)
+        execution = Execution(cycles, (part.units,), sum(sent), 0, line.networks[socket])
         report = _kernel_report(program, part.kernel, execution, 0, latest)
         kernels.append(report)
         stages += [replace(s, socket=socket) for s in _stage_reports(part.kernel, execution)]
@@ -155,6 +218,7 @@ def _kernel_report(
         kernel.pmus,
         launch.loaded,
         {tier.value: _requests(kernel, tier, copies) for tier in (Tier.HBM, Tier.DDR)},
+        execution.network,
     )
 
 
@@ -234,8 +298,7 @@ def execute(
     program: Program,
     kernel: Kernel,
     arrays: Sequence[dict[str, Any]] | None,
-    *,
-    fast_forward: bool = True,
+    manner: Manner = PLAIN,
 ) -> Execution:
     """Simulate one kernel on all sockets; every byte sent must have been taken.
 
@@ -244,22 +307,33 @@ def execute(
     DeadlockError
         If units wait for each other; names the channels.
     """
-    engine = Engine(ticks_a_cycle(program, kernel))
+    kernel = _paced(kernel, manner)
+    engine, network = _engine(program, [kernel], manner)
     peers = {
         n: connect(engine, program.node, program.local, stage)
         for n, stage in enumerate(kernel.stages)
         if isinstance(stage.shape.operator, AllReduce)
     }
     rounds = None
-    if arrays is None and fast_forward:
+    if arrays is None and manner.fast_forward and network is None:
         rounds = rounds_of(kernel)
     sockets = tuple(
-        build(engine, program, kernel, s, peers, None if arrays is None else arrays[s], rounds)
+        build(
+            engine,
+            program,
+            kernel,
+            s,
+            peers,
+            None if arrays is None else arrays[s],
+            rounds,
+            network,
+        )
         for s in range(program.sockets)
     )
     skipped = 0 if rounds is None else run_steady(engine, rounds)
     units = tuple(built.units for built in sockets)
-    return Execution(finished(engine), units, sum(p.bytes for p in peers.values()), skipped)
+    cycles, sent = finished(engine), sum(p.bytes for p in peers.values())
+    return Execution(cycles, units, sent, skipped, _counted(network))
 
 
 def finished(engine: Engine) -> int:
@@ -279,13 +353,22 @@ def build(
     peers: Mapping[int, Peers],
     arrays: dict[str, Any] | None,
     rounds: Rounds | None = None,
+    network: Network | None = None,
 ) -> Built:
-    """Create the contexts and channels of one kernel on one socket; tell ``rounds`` of them."""
+    """Create the contexts and channels of one kernel on one socket; tell ``rounds`` of them.
+
+    Raises
+    ------
+    MappingError
+        If tiles go through a network, and a link has too few wires for their control tokens.
+    """
     chip, graph = program.node.chip, program.local
+    if network is not None:
+        check_wires(chip, kernel)
     store = Store(graph, kernel, arrays) if arrays is not None else None
     channels: list[Channel] = []
     ports: list[Port] = []
-    for stream in kernel.streams:
+    for number, stream in enumerate(kernel.streams):
         end = "memory" if stream.target is None else kernel.stages[stream.target].name
         begin = "memory" if stream.source is None else kernel.stages[stream.source].name
         name = f"{stream.tensor} ({begin} -> {end})"
@@ -293,7 +376,11 @@ def build(
             name += f" of socket {socket}"
         channel = engine.channel(name, stream.depth, stream.hops * chip.hop_cycles)
         channels.append(channel)
-        ports.append(Port(channel, slowed(stream.tile_cycles, kernel.slowdown) * engine.tick))
+        if network is not None:
+            ports.append(stream_port(network, chip, kernel, socket, number, channel))
+        else:
+            ticks = slowed(stream.tile_cycles, kernel.slowdown) * engine.tick
+            ports.append(StaticPort(channel, ticks))
     contexts: list[Unit] = []
     for index, stage in enumerate(kernel.stages):
         inward = [
@@ -306,11 +393,15 @@ def build(
         values = arrays is not None
         if index in peers:
             adder = Add(program.node, graph, kernel, stage, socket, peers[index], values=values)
+            if network is not None:
+                adder.feed = stage_operands(network, chip, kernel, socket, index)
             adder.register(engine, inward[0], outward, index, rounds)
             contexts.append(adder)
             continue
         kind = SparseStage if isinstance(stage.shape, SparseShape) else DenseStage
         context = kind(chip, graph, kernel, stage, inward, outward, values=values)
+        if network is not None:
+            context.feed = stage_operands(network, chip, kernel, socket, index)
         contexts.append(context)
         engine.add(context)
         if rounds is not None:

@@ -92,8 +92,8 @@ class SparseStage(Context):
                 result, sums, cycles = self._fire(step.index[0], held, sums)
             else:
                 cycles = self.times.cycles[self.position]
-            self.work(slowed(cycles.busy, self.slowdown))
-            done = self.time + cycles.fill * self.tick + self.behind()
+            yield from self.fire(slowed(cycles.busy, self.slowdown))
+            done = self.time + cycles.fill * self.tick
             if step.emits and self.values:
                 result = self._assembled(result, step.index[0])
             for tile in step.emits:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -35,38 +35,38 @@ from rdu.mapping.timing import Cycles
 from rdu.specs import Chip
 
 
-class Port:
-    """Sends tiles into one stream no faster than the stream's busiest link allows.
+class Port(Protocol):
+    """Sends tiles into one stream."""
 
-    ``sent`` notes the tick at which each tile has left, if wanted; ``late`` are the ticks by which
-    each arrives later than that and the way, if it does.
-    """
-
-    __slots__ = ("channel", "late", "sent", "tile_ticks")
-
-    def __init__(self, channel: Channel, tile_ticks: int) -> None:
-        self.channel = channel
-        self.tile_ticks = tile_ticks
-        self.sent: list[int] | None = None
-        self.late: Sequence[int] = ()
+    channel: Channel
 
     def send(
         self, context: Context, payload: Any, done: int, size: int, first: int | None = None
     ) -> Steps:
-        """Push one tile of ``size`` bytes, complete at tick ``done``, when the link is free.
+        """Send one tile of ``size`` bytes, complete at tick ``done``.
 
-        The link begins with the first byte that a place is free for; it is there at tick ``first``,
-        or now.
+        Its first byte is there at tick ``first``, or now.
         """
+        ...
+
+
+class StaticPort:
+    """Sends tiles into one stream no faster than the stream's busiest link allows."""
+
+    __slots__ = ("channel", "tile_ticks")
+
+    def __init__(self, channel: Channel, tile_ticks: int) -> None:
+        self.channel = channel
+        self.tile_ticks = tile_ticks
+
+    def send(
+        self, context: Context, payload: Any, done: int, size: int, first: int | None = None
+    ) -> Steps:
+        """Send one tile when the link is free, from the first byte that a place is free for."""
         channel = self.channel
         begin = max(context.time if first is None else first, channel.free)
         yield from context.push(channel, payload, max(done, begin + self.tile_ticks), size)
         channel.free = max(begin, context.time) + self.tile_ticks
-        if self.sent is not None:
-            self.sent.append(channel.items[-1][0] - channel.latency)
-        if self.late:
-            ready, held = channel.items.pop()
-            channel.items.append((ready + self.late[channel.pushed - 1], held))
 
 
 class Loader(Context):
@@ -245,8 +245,8 @@ class DenseStage(Context):
             if self.values:
                 tile_values = self._compute(step.index, extents, held, sums.get(kept))
                 sums[kept] = tile_values
-            self.work(cycles.busy)
-            done = self.time + cycles.fill * self.tick + self.behind()
+            yield from self.fire(cycles.busy)
+            done = self.time + cycles.fill * self.tick
             for tile in step.emits:
                 payload = self._finish(sums.pop(tile), extents, tile) if self.values else None
                 count = out_bytes

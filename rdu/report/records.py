@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,12 @@ class StageReport:
 
 @dataclass(frozen=True, slots=True)
 class KernelReport:
-    """One launch: its place in time (cycles from the start of the program) and its bytes."""
+    """One launch: its place in time (cycles from the start of the program) and its bytes.
+
+    ``network`` counts the ``hops`` of all packets, the cycles that they waited for links
+    (``stalls``), and those at the link where they waited longest (``worst_stalls``). It is empty
+    where tiles moved at static rates.
+    """
 
     name: str
     start: int
@@ -41,6 +46,7 @@ class KernelReport:
     pmus: int
     loaded: bool
     memory: Mapping[str, Mapping[str, int]]
+    network: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rdu
-from rdu.emulate.network import Circuit, Fabric, Traffic, simulate_network, traffic_of
-from rdu.models.monarch import monarch_fft
+from rdu.emulate.network import Disturbance
+from rdu.emulate.traffic import Traffic, simulate_network
+from rdu.mapping.flows import Fabric
 
 
 def path(*sites):
@@ -99,19 +100,6 @@ def test_sequence_ids_restore_the_order_of_many_to_one():
     assert run.in_order(end) == list(range(21))
 
 
-@pytest.mark.parametrize("fusion", ["none", "spatial"])
-def test_packets_of_a_mapped_kernel_pass_in_the_time_of_its_emulation(fusion):
-    full = rdu.sn40l_node(1).chip
-    chip = full.with_changes(pcus=64, pmus=64, mesh_rows=8, mesh_columns=8, agcus=16)
-    program = rdu.compile(monarch_fft(64, 32), chip, fusion=fusion, moves=200)
-    report = rdu.estimate(program)
-    for kernel, timed in zip(program.kernels, report.kernels, strict=True):
-        flows = traffic_of(chip, kernel, scale=1)
-        run = simulate_network(flows, tracks=chip.vector_tracks, depth=chip.fifo_depth)
-        assert len(run.arrivals) == sum(f.packets * len(f.ends) for f in flows)
-        assert run.cycles <= timed.cycles
-
-
 def test_vectors_and_scalars_do_not_wait_for_each_other():
     links = straight((0, 0), (0, 3))
     vector = Traffic((0, 0), ((0, 3),), links, 20)
@@ -124,76 +112,3 @@ def test_vectors_and_scalars_do_not_wait_for_each_other():
     assert (
         simulate_network([scalar, scalar], tracks=4, depth=4, scalar_tracks=1).cycles > 3 + 39 - 2
     )
-
-
-def back(links):
-    return tuple((b, a) for a, b in reversed(links))
-
-
-@pytest.mark.parametrize("distance", [1, 4])
-@pytest.mark.parametrize("buffer", [1, 3, 8])
-@pytest.mark.parametrize("hop", [1, 3])
-def test_a_token_for_every_buffer_in_closed_form(distance, buffer, hop):
-    """One buffer: the next begins when the token of the last packet is back at the source."""
-    links = straight((0, 0), (0, distance))
-    flow = Traffic((0, 0), ((0, distance),), links, 4 * buffer, allowance=buffer)
-    circuit = Circuit(back(links), 0, 0, buffer)
-    run = simulate_network([flow], tracks=1, depth=8, hop_cycles=hop, circuits=[circuit])
-    period = 2 * distance * hop + buffer - 1
-    expected = [n * period + distance * hop + m for n in range(4) for m in range(buffer)]
-    assert [a.cycle for a in run.arrivals] == expected
-    assert run.tokens == 4
-    assert run.held[0] == 3 * (2 * distance * hop - 1)
-
-
-def test_two_buffers_hide_the_token():
-    links = straight((0, 0), (0, 4))
-    circuit = Circuit(back(links), 0, 0, 10)
-    flow = Traffic((0, 0), ((0, 4),), links, 60, allowance=20)
-    run = simulate_network([flow], tracks=1, depth=4, circuits=[circuit])
-    assert run.cycles == 4 + 60 - 1
-    assert run.held == {}
-
-
-def test_a_stage_starts_when_a_counter_is_done():
-    first = Traffic((0, 0), ((0, 2),), straight((0, 0), (0, 2)), 6)
-    second = Traffic((3, 2), ((3, 5),), straight((3, 2), (3, 5)), 6, allowance=0)
-    circuit = Circuit(straight((0, 2), (3, 2)), 0, 1, 6)
-    run = simulate_network([first, second], tracks=1, depth=2, circuits=[circuit])
-    # The last of six packets arrives at 2 + 5, its token three links later.
-    assert [a.cycle for a in run.arrivals if a.flow == 1] == [7 + 3 + 3 + n for n in range(6)]
-
-
-def test_a_token_that_never_comes_is_a_deadlock():
-    links = straight((0, 0), (0, 2))
-    flow = Traffic((0, 0), ((0, 2),), links, 6, allowance=4)
-    with pytest.raises(rdu.DeadlockError, match=r"flows \[0\] wait for control tokens"):
-        simulate_network([flow], tracks=1, depth=2)
-    circuit = Circuit(back(links), 0, 0, 2)
-    with pytest.raises(rdu.MappingError, match=r"2 circuits use the link .* 1 control wires"):
-        simulate_network([flow], tracks=1, depth=2, circuits=[circuit] * 2, control_wires=1)
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(0, 9999), st.integers(1, 3))
-def test_random_traffic_with_tokens_arrives_complete(seed, depth):
-    rng = random.Random(seed)
-    sites = [(r, c) for r in range(4) for c in range(4)]
-    flows, circuits = [], []
-    for n in range(rng.randint(1, 8)):
-        a, b = rng.sample(sites, 2)
-        every = rng.randint(1, 4)
-        allowance = every * rng.randint(1, 2)
-        packets = every * rng.randint(1, 6)
-        enters = sorted(rng.randint(0, 40) for _ in range(packets))
-        fabric = rng.choice(list(Fabric))
-        links = straight(a, b)
-        flows.append(Traffic(a, (b,), links, packets, 1, 0, 1, fabric, tuple(enters), allowance))
-        circuits.append(Circuit(back(links), n, n, every))
-    run = simulate_network(flows, tracks=1, depth=depth, circuits=circuits)
-    for n, flow in enumerate(flows):
-        mine = [a for a in run.arrivals if a.flow == n]
-        assert [a.sequence for a in mine] == list(range(flow.packets))
-        for arrival, enters in zip(mine, flow.enters, strict=True):
-            assert arrival.cycle >= enters + len(flow.links)
-    assert run.tokens == sum(f.packets // c.every for f, c in zip(flows, circuits, strict=True))
