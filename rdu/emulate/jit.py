@@ -21,3 +21,9 @@ def inner(function: _F) -> _F:
     no_wrappers: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     dispatcher: Any = numba.njit(**no_wrappers)(function)
     return dispatcher
+
+
+def inlined(function: _F) -> _F:
+    """Put a function's text into the compiled functions that call it, which then pass nothing."""
+    dispatcher: Any = numba.njit(inline="always")(function)
+    return dispatcher

@@ -147,7 +147,7 @@ class Network:
         lanes[:, switches.USED_AT] = -1
         lanes[:, switches.TRACKS] = [self.tracks[fabric] for _, _, fabric in tables.lanes]
         tree = np.array(tables.tree, dtype=np.int64).reshape(-1, 3)
-        flows = np.zeros((len(tables.roots), 7), dtype=np.int64)
+        flows = np.zeros((len(tables.roots), 8), dtype=np.int64)
         flows[:, switches.ROOT] = tables.roots
         flows[:, switches.OPEN] = (1 << tree[tables.roots, switches.BRANCHED]) - 1
         entries = 2 * (len(queues) + len(flows)) + 1
@@ -181,6 +181,7 @@ class Network:
         table[flows, switches.WINDOW] = window
         table[flows, switches.COUNT] = counts
         table[flows, switches.GONE] = 0
+        table[flows, switches.NEXT] = begin + window // counts - 1
         table[flows, switches.OF] = number
         ends = np.array([len(self.ways[f].ends) for f in flows.tolist()], dtype=np.int64)
         self.mesh.bursts[number] = len(flows), int(ends @ counts)
@@ -210,7 +211,7 @@ class Network:
         """
         if self._mesh is None:
             return False
-        found = switches.play(self._mesh, self.manner)
+        found = switches.play(*self._mesh, self.manner)
         if found == switches.STUCK:
             raise self._stuck()
         for what, which, cycle in self._mesh.events[:found].tolist():

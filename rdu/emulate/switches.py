@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rdu.emulate.jit import compiled, inner
+from rdu.emulate.jit import compiled, inlined, inner
 from rdu.emulate.tokens import Ints
 
 # Of a queue: its ring, its link, packets that left it in cycle LEFT_AT, whether it is listed.
@@ -26,7 +26,7 @@ TRACKS, USED_AT, USED, CARRIED, STALLED = range(5)
 # Of a tree's node: first branch, number of branches, whether the flow ends there.
 FIRST, BRANCHED, ENDS = range(3)
 # Of a flow: root, and of its burst: first cycle, cycles, packets, those gone, branches, number.
-ROOT, BEGIN, WINDOW, COUNT, GONE, OPEN, OF = range(7)
+ROOT, BEGIN, WINDOW, COUNT, GONE, OPEN, OF, NEXT = range(8)
 # Of a burst: flows that have packets left to send, packets that have not arrived.
 SENDING, COMING = range(2)
 # Of the clock: the cycle, the length of the list.
@@ -40,7 +40,8 @@ _PATIENCE = 10_000
 
 
 class Mesh(NamedTuple):
-    """All tables. ``branches`` are (queue, node) pairs, ``spare`` is room as long as ``order``."""
+    """All tables; compiled functions get them one by one, as a field of a tuple is counted anew
+    whenever it is read. ``branches`` are (queue, node) pairs, ``spare`` is room as long as ``order``."""
 
     clock: Ints
     order: Ints
@@ -64,173 +65,156 @@ class Manner(NamedTuple):
     share: int = 0
 
 
-@inner
-def _disturbed(lane: int, now: int, seed: int, share: int) -> bool:
+@inlined
+def _rests(lane: int, now: int, manner: Manner) -> bool:
     """Whether a link rests in a cycle: at random, in ``share`` of 1,000."""
-    mixed = (lane * 7919 + now) * 2654435761 + seed * 40503
+    mixed = (lane * 7919 + now) * 2654435761 + manner.seed * 40503
     mixed = ((mixed >> 13) ^ mixed) * 1103515245 + 12345
-    return ((mixed >> 16) & 0x7FFFFFFF) % 1000 < share
+    return ((mixed >> 16) & 0x7FFFFFFF) % 1000 < manner.share
 
 
-@inner
-def _note(mesh: Mesh, found: int, what: int, which: int, cycle: int) -> int:
-    events = mesh.events
-    events[found, 0], events[found, 1], events[found, 2] = what, which, cycle
+@inlined
+def _note(events: Ints, found: int, what: int, which: int, cycle: int) -> int:
+    events[found, 0] = what
+    events[found, 1] = which
+    events[found, 2] = cycle
     return found + 1
 
 
-@inner
-def _land(mesh: Mesh, manner: Manner, node: int, burst: int, cycle: int, found: int) -> int:
+@inlined
+def _land(
+    bursts: Ints, events: Ints, record: bool, node: int, burst: int, cycle: int, found: int
+) -> int:
     """Count a packet that came to an end of its flow."""
-    if manner.record:
-        found = _note(mesh, found, PACKET, node, cycle)
-    mesh.bursts[burst, COMING] -= 1
-    if mesh.bursts[burst, COMING] == 0:
-        found = _note(mesh, found, ARRIVED, burst, cycle + 1)
+    if record:
+        found = _note(events, found, PACKET, node, cycle)
+    bursts[burst, COMING] -= 1
+    if bursts[burst, COMING] == 0:
+        found = _note(events, found, ARRIVED, burst, cycle + 1)
     return found
 
 
-@inner
-def _enqueue(mesh: Mesh, end: int, q: int, node: int, ready: int, burst: int) -> int:
-    """Put a packet into a queue, which is listed if it was not; return the list's end."""
-    queues, rings = mesh.queues, mesh.rings
-    place = (queues[q, HEAD] + queues[q, HELD]) % rings.shape[1]
-    rings[q, place, NODE] = node
-    rings[q, place, READY] = ready
-    rings[q, place, BRANCHES] = (1 << mesh.tree[node, BRANCHED]) - 1
-    rings[q, place, BURST] = burst
-    queues[q, HELD] += 1
-    if queues[q, LISTED] == 0:
-        queues[q, LISTED] = 1
-        mesh.order[end] = q
-        end += 1
-    return end
-
-
-@inner
+@inlined
 def _leave(queues: Ints, q: int, now: int) -> None:
     """Note that a place of a queue is used until the next cycle."""
     if queues[q, LEFT_AT] != now:
-        queues[q, LEFT_AT], queues[q, LEFT] = now, 0
+        queues[q, LEFT_AT] = now
+        queues[q, LEFT] = 0
     queues[q, LEFT] += 1
 
 
-@inner
-def _passes(mesh: Mesh, manner: Manner, q: int, now: int) -> bool:
+@inlined
+def _passes(queues: Ints, lanes: Ints, depth: int, q: int, now: int, rests: bool) -> bool:
     """Take a track of a queue's link if it has one, and the queue a place."""
-    queues, lanes = mesh.queues, mesh.lanes
     lane = queues[q, LANE]
     if lanes[lane, USED_AT] != now:
-        lanes[lane, USED_AT], lanes[lane, USED] = now, 0
-    full = queues[q, HELD] + (queues[q, LEFT] if queues[q, LEFT_AT] == now else 0)
-    rests = manner.share > 0 and _disturbed(lane, now, manner.seed, manner.share)
-    if rests or lanes[lane, USED] >= lanes[lane, TRACKS] or full >= mesh.rings.shape[1]:
+        lanes[lane, USED_AT] = now
+        lanes[lane, USED] = 0
+    held = queues[q, HELD]
+    if queues[q, LEFT_AT] == now:
+        held += queues[q, LEFT]
+    passes = not rests and lanes[lane, USED] < lanes[lane, TRACKS] and held < depth
+    if passes:
+        lanes[lane, USED] += 1
+        lanes[lane, CARRIED] += 1
+    else:
         lanes[lane, STALLED] += 1
-        return False
-    lanes[lane, USED] += 1
-    lanes[lane, CARRIED] += 1
-    return True
+    return passes
 
 
 @inner
-def _bid(
-    mesh: Mesh, manner: Manner, node: int, burst: int, left: int, found: int, end: int
-) -> tuple[int, int, int]:
-    """Send copies of a packet to the branches that are left, over links that let them pass.
+def _cycle(
+    now: int,
+    count: int,
+    order: Ints,
+    spare: Ints,
+    queues: Ints,
+    rings: Ints,
+    lanes: Ints,
+    tree: Ints,
+    branches: Ints,
+    flows: Ints,
+    bursts: Ints,
+    events: Ints,
+    manner: Manner,
+) -> tuple[int, bool, int, int]:
+    """Let the first ``count`` entries bid, and put the list in order.
 
-    Returns the branches that are left then, the events and the list's end.
+    Returns its length, whether one moved, when the first may, and the events.
     """
-    now, tree = mesh.clock[NOW], mesh.tree
-    for b in range(tree[node, BRANCHED]):
-        if not (left >> b) & 1:
-            continue
-        q, there = mesh.branches[tree[node, FIRST] + b]
-        if not _passes(mesh, manner, q, now):
-            continue
-        left ^= 1 << b
-        if tree[there, ENDS]:
-            found = _land(mesh, manner, there, burst, now + manner.hop, found)
-        if tree[there, BRANCHED]:
-            end = _enqueue(mesh, end, q, there, now + max(manner.hop, 1), burst)
-        else:
-            _leave(mesh.queues, q, now)
-    return left, found, end
-
-
-@inner
-def _serve_queue(
-    mesh: Mesh, manner: Manner, q: int, found: int, end: int
-) -> tuple[bool, int, int, int]:
-    """Let the packets at a queue's head move, as many as its link has tracks.
-
-    Returns whether one did, when one may if it is too soon, the events and the list's end.
-    """
-    queues, rings, now = mesh.queues, mesh.rings, mesh.clock[NOW]
-    granted, soonest = False, _FAR
-    for _ in range(mesh.lanes[queues[q, LANE], TRACKS]):
-        if queues[q, HELD] == 0:
-            break
-        head = queues[q, HEAD]
-        if rings[q, head, READY] > now:
-            soonest = rings[q, head, READY]
-            break
-        was = rings[q, head, BRANCHES]
-        node, burst = rings[q, head, NODE], rings[q, head, BURST]
-        left, found, end = _bid(mesh, manner, node, burst, was, found, end)
-        granted = granted or left != was
-        rings[q, head, BRANCHES] = left
-        if left:
-            break
-        queues[q, HEAD] = (head + 1) % rings.shape[1]
-        queues[q, HELD] -= 1
-        _leave(queues, q, now)
-    return granted, soonest, found, end
-
-
-@inner
-def _serve_source(
-    mesh: Mesh, manner: Manner, f: int, found: int, end: int
-) -> tuple[bool, int, int, int]:
-    """Let the next packet of a flow's burst enter; returns as `_serve_queue` does."""
-    flows, now = mesh.flows, mesh.clock[NOW]
-    ready = flows[f, BEGIN] + (flows[f, GONE] + 1) * flows[f, WINDOW] // flows[f, COUNT] - 1
-    if ready > now:
-        return False, ready, found, end
-    node, burst, was = flows[f, ROOT], flows[f, OF], flows[f, OPEN]
-    left, found, end = _bid(mesh, manner, node, burst, was, found, end)
-    flows[f, OPEN] = left
-    if not left:
-        flows[f, OPEN] = (1 << mesh.tree[node, BRANCHED]) - 1
-        flows[f, GONE] += 1
-        if mesh.tree[node, ENDS]:
-            found = _land(mesh, manner, node, burst, now, found)
-        if flows[f, GONE] == flows[f, COUNT]:
-            mesh.bursts[burst, SENDING] -= 1
-            if mesh.bursts[burst, SENDING] == 0:
-                found = _note(mesh, found, SENT, burst, now + 1)
-    return left != was, _FAR, found, end
-
-
-@inner
-def _cycle(mesh: Mesh, manner: Manner) -> tuple[bool, int, int]:
-    """Let all entries bid; returns whether one moved, when the first may, and the events."""
-    clock, order, spare = mesh.clock, mesh.order, mesh.spare
-    many, count = len(mesh.queues), clock[ENTRIES]
+    many, depth, hop, record = len(queues), rings.shape[1], manner.hop, manner.record
     end, kept, served, found = count, 0, 0, 0
     moved, soonest = False, _FAR
     for k in range(count):
         entry = order[k]
-        if entry < many:
-            granted, ready, found, end = _serve_queue(mesh, manner, entry, found, end)
-            gone = mesh.queues[entry, HELD] == 0
-            mesh.queues[entry, LISTED] = int(not gone)
-        else:
-            f = entry - many
-            granted, ready, found, end = _serve_source(mesh, manner, f, found, end)
-            gone = mesh.flows[f, GONE] == mesh.flows[f, COUNT]
+        source, f = entry >= many, entry - many
+        turns = 1 if source else lanes[queues[entry, LANE], TRACKS]
+        granted, gone = False, False
+        while turns > 0 and not gone:
+            turns -= 1
+            if source:
+                node, burst, head = flows[f, ROOT], flows[f, OF], 0
+                ready, was = flows[f, NEXT], flows[f, OPEN]
+            else:
+                head = queues[entry, HEAD]
+                node, burst = rings[entry, head, NODE], rings[entry, head, BURST]
+                ready, was = rings[entry, head, READY], rings[entry, head, BRANCHES]
+            if ready > now:
+                soonest = min(soonest, ready)
+                break
+            # Copies go to the branches that are left, over links that let them pass.
+            left, first = was, tree[node, FIRST]
+            for b in range(tree[node, BRANCHED]):
+                if not (left >> b) & 1:
+                    continue
+                q, there = branches[first + b, 0], branches[first + b, 1]
+                rests = manner.share > 0 and _rests(queues[q, LANE], now, manner)
+                if not _passes(queues, lanes, depth, q, now, rests):
+                    continue
+                left ^= 1 << b
+                if tree[there, ENDS]:
+                    found = _land(bursts, events, record, there, burst, now + hop, found)
+                if not tree[there, BRANCHED]:
+                    _leave(queues, q, now)
+                    continue
+                place = queues[q, HEAD] + queues[q, HELD]
+                place -= depth if place >= depth else 0
+                rings[q, place, NODE] = there
+                rings[q, place, READY] = now + max(hop, 1)
+                rings[q, place, BRANCHES] = (1 << tree[there, BRANCHED]) - 1
+                rings[q, place, BURST] = burst
+                queues[q, HELD] += 1
+                if not queues[q, LISTED]:
+                    queues[q, LISTED] = 1
+                    order[end] = q
+                    end += 1
+            granted = granted or left != was
+            if left:
+                if source:
+                    flows[f, OPEN] = left
+                else:
+                    rings[entry, head, BRANCHES] = left
+                break
+            if source:
+                flows[f, OPEN] = (1 << tree[node, BRANCHED]) - 1
+                flows[f, GONE] += 1
+                parts = (flows[f, GONE] + 1) * flows[f, WINDOW]
+                flows[f, NEXT] = flows[f, BEGIN] + parts // flows[f, COUNT] - 1
+                if tree[node, ENDS]:
+                    found = _land(bursts, events, record, node, burst, now, found)
+                gone = flows[f, GONE] == flows[f, COUNT]
+                if gone:
+                    bursts[burst, SENDING] -= 1
+                    if bursts[burst, SENDING] == 0:
+                        found = _note(events, found, SENT, burst, now + 1)
+            else:
+                queues[entry, HEAD] = 0 if head + 1 == depth else head + 1
+                queues[entry, HELD] -= 1
+                _leave(queues, entry, now)
+                gone = queues[entry, HELD] == 0
+                if gone:
+                    queues[entry, LISTED] = 0
         moved = moved or granted
-        # Who waits for a link or a place may move in the next cycle, if others do in this one.
-        soonest = min(soonest, ready)
         if granted and not gone:
             spare[served] = entry
             served += 1
@@ -243,19 +227,34 @@ def _cycle(mesh: Mesh, manner: Manner) -> tuple[bool, int, int]:
         served += 1
     for k in range(served):
         order[kept + k] = spare[k]
-    clock[ENTRIES] = kept + served
-    return moved, soonest, found
+    return kept + served, moved, soonest, found
 
 
 @compiled
-def play(mesh: Mesh, manner: Manner) -> int:
+def play(
+    clock: Ints,
+    order: Ints,
+    spare: Ints,
+    queues: Ints,
+    rings: Ints,
+    lanes: Ints,
+    tree: Ints,
+    branches: Ints,
+    flows: Ints,
+    bursts: Ints,
+    events: Ints,
+    manner: Manner,
+) -> int:
     """Move packets until a burst has gone or arrived; return the number of events.
 
-    0: no packet is left. `STUCK`: none can ever move again.
+    0: no packet is left. `STUCK`: none can ever move again. The tables are those of `Mesh`.
     """
-    clock, idle = mesh.clock, 0
+    idle = 0
     while clock[ENTRIES] > 0:
-        moved, soonest, found = _cycle(mesh, manner)
+        clock[ENTRIES], moved, soonest, found = _cycle(
+            clock[NOW], clock[ENTRIES], order, spare, queues, rings, lanes, tree, branches,
+            flows, bursts, events, manner,
+        )  # fmt: skip
         idle = 0 if moved else idle + 1
         if not moved and soonest == _FAR and (manner.share == 0 or idle > _PATIENCE):
             return STUCK
