@@ -40,6 +40,9 @@ Sockets = Annotated[int | None, typer.Option(min=1, help="Sockets; of a model: t
 Precision = Annotated[
     str, typer.Option(help="bf16, fp32, int32, or auto: int32 for integers, else bf16.")
 ]
+Network = Annotated[
+    str, typer.Option(help="streams (static rates) or packets (switch by switch, with credits).")
+]
 Json = Annotated[bool, typer.Option("--json", help="Machine output.")]
 Source = Annotated[
     str, typer.Argument(help="monarch, experts, or FILE.py:function returning (kernel, arguments).")
@@ -111,7 +114,7 @@ def _written(node: rdu.Node) -> list[dict[str, Any]]:
     ]
 
 
-_OF_GRAPHS = ("split", "pipeline", "precision", "trace", "plot", "draw")
+_OF_GRAPHS = ("split", "pipeline", "precision", "network", "trace", "plot", "draw")
 _OF_MODELS = ("phase", "batch", "sequence")
 
 
@@ -131,6 +134,7 @@ def estimate(
     sockets: Sockets = None,
     chip: ChipFile = None,
     precision: Precision = "auto",
+    network: Network = "streams",
     as_json: Json = False,
     trace: Trace = None,
     plot: Plot = None,
@@ -168,7 +172,8 @@ def estimate(
         pipeline=pipeline,
     )
     _tell_of_idle(program, sockets)
-    _show(program, rdu.estimate(program), as_json, trace, plot, draw, memory)
+    report = rdu.estimate(program, network=network)
+    _show(program, report, as_json, trace, plot, draw, memory)
 
 
 @app.command()
@@ -181,6 +186,7 @@ def run(
     sockets: Sockets = None,
     chip: ChipFile = None,
     precision: Precision = "auto",
+    network: Network = "streams",
     as_json: Json = False,
     trace: Trace = None,
     plot: Plot = None,
@@ -199,7 +205,7 @@ def run(
     )
     _tell_of_idle(program, sockets)
     with busy("emulating"):
-        _, report = rdu.run(program, *arrays)
+        _, report = rdu.run(program, *arrays, network=network)
     _show(program, report, as_json, trace, plot, draw, memory)
 
 

@@ -176,3 +176,5 @@ def _compiled(program: Program) -> Program:
 
 def _manner(network: str) -> Manner:
     if network not in ("streams", "packets"):
+        raise RDUError(f"network must be 'streams' or 'packets', found {network!r}")
+    return Manner(packets=network == "packets")

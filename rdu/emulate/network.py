@@ -167,10 +167,10 @@ class Network:
         )
 
     def start(self, burst: Burst, flows: Ints, counts: Ints, begin: int, window: int) -> None:
-        """Send ``counts`` packets of each of some flows, evenly in ``window`` cycles from ``begin``.
+        """Send ``counts`` packets of some flows, evenly in ``window`` cycles from ``begin`` on.
 
-        The last of each enters in the last cycle. A flow must have sent its last burst. All counts
-        are at least 1.
+        The last of each flow enters in the last cycle. A flow must have sent its last burst. All
+        counts are at least 1.
         """
         mesh = self.mesh
         assert np.all(begin + window // counts > mesh.clock[switches.NOW]), "sent in the past"

@@ -40,8 +40,10 @@ _PATIENCE = 10_000
 
 
 class Mesh(NamedTuple):
-    """All tables; compiled functions get them one by one, as a field of a tuple is counted anew
-    whenever it is read. ``branches`` are (queue, node) pairs, ``spare`` is room as long as ``order``."""
+    """All tables. ``branches`` are (queue, node) pairs, ``spare`` is room as long as ``order``.
+
+    Compiled functions get them one by one: reading one from a tuple costs as much as a packet.
+    """
 
     clock: Ints
     order: Ints

@@ -200,9 +200,22 @@ class Report:
             + f"; {self.operational_intensity:.1f} flops a byte",
             "memory: "
             + "; ".join(_requests(t, n) for t, n in self.memory.items() if n["requests"]),
+            *self._network(),
             "use: " + ", ".join(f"{k} {100 * v:.1f} %" for k, v in self.utilisation.items()),
         ]
         return "\n".join(lines)
+
+    def _network(self) -> list[str]:
+        """Say how packets fared, if any moved."""
+        counted = [kernel.network for kernel in self.kernels if kernel.network]
+        if not counted:
+            return []
+        hops, stalls = (sum(kernel[key] for kernel in counted) for key in ("hops", "stalls"))
+        worst = max(kernel["worst_stalls"] for kernel in counted)
+        return [
+            f"network: {hops:,} hops of packets, {stalls:,} cycles waiting at links, {worst:,} at "
+            "the worst of a kernel"
+        ]
 
 
 def _requests(tier: str, counts: Mapping[str, int]) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rdu
-from rdu.emulate.run import simulate
+from rdu.emulate.run import Manner, simulate
 from rdu.graph.builder import GraphBuilder
 from rdu.graph.functions import ADD, MAXIMUM, MULTIPLY, SUBTRACT
 from rdu.graph.graph import Precision
@@ -176,7 +176,15 @@ def test_random_graphs_on_random_chips(drawn, chip, fusion, orchestration):
         value = value.toarray() if hasattr(value, "toarray") else value
         assert np.array_equal(value, values[name]), name
     timed = rdu.estimate(program)
-    assert timed.cycles == report.cycles == simulate(program, None, fast_forward=False).cycles
+    whole = simulate(program, None, Manner(fast_forward=False))
+    assert timed.cycles == report.cycles == whole.cycles
+    moved, packets = rdu.run(program, *(arrays[name] for name in graph.inputs), network="packets")
+    assert packets == rdu.estimate(program, network="packets")
+    moved = moved if len(graph.results) > 1 else (moved,)
+    for one, other in zip(found, moved, strict=True):
+        assert np.array_equal(*(v.toarray() if hasattr(v, "toarray") else v for v in (one, other)))
+    for kernel in packets.kernels:
+        assert kernel.cycles >= kernel.bytes["hbm"] / chip.hbm_bytes_per_cycle
     for kernel, mapped in zip(timed.kernels, program.kernels, strict=True):
         assert kernel.cycles >= kernel.bytes["hbm"] / chip.hbm_bytes_per_cycle
         assert max(mapped.pcus / chip.pcus, mapped.pmus / chip.pmus) <= 1

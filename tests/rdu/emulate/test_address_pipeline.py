@@ -12,8 +12,8 @@ from rdu.emulate.address_pipeline import (
     parted,
     spanning,
 )
-from rdu.emulate.network import Traffic, simulate_network
 from rdu.emulate.scratchpad import Banking, Scratchpad
+from rdu.emulate.traffic import Traffic, simulate_network
 
 
 def affine(*terms):

@@ -112,3 +112,23 @@ def test_vectors_and_scalars_do_not_wait_for_each_other():
     assert (
         simulate_network([scalar, scalar], tracks=4, depth=4, scalar_tracks=1).cycles > 3 + 39 - 2
     )
+
+
+def test_links_that_rest_delay_packets_and_lose_none():
+    flow = Traffic((0, 0), ((0, 3),), straight((0, 0), (0, 3)), 40)
+    calm = simulate_network([flow], tracks=1, depth=2)
+    run = simulate_network([flow], tracks=1, depth=2, disturbance=Disturbance(7, 500))
+    assert [a.sequence for a in run.arrivals] == list(range(40))
+    assert run.cycles > 1.5 * calm.cycles
+    other = simulate_network([flow], tracks=1, depth=2, disturbance=Disturbance(8, 500))
+    assert other.arrivals != run.arrivals
+
+
+def test_routes_in_a_ring_are_a_deadlock_that_is_named():
+    ring = [(0, 0), (0, 1), (1, 1), (1, 0)]
+    flows = []
+    for n in range(4):
+        sites = [ring[(n + k) % 4] for k in range(4)]
+        flows.append(Traffic(sites[0], (sites[-1],), path(*sites), 20))
+    with pytest.raises(rdu.DeadlockError, match=r"4 links hold packets that cannot move: \[\(\(0"):
+        simulate_network(flows, tracks=1, depth=1)

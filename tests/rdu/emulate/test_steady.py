@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import rdu
 from rdu.emulate.engine import Context, Engine
 from rdu.emulate.rounds import Rounds
-from rdu.emulate.run import execute, execute_line, simulate
+from rdu.emulate.run import Manner, execute, execute_line, simulate
 from rdu.emulate.steady import run_steady
 from rdu.graph.builder import GraphBuilder
 from rdu.graph.functions import ADD, SIGMOID, SUBTRACT
@@ -71,7 +71,7 @@ def chains(draw):
 def test_no_cycle_changes(graph, fusion, hbm, hops):
     chip = SMALL.with_changes(hbm_tb_per_s=hbm, hop_cycles=hops)
     program = rdu.compile(graph, chip, fusion=fusion, moves=20)
-    assert simulate(program, None) == simulate(program, None, fast_forward=False)
+    assert simulate(program, None) == simulate(program, None, Manner(fast_forward=False))
 
 
 def gated(rows, inner):
@@ -95,7 +95,7 @@ def test_nor_between_sockets(rows, sockets, link, hbm):
     chip = SMALL.with_changes(hbm_tb_per_s=hbm)
     node = dataclasses.replace(rdu.sn40l_node(sockets), chip=chip, p2p_gb_per_s=link)
     program = rdu.compile(gated(rows, 8 * sockets), node, split="h", moves=20)
-    assert simulate(program, None) == simulate(program, None, fast_forward=False)
+    assert simulate(program, None) == simulate(program, None, Manner(fast_forward=False))
 
 
 def test_most_tiles_of_a_long_kernel_are_skipped():
@@ -175,7 +175,7 @@ def test_no_cycle_of_a_pipeline_changes(rows, columns, sockets, residual, hbm, p
         program = rdu.compile(b.finish([name]), node, pipeline=True, moves=20)
     except rdu.MappingError:
         return
-    assert simulate(program, None) == simulate(program, None, fast_forward=False)
+    assert simulate(program, None) == simulate(program, None, Manner(fast_forward=False))
 
 
 def test_most_of_a_long_pipeline_is_skipped():
@@ -185,7 +185,7 @@ def test_most_of_a_long_pipeline_is_skipped():
         name = b.contract(f"y{n}", "ij", (name, "ik"), (b.input(f"w{n}", (32, 32)), "kj"))
     node = dataclasses.replace(NODE, chip=SMALL, sockets=3)
     program = rdu.compile(b.finish([name]), node, pipeline=True, moves=20)
-    found, whole = (execute_line(program, None, fast_forward=f) for f in (True, False))
+    found, whole = (execute_line(program, None, Manner(fast_forward=f)) for f in (True, False))
     count = program.kernels[0].schedule.count(program.kernels[0].schedule.order[0])
     assert found.skipped > count / 2
     assert (found.cycles, whole.skipped) == (whole.cycles, 0)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rdu
-from rdu.emulate.run import execute, simulate
+from rdu.emulate.run import Manner, execute, simulate
 from rdu.emulate.tile_times import tile_times
 from rdu.graph.builder import GraphBuilder
 from rdu.graph.functions import ADD, SIGMOID
@@ -95,7 +95,7 @@ def test_no_cycle_changes(graph, fusion, hbm, depth):
     chip = SMALL.with_changes(hbm_tb_per_s=hbm, fifo_depth=depth)
     program = rdu.compile(graph, chip, fusion=fusion, moves=20)
     skipped = simulate(program, None)
-    assert skipped == simulate(program, None, fast_forward=False)
+    assert skipped == simulate(program, None, Manner(fast_forward=False))
     # With data every tile is run as a whole, by itself.
     rng = np.random.default_rng(0)
     arrays = []
@@ -130,7 +130,7 @@ def test_most_rounds_of_tiles_that_take_equally_long_are_skipped(kind):
     program = rdu.compile(mixed(rows, pattern), NODE, moves=20)
     (kernel,) = program.kernels
     count = kernel.schedule.count(kernel.schedule.order[0])
-    found, whole = (execute(program, kernel, None, fast_forward=f) for f in (True, False))
+    found, whole = (execute(program, kernel, None, Manner(fast_forward=f)) for f in (True, False))
     assert count > 20
     assert found.skipped > count / 3
     assert (found.cycles, whole.skipped) == (whole.cycles, 0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import rdu
 import sparsedsl as sd
-from rdu.emulate.run import simulate
+from rdu.emulate.run import Manner, simulate
 from rdu.mapping.bursts import access, tile_access
 
 NODE = rdu.sn40l_node(1)
@@ -161,7 +161,7 @@ def test_time_is_not_below_the_bursts(burst, window):
     )
     program = rdu.compile(rdu.trace(spmm, a, b), chip, moves=10)
     report = simulate(program, None)
-    assert report == simulate(program, None, fast_forward=False)
+    assert report == simulate(program, None, Manner(fast_forward=False))
     moved = report.memory["hbm"]["moved"]
     assert moved >= report.bytes["hbm"]
     assert (report.cycles - report.launch_cycles) * chip.hbm_bytes_per_cycle >= moved
