@@ -16,9 +16,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from rdu.emulate import switches
+from rdu.emulate import tables
 from rdu.emulate.moments import Burst
-from rdu.emulate.switches import Manner, Mesh
+from rdu.emulate.tables import Manner, Mesh
 from rdu.emulate.tokens import Ints
 from rdu.errors import DeadlockError
 from rdu.mapping.flows import Fabric
@@ -55,7 +55,7 @@ class Disturbance:
 
 
 @dataclass(slots=True)
-class _Tables:
+class _Layout:
     """What the arrays are made of while flows are added."""
 
     queues: dict[Queue, int] = field(default_factory=dict["Queue", int])
@@ -86,7 +86,7 @@ class Network:
         self.ways: list[Way] = []
         self.under_way: dict[int, Burst] = {}
         self.packets: list[tuple[int, int]] = []
-        self._tables = _Tables()
+        self._laid = _Layout()
         self._mesh: Mesh | None = None
         self._free: list[int] = []
 
@@ -104,31 +104,31 @@ class Network:
     def add(self, way: Way, socket: int = 0) -> int:
         """Add a flow, before anything is sent; return its number."""
         assert self._mesh is None
-        tables, late = self._tables, way.turns_late
+        laid, late = self._laid, way.turns_late
         children: dict[Site, list[Link]] = {}
         for link in way.links:
             children.setdefault(link[0], []).append(link)
         sites = [way.source]
         for site in sites:
             sites += [link[1] for link in children.get(site, ())]
-        first = len(tables.tree)
+        first = len(laid.tree)
         node = {site: first + n for n, site in enumerate(sites)}
         for site in sites:
             links = children.get(site, ())
-            tables.places.append((len(self.ways), site))
-            tables.tree.append((len(tables.branches), len(links), int(site in way.ends)))
+            laid.places.append((len(self.ways), site))
+            laid.tree.append((len(laid.branches), len(links), int(site in way.ends)))
             for link in links:
-                tables.lanes.setdefault((socket, link, way.fabric), len(tables.lanes))
+                laid.lanes.setdefault((socket, link, way.fabric), len(laid.lanes))
                 queue = (socket, link, late, way.fabric)
-                number = tables.queues.setdefault(queue, len(tables.queues))
-                tables.branches.append((number, node[link[1]]))
-        tables.roots.append(first)
+                number = laid.queues.setdefault(queue, len(laid.queues))
+                laid.branches.append((number, node[link[1]]))
+        laid.roots.append(first)
         self.ways.append(way)
         return len(self.ways) - 1
 
     def places(self) -> list[tuple[int, Site]]:
         """Return the flow and the site of every node of the trees."""
-        return self._tables.places
+        return self._laid.places
 
     @property
     def mesh(self) -> Mesh:
@@ -138,20 +138,20 @@ class Network:
         return self._mesh
 
     def _laid_out(self) -> Mesh:
-        tables = self._tables
-        queues = np.zeros((len(tables.queues), 6), dtype=np.int64)
-        queues[:, switches.LEFT_AT] = -1
-        for (socket, link, _, fabric), n in tables.queues.items():
-            queues[n, switches.LANE] = tables.lanes[socket, link, fabric]
-        lanes = np.zeros((len(tables.lanes), 5), dtype=np.int64)
-        lanes[:, switches.USED_AT] = -1
-        lanes[:, switches.TRACKS] = [self.tracks[fabric] for _, _, fabric in tables.lanes]
-        tree = np.array(tables.tree, dtype=np.int64).reshape(-1, 3)
-        flows = np.zeros((len(tables.roots), 8), dtype=np.int64)
-        flows[:, switches.ROOT] = tables.roots
-        flows[:, switches.OPEN] = (1 << tree[tables.roots, switches.BRANCHED]) - 1
+        laid = self._laid
+        queues = np.zeros((len(laid.queues), 6), dtype=np.int64)
+        queues[:, tables.LEFT_AT] = -1
+        for (socket, link, _, fabric), n in laid.queues.items():
+            queues[n, tables.LANE] = laid.lanes[socket, link, fabric]
+        lanes = np.zeros((len(laid.lanes), 5), dtype=np.int64)
+        lanes[:, tables.USED_AT] = -1
+        lanes[:, tables.TRACKS] = [self.tracks[fabric] for _, _, fabric in laid.lanes]
+        tree = np.array(laid.tree, dtype=np.int64).reshape(-1, 3)
+        flows = np.zeros((len(laid.roots), 8), dtype=np.int64)
+        flows[:, tables.ROOT] = laid.roots
+        flows[:, tables.OPEN] = (1 << tree[laid.roots, tables.BRANCHED]) - 1
         entries = 2 * (len(queues) + len(flows)) + 1
-        grants = int(lanes[:, switches.TRACKS].sum())
+        grants = int(lanes[:, tables.TRACKS].sum())
         return Mesh(
             clock=np.zeros(2, dtype=np.int64),
             order=np.zeros(entries, dtype=np.int64),
@@ -160,7 +160,7 @@ class Network:
             rings=np.zeros((len(queues), self.depth, 4), dtype=np.int64),
             lanes=lanes,
             tree=tree,
-            branches=np.array(tables.branches, dtype=np.int64).reshape(-1, 2),
+            branches=np.array(laid.branches, dtype=np.int64).reshape(-1, 2),
             flows=flows,
             bursts=np.zeros((64, 2), dtype=np.int64),
             events=np.zeros((2 * grants + 3 * len(flows) + 1, 3), dtype=np.int64),
@@ -173,21 +173,21 @@ class Network:
         counts are at least 1.
         """
         mesh = self.mesh
-        assert np.all(begin + window // counts > mesh.clock[switches.NOW]), "sent in the past"
+        assert np.all(begin + window // counts > mesh.clock[tables.NOW]), "sent in the past"
         number = self._number()
         table = mesh.flows
-        assert np.all(table[flows, switches.GONE] == table[flows, switches.COUNT])
-        table[flows, switches.BEGIN] = begin
-        table[flows, switches.WINDOW] = window
-        table[flows, switches.COUNT] = counts
-        table[flows, switches.GONE] = 0
-        table[flows, switches.NEXT] = begin + window // counts - 1
-        table[flows, switches.OF] = number
+        assert np.all(table[flows, tables.GONE] == table[flows, tables.COUNT])
+        table[flows, tables.BEGIN] = begin
+        table[flows, tables.WINDOW] = window
+        table[flows, tables.COUNT] = counts
+        table[flows, tables.GONE] = 0
+        table[flows, tables.NEXT] = begin + window // counts - 1
+        table[flows, tables.OF] = number
         ends = np.array([len(self.ways[f].ends) for f in flows.tolist()], dtype=np.int64)
         self.mesh.bursts[number] = len(flows), int(ends @ counts)
-        listed = mesh.clock[switches.ENTRIES]
+        listed = mesh.clock[tables.ENTRIES]
         mesh.order[listed : listed + len(flows)] = len(mesh.queues) + flows
-        mesh.clock[switches.ENTRIES] += len(flows)
+        mesh.clock[tables.ENTRIES] += len(flows)
         self.under_way[number] = burst
 
     def _number(self) -> int:
@@ -211,15 +211,18 @@ class Network:
         """
         if self._mesh is None:
             return False
-        found = switches.play(*self._mesh, self.manner)
-        if found == switches.STUCK:
+        # Imported late: programs whose tiles do not move as packets never need a compiler.
+        from rdu.emulate.switches import play
+
+        found = play(*self._mesh, self.manner)
+        if found == tables.STUCK:
             raise self._stuck()
         for what, which, cycle in self._mesh.events[:found].tolist():
-            if what == switches.PACKET:
+            if what == tables.PACKET:
                 self.packets.append((which, cycle))
                 continue
             burst = self.under_way[which]
-            (burst.sent if what == switches.SENT else burst.arrived).come(cycle)
+            (burst.sent if what == tables.SENT else burst.arrived).come(cycle)
             if burst.sent.cycle is not None and burst.arrived.cycle is not None:
                 del self.under_way[which]
                 self._free.append(which)
@@ -228,9 +231,7 @@ class Network:
     def _stuck(self) -> DeadlockError:
         queues = self.mesh.queues
         held = [
-            link
-            for (_, link, _, _), n in self._tables.queues.items()
-            if queues[n, switches.HELD] > 0
+            link for (_, link, _, _), n in self._laid.queues.items() if queues[n, tables.HELD] > 0
         ]
         return DeadlockError(
             f"{len(held)} links hold packets that cannot move: {sorted(held)[:8]}",
@@ -240,7 +241,7 @@ class Network:
     def counted(self, column: int, socket: int | None = None) -> dict[Link, int]:
         """Return a column of the links' table, of one socket or added up over all."""
         found: dict[Link, int] = {}
-        for (where, link, _), n in self._tables.lanes.items():
+        for (where, link, _), n in self._laid.lanes.items():
             count = int(self.mesh.lanes[n, column])
             if count and socket in (None, where):
                 found[link] = found.get(link, 0) + count

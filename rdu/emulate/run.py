@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from rdu.emulate import switches
+from rdu.emulate import tables
 from rdu.emulate.channel import Channel
 from rdu.emulate.collective import Add, PeerPort, Peers, connect
 from rdu.emulate.engine import Engine
@@ -163,7 +163,7 @@ def _counted(network: Network | None, socket: int | None = None) -> Mapping[str,
     if network is None:
         return {}
     carried, stalled = (
-        network.counted(column, socket) for column in (switches.CARRIED, switches.STALLED)
+        network.counted(column, socket) for column in (tables.CARRIED, tables.STALLED)
     )
     return {
         "hops": sum(carried.values()),

@@ -5,66 +5,54 @@ has a free track in this cycle and the queue behind it a free place (a credit); 
 left in a cycle is free in the next. A switch copies a packet to all its branches and keeps it until
 each has taken its copy. Queues and sources bid in the order of a list; who was served goes behind
 all others, so nobody waits for ever, and what happens depends on no absolute time.
-
-State is in tables of integers; the names below are their columns. An entry of the list is a queue,
-or ``len(queues) + f`` for the source of flow f.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from rdu.emulate.jit import compiled, inlined, inner
+from rdu.emulate.tables import (
+    ARRIVED,
+    BEGIN,
+    BRANCHED,
+    BRANCHES,
+    BURST,
+    CARRIED,
+    COMING,
+    COUNT,
+    ENDS,
+    ENTRIES,
+    FIRST,
+    GONE,
+    HEAD,
+    HELD,
+    LANE,
+    LEFT,
+    LEFT_AT,
+    LISTED,
+    NEXT,
+    NODE,
+    NOW,
+    OF,
+    OPEN,
+    PACKET,
+    READY,
+    ROOT,
+    SENDING,
+    SENT,
+    STALLED,
+    STUCK,
+    TRACKS,
+    USED,
+    USED_AT,
+    WINDOW,
+    Manner,
+)
 from rdu.emulate.tokens import Ints
 
-# Of a queue: its ring, its link, packets that left it in cycle LEFT_AT, whether it is listed.
-HEAD, HELD, LANE, LEFT_AT, LEFT, LISTED = range(6)
-# Of a packet in a ring: node of its flow's tree, first cycle it may move in, branches left, burst.
-NODE, READY, BRANCHES, BURST = range(4)
-# Of a link: tracks, those used in cycle USED_AT, packets carried, cycles that a packet waited.
-TRACKS, USED_AT, USED, CARRIED, STALLED = range(5)
-# Of a tree's node: first branch, number of branches, whether the flow ends there.
-FIRST, BRANCHED, ENDS = range(3)
-# Of a flow: root, and of its burst: first cycle, cycles, packets, those gone, branches, number.
-ROOT, BEGIN, WINDOW, COUNT, GONE, OPEN, OF, NEXT = range(8)
-# Of a burst: flows that have packets left to send, packets that have not arrived.
-SENDING, COMING = range(2)
-# Of the clock: the cycle, the length of the list.
-NOW, ENTRIES = range(2)
-# Of an event: what, the burst (of PACKET: the node), the cycle.
-SENT, ARRIVED, PACKET = range(3)
-STUCK = -1
+# Later than any cycle.
 _FAR = 1 << 62
 # Cycles in a row in which nothing moves although links rest by chance alone.
 _PATIENCE = 10_000
-
-
-class Mesh(NamedTuple):
-    """All tables. ``branches`` are (queue, node) pairs, ``spare`` is room as long as ``order``.
-
-    Compiled functions get them one by one: reading one from a tuple costs as much as a packet.
-    """
-
-    clock: Ints
-    order: Ints
-    spare: Ints
-    queues: Ints
-    rings: Ints
-    lanes: Ints
-    tree: Ints
-    branches: Ints
-    flows: Ints
-    bursts: Ints
-    events: Ints
-
-
-class Manner(NamedTuple):
-    """Cycles of a hop, whether each packet is an event, links that rest: ``share`` of 1,000."""
-
-    hop: int
-    record: bool
-    seed: int = 0
-    share: int = 0
 
 
 @inlined

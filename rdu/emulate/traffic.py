@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from rdu.emulate import switches
+from rdu.emulate import tables
 from rdu.emulate.moments import Burst
 from rdu.emulate.network import Disturbance, Network, Way
 from rdu.mapping.flows import Fabric
@@ -106,5 +106,5 @@ def simulate_network(
         sequence = flows[n].first + place * flows[n].stride
         run.arrivals.append(Arrival(cycle, n, end, sequence))
     run.cycles = max((a.cycle for a in run.arrivals), default=0)
-    run.carried, run.stalls = map(network.counted, (switches.CARRIED, switches.STALLED))
+    run.carried, run.stalls = map(network.counted, (tables.CARRIED, tables.STALLED))
     return run
