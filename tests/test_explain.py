@@ -42,7 +42,7 @@ def test_proofs_are_kept_with_the_kernel(A, tmp_path, monkeypatch):
     with sd.options(cache_dir=str(tmp_path)):
         first = product().lower(A, A)
         assert first.proofs
-        monkeypatch.setattr(smt, "_ask", None)  # any question now fails
+        monkeypatch.setattr(smt, "_answer", None)  # any question now fails
         again = product().lower(A, A)
         assert again.proofs == first.proofs
         for path in tmp_path.rglob("*.proofs"):

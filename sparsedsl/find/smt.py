@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import Any as Anything
 
@@ -79,11 +79,20 @@ def prove(question: Question, timeout_ms: int = 400, known: Mapping[str, Proof] 
     earlier = known.get(smtlib)
     if earlier is not None:
         return replace(earlier, name=question.name, goal=goal, allows=question.allows)
+    verdict, seconds = _answer(smtlib, timeout_ms)
+    return Proof(question.name, goal, smtlib, verdict, seconds, question.allows)
+
+
+@lru_cache(maxsize=1024)
+def _answer(smtlib: str, timeout_ms: int) -> tuple[str, float]:
+    """Return the verdict and the seconds it took, when first asked.
+
+    Plans for operands of other sizes ask the same questions again.
+    """
     with compiling, interrupts_later():  # the end of Z3's objects passes over exceptions
         start = time.perf_counter()
         verdict = _ask(smtlib, timeout_ms)
-        seconds = time.perf_counter() - start
-    return Proof(question.name, goal, smtlib, verdict, seconds, question.allows)
+        return verdict, time.perf_counter() - start
 
 
 def _ask(smtlib: str, timeout_ms: int) -> str:
