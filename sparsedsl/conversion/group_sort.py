@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from sparsedsl.conversion import passes
 from sparsedsl.conversion.stream import Body
 from sparsedsl.loops import build as lb
@@ -28,6 +30,9 @@ from sparsedsl.loops.nodes import (
 
 SHORT = 64
 """Entries up to which each key of a group is compared with all of them."""
+
+TOGETHER = 32
+"""Keys that are compared at a time: what a loop does at once, so that none are left over."""
 
 DIGIT = 8
 """Bits that a pass over the keys of a long group looks at."""
@@ -69,7 +74,7 @@ class Groups:
             Comment("each group is sorted by itself"),
             Assign(longest, lb.i(0)),
             For(g, lb.i(0), self.groups, (Assign(longest, lb.max_(longest, size)),)),
-            Allocate(HELD, self.index, (longest,)),
+            Allocate(HELD, self.index, (lb.max_(longest, SHORT),)),
             Allocate(MOVED, self.value, (longest,)),
             Allocate(DIGITS, "int64", (lb.i((1 << DIGIT) + 1),)),
             For(g, lb.i(0), self.groups, group),
@@ -117,23 +122,28 @@ class Groups:
     def _ranked(self) -> Body:
         """Put each entry behind as many as have a lower key.
 
-        The ranks of different keys are 0, 1, ...; if their sum is less, some keys are equal.
+        Keys above all others are put behind those of the group, so that a multiple of what is
+        compared at a time is compared.  The ranks of different keys are 0, 1, ...; if their sum is
+        less, some keys are equal.
         """
         x, y, key, total, to = (lb.ivar(name) for name in ("x", "y", "key", "total", "to"))
-        rank = Var("rank", self.index)
+        rank, compared = Var("rank", self.index), lb.ivar("compared")
         less = lb.cast(lb.lt(lb.load(HELD, y), key), INT)
         more = lb.cast(lb.add(lb.cast(rank, INT), less), self.index)
         put: Body = (
             Assign(key, lb.load(HELD, x)),
             Assign(rank, lb.const(0, self.index)),
-            For(y, lb.i(0), COUNT, (Assign(rank, more),)),
+            For(y, lb.i(0), compared, (Assign(rank, more),)),
             Assign(to, lb.add(FIRST, lb.cast(rank, INT))),
             *self._stored(to, x),
             Assign(total, lb.add(total, lb.cast(rank, INT))),
         )
         pairs = lb.mul(COUNT, lb.sub(COUNT, 1))
+        above = lb.store(HELD, [x], int(np.iinfo(self.index).max))
         return (
             self._taken(x),
+            Assign(compared, lb.bit_and(lb.add(COUNT, TOGETHER - 1), -TOGETHER)),
+            For(x, COUNT, compared, (above,)),
             Assign(total, lb.i(0)),
             For(x, lb.i(0), COUNT, put),
             If(lb.ne(lb.mul(total, 2), pairs), (self._inserted(x),)),
