@@ -100,7 +100,10 @@ def source_of(x: Tensor | ShapeOf) -> Source:
 
 
 class _Count(NamedTuple):
-    """How to count one dimension: by the length of ``array``, or times an axis of the values."""
+    """How to count one dimension: by the length of ``array``, or times an axis of the values.
+
+    ``axis`` is that of the values whose place the dimension is part of, if there is one.
+    """
 
     array: str | None
     less: int
@@ -124,7 +127,7 @@ def _counts(layout: Layout) -> tuple[_Count, ...]:
         axes = [k for k, a in enumerate(layout.value.arguments) if dim in terms.variables(a)]
         if read:
             name = min(read, key=lambda f: f in ends)
-            found.append(_Count(name, int(name in ends), None))
+            found.append(_Count(name, int(name in ends), axes[0] if axes else None))
         else:
             found.append(_Count(None, 0, axes[0] if axes else None))
     return tuple(found)
@@ -134,20 +137,24 @@ def entries_of(x: Tensor) -> dict[str, float]:
     """Return the number of tuples up to each physical dimension, from lengths of arrays.
 
     A dimension that a 1-D index array is read at counts that array's elements; any other
-    multiplies by the extent of the value array's axis.
+    multiplies by the extent of the value array's axis, up to the number of values.  There are
+    as many tuples in all as values, where the last dimension tells which one is read.
     """
     return dict(zip(x.layout.relation.inputs, map(float, _rooms(x)), strict=True))
 
 
 def _rooms(x: Tensor) -> list[int]:
     rooms: list[int] = []
-    room, held = 1, x.held
-    for array, less, axis in _counts(x.form.layout):
+    room, held, size = 1, x.held, x.values.size
+    counts = _counts(x.form.layout)
+    for array, less, axis in counts:
         if array is not None:
             room = max(held[array].shape[0] - less, 0)
         elif axis is not None:
-            room *= x.values.shape[axis]
+            room = min(room * x.values.shape[axis], size)
         rooms.append(room)
+    if counts and counts[-1].axis is not None:
+        rooms[-1] = size
     return rooms
 
 

@@ -24,10 +24,12 @@ FLUSH = 4.0
 """One entry gathered from a dense accumulator into the output."""
 APPEND = 1.5
 """One entry appended to the output."""
-STREAM = 90.0
+STREAM = 40.0
 """One entry of an unordered stream: written, sorted, combined."""
 CONVERT = 60.0
-"""One entry converted from one layout to another."""
+"""One entry converted from one layout to another, where there are few."""
+PASSES, PASSED = 1e6, 12.0
+"""A conversion by compiled passes, and one entry in it."""
 TRANSPOSE = 2.0
 """One element of a plain array stored in another order of its axes."""
 TURNING = 50_000.0
@@ -81,6 +83,15 @@ def loop_cost(entries: float, turns: float, fixed: int | None) -> float:
     if fixed is not None and fixed <= UNROLLED:
         return turns * STRAIGHT
     return entries * START + turns * LOOP
+
+
+def convert_cost(entries: float) -> float:
+    """Return the cost of converting so many entries; many are converted by compiled passes.
+
+    >>> convert_cost(100.0), convert_cost(1e6)
+    (6000.0, 13000000.0)
+    """
+    return min(CONVERT * entries, PASSES + PASSED * entries)
 
 
 def find_cost(length: float, queries: float, extent: float, setups: float) -> float:

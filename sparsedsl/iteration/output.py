@@ -183,12 +183,13 @@ def _is_output_range(layout: Layout, constraint: Constraint) -> bool:
 class Target:
     """What a chain delivers to: coordinates in storage order, and the layout's assembly.
 
-    ``strict``: coordinates computed from several loops are taken to come out of order.
+    ``strict``: from 1 on coordinates computed from several loops are taken to come out of order,
+    from 2 on those loaded from arrays too, from 3 on all.
     """
 
     coordinates: tuple[str, ...]
     assembly: Assembly | None
-    strict: bool = False
+    strict: int = 0
 
 
 def delivery(steps: tuple[Step, ...], target: Target, bound: frozenset[str]) -> tuple[str, int]:
@@ -200,6 +201,8 @@ def delivery(steps: tuple[Step, ...], target: Target, bound: frozenset[str]) -> 
     """
     depth = 0
     first_loop = 0
+    if target.strict > 2:
+        return "stream", 0
     for place, name in enumerate(target.coordinates):
         last = place == len(target.coordinates) - 1
         if name in bound:
@@ -208,7 +211,8 @@ def delivery(steps: tuple[Step, ...], target: Target, bound: frozenset[str]) -> 
         here = [s.variable for s in steps[: at + 1] if isinstance(s, Scan)]
         owned = here[first_loop:]
         reads = _reads(steps[: at + 1], name)
-        if not all(v in reads for v in owned) or (target.strict and len(owned) > 1):
+        doubted = (target.strict and len(owned) > 1) or (target.strict > 1 and _loaded(steps[at]))
+        if doubted or not all(v in reads for v in owned):
             return ("workspace", depth) if last else ("stream", 0)
         first_loop = len(here)
         if not last:
@@ -221,6 +225,11 @@ def _binding(steps: tuple[Step, ...], name: str) -> int:
         if isinstance(step, Scan | Let) and step.variable == name:
             return place
     raise AssertionError(f"{name} is not bound")
+
+
+def _loaded(step: Step) -> bool:
+    """Whether a step loads a coordinate from an array."""
+    return isinstance(step, Let) and step.kind == "load"
 
 
 def _reads(steps: tuple[Step, ...], name: str) -> frozenset[str]:

@@ -42,7 +42,7 @@ FEWER = 500
 ALL_FEWER = 4000
 """States that the searches of all variants visit."""
 
-BAD = 40.0
+BAD = 15.0
 """Nanoseconds an entry above which copies in other layouts are considered."""
 
 
@@ -136,7 +136,7 @@ def _copying(request: Request, conversions: tuple[Conversion, ...]) -> float:
     """Return the estimated nanoseconds of making the copies."""
     each = [(c, max(request.entries[c.source].values(), default=1.0)) for c in conversions]
     turning = cost.TURNING if any(c.tensor.total for c, _ in each) else 0.0
-    each_cost = (n * (cost.TRANSPOSE if c.tensor.total else cost.CONVERT) for c, n in each)
+    each_cost = (n * cost.TRANSPOSE if c.tensor.total else cost.convert_cost(n) for c, n in each)
     return turning + sum(each_cost)
 
 
@@ -362,7 +362,8 @@ def _shared(request: Request, cases: list[Case], goal: output.Target) -> Nest:
     stream = Assembly("stream", (), (), "")
     free = [_chain(request, c, output.Target(goal.coordinates, None), (), 1.0)[0] for c in cases]
     streamed = _nest(request, stream, (), tuple(free), sum(c.cost for c in free))
-    if goal.assembly is None or request.order is not None or request.workspace == "sort":
+    forced = request.order is not None or request.workspace == "sort" or request.strict > 2
+    if goal.assembly is None or forced:
         return streamed
     outer = goal.coordinates[:-1]
     visits = 1.0

@@ -23,7 +23,7 @@ class Request:
     ``patterns`` names, for a tensor, another one that holds equal index arrays; ``implied`` are
     the tensors that no caller gives, and that are not copied.
     ``whole`` is the statement before it was split into terms, if its operands may be merged.
-    ``strict``: coordinates computed from several loops are taken to come out of order.
+    ``strict`` says which coordinates are taken to come out of order, as ``output.Target`` does.
     ``effort`` bounds the states a search visits, ``ceiling`` the cost of a plan;
     ``copying`` is how many accesses a plan must read from copies at least.
     """
@@ -45,7 +45,7 @@ class Request:
     turning: bool = True
     patterns: Mapping[str, str] = field(default_factory=dict[str, str])
     implied: frozenset[str] = frozenset()
-    strict: bool = False
+    strict: int = 0
 
 
 def accesses(request: Request) -> list[ct.Access]:

@@ -331,6 +331,11 @@ def coordinates(rank: int) -> Layout:
     return resolve("coo", rank)
 
 
+def terms_of_sums(rank: int) -> Layout:
+    """Return the layout of entries in any order, of which those of one coordinate are added up."""
+    return resolve("coo_repeated", rank)
+
+
 def known(layout: Layout) -> Layout:
     """The catalogue's own layout with the same storage and promises, else ``layout`` itself.
 

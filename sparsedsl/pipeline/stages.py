@@ -266,12 +266,17 @@ def _planned(
     unordered = proved.nest.assembly.kind == "stream" != nest.assembly.kind
     if not unordered or request.order is not None or settings.workspace != "auto":
         return found
-    # sorting all entries costs more than most orders of loops
-    try:
-        other = _proved(replace(request, strict=True), settings, known)
-    except PlanError:
-        return found
-    return found if other[2].nest.assembly.kind == "stream" else other
+    # sorting all entries costs more than most orders of loops, and less than some
+    sorting = _proved(replace(request, strict=3), settings, known)
+    for strict in (1, 2):
+        try:
+            other = _proved(replace(request, strict=strict), settings, known)
+        except PlanError:
+            continue
+        ordered = other[2].nest.assembly.kind != "stream"
+        if ordered and other[1].cost < sorting[1].cost:
+            return other
+    return sorting
 
 
 def _proved(
