@@ -49,13 +49,27 @@ def _bound(operands: tuple[Any, ...]) -> list[Any]:
     return found
 
 
-def _is_constant(name: str, x: Any) -> bool:
-    """Whether a number is part of the expression, so that the result's fill is known.
+def _constants(name: str, operands: tuple[Any, ...]) -> dict[int, str]:
+    """Return the numbers that are part of the expression, so that the result's fill is known.
 
-    Factors are not: a kernel for each would be compiled where one serves all.
+    Factors are not: a kernel for each would be compiled where one serves all.  Nor is a NumPy
+    scalar that makes the result wider than a Python number does.
     """
-    plain = isinstance(x, int | float) and not isinstance(x, bool)
-    return plain and name not in ("mul", "div") and math.isfinite(x)
+    if name in ("mul", "div"):
+        return {}
+    scalars = {n: x for n, x in enumerate(operands) if isinstance(x, np.generic | np.ndarray)}
+    scalars = {n: x for n, x in scalars.items() if not x.ndim}
+    dtypes = [x.dtype for n, x in enumerate(operands) if hasattr(x, "dtype") and n not in scalars]
+    found: dict[int, str] = {}
+    for place, x in enumerate(operands):
+        number = x.item() if place in scalars else x
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            continue
+        weak = np.result_type(*dtypes, type(number)(0))
+        wider = place in scalars and np.result_type(*dtypes, x.dtype) != weak
+        if not wider and math.isfinite(number):
+            found[place] = f"({number!r})"
+    return found
 
 
 def elementwise(name: str, *operands: Any) -> Any:
@@ -66,7 +80,7 @@ def elementwise(name: str, *operands: Any) -> Any:
     NotationError
         For operands of several shapes: a kernel says which indices they share.
     """
-    constants = {n: f"({x!r})" for n, x in enumerate(operands) if _is_constant(name, x)}
+    constants = _constants(name, operands)
     tensors = _bound(operands)
     shapes = dict.fromkeys(t.shape for t in tensors if t.ndim)
     if len(shapes) > 1:

@@ -1,3 +1,4 @@
+import operator
 import warnings
 
 import numpy as np
@@ -113,6 +114,28 @@ def test_tensors_are_equal_by_element_and_kept_apart_by_identity(A):
 def test_a_python_number_does_not_widen_the_dtype(A):
     assert (sd.asarray(A.astype("float32")) * 2.0).dtype == np.float32
     assert (2 * sd.asarray(A.astype("int32"))).dtype == np.int32
+
+
+SCALARS = (np.float64(0.1), np.float32(0.1), np.int64(2), np.int8(2), np.uint8(2), np.bool_(True))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8"])
+@pytest.mark.parametrize("scalar", SCALARS, ids=lambda x: type(x).__name__)
+def test_scalars_of_numpy_are_numbers_of_their_dtype(scalar, dtype):
+    D = np.array([[0.1, 0, 100], [0, 2, 0]]).astype(dtype)
+    T = sd.asarray(sp.csr_array(D))
+    for combine in (operator.gt, operator.add, operator.eq):
+        found, expected = combine(T, scalar), combine(D, scalar)
+        np.testing.assert_array_equal(dense(found), expected)
+        assert found.dtype == expected.dtype
+
+
+def test_a_comparison_with_a_mean_stays_sparse(A):
+    T = sd.asarray(A)
+    found = A.toarray().max() / 2 < T
+    assert isinstance(found, sd.Tensor)
+    assert found.fill_value == 0
+    np.testing.assert_array_equal(found.to_numpy(), A.toarray() > A.toarray().max() / 2)
 
 
 REFUSED = {
