@@ -126,7 +126,8 @@ class Tensor(Operators):
 
     def __reduce__(self) -> tuple[Any, ...]:
         fill = self.fill_value.item()
-        return Tensor, (self.layout, self.shape, dict(self.arrays), fill, dict(self.sizes))
+        arrays = dict(self.kept().held)  # what is made of these is not checked
+        return Tensor, (self.layout, self.shape, arrays, fill, dict(self.sizes))
 
     @property
     def layout(self) -> Layout:
@@ -227,7 +228,7 @@ class Tensor(Operators):
 
     def to_scipy(self) -> Any:
         """A scipy sparse array, sharing memory where scipy has the layout (2-D, fill 0)."""
-        if self._watch is None:
+        if self.kept().watch is None:
             self.watched()
         return operations.apply("to_scipy", self)
 

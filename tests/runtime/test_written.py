@@ -1,5 +1,8 @@
 """Index arrays that are written to after a tensor was bound to them."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -218,3 +221,16 @@ def test_gradients_follow_entries_that_moved():
         A.indices[part] = 49 - A.indices[part][::-1]
     found = gradient(bound, x, cotangent=np.ones(60))
     np.testing.assert_allclose(found.values, x[A.indices])
+
+
+@pytest.mark.parametrize(
+    "use", [pickle.dumps, copy.copy, copy.deepcopy, lambda T: T.to_scipy()], ids=repr
+)
+@pytest.mark.parametrize("layout", ["csr", "coo"])
+def test_what_is_handed_on_is_checked(use, layout):
+    bound = sd.asarray(_matrix(), layout)
+    use(bound)
+    name = next(iter(bound.layout.functions))
+    bound.arrays[name][7] = 10**6
+    with pytest.raises(sd.InvalidTensorError, match=name):
+        use(bound)
