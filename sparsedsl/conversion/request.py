@@ -184,9 +184,9 @@ def request_of(
     asked = (
         source,
         target,
-        tuple((name, arrays[name].dtype.name) for name in source.arrays),
+        tuple([(name, _name(arrays[name].dtype)) for name in source.arrays]),
         "int64" if long else "int32",
-        _Fill(fill, values.dtype.name),
+        _Fill(fill, _name(values.dtype)),
         _rankable(target, extents, values.size),
         _short(target, extents, values.size),
         _width(target, extents),
@@ -200,6 +200,11 @@ def request_of(
     wide = _wide(request, extents, values.size)
     request = _request(*asked, wide) if wide else request
     return request if _affordable(request, extents, values.size) else None
+
+
+@lru_cache(maxsize=256)
+def _name(dtype: np.dtype) -> str:
+    return dtype.name
 
 
 def _usable(source: Layout, values: np.ndarray, fill: object) -> bool:

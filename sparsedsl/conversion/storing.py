@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.build import Builder
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.spf import terms as t
-from sparsedsl.spf.nodes import Var
+from sparsedsl.spf.nodes import Term, Var
 
 
 @dataclass(slots=True)
@@ -180,40 +180,17 @@ class Run:
         made[name] = self.given[f"t_{name}"] = array
 
     def _written(self, name: str) -> bool:
-        """Whether every element that is kept gets written: one for each number of a level."""
-        layout = self.target.layout
-        if name in self.loaded.padded:
-            return True
-        calls = [call for level in self.target.levels for call, _ in level.keys]
-        if self.loaded.program.distinct or self.loaded.program.arranged:
-            calls.append(layout.value)
-        numbered = {t.var(level.name) for level in self.target.levels if level.kind != "slots"}
-        return any(
-            call.function == name and len(call.arguments) == 1 and call.arguments[0] in numbered
-            for call in calls
-        )
+        """Whether every element that is kept gets written."""
+        own = self.loaded.program.distinct or self.loaded.program.arranged
+        return name in self.loaded.padded or name in _numbered(self.target, own)
 
     def _shape(self, name: str, builder: Builder, counts: Mapping[str, int]) -> tuple[int, ...]:
-        layout = self.target.layout
-        for level in self.target.levels:
-            if level.pointer is not None and level.pointer.function == name and level.parent:
-                return (counts[level.parent] + 1,)
-        lengths = layout.lengths[name]
-        arguments = layout.value.arguments
-        if name != layout.value.function:
-            keys = (key for level in self.target.levels for key in level.keys)
-            calls = (call for call, _ in (*keys, *self.target.marks))
-            unknown = (None,) * len(lengths)
-            arguments = next((c.arguments for c in calls if c.function == name), unknown)
         found: list[int] = []
-        slots = {level.name for level in self.target.levels if level.kind == "slots"}
-        for argument, length in zip(arguments, lengths, strict=True):
-            dim = argument.parts[0][1] if argument is not None and argument.parts else None
-            if isinstance(dim, Var) and dim.name in counts and dim.name not in slots:
-                found.append(counts[dim.name])
+        for axis in _axes(self.target, name):
+            if isinstance(axis, _Counted):
+                found.append(counts[axis.level] + axis.more)
             else:
-                assert length is not None
-                value = t.evaluate(length, builder.values, {**self._pointers(), **builder.arrays})
+                value = t.evaluate(axis, builder.values, {**self._pointers(), **builder.arrays})
                 found.append(max(int(value), 0))
         return tuple(found)
 
@@ -266,3 +243,50 @@ def filled(shape: tuple[int, ...], value: np.ndarray, dtype: np.dtype) -> np.nda
     if not value and not (dtype.kind in "fc" and np.signbit(np.real(value))):
         return np.zeros(shape, dtype)
     return np.full(shape, value, dtype)
+
+
+class _Counted(NamedTuple):
+    """An axis as long as a level has numbers, and ``more``."""
+
+    level: str
+    more: int
+
+
+@lru_cache(maxsize=1024)
+def _axes(target: Target, name: str) -> tuple[_Counted | Term, ...]:
+    """What tells how long each axis of an array is."""
+    for level in target.levels:
+        if level.pointer is not None and level.pointer.function == name and level.parent:
+            return (_Counted(level.parent, 1),)
+    layout = target.layout
+    lengths = layout.lengths[name]
+    arguments = layout.value.arguments
+    if name != layout.value.function:
+        keys = (key for level in target.levels for key in level.keys)
+        calls = (call for call, _ in (*keys, *target.marks))
+        unknown = (None,) * len(lengths)
+        arguments = next((c.arguments for c in calls if c.function == name), unknown)
+    counted = {level.name for level in target.levels if level.kind != "slots"}
+    found: list[_Counted | Term] = []
+    for argument, length in zip(arguments, lengths, strict=True):
+        dim = argument.parts[0][1] if argument is not None and argument.parts else None
+        if isinstance(dim, Var) and dim.name in counted:
+            found.append(_Counted(dim.name, 0))
+        else:
+            assert length is not None
+            found.append(length)
+    return tuple(found)
+
+
+@lru_cache(maxsize=1024)
+def _numbered(target: Target, own: bool) -> frozenset[str]:
+    """Arrays that have one element for each number of a level.
+
+    ``own``: each entry has a place of its own in the value array.
+    """
+    calls = [call for level in target.levels for call, _ in level.keys]
+    calls += [target.layout.value] * own
+    numbers = {t.var(level.name) for level in target.levels if level.kind != "slots"}
+    return frozenset(
+        call.function for call in calls if len(call.arguments) == 1 and call.arguments[0] in numbers
+    )

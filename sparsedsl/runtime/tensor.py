@@ -275,7 +275,7 @@ class Tensor(Operators):
         if self._watch is None:
             return made
         # arrays that may be shared are known to others
-        pairs = ((a, b) for a in self.held.values() for b in arrays.values())
+        pairs = ((self.held[a], arrays[b]) for a in self.layout.functions for b in target.functions)
         return made.watched() if any(np.may_share_memory(*pair) for pair in pairs) else made
 
     def astype(self, dtype: DTypeLike) -> Tensor:
