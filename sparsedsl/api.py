@@ -59,9 +59,9 @@ def kernel(
     order:
         The order of the loops, such as ``"i k j"``.
     find:
-        How matching entries are found: ``"auto"``, ``"table"``, ``"merge"``, ``"gallop"``,
-        ``"binary"``, ``"count"``, ``"hash"`` or ``"linear"``, or a mapping from argument to one
-        of them.
+        How matching entries are found: ``"auto"``, ``"table"``, ``"spread"``, ``"bitmap"``,
+        ``"merge"``, ``"gallop"``, ``"binary"``, ``"hash"``, ``"count"`` or ``"linear"``, or a
+        mapping from argument to one of them.
     parallel:
         ``"auto"``, True or False.  The outermost loop is shared among threads where its turns
         are proved to write apart.  Sparse results are assembled in pieces that count their

@@ -87,5 +87,7 @@ def _check_finds(names: Sequence[str]) -> None:
             close = difflib.get_close_matches(str(name), known, 1)
             raise PlanError(
                 f"expected find to be one of {', '.join(known)}, found {name!r}",
-                hint=f"did you mean {close[0]!r}?" if close else "docs/slow.md says what each does",
+                hint=f"did you mean {close[0]!r}?"
+                if close
+                else "'auto' takes the cheapest of those that are proved to be right",
             )
