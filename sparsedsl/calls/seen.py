@@ -139,6 +139,7 @@ class Seen:
                 given[place].watched()
                 return
             watches.append(watch)
+            asked.append((watch.values, kind_of(watch.values)))
             for array, sample in watch.seen:
                 asked.append((array, as_sampled(array, sample)))
         for place, reference, facts in self.foreign:
@@ -148,6 +149,7 @@ class Seen:
             parts = dict(zip(bound.names, bound.parts, strict=True))
             asked.append((place, object_of(given[place], parts)))
             watches.append(bound.watch)
+            asked.append((bound.watch.values, kind_of(bound.watch.values)))
             for array, sample in bound.watch.seen:
                 asked.append((array, as_sampled(array, sample)))
             for fact in facts:

@@ -119,7 +119,8 @@ def remember(x: Any, tensor: Tensor, *, shared: bool, order: np.ndarray | None =
         order = None
     reference = weakref.ref(x, lambda _: _known.pop(key, None))
     shape = None if "_shape" in held else x.shape
-    _known[key] = Known(reference, shape, names, parts, Watch.of(watched), tensor, copied, order)
+    watch = Watch.of(watched, values)
+    _known[key] = Known(reference, shape, names, parts, watch, tensor, copied, order)
 
 
 def as_plain(x: np.ndarray) -> Tensor | None:

@@ -296,7 +296,7 @@ class Tensor(Operators):
     def watched(self) -> Tensor:
         """Look at the index arrays as they are now, which others may write to; return itself."""
         value = self.form.layout.value.function
-        watch = Watch.of(a for name, a in self.held.items() if name != value)
+        watch = Watch.of((a for name, a in self.held.items() if name != value), self.values)
         object.__setattr__(self, "_watch", watch)
         return self
 

@@ -102,19 +102,22 @@ def digest(array: np.ndarray) -> bytes:
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Watch:
-    """Arrays that others may write to, and what was seen of each.
+    """Index arrays that others may write to, what was seen of each, and how many values there are.
 
     A watch that found a change stays at that; what checks the arrays again makes a new one.
     """
 
     seen: tuple[tuple[np.ndarray, Sample], ...]
+    values: np.ndarray
+    size: int
     looks: int = 0
     changed: bool = False
 
     @staticmethod
-    def of(arrays: Iterable[np.ndarray]) -> Watch:
-        """Look at arrays that are C-contiguous, from end to end."""
-        return Watch(tuple([(array, Sample.of(array, whole=True)) for array in arrays]))
+    def of(arrays: Iterable[np.ndarray], values: np.ndarray) -> Watch:
+        """Look at index arrays that are C-contiguous, from end to end."""
+        seen = tuple([(array, Sample.of(array, whole=True)) for array in arrays])
+        return Watch(seen, values, values.size)
 
     @property
     def sampled(self) -> bool:
@@ -122,7 +125,9 @@ class Watch:
         return any(sample.places is not None for _, sample in self.seen)
 
     def holds(self) -> bool:
-        """Whether the arrays seem to be as they were."""
+        """Whether the arrays seem to be as they were, and there are as many values."""
+        if self.values.size != self.size:
+            return False
         for array, sample in self.seen:
             if not sample.matches(array):
                 return False

@@ -234,3 +234,16 @@ def test_what_is_handed_on_is_checked(use, layout):
     bound.arrays[name][7] = 10**6
     with pytest.raises(sd.InvalidTensorError, match=name):
         use(bound)
+
+
+@pytest.mark.parametrize("bind", [lambda A: A, _from_arrays])
+@pytest.mark.parametrize("calls", [1, 20])
+def test_values_that_were_cut_off_are_refused(bind, calls):
+    A, x = _matrix(), np.ones(50)
+    A.data = A.data.copy()
+    bound = bind(A)
+    for _ in range(calls):
+        product(bound, x)
+    A.data.resize((10,), refcheck=False)
+    with pytest.raises(sd.InvalidTensorError, match="data to have length"):
+        product(bound, x)
