@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import mmap
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,14 +33,28 @@ _PRIVATE = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0)
 AVAILABLE = hasattr(mmap, "MADV_DONTNEED") and _PRIVATE != 0
 """Whether the system lets memory be taken and given back in this way."""
 
-_kept: dict[int, mmap.mmap] = {}
+
+@dataclass(slots=True)
+class _Memory:
+    """Pages; only the first ``used`` bytes may have been written to since they were given back."""
+
+    pages: mmap.mmap
+    used: int = 0
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return len(self.pages)
+
+
+_kept: dict[int, _Memory] = {}
 """Memory that no array lies in, the first given back first."""
 
 
 class _Block(np.ndarray[Any, Any]):
     """All of a piece of memory.  The array handed out refers to it, and so do views of that."""
 
-    memory: mmap.mmap | None
+    memory: _Memory | None
 
     def __array_finalize__(self, of: Any) -> None:
         self.memory = None  # a view of a block is none
@@ -69,11 +84,11 @@ def _bytes(shape: int | tuple[int, ...], dtype: np.dtype) -> int:
     return (shape if isinstance(shape, int) else math.prod(shape)) * dtype.itemsize
 
 
-def _within(memory: mmap.mmap, shape: int | tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def _within(memory: _Memory, shape: int | tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Return an array at the start of memory, which is kept when nothing refers to it."""
     # the base of the block is no array, so that NumPy lets arrays in it refer to the block itself
-    block = _Block(len(memory), np.uint8, memory)
-    block.memory = memory
+    block = _Block(memory.size, np.uint8, memory.pages)
+    block.memory, memory.used = memory, memory.size
     return np.ndarray(shape, dtype, block)
 
 
@@ -82,36 +97,38 @@ def shortened(array: np.ndarray, count: int) -> np.ndarray:
     block = array.base
     if isinstance(block, _Block) and block.memory is not None:
         used = -(-count * array.itemsize // PAGES) * PAGES
-        if used < len(block.memory):
-            block.memory.madvise(mmap.MADV_DONTNEED, used)
+        if used < block.memory.used:
+            block.memory.pages.madvise(mmap.MADV_DONTNEED, used)
+            block.memory.used = used
     return array[:count]
 
 
-def _used(size: int) -> mmap.mmap | None:
+def _used(size: int) -> _Memory | None:
     """Take memory of at least ``size`` bytes, and not much more, from what is kept."""
-    for key, memory in list(_kept.items()):
-        if size <= len(memory) <= 2 * size and _kept.pop(key, None) is not None:
+    fitting = [m for m in list(_kept.values()) if size <= m.size <= 2 * size]
+    for memory in sorted(fitting, key=lambda m: m.size):
+        if _kept.pop(id(memory), None) is not None:
             return memory
     return None
 
 
-def _new(size: int) -> mmap.mmap:
+def _new(size: int) -> _Memory:
     """Return new memory of at least ``size`` bytes."""
     # what is kept is of other sizes: it would be there beside what is new
     release()
-    memory = mmap.mmap(-1, -(-size // PAGES) * PAGES, flags=_PRIVATE)
+    pages = mmap.mmap(-1, -(-size // PAGES) * PAGES, flags=_PRIVATE)
     if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return memory
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    return _Memory(pages)
 
 
-def _keep(memory: mmap.mmap) -> None:
+def _keep(memory: _Memory) -> None:
     """Keep memory that no array lies in, and give back the oldest where that is too much."""
     most = min(MOST, memory_bytes() // 16)
-    if len(memory) > most:
+    if memory.used > most:
         return
     _kept[id(memory)] = memory
     for oldest in list(_kept):
-        if sum(map(len, list(_kept.values()))) <= most:
+        if sum(m.used for m in list(_kept.values())) <= most:
             break
         _kept.pop(oldest, None)

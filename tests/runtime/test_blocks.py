@@ -85,7 +85,7 @@ def test_no_two_arrays_lie_in_the_same_memory():
             array = blocks.empty(draw.choice([10, 40, 100, 130, 700, 3000]), FLOAT)
             array[:] = number
             live.append((array, number))
-        assert sum(map(len, blocks._kept.values())) <= blocks.MOST
+        assert sum(m.used for m in blocks._kept.values()) <= blocks.MOST
     assert all((array == value).all() for array, value in live)
 
 
@@ -105,6 +105,14 @@ def test_threads_take_and_give_back():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_the_smallest_that_fits_is_taken():
+    large, small = blocks.empty(3000, FLOAT), blocks.empty(2000, FLOAT)
+    places = [address(small), address(large)]
+    del large, small
+    first, second = blocks.empty(2000, FLOAT), blocks.empty(3000, FLOAT)
+    assert [address(first), address(second)] == places
 
 
 def test_sizes_that_do_not_fit():
@@ -133,6 +141,9 @@ def test_the_rest_of_an_array_takes_no_memory():
     assert (short == 1.0).all()
     # pages given back hold zeros when they are next read
     assert (array[1024:] == 0.0).all()
+    del array, short
+    (kept,) = blocks._kept.values()
+    assert (kept.size, kept.used) == (8 * 4096, 2 * 4096)
     plain = np.ones(8)
     assert blocks.shortened(plain, 3).base is plain
 
