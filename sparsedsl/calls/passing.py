@@ -74,14 +74,17 @@ class Plans:
     def find(
         self, given: Sequence[Any], options: Options
     ) -> tuple[Plan, tuple[Operand | Tensor, ...]] | None:
-        """Return the plan for these arguments and what it takes of them, checked."""
+        """Return the plan for these arguments and what it takes of them, found right."""
         if not self._plans or options.safe:
             return None
         operands = _operands(given)
         if operands is None:
             return None
         plan = self._plans.get(_kinds(operands))
-        return (plan, operands) if plan is not None and plan.options is options else None
+        if plan is None or plan.options is not options:
+            return None
+        right = all(x.keeps() if isinstance(x, Tensor) else x.right() for x in operands)
+        return (plan, operands) if right else None
 
     def learn(
         self, special: Specialisation, given: Sequence[Any], options: Options, scipy: bool
@@ -104,22 +107,13 @@ def _kinds(operands: Sequence[Operand | Tensor]) -> tuple[Any, ...]:
 
 
 def _operands(given: Sequence[Any]) -> tuple[Operand | Tensor, ...] | None:
-    """Return tensors, and others as looked at in passing; None where one must be bound.
-
-    So it is where a tensor was written to, and where all are plain arrays.
-    """
+    """Return tensors, and others as they lie; None where one must be bound, or all are plain."""
     if {*map(type, given)} == {np.ndarray}:
         return None  # arrays of one shape are known again without being remembered
     found: list[Operand | Tensor] = []
     for x in given:
-        operand = _operand(x)
+        operand = x if type(x) is Tensor else in_passing(x)
         if operand is None:
             return None
         found.append(operand)
     return tuple(found)
-
-
-def _operand(x: Any) -> Operand | Tensor | None:
-    if type(x) is Tensor:
-        return x if x.keeps() else None
-    return in_passing(x)

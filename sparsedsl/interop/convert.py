@@ -81,7 +81,7 @@ def _at_once(x: Any) -> Tensor | None:
     if type(x) is np.ndarray:
         return as_plain(x)
     small = in_passing(x)
-    if small is None:
+    if small is None or not small.right():
         return None
     form = form_of(small.layout, small.shape, small.values.dtype, small.sizes)
     return Tensor.of(form, small.held).watched()

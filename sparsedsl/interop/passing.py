@@ -1,8 +1,9 @@
 """Operands that are looked at in passing: so small that a call checks them whole, and lets go.
 
 Takes: compressed matrices of scipy's, and plain arrays.  Gives: ``Operand``, the arrays under their
-layout, or None for what is to be bound (``interop.convert``).  Invariant: arrays keep what their
-layout promises, by the machine code that binding asks too, and nothing of them is kept.
+layout, or None for what is to be bound (``interop.convert``).  Invariant: an operand says by the
+machine code that binding asks too whether arrays keep what their layout promises, and nothing of
+them is kept.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from sparsedsl.layouts.catalogue import plain, resolve
 from sparsedsl.layouts.given import INDEX_LIMIT, NATIVE_VALUES
 from sparsedsl.layouts.layout import Layout
-from sparsedsl.runtime.checked import checks_of
+from sparsedsl.runtime.checked import Checks, checks_of
 from sparsedsl.runtime.unchanged import WHOLE
 
 PLAIN = 0x0101
@@ -35,6 +36,7 @@ class Operand(NamedTuple):
     """A tensor for one call: what kernels are given of it.
 
     ``kind`` says all that choosing a kernel depends on: layout, dtypes and orders of magnitude.
+    ``checks`` are those of its index arrays, if it has any.
     """
 
     kind: tuple[Any, ...]
@@ -42,6 +44,11 @@ class Operand(NamedTuple):
     shape: tuple[int, ...]
     held: Mapping[str, np.ndarray]
     values: np.ndarray
+    checks: Checks | None = None
+
+    def right(self) -> bool:
+        """Whether the arrays keep what the layout promises; to be asked before they are used."""
+        return self.checks is None or self.checks.passes(self.shape, self.held)
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -50,11 +57,12 @@ class Operand(NamedTuple):
 
 
 def in_passing(x: Any) -> Operand | None:
-    """Return a small operand as it lies, checked; None where it is to be bound.
+    """Return a small operand as it lies; None where it is to be bound.
 
     >>> import scipy.sparse as sp
-    >>> in_passing(np.ones((2, 3))).shape
-    (2, 3)
+    >>> operand = in_passing(np.ones((2, 3)))
+    >>> operand.shape, operand.right()
+    ((2, 3), True)
     >>> in_passing(sp.coo_array((2, 3))) is None
     True
     """
@@ -94,11 +102,11 @@ def _compressed(name: str, attributes: Mapping[str, Any]) -> Operand | None:
         return None
     layout = _layout(name)
     checks = checks_of(layout, (indptr.dtype, indices.dtype))
-    held = {"indptr": indptr, "indices": indices, "data": data}
-    if checks is None or not checks.passes(shape, held):
+    if checks is None or checks.function is None:
         return None
+    held = {"indptr": indptr, "indices": indices, "data": data}
     kind = (checks, data.dtype, *[n.bit_length() // 2 for n in (data.size, *shape)])
-    return Operand(kind, layout, shape, held, data)
+    return Operand(kind, layout, shape, held, data, checks)
 
 
 def _is_shape(shape: Any) -> bool:
