@@ -57,6 +57,7 @@ class Engine:
         self._settings = Settings()
         self._known: dict[Settings, dict[Any, Specialisation]] = {}
         self._current: dict[Any, Specialisation] = {}
+        self._traced: dict[Any, Traced] = {}
         self._runner = Runner()
 
     def settings(self) -> Settings:
@@ -95,8 +96,15 @@ class Engine:
         return found
 
     def trace(self, given: Sequence[Tensor | ShapeOf]) -> Traced:
-        """Return the program for arguments like these."""
-        return self.tracer([info_of(x) for x in given])
+        """Return the program for arguments like these, of any shapes where it reads none."""
+        infos = [info_of(x) for x in given]
+        key = tuple([(len(x.shape), x.dtype, x.fill, x.total) for x in infos])
+        traced = self._traced.get(key)
+        if traced is None:
+            traced = self.tracer(infos)
+            if not traced.shape_dependent:
+                self._traced[key] = traced
+        return traced
 
     def lower(self, given: Sequence[Any]) -> Lowered:
         """Plan and prove for these arguments without running."""

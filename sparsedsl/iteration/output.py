@@ -8,6 +8,7 @@ they rest on is proved in ``find`` before they are emitted.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import assert_never
 
 from sparsedsl.iteration import cost
@@ -33,6 +34,7 @@ from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import UF, Constraint, Term, Var
 
 
+@lru_cache(maxsize=1024)
 def levels_of(layout: Layout) -> Assembly | None:
     """Read off a layout's relation how its arrays are filled from entries in storage order.
 

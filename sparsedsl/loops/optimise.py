@@ -7,7 +7,7 @@ bit, but for sums in masked lanes; each pass says why.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 
 from sparsedsl.loops.columns import columns
 from sparsedsl.loops.extremes import extremes
@@ -41,11 +41,25 @@ def optimise(
     they are read, as for ``fetch``.  ``checked``: what each pass gives is verified, not the last
     one's result alone.
     """
+    fetched = tuple((far or {}).items())
+    return _optimised(kernel, vectors, masked, packed, fetched, checked)
+
+
+@lru_cache(maxsize=64)
+def _optimised(
+    kernel: Kernel,
+    vectors: bool,
+    masked: bool,
+    packed: bool,
+    far: tuple[tuple[str, float], ...],
+    checked: bool,
+) -> Kernel:
+    """``optimise``, kept: plans for operands of other sizes mostly give the same loops."""
     passes = (simplify, unroll, simplify, promote, reuse, strip, simplify, kept)
     last: list[Callable[[Kernel], Kernel]] = []
     if vectors:
         last = [*[sums_in_lanes] * masked, *[packs] * packed, extremes, columns]
-    for step in (*passes, *last, partial(fetch, far=far or {})):
+    for step in (*passes, *last, partial(fetch, far=dict(far))):
         kernel = step(kernel)
         if checked:
             verify(kernel)

@@ -40,6 +40,8 @@ def by_rows(
     ``results`` are stored in any case, ``unusual`` are inputs known to hold values that are not
     finite.  Where ``threads`` may share loops, a sparse output takes none: threads could not.
     """
+    if len(groups) < 2:
+        return groups
     kept = list(groups)
     place = len(kept) - 1
     while place >= 0:
