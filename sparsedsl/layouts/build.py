@@ -7,6 +7,7 @@ Invariant: each array is filled once, by a key of a position dim or by what else
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
@@ -19,7 +20,7 @@ from sparsedsl.layouts.fill import Arrays
 from sparsedsl.layouts.levels import Affine, Position, levels
 from sparsedsl.layouts.order import lexsort, locate, morton_sort, sorted_order
 from sparsedsl.layouts.patterns import first_value, lone_call
-from sparsedsl.layouts.properties import Nonincreasing, Permutation
+from sparsedsl.layouts.properties import Nondecreasing, Nonincreasing, Permutation
 from sparsedsl.layouts.scan import Scan
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import UF, Term
@@ -78,7 +79,13 @@ class Builder(Arrays):
         """Fill the arrays that tell where a dim of one value lies, if they follow by now."""
         if level.highs != (t.add(level.low, t.ONE),):
             return
-        called = {call.function for call in t.ufs(level.low)}
+        calls = t.ufs(level.low)
+        called = {call.function for call in calls}
+        for call in calls:
+            shape = self._shape(call.function)
+            if Permutation(call.function) in self.layout.properties and shape is not None:
+                # any will do
+                self.arrays.setdefault(call.function, np.arange(math.prod(shape)))
         if called - set(self.arrays):
             self._intervals()
             self.defined()
@@ -141,8 +148,12 @@ class Builder(Arrays):
         if level.pointer is not None:
             first = self._first(level.pointer.function)
             self._fill(level.pointer, env, starts + first)
+            self.starts.add(level.pointer.function)
             if not walk.count:
-                self.arrays[level.pointer.function][:1] = first
+                name = level.pointer.function
+                if self._shape(name) is None:
+                    self._longer(name, (1,) * self.arrays[name].ndim, self.arrays[name])
+                self.arrays[name][:1] = first
             number += self._column(t.add(level.shift, t.const(int(first))), count)
         else:
             low = t.evaluate(level.low, env, self.arrays)
@@ -151,6 +162,13 @@ class Builder(Arrays):
             )
         self.env[level.name] = number
         self._ends(level, env, starts + first, counts, group)
+        if (
+            level.pointer is not None
+            and Nondecreasing(level.pointer.function) in self.layout.properties
+        ):
+            # places of no group, such as rows after the last, begin where others end
+            array = self.arrays[level.pointer.function]
+            np.maximum.accumulate(array, out=array)
 
     def _first(self, function: str) -> np.int64:
         """What an array of starts begins with, as an equality says."""
@@ -272,12 +290,15 @@ class Builder(Arrays):
     def _store(self, values: np.ndarray, fill: object, count: int) -> None:
         where = tuple(self._column(x, count) for x in self.layout.value.arguments)
         self._require_placed(count)
-        shape = self._shape(self.layout.value.function)
-        if shape is None:
-            shape = tuple(int(w.max()) + 1 if w.size else 0 for w in where)
-        data = self.data
-        if data.shape != shape or data.dtype != values.dtype or not self.stored:
+        shape = self._room(self.layout.value.function, where)
+        before = self.data
+        if self.stored:
+            shape = tuple(map(max, shape, before.shape))
+        data = before
+        if not self.stored or data.shape != shape:
             data = np.full(shape, fill, dtype=values.dtype)
+        if self.stored and data is not before:
+            data[tuple(map(slice, before.shape))] = before
         self.stored = True
         if where:
             data[where] = values

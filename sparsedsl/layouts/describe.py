@@ -87,9 +87,10 @@ def _lengths(
         if not lengths or lengths[0] is None:
             continue
         parts = [(c, x) for c, x in lengths[0].parts if not isinstance(x, Var) or x.name not in env]
-        if len(parts) == 1 and parts[0][0] == 1:
-            rest = t.subtract(lengths[0], t.atom(parts[0][1]))
-            known[parts[0][1]] = count - int(t.evaluate(rest, env, {}))
+        if len(parts) == 1 and parts[0][0] > 0:
+            ((factor, node),) = parts
+            rest = t.subtract(lengths[0], t.atom(node, factor))
+            known[node] = (count - int(t.evaluate(rest, env, {}))) // factor
     env |= {node.name: count for node, count in known.items() if isinstance(node, Var)}
     builder = Builder(layout, env)
     builder.defined()

@@ -25,7 +25,10 @@ from sparsedsl.spf.terms import Index
 
 @dataclass(slots=True)
 class Arrays:
-    """The dims of every entry in ``env``, index arrays in ``arrays`` as they become known."""
+    """The dims of every entry in ``env``, index arrays in ``arrays`` as they become known.
+
+    Those named in ``starts`` tell where groups begin; where the last one ends, more may tell.
+    """
 
     layout: Layout
     values: dict[str, int]
@@ -34,6 +37,7 @@ class Arrays:
     data: np.ndarray = field(default_factory=lambda: np.empty(0))
     alternative: int = 0
     stored: bool = False
+    starts: set[str] = field(default_factory=set[str])
 
     @property
     def part(self) -> Structure:
@@ -81,17 +85,29 @@ class Arrays:
 
         ``largest`` keeps the largest of several values for one place.
         """
-        shape = self._shape(call.function)
         where = tuple(np.asarray(t.evaluate(x, env, self.arrays)) for x in call.arguments)
-        if shape is None:
-            shape = tuple(int(w.max()) + 1 if w.size else 0 for w in where)
-        array = self.arrays.setdefault(call.function, self.blank(call.function, shape))
+        shape = self._room(call.function, where)
+        array = self.arrays.get(call.function)
+        if array is None or array.shape != shape:
+            array = self._longer(call.function, shape, array)
         if not where:
             array[()] = values.flat[0] if values.size else array
         elif largest and not _ascending(where, shape):
             np.maximum.at(array, where, values)
         else:
             array[where] = values
+
+    def _longer(
+        self, function: str, shape: tuple[int, ...], known: np.ndarray | None
+    ) -> np.ndarray:
+        """Make an array of that shape, or of that of what is ``known`` of it where that is more."""
+        if known is not None:
+            shape = tuple(map(max, shape, known.shape))
+        array = self.blank(function, shape)
+        if known is not None:
+            array[tuple(map(slice, known.shape))] = known
+        self.arrays[function] = array
+        return array
 
     def _intervals(self) -> None:
         """Fill arrays that bound an affine dim by the smallest or largest value it takes."""
@@ -206,14 +222,28 @@ class Arrays:
 
     def _shape(self, function: str) -> tuple[int, ...] | None:
         """The lengths of an array, where they are known by now."""
-        found: list[int] = []
-        for length in self.layout.lengths.get(function, (None,)):
-            if length is None or not t.variables(length) <= set(self.values):
-                return None
-            if not all(call.function in self.arrays for call in t.ufs(length)):
-                return None
-            found.append(max(int(t.evaluate(length, self.values, self.arrays)), 0))
-        return tuple(found)
+        found = [self._length(x) for x in self.layout.lengths.get(function, (None,))]
+        known = tuple(x for x in found if x is not None)
+        return known if len(known) == len(found) else None
+
+    def _room(self, function: str, where: tuple[np.ndarray, ...]) -> tuple[int, ...]:
+        """The lengths of an array, along each axis at least up to the last place where not known.
+
+        ``where`` are places along each axis.
+        """
+        lengths = self.layout.lengths.get(function, (None,) * len(where))
+        return tuple(
+            known if (known := self._length(length)) is not None else _past(places)
+            for length, places in zip(lengths, where, strict=True)
+        )
+
+    def _length(self, length: Term | None) -> int | None:
+        """A length, where it is known by now."""
+        if length is None or not t.variables(length) <= set(self.values):
+            return None
+        if not all(call.function in self.arrays for call in t.ufs(length)):
+            return None
+        return max(int(t.evaluate(length, self.values, self.arrays)), 0)
 
     def defined(self) -> None:
         """Fill arrays that equalities define: ``f(0) = a`` and ``f(i + 1) = f(i) + ...``."""
@@ -224,7 +254,7 @@ class Arrays:
 
     def _define(self, item: Equality) -> None:
         found = recurrence(item)
-        if found is None or found.call.function in self.arrays:
+        if found is None or found.call.function in {*self.arrays} - self.starts:
             return
         function, step = found.call.function, found.step
         if not all(call.function in self.arrays for call in t.ufs(step)):
@@ -242,7 +272,14 @@ class Arrays:
                 array[0] = int(t.evaluate(first, self.values, self.arrays))
         places = np.asarray(t.evaluate(found.call.arguments[0], scan.env, self.arrays))
         array[places] = np.broadcast_to(t.evaluate(step, scan.env, self.arrays), scan.count)
-        self.arrays[function] = np.cumsum(array)
+        total, known = np.cumsum(array), self.arrays.get(function)
+        if known is None or (known.shape == shape and (known[:-1] == total[:-1]).all()):
+            self.arrays[function] = total
+
+
+def _past(places: np.ndarray) -> int:
+    """The number after the last place."""
+    return int(places.max()) + 1 if places.size else 0
 
 
 def _ascending(where: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> bool:

@@ -130,6 +130,59 @@ INVENTED = {
         "data(q)",
         ("lexicographic (l0, l1)", "lexicographic (u0, u1)"),
     ),
+    # modified sparse rows: the diagonal first, pointers and columns in one array
+    "diagonal-apart": (
+        (),
+        ANY,
+        "[N, M] -> { [u, p] -> [i, j] : 0 <= u < N and u < M and p = u and i = u and j = u; "
+        "[u, p] -> [i, j] : 0 <= u < N and ind(u) <= p < ind(u + 1) and i = u and j = ind(p) "
+        "and 0 <= j < M }",
+        "data(p)",
+        ("ind(0) = N + 1",),
+    ),
+    "rows-at-places": (
+        (),
+        ANY,
+        "[N, M] -> { [i, s, p] -> [i, j] : 0 <= i < N and s = place(i) "
+        "and ptr(s) <= p < ptr(s + 1) and j = cols(p) and 0 <= j < M }",
+        "data(p)",
+        (*POINTERS, "permutation place", "increasing cols within ptr(s) <= p < ptr(s + 1)"),
+    ),
+    "rows-by-lengths": (
+        (),
+        ANY,
+        "[N, M] -> { [i, p] -> [i, j] : 0 <= i < N and start(i) <= p < start(i) + len(i) "
+        "and j = cols(p) and 0 <= j < M }",
+        "data(p)",
+        (
+            "start(0) = 0",
+            "start(i + 1) = start(i) + len(i)",
+            "increasing cols within start(i) <= p < start(i) + len(i)",
+        ),
+    ),
+    "blocks-of-rows": (
+        (3,),
+        ANY,
+        "[N, M, B] -> { [u, q, r, p] -> [i, j] : 0 <= B*u < N and first(u) <= q < first(u + 1) "
+        "and i = B*u + r and 0 <= r < B and 0 <= i < N and ptr(B*q + r) <= p < ptr(B*q + r + 1) "
+        "and j = B*tile(q) + offs(p) and 0 <= offs(p) < B and 0 <= j < M }",
+        "data(p)",
+        (
+            "first(0) = 0",
+            "nondecreasing first",
+            *POINTERS,
+            "increasing tile within first(u) <= q < first(u + 1)",
+            "increasing offs within ptr(B*q + r) <= p < ptr(B*q + r + 1)",
+        ),
+    ),
+    "pairs": (
+        (),
+        ANY,
+        "[N, M, NNZ] -> { [p] -> [i, j] : 0 <= p < NNZ and i = pair(2*p) and j = pair(2*p + 1) "
+        "and 0 <= i < N and 0 <= j < M }",
+        "data(p)",
+        (),
+    ),
 }
 SHAPES = ((7, 7), (4, 6), (1, 7), (7, 1), (0, 3), (3, 0))
 
@@ -185,6 +238,52 @@ def test_they_are_operands(invented):
         assert (sd.einsum("ij,jk->ik", A, X) == dense @ X).all()
         assert (sd.convert(sd.einsum("ij,ij->ij", B, A), "dense").values == dense * other).all()
         assert (sd.convert(A + B, "dense").values == dense + other).all()
+
+
+def test_rows_padded_to_a_width_that_nothing_names():
+    """The last row is empty, and is stored all the same."""
+    relation = (
+        "[N, M] -> { [i, p] -> [i, j] : 0 <= i < N and 0 <= p < len(i) and j = cols(i, p) "
+        "and 0 <= j < M }"
+    )
+    properties = ["increasing cols within 0 <= p < len(i)"]
+    layout = sd.Layout("rows", relation, value="data(i, p)", properties=properties)
+    dense = np.array([[1.0, 0, 2], [0, 3, 0], [0, 0, 0]])
+    rows = sd.convert(dense, layout)
+    assert rows.validate().arrays["cols"].shape == (3, 2)
+    with interpreting():
+        assert (sd.einsum("ij,j->i", rows, np.ones(3)) == dense.sum(1)).all()
+    assert (rows.convert("csc").convert(layout).to_numpy() == dense).all()
+
+
+def test_pointers_and_columns_share_an_array():
+    layout, _ = layout_of("diagonal-apart")
+    dense = np.array([[4.0, 1, 0], [0, 0, 2], [3, 0, 5]])
+    arrays = sd.convert(dense, layout).arrays
+    assert arrays["ind"].tolist() == [4, 5, 6, 7, 1, 2, 0]
+    assert arrays["data"].tolist() == [4, 0, 5, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("relation", "value", "told"),
+    [
+        (
+            "[N, M] -> { [i, p] -> [i, j] : 0 <= i < N and ptr(i) <= p < ptr(i + 1) "
+            "and j = before(p) + step(p) and 0 <= j < M }",
+            "data(p)",
+            "nothing tells what before, step holds",
+        ),
+        (
+            "[N, M] -> { [i, j] -> [i, j] : 0 <= i < N and 0 <= j <= i and j < M }",
+            "data(i*(i + 1)//2 + j)",
+            "a product needs a constant or a parameter on one side",
+        ),
+    ],
+)
+def test_what_cannot_be_said_is_refused_with_a_hint(relation, value, told):
+    with pytest.raises(sd.LayoutError, match=told) as caught:
+        sd.convert(np.eye(3), sd.Layout("mine", relation, value=value))
+    assert "hint: re" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["masked-blocks", "lower-then-upper", "block-diagonals"])
