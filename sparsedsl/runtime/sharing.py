@@ -37,7 +37,7 @@ SUMS = 8
 SETUP = 0.5
 """Estimated nanoseconds for each element of a workspace that every piece sets up."""
 
-SPARED = 0.1
+SPARED = 0.04
 """Part of the time of a sum that may go into setting up workspaces again."""
 
 APPENDED = 3
