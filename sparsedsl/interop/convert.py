@@ -80,11 +80,17 @@ def _at_once(x: Any) -> Tensor | None:
         return x.kept()
     if type(x) is np.ndarray:
         return as_plain(x)
-    small = in_passing(x)
-    if small is None or not small.right():
+    small = _small(x)
+    return None if small is None else small.watched()
+
+
+def _small(x: Any) -> Tensor | None:
+    """A tensor over the arrays of a small scipy object that are right as they are."""
+    found = in_passing(x)
+    if found is None or not found.right():
         return None
-    form = form_of(small.layout, small.shape, small.values.dtype, small.sizes)
-    return Tensor.of(form, small.held).watched()
+    form = form_of(found.layout, found.shape, found.values.dtype, found.sizes)
+    return Tensor.of(form, found.held)
 
 
 def _bound_alone(x: Any, validate: bool) -> Tensor:
@@ -138,6 +144,10 @@ def _bound(x: Any, *, check: bool, copies: bool = True) -> Tensor:
     library = type(x).__module__.partition(".")[0]
     sparse = sys.modules.get("scipy.sparse")
     if sparse is not None and sparse.issparse(x):
+        small = _small(x) if check else None
+        if small is not None:
+            remember(x, small, shared=True)
+            return small
         tensor, order = from_scipy(x, check=check, places=copies)
         shared = _shares_all(tensor.held, x)
         if check and (shared or copies):
