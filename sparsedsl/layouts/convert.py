@@ -65,17 +65,22 @@ def stored(
     return coords, values
 
 
-def summed(coords: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted coordinates, the values of equal ones added up (``or`` for bool)."""
+def summed(
+    coords: np.ndarray, values: np.ndarray, add: np.ufunc = np.add
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted coordinates, the values of equal ones added up (``or`` for bool), in their order.
+
+    They are added one by one, as compiled passes do, not in pairs as a reduction of NumPy's does:
+    a sum does not depend on what computed it.  ``add`` may be another operator.
+    """
     columns = list(coords)
-    if not columns:
-        total = np.add.reduce(values, keepdims=True, dtype=values.dtype)
-        return coords[:, :1], total if len(values) else values
-    if first_unordered(columns, np.zeros(1, np.int64), strict=True) is None:
+    if columns and first_unordered(columns, np.zeros(1, np.int64), strict=True) is None:
         return coords, values
-    order = lexsort(columns)
-    coords, values = coords[:, order], values[order]
+    if columns:
+        order = lexsort(columns)
+        coords, values = coords[:, order], values[order]
     fresh = np.ones(coords.shape[1], dtype=bool)
     fresh[1:] = (coords[:, 1:] != coords[:, :-1]).any(axis=0)
-    starts = np.flatnonzero(fresh)
-    return coords[:, fresh], np.add.reduceat(values, starts, dtype=values.dtype)
+    totals = values[fresh]
+    add.at(totals, np.cumsum(fresh)[~fresh] - 1, values[~fresh])
+    return coords[:, fresh], totals

@@ -27,10 +27,10 @@ from sparsedsl.runtime.outputs import (
     check_memory,
     check_room,
     cut,
-    from_stream,
 )
 from sparsedsl.runtime.recipe import Made, Recipe
 from sparsedsl.runtime.sharing import Sharing
+from sparsedsl.runtime.streams import from_stream
 from sparsedsl.runtime.tensor import Tensor, bound
 from sparsedsl.runtime.unchanged import still_holds
 

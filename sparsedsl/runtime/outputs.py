@@ -1,23 +1,17 @@
-"""Make the arrays a kernel writes its output to, and bind what was written.
+"""Whether there is room for what a kernel writes, and arrays cut to what it wrote.
 
-Takes: a recipe, extents and counts.  Gives: arrays, then a tensor.  Invariant: memory is
-refused before it is taken; sparse outputs are cut to the entries written.
+Takes: a recipe, extents and counts.  Gives: errors, and arrays.  Invariant: memory is refused
+before it is taken; sparse outputs are cut to the entries written.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.errors import PlanError
-from sparsedsl.layouts.catalogue import coordinates, terms_of_sums
-from sparsedsl.layouts.enumerate import differs
-from sparsedsl.layouts.layout import Layout
-from sparsedsl.runtime import conversions
 from sparsedsl.runtime.blocks import shortened
 from sparsedsl.runtime.memory import memory_bytes
 from sparsedsl.runtime.recipe import Recipe
-from sparsedsl.runtime.tensor import Tensor, bound
 
 KEEP_BYTES = 1 << 20
 """Size from which an output array is kept although it is not full: what is not written takes
@@ -87,68 +81,3 @@ def cut(array: np.ndarray, count: int) -> np.ndarray:
         array.resize(count, refcheck=False)
         return array
     return shortened(array, count)
-
-
-def from_stream(
-    recipe: Recipe, layout: Layout, columns: list[np.ndarray], shape: tuple[int, ...]
-) -> Tensor:
-    """Sort a stream, merge equal coordinates, drop fill values, build the layout."""
-    wide = recipe.index_dtype == "int64" or max(shape, default=0) > INT32_ENTRIES
-    coords = [column.astype("int64" if wide else "int32", copy=False) for column in columns[:-1]]
-    values, fill = columns[-1], np.asarray(recipe.fill).astype(columns[-1].dtype)
-    if not fill and recipe.combine in (None, "add"):
-        # a zero adds nothing to others either
-        coords, values = _kept(coords, values, recipe.fill, fill)
-    found = _added_by_passes(recipe, coords, values, shape)
-    coords, values = _merged(recipe, coords, values) if found is None else found
-    coords, values = _kept(coords, values, recipe.fill, fill)
-    listed = coordinates(len(shape))
-    arrays = dict(zip(listed.arrays, (*coords, values), strict=True))
-    if listed != layout:
-        arrays = conversions.convert(listed, layout, shape, arrays, fill=recipe.fill)
-    return bound(layout, shape, arrays, recipe.fill)
-
-
-def _kept(
-    coords: list[np.ndarray], values: np.ndarray, fill: object, rounded: np.ndarray
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return the entries whose value is not the fill, whatever the sign of a zero."""
-    keep = differs(values, fill)
-    keep &= values != rounded
-    if keep.all():
-        return coords, values
-    return [column[keep] for column in coords], values[keep]
-
-
-def _added_by_passes(
-    recipe: Recipe, coords: list[np.ndarray], values: np.ndarray, shape: tuple[int, ...]
-) -> tuple[list[np.ndarray], np.ndarray] | None:
-    """Return sorted entries, the values of equal coordinates added, by compiled passes.
-
-    None for other results, and where passes are not worth being made.
-    """
-    if recipe.combine not in (None, "add"):
-        return None
-    source, target = terms_of_sums(len(shape)), coordinates(len(shape))
-    arrays = dict(zip(source.arrays, (*coords, values), strict=True))
-    made = conversions.by_passes(source, target, shape, arrays)
-    if made is None:
-        return None
-    *columns, added = (made[name] for name in target.arrays)
-    return columns, added
-
-
-def _merged(
-    recipe: Recipe, coords: list[np.ndarray], values: np.ndarray
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return sorted entries, the values of equal coordinates combined."""
-    order = np.lexsort(coords[::-1])
-    coords, values = [column[order] for column in coords], values[order]
-    first = np.ones(len(values), bool)
-    first[1:] = np.any([column[1:] != column[:-1] for column in coords], axis=0)
-    starts = np.flatnonzero(first)
-    if len(starts) < len(values):
-        monoid = MONOIDS[recipe.combine or "add"]
-        values = monoid.ufunc.reduceat(values, starts).astype(values.dtype)
-        coords = [column[starts] for column in coords]
-    return coords, values

@@ -1,0 +1,68 @@
+"""Sparse outputs whose entries a kernel delivers in any order: put in order, combined, stored.
+
+Takes: a column of coordinates for each mode, and values.  Gives: a tensor.  Invariant: values of
+equal coordinates are combined in the order they were delivered in, whatever puts them in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sparsedsl.contraction.operators import MONOIDS
+from sparsedsl.layouts.catalogue import coordinates, terms_of_sums
+from sparsedsl.layouts.convert import summed
+from sparsedsl.layouts.enumerate import differs
+from sparsedsl.layouts.layout import Layout
+from sparsedsl.runtime import conversions
+from sparsedsl.runtime.outputs import INT32_ENTRIES
+from sparsedsl.runtime.recipe import Recipe
+from sparsedsl.runtime.tensor import Tensor, bound
+
+Columns = list[np.ndarray]
+"""Coordinates, a column for each mode, and the values."""
+
+
+def from_stream(
+    recipe: Recipe, layout: Layout, columns: Sequence[np.ndarray], shape: tuple[int, ...]
+) -> Tensor:
+    """Return the tensor of the entries that were delivered, without those equal to the fill."""
+    wide = recipe.index_dtype == "int64" or max(shape, default=0) > INT32_ENTRIES
+    *coords, values = columns
+    entries = [*(c.astype("int64" if wide else "int32", copy=False) for c in coords), values]
+    combine = recipe.combine or "add"
+    if combine == "add" and not recipe.fill:
+        entries = _unlike(recipe.fill, entries)  # a zero adds nothing to others either
+    entries = _unlike(recipe.fill, _sorted(combine, entries, shape))
+    listed = coordinates(len(shape))
+    arrays = dict(zip(listed.arrays, entries, strict=True))
+    if listed != layout:
+        arrays = conversions.convert(listed, layout, shape, arrays, fill=recipe.fill)
+    return bound(layout, shape, arrays, recipe.fill)
+
+
+def _unlike(fill: object, entries: Columns) -> Columns:
+    """Return the entries whose value is not the fill, whatever the sign of a zero."""
+    values = entries[-1]
+    keep = differs(values, fill)
+    keep &= values != np.asarray(fill).astype(values.dtype)
+    return entries if keep.all() else [column[keep] for column in entries]
+
+
+def _sorted(combine: str, entries: Columns, shape: tuple[int, ...]) -> Columns:
+    """Return entries in order of their coordinates, the values of equal ones combined."""
+    made = _added_by_passes(entries, shape) if combine == "add" else None
+    if made is not None:
+        return made
+    *coords, values = entries
+    table, values = summed(np.stack(coords), values, MONOIDS[combine].ufunc)
+    return [*table, values]
+
+
+def _added_by_passes(entries: Columns, shape: tuple[int, ...]) -> Columns | None:
+    """Do it by compiled passes; None where they are not worth being made."""
+    source, target = terms_of_sums(len(shape)), coordinates(len(shape))
+    arrays = dict(zip(source.arrays, entries, strict=True))
+    made = conversions.by_passes(source, target, shape, arrays)
+    return None if made is None else [made[name] for name in target.arrays]
