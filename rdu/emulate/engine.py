@@ -27,7 +27,9 @@ Steps = Generator[None, None, Any]
 
 
 class Feed(Protocol):
-    """What brings a unit its operands through the network."""
+    """What brings a unit its operands through the network, in ``way`` cycles."""
+
+    way: int
 
     def start(self, begin: int, cycles: int) -> Burst | None:
         """Send those of a firing of so many cycles from cycle ``begin``; None if there are none."""
@@ -48,7 +50,8 @@ class Context:
     ``position`` counts what it has done of ``length`` like steps; at ``limit`` it rests until
     the engine raises the limit. ``trace`` notes the clock after each operation, if wanted.
     ``feed`` brings operands as packets, where they do not come by themselves; ``operands`` are
-    those of the last firing.
+    those of the last firing. ``held_until`` is the tick of the last thing it waited for, which a
+    clock that was ahead already does not tell.
     """
 
     tick = 1
@@ -62,6 +65,7 @@ class Context:
         self.trace: list[int] | None = None
         self.feed: Feed | None = None
         self.operands: Burst | None = None
+        self.held_until = 0
         self.wake: deque[Context] = deque()
         self.start: int | None = None
         self.busy = 0
@@ -86,6 +90,7 @@ class Context:
         if ready > self.time:
             self.starved += ready - self.time
             self.time = ready
+        self.held_until = max(self.held_until, ready)
         channel.credits.append(self.time + channel.latency)
         channel.popped += 1
         channel.popped_bytes += count
@@ -113,7 +118,7 @@ class Context:
             self.trace.append(self.time)
 
     def reserve(self, channel: Channel) -> Steps:
-        """Wait for a credit, take it and return the tick since which it is there."""
+        """Wait for a credit and take it."""
         while not channel.credits:
             channel.waiting_writer = self
             self.waits = ("write", channel)
@@ -122,7 +127,7 @@ class Context:
         if free > self.time:
             self.blocked += free - self.time
             self.time = free
-        return free
+        self.held_until = max(self.held_until, free)
 
     def entered(self, burst: Burst) -> Steps:
         """Wait until the packets of a burst have entered the network."""
@@ -131,10 +136,11 @@ class Context:
         while burst.sent.cycle is None:
             self.waits = None
             yield
-        ticks = burst.sent.cycle * self.tick - self.time
-        if ticks > 0:
-            self.blocked += ticks
-            self.time += ticks
+        tick = burst.sent.cycle * self.tick
+        if tick > self.time:
+            self.blocked += tick - self.time
+            self.time = tick
+        self.held_until = max(self.held_until, tick)
 
     def fire(self, cycles: int) -> Steps:
         """Be busy for ``cycles``, and until the network has taken the operands on."""

@@ -2,9 +2,9 @@
 
 A tile is cut into vectors that leave its units in turn, evenly until the tile is complete. It
 takes a place in the buffer that it goes to (a credit, which a control token brings back). Of each
-stream two tiles may wait to enter the network; a unit that has a third waits. Several units write
-one buffer: sequence IDs put every vector into its place, and tiles are taken in the order in which
-they were sent.
+stream two tiles may wait to enter the network, besides those that a pipeline or memory still works
+on; a unit that has a third waits. Several units write one buffer: sequence IDs put every vector
+into its place, and tiles are taken in the order in which they were sent.
 
 A firing takes as long as its operands need to enter the network from their buffers, and its
 result leaves when the last of them has arrived.
@@ -33,16 +33,32 @@ _WAITING = 2
 
 
 class _Tile:
-    """A tile on its way; ``ready`` is the tick at which it is whole, None before."""
+    """A tile on its way: made from tick ``begin`` to ``done``, if its ``operands`` have come.
 
-    __slots__ = ("begin", "burst", "done", "operands", "payload", "place", "ready", "size", "tick")
+    It could enter from tick ``free`` on, and would have by ``due`` if nothing held it up; ``ready``
+    is when it is whole, None before.
+    """
 
-    def __init__(self, payload: Any, size: int, begin: int, done: int, place: int, tick: int):
+    __slots__ = (
+        "begin",
+        "burst",
+        "done",
+        "due",
+        "free",
+        "operands",
+        "payload",
+        "ready",
+        "size",
+        "tick",
+    )
+
+    def __init__(self, payload: Any, size: int, begin: int, done: int, free: int, tick: int):
         self.payload = payload
         self.size = size
         self.begin = begin
         self.done = done
-        self.place = place
+        self.free = free
+        self.due = done
         self.tick = tick
         self.burst = Burst()
         self.operands: Burst | None = None
@@ -88,11 +104,14 @@ class PacketPort:
         firing that makes it have arrived.
         """
         begin = context.time if first is None else first
-        if len(self.leaving) >= _WAITING:
-            yield from context.entered(self.leaving[-_WAITING].burst)
-        place = yield from context.reserve(self.channel)
-        tile = _Tile(payload, size, begin, done, place, context.tick)
+        late = [tile for tile in self.leaving if tile.due <= context.time]
+        if len(late) >= _WAITING:
+            yield from context.entered(late[-_WAITING].burst)
+        yield from context.reserve(self.channel)
+        tile = _Tile(payload, size, begin, done, context.held_until, context.tick)
         tile.operands = context.operands
+        way = 0 if context.feed is None else context.feed.way
+        tile.due = max(done, tile.free) + way * context.tick
         self.leaving.append(tile)
         self.under_way.append(tile)
         if tile.operands is not None and tile.operands.arrived.cycle is None:
@@ -110,7 +129,7 @@ class PacketPort:
                 made = tile.operands.arrived.cycle * tile.tick
             begin = max(tile.begin, made)
             done = begin + tile.done - tile.begin
-            first = max(cycle, -(-max(begin, tile.place) // tile.tick))
+            first = max(cycle, -(-max(begin, tile.free) // tile.tick))
             self._enter(tile, first, max(first, -(-done // tile.tick)))
 
     def _enter(self, tile: _Tile, begin: int, end: int) -> None:
@@ -153,7 +172,8 @@ class PacketPort:
 class Operands:
     """What the units of a stage are sent from its buffers, and each other, as it fires.
 
-    Flow n brings ``sizes[n]`` bytes, in packets of ``units[n]``, in ``busy`` cycles.
+    Flow n brings ``sizes[n]`` bytes, in packets of ``units[n]``, in ``busy`` cycles. The longest
+    takes ``way`` cycles.
     """
 
     def __init__(
@@ -163,8 +183,10 @@ class Operands:
         sizes: Sequence[int],
         units: Sequence[int],
         busy: int,
+        way: int,
     ) -> None:
         self.network = network
+        self.way = way
         self.flows = np.array(flows, dtype=np.int64)
         self.sizes = np.array(sizes, dtype=np.int64)
         self.units = np.array(units, dtype=np.int64)
@@ -209,18 +231,16 @@ def stage_operands(
 ) -> Operands | None:
     """Add the flows within a stage to the network; None if there are none."""
     routes = kernel.routes
-    inside = [
-        (flow, links)
-        for flow, links in zip(routes.flows, routes.links, strict=True)
-        if flow.stage == stage and links
-    ]
+    numbered = enumerate(zip(routes.flows, routes.links, strict=True))
+    inside = {n: pair for n, pair in numbered if pair[0].stage == stage and pair[1]}
     if not inside:
         return None
-    numbers = [network.add(way_of(kernel, flow, links), socket) for flow, links in inside]
-    scalars = [flow.fabric is Fabric.SCALAR for flow, _ in inside]
+    numbers = [network.add(way_of(kernel, flow, links), socket) for flow, links in inside.values()]
+    scalars = [flow.fabric is Fabric.SCALAR for flow, _ in inside.values()]
     units = [chip.scalar_bytes if scalar else chip.link_bytes_per_cycle for scalar in scalars]
-    sizes = [flow.bytes for flow, _ in inside]
-    return Operands(network, numbers, sizes, units, kernel.stages[stage].busy)
+    sizes = [flow.bytes for flow, _ in inside.values()]
+    way = chip.hop_cycles * max(routes.hops[n] for n in inside)
+    return Operands(network, numbers, sizes, units, kernel.stages[stage].busy, way)
 
 
 def way_of(kernel: Kernel, flow: Flow, links: Sequence[Link]) -> Way:

@@ -131,7 +131,7 @@ def test_operands_that_share_a_link_hold_up_the_firing(units):
     flows = [network.add(Way(way[0][0], ((0, 1),), way)) for way in ways]
     channel = engine.channel("results", 50)
     maker = Maker(PacketPort(network, channel, [-1], VECTOR), 20, 16, VECTOR)
-    maker.feed = Operands(network, flows, [16 * 20 * VECTOR] * units, [VECTOR] * units, 16 * 20)
+    maker.feed = Operands(network, flows, [16 * 20 * VECTOR] * units, [VECTOR] * units, 16 * 20, 2)
     taker = Taker(channel, 20, 0, VECTOR)
     engine.add(maker)
     engine.add(taker)
@@ -330,3 +330,40 @@ def test_an_overloaded_link_of_scalars_is_found():
     bad = dataclasses.replace(program, kernels=(dataclasses.replace(kernel, routes=routes),))
     with pytest.raises(rdu.MappingError, match="carries 1,000,000,000 bytes of scalars"):
         verify(bad)
+
+
+class Reader(Context):
+    """Sends each tile to two streams, as memory does for two readers of one tensor."""
+
+    def __init__(self, ports, tiles, size):
+        super().__init__("reader")
+        self.ports, self.length, self.size = ports, tiles, size
+
+    def program(self):
+        while self.position < self.length:
+            first = self.time
+            self.work(50)
+            for port in self.ports:
+                yield from port.send(self, self.position, self.time, self.size, first)
+            self.position += 1
+
+
+def test_a_stream_that_is_held_up_holds_up_the_next():
+    """The second stream of a reader cannot have begun while the first one waited."""
+    engine = Engine()
+    engine.network = network = Network(tracks=1, depth=2)
+    ports, takers = [], []
+    for n, slow in enumerate((400, 1)):
+        channel = engine.channel(f"stream {n}", 1, 3)
+        way = straight((n, 0), (n, 3))
+        ports.append(
+            PacketPort(network, channel, [network.add(Way(way[0][0], ((n, 3),), way))], 64)
+        )
+        takers.append(Taker(channel, 6, slow, 640))
+    for context in (Reader(ports, 6, 640), *takers):
+        engine.add(context)
+    engine.run()
+    slow, quick = ([time for _, time in taker.taken] for taker in takers)
+    assert np.diff(slow).tolist() == [400] * 5
+    # The place in the first buffer is free when its tile is taken; a token later both tiles leave.
+    assert all(b > a for a, b in zip(slow[:-1], quick[1:], strict=True))
