@@ -22,7 +22,7 @@ from rdu.models.decoder_layer import LLAMA2_7B, LayerShape, decoder_layer
 from rdu.models.experts import expert_layer
 from rdu.models.monarch import monarch_fft
 
-WIDE = {"vector_tracks": 64, "scalar_tracks": 64, "fifo_depth": 64}
+WIDE = {"vector_tracks": 64, "scalar_tracks": 64, "fifo_depth": 4}
 
 
 @sd.kernel

@@ -80,9 +80,8 @@ class Network:
         record: bool = False,
     ) -> None:
         self.tracks = {Fabric.VECTOR: tracks, Fabric.SCALAR: scalar_tracks or tracks}
-        self.depth = depth
         chance = disturbance or Disturbance(0, 0)
-        self.manner = Manner(hop_cycles, record, chance.seed, chance.share)
+        self.manner = Manner(hop_cycles, depth, record, chance.seed, chance.share)
         self.ways: list[Way] = []
         self.under_way: dict[int, Burst] = {}
         self.packets: list[tuple[int, int]] = []
@@ -151,13 +150,14 @@ class Network:
         flows[:, tables.ROOT] = laid.roots
         flows[:, tables.OPEN] = (1 << tree[laid.roots, tables.BRANCHED]) - 1
         entries = 2 * (len(queues) + len(flows)) + 1
+        places = self.manner.depth * max(self.tracks.values())
         grants = int(lanes[:, tables.TRACKS].sum())
         return Mesh(
             clock=np.zeros(2, dtype=np.int64),
             order=np.zeros(entries, dtype=np.int64),
             spare=np.zeros(entries, dtype=np.int64),
             queues=queues,
-            rings=np.zeros((len(queues), self.depth, 4), dtype=np.int64),
+            rings=np.zeros((len(queues), places, 4), dtype=np.int64),
             lanes=lanes,
             tree=tree,
             branches=np.array(laid.branches, dtype=np.int64).reshape(-1, 2),

@@ -1,10 +1,11 @@
 """The switches of the mesh, cycle by cycle, in a compiled loop.
 
 Every link has a queue in front of its receiving switch. A packet moves over a link when the link
-has a free track in this cycle and the queue behind it a free place (a credit); a place that is
-left in a cycle is free in the next. A switch copies a packet to all its branches and keeps it until
-each has taken its copy. Queues and sources bid in the order of a list; who was served goes behind
-all others, so nobody waits for ever, and what happens depends on no absolute time.
+has a free track in this cycle and the queue behind it a free place (a credit), of which there are
+``depth`` a track; a place that is left in a cycle is free in the next. A switch copies a packet to
+all its branches and keeps it until each has taken its copy. Queues and sources bid in the order of
+a list; who was served goes behind all others, so nobody waits for ever, and what happens depends on
+no absolute time.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ def _passes(queues: Ints, lanes: Ints, depth: int, q: int, now: int, rests: bool
     held = queues[q, HELD]
     if queues[q, LEFT_AT] == now:
         held += queues[q, LEFT]
-    passes = not rests and lanes[lane, USED] < lanes[lane, TRACKS] and held < depth
+    passes = not rests and lanes[lane, USED] < lanes[lane, TRACKS]
+    passes = passes and held < depth * lanes[lane, TRACKS]
     if passes:
         lanes[lane, USED] += 1
         lanes[lane, CARRIED] += 1
@@ -132,7 +134,8 @@ def _cycle(
 
     Returns its length, whether one moved, when the first may, and the events.
     """
-    many, depth, hop, record = len(queues), rings.shape[1], manner.hop, manner.record
+    many, size = len(queues), rings.shape[1]
+    depth, hop, record = manner.depth, manner.hop, manner.record
     end, kept, served, found = count, 0, 0, 0
     moved, soonest = False, _FAR
     for k in range(count):
@@ -168,7 +171,7 @@ def _cycle(
                     _leave(queues, q, now)
                     continue
                 place = queues[q, HEAD] + queues[q, HELD]
-                place -= depth if place >= depth else 0
+                place -= size if place >= size else 0
                 rings[q, place, NODE] = there
                 rings[q, place, READY] = now + max(hop, 1)
                 rings[q, place, BRANCHES] = (1 << tree[there, BRANCHED]) - 1
@@ -198,7 +201,7 @@ def _cycle(
                     if bursts[burst, SENDING] == 0:
                         found = _note(events, found, SENT, burst, now + 1)
             else:
-                queues[entry, HEAD] = 0 if head + 1 == depth else head + 1
+                queues[entry, HEAD] = 0 if head + 1 == size else head + 1
                 queues[entry, HELD] -= 1
                 _leave(queues, entry, now)
                 gone = queues[entry, HELD] == 0

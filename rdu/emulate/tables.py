@@ -48,9 +48,13 @@ class Mesh(NamedTuple):
 
 
 class Manner(NamedTuple):
-    """Cycles of a hop, whether each packet is an event, links that rest: ``share`` of 1,000."""
+    """Cycles of a hop, places a track, whether each packet is an event, links that rest.
+
+    ``share`` of 1,000 links rest in a cycle, chosen by ``seed``.
+    """
 
     hop: int
+    depth: int
     record: bool
     seed: int = 0
     share: int = 0

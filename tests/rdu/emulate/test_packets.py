@@ -160,7 +160,7 @@ def arrays_of(graph):
     return [rng.standard_normal(graph.tensor(name).shape) for name in graph.inputs]
 
 
-WIDE = {"vector_tracks": 64, "scalar_tracks": 64, "fifo_depth": 64}
+WIDE = {"vector_tracks": 64, "scalar_tracks": 64, "fifo_depth": 4}
 NARROW = {"vector_tracks": 1, "scalar_tracks": 1, "fifo_depth": 1}
 
 
