@@ -2,7 +2,8 @@
 
 Takes: nothing.  Gives: ``Overhead`` records: scipy's own call, calls with scipy arguments and
 with bound tensors, and calls of the compiled kernel.  Each is measured in a loop of its own, and
-single calls once more after other work has filled the caches, as calls in a program are.
+single calls once more after other work has filled the caches, as calls in a program are.  Scipy's
+call and ours are measured, too, with matrices that no call had before.
 """
 
 from __future__ import annotations
@@ -31,6 +32,12 @@ BATCHES, CALLS = 30, 300
 ROUNDS = 200
 """Single calls of each kind after other work."""
 
+NEW, TURNS = 60, 5
+"""Matrices that are copied for each call, and how often; the first time is not counted."""
+
+ENTRIES, LARGEST = 300, 1000
+"""Entries of each of them, and the most rows."""
+
 WALKED = 1 << 20
 """Float64 values read between two of them: 8 MiB, several times a core's own caches."""
 
@@ -39,7 +46,9 @@ WALKED = 1 << 20
 class Overhead:
     """Seconds of one call: the least over batches of the mean of a batch.
 
-    ``cold`` are the medians of single calls after other work, in the order of the fields.
+    ``cold`` are the medians of single calls after other work, in the order of the fields.  ``new``
+    are those of scipy's call and ours with scipy arguments, on matrices of another shape each time
+    that no call had before.
     """
 
     kernel: str
@@ -48,6 +57,7 @@ class Overhead:
     bound: float
     compiled: float
     cold: tuple[float, ...] = ()
+    new: tuple[float, ...] = ()
 
 
 def _spmv(A: Any, x: Any) -> Any:
@@ -99,6 +109,37 @@ def seconds_after_work(calls: Sequence[Callable[[], Any]]) -> tuple[float, ...]:
     return tuple(map(statistics.median, found))
 
 
+def seconds_with_new(
+    calls: Sequence[Callable[[Any, Any], Any]], *, vector: bool
+) -> tuple[float, ...]:
+    """Return the median seconds of a single call of each on a new matrix and a second operand.
+
+    That is a ``vector``, or another new matrix.
+    """
+    rng = np.random.default_rng(0)
+    kept: list[tuple[Any, Any]] = []
+    for order in rng.integers(20, LARGEST, NEW):
+        left, right = (_scattered(int(order), rng) for _ in range(2))
+        kept.append((left, rng.random(order) if vector else right))
+    found: list[list[float]] = [[] for _ in calls]
+    for turn in range(TURNS):
+        for left, right in kept:
+            for call, times in zip(calls, found, strict=True):
+                given = left.copy(), right.copy()
+                start = time.perf_counter()
+                call(*given)
+                if turn:
+                    times.append(time.perf_counter() - start)
+    return tuple(map(statistics.median, found))
+
+
+def _scattered(order: int, rng: np.random.Generator) -> Any:
+    import scipy.sparse as sp
+
+    density = min(1.0, ENTRIES / order**2)
+    return sp.random_array((order, order), density=density, format="csr", rng=rng)
+
+
 def overheads() -> tuple[Overhead, ...]:
     """Measure SpMV, the elementwise and the matrix product."""
     import scipy.sparse as sp
@@ -108,9 +149,9 @@ def overheads() -> tuple[Overhead, ...]:
     x = rng.random(ORDER)
     found: list[Overhead] = []
     for name, body, right, peer in (
-        ("SpMV", _spmv, x, partial(matmul, A, x)),
-        ("A .* B", _product, B, partial(mul, A, B)),
-        ("SpGEMM", _spgemm, B, partial(matmul, A, B)),
+        ("SpMV", _spmv, x, matmul),
+        ("A .* B", _product, B, mul),
+        ("SpGEMM", _spgemm, B, matmul),
     ):
         made = kernel(body)
         bound = asarray(A), asarray(right)
@@ -121,7 +162,7 @@ def overheads() -> tuple[Overhead, ...]:
 
 def _measured(
     name: str,
-    peer: Callable[[], Any],
+    peer: Callable[[Any, Any], Any],
     made: Kernel,
     compiled: Callable[..., Any],
     given: tuple[Any, Any],
@@ -130,10 +171,13 @@ def _measured(
     # kernels of their own: a kernel is quickest for the arguments of its last call
     taken = Kernel(made.function, made.engine.choices)
     calls = (
-        peer,
+        partial(peer, *given),
         partial(made, *given),
         partial(taken, *bound),
         partial(compiled, *bound),
     )
     scipy, arguments, tensors, alone = (seconds_a_call(call) for call in calls)
-    return Overhead(name, scipy, arguments, tensors, alone, seconds_after_work(calls))
+    cold = seconds_after_work(calls)
+    fresh = Kernel(made.function, made.engine.choices)
+    new = seconds_with_new((peer, fresh), vector=given[1].ndim == 1)
+    return Overhead(name, scipy, arguments, tensors, alone, cold, new)

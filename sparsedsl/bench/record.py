@@ -55,6 +55,7 @@ def record(run: Run) -> dict[str, Any]:
                 "bound": o.bound,
                 "compiled": o.compiled,
                 "cold": list(o.cold),
+                "new": list(o.new),
             }
             for o in run.overheads
         ],

@@ -13,7 +13,7 @@ import numpy as np
 
 from sparsedsl.bench.measure import Measured, Timed, geometric_mean
 from sparsedsl.bench.memory import LEAST, SLACK
-from sparsedsl.bench.overhead import ORDER
+from sparsedsl.bench.overhead import ENTRIES, ORDER
 from sparsedsl.bench.run import Run
 from sparsedsl.bench.speedup import LONG
 from sparsedsl.console import print_figures
@@ -191,18 +191,21 @@ def _overheads(run: Run) -> list[str]:
     rows = [
         [
             o.kernel,
-            *(f"{s * 1e6:.1f}" for s in (o.scipy, o.arguments, o.bound, o.compiled, *o.cold)),
+            *(f"{s * 1e6:.1f}" for s in (o.scipy, o.arguments, o.bound, o.compiled)),
+            *(f"{s * 1e6:.1f}" for s in (*o.cold, *o.new)),
         ]
         for o in run.overheads
     ]
     what = ["scipy", "scipy arguments", "bound tensors", "compiled kernel"]
     cold = [f"cold: {w} us" for w in what] if any(o.cold for o in run.overheads) else []
-    heads = ["kernel", *(f"{w} us" for w in what), *cold]
+    new = [f"new: {w} us" for w in what[:2]] if any(o.new for o in run.overheads) else []
+    heads = ["kernel", *(f"{w} us" for w in what), *cold, *new]
     about = (
         f"Microseconds of a whole call on matrices of {ORDER} rows: scipy's own, then this "
         "library's with scipy arguments, with bound tensors, and of the compiled kernel with "
         "bound tensors. The least mean of a batch of calls; cold: the median of single calls, each "
-        "after 8 MiB were read and other calls made."
+        "after 8 MiB were read and other calls made; new: the median of single calls on matrices "
+        f"of {ENTRIES} entries that no call had before, of another shape each time."
     )
     return ["", "## Tiny arguments", "", about, "", *_markdown_table(heads, rows)] if rows else []
 

@@ -60,7 +60,9 @@ def _run():
         absent={"torch": "not installed"},
         cells=(cell, failed),
         firsts=(),
-        overheads=(Overhead("SpMV", 4e-6, 9e-6, 3e-6, 2.5e-6, (8e-6, 9e-6, 7e-6, 6e-6)),),
+        overheads=(
+            Overhead("SpMV", 4e-6, 9e-6, 3e-6, 2.5e-6, (8e-6, 9e-6, 7e-6, 6e-6), (5e-6, 2e-5)),
+        ),
     )
 
 
@@ -92,7 +94,8 @@ def test_report_holds_speedups_of_long_cells():
 
 
 def test_report_holds_tiny_calls():
-    assert "| SpMV | 4.0 | 9.0 | 3.0 | 2.5 | 8.0 | 9.0 | 7.0 | 6.0 |" in markdown(_run())
+    cells = "| SpMV | 4.0 | 9.0 | 3.0 | 2.5 | 8.0 | 9.0 | 7.0 | 6.0 | 5.0 | 20.0 |"
+    assert cells in markdown(_run())
     assert record(_run())["tiny_calls"][0]["bound"] == 3e-6
 
 
@@ -109,11 +112,12 @@ def test_tiny_calls_are_measured(monkeypatch):
     monkeypatch.setattr(overhead, "BATCHES", 1)
     monkeypatch.setattr(overhead, "CALLS", 3)
     monkeypatch.setattr(overhead, "ROUNDS", 3)
+    monkeypatch.setattr(overhead, "NEW", 2)
     found = overhead.overheads()
     assert [o.kernel for o in found] == ["SpMV", "A .* B", "SpGEMM"]
     for o in found:
-        assert min(o.scipy, o.arguments, o.bound, o.compiled, *o.cold) > 0
-        assert len(o.cold) == 4
+        assert min(o.scipy, o.arguments, o.bound, o.compiled, *o.cold, *o.new) > 0
+        assert (len(o.cold), len(o.new)) == (4, 2)
 
 
 def test_summary_takes_geometric_means():
