@@ -98,9 +98,11 @@ def _alone(source: str) -> str:
         return source
     from sparsedsl.codegen import intrinsics, llvm_vectors
 
-    vectors, text = inspect.getsource(llvm_vectors), inspect.getsource(intrinsics)
-    vectors = vectors[vectors.index("from typing") :]
-    parts = vectors + "\n\n" + text[text.index("import operator") :]
+    start = "from __future__ import annotations\n\n"
+    vectors, text = (
+        inspect.getsource(module).partition(start)[2] for module in (llvm_vectors, intrinsics)
+    )
+    parts = vectors + "\n\n" + text
     kept = [line for line in parts.rstrip().splitlines() if not line.startswith("from sparsedsl.")]
     return "\n".join([*kept, "", "", *(line for line in lines if line not in own), ""])
 

@@ -17,6 +17,7 @@ array([10., 11., 12., 13., 14., 15., 16., 17.])
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,7 @@ from numba.extending import lower_builtin, models, register_model, type_callable
 from numba.np.arrayobj import make_array
 
 from sparsedsl.codegen import llvm_packs
-from sparsedsl.codegen.llvm_scalars import OPERATIONS
-from sparsedsl.codegen.llvm_vectors import folded, kept, loaded, loaded_through, used
+from sparsedsl.codegen.llvm_vectors import extreme, folded, kept, loaded, loaded_through, used
 
 
 def cttz(word: int) -> int:
@@ -335,6 +335,17 @@ def _generate_first(context: Any, builder: Any, signature: Any, arguments: Any) 
     return kept(builder, value[1], _mask(context, builder, count, value[0]))
 
 
+_COMBINED: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "add": lambda builder, left, right: builder.fadd(left, right),
+    "sub": lambda builder, left, right: builder.fsub(left, right),
+    "mul": lambda builder, left, right: builder.fmul(left, right),
+    "minimum": lambda builder, left, right: extreme(builder, "<", left, right),
+    "maximum": lambda builder, left, right: extreme(builder, ">", left, right),
+}
+"""What operators are of floats, as in ``codegen.llvm_scalars``.  Modules compiled ahead of time
+hold the text of this module and of ``codegen.llvm_vectors``, but not of that."""
+
+
 def _define_fold(function: Any, operator: str) -> None:
     """Let a function combine the elements of a vector by an operator."""
 
@@ -348,7 +359,7 @@ def _define_fold(function: Any, operator: str) -> None:
     @lower_builtin(function, _Vector)
     def _(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         def combine(left: Any, right: Any) -> Any:
-            return OPERATIONS[operator](builder, [left, right], str(signature.return_type), ())
+            return _COMBINED[operator](builder, left, right)
 
         return folded(builder, arguments[0], combine)
 
@@ -445,7 +456,7 @@ def _define_operator(function: Any, name: str) -> None:
 
     @lower_builtin(function, _Vector, _Vector)
     def _(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-        return OPERATIONS[name](builder, list(arguments), str(signature.return_type.dtype), ())
+        return _COMBINED[name](builder, *arguments)
 
 
 _define_operator(operator.add, "add")

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from llvmlite import ir
 
+from sparsedsl.codegen.llvm_vectors import extreme
 from sparsedsl.loops.nodes import BOOL, INT
 from sparsedsl.loops.vectors import element, lanes
 
@@ -147,9 +148,7 @@ def _extreme(symbol: str, bools: str) -> Operation:
                 compare = builder.icmp_signed if kind == "i" else builder.icmp_unsigned
                 return builder.select(compare(symbol, right, left), right, left)
             case "f":
-                better = builder.fcmp_ordered(f"{symbol}=", left, right)
-                stays = builder.or_(better, builder.fcmp_unordered("uno", left, left))
-                return builder.select(stays, left, right)
+                return extreme(builder, symbol, left, right)
             case _:
                 raise NeedsNumbaError(type)
 

@@ -89,6 +89,13 @@ def folded(builder: Any, value: Any, combine: Callable[[Any, Any], Any]) -> Any:
     return builder.extract_element(value, _INT(0))
 
 
+def extreme(builder: Any, symbol: str, left: Any, right: Any) -> Any:
+    """Return the smaller (``<``) or larger (``>``) of floats, or the first that is NaN."""
+    better = builder.fcmp_ordered(f"{symbol}=", left, right)
+    stays = builder.or_(better, builder.fcmp_unordered("uno", left, left))
+    return builder.select(stays, left, right)
+
+
 def bits(element: Any) -> int:
     """Return the bits of an element."""
     if isinstance(element, ir.IntType):
