@@ -23,6 +23,7 @@ import scipy.sparse as sp
 from sparsedsl.bench.cases import Case, plain
 from sparsedsl.bench.jobs import Job
 from sparsedsl.bench.peers import Peers
+from sparsedsl.runtime.threads import each
 
 TOLERANCE = 1e-10
 """Largest difference accepted, relative to the largest value; sums of up to some thousand
@@ -244,21 +245,33 @@ def _sample(call: Callable[[], Any], repeats: int) -> float:
     return (time.perf_counter() - start) / repeats
 
 
-def bandwidth(quick: bool) -> dict[str, float]:
-    """Measure the memory's bytes a second on one thread, arrays far beyond the caches.
+def bandwidth(quick: bool, threads: int = 1) -> dict[str, float]:
+    """Measure the memory's bytes a second, arrays far beyond the caches, on one thread and several.
 
     ``"read"`` is an inner product of two arrays, ``"copy"`` reads one and writes another
-    (16 bytes an element, as STREAM counts).
+    (16 bytes an element, as STREAM counts); those on several ``threads`` say so in their names.
     """
     n = 1 << (16 if quick else 24)
     a, b = np.ones(n), np.ones(n)
 
-    def read() -> None:
-        np.einsum("i,i->", a, b)
+    def on(count: int) -> tuple[Callable[[], None], Callable[[], None]]:
+        parts = [slice(n * k // count, n * (k + 1) // count) for k in range(count)]
+        return (
+            lambda: each(parts, lambda part: np.einsum("i,i->", a[part], b[part]), count),
+            lambda: each(parts, lambda part: np.copyto(b[part], a[part]), count),
+        )
 
-    def copy() -> None:
-        np.copyto(b, a)
-
+    names = ["read", "copy", *(on_threads(threads) if threads > 1 else ())]
+    calls = [*on(1), *(on(threads) if threads > 1 else ())]
     spent = QUICK if quick else Spent(1.0, 7, 21)
-    times = in_turn([read, copy], spent)
-    return {name: 16 * n / min(t) for name, t in zip(("read", "copy"), times, strict=True)}
+    times = in_turn(calls, spent)
+    return {name: 16 * n / min(t) for name, t in zip(names, times, strict=True)}
+
+
+def on_threads(threads: int) -> tuple[str, str]:
+    """Return the names of the bandwidths on several threads.
+
+    >>> on_threads(2)
+    ('read, 2 threads', 'copy, 2 threads')
+    """
+    return f"read, {threads} threads", f"copy, {threads} threads"

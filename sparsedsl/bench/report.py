@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from sparsedsl.bench.measure import Measured, Timed, geometric_mean
+from sparsedsl.bench.measure import Measured, Timed, geometric_mean, on_threads
 from sparsedsl.bench.memory import LEAST, SLACK
 from sparsedsl.bench.overhead import ENTRIES, ORDER
 from sparsedsl.bench.run import Run
@@ -170,9 +170,22 @@ def _speedups(run: Run) -> list[str]:
     about = (
         f"The same call on one thread and on {threads} in turn; results were compared bit for bit. "
         f"Geometric mean of the speed-up {speedup(run):.2f} over cells of at least "
-        f"{LONG * 1e3:.0f} ms on one thread."
+        f"{LONG * 1e3:.0f} ms on one thread.{_ceiling(run, threads)}"
     )
     return ["", "## Threads", "", about, "", *_markdown_table(heads, rows)]
+
+
+def _ceiling(run: Run, threads: int) -> str:
+    """Return a sentence on how much more the memory gives several threads, if that was measured."""
+    known = run.bandwidth
+    gains = [
+        f"{known[several] / known[one]:.2f} times the bytes a second to a {one}"
+        for one, several in zip(("read", "copy"), on_threads(threads), strict=True)
+        if several in known
+    ]
+    if not gains:
+        return ""
+    return f" The memory gives {' and '.join(gains)} on {threads} threads: streams gain no more."
 
 
 def speedup(run: Run) -> float:

@@ -125,7 +125,7 @@ def run(
     there = find() if peers is None else peers
     before = _load()
     step("memory bandwidth")
-    speeds = bandwidth(quick)
+    speeds = bandwidth(quick, threads)
     measured: list[Measured] = []
     with options(threads=1):
         for kernel, place in cells:

@@ -88,6 +88,11 @@ def test_report_holds_speedups_of_long_cells():
     run = replace(_run(), speedups=cells)
     text = markdown(run)
     assert "speed-up 2.00 over cells" in text
+    assert "times the bytes" not in text
+    measured = {**run.bandwidth, "read, 2 threads": 3e9, "copy, 2 threads": 2.2e9}
+    text = markdown(replace(run, bandwidth=measured))
+    assert "1.50 times the bytes a second to a read and 1.10 times" in text
+    assert "- bandwidth, copy, 2 threads: 2.2 GB/s" in text
     assert "| SpGEMM | a | 3000 | 1500 | 2.00 (2.00-2.00) |" in text
     assert "0.50 (0.50-0.50), results differ" in text
     assert [cell["ratio"] for cell in record(run)["threads"]] == [2.0, 0.5]

@@ -117,3 +117,6 @@ def test_hand_written_kernels_agree(kernel, name):
 
 def test_bandwidth_is_positive():
     assert min(m.bandwidth(quick=True).values()) > 0
+    several = m.bandwidth(quick=True, threads=2)
+    assert list(several) == ["read", "copy", "read, 2 threads", "copy, 2 threads"]
+    assert min(several.values()) > 0
