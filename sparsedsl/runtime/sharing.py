@@ -79,11 +79,14 @@ class Sharing:
 
         Sums are cut on one thread too, so that their result does not depend on the threads.
         """
-        if parallel is False or (self.share.apart and options.thread_count < 2):
+        if parallel is False:
             return False
         apart = 1 if self.recipe.kind == "dense" else APPENDED
         least = options.parallel_threshold * max(apart, PREPARED if self.share.prepares else 1)
-        return parallel is True or self.recipe.nanoseconds >= least
+        if parallel is not True and self.recipe.nanoseconds < least:
+            return False
+        # last, since the system is asked for its cores
+        return not (self.share.apart and options.thread_count < 2)
 
     def fill(
         self,
