@@ -81,7 +81,7 @@ def _stored(
     ``partial`` leaves out entries without a place.
     """
     described = target_of(target)
-    if described is not None and described.sizes:
+    if described is not None and (described.sizes or not described.measures(target.value.function)):
         return None  # nothing tells them before the entries are numbered
     run = None if described is None else _run(entries, described, effort, partial=partial)
     return run.store() if run is not None and run.prepare() else None

@@ -152,6 +152,18 @@ class Target:
         arguments = [t.substitute(x, self.derived) for x in self.layout.value.arguments]
         return bool(arguments) and all(_alone(x, self.layout) for x in arguments)
 
+    def measures(self, array: str) -> bool:
+        """Whether the lengths of an array follow from what is counted and the layout's sizes."""
+        if any(x.parent and x.pointer and x.pointer.function == array for x in self.levels):
+            return True
+        calls = [call for level in self.levels for call, _ in level.keys]
+        calls += [self.layout.value, *(call for call, _ in self.marks)]
+        lengths = self.layout.lengths[array]
+        counted = [t.var(level.name) for level in self.levels if level.kind != "slots"]
+        places = next((x.arguments for x in calls if x.function == array), (None,) * len(lengths))
+        both = zip(places, lengths, strict=True)
+        return all(length is not None or place in counted for place, length in both)
+
     @property
     def sizes(self) -> tuple[str, ...]:
         """Sizes that are read to tell a place, known once entries are counted."""
@@ -210,7 +222,8 @@ def target_of(layout: Layout) -> Target | None:
     steps = () if run is None else _steps(layout, run, edges)
     rest = marks, permuted, derived, edges, steps
     result = Target(layout, affine, tuple(made), checks, codes, *rest)
-    return result if _covered(result) and _injective(result) else None
+    told = _covered(result) and _in_step(result) and all(map(result.measures, layout.functions))
+    return result if told and _injective(result) else None
 
 
 @lru_cache(maxsize=128)
@@ -272,7 +285,7 @@ def _level(
         if len(start.arguments) != 1:
             return None
         after = t.uf(start.function, t.add(start.arguments[0], t.ONE))
-        if level.highs != (after,):
+        if level.highs != (after,) or (parents and start.arguments != (t.var(parents[0]),)):
             return None
         kind = "pointer"
     elif level.low != t.ZERO:
@@ -385,6 +398,23 @@ def _covered(target: Target) -> bool:
         # the rest are ends, or follow from them: known before entries are stored
         return len(target.levels) == 1
     return set(layout.functions) <= reached
+
+
+def _in_step(target: Target) -> bool:
+    """Whether arrays with an element for each number of a level are read at that number itself.
+
+    How long they are, and how much of them is written, is the count of the level.
+    """
+    value = target.layout.value
+    for level in target.levels:
+        place = t.var(level.name)
+        calls = [call for call, _ in level.keys] if level.kind != "slots" else []
+        if level.kind != "slots" or value.arguments == (place,):
+            calls.append(value)
+        read = [argument for call in calls for argument in call.arguments]
+        if any(t.coefficient(x, level.name) and x != place for x in read):
+            return False
+    return True
 
 
 def _defined(layout: Layout, reached: set[str]) -> set[str]:

@@ -438,6 +438,53 @@ def test_layouts_that_counting_does_not_fill_are_left_alone():
     assert target_of(listed) is None
 
 
+LENGTHS = {
+    "two numbers an entry": (
+        "[N, M, NNZ] -> { [p] -> [i, j] : 0 <= p < NNZ and i = pair(2*p) and j = pair(2*p + 1) "
+        "and 0 <= i < N and 0 <= j < M }",
+        "data(p)",
+        [],
+    ),
+    "one place before the first": (
+        "[N, M] -> { [i, p] -> [i, j] : 0 <= i < N and ptr(i) <= p < ptr(i + 1) "
+        "and j = cols(p + 1) and 0 <= j < M }",
+        "data(p + 1)",
+        ["ptr(0) = 0", "nondecreasing ptr"],
+    ),
+    "a width that nothing names": (
+        "[N, M] -> { [i, p] -> [i, j] : 0 <= i < N and 0 <= p < len(i) and j = cols(i, p) "
+        "and 0 <= j < M }",
+        "data(i, p)",
+        ["increasing cols within 0 <= p < len(i)"],
+    ),
+    "three pointers a block": (
+        "[N, M] -> { [u, q, r, p] -> [i, j] : 0 <= 3*u < N and first(u) <= q < first(u + 1) "
+        "and i = 3*u + r and 0 <= r < 3 and 0 <= i < N and ptr(3*q + r) <= p < ptr(3*q + r + 1) "
+        "and j = 3*tile(q) + offs(p) and 0 <= offs(p) < 3 and 0 <= j < M }",
+        "data(p)",
+        ["first(0) = 0", "nondecreasing first", "ptr(0) = 0", "nondecreasing ptr"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_arrays_are_not_as_long_as_there_are_entries(name, interpreted):
+    """Passes write within arrays, or leave a layout alone (the interpreter checks subscripts)."""
+    relation, value, properties = LENGTHS[name]
+    layout, rows = Layout(name, relation, value=value, properties=properties), resolve("csr", 2)
+    dense = matrix((7, 5), 1)
+    coords = np.array(np.nonzero(dense))
+    arrays = construct(rows, dense.shape, coords, dense[tuple(coords)])
+    made = interpreted(rows, layout, dense.shape, arrays)
+    if made is not None:
+        agree(rows, layout, dense.shape, arrays, made)
+    there = plainly(rows, layout, dense.shape, arrays)
+    validate(layout, dense.shape, there)
+    back = interpreted(layout, rows, dense.shape, there)
+    assert back is not None
+    agree(layout, rows, dense.shape, there, back)
+
+
 def test_a_users_layout_is_compiled_without_any_change(interpreted):
     tiled = Layout(
         "tiles-by-columns",
