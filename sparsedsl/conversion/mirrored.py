@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import permutations
 
 from sparsedsl.conversion.order import coordinate, extent
-from sparsedsl.conversion.target import target_of
+from sparsedsl.conversion.target_from_layout import target_of
 from sparsedsl.conversion.unions import alone
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.spf import isl

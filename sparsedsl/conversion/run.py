@@ -20,7 +20,8 @@ from sparsedsl.conversion.order import extent, scanned
 from sparsedsl.conversion.programs import loaded
 from sparsedsl.conversion.request import request_of
 from sparsedsl.conversion.storing import Run, filled
-from sparsedsl.conversion.target import Target, first_of, target_of
+from sparsedsl.conversion.target import Target
+from sparsedsl.conversion.target_from_layout import first_of, target_of
 from sparsedsl.conversion.unions import Rule, alternatives, ranked, rule_of
 from sparsedsl.layouts.catalogue import coordinates
 from sparsedsl.layouts.enumerate import different

@@ -7,7 +7,7 @@ from sparsedsl.conversion.kept import with_kept_order
 from sparsedsl.conversion.order import determines, implies, scanned
 from sparsedsl.conversion.plan import choose
 from sparsedsl.conversion.stream import of_layout
-from sparsedsl.conversion.target import target_of
+from sparsedsl.conversion.target_from_layout import target_of
 from sparsedsl.layouts.catalogue import layouts, resolve
 from sparsedsl.spf import terms as t
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import sparsedsl as sd
 from sparsedsl.conversion import run
 from sparsedsl.conversion.mirrored import reflection
-from sparsedsl.conversion.target import target_of
+from sparsedsl.conversion.target_from_layout import target_of
 from sparsedsl.conversion.unions import alternatives
 from sparsedsl.layouts.catalogue import layouts, resolve
 from sparsedsl.layouts.check import validate
