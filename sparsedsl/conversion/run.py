@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sparsedsl.conversion.from_zero import from_zero
 from sparsedsl.conversion.kept import with_kept_order
 from sparsedsl.conversion.mirrored import reflection
 from sparsedsl.conversion.order import extent, scanned
@@ -60,7 +61,22 @@ def convert(
         return _united(entries, target, effort)
     if len(target.structures) > 1:
         return _mirrored(entries, target, effort)
-    return _stored(entries, target, effort)
+    counted = from_zero(target)
+    if counted is None:
+        return _stored(entries, target, effort)
+    made = _stored(entries, counted[0], effort)
+    return None if made is None else _moved(made, counted[1])
+
+
+def _moved(
+    arrays: Mapping[str, np.ndarray], more: Mapping[str, int]
+) -> dict[str, np.ndarray] | None:
+    """Add to each pointer what it has more than one from 0; None where it has no room for that."""
+    for name, first in more.items():
+        array = arrays[name]
+        if int(array.max(initial=0)) + first > np.iinfo(array.dtype).max:
+            return None
+    return {name: x + more[name] if name in more else x for name, x in arrays.items()}
 
 
 @dataclass(frozen=True, slots=True)

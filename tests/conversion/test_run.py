@@ -485,6 +485,32 @@ def test_arrays_are_not_as_long_as_there_are_entries(name, interpreted):
     agree(layout, rows, dense.shape, there, back)
 
 
+@pytest.mark.parametrize("first", [1, 5, -2])
+def test_pointers_may_begin_with_any_number(first, interpreted):
+    """Rows as Fortran has them, for one: all that is counted is moved by as much."""
+    within = f"ptr(i) - {first} <= p < ptr(i + 1) - {first}"
+    counted = Layout(
+        "counted",
+        f"[N, M] -> {{ [i, p] -> [i, j] : 0 <= i < N and {within} and j = cols(p) - {first} "
+        "and 0 <= j < M }",
+        value="data(p)",
+        properties=[f"ptr(0) = {first}", "nondecreasing ptr", f"increasing cols within {within}"],
+    )
+    for shape in ((7, 5), (1, 4), (4, 1)):
+        dense = matrix(shape, 1, 0.8)
+        coords = np.array(np.nonzero(dense))
+        for name in ("csr", "csc", "coo_unsorted"):
+            start = resolve(name, 2)
+            arrays = construct(start, shape, coords, dense[tuple(coords)])
+            made = interpreted(start, counted, shape, arrays)
+            assert made is not None
+            agree(start, counted, shape, arrays, made)
+            assert made["ptr"][0] == first
+            back = interpreted(counted, start, shape, made)
+            assert back is not None
+            agree(counted, start, shape, made, back)
+
+
 def test_a_users_layout_is_compiled_without_any_change(interpreted):
     tiled = Layout(
         "tiles-by-columns",
