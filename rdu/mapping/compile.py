@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
-from rdu.errors import RDUError
+from rdu.errors import MappingError, RDUError
 from rdu.graph.fusion import Fusion
 from rdu.graph.graph import Graph, Rounding, kernel_reads, kernel_writes
 from rdu.graph.nodes import Operator
@@ -16,9 +17,9 @@ from rdu.mapping.allocate import rates_of, work
 from rdu.mapping.flows import Flow, Unit, kernel_flows, logical_units
 from rdu.mapping.kernel import Kernel
 from rdu.mapping.memory import memory_map
-from rdu.mapping.pipeline import crossings, parts_of, stays
+from rdu.mapping.pipeline import check_windows, parts_of, received, stays, window_pmus
 from rdu.mapping.place import Placement, place
-from rdu.mapping.program import Orchestration, Program, Symbol
+from rdu.mapping.program import Crossing, Orchestration, Program, Symbol
 from rdu.mapping.repeat import group_key
 from rdu.mapping.route import Routes, route
 from rdu.mapping.search import Choice
@@ -162,6 +163,7 @@ def _pipeline(
     groups = parts_of(chip, graph, node.sockets)
     memory: list[Symbol] = []
     kernels: list[Kernel] = []
+    between: list[Crossing] = []
     for n, group in enumerate(groups):
         mine = memory_map(chip, graph, groups, wanted, stays(graph, groups, n), n)
         where = {symbol.tensor: symbol.tier for symbol in mine}
@@ -174,14 +176,53 @@ def _pipeline(
         }
         links = dict.fromkeys(crossing, node.p2p_bytes_per_cycle)
         tiers = where | crossing
-        kernels.append(compile_kernel(chip, graph, group, tiers, f"s{n}", seed, moves, links=links))
+        compiled = partial(
+            compile_kernel,
+            graph=graph,
+            group=group,
+            tiers=tiers,
+            name=f"s{n}",
+            seed=seed,
+            moves=moves,
+            links=links,
+        )
+        kernels.append(compiled(chip))
+        between += _with_windows(chip, graph, groups, kernels, compiled)
         memory += mine
-    between = crossings(chip, graph, groups, kernels)
     program = Program(
-        graph, node, "pipeline", who, tuple(kernels), tuple(memory), None, True, between
+        graph, node, "pipeline", who, tuple(kernels), tuple(memory), None, True, tuple(between)
     )
     verify(program)
     return program
+
+
+def _with_windows(
+    chip: Chip,
+    graph: Graph,
+    groups: Sequence[tuple[Operator, ...]],
+    kernels: list[Kernel],
+    compiled: Callable[[Chip], Kernel],
+) -> tuple[Crossing, ...]:
+    """Return what comes to the last kernel; map it to fewer units if they leave no room for that.
+
+    Raises
+    ------
+    MappingError
+        If there is no room then either.
+    """
+    last = len(kernels) - 1
+    found = received(graph, groups, kernels, last)
+    left = chip.pmus - window_pmus(chip, found)
+    if 0 < left < kernels[last].pmus:
+        try:
+            smaller = [*kernels[:last], compiled(chip.with_changes(pmus=left))]
+        except MappingError:
+            pass  # The units are all needed; the check below says what there is no room for.
+        else:
+            kernels[:] = smaller
+            found = received(graph, groups, kernels, last)
+    check_windows(chip, kernels[last], found)
+    return found
 
 
 def _read(groups: Sequence[tuple[Operator, ...]], name: str, socket: int) -> bool:

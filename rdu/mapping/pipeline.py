@@ -49,41 +49,55 @@ def parts_of(chip: Chip, graph: Graph, sockets: int) -> tuple[tuple[Operator, ..
     return tuple(operators[a:b] for a, b in itertools.pairwise(cuts))
 
 
-def crossings(
-    chip: Chip, graph: Graph, groups: Sequence[tuple[Operator, ...]], kernels: Sequence[Kernel]
+def received(
+    graph: Graph,
+    groups: Sequence[tuple[Operator, ...]],
+    kernels: Sequence[Kernel],
+    target: int,
 ) -> tuple[Crossing, ...]:
-    """List the tensors that go from one kernel to another.
+    """List the tensors that go to one kernel from those before it.
 
     Raises
     ------
     MappingError
-        Where the two kernels' orders of tiles differ so much that the receiver's free PMUs
-        cannot hold what has come and is not used yet: says the tensor, the bytes and what to do.
+        For a fibre tree, which cannot go.
     """
     maker = {op.output.tensor: n for n, group in enumerate(groups) for op in group}
     found: list[Crossing] = []
-    for target, group in enumerate(groups):
-        held = 0
-        for name in kernel_reads(group):
-            if name not in maker:
-                continue
-            if graph.tensor(name).sparse:
-                raise MappingError(
-                    f"{name} is a fibre tree and cannot go from one socket to another",
-                    hint="use fewer sockets, or split a dense axis instead",
-                )
-            crossing = _crossing(graph, name, maker[name], target, kernels)
-            found.append(crossing)
-            held += -(-crossing.window_bytes // (chip.pmu_kib * 1024))
-        spare = chip.pmus - kernels[target].pmus
-        if held > spare:
-            worst = max((c for c in found if c.target == target), key=lambda c: c.window_bytes)
+    for name in kernel_reads(groups[target]):
+        if name not in maker or maker[name] == target:
+            continue
+        if graph.tensor(name).sparse:
             raise MappingError(
-                f"{kernels[target].name} must hold {worst.window_bytes:,} bytes of {worst.tensor} "
-                f"that come before they are used: {held} PMUs, {spare} are left",
-                hint="use fewer sockets, so that both operators share one",
+                f"{name} is a fibre tree and cannot go from one socket to another",
+                hint="use fewer sockets, or split a dense axis instead",
             )
+        found.append(_crossing(graph, name, maker[name], target, kernels))
     return tuple(found)
+
+
+def window_pmus(chip: Chip, found: Sequence[Crossing]) -> int:
+    """PMUs that hold what has come to a kernel and is not used yet."""
+    return sum(-(-crossing.window_bytes // (chip.pmu_kib * 1024)) for crossing in found)
+
+
+def check_windows(chip: Chip, kernel: Kernel, found: Sequence[Crossing]) -> None:
+    """Check that the PMUs that a kernel leaves free hold what comes before it is used.
+
+    Raises
+    ------
+    MappingError
+        Where the two kernels' orders of tiles differ so much that they do not: says the tensor,
+        the bytes and what to do.
+    """
+    held, spare = window_pmus(chip, found), chip.pmus - kernel.pmus
+    if held > spare:
+        worst = max(found, key=lambda c: c.window_bytes)
+        raise MappingError(
+            f"{kernel.name} must hold {worst.window_bytes:,} bytes of {worst.tensor} "
+            f"that come before they are used: {held} PMUs, {spare} are left",
+            hint="use fewer sockets, so that both operators share one",
+        )
 
 
 def _crossing(

@@ -1,5 +1,7 @@
 """Graphs as pipelines over sockets: tiles stream peer to peer while all kernels run."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -91,6 +93,38 @@ def test_parts_are_balanced():
     assert [op.name for part in parts for op in part] == [op.name for op in graph.operators]
     products = [sum(op.name.startswith("y") for op in part) for part in parts]
     assert products == [2, 2, 2]
+
+
+@sd.kernel
+def attention(Q, K, V):
+    i, j, d, e = sd.indices("i j d e")
+    S, m, P, Z, y = (sd.output() for _ in range(5))
+    S[i, j] = sd.sum(Q[i, d] * K[j, d], over=d)
+    m[i] = sd.max(S[i, j], over=j)
+    P[i, j] = sd.exp(S[i, j] - m[i])
+    Z[i] = sd.sum(P[i, j], over=j)
+    y[i, e] = sd.sum(P[i, j] * V[j, e], over=j) / Z[i]
+    return y
+
+
+@pytest.mark.parametrize("sockets", [2, 3])
+def test_a_kernel_leaves_room_for_what_comes_early(sockets):
+    """On a small chip a kernel that took all units would leave none for the window."""
+    side = 8
+    chip = rdu.sn40l_node(1).chip.with_changes(
+        pcus=side**2, pmus=side**2, mesh_rows=side, mesh_columns=side, agcus=2 * side
+    )
+    rng = np.random.default_rng(1)
+    arrays = [rng.standard_normal(shape) for shape in ((20, 16), (24, 16), (24, 8))]
+    graph = rdu.trace(attention, *arrays, precision="fp32")
+    node = dataclasses.replace(rdu.sn40l_node(sockets), chip=chip)
+    program = rdu.compile(graph, node, pipeline=True, moves=50)
+    for n, kernel in enumerate(program.kernels):
+        window = sum(c.window_bytes for c in program.crossings if c.target == n)
+        assert kernel.pmus + -(-window // (chip.pmu_kib * 1024)) <= chip.pmus
+    found, _ = rdu.run(program, *arrays)
+    one, _ = rdu.run(rdu.compile(graph, chip, moves=50), *arrays)
+    assert np.array_equal(one, found)
 
 
 def test_what_a_pipeline_refuses():
