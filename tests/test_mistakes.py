@@ -359,3 +359,24 @@ def test_a_mistake_with_an_operator_is_shown_in_the_users_line(call):
         call(sd.asarray(A))
     assert caught.value.span.file == __file__
     assert "lambda T" in caught.value.span.text
+
+
+@pytest.mark.parametrize("path", ["a.mtx", b"a.mtx", Path("a.mtx")])
+def test_a_path_is_no_tensor(path):
+    with pytest.raises(sd.InvalidTensorError) as caught:
+        sd.asarray(path)
+    assert caught.value.hint == "a file is read with sd.read(path)"
+
+
+@pytest.mark.parametrize(
+    "make", [sp.csr_array, sp.coo_array, sp.csc_matrix, lambda T: sp.vstack([T, T])]
+)
+def test_scipy_makes_no_matrix_of_a_tensor_by_itself(make):
+    T = sd.asarray(A)
+    with pytest.raises(ValueError, match="csr tensor") as caught:
+        make(T)
+    # some of scipy's classes raise their own error from it
+    ours = caught.value.__cause__ or caught.value
+    assert isinstance(ours, sd.InvalidTensorError)
+    assert ours.hint.startswith("call .to_scipy() for a scipy array")
+    assert type(A + T) is type(A @ T.T) is sd.Tensor

@@ -7,6 +7,7 @@ is not validated again while the object holds the same arrays (``interop.remembe
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -188,10 +189,13 @@ def _unknown(x: Any) -> TensorTypeError:
             hint="inside of a kernel write the indices: C[i, j] = A[i, k] * B[k, j]; call other "
             "kernels, sd.einsum and sd.convert outside of it",
         )
+    hint = "convert it with numpy.asarray, or bind its arrays with sd.from_arrays"
+    if isinstance(x, str | bytes | os.PathLike):
+        hint = "a file is read with sd.read(path)"
     return TensorTypeError(
         f"expected a scipy, numpy, torch or pydata/sparse array or a sparsedsl tensor, "
         f"found {'an int of more than 64 bits' if type(x) is int else type(x).__name__}",
-        hint="convert it with numpy.asarray, or bind its arrays with sd.from_arrays",
+        hint=hint,
     )
 
 

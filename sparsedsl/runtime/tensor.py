@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from html import escape
 from math import prod
-from types import MappingProxyType
+from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -363,15 +363,15 @@ class Tensor(Operators):
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         if not total(self.layout):
             frame = inspect.currentframe()
-            asker = frame.f_back.f_globals if frame is not None and frame.f_back else {}
-            if str(asker.get("__name__")).startswith("scipy.sparse"):
+            asker = None if frame is None else frame.f_back
+            if asker is not None and _is_operator_of_scipy(asker):
                 # scipy leaves an operator to its right operand where that is an object to it
                 opaque = np.empty((), dtype=object)
                 opaque[()] = self
                 return opaque
             raise TensorTypeError(
                 f"a {self.layout.label} tensor does not become dense by itself",
-                hint="call .to_numpy() to store every coordinate",
+                hint="call .to_scipy() for a scipy array, .to_numpy() to store every coordinate",
             )
         return np.array(self.to_numpy(), dtype=dtype, copy=copy)
 
@@ -465,3 +465,10 @@ def bound(
 ) -> Tensor:
     """A tensor from arrays that are known to be right; sizes are read off their lengths."""
     return Tensor(layout, shape, arrays, fill_value, infer_sizes(layout, shape, arrays))
+
+
+def _is_operator_of_scipy(frame: FrameType) -> bool:
+    """Whether a function of scipy's wants to know an operand, and does not make a matrix of it."""
+    module = str(frame.f_globals.get("__name__"))
+    makes = frame.f_code.co_name == "__init__" or module == "scipy.sparse._construct"
+    return module.startswith("scipy.sparse") and not makes

@@ -60,7 +60,7 @@ def test_nnz_of_runs_counts_entries():
 
 
 def test_a_sparse_tensor_does_not_turn_dense_unasked(tensor):
-    with pytest.raises(TypeError, match=r"call \.to_numpy\(\)") as caught:
+    with pytest.raises(TypeError, match=r"\.to_numpy\(\)") as caught:
         np.asarray(tensor)
     assert isinstance(caught.value, TensorTypeError)
     assert (np.asarray(asarray(DENSE)) == DENSE).all()
