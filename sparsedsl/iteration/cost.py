@@ -24,8 +24,10 @@ FLUSH = 4.0
 """One entry gathered from a dense accumulator into the output."""
 APPEND = 1.5
 """One entry appended to the output."""
-STREAM = 40.0
-"""One entry of an unordered stream: written, sorted, combined."""
+STREAM = 90.0
+"""One entry of an unordered stream: written, sorted, combined, where there are few."""
+SORTED = 40.0
+"""One entry of a stream that is sorted by compiled passes."""
 CONVERT = 60.0
 """One entry converted from one layout to another, where there are few."""
 PASSES, PASSED = 1e6, 12.0
@@ -92,6 +94,15 @@ def convert_cost(entries: float) -> float:
     (6000.0, 13000000.0)
     """
     return min(CONVERT * entries, PASSES + PASSED * entries)
+
+
+def stream_cost(entries: float) -> float:
+    """Return the cost of delivering so many entries in any order, more than that of a copy.
+
+    >>> stream_cost(100.0), stream_cost(1e6)
+    (9000.0, 41500000.0)
+    """
+    return min(STREAM * entries, 1.5 * PASSES + SORTED * entries)
 
 
 def find_cost(length: float, queries: float, extent: float, setups: float) -> float:

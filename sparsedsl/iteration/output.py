@@ -258,9 +258,9 @@ def deliver_cost(
         return total + at * _access_cost(state, coordinates, inner)
     kind, _ = delivery(state.steps, target, bound)
     at = _visits_when_bound(state, target)
-    per = {"append": cost.APPEND, "workspace": cost.WORKSPACE + cost.FLUSH, "stream": cost.STREAM}
-    if assembly is None:
-        return total + at * cost.STREAM
+    if assembly is None or kind == "stream":
+        return total + cost.stream_cost(at)
+    per = {"append": cost.APPEND, "workspace": cost.WORKSPACE + cost.FLUSH}
     return total + at * per[kind]
 
 

@@ -8,7 +8,7 @@ from levels import check_result, interpreting
 import sparsedsl as sd
 from sparsedsl.calls.sources import entries_of
 from sparsedsl.runtime import conversions
-from sparsedsl.runtime.outputs import from_stream
+from sparsedsl.runtime.streams import from_stream
 
 N = 300
 
