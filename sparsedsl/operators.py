@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator as python
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import lru_cache, partial
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from sparsedsl.api import einsum, evaluate
 from sparsedsl.contraction.operators import OPERATORS
-from sparsedsl.errors import NotationError, TensorTypeError
+from sparsedsl.errors import NotationError, NotationTypeError, TensorTypeError
 from sparsedsl.frontend.outputs import INFER
 from sparsedsl.frontend.spans import here
 from sparsedsl.frontend.surface import LOGICAL, UFUNCS
@@ -38,14 +38,34 @@ _REDUCTIONS: dict[Any, str] = {
 }
 
 
-def _bound(operands: tuple[Any, ...]) -> list[Any]:
-    """Bind operands; a Python number takes the dtype that NumPy would give it."""
+_LONG = 2**1023
+"""Integers below it are floating numbers, too."""
+
+
+def _bound(operands: tuple[Any, ...], constants: Container[int]) -> dict[int, Tensor]:
+    """Bind operands that are no constants; a Python number takes the dtype that NumPy gives it.
+
+    Raises
+    ------
+    NotationTypeError
+        For an integer that this dtype does not hold.
+    """
     dtypes = [x.dtype for x in operands if hasattr(x, "dtype")]
-    found: list[Any] = []
-    for x in operands:
+    found: dict[int, Tensor] = {}
+    for place, x in enumerate(operands):
+        if place in constants:
+            continue
         if isinstance(x, bool | int | float | complex):
-            x = np.asarray(x).astype(np.result_type(*dtypes, x))
-        found.append(_operand(x))
+            dtype = np.result_type(*dtypes, type(x)(0))
+            try:
+                x = np.array(x, dtype)
+            except OverflowError:
+                raise NotationTypeError(
+                    f"{x} does not fit {dtype.name}",
+                    span=here(),
+                    hint="make the number a NumPy scalar of a wider dtype: np.int64(...)",
+                ) from None
+        found[place] = asarray(x)
     return found
 
 
@@ -81,8 +101,10 @@ def elementwise(name: str, *operands: Any) -> Any:
         For operands of several shapes: a kernel says which indices they share.
     """
     constants = _constants(name, operands)
-    tensors = _bound(operands)
-    shapes = dict.fromkeys(t.shape for t in tensors if t.ndim)
+    if name == "div":  # a quotient is floating
+        operands = tuple(1.0 * x if type(x) is int and abs(x) < _LONG else x for x in operands)
+    tensors = _bound(operands, constants)
+    shapes = dict.fromkeys(t.shape for t in tensors.values() if t.ndim)
     if len(shapes) > 1:
         raise NotationError(
             f"expected operands of one shape, found {' and '.join(map(str, shapes))}",
@@ -90,9 +112,10 @@ def elementwise(name: str, *operands: Any) -> Any:
             hint="transpose one with .T where that is meant; nothing is broadcast: a kernel says "
             "which indices are shared, such as C[i, j] = A[i, j] * x[j]",
         )
-    named: dict[str, Any] = {f"x{n}": t for n, t in enumerate(tensors) if n not in constants}
-    operands = tuple([constants.get(n, t.ndim) for n, t in enumerate(tensors)])
-    return evaluate(_statement(name, operands), fill_value=INFER, **named)
+    named: dict[str, Any] = {f"x{n}": t for n, t in tensors.items()}
+    places = range(len(operands))
+    parts = tuple([constants[n] if n in constants else tensors[n].ndim for n in places])
+    return evaluate(_statement(name, parts), fill_value=INFER, **named)
 
 
 @lru_cache(maxsize=1024)

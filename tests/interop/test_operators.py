@@ -8,7 +8,7 @@ import scipy.sparse as sp
 import scipy.sparse.linalg as linalg
 
 import sparsedsl as sd
-from sparsedsl.errors import NotationError, TensorTypeError
+from sparsedsl.errors import NotationError, NotationTypeError, TensorTypeError
 
 
 @pytest.fixture(name="A", scope="module")
@@ -128,6 +128,19 @@ def test_scalars_of_numpy_are_numbers_of_their_dtype(scalar, dtype):
         found, expected = combine(T, scalar), combine(D, scalar)
         np.testing.assert_array_equal(dense(found), expected)
         assert found.dtype == expected.dtype
+
+
+@pytest.mark.parametrize("number", [300, -129, 10**25])
+@pytest.mark.parametrize("combine", [operator.mul, operator.add, operator.eq])
+def test_integers_that_the_dtype_does_not_hold_are_refused(number, combine):
+    D = np.array([[1, 0], [0, 2]], "int8")
+    T = sd.asarray(sp.csr_array(D))
+    np.testing.assert_array_equal((T / number).to_numpy(), D / number)
+    if combine is operator.eq and number != 10**25:
+        np.testing.assert_array_equal((number == T).to_numpy(), number == D)
+        return
+    with pytest.raises(NotationTypeError, match=f"{number} does not fit int8"):
+        combine(T, number)
 
 
 def test_a_comparison_with_a_mean_stays_sparse(A):
