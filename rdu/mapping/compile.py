@@ -71,7 +71,7 @@ def compile_graph(
     tiers:
         Tensor name -> ``"hbm"`` or ``"ddr"``; the rest goes to HBM while it fits.
     seed, moves:
-        Of the simulated annealing that places units.
+        Of the simulated annealing that places units: at most 8 moves a unit are tried.
 
     Raises
     ------
