@@ -21,8 +21,7 @@ from sparsedsl.interop.passing import in_passing
 from sparsedsl.interop.remember import as_plain, recall, remember
 from sparsedsl.interop.scipy_sparse import canonical, from_scipy
 from sparsedsl.layouts.catalogue import AnyLayout, resolve
-from sparsedsl.runtime.form import form_of
-from sparsedsl.runtime.tensor import Tensor
+from sparsedsl.runtime.tensor import Tensor, trusted
 
 
 def asarray(
@@ -90,8 +89,7 @@ def _small(x: Any) -> Tensor | None:
     found = in_passing(x)
     if found is None or not found.right():
         return None
-    form = form_of(found.layout, found.shape, found.values.dtype, found.sizes)
-    return Tensor.of(form, found.held)
+    return trusted(found.layout, found.shape, found.held, found.sizes)
 
 
 def _bound_alone(x: Any, validate: bool) -> Tensor:
