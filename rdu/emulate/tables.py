@@ -1,6 +1,9 @@
 """Tables of integers that hold the state of the network; the names below are their columns.
 
 An entry of the list of those that bid is a queue, or ``len(queues) + f`` for the source of flow f.
+
+What `rdu.emulate.switches` keeps on disk holds these numbers, and Numba looks at the time of that
+file alone: whoever changes this one must touch the other.
 """
 
 from __future__ import annotations

@@ -83,6 +83,16 @@ def test_run_a_users_kernel(tmp_path):
     assert "Contract" in call("trace", f"{file}:make")
 
 
+def test_packets_are_counted():
+    text = call("run", "experts", "--network", "packets")
+    assert re.search(r"network: [\d,]+ hops of packets, [\d,]+ cycles waiting", text)
+    data = json.loads(call("estimate", "experts", "--network", "packets", "--json"))
+    assert data["kernels"][0]["network"]["hops"] > 0
+    static = json.loads(call("estimate", "experts", "--json"))
+    assert static["kernels"][0]["network"] == {}
+    assert data["cycles"] > static["cycles"]
+
+
 def test_several_sockets():
     one = json.loads(call("estimate", "--json"))
     split = json.loads(call("estimate", "--split", "j", "--sockets", "4", "--json"))
@@ -95,6 +105,7 @@ def test_several_sockets():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["run", "experts", "--network", "flits"], "network must be 'streams' or 'packets'"),
         (["estimate", "--split", "zz"], "axis 'zz'"),
         (["estimate", "llama2-8b"], "did you mean 'llama2-7b'?"),
         (["run", "nothing"], "unknown graph 'nothing'"),
