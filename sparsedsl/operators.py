@@ -87,7 +87,7 @@ def _constants(name: str, operands: tuple[Any, ...]) -> dict[int, str]:
             continue
         weak = np.result_type(*dtypes, type(number)(0))
         wider = place in scalars and np.result_type(*dtypes, x.dtype) != weak
-        if not wider and math.isfinite(number):
+        if not wider and (isinstance(number, int) or math.isfinite(number)):
             found[place] = f"({number!r})"
     return found
 

@@ -143,6 +143,12 @@ def test_integers_that_the_dtype_does_not_hold_are_refused(number, combine):
         combine(T, number)
 
 
+@pytest.mark.parametrize("combine", [operator.mul, operator.add, operator.truediv, operator.gt])
+def test_integers_beyond_every_float_are_refused(combine, A):
+    with pytest.raises(NotationTypeError, match="does not fit float64"):
+        combine(sd.asarray(A), 10**400)
+
+
 def test_a_comparison_with_a_mean_stays_sparse(A):
     T = sd.asarray(A)
     found = A.toarray().max() / 2 < T
