@@ -224,7 +224,9 @@ def test_gradients_follow_entries_that_moved():
 
 
 @pytest.mark.parametrize(
-    "use", [pickle.dumps, copy.copy, copy.deepcopy, lambda T: T.to_scipy()], ids=repr
+    "use",
+    [pickle.dumps, copy.copy, copy.deepcopy, lambda T: T.to_scipy()],
+    ids=["pickle", "copy", "deepcopy", "to_scipy"],
 )
 @pytest.mark.parametrize("layout", ["csr", "coo"])
 def test_what_is_handed_on_is_checked(use, layout):
