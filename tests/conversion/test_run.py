@@ -17,6 +17,7 @@ from sparsedsl.layouts.construct import construct
 from sparsedsl.layouts.convert import convert as plainly
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.sizes import infer_sizes
+from sparsedsl.runtime import conversions
 
 SOURCES = (
     *("dense", "coo", "coo_unsorted", "csr", "csc", "dcsr", "csf", "dia", "ell", "bitmap"),
@@ -535,6 +536,7 @@ def test_a_users_layout_is_compiled_without_any_change(interpreted):
 def test_large_tensors_are_converted_by_compiled_code(monkeypatch):
     """The whole path: kernels cached, compiled, called; small tensors never reach it."""
     rows = sp.random_array((300, 400), density=0.9, rng=np.random.default_rng(0), format="csr")
+    monkeypatch.setattr(conversions, "_asked", {})  # of small ones that tests before converted
     called = []
     inner = run.Run.store
     monkeypatch.setattr(run.Run, "store", lambda self: called.append(1) or inner(self))
