@@ -28,9 +28,10 @@ from sparsedsl.frontend import __all__ as _notation
 from sparsedsl.gradients import Gradient, grad
 from sparsedsl.interop import asarray, from_arrays
 from sparsedsl.interop.files import read, write
-from sparsedsl.kernel import Compiled, Kernel, Lowered
+from sparsedsl.kernel import Kernel
 from sparsedsl.layouts.catalogue import layouts
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.lowered import Compiled, Lowered
 from sparsedsl.operators import tensordot, transpose
 from sparsedsl.options import config, options
 from sparsedsl.runtime.tensor import Tensor

@@ -1,7 +1,7 @@
 """Kernels as users hold them: traced once a signature, compiled when first needed, called often.
 
-Takes: a program and arguments.  Gives: ``Kernel``, ``Lowered`` and ``Compiled``.  Invariant:
-a call does nothing that an earlier call with arguments of the same kinds has done already.
+Takes: a program and arguments.  Gives: ``Kernel``.  Invariant: a call does nothing that an
+earlier call with arguments of the same kinds has done already.
 """
 
 from __future__ import annotations
@@ -10,32 +10,25 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NoReturn
-
-import numpy as np
+from dataclasses import dataclass
+from typing import Any
 
 from sparsedsl.calls.choices import Choices
 from sparsedsl.calls.prepared import MISS
-from sparsedsl.calls.reuse import store, target_of
 from sparsedsl.calls.runner import Runner
 from sparsedsl.calls.sources import ShapeOf, info_of, signature_of
 from sparsedsl.calls.specialisation import Specialisation, specialise
 from sparsedsl.contraction import nodes as ct
-from sparsedsl.contraction.text import program_text
-from sparsedsl.errors import InvalidTensorError, NotationError, PlanError, SparseDSLError
+from sparsedsl.errors import NotationError
 from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.frontend.trace import Traced, parameters, trace
 from sparsedsl.interop import argument
 from sparsedsl.locks import compiling
+from sparsedsl.lowered import Compiled, Lowered, bound_arguments
 from sparsedsl.options import Options, current
 from sparsedsl.pipeline.groups import Settings
 from sparsedsl.runtime import by_value
 from sparsedsl.runtime.tensor import Tensor
-
-if TYPE_CHECKING:
-    from sparsedsl.find.smt import Proof
-    from sparsedsl.pipeline.stages import Unit
 
 
 class Engine:
@@ -74,7 +67,7 @@ class Engine:
         found = self._runner.again(given)
         if found is not MISS:
             return found
-        tensors = _bound(given, self.names)
+        tensors = bound_arguments(given, self.names)
         return self._runner.run(self.specialise(tensors), tensors, given)
 
     def specialise(self, given: Sequence[Tensor | ShapeOf]) -> Specialisation:
@@ -108,7 +101,7 @@ class Engine:
 
     def lower(self, given: Sequence[Any]) -> Lowered:
         """Plan and prove for these arguments without running."""
-        tensors = _bound(given, self.names, _tensor)
+        tensors = bound_arguments(given, self.names, _tensor)
         return Lowered(self.specialise(tensors), tensors)
 
 
@@ -172,7 +165,7 @@ class Kernel:
 
     def contraction(self, *args: Any, **kwargs: Any) -> Contraction:
         """Return the program these arguments give, with their shapes and entry counts."""
-        given = _bound(self._positional(args, kwargs), self.engine.names, _tensor)
+        given = bound_arguments(self._positional(args, kwargs), self.engine.names, _tensor)
         traced = self.engine.trace(given)
         names = [t.name for t in traced.program.inputs]
         return Contraction(
@@ -204,260 +197,3 @@ class Contraction:
 
 def _tensor(x: Any) -> Any:
     return x if isinstance(x, ShapeOf) else argument(x)
-
-
-def _bound(
-    given: Sequence[Any], names: Sequence[str], bind: Callable[[Any], Any] = argument
-) -> list[Any]:
-    """Return the arguments as ``bind`` makes tensors of them; an error names its argument."""
-    tensors: list[Any] = []
-    known: dict[int, Any] = {}
-    try:
-        for x in given:
-            tensor = known.get(id(x))
-            tensors.append(bind(x) if tensor is None else tensor)
-            known[id(x)] = tensors[-1]
-    except SparseDSLError as error:
-        place = len(tensors)
-        name = names[place] if place < len(names) else f"operand {place}"
-        error.message = f"{name}: {error.message}"
-        raise
-    return tensors
-
-
-def _only_here(what: str) -> PlanError:
-    return PlanError(
-        f"{what} holds machine code of this process and cannot be pickled or copied",
-        hint="send the kernel itself: where it arrives it is loaded from the cache or compiled",
-    )
-
-
-EXPLAINED_NS = 1e9
-"""Estimated nanoseconds up to which an explanation runs the kernel to measure it."""
-
-
-class Lowered:
-    """A kernel planned and proved for given arguments, before it is compiled."""
-
-    def __init__(self, special: Specialisation, given: Sequence[Tensor | ShapeOf] = ()) -> None:
-        self._special = special
-        self._given = given
-        self._units: tuple[Unit, ...] = ()
-
-    def __reduce__(self) -> NoReturn:
-        raise _only_here("a lowered kernel")
-
-    @property
-    def units(self) -> tuple[Unit, ...]:
-        """One record an output, in the order they run, with the sizes of the arguments given."""
-        if not self._units:
-            special, given = self._special, self._given
-            every = range(len(special.groups))
-            self._units = tuple(special.unit_for(k, given) for k in every)
-        return self._units
-
-    @property
-    def program(self) -> ct.Program:
-        """The contraction program."""
-        return self._special.traced.program
-
-    @property
-    def settings(self) -> Settings:
-        """The choices and options that it was planned with."""
-        return self._special.settings
-
-    @property
-    def iteration_space(self) -> str:
-        """The joint iteration space of each case, in isl's notation."""
-        from sparsedsl.explain import iteration_space
-
-        return "\n".join(iteration_space(n) for u in self.units for n in (*u.within, u.nest))
-
-    @property
-    def plan(self) -> str:
-        """The loop nests, one line a step."""
-        from sparsedsl.explain import plan_text
-
-        return "\n".join(plan_text(u) for u in self.units)
-
-    @property
-    def proofs(self) -> tuple[Proof, ...]:
-        """Every question asked of the solver: goal, verdict, seconds, what it allows."""
-        return tuple(p for u in self.units for p in u.proofs)
-
-    @property
-    def source(self) -> str:
-        """The generated Python."""
-        return "\n\n".join(u.source for u in self.units)
-
-    @property
-    def cost(self) -> float:
-        """The estimated time in nanoseconds; only ratios between plans mean much."""
-        return sum(u.cost for u in self.units)
-
-    def explain(self) -> str:
-        """Return the statement, layouts, plan, alternatives, bounds and proofs as text.
-
-        Where the arguments are data, not ``ShapeOf``, and the estimate is below a second, the
-        kernel is run a few times and the time it took stands beside the estimate.
-        """
-        from sparsedsl.explain import explanation
-
-        special, measured = self._special, self._measured()
-        units = self.units
-        trials = [special.prepare(place).trials for place in range(len(units))]
-        text = program_text(self.program)
-        return explanation(text, units, special.settings, special.alike, measured, trials)
-
-    def _measured(self) -> list[float]:
-        tensors = [x for x in self._given if isinstance(x, Tensor)]
-        names = self._special.names
-        if not names or len(tensors) != len(names) or self.cost > EXPLAINED_NS:
-            return []
-        return self._special.measure(dict(zip(names, tensors, strict=True)))
-
-    def compile(self) -> Compiled:
-        """Return the compiled kernel."""
-        return Compiled(self._special)
-
-
-class Compiled:
-    """A compiled kernel: call it with arguments of the layouts it was compiled for."""
-
-    def __init__(self, special: Specialisation) -> None:
-        self._special = special
-        self._accepted: set[tuple[Any, ...]] = set()
-        self._runner = Runner()
-        for place in range(len(special.groups)):
-            special.prepare(place)
-
-    def __reduce__(self) -> NoReturn:
-        raise _only_here("a compiled kernel")
-
-    def __call__(self, *args: Any) -> Any:
-        found = self._runner.again(args)
-        return self._run(self._bound(args), args, None) if found is MISS else found
-
-    def assemble(self, *args: Any) -> Any:
-        """Compute a result whose arrays ``compute`` may write to again.
-
-        Examples
-        --------
-        >>> import numpy as np, scipy.sparse as sp, sparsedsl as sd
-        >>> @sd.kernel
-        ... def scaled(A, x):
-        ...     i, j = sd.indices("i j")
-        ...     C = sd.output()
-        ...     C[i, j] = A[i, j] * x[j]
-        ...     return C
-        >>> A, x = sp.eye_array(3, format="csr"), np.array([1.0, 2.0, 3.0])
-        >>> compiled = scaled.compile(A, x)
-        >>> C = compiled.assemble(A, x)
-        >>> compiled.compute(A, 2 * x, out=C) is C
-        True
-        >>> C.data
-        array([2., 4., 6.])
-        """
-        found = self._run(self._bound(args), args, None)
-        if isinstance(found, tuple):
-            raise self._several()
-        return found
-
-    def compute(self, *args: Any, out: Any) -> Any:
-        """Compute into ``out``, an array or what ``assemble`` returned, and return it.
-
-        The index arrays of a sparse ``out`` are kept: the result must have its pattern.  It is
-        computed beside ``out``, compared and copied, so that this saves no time over a call.
-
-        Raises
-        ------
-        InvalidTensorError
-            For another shape, dtype or layout, an array that is an operand too, or a result
-            of another pattern.  A sparse ``out`` is then as it was.
-        """
-        special = self._special
-        if len(special.results) != 1:
-            raise self._several()
-        ((name, kind),) = special.results
-        if kind == "sparse":
-            self._compute_into(name, args, target_of(out))
-            return out
-        tensors = self._bound(args)
-        if isinstance(out, np.ndarray):
-            if any(np.may_share_memory(out, x.values) for x in tensors):
-                raise InvalidTensorError("expected out to be no operand, found one in its memory")
-            self._run(tensors, args, {name: out})
-            return out
-        raise InvalidTensorError(f"expected out to be an array, found {type(out).__name__}")
-
-    def _compute_into(self, name: str, args: tuple[Any, ...], target: Tensor) -> None:
-        if not self._runner.again_into(args, target):
-            found = self._runner.values(self._special, self._bound(args), args)[name]
-            store(found.form, found.arrays, target)
-
-    def _several(self) -> PlanError:
-        return PlanError(
-            f"expected a kernel of one result, found {len(self._special.results)}",
-            hint="write a kernel for each result",
-        )
-
-    def _bound(self, args: tuple[Any, ...]) -> list[Tensor]:
-        """Return the arguments as tensors, of the layouts and dtypes compiled for."""
-        names = self._special.names
-        if len(args) != len(names):
-            raise NotationError(
-                f"expected {len(names)} arguments, found {len(args)}",
-                hint="call with " + ", ".join(names),
-            )
-        tensors = _bound(args, names)
-        key = tuple([signature_of(x) for x in tensors])
-        if key not in self._accepted:
-            self._check(tensors)
-            self._accepted.add(key)
-        return tensors
-
-    def _run(
-        self,
-        tensors: Sequence[Tensor],
-        args: tuple[Any, ...],
-        out: Mapping[str, np.ndarray] | None,
-    ) -> Any:
-        return self._runner.run(self._special, tensors, args, out)
-
-    def _check(self, tensors: Sequence[Tensor]) -> None:
-        """Raise unless these arguments have the layouts and dtypes compiled for."""
-        for tensor, x in zip(self._special.traced.program.inputs, tensors, strict=True):
-            wanted = self._special.sources[tensor.name]
-            dtypes = {a: x.arrays[a].dtype.name for a in x.layout.functions}
-            same = x.layout == wanted.layout and dtypes == dict(wanted.index_dtypes)
-            if not same or x.dtype.name != tensor.dtype:
-                raise InvalidTensorError(
-                    f"expected {tensor.name} as {tensor.dtype} in layout "
-                    f"{wanted.layout.label}, found {x.dtype} in {x.layout.label}",
-                    hint="call the kernel itself, which compiles for any layout, or convert",
-                )
-
-    @property
-    def source(self) -> str:
-        """The generated Python."""
-        ready = [self._special.prepare(k) for k in range(len(self._special.groups))]
-        return "\n\n".join(r.entry.source for r in ready)
-
-    @property
-    def njit(self) -> Any:
-        """The plain Numba dispatcher, callable from ``@njit`` code.
-
-        Its parameters are the arrays and extents that ``njit.py_func`` names; a dense result
-        is written to the array given for it, which starts at the fill value.
-        """
-        if len(self._special.groups) != 1:
-            raise PlanError(
-                f"expected a kernel of one loop nest, found {len(self._special.groups)}",
-                hint="write one statement a kernel to call it from @njit code",
-            )
-        settings = replace(self._special.settings, share=False, turn=False)
-        alone = replace(self._special, settings=settings, ready={}, variants={}, shapes={})
-        return alone.prepare(0).entry.load()
-
-    def __repr__(self) -> str:
-        return f"<compiled {program_text(self._special.traced.program)}>"

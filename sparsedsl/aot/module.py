@@ -14,9 +14,9 @@ from math import isfinite
 
 from sparsedsl.contraction.extent import index_extents
 from sparsedsl.errors import PlanError
-from sparsedsl.kernel import Lowered
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.loops.nodes import ArrayParam
+from sparsedsl.lowered import Lowered
 from sparsedsl.pipeline.stages import Unit, compile_group
 from sparsedsl.runtime.recipe import Argument, Recipe
 from sparsedsl.spf import terms

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from sparsedsl.aot.module import only_unit
 from sparsedsl.codegen.llvm_object import c_object
 from sparsedsl.errors import PlanError
-from sparsedsl.kernel import Lowered
 from sparsedsl.loops.nodes import ArrayParam
+from sparsedsl.lowered import Lowered
 from sparsedsl.pipeline.stages import Unit
 from sparsedsl.runtime.recipe import Made
 

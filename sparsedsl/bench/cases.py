@@ -17,7 +17,7 @@ import sparsedsl as sd
 from sparsedsl.api import statement_engine
 from sparsedsl.bench.inputs import Fibers, load, moved, other_values
 from sparsedsl.calls.choices import Choices
-from sparsedsl.kernel import Lowered
+from sparsedsl.lowered import Lowered
 
 COLUMNS = 64
 """Columns of the dense factors of SpMM, inner extent of SDDMM."""

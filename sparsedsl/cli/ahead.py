@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sparsedsl.aot import module_text, native
 from sparsedsl.errors import NotationError, PlanError
-from sparsedsl.kernel import Lowered
+from sparsedsl.lowered import Lowered
 
 
 def write_files(lowered: Lowered, output: Path) -> tuple[list[str], str]:

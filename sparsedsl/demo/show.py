@@ -11,7 +11,7 @@ from sparsedsl.demo.cases import Case, cases
 from sparsedsl.demo.experts import Experts, run_experts
 from sparsedsl.demo.matrices import RealMatrix, collect
 from sparsedsl.demo.measure import Measured, measure
-from sparsedsl.kernel import Lowered
+from sparsedsl.lowered import Lowered
 
 STORY = "A * B"
 """The kernel whose whole story is told, on the first matrix."""

@@ -23,9 +23,10 @@ from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.frontend.trace import Traced
 from sparsedsl.gradients.reverse import Names, names_of, plainly_read, reverse
 from sparsedsl.interop import asarray
-from sparsedsl.kernel import Engine, Kernel, Lowered
+from sparsedsl.kernel import Engine, Kernel
 from sparsedsl.layouts.catalogue import coordinates
 from sparsedsl.layouts.levels import total
+from sparsedsl.lowered import Lowered
 from sparsedsl.runtime.attached import Attached
 from sparsedsl.runtime.tensor import Tensor, bound
 
