@@ -24,7 +24,7 @@ from sparsedsl.bench.measure import Spent, difference, geometric_mean, in_turn
 SIZES = {"small": (200, 1_000), "middle": (10_000, 100_000), "large": (200_000, 5_000_000)}
 """Rows and columns, and entries."""
 
-TOO_LARGE = "@ B", "@ A.T", "A.T @ A", "lil"
+TOO_LARGE = "@ B", "@ A.T", "A.T @ A", "lil", "coo @ coo", "bsr @ bsr"
 """What is left out at the largest size."""
 
 
@@ -130,13 +130,20 @@ EXPRESSIONS = {
     "in_order(csc @ B)": "C[i,j] = csc[i,k] * B[k,j]",
     "coo @ x": "y[i] = coo[i,j] * x[j]",
     "coo.sum(axis=1)": "s[i] = coo[i,j]",
+    "coo + B": "C[i,j] = coo[i,j] + B[i,j]",
+    "in_order(coo @ B)": "C[i,j] = coo[i,k] * B[k,j]",
+    "in_order(coo @ coo)": "C[i,j] = coo[i,k] * coo[k,j]",
     "dia @ x": "y[i] = dia[i,j] * x[j]",
     "dia @ X": "C[i,k] = dia[i,j] * X[j,k]",
+    "2 * dia": "C[i,j] = 2 * dia[i,j]",
+    "dia + dia.T": "C[i,j] = dia[i,j] + dia[j,i]",
     "dia.tocsr() + B": "C[i,j] = dia[i,j] + B[i,j]",
     "in_order(dia.tocsr() @ B)": "C[i,j] = dia[i,k] * B[k,j]",
     "bsr @ x": "y[i] = bsr[i,j] * x[j]",
     "bsr @ X": "C[i,k] = bsr[i,j] * X[j,k]",
     "2 * bsr": "C[i,j] = 2 * bsr[i,j]",
+    "bsr + bsr.T": "C[i,j] = bsr[i,j] + bsr[j,i]",
+    "in_order(bsr @ bsr)": "C[i,j] = bsr[i,k] * bsr[k,j]",
     "lil @ x": "y[i] = lil[i,j] * x[j]",
     "single @ x32": "y[i] = single[i,j] * x32[j]",
     "2 * single": "C[i,j] = 2 * single[i,j]",
