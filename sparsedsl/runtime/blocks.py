@@ -22,6 +22,9 @@ from sparsedsl.runtime.memory import memory_bytes
 LEAST = 1 << 22
 """Bytes from which memory of an array is kept."""
 
+LONGEST = 16
+"""Bytes of the longest element."""
+
 MOST = 1 << 28
 """Most bytes that are kept while no array lies in them, and a sixteenth of the machine's."""
 
@@ -70,7 +73,9 @@ def empty(shape: int | tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     >>> empty((2, 3), np.dtype("float32")).shape
     (2, 3)
     """
-    if not AVAILABLE or (size := _bytes(shape, dtype)) < LEAST:
+    count = shape if isinstance(shape, int) else math.prod(shape)
+    # small calls come here: no element is longer
+    if count < LEAST // LONGEST or (size := count * dtype.itemsize) < LEAST or not AVAILABLE:
         return np.empty(shape, dtype)
     return _within(_used(size) or _new(size), shape, dtype)
 
@@ -78,10 +83,6 @@ def empty(shape: int | tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 def release() -> None:
     """Give what is kept back to the system."""
     _kept.clear()
-
-
-def _bytes(shape: int | tuple[int, ...], dtype: np.dtype) -> int:
-    return (shape if isinstance(shape, int) else math.prod(shape)) * dtype.itemsize
 
 
 def _within(memory: _Memory, shape: int | tuple[int, ...], dtype: np.dtype) -> np.ndarray:
