@@ -287,9 +287,7 @@ def _access_cost(state: State, arguments: tuple[Term, ...], inner: str) -> float
     if not any(moving):
         return 0.02
     last = arguments[-1]
-    direct = inner in terms.variables(last) or inner in _reads(
-        state.steps, next(iter(terms.variables(last)), "")
-    )
+    direct = any(inner in _reads(state.steps, name) for name in terms.variables(last))
     loaded = any(
         isinstance(s, Let) and s.kind == "load" and s.variable in terms.variables(last)
         for s in state.steps
