@@ -42,8 +42,11 @@ FEWER = 500
 ALL_FEWER = 4000
 """States that the searches of all variants visit."""
 
-BAD = 15.0
-"""Nanoseconds an entry above which copies in other layouts are considered."""
+BAD, BAD_OF_MANY = 15.0, 40.0
+"""Nanoseconds an entry above which copies in other layouts are considered, of few and of many."""
+
+MANY = 3
+"""Operands that are few: with more a search takes seconds, and fewer plans are looked at."""
 
 
 def plan(request: Request) -> Nest:
@@ -64,7 +67,8 @@ def plan(request: Request) -> Nest:
         failure = error
     entries = sum(max(e.values(), default=1.0) for e in request.entries.values())
     used = accesses(request)
-    if best is None or best.cost > BAD * entries:
+    bad = BAD if len(used) <= MANY else BAD_OF_MANY
+    if best is None or best.cost > bad * entries:
         tried = copies.variants(request, used)
         effort = min(FEWER, ALL_FEWER // max(len(tried), 1))
         for variant, more in tried:

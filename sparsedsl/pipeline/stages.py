@@ -28,7 +28,7 @@ from sparsedsl.find.smt import Proof
 from sparsedsl.find.widths import widest
 from sparsedsl.iteration import plan as planning
 from sparsedsl.iteration.nodes import Nest
-from sparsedsl.iteration.request import Request
+from sparsedsl.iteration.request import Request, accesses
 from sparsedsl.loops.nodes import Kernel
 from sparsedsl.options import current
 from sparsedsl.pipeline.groups import Group, Settings, bucket, index_dtype, reads, rounded
@@ -267,14 +267,15 @@ def _planned(
     if not unordered or request.order is not None or settings.workspace != "auto":
         return found
     # sorting all entries costs more than most orders of loops, and less than some
-    sorting = _proved(replace(request, strict=3), settings, known)
-    for strict in (1, 2):
+    few = len(accesses(request)) <= planning.MANY
+    sorting = _proved(replace(request, strict=3), settings, known) if few else found
+    for strict in (1, 2) if few else (1,):
         try:
             other = _proved(replace(request, strict=strict), settings, known)
         except PlanError:
             continue
         ordered = other[2].nest.assembly.kind != "stream"
-        if ordered and other[1].cost < sorting[1].cost:
+        if ordered and (other[1].cost < sorting[1].cost or not few):
             return other
     return sorting
 
