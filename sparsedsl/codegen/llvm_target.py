@@ -13,10 +13,11 @@ from llvmlite import binding
 
 from sparsedsl.codegen import shared_objects
 from sparsedsl.codegen.machine import Code
+from sparsedsl.codegen.processor import gathers, has_masks
 
 
 def machine(*, shared: bool) -> Any:
-    """Return LLVM's target machine: this processor, as Numba's is.
+    """Return LLVM's target machine: this processor, without its gathers where they are slow.
 
     Code for a ``shared`` object lies anywhere; other code is linked into this process by LLVM.
     """
@@ -25,6 +26,8 @@ def machine(*, shared: bool) -> Any:
     target = binding.Target.from_default_triple()
     cpu = binding.get_host_cpu_name()
     features = binding.get_host_cpu_features().flatten()
+    if has_masks() and not gathers():
+        features += ",+prefer-no-gather,+prefer-no-scatter"
     if shared:
         return target.create_target_machine(
             cpu=cpu, features=features, opt=3, reloc="pic", codemodel="default"

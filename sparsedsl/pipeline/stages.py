@@ -80,7 +80,7 @@ def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ())
         If no plan exists, a forced choice is not legal, or the plans of groups that are to
         share a loop do not.
     """
-    from sparsedsl.codegen.processor import has_masks
+    from sparsedsl.codegen.processor import gathers, has_masks
     from sparsedsl.codegen.python import source as print_source
     from sparsedsl.loops.optimise import optimise
     from sparsedsl.loops.verify import verify as verify_kernel
@@ -99,7 +99,7 @@ def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ())
         verify_kernel(lowered.kernel),
         # each subscript of a vector's elements is not there to be checked, nor is one looked ahead
         vectors=not settings.safe,
-        masked=settings.fastmath and not settings.portable and has_masks(),
+        masked=settings.fastmath and not settings.portable and gathers(),
         packed=not settings.portable and has_masks(),
         far={} if settings.safe else far,
         checked=current().verify,

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from sparsedsl.codegen import machine, processor, shared_objects
+from sparsedsl.codegen import llvm_target, llvm_vectors, machine, processor, shared_objects
 from sparsedsl.codegen.llvm_object import direct_code
 from sparsedsl.loops.build import i, ivar, store
 from sparsedsl.loops.nodes import ArrayParam, Const, For, IntParam, Kernel
@@ -90,7 +90,7 @@ def test_linux_links_by_itself_where_it_can():
 
 
 X86 = """processor	: 0
-vendor_id	: GenuineIntel
+vendor_id	: {vendor}
 cpu family	: 6
 model		: 106
 model name	: Xeon
@@ -100,6 +100,8 @@ flags		: fpu sse2 {more}
 processor	: 1
 flags		: other
 """
+
+TOLD = {"vendor": "GenuineIntel", "clock": 1, "more": ""}
 
 ARM = """processor	: 0
 BogoMIPS	: 50.00
@@ -112,7 +114,7 @@ CPU part	: 0xd0c
 @pytest.mark.parametrize("text", [X86, ARM])
 def test_processors_are_told_apart_by_what_they_can_do(text, tmp_path, monkeypatch):
     def told(**parts):
-        (tmp_path / "cpuinfo").write_text(text.format(**{"clock": 1, "more": "", **parts}))
+        (tmp_path / "cpuinfo").write_text(text.format(**{**TOLD, **parts}))
         processor.host_cpu.cache_clear()
         return processor.host_cpu()
 
@@ -133,14 +135,62 @@ def test_where_linux_tells_nothing_llvm_does(tmp_path, monkeypatch):
         processor.host_cpu.cache_clear()
 
 
+def gathering():
+    """A module of LLVM's whose function adds up what eight places of an array hold."""
+    from llvmlite import binding, ir
+
+    word, real, yes = ir.IntType(64), ir.DoubleType(), ir.IntType(1)
+    kinds = [real.as_pointer(), ir.VectorType(word, 8), ir.VectorType(yes, 8)]
+    module = ir.Module("gathering")
+    function = ir.Function(module, ir.FunctionType(real, kinds), "gathering")
+    builder = ir.IRBuilder(function.append_basic_block())
+    found = llvm_vectors.loaded_through(builder, *function.args)
+    builder.ret(llvm_vectors.folded(builder, found, builder.fadd))
+    return binding.parse_assembly(str(module))
+
+
+@pytest.fixture
+def told(tmp_path, monkeypatch):
+    """What is found out about a processor, of which Linux says what a test wants."""
+
+    def tell(question, **parts):
+        (tmp_path / "cpuinfo").write_text(X86.format(**{**TOLD, **parts}))
+        question.cache_clear()
+        processor.has_masks.cache_clear()
+        return question()
+
+    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
+    yield tell
+    processor.has_masks.cache_clear()
+    processor.gathers.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("flags", "masks"), [("", False), ("avx2", False), ("avx512f avx512vl", True)]
 )
-def test_masks_are_what_the_processor_says(flags, masks, tmp_path, monkeypatch):
-    (tmp_path / "cpuinfo").write_text(X86.format(clock=1, more=flags))
-    monkeypatch.setattr(processor, "_CPUINFO", tmp_path / "cpuinfo")
-    processor.has_masks.cache_clear()
-    try:
-        assert processor.has_masks() == masks
-    finally:
-        processor.has_masks.cache_clear()
+def test_masks_are_what_the_processor_says(flags, masks, told):
+    assert told(processor.has_masks, more=flags) == masks
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "fast"),
+    [
+        ("GenuineIntel", "avx512f avx512vl", True),
+        ("GenuineIntel", "avx2", False),
+        ("AuthenticAMD", "avx512f avx512vl", False),
+    ],
+)
+def test_gathers_are_used_on_processors_where_they_are_fast(vendor, flags, fast, told):
+    assert told(processor.gathers, more=flags, vendor=vendor) == fast
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_code_has_gathers_where_they_are_fast(fast, monkeypatch):
+    from llvmlite import binding
+
+    if not binding.get_host_cpu_features().get("avx512vl"):
+        pytest.skip("this processor has no masks")
+    monkeypatch.setattr(llvm_target, "gathers", lambda: fast)
+    monkeypatch.setattr(llvm_target, "has_masks", lambda: True)
+    text = llvm_target.machine(shared=False).emit_assembly(gathering())
+    assert ("vgather" in text) == fast

@@ -25,8 +25,9 @@ class TextFile(KernelFile):
 
 @pytest.fixture(autouse=True)
 def masks(monkeypatch):
-    """The text is that for a processor with masks, whichever runs the tests."""
+    """The text is that for a processor with masks and gathers, whichever runs the tests."""
     monkeypatch.setattr("sparsedsl.codegen.processor.has_masks", lambda: True)
+    monkeypatch.setattr("sparsedsl.codegen.processor.gathers", lambda: True)
 
 
 def lowered(name, *layouts, **choices):
