@@ -1,13 +1,11 @@
-"""What the operators of ``Tensor`` and NumPy's functions of tensors mean.
+"""What the operators of ``Tensor`` mean: elementwise ones, products, reductions, transposes.
 
 Takes: tensors, arrays and numbers.  Gives: what ``einsum`` and ``evaluate`` give for the same
-expression.  Invariant: nothing becomes dense that ``evaluate`` would not make dense; a
-function without a meaning here is refused by name.
+expression.  Invariant: nothing becomes dense that ``evaluate`` would not make dense.
 """
 
 from __future__ import annotations
 
-import math
 import operator as python
 from collections.abc import Callable, Container
 from functools import lru_cache, partial
@@ -20,23 +18,12 @@ from sparsedsl.contraction.operators import OPERATORS
 from sparsedsl.errors import NotationError, NotationTypeError, TensorTypeError
 from sparsedsl.frontend.outputs import INFER
 from sparsedsl.frontend.spans import here
-from sparsedsl.frontend.surface import LOGICAL, UFUNCS
 from sparsedsl.interop import asarray
 from sparsedsl.layouts.levels import total
 from sparsedsl.runtime.operations import register
 from sparsedsl.runtime.tensor import Tensor
 
 LETTERS = "ijklmnopqrstuvwxyzabcdefgh"
-
-_REDUCTIONS: dict[Any, str] = {
-    np.add: "sum",
-    np.multiply: "prod",
-    np.minimum: "min",
-    np.maximum: "max",
-    np.logical_or: "any",
-    np.logical_and: "all",
-}
-
 
 _LONG = 2**1023
 """Integers below it are floating numbers, too."""
@@ -69,25 +56,22 @@ def _bound(operands: tuple[Any, ...], constants: Container[int]) -> dict[int, Te
     return found
 
 
-def _constants(name: str, operands: tuple[Any, ...]) -> dict[int, str]:
+def _constants(operands: tuple[Any, ...]) -> dict[int, str]:
     """Return the numbers that are part of the expression, so that the result's fill is known.
 
-    Factors are not: a kernel for each would be compiled where one serves all.  Nor is a NumPy
-    scalar that makes the result wider than a Python number does.
+    A NumPy scalar is not, if it makes the result wider than a Python number does.
     """
-    if name in ("mul", "div"):
-        return {}
     scalars = {n: x for n, x in enumerate(operands) if isinstance(x, np.generic | np.ndarray)}
     scalars = {n: x for n, x in scalars.items() if not x.ndim}
     dtypes = [x.dtype for n, x in enumerate(operands) if hasattr(x, "dtype") and n not in scalars]
     found: dict[int, str] = {}
     for place, x in enumerate(operands):
         number = x.item() if place in scalars else x
-        if isinstance(number, bool) or not isinstance(number, int | float):
+        if not isinstance(number, int | float):
             continue
         weak = np.result_type(*dtypes, type(number)(0))
         wider = place in scalars and np.result_type(*dtypes, x.dtype) != weak
-        if not wider and (isinstance(number, int) or math.isfinite(number)):
+        if not wider:
             found[place] = f"({number!r})"
     return found
 
@@ -100,9 +84,30 @@ def elementwise(name: str, *operands: Any) -> Any:
     NotationError
         For operands of several shapes: a kernel says which indices they share.
     """
-    constants = _constants(name, operands)
     if name == "div":  # a quotient is floating
         operands = tuple(1.0 * x if type(x) is int and abs(x) < _LONG else x for x in operands)
+    # factors are operands: a kernel for each would be compiled where one serves all
+    constants = {} if name in ("mul", "div") else _constants(operands)
+    return _evaluated(_template(name), operands, constants)
+
+
+def composed(template: str, *operands: Any) -> Any:
+    """Evaluate an expression of operands of one shape and numbers, named ``{0}``, ``{1}``, ...
+
+    Raises
+    ------
+    NotationError
+        For operands of several shapes.
+
+    Examples
+    --------
+    >>> composed("where({0} > {1}, {0}, -{0})", np.array([1.0, 3.0]), 2)
+    array([-1.,  3.])
+    """
+    return _evaluated(template, operands, _constants(operands))
+
+
+def _evaluated(template: str, operands: tuple[Any, ...], constants: dict[int, str]) -> Any:
     tensors = _bound(operands, constants)
     shapes = dict.fromkeys(t.shape for t in tensors.values() if t.ndim)
     if len(shapes) > 1:
@@ -115,14 +120,28 @@ def elementwise(name: str, *operands: Any) -> Any:
     named: dict[str, Any] = {f"x{n}": t for n, t in tensors.items()}
     places = range(len(operands))
     parts = tuple([constants[n] if n in constants else tensors[n].ndim for n in places])
-    return evaluate(_statement(name, parts), fill_value=INFER, **named)
+    return evaluate(_statement(template, parts), fill_value=INFER, **named)
+
+
+@lru_cache(maxsize=64)
+def _template(name: str) -> str:
+    """The expression of an operator of the table.
+
+    >>> _template("add"), _template("sqrt")
+    ('{0} + {1}', 'sqrt({0})')
+    """
+    operator = OPERATORS[name]
+    places = [f"{{{n}}}" for n in range(operator.arity)]
+    if operator.symbol is None:
+        return f"{name}({', '.join(places)})"
+    return f" {operator.symbol} ".join(places) if len(places) > 1 else operator.symbol + places[0]
 
 
 @lru_cache(maxsize=1024)
-def _statement(name: str, operands: tuple[str | int, ...]) -> str:
-    """The statement of an operator on constants, as text, and tensors of so many modes.
+def _statement(template: str, operands: tuple[str | int, ...]) -> str:
+    """The statement of an expression of constants, as text, and tensors of so many modes.
 
-    >>> _statement("add", (2, "(1.5)"))
+    >>> _statement("{0} + {1}", (2, "(1.5)"))
     'result[i, j] = x0[i, j] + (1.5)'
     """
     letters = ", ".join(LETTERS[: max(x for x in operands if isinstance(x, int))])
@@ -131,12 +150,7 @@ def _statement(name: str, operands: tuple[str | int, ...]) -> str:
         x if isinstance(x, str) else f"x{n}{place}" if x else f"x{n}"
         for n, x in enumerate(operands)
     ]
-    symbol = OPERATORS[name].symbol
-    if symbol is None:
-        text = f"{name}({', '.join(accesses)})"
-    else:
-        text = f" {symbol} ".join(accesses) if len(accesses) > 1 else f"{symbol}{accesses[0]}"
-    return f"result{place} = {text}"
+    return f"result{place} = {template.format(*accesses)}"
 
 
 def _operand(x: Any) -> Any:
@@ -188,9 +202,9 @@ def reduce(kind: str, x: Any, axis: Any = None) -> Any:
     np.int64(2)
     """
     tensor = asarray(x)
-    kept = [n for n in range(tensor.ndim) if n not in _axes(tensor, axis)]
+    kept = [n for n in range(tensor.ndim) if n not in axes_of(tensor, axis)]
     if len(kept) == tensor.ndim and kind in ("any", "all"):
-        return _truth(tensor)
+        return truth(tensor)
     letters = LETTERS[: tensor.ndim]
     result = "".join(letters[n] for n in kept)
     wide = np.add.reduce(np.empty(0, tensor.dtype)).dtype
@@ -199,13 +213,14 @@ def reduce(kind: str, x: Any, axis: Any = None) -> Any:
     return einsum(f"{letters}->{result}", tensor, reduce=kind)
 
 
-def _truth(x: Any) -> Any:
+def truth(x: Any) -> Any:
     """Return whether each value differs from zero."""
     tensor = asarray(x)
     return tensor if tensor.dtype == bool else elementwise("ne", tensor, 0)
 
 
-def _axes(x: Tensor, axis: Any) -> set[int]:
+def axes_of(x: Tensor, axis: Any) -> set[int]:
+    """Return the modes that ``axis`` names: an integer, several, or None for all."""
     if axis is None:
         return set(range(x.ndim))
     try:
@@ -270,69 +285,9 @@ def transpose(x: Any, axes: Any = None) -> Any:
     return einsum(f"{letters}->{''.join(letters[n] for n in order)}", tensor)
 
 
-def ufunc(function: np.ufunc, method: str, *operands: Any, **options: Any) -> Any:
-    """Carry out a NumPy ufunc: an operator of the table, ``matmul``, or a reduction."""
-    given = {name: value for name, value in options.items() if value is not None}
-    if method == "__call__" and not given:
-        if function is np.matmul:
-            return matmul(*operands)
-        if function in UFUNCS:
-            return elementwise(UFUNCS[function], *operands)
-        if function in LOGICAL:
-            return elementwise(LOGICAL[function], *map(_truth, operands))
-    if method == "reduce" and function in _REDUCTIONS and set(given) <= {"axis"}:
-        return reduce(_REDUCTIONS[function], operands[0], options.get("axis", 0))
-    suffix = "" if method == "__call__" else f".{method}"
-    shown = f" with {', '.join(given)}" if given else ""
-    raise TensorTypeError(
-        f"np.{function.__name__}{suffix}{shown} has no meaning for a sparsedsl tensor",
-        hint="write a kernel, or call .to_numpy() to store every coordinate",
-    )
-
-
-def _np_einsum(spec: str, *operands: Any) -> Any:
-    return einsum(spec, *operands)
-
-
-_FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    np.dot: matmul,
-    np.einsum: _np_einsum,
-    np.transpose: transpose,
-    np.tensordot: tensordot,
-    np.shape: python.attrgetter("shape"),
-    np.ndim: python.attrgetter("ndim"),
-    np.size: python.attrgetter("size"),
-} | {
-    getattr(np, name): partial(reduce, name) for name in ("sum", "prod", "min", "max", "any", "all")
-}
-
-
-def function(called: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """Carry out a NumPy function; tensors that store every coordinate go to NumPy itself."""
-    found = _FUNCTIONS.get(called)
-    if found is not None:
-        try:
-            return found(*arguments, **options)
-        except TypeError as error:
-            if isinstance(error, TensorTypeError | NotationError):
-                raise
-            raise TensorTypeError(f"np.{called.__name__} of a sparsedsl tensor: {error}") from None
-    tensors = [x for x in arguments if isinstance(x, Tensor)]
-    if tensors and all(total(x.layout) for x in tensors):
-        plain = (x.to_numpy() if isinstance(x, Tensor) else x for x in arguments)
-        return called(*plain, **options)
-    raise TensorTypeError(
-        f"{called.__module__.replace('numpy', 'np', 1)}.{called.__name__} has no meaning for a "
-        "sparsedsl tensor",
-        hint="write a kernel, or call .to_numpy() to store every coordinate",
-    )
-
-
 for _name in ("add", "sub", "mul", "div", "floordiv", "mod", "pow", "neg", "abs"):
     register(_name, partial(elementwise, _name))
 for _name in ("and", "or", "xor", "not", "eq", "ne", "lt", "le", "gt", "ge"):
     register(_name, partial(elementwise, _name))
 register("matmul", matmul)
 register("sum", partial(reduce, "sum"))
-register("ufunc", ufunc)
-register("function", function)

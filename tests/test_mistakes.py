@@ -177,7 +177,6 @@ def test_arrays_that_the_layout_does_not_have_are_named():
     [
         ("toarray", ".to_numpy()"),
         ("tocsc", '.convert("csc")'),
-        ("dot", "x @ y"),
         ("data", ".values"),
     ],
 )

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from sparsedsl.contraction.bindings import free_indices
 from sparsedsl.contraction.nodes import Reduce
 from sparsedsl.contraction.operators import MONOIDS, OPERATORS
@@ -158,8 +160,37 @@ def square(x: object) -> Value:
     return combine("mul", x, x)
 
 
+def clip(x: object, low: object = None, high: object = None) -> Value:
+    """Return ``x``, or the bound that it is beyond; None is no bound."""
+    kept = as_value(x) if low is None else combine("maximum", x, low)
+    return kept if high is None else combine("minimum", kept, high)
+
+
+def nan_to_num(
+    x: object, nan: object = 0.0, posinf: object = None, neginf: object = None
+) -> Value:
+    """Return ``x`` with numbers in place of NaN and of infinities, by default the largest."""
+    value = as_value(x)
+    kind = np.dtype(value.dtype).kind
+    if kind in "biu":
+        return value
+    if kind == "c":
+        raise NotationTypeError(
+            f"nan_to_num is not defined for {value.dtype}",
+            span=here(),
+            hint="take the parts apart: sd.real(x), sd.imag(x)",
+        )
+    most = float(np.finfo(value.dtype).max)
+    high, low = (most if posinf is None else posinf), (-most if neginf is None else neginf)
+    bounded = combine("where", combine("eq", value, -_INF), low, value)
+    bounded = combine("where", combine("eq", value, _INF), high, bounded)
+    return combine("where", combine("isnan", value), nan, bounded)
+
+
+_INF = float("inf")
+
 ELEMENTWISE: dict[str, Callable[..., Value]] = {
     name: globals()[name]
     for name, operator in OPERATORS.items()
     if operator.symbol is None and name in globals()
-} | {"silu": silu, "square": square}
+} | {"silu": silu, "square": square, "clip": clip, "nan_to_num": nan_to_num}

@@ -70,32 +70,19 @@ class Operand:
         raise NotImplementedError
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        name = UFUNCS.get(ufunc) or LOGICAL.get(ufunc)
-        if name is None or method != "__call__" or options:
-            used = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-            raise NotationError(
-                f"the function {used} has no meaning for a sparsedsl expression",
-                span=here(),
-                hint="use the functions of sparsedsl, such as sd.exp and sd.sum(..., over=k), or "
-                "one of your own under @sd.function",
-            )
-        return combine(name, *(map(_truth, inputs) if ufunc in LOGICAL else inputs))
+        from sparsedsl.frontend.protocols import apply_ufunc
+
+        return apply_ufunc(ufunc, method, inputs, options)
 
     def __array_function__(
         self, function: Any, types: Any, args: tuple[Any, ...], options: Mapping[str, Any]
     ) -> Any:
+        from sparsedsl.frontend.protocols import apply_function
+
         del types
-        if function is np.where and len(args) == 3 and not options:
-            return combine("where", *args)
         if function in (np.ndim, np.shape):  # what scipy asks of a subscript
             self._no_array()
-        raise NotationError(
-            f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
-            + " has no meaning for a sparsedsl expression",
-            span=here(),
-            hint="use the functions of sparsedsl, such as sd.where and sd.sum(..., over=k); a "
-            "product is written with its indices: C[i, j] = A[i, k] * B[k, j]",
-        )
+        return apply_function(function, args, options)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         self._no_array()
@@ -313,27 +300,23 @@ def index(name: str) -> Index:
     return found[0]
 
 
-UFUNCS: dict[Any, str] = {
-    operator.numpy: name
-    for name, operator in OPERATORS.items()
-    if isinstance(operator.numpy, np.ufunc)
-}
-
-LOGICAL: dict[Any, str] = {
-    np.logical_and: "and",
-    np.logical_or: "or",
-    np.logical_not: "not",
-    np.logical_xor: "xor",
-}
-"""Ufuncs that ask of each value whether it is zero, and the operator that they are for bools."""
-
 _INSTEAD = {
     "T": "swap the subscripts: A[j, i]",
+    "transpose": "swap the subscripts: A[j, i]",
     "sum": "write sd.sum(A[i, j], over=j)",
+    "prod": "write sd.prod(A[i, j], over=j)",
+    "any": "write sd.any(A[i, j], over=j)",
+    "all": "write sd.all(A[i, j], over=j)",
+    "mean": "write sd.sum(A[i, j], over=j) / A.shape[1]",
     "dot": "write the indices: C[i, j] = A[i, k] * B[k, j]",
     "multiply": "write A[i, j] * B[i, j]",
+    "power": "write A[i, j] ** n",
     "max": "write sd.max(A[i, j], over=j), or sd.maximum(x, y)",
     "min": "write sd.min(A[i, j], over=j), or sd.minimum(x, y)",
+    "clip": "write sd.clip(A[i, j], low, high)",
+    "round": "write sd.rint(A[i, j])",
+    "diagonal": "write A[i, i]",
+    "trace": "write sd.sum(A[i, i], over=i)",
     "astype": "give the result a dtype: sd.output(dtype=...)",
     "conj": "write sd.conj(A[i, j])",
     "real": "write sd.real(A[i, j])",
@@ -378,7 +361,7 @@ def as_value(x: Any) -> Value:
     return number if isinstance(number, Value) else _literal(number, [], "pos")
 
 
-def _truth(x: Any) -> Value:
+def truth(x: Any) -> Value:
     """Return whether an operand or a number differs from zero."""
     value = as_value(x)
     return value if value.dtype == "bool" else combine("ne", value, 0)

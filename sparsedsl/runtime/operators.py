@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+
 from sparsedsl.errors import TensorAttributeError, TensorTypeError
 from sparsedsl.runtime import operations
 
@@ -21,17 +23,10 @@ _INSTEAD = {
     "data": "stored values are x.values, all arrays x.arrays",
     "indices": 'arrays of the layout are in x.arrays, such as x.arrays["indices"]',
     "indptr": 'arrays of the layout are in x.arrays, such as x.arrays["indptr"]',
-    "nonzero": "x.coordinates() gives coordinates and values of the stored entries",
-    "dot": "write x @ y",
-    "multiply": "write x * y",
-    "power": "write x ** n",
-    "transpose": "write x.T or np.transpose(x, axes)",
-    "max": "write np.max(x, axis)",
-    "min": "write np.min(x, axis)",
-    "prod": "write np.prod(x, axis)",
-    "mean": "divide x.sum(axis) by the extents that are summed",
-    "diagonal": 'write sd.evaluate("d[i] = A[i, i]", A=x)',
-    "trace": 'write sd.einsum("ii->", x)',
+    "getnnz": "x.nnz is the number of stored entries, np.count_nonzero(x, axis) that of nonzero ones",
+    "argmax": "x.to_scipy() has argmax(axis)",
+    "argmin": "x.to_scipy() has argmin(axis)",
+    "item": "a tensor without modes is float(x.to_numpy())",
     "reshape": "a kernel can subscript A[n * i + j] of a dense vector; or use x.to_scipy()",
 }
 """What to write instead of the attributes that scipy's and NumPy's arrays have."""
@@ -45,6 +40,70 @@ class Operators:
     def sum(self, axis: int | tuple[int, ...] | None = None) -> Any:
         """The sum over ``axis``, or over everything."""
         return operations.apply("sum", self, axis)
+
+    def prod(self, axis: int | tuple[int, ...] | None = None) -> Any:
+        """The product over ``axis``, or over everything."""
+        return _numpy(np.prod, self, axis)
+
+    def max(self, axis: int | tuple[int, ...] | None = None) -> Any:
+        """The greatest value over ``axis``, or over everything; what is not stored counts."""
+        return _numpy(np.max, self, axis)
+
+    def min(self, axis: int | tuple[int, ...] | None = None) -> Any:
+        """The least value over ``axis``, or over everything; what is not stored counts."""
+        return _numpy(np.min, self, axis)
+
+    def mean(self, axis: int | tuple[int, ...] | None = None) -> Any:
+        """The mean over ``axis``, or over everything; what is not stored counts."""
+        return _numpy(np.mean, self, axis)
+
+    def any(self, axis: int | tuple[int, ...] | None = None) -> Any:
+        """Whether any value over ``axis``, or of all, is not zero."""
+        return _numpy(np.any, self, axis)
+
+    def all(self, axis: int | tuple[int, ...] | None = None) -> Any:
+        """Whether every value over ``axis``, or of all, is not zero."""
+        return _numpy(np.all, self, axis)
+
+    def trace(self, offset: int = 0) -> Any:
+        """The sum of a diagonal of a matrix."""
+        return _numpy(np.trace, self, offset)
+
+    def diagonal(self, offset: int = 0) -> Any:
+        """A diagonal of a matrix, as a NumPy array."""
+        return _numpy(np.diagonal, self, offset)
+
+    def transpose(self, axes: tuple[int, ...] | None = None) -> Any:
+        """The tensor with its modes in another order, reversed by default."""
+        return _numpy(np.transpose, self, axes)
+
+    def conj(self) -> Any:
+        """The complex conjugate, element by element."""
+        return _numpy(np.conj, self)
+
+    def dot(self, other: Any) -> Any:
+        """``self @ other``."""
+        return self @ other
+
+    def multiply(self, other: Any) -> Any:
+        """``self * other``, element by element."""
+        return self * other
+
+    def power(self, exponent: Any) -> Any:
+        """``self ** exponent``, element by element."""
+        return self**exponent
+
+    def clip(self, min: Any = None, max: Any = None) -> Any:  # noqa: A002
+        """The values, or the bound that they are beyond."""
+        return _numpy(np.clip, self, min, max)
+
+    def round(self, decimals: int = 0) -> Any:
+        """The values rounded to so many decimals."""
+        return _numpy(np.round, self, decimals)
+
+    def nonzero(self) -> tuple[Any, ...]:
+        """Coordinates of the values that are not zero, an array a mode, in order."""
+        return _numpy(np.nonzero, self)
 
     def __matmul__(self, other: Any) -> Any:
         return operations.apply("matmul", self, other)
@@ -159,6 +218,11 @@ class Operators:
             raise TensorAttributeError(
                 f"a tensor has no attribute '{name}'", hint=_INSTEAD.get(name)
             )
+
+
+def _numpy(function: Any, *arguments: Any) -> Any:
+    """Call a function of NumPy's, which asks the tensor what it means."""
+    return function(*arguments)
 
 
 def _no_numbers(x: object) -> bool:
