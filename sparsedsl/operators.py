@@ -7,7 +7,7 @@ expression.  Invariant: nothing becomes dense that ``evaluate`` would not make d
 from __future__ import annotations
 
 import operator as python
-from collections.abc import Callable, Container
+from collections.abc import Container
 from functools import lru_cache, partial
 from typing import Any
 
@@ -285,7 +285,7 @@ def transpose(x: Any, axes: Any = None) -> Any:
     return einsum(f"{letters}->{''.join(letters[n] for n in order)}", tensor)
 
 
-for _name in ("add", "sub", "mul", "div", "floordiv", "mod", "pow", "neg", "abs"):
+for _name in ("add", "sub", "mul", "div", "floordiv", "mod", "pow", "neg", "pos", "abs"):
     register(_name, partial(elementwise, _name))
 for _name in ("and", "or", "xor", "not", "eq", "ne", "lt", "le", "gt", "ge"):
     register(_name, partial(elementwise, _name))

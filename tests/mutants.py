@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 
 TESTS = {
     "contraction/algebra.py": ("contraction", "differential/test_values.py"),
+    "contraction/demands.py": ("contraction", "differential/test_values.py"),
     "contraction/fuse.py": ("contraction", "differential/test_rows.py"),
     "contraction/implicit.py": ("contraction/test_implicit.py",),
     "contraction/lift.py": ("contraction",),
@@ -35,6 +36,8 @@ TESTS = {
     "find/facts.py": ("find",),
     "find/prove.py": ("find", "lowering"),
     "find/queries.py": ("find",),
+    "iteration/cases.py": ("iteration", "lowering", "differential/test_random.py"),
+    "iteration/chains.py": ("iteration", "lowering", "differential/test_random.py"),
     "iteration/copies.py": ("iteration", "runtime/test_copies.py", "differential/test_matrix.py"),
     "iteration/merging.py": ("iteration", "differential/test_diagonals.py", "lowering"),
     "iteration/plan.py": ("iteration", "lowering", "differential/test_random.py"),

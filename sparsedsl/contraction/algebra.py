@@ -1,4 +1,4 @@
-"""Facts about expressions: dtype, fill, and where a value may differ from the fill.
+"""Facts about expressions: their fill, and where a value may differ from it.
 
 Takes: an expression and its program.  Gives: what the planner may leave out, derived from the
 operator table alone.  Invariant: every support is a superset of the truth.  Each index bound
@@ -8,14 +8,14 @@ one conjunction which share an index name mean the same index.
 
 from __future__ import annotations
 
-import cmath
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal as OneOf
-from typing import TypeAlias, TypeVar, assert_never
+from typing import TypeAlias, assert_never
 
 import numpy as np
 
+from sparsedsl.contraction.demands import Demand, always_finite, demands_of
+from sparsedsl.contraction.expressions import dtype_of, same_value, walk
 from sparsedsl.contraction.nodes import (
     Access,
     Call,
@@ -37,33 +37,6 @@ NOWHERE: Support = ()
 EVERYWHERE: Support = (frozenset(),)
 
 _WIDEST = 64
-_INF = float("inf")
-_T = TypeVar("_T")
-
-
-def dtype_of(expression: Expression, program: Program) -> str:
-    """Return the NumPy dtype name of the expression's value.
-
-    Raises
-    ------
-    NotationTypeError
-        If an operator is not defined for its arguments' dtypes.
-    """
-    match expression:
-        case Literal(_, dtype):
-            return dtype
-        case Access(tensor):
-            return program.tensor(tensor).dtype
-        case Stored():
-            return "bool"
-        case IndexValue() | Extent():
-            return "int64"
-        case Call(operator, arguments):
-            return OPERATORS[operator].result(tuple(dtype_of(a, program) for a in arguments))
-        case Reduce(monoid, _, body):
-            return MONOIDS[monoid].result(dtype_of(body, program))
-        case _:
-            assert_never(expression)
 
 
 def fill_of(expression: Expression, program: Program, annihilating: bool = True) -> Scalar | None:
@@ -93,11 +66,6 @@ def support(expression: Expression, program: Program, annihilating: bool = True)
     return _Analysis(program, annihilating).facts(expression).support
 
 
-Demand: TypeAlias = OneOf["finite", "nonzero", "above", "below"]
-"""What is asked of every stored value of a tensor: to be finite, not to be zero, to be above
-minus infinity or below infinity and no NaN."""
-
-
 def ieee_operands(expression: Expression, program: Program) -> frozenset[tuple[Demand, str]] | None:
     """Return what of which tensors makes ``support(annihilating=True)`` exact in IEEE's sense.
 
@@ -114,138 +82,15 @@ def ieee_operands(expression: Expression, program: Program) -> frozenset[tuple[D
         if analysis.shows_sign(call):
             return None
         for met, unless in analysis.met_by_annihilators(call):
-            demands = _demands(met, unless, program)
+            demands = demands_of(met, unless, program)
             if demands is None:
                 return None
             found |= demands
     return found
 
 
-def _demands(
-    met: Expression, unless: Unless, program: Program
-) -> frozenset[tuple[Demand, str]] | None:
-    """Return what keeps ``met`` from being the exception to an annihilator."""
-    if unless in ("infinity", "-infinity"):
-        side: Demand = "below" if unless == "infinity" else "above"
-        return _bounded_if(met, program, side)
-    finite = finite_if(met, program)
-    divisors = _nonzero_if(met, program) if unless == "zero" else frozenset[str]()
-    if finite is None or divisors is None:
-        return None
-    return _each("finite", finite) | _each("nonzero", divisors)
-
-
-def _each(demand: Demand, names: frozenset[str]) -> frozenset[tuple[Demand, str]]:
-    return frozenset((demand, name) for name in names)
-
-
-def _bounded_if(
-    expression: Expression, program: Program, side: Demand
-) -> frozenset[tuple[Demand, str]] | None:
-    """Return what keeps the expression from one infinity and from NaN; None if nothing does.
-
-    The other infinity may occur: it is the fill of what is added.
-    """
-    excluded = _INF if side == "below" else -_INF
-    other: Demand = "above" if side == "below" else "below"
-    match expression:
-        case Literal(value) if value == value and value != excluded:
-            return frozenset()
-        case Access(name):
-            tensor = program.tensor(name)
-            total = program.covers(expression)
-            if total or (tensor.fill == tensor.fill and tensor.fill != excluded):
-                whole = np.dtype(tensor.dtype).kind in "biu"
-                return frozenset() if whole else frozenset({(side, name)})
-            return None
-        case Call("add" | "minimum" | "maximum", arguments):
-            parts = [_bounded_if(a, program, side) for a in arguments]
-        case Call("sub", (left, right)):
-            parts = [_bounded_if(left, program, side), _bounded_if(right, program, other)]
-        case Call("neg", (argument,)):
-            return _bounded_if(argument, program, other)
-        case _:
-            finite = finite_if(expression, program)
-            return None if finite is None else _each("finite", finite)
-    return _union_or_none(iter(parts))
-
-
-def _nonzero_if(expression: Expression, program: Program) -> frozenset[str] | None:
-    """Return tensors whose stored values being nonzero makes the expression nonzero."""
-    match expression:
-        case Access(name):
-            tensor = program.tensor(name)
-            total = program.covers(expression)
-            known = total or (tensor.fill == tensor.fill and tensor.fill != 0)
-            return frozenset({name}) if known else None
-        case Call("neg" | "pos" | "abs", (argument,)):
-            return _nonzero_if(argument, program)
-        case _:
-            return None
-
-
-def finite_if(expression: Expression, program: Program) -> frozenset[str] | None:
-    """Return tensors whose finiteness makes the expression finite; None if none suffice.
-
-    Overflow of sums and products of finite values is ignored.
-    """
-    if np.dtype(dtype_of(expression, program)).kind in "biu":
-        return frozenset()
-    match expression:
-        case Literal(value):
-            return frozenset() if cmath.isfinite(value) else None
-        case Access(tensor):
-            settled = program.covers(expression) or cmath.isfinite(program.tensor(tensor).fill)
-            return frozenset({tensor}) if settled else None
-        case Stored() | IndexValue() | Extent():
-            return frozenset()
-        case Call(operator, arguments):
-            if not OPERATORS[operator].finite:
-                return None
-            operands = arguments[1:] if operator == "where" else arguments
-            return _union_or_none(finite_if(a, program) for a in operands)
-        case Reduce(monoid, _, body):
-            return finite_if(body, program) if monoid == "add" else None
-        case _:
-            assert_never(expression)
-
-
-def children(expression: Expression) -> tuple[Expression, ...]:
-    """Return the direct subexpressions."""
-    match expression:
-        case Call(_, arguments):
-            return arguments
-        case Reduce(_, _, body):
-            return (body,)
-        case Literal() | Access() | Stored() | IndexValue() | Extent():
-            return ()
-        case _:
-            assert_never(expression)
-
-
-def walk(expression: Expression) -> Iterator[Expression]:
-    """Yield the expression and all its subexpressions, outermost first, left to right."""
-    yield expression
-    for child in children(expression):
-        yield from walk(child)
-
-
-def same_value(left: Scalar, right: Scalar) -> bool:
-    """Return whether two scalars are equal, NaN being equal to NaN."""
-    return left == right or (left != left and right != right)
-
-
 def _calls(expression: Expression) -> Iterator[Call]:
     return (e for e in walk(expression) if isinstance(e, Call))
-
-
-def _union_or_none(parts: Iterator[frozenset[_T] | None]) -> frozenset[_T] | None:
-    result: frozenset[_T] = frozenset()
-    for part in parts:
-        if part is None:
-            return None
-        result |= part
-    return result
 
 
 def unite(*supports: Support) -> Support:
@@ -386,9 +231,9 @@ class _Analysis:
             return False
         if fact.unless != "nonfinite":
             others = [a for n, a in enumerate(call.arguments) if n != fact.position]
-            return all(_demands(a, fact.unless, self.program) == frozenset() for a in others)
+            return all(demands_of(a, fact.unless, self.program) == frozenset() for a in others)
         others = [a for n, a in enumerate(call.arguments) if n != fact.position]
-        return all(_always_finite(a, self.program) for a in others)
+        return all(always_finite(a, self.program) for a in others)
 
     def met_by_annihilators(self, call: Call) -> Iterator[tuple[Expression, Unless]]:
         """Yield arguments that meet an implicit zero, and which of their values matter."""
@@ -428,19 +273,3 @@ class _Analysis:
 def _holding(operator: Operator, call: Call, program: Program) -> Iterator[Annihilator]:
     kind = np.dtype(dtype_of(call, program)).kind
     return (fact for fact in operator.annihilators if kind in fact.kinds)
-
-
-def _always_finite(expression: Expression, program: Program) -> bool:
-    found = finite_if(expression, program)
-    return found is not None and not found and not _overflows(expression, program)
-
-
-def _overflows(expression: Expression, program: Program) -> bool:
-    """Return whether floating sums or products in the expression might overflow."""
-    if np.dtype(dtype_of(expression, program)).kind in "biu":
-        return False
-    match expression:
-        case Call("add" | "sub" | "mul") | Reduce("add"):
-            return True
-        case _:
-            return any(_overflows(child, program) for child in children(expression))

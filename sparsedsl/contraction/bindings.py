@@ -11,7 +11,7 @@ from collections.abc import Mapping, Set
 from dataclasses import replace
 from typing import assert_never
 
-from sparsedsl.contraction.algebra import walk
+from sparsedsl.contraction.expressions import walk
 from sparsedsl.contraction.nodes import (
     Access,
     Affine,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sparsedsl.contraction.algebra import walk
+from sparsedsl.contraction.expressions import walk
 from sparsedsl.contraction.nodes import Access, Affine, Assign, IndexValue, Program, Reduce, Stored
 from sparsedsl.errors import NotationError, Span
 

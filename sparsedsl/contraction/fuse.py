@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sparsedsl.contraction.algebra import dtype_of, ieee_operands, support, walk
+from sparsedsl.contraction.algebra import ieee_operands, support
 from sparsedsl.contraction.bindings import free_indices, rename
+from sparsedsl.contraction.expressions import dtype_of, walk
 from sparsedsl.contraction.nodes import (
     Access,
     Assign,

@@ -9,6 +9,9 @@ results have the same values, up to the order of floating operations.
             y_count[i] = sum(j, pattern(A)[i, j])
             y[i] = where(y_count[i] < n_j, maximum(y_stored[i], 0), y_stored[i])
 
+Where ``n_j`` is known not to be 0, no entry at all means that the value takes part, whatever
+``n_j`` is: ``y_count[i] < n_j | y_count[i] == 0`` has a fill, and the result may be sparse.
+
 A sum adds the value times the number of the rest, a product multiplies by its power; a value that
 combined with itself is itself stands for any number of them.
 """
@@ -20,15 +23,9 @@ from functools import reduce as folded
 
 import numpy as np
 
-from sparsedsl.contraction.algebra import (
-    EVERYWHERE,
-    Support,
-    dtype_of,
-    fill_of,
-    same_value,
-    support,
-)
+from sparsedsl.contraction.algebra import EVERYWHERE, Support, fill_of, support
 from sparsedsl.contraction.bindings import free_indices
+from sparsedsl.contraction.expressions import dtype_of, same_value
 from sparsedsl.contraction.nodes import (
     Access,
     Affine,
@@ -58,11 +55,14 @@ class _Parts:
 
 
 def restated(
-    statements: tuple[Assign, ...], program: Program, annihilating: bool
+    statements: tuple[Assign, ...],
+    program: Program,
+    annihilating: bool,
+    taken: frozenset[str] = frozenset(),
 ) -> tuple[Program, tuple[Assign, ...]] | None:
     """Return the statements of one output with implicit values combined once, and the program.
 
-    None where no reduction has any: its body varies where nothing is stored, or is the identity
+    ``taken`` are indices known to take a value.  None where no reduction has any: its body varies where nothing is stored, or is the identity
     there, so that nothing is to be combined.
     """
     before: list[Assign] = []
@@ -72,7 +72,7 @@ def restated(
         if parts is None:
             after.append(statement)
             continue
-        program, reduced, last = _split(statement, parts, program)
+        program, reduced, last = _split(statement, parts, program, taken)
         before += reduced
         after.append(last)
     return (program, (*before, *after)) if before else None
@@ -97,7 +97,7 @@ def _parts(statement: Assign, program: Program, annihilating: bool) -> _Parts | 
 
 
 def _split(
-    statement: Assign, parts: _Parts, program: Program
+    statement: Assign, parts: _Parts, program: Program, taken: frozenset[str]
 ) -> tuple[Program, tuple[Assign, Assign], Assign]:
     """Return what reduces, what counts, and the statement that combines the rest."""
     reduce, target = parts.reduce, program.tensor(statement.target)
@@ -118,7 +118,10 @@ def _split(
     some, count = Access(stored.name, subscripts), Access(counted.name, subscripts)
     whole = folded(_times, (Extent(index) for index in reduce.indices))
     both = Call(parts.monoid.operator, (some, _rest(parts, Call("sub", (whole, count)))))
-    last = Call("where", (Call("lt", (count, whole)), both, some))
+    more: Expression = Call("lt", (count, whole))
+    if taken.issuperset(reduce.indices):
+        more = Call("or", (more, Call("eq", (count, Literal(0, "int64")))))
+    last = Call("where", (more, both, some))
     reduced = replace(reduce, body=body)
     counting = Reduce("add", reduce.indices, inside)
     before = (

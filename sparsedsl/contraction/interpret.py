@@ -12,7 +12,7 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from sparsedsl.contraction.algebra import dtype_of
+from sparsedsl.contraction.expressions import dtype_of
 from sparsedsl.contraction.extent import check_shapes, indices_of, output_shapes
 from sparsedsl.contraction.nodes import (
     Access,

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sparsedsl.contraction.algebra import dtype_of, fill_of, finite_if, walk
+from sparsedsl.contraction.algebra import fill_of
 from sparsedsl.contraction.bindings import free_indices
+from sparsedsl.contraction.demands import finite_if
+from sparsedsl.contraction.expressions import dtype_of, walk
 from sparsedsl.contraction.nodes import (
     Access,
     Affine,

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sparsedsl.contraction.algebra import same_value
 from sparsedsl.contraction.bindings import free_indices
+from sparsedsl.contraction.expressions import same_value
 from sparsedsl.contraction.nodes import (
     Access,
     Affine,

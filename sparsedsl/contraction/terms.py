@@ -13,7 +13,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from sparsedsl.contraction.algebra import dtype_of, fill_of, same_value, walk
+from sparsedsl.contraction.algebra import fill_of
+from sparsedsl.contraction.expressions import dtype_of, same_value, walk
 from sparsedsl.contraction.nodes import Assign, Call, Expression, Literal, Program, Reduce
 
 _Term: TypeAlias = tuple[bool, Expression]

@@ -11,8 +11,8 @@ from typing import assert_never
 
 import numpy as np
 
-from sparsedsl.contraction.algebra import dtype_of, walk
 from sparsedsl.contraction.bindings import bound_indices, free_indices
+from sparsedsl.contraction.expressions import dtype_of, walk
 from sparsedsl.contraction.nodes import (
     Access,
     Assign,

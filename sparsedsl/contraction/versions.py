@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sparsedsl.contraction.algebra import dtype_of, fill_of, walk
+from sparsedsl.contraction.algebra import fill_of
+from sparsedsl.contraction.expressions import dtype_of, walk
 from sparsedsl.contraction.nodes import (
     Access,
     Assign,

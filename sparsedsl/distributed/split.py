@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from sparsedsl.contraction.algebra import walk
 from sparsedsl.contraction.bindings import bound_indices
+from sparsedsl.contraction.expressions import walk
 from sparsedsl.contraction.nodes import Access, Assign, IndexValue, Program, Reduce, Stored
 from sparsedsl.errors import PlanError
 from sparsedsl.layouts.construct import construct

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from sparsedsl.contraction import algebra
 from sparsedsl.contraction import nodes as ct
+from sparsedsl.contraction.expressions import walk
 from sparsedsl.errors import PlanError
 from sparsedsl.find import algorithms as al
 from sparsedsl.find import ordering
@@ -145,7 +145,7 @@ def _is_neutral(chain: Chain, later: tuple[Step, ...], find: Find) -> bool:
         return False
     reads_pattern = any(
         isinstance(node, ct.Stored) and node.tensor == operand.tensor.name
-        for node in algebra.walk(chain.expression)
+        for node in walk(chain.expression)
     )
     return not reads_pattern and operand.value.arguments == (terms.var(find.variable),)
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sparsedsl.contraction import algebra
 from sparsedsl.contraction import nodes as ct
+from sparsedsl.contraction.expressions import walk
 from sparsedsl.find import formula as fo
 from sparsedsl.find.queries import Context, Prover, bound_names
 from sparsedsl.find.reads import read_by
@@ -31,7 +31,7 @@ def flattened(prover: Prover, chain: Chain) -> Chain:
 def _needed(chain: Chain) -> frozenset[str]:
     """Return the variables that the leaf reads: coordinates, index values, positions of values."""
     names = {i for c in chain.coordinates for i in c.indices}
-    for node in algebra.walk(chain.expression):
+    for node in walk(chain.expression):
         if isinstance(node, ct.IndexValue):
             names |= set(node.index.indices)
     positions = (a for o in chain.operands for a in o.value.arguments)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from sparsedsl.contraction import algebra
+from sparsedsl.contraction.expressions import same_value
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.find.ordering import turns
 from sparsedsl.find.parallel import Shared
@@ -33,7 +33,7 @@ def is_whole(step: Step) -> bool:
 def starts_at_identity(nest: Nest, monoid: str) -> bool:
     """Whether elements of the output are accumulated from where its sums start."""
     identity = MONOIDS[monoid].identity(nest.output.dtype)
-    return algebra.same_value(nest.initial, identity)
+    return same_value(nest.initial, identity)
 
 
 def opened_rows(nest: Nest, shared: Shared | None, sizes: Sizes) -> int:

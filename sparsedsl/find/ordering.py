@@ -26,7 +26,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sparsedsl.contraction import algebra
+from sparsedsl.contraction.expressions import same_value
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.find import site as si
 from sparsedsl.find.queries import Prover
@@ -190,7 +190,7 @@ def _starts_from_fill(nest: Nest) -> bool:
     """Whether slots that nothing was added to hold the fill, and that compares equal."""
     fill = nest.output.fill
     identities = [MONOIDS[c.monoid].identity(nest.output.dtype) for c in nest.chains if c.monoid]
-    same = all(algebra.same_value(identity, fill) for identity in identities)
+    same = all(same_value(identity, fill) for identity in identities)
     return same and fill == fill
 
 

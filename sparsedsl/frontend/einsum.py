@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsedsl.contraction.algebra import dtype_of, fill_of
+from sparsedsl.contraction.algebra import fill_of
 from sparsedsl.contraction.bindings import free_indices
+from sparsedsl.contraction.expressions import dtype_of
 from sparsedsl.contraction.nodes import (
     Access,
     Affine,

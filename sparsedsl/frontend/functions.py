@@ -166,9 +166,7 @@ def clip(x: object, low: object = None, high: object = None) -> Value:
     return kept if high is None else combine("minimum", kept, high)
 
 
-def nan_to_num(
-    x: object, nan: object = 0.0, posinf: object = None, neginf: object = None
-) -> Value:
+def nan_to_num(x: object, nan: object = 0.0, posinf: object = None, neginf: object = None) -> Value:
     """Return ``x`` with numbers in place of NaN and of infinities, by default the largest."""
     value = as_value(x)
     kind = np.dtype(value.dtype).kind

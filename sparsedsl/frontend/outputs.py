@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from sparsedsl.contraction.algebra import dtype_of, fill_of, same_value
+from sparsedsl.contraction.algebra import fill_of
+from sparsedsl.contraction.expressions import dtype_of, same_value
 from sparsedsl.contraction.nodes import (
     VALUE_DTYPES,
     Access,

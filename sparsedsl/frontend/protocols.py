@@ -44,7 +44,7 @@ def _where(condition: Any, yes: Any, no: Any) -> Value:
     return combine("where", condition, yes, no)
 
 
-def _clipped(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None):  # noqa: A002
+def _clipped(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None):
     return functions.clip(x, a_min if min is None else min, a_max if max is None else max)
 
 
@@ -114,9 +114,7 @@ def apply_ufunc(
     )
 
 
-def apply_function(
-    function: Any, arguments: tuple[Any, ...], options: Mapping[str, Any]
-) -> Value:
+def apply_function(function: Any, arguments: tuple[Any, ...], options: Mapping[str, Any]) -> Value:
     """Return another of NumPy's functions of expressions and numbers.
 
     Raises

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sparsedsl.contraction.algebra import dtype_of
+from sparsedsl.contraction.expressions import dtype_of
 from sparsedsl.contraction.nodes import Access, Call, Expression, Literal, Program, Stored
 from sparsedsl.contraction.operators import MONOIDS
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from sparsedsl.contraction.algebra import walk
+from sparsedsl.contraction.expressions import walk
 from sparsedsl.contraction.nodes import Access, Affine
 from sparsedsl.errors import NotationError, NotationTypeError, Span
 from sparsedsl.frontend.spans import here

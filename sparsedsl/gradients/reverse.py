@@ -22,9 +22,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sparsedsl.contraction.algebra import dtype_of, support, walk
+from sparsedsl.contraction.algebra import support
 from sparsedsl.contraction.bindings import distinct, free_indices, rename
 from sparsedsl.contraction.derivatives import call, derivatives, number, product
+from sparsedsl.contraction.expressions import dtype_of, walk
 from sparsedsl.contraction.lift import lift
 from sparsedsl.contraction.nodes import (
     Access,

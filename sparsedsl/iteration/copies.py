@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from sparsedsl.contraction import nodes as ct
-from sparsedsl.contraction.algebra import walk
+from sparsedsl.contraction.expressions import walk
 from sparsedsl.iteration.nodes import Conversion, Nest, Operand, Scan, Step
 from sparsedsl.iteration.request import Request, occurrences
 from sparsedsl.iteration.steps import depends_on

@@ -11,9 +11,13 @@ from collections.abc import Mapping
 
 from sparsedsl.contraction import algebra
 from sparsedsl.contraction import nodes as ct
+from sparsedsl.contraction.expressions import same_value, walk
 from sparsedsl.iteration.output import levels_of
 from sparsedsl.layouts.catalogue import HUGE, hierarchical, resolve
 from sparsedsl.layouts.layout import Layout
+
+ENDLESS = 2**36
+"""Extent from which a vector is not stored densely: of bytes it would take 64 GiB."""
 
 
 def infer_layout(
@@ -27,7 +31,7 @@ def infer_layout(
 
     A matrix is sparse when each of its indices subscripts a sparse operand wherever the
     result can be nonzero; it is stored by columns when all sparse matrix operands are.  A
-    vector is sparse when only sparse vectors bound it.
+    vector is sparse when only sparse vectors bound it, or it is longer than memory is.
     """
     target = program.tensor(statements[0].target)
     plain = resolve("dense", target.rank, _dense_order(statements, program))
@@ -36,7 +40,7 @@ def infer_layout(
     sources: list[ct.Access] = []
     for statement in statements:
         fill = algebra.fill_of(statement.expression, program, annihilating)
-        if fill is None or not algebra.same_value(fill, target.fill):
+        if fill is None or not same_value(fill, target.fill):
             return plain
         wanted = {s.name for s in statement.subscripts}
         for group in algebra.support(statement.expression, program, annihilating):
@@ -47,7 +51,8 @@ def infer_layout(
                 return plain
             sources.extend(sparse)
     if target.rank == 1 and any(len(a.subscripts) != 1 for a in sources):
-        return plain
+        long = extents[target_index(statements[0], 0)] > ENDLESS
+        return hierarchical((0,)) if long else plain
     natural = tuple(range(target.rank))
     if target.rank != 2:
         return hierarchical(natural)
@@ -70,7 +75,7 @@ def _dense_order(statements: tuple[ct.Assign, ...], program: ct.Program) -> tupl
         return natural
     for statement in statements:
         row, column = (subscript.name for subscript in statement.subscripts)
-        found = [e for e in algebra.walk(statement.expression) if isinstance(e, ct.Access)]
+        found = [e for e in walk(statement.expression) if isinstance(e, ct.Access)]
         dense = [a for a in found if program.tensor(a.tensor).total and a.subscripts]
         sparse = [a for a in found if not program.tensor(a.tensor).total]
         entries = {name for a in sparse for s in a.subscripts for name in s.indices}

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sparsedsl.contraction import algebra
 from sparsedsl.contraction import nodes as ct
+from sparsedsl.contraction.expressions import walk
 from sparsedsl.iteration.nodes import Chain, Let, Nest, Operand, Scan
 from sparsedsl.iteration.request import indices_of
 from sparsedsl.iteration.steps import expand
@@ -89,7 +89,7 @@ def _call(call: UF) -> Term:
 def _multiplies(nest: Nest, chain: Chain) -> bool:
     """Whether products of values of the output's float dtype are added up, as vectors can."""
     dtype = nest.output.dtype
-    for node in algebra.walk(chain.expression):
+    for node in walk(chain.expression):
         match node:
             case ct.Call("mul"):
                 continue

@@ -11,9 +11,7 @@ the points an earlier chain has covered.
 
 from __future__ import annotations
 
-import itertools
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,19 +19,12 @@ from sparsedsl.contraction import algebra
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.errors import PlanError
-from sparsedsl.iteration import classify, copies, cost, merging, output, search
-from sparsedsl.iteration.nodes import (
-    Assembly,
-    Chain,
-    Conversion,
-    Nest,
-    Operand,
-    Scan,
-    Step,
-)
-from sparsedsl.iteration.request import Request, accesses, accesses_of, indices_of
-from sparsedsl.iteration.space import extent_name, make_operand, make_operands
-from sparsedsl.iteration.state import Problem, State
+from sparsedsl.iteration import copies, cost, merging, output
+from sparsedsl.iteration.cases import Case, cases_of, operand_names, single, support_of, unsplit
+from sparsedsl.iteration.chains import chain_of
+from sparsedsl.iteration.nodes import Assembly, Chain, Conversion, Nest, Scan, Step
+from sparsedsl.iteration.request import Request, accesses, accesses_of
+from sparsedsl.iteration.space import extent_name
 from sparsedsl.spf import terms
 
 FEWER = 500
@@ -102,23 +93,10 @@ def _along(request: Request, best: Nest) -> Nest:
     return other if other.cost < best.cost else best
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One conjunction of a statement's support: what one chain iterates."""
-
-    statement: ct.Assign
-    body: ct.Expression
-    monoid: str | None
-    required: tuple[Operand, ...]
-    total: tuple[Operand, ...]
-    probed: tuple[Operand, ...]
-    excluded: tuple[tuple[str, ...], ...]
-
-
 def _plan(request: Request, conversions: tuple[Conversion, ...]) -> Nest:
-    request = _unsplit(request)
-    names = _operand_names(request)
-    cases = [case for s in request.statements for case in _cases(request, s, names)]
+    request = unsplit(request)
+    names = operand_names(request)
+    cases = [case for s in request.statements for case in cases_of(request, s, names)]
     target = request.statements[0]
     coordinates = tuple(s.name or "" for s in target.subscripts)
     assembly = output.levels_of(request.output)
@@ -144,211 +122,13 @@ def _copying(request: Request, conversions: tuple[Conversion, ...]) -> float:
     return turning + sum(each_cost)
 
 
-def _operand_names(request: Request) -> dict[ct.Access, str]:
-    taken = {t.name for t in (*request.program.inputs, *request.program.outputs)}
-    used: set[str] = set()
-    names: dict[ct.Access, str] = {}
-    for access in accesses(request):
-        name, again = access.tensor, 1
-        while name in used or (again > 1 and name in taken):
-            again += 1
-            name = f"{access.tensor}{again}"
-        used.add(name)
-        names[access] = name
-    return names
-
-
-def _cases(request: Request, statement: ct.Assign, names: dict[ct.Access, str]) -> list[Case]:
-    program = request.program
-    expression = statement.expression
-    monoid, body = None, expression
-    if isinstance(expression, ct.Reduce):
-        monoid, body = expression.monoid, expression.body
-    if monoid is not None and statement.accumulate not in (None, monoid):
-        raise PlanError(
-            f"expected one kind of accumulation, found a {monoid} reduction accumulated by "
-            f"{statement.accumulate}",
-            span=statement.span,
-            hint="reduce into an intermediate output first",
-        )
-    used = accesses_of(body)
-    groups = sorted({tuple(sorted(names[a] for a in g)) for g in _support(request, statement)})
-    plain = [a for a in used if program.covers(a)]
-    sparse = [a for a in used if not program.covers(a)]
-    total = tuple(_single(request, a, names) for a in plain)
-    combine = monoid or statement.accumulate
-    cases: list[Case] = []
-    for place, group in enumerate(groups):
-        excluded = tuple(tuple(n for n in g if n not in group) for g in groups[:place])
-        probed = tuple(_single(request, a, names) for a in sparse if names[a] not in group)
-        parts = [_parts(request, a, names) for a in sparse if names[a] in group]
-        # an operand stored in parts is in one of them: a case for each choice of parts
-        for required in itertools.product(*parts):
-            cases.append(Case(statement, body, combine, required, total, probed, excluded))
-    return cases
-
-
-def _single(request: Request, access: ct.Access, names: dict[ct.Access, str]) -> Operand:
-    tensor = request.program.tensor(access.tensor)
-    pattern = request.patterns.get(tensor.name, tensor.name)
-    return make_operand(names[access], tensor, access, request.layouts[access.tensor], pattern)
-
-
-def _parts(request: Request, access: ct.Access, names: dict[ct.Access, str]) -> tuple[Operand, ...]:
-    tensor = request.program.tensor(access.tensor)
-    pattern = request.patterns.get(tensor.name, tensor.name)
-    return make_operands(names[access], tensor, access, request.layouts[access.tensor], pattern)
-
-
-def _support(request: Request, statement: ct.Assign) -> tuple[frozenset[ct.Access], ...]:
-    program = request.program
-    everywhere = (frozenset[ct.Access](),)
-    expression = statement.expression
-    support = _joined(request, algebra.support(expression, program, request.annihilating))
-    target = program.tensor(statement.target)
-    if statement.accumulate is not None:
-        identity = MONOIDS[statement.accumulate].identity(target.dtype)
-        neutral = algebra.fill_of(expression, program, request.annihilating)
-        if neutral is None or not algebra.same_value(neutral, identity):
-            return everywhere
-    assembly = output.levels_of(request.output)
-    if assembly is not None and assembly.kind == "dense":
-        return support
-    fill = algebra.fill_of(expression, program, request.annihilating)
-    same = fill is not None and algebra.same_value(fill, target.fill)
-    return support if same else everywhere
-
-
-def _unsplit(request: Request) -> Request:
-    """Return the request of the statement before it was split, if its terms are now one case."""
-    whole = request.whole
-    if whole is None or not request.patterns or len(_support(request, whole)) != 1:
-        return request
-    return replace(request, statements=(whole,), whole=None)
-
-
-def _joined(
-    request: Request, support: tuple[frozenset[ct.Access], ...]
-) -> tuple[frozenset[ct.Access], ...]:
-    """Join the cases of a support into one, where operands of one pattern make them the same."""
-
-    def place(access: ct.Access) -> tuple[str, tuple[ct.Affine, ...]]:
-        return request.patterns.get(access.tensor, access.tensor), access.subscripts
-
-    used = {a for group in support for a in group}
-    closed = [frozenset(a for a in used if place(a) in map(place, group)) for group in support]
-    return (closed[0],) if len(set(closed)) == 1 else support
-
-
-def sizes_of(request: Request, operands: tuple[Operand, ...]) -> cost.Sizes:
-    """Return what is known of the sizes of operands.
-
-    Counts come rounded; where a dimension tells a coordinate, one value of the dimensions
-    before it has no more positions than the coordinate has values.
-    """
-    extents = {i: float(n) for i, n in request.extents.items()}
-    entries: dict[str, float] = {}
-    for operand in operands:
-        known = request.entries.get(operand.tensor.name, {})
-        open_indices = {i for s in operand.access.subscripts for i in s.indices}
-        bound, before = frozenset[str](), 1.0
-        for dim, name in zip(operand.layout.relation.inputs, operand.dims, strict=True):
-            bound |= {name}
-            told = {i for i in open_indices if classify.closed_form(operand, i, bound) is not None}
-            open_indices -= told
-            count = float(known.get(dim, 1.0))
-            if told:
-                count = min(count, before * math.prod(extents.get(i, 1.0) for i in told))
-            entries[name] = before = count
-    return cost.Sizes(extents, entries)
-
-
-def _chain(
-    request: Request,
-    case: Case,
-    goal: output.Target,
-    bound: tuple[str, ...],
-    visits: float,
-) -> tuple[Chain, State]:
-    operands = case.required + case.total + case.probed
-    targets = [s.name or "" for s in case.statement.subscripts]
-    indices = tuple(dict.fromkeys([*targets, *indices_of(case.statement.expression)]))
-    sizes = sizes_of(request, operands)
-
-    def finish(state: State) -> float:
-        return output.deliver_cost(state, goal, operands, frozenset(bound))
-
-    problem = Problem(
-        required=case.required,
-        total=case.total,
-        probed=case.probed,
-        indices=indices,
-        bound=frozenset(bound),
-        excluded=case.excluded,
-        sizes=sizes,
-        order=request.order if not bound else None,
-        visits=visits,
-        limit=request.effort,
-        finish=finish,
-        ceiling=request.ceiling,
-    )
-    found = search.search(problem)
-    if found is None:
-        raise _no_plan(request, case)
-    state, spent = found
-    chain = Chain(
-        operands=operands,
-        required=tuple(o.name for o in case.required),
-        steps=state.steps,
-        expression=case.body,
-        coordinates=case.statement.subscripts,
-        monoid=case.monoid,
-        cost=spent,
-        neutral=_neutral(request, case),
-    )
-    return chain, state
-
-
-def _neutral(request: Request, case: Case) -> frozenset[str]:
-    """Return the operands without which the body is the identity it is accumulated by."""
-    program = request.program
-    dtype = program.tensor(case.statement.target).dtype
-    if case.monoid is None or not (request.exact or np.dtype(dtype).kind in "biu"):
-        return frozenset()
-    fill = algebra.fill_of(case.body, program, request.annihilating)
-    identity = MONOIDS[case.monoid].identity(dtype)
-    if fill is None or not algebra.same_value(fill, identity):
-        return frozenset()
-    groups = algebra.support(case.body, program, request.annihilating)
-    needed = frozenset[ct.Access].intersection(*groups) if groups else frozenset[ct.Access]()
-    return frozenset(o.name for o in case.required if o.access in needed)
-
-
-def _no_plan(request: Request, case: Case) -> PlanError:
-    layouts = ", ".join(
-        f"{o.tensor.name}: {o.layout.name}" for o in case.required + case.probed + case.total
-    )
-    if request.order is not None:
-        return PlanError(
-            f"expected loops in the order {' '.join(request.order)}, found no way to reach "
-            f"every operand in it ({layouts})",
-            span=case.statement.span,
-            hint='leave order out, or convert an operand with sd.convert(x, "...")',
-        )
-    return PlanError(
-        f"expected every coordinate to be reached by a loop or a search, found none ({layouts})",
-        span=case.statement.span,
-        hint="convert the operands to a sorted compressed layout first",
-    )
-
-
 def _separate(request: Request, cases: list[Case], goal: output.Target) -> Nest:
     """Plan cases that need no shared loop: a dense output, or a single case."""
     chains: list[Chain] = []
     prefix: tuple[Step, ...] = ()
     assembly = goal.assembly or Assembly("stream", (), (), "")
     for case in cases:
-        chain, state = _chain(request, case, goal, (), 1.0)
+        chain, state = chain_of(request, case, goal, (), 1.0)
         if assembly.kind != "dense":
             kind, depth = output.delivery(state.steps, goal, frozenset())
             sort = goal.assembly is None or (kind == "workspace" and request.workspace == "sort")
@@ -364,7 +144,7 @@ def _separate(request: Request, cases: list[Case], goal: output.Target) -> Nest:
 def _shared(request: Request, cases: list[Case], goal: output.Target) -> Nest:
     """Plan several cases of a sparse output: shared loops and a workspace, or a stream."""
     stream = Assembly("stream", (), (), "")
-    free = [_chain(request, c, output.Target(goal.coordinates, None), (), 1.0)[0] for c in cases]
+    free = [chain_of(request, c, output.Target(goal.coordinates, None), (), 1.0)[0] for c in cases]
     streamed = _nest(request, stream, (), tuple(free), sum(c.cost for c in free))
     forced = request.order is not None or request.workspace == "sort" or request.strict > 2
     if goal.assembly is None or forced:
@@ -377,7 +157,7 @@ def _shared(request: Request, cases: list[Case], goal: output.Target) -> Nest:
         steps.append(Scan(index, (terms.const(0),), (terms.var(extent_name(index)),), None))
     if visits > 8.0 * streamed.cost:
         return streamed
-    chains = [_chain(request, c, goal, outer, visits)[0] for c in cases]
+    chains = [chain_of(request, c, goal, outer, visits)[0] for c in cases]
     total = visits * (cost.LOOP + cost.START) + sum(c.cost for c in chains)
     assembly = replace(goal.assembly, kind="workspace")
     shared = _nest(request, assembly, tuple(steps), tuple(chains), total)
@@ -392,12 +172,12 @@ def _merged(request: Request, whole: ct.Assign, goal: output.Target) -> Nest | N
     """
     if goal.assembly is None or request.order is not None:
         return None
-    names = _operand_names(replace(request, statements=(whole,)))
-    support = _support(request, whole)
+    names = operand_names(replace(request, statements=(whole,)))
+    support = support_of(request, whole)
     used = accesses_of(whole.expression)
     if any(len(request.layouts[a.tensor].relation.conjuncts) > 1 for a in used):
         return None
-    operands = {a: _single(request, a, names) for a in used}
+    operands = {a: single(request, a, names) for a in used}
     sparse = tuple(o for o in operands.values() if not o.total)
     if len(support) < 2 or {frozenset({o.access}) for o in sparse} != set(support):
         return None

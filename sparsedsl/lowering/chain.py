@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import assert_never
 
-from sparsedsl.contraction import algebra
 from sparsedsl.contraction import nodes as ct
+from sparsedsl.contraction.expressions import dtype_of
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.find.parallel import Shared
 from sparsedsl.iteration.laid import laid_rows
@@ -119,7 +119,7 @@ class ChainWalk:
 
     def _accumulator(self) -> Var:
         reduced = ct.Reduce(self.chain.monoid or "add", (), self.chain.expression)
-        dtype = algebra.dtype_of(reduced, self.emitter.program)
+        dtype = dtype_of(reduced, self.emitter.program)
         # terms of one output may be summed in different dtypes
         other = "" if dtype == self.sink.dtype else f"_{dtype}"
         return Var(f"{self.sink.name}_sum{other}", dtype)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import assert_never
 
-from sparsedsl.contraction import algebra
 from sparsedsl.contraction import nodes as ct
+from sparsedsl.contraction.expressions import dtype_of
 from sparsedsl.iteration.nodes import Operand
 from sparsedsl.iteration.space import extent_name, subscript_term
 from sparsedsl.loops import build as lb
@@ -136,7 +136,7 @@ class Emitter:
                 return lb.cast(self.variable(extent_name(name)), "int64")
             case ct.Call(operator, arguments):
                 given = [self.expression(a, values) for a in arguments]
-                dtype = algebra.dtype_of(node, self.program)
+                dtype = dtype_of(node, self.program)
                 return lb.apply(operator, *given, type=dtype)
             case ct.Reduce():
                 raise AssertionError("a reduction inside an expression was not lifted")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sparsedsl.contraction import algebra
 from sparsedsl.contraction import nodes as ct
+from sparsedsl.contraction.expressions import walk
 from sparsedsl.iteration.nodes import Operand
 from sparsedsl.loops.nodes import Assign, Expr, Load, Stmt, Var
 from sparsedsl.lowering.emitter import Emitter
@@ -28,7 +28,7 @@ class Values:
     def uses(self, operand: Operand) -> tuple[bool, bool]:
         """Return whether the operand's value, and whether its pattern, is read."""
         value = stored = False
-        for node in algebra.walk(self.expression):
+        for node in walk(self.expression):
             if isinstance(node, ct.Access) and node == operand.access:
                 value = True
             elif isinstance(node, ct.Stored):

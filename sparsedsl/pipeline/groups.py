@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 
 from sparsedsl.contraction import algebra, text
 from sparsedsl.contraction import nodes as ct
+from sparsedsl.contraction.demands import Demand
+from sparsedsl.contraction.expressions import same_value, walk
 from sparsedsl.contraction.fuse import fused
 from sparsedsl.contraction.implicit import restated
 from sparsedsl.contraction.lift import lifted as with_sums_lifted
@@ -155,7 +157,9 @@ def split(
         while pending and pending[0].target == first.target and pending[0].accumulate:
             same.append(pending.pop(0))
         annihilating, _ = _skipped(tuple(same), lifted, ieee, unusual)
-        instead = restated(tuple(same), lifted, annihilating)
+        # in a bucket beyond the first no extent is 0
+        taken = frozenset(index for index, extent in extents.items() if bucket(extent))
+        instead = restated(tuple(same), lifted, annihilating, taken)
         if instead is not None:
             lifted, statements = instead
             pending = [*statements, *pending]
@@ -233,9 +237,9 @@ def _group(
 
 def _skipped(
     statements: tuple[ct.Assign, ...], program: ct.Program, ieee: bool, unusual: frozenset[str]
-) -> tuple[bool, list[tuple[algebra.Demand, str]]]:
+) -> tuple[bool, list[tuple[Demand, str]]]:
     """Return whether implicit zeros may be skipped, and what of which tensors that asks."""
-    demands = frozenset[tuple[algebra.Demand, str]]()
+    demands = frozenset[tuple[Demand, str]]()
     if not ieee:
         return True, []
     for statement in statements:
@@ -254,7 +258,7 @@ def _reduced(parts: tuple[ct.Assign, ...], output: ct.Tensor) -> tuple[tuple[str
         if not isinstance(part.expression, ct.Reduce):
             return ()
         identity = MONOIDS[part.expression.monoid].identity(output.dtype)
-        if algebra.same_value(identity, output.fill):
+        if same_value(identity, output.fill):
             return ()
         found.append(part.expression.indices)
     return tuple(found)
@@ -310,7 +314,7 @@ def alike(groups: Sequence[Group]) -> tuple[tuple[str, str], ...]:
 
 def reads(expression: ct.Expression) -> list[ct.Access | ct.Stored]:
     """Return the accesses of an expression, patterns included, left to right."""
-    return [e for e in algebra.walk(expression) if isinstance(e, ct.Access | ct.Stored)]
+    return [e for e in walk(expression) if isinstance(e, ct.Access | ct.Stored)]
 
 
 def describe(group: Group, settings: Settings) -> str:

@@ -20,7 +20,7 @@ from dataclasses import replace
 import numpy as np
 
 from sparsedsl.contraction import nodes as ct
-from sparsedsl.contraction.algebra import finite_if
+from sparsedsl.contraction.demands import finite_if
 from sparsedsl.iteration.output import levels_of
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.pipeline.groups import Group, reads

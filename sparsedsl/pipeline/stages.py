@@ -18,8 +18,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sparsedsl.contraction import algebra, text
 from sparsedsl.contraction import nodes as ct
+from sparsedsl.contraction import text
+from sparsedsl.contraction.expressions import walk
 from sparsedsl.errors import PlanError
 from sparsedsl.find.certificates import Certificate
 from sparsedsl.find.choose import Choice
@@ -27,6 +28,7 @@ from sparsedsl.find.prove import Proved, prove_nest
 from sparsedsl.find.smt import Proof
 from sparsedsl.find.widths import widest
 from sparsedsl.iteration import plan as planning
+from sparsedsl.iteration.chains import sizes_of
 from sparsedsl.iteration.nodes import Nest
 from sparsedsl.iteration.request import Request, accesses
 from sparsedsl.loops.nodes import Kernel
@@ -290,7 +292,7 @@ def _proved(
         try:
             nest = planning.plan(request)
             operands = tuple(o for chain in nest.chains for o in chain.operands)
-            sizes = planning.sizes_of(request, operands)
+            sizes = sizes_of(request, operands)
             proved = prove_nest(
                 nest, sizes, find, settings.solver_timeout_ms, known, settings.workspace
             )
@@ -366,7 +368,7 @@ def _indices(statement: ct.Assign) -> set[str]:
     found = {i for s in statement.subscripts for i in s.indices}
     for access in reads(statement.expression):
         found |= {i for s in access.subscripts for i in s.indices}
-    for node in algebra.walk(statement.expression):
+    for node in walk(statement.expression):
         if isinstance(node, ct.IndexValue):
             found |= set(node.index.indices)
     return found

@@ -22,8 +22,8 @@ _PROVIDERS = {
     "to_scipy": "sparsedsl.interop",
     "to_binsparse": "sparsedsl.interop.binsparse",
     "convert_arrays": "sparsedsl.conversion",
-    "ufunc": "sparsedsl.numpy_functions",
-    "function": "sparsedsl.numpy_functions",
+    "ufunc": "sparsedsl.numpy_functions.protocol",
+    "function": "sparsedsl.numpy_functions.protocol",
 }
 
 

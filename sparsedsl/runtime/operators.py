@@ -23,7 +23,7 @@ _INSTEAD = {
     "data": "stored values are x.values, all arrays x.arrays",
     "indices": 'arrays of the layout are in x.arrays, such as x.arrays["indices"]',
     "indptr": 'arrays of the layout are in x.arrays, such as x.arrays["indptr"]',
-    "getnnz": "x.nnz is the number of stored entries, np.count_nonzero(x, axis) that of nonzero ones",
+    "getnnz": "x.nnz counts the stored entries, np.count_nonzero(x, axis) those not zero",
     "argmax": "x.to_scipy() has argmax(axis)",
     "argmin": "x.to_scipy() has argmin(axis)",
     "item": "a tensor without modes is float(x.to_numpy())",
@@ -93,7 +93,7 @@ class Operators:
         """``self ** exponent``, element by element."""
         return self**exponent
 
-    def clip(self, min: Any = None, max: Any = None) -> Any:  # noqa: A002
+    def clip(self, min: Any = None, max: Any = None) -> Any:
         """The values, or the bound that they are beyond."""
         return _numpy(np.clip, self, min, max)
 
@@ -143,6 +143,9 @@ class Operators:
 
     def __neg__(self) -> Any:
         return operations.apply("neg", self)
+
+    def __pos__(self) -> Any:
+        return operations.apply("pos", self)
 
     def __abs__(self) -> Any:
         return operations.apply("abs", self)

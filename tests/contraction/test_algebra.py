@@ -10,17 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sparsedsl.contraction.algebra import (
-    EVERYWHERE,
-    NOWHERE,
-    dtype_of,
-    fill_of,
-    finite_if,
-    ieee_operands,
-    same_value,
-    support,
-)
+from sparsedsl.contraction.algebra import EVERYWHERE, NOWHERE, fill_of, ieee_operands, support
 from sparsedsl.contraction.bindings import distinct
+from sparsedsl.contraction.demands import finite_if
+from sparsedsl.contraction.expressions import dtype_of, same_value
 from sparsedsl.contraction.interpret import interpret
 from sparsedsl.contraction.nodes import (
     Access,

@@ -8,7 +8,8 @@ import pytest
 from levels import check, interpreting, remembering_proofs, store
 
 import sparsedsl as sd
-from sparsedsl.contraction.algebra import EVERYWHERE, dtype_of, fill_of, support
+from sparsedsl.contraction.algebra import EVERYWHERE, fill_of, support
+from sparsedsl.contraction.expressions import dtype_of
 from sparsedsl.contraction.implicit import restated
 from sparsedsl.contraction.interpret import interpret
 from sparsedsl.contraction.nodes import (

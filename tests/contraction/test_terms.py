@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsedsl.contraction.algebra import dtype_of
 from sparsedsl.contraction.bindings import distinct
+from sparsedsl.contraction.expressions import dtype_of
 from sparsedsl.contraction.interpret import interpret
 from sparsedsl.contraction.nodes import (
     Access,

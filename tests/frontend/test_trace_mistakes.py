@@ -107,8 +107,7 @@ MISTAKES = {
     "np.sum": (
         assign((i,), lambda A: np.sum(A[i, j])),
         "np.sum has no meaning for a sparsedsl expression",
-        "use the functions of sparsedsl, such as sd.where and sd.sum(..., over=k); a product is "
-        "written with its indices: C[i, j] = A[i, k] * B[k, j]",
+        "write sd.sum(A[i, j], over=j)",
     ),
     "array": (
         assign((i, j), lambda A: A[i, j] * x),
@@ -134,8 +133,7 @@ MISTAKES = {
     "np.linalg": (
         assign((i,), lambda A: np.linalg.norm(A[i, j])),
         "np.linalg.norm has no meaning for a sparsedsl expression",
-        "use the functions of sparsedsl, such as sd.where and sd.sum(..., over=k); a product is "
-        "written with its indices: C[i, j] = A[i, k] * B[k, j]",
+        "write sd.sqrt(sd.sum(sd.square(sd.abs(x[i])), over=i))",
     ),
     "twice on the left": (
         assign((i, i), lambda A: A[i, j]),

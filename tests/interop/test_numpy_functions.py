@@ -166,6 +166,39 @@ def test_nothing_of_the_size_of_a_huge_shape_is_made():
     assert np.tril(x).nnz == 0
 
 
+ROWS = {
+    "sum": (lambda x, axis: x.sum(axis), [3.0, -4.0], 0),
+    "max": (lambda x, axis: np.max(x, axis), [3.0, 0.0], 0),
+    "min of a fill": (lambda x, axis: np.min(x + 1, axis), [1.0, -3.0], 1),
+    "any": (lambda x, axis: np.any(x > 0, axis), [True, False], False),
+    "mean": (lambda x, axis: x.mean(axis), [3.0 / 2**42, -1.0 / 2**40], 0),
+    "norm": (lambda x, axis: np.linalg.norm(x, axis=axis), [3.0, 4.0], 0),
+    "count_nonzero": (lambda x, axis: np.count_nonzero(x, axis), [1, 1], 0),
+}
+
+
+@pytest.mark.parametrize("layout", ["coo", "dcsr", "dcsc", "csf"])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("name", ROWS)
+def test_rows_longer_than_memory_are_reduced_to_sparse_vectors(name, axis, layout):
+    of, expected, fill = ROWS[name]
+    places = np.array([[5, 2**40], [7, 2**41]])
+    far = sp.coo_array(([3.0, -4.0], tuple(places)), shape=(2**42, 2**42))
+    found = of(sd.asarray(far).convert(layout), axis)
+    assert found.shape == (2**42,)
+    assert found.fill_value == fill
+    coordinates, values = found.coordinates()
+    stored = dict(zip(coordinates[0].tolist(), values.tolist(), strict=True))
+    wanted = dict(zip(places[1 - axis].tolist(), expected, strict=True))
+    assert {**dict.fromkeys(wanted, fill), **stored} == pytest.approx(wanted, rel=1e-12)
+
+
+def test_a_sum_of_fills_depends_on_their_number_and_is_refused_where_it_is_too_long():
+    far = sp.coo_array(([3.0], ([5], [7])), shape=(2**42, 2**42))
+    with pytest.raises(sd.PlanError, match=r'would be a dense array .*\n.*sd.output\("csf"\)'):
+        np.sum(sd.asarray(far) + 1, axis=1)
+
+
 REFUSED = {
     "a list of what the fill is": (lambda x: np.nonzero(x + 1), "x != x.fill_value"),
     "an option": (lambda x: np.sum(x, dtype=int), "write a kernel"),

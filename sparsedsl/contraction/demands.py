@@ -1,0 +1,151 @@
+"""What stored values must be for implicit annihilators to be exact in IEEE's sense.
+
+Takes: an expression that meets an annihilator, and what excepts it.  Gives: demands on the stored
+values of tensors.  Invariant: where all demands hold, the exception does not happen; overflow of
+sums and products of finite values is ignored, but for ``always_finite``.
+"""
+
+from __future__ import annotations
+
+import cmath
+from collections.abc import Iterator
+from typing import Literal as OneOf
+from typing import TypeAlias, TypeVar, assert_never
+
+import numpy as np
+
+from sparsedsl.contraction.expressions import children, dtype_of
+from sparsedsl.contraction.nodes import (
+    Access,
+    Call,
+    Expression,
+    Extent,
+    IndexValue,
+    Literal,
+    Program,
+    Reduce,
+    Stored,
+)
+from sparsedsl.contraction.operators import OPERATORS, Unless
+
+_INF = float("inf")
+_T = TypeVar("_T")
+
+Demand: TypeAlias = OneOf["finite", "nonzero", "above", "below"]
+"""What is asked of every stored value of a tensor: to be finite, not to be zero, to be above
+minus infinity or below infinity and no NaN."""
+
+
+def demands_of(
+    met: Expression, unless: Unless, program: Program
+) -> frozenset[tuple[Demand, str]] | None:
+    """Return what keeps ``met`` from being the exception to an annihilator."""
+    if unless in ("infinity", "-infinity"):
+        side: Demand = "below" if unless == "infinity" else "above"
+        return _bounded_if(met, program, side)
+    finite = finite_if(met, program)
+    divisors = _nonzero_if(met, program) if unless == "zero" else frozenset[str]()
+    if finite is None or divisors is None:
+        return None
+    return _each("finite", finite) | _each("nonzero", divisors)
+
+
+def _each(demand: Demand, names: frozenset[str]) -> frozenset[tuple[Demand, str]]:
+    return frozenset((demand, name) for name in names)
+
+
+def _bounded_if(
+    expression: Expression, program: Program, side: Demand
+) -> frozenset[tuple[Demand, str]] | None:
+    """Return what keeps the expression from one infinity and from NaN; None if nothing does.
+
+    The other infinity may occur: it is the fill of what is added.
+    """
+    excluded = _INF if side == "below" else -_INF
+    other: Demand = "above" if side == "below" else "below"
+    match expression:
+        case Literal(value) if value == value and value != excluded:
+            return frozenset()
+        case Access(name):
+            tensor = program.tensor(name)
+            total = program.covers(expression)
+            if total or (tensor.fill == tensor.fill and tensor.fill != excluded):
+                whole = np.dtype(tensor.dtype).kind in "biu"
+                return frozenset() if whole else frozenset({(side, name)})
+            return None
+        case Call("add" | "minimum" | "maximum", arguments):
+            parts = [_bounded_if(a, program, side) for a in arguments]
+        case Call("sub", (left, right)):
+            parts = [_bounded_if(left, program, side), _bounded_if(right, program, other)]
+        case Call("neg", (argument,)):
+            return _bounded_if(argument, program, other)
+        case _:
+            finite = finite_if(expression, program)
+            return None if finite is None else _each("finite", finite)
+    return _union_or_none(iter(parts))
+
+
+def _nonzero_if(expression: Expression, program: Program) -> frozenset[str] | None:
+    """Return tensors whose stored values being nonzero makes the expression nonzero."""
+    match expression:
+        case Access(name):
+            tensor = program.tensor(name)
+            total = program.covers(expression)
+            known = total or (tensor.fill == tensor.fill and tensor.fill != 0)
+            return frozenset({name}) if known else None
+        case Call("neg" | "pos" | "abs", (argument,)):
+            return _nonzero_if(argument, program)
+        case _:
+            return None
+
+
+def finite_if(expression: Expression, program: Program) -> frozenset[str] | None:
+    """Return tensors whose finiteness makes the expression finite; None if none suffice.
+
+    Overflow of sums and products of finite values is ignored.
+    """
+    if np.dtype(dtype_of(expression, program)).kind in "biu":
+        return frozenset()
+    match expression:
+        case Literal(value):
+            return frozenset() if cmath.isfinite(value) else None
+        case Access(tensor):
+            settled = program.covers(expression) or cmath.isfinite(program.tensor(tensor).fill)
+            return frozenset({tensor}) if settled else None
+        case Stored() | IndexValue() | Extent():
+            return frozenset()
+        case Call(operator, arguments):
+            if not OPERATORS[operator].finite:
+                return None
+            operands = arguments[1:] if operator == "where" else arguments
+            return _union_or_none(finite_if(a, program) for a in operands)
+        case Reduce(monoid, _, body):
+            return finite_if(body, program) if monoid == "add" else None
+        case _:
+            assert_never(expression)
+
+
+def _union_or_none(parts: Iterator[frozenset[_T] | None]) -> frozenset[_T] | None:
+    result: frozenset[_T] = frozenset()
+    for part in parts:
+        if part is None:
+            return None
+        result |= part
+    return result
+
+
+def always_finite(expression: Expression, program: Program) -> bool:
+    """Return whether the expression is finite whatever operands store."""
+    found = finite_if(expression, program)
+    return found is not None and not found and not _overflows(expression, program)
+
+
+def _overflows(expression: Expression, program: Program) -> bool:
+    """Return whether floating sums or products in the expression might overflow."""
+    if np.dtype(dtype_of(expression, program)).kind in "biu":
+        return False
+    match expression:
+        case Call("add" | "sub" | "mul") | Reduce("add"):
+            return True
+        case _:
+            return any(_overflows(child, program) for child in children(expression))

@@ -1,0 +1,1 @@
+"""NumPy's functions of tensors; ``protocol`` registers what NumPy's protocols ask for."""
