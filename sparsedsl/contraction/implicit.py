@@ -62,8 +62,8 @@ def restated(
 ) -> tuple[Program, tuple[Assign, ...]] | None:
     """Return the statements of one output with implicit values combined once, and the program.
 
-    ``taken`` are indices known to take a value.  None where no reduction has any: its body varies where nothing is stored, or is the identity
-    there, so that nothing is to be combined.
+    ``taken`` are indices known to take a value.  None where no reduction has any: its body varies
+    where nothing is stored, or is the identity there, so that nothing is to be combined.
     """
     before: list[Assign] = []
     after: list[Assign] = []

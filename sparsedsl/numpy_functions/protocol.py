@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,25 @@ def _result_type(*given: Any) -> Any:
     return np.result_type(*(x.dtype if isinstance(x, Tensor) else x for x in given))
 
 
+def _attribute(name: str) -> Callable[[Any], Any]:
+    def attribute(a: Any) -> Any:
+        return getattr(a, name)
+
+    return attribute
+
+
+def _copy(a: Any) -> Any:
+    return a.copy()
+
+
+def _is_complex(x: Any) -> bool:
+    return x.dtype.kind == "c"
+
+
+def _is_real(x: Any) -> bool:
+    return x.dtype.kind != "c"
+
+
 def _einsum(spec: str, *operands: Any) -> Any:
     return einsum(spec, *operands)
 
@@ -84,13 +104,13 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.inner: ma.inner,
     np.vdot: ma.vdot,
     np.outer: ma.outer,
-    np.shape: lambda a: a.shape,
-    np.ndim: lambda a: a.ndim,
-    np.size: lambda a: a.size,
-    np.copy: lambda a: a.copy(),
+    np.shape: _attribute("shape"),
+    np.ndim: _attribute("ndim"),
+    np.size: _attribute("size"),
+    np.copy: _copy,
     np.result_type: _result_type,
-    np.iscomplexobj: lambda x: x.dtype.kind == "c",
-    np.isrealobj: lambda x: x.dtype.kind != "c",
+    np.iscomplexobj: _is_complex,
+    np.isrealobj: _is_real,
     np.amax: rd.reduced("max"),
     np.amin: rd.reduced("min"),
     np.mean: rd.mean,
@@ -106,8 +126,8 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.nan_to_num: el.nan_to_num,
     np.round: el.round,
     np.around: el.round,
-    np.real: lambda val: elementwise("real", val),
-    np.imag: lambda val: elementwise("imag", val),
+    np.real: partial(elementwise, "real"),
+    np.imag: partial(elementwise, "imag"),
     np.nonzero: el.nonzero,
     np.argwhere: el.argwhere,
     np.isclose: el.isclose,

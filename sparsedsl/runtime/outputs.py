@@ -29,11 +29,11 @@ def check_memory(recipe: Recipe, shape: tuple[int, ...]) -> None:
     for extent in shape:
         room *= extent
     if room > memory_bytes():
+        layout = "csr" if len(shape) == len(("rows", "columns")) else "csf"
         raise PlanError(
             f"the result {recipe.output} would be a dense array of {room / 2**30:.3g} GiB, more "
             f"than the {memory_bytes() / 2**30:.3g} GiB that there are",
-            hint=f'ask for a sparse result with sd.output("{"csr" if len(shape) == 2 else "csf"}"), '
-            "or reduce more indices",
+            hint=f'ask for a sparse result with sd.output("{layout}"), or reduce more indices',
         )
 
 
