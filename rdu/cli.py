@@ -33,17 +33,20 @@ Fusion = Annotated[
 Orchestration = Annotated[str, typer.Option(help="hardware, software or looped.")]
 ChipFile = Annotated[Path | None, typer.Option("--chip", help="TOML file of a chip or node.")]
 Split = Annotated[
-    str, typer.Option(help="Axes to cut over all sockets, joined by ',' (rdu trace lists them).")
+    str, typer.Option(help="Axes to cut over all sockets, such as h or t,h (rdu trace lists them).")
 ]
-Pipeline = Annotated[bool, typer.Option("--pipeline", help="One run of operators a socket.")]
-Sockets = Annotated[int | None, typer.Option(min=1, help="Sockets; of a model: tensor parallel.")]
+Pipeline = Annotated[bool, typer.Option("--pipeline", help="Give each socket a run of operators.")]
+Sockets = Annotated[
+    int | None,
+    typer.Option(min=1, help="Sockets of the node; a model is split over all (tensor parallel)."),
+]
 Precision = Annotated[
     str, typer.Option(help="bf16, fp32, int32, or auto: int32 for integers, else bf16.")
 ]
 Network = Annotated[
     str, typer.Option(help="streams (static rates) or packets (switch by switch, with credits).")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Machine output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Source = Annotated[
     str, typer.Argument(help="monarch, experts, or FILE.py:function returning (kernel, arguments).")
 ]
@@ -64,7 +67,7 @@ def demo(
     tokens: Annotated[int, typer.Option(min=1, help="Tokens of the expert layer.")] = 64,
     as_json: Json = False,
 ) -> None:
-    """Table I of the paper, a routed expert layer unfused and fused, and experts that write."""
+    """Run Table I of the paper, a routed expert layer unfused and fused, and small decoders."""
     node = _node(chip)
     graph = rdu.models.monarch_fft()
     intensities = [
@@ -140,11 +143,13 @@ def estimate(
     plot: Plot = None,
     draw: Draw = None,
     memory: Memory = None,
-    phase: Annotated[str, typer.Option(help="Of a model: prefill, decode or train.")] = "decode",
-    batch: Annotated[int, typer.Option(min=1, help="Of a model: sequences.")] = 1,
-    sequence: Annotated[int, typer.Option(min=1, help="Of a model: tokens of each.")] = 4096,
+    phase: Annotated[str, typer.Option(help="For a model: prefill, decode or train.")] = "decode",
+    batch: Annotated[int, typer.Option(min=1, help="For a model: number of sequences.")] = 1,
+    sequence: Annotated[
+        int, typer.Option(min=1, help="For a model: tokens of each sequence.")
+    ] = 4096,
 ) -> None:
-    """Time a graph without data, or a whole language model."""
+    """Estimate the time of a graph, without data, or of a whole language model."""
     model = model_of(source)
     if model is not None:
         refuse_unused(context, _OF_GRAPHS, "a graph that is mapped, not of a whole model")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
@@ -26,38 +27,77 @@ from rdu.errors import SpecError
 
 app = typer.Typer(help="Plan and serve compositions of experts.", invoke_without_command=True)
 
+
+def _above_zero(value: float | None) -> float | None:
+    """The value of an option that must be finite and above 0, in the units of the option."""
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise typer.BadParameter(f"expected a finite number above 0, found {value:g}")
+    return value
+
+
+def _from_zero(value: float) -> float:
+    if not (math.isfinite(value) and value >= 0):
+        raise typer.BadParameter(f"expected a finite number of at least 0, found {value:g}")
+    return value
+
+
+def _percent(value: float) -> float:
+    if not 0 < value <= 100:
+        raise typer.BadParameter(f"expected a percentage above 0 and up to 100, found {value:g}")
+    return value
+
+
 Experts = Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of experts.")]
-ExpertGB = Annotated[float, typer.Option(help="Size of one expert, GB (1e9 bytes).")]
+ExpertGB = Annotated[
+    float, typer.Option(callback=_above_zero, help="Size of one expert, GB (1e9 bytes).")
+]
 NodeName = Annotated[str, typer.Option(help="dgx_a100, dgx_h100, sn40l_node or a TOML file.")]
-Links = Annotated[int | None, typer.Option(min=1, help="Links between the two tiers.")]
+Links = Annotated[
+    int | None,
+    typer.Option(min=1, help="Links from DDR or host memory to HBM. Default: the node's."),
+]
 Rate = Annotated[
     float | None,
-    typer.Option(help="Requests per second, Poisson; without, a file's times or none."),
+    typer.Option(
+        callback=_above_zero,
+        help="Requests per second (Poisson). Default: the file's times, else one batch after "
+        "another.",
+    ),
 ]
 Requests = Annotated[int, typer.Option(min=1, max=100_000_000, help="Length of the trace.")]
-Exponent = Annotated[float, typer.Option(help="Zipf exponent of the expert choice; 0 is uniform.")]
-Batch = Annotated[int, typer.Option(min=1, help="Most requests served together.")]
-Tokens = Annotated[int, typer.Option(min=1, help="Output tokens of an expert.")]
-Prefetch = Annotated[bool, typer.Option(help="Copy a batch's experts once routed.")]
-Overlap = Annotated[bool, typer.Option(help="Copy while experts run.")]
-Grouped = Annotated[bool, typer.Option(help="Run pairs of one expert together.")]
+Exponent = Annotated[
+    float,
+    typer.Option(callback=_from_zero, help="Zipf exponent of the popularity; 0 is uniform."),
+]
+Batch = Annotated[int, typer.Option(min=1, help="Largest batch.")]
+Tokens = Annotated[int, typer.Option(min=1, help="Output tokens of each request.")]
+Prefetch = Annotated[bool, typer.Option(help="Copy all experts of a batch once it is routed.")]
+Overlap = Annotated[bool, typer.Option(help="Copy experts while others run.")]
+Grouped = Annotated[bool, typer.Option(help="Run a batch's requests to one expert together.")]
 Window = Annotated[
     int | None,
-    typer.Option(min=1, help="Waiting requests a batch is chosen among; as they came without."),
+    typer.Option(
+        min=1,
+        help="Choose each batch among this many waiting requests. Default: in order of arrival.",
+    ),
 ]
 Nodes = Annotated[
-    list[str] | None, typer.Option("--node", help="As above; repeatable. The SN40L node without.")
+    list[str] | None,
+    typer.Option(
+        "--node",
+        help="dgx_a100, dgx_h100, sn40l_node or a TOML file; repeatable. Default: sn40l_node.",
+    ),
 ]
 Policies = Annotated[
     list[str] | None,
-    typer.Option("--policy", help=f"One of {', '.join(POLICIES)}; repeatable. LRU without."),
+    typer.Option("--policy", help=f"One of {', '.join(POLICIES)}; repeatable. Default: lru."),
 ]
-Processes = Annotated[int, typer.Option(min=1, help="Processes to share the points.")]
+Processes = Annotated[int, typer.Option(min=1, help="Processes that share the sweep.")]
 File = Annotated[
     Path | None,
-    typer.Option("--composition", help="TOML file of a router and experts, instead of equal ones."),
+    typer.Option("--composition", help="TOML file of a router and experts, instead of --experts."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Machine output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw to this file.")]
 
 
@@ -76,7 +116,7 @@ def plan_command(
     requests: Requests = 10_000,
     exponent: Exponent = 1.0,
     trace: Annotated[
-        str, typer.Option(help=f"Who is asked for: {', '.join(_TRACES)}, or a CSV file.")
+        str, typer.Option(help=f"Requests: {', '.join(_TRACES)}, or a CSV file.")
     ] = "zipf",
     batch: Batch = 1,
     output_tokens: Tokens = 20,
@@ -131,7 +171,9 @@ def sweep_command(
     group_by_expert: Grouped = False,
     window: Window = None,
     processes: Processes = 1,
-    dask: Annotated[str | None, typer.Option(help="Address of a Dask scheduler instead.")] = None,
+    dask: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler, instead of --processes.")
+    ] = None,
     plot: Plot = None,
     as_json: Json = False,
 ) -> None:
@@ -161,8 +203,12 @@ def sweep_command(
 
 @app.command("most")
 def most_command(
-    within_ms: Annotated[float, typer.Option(help="The latency to stay within, ms.")],
-    share: Annotated[float, typer.Option(help="Percent of the requests that must.")] = 99.0,
+    within_ms: Annotated[
+        float, typer.Option(callback=_above_zero, help="Latency limit in milliseconds.")
+    ],
+    share: Annotated[
+        float, typer.Option(callback=_percent, help="Percent of requests within the limit.")
+    ] = 99.0,
     expert_gb: ExpertGB = 14.0,
     node: Nodes = None,
     links: Links = None,
@@ -179,7 +225,7 @@ def most_command(
     plot: Plot = None,
     as_json: Json = False,
 ) -> None:
-    """The most experts of each node and policy that are served within a latency."""
+    """The largest number of experts that each node and policy serves within a latency."""
     found: list[Capacity] = []
     with busy("serving more and fewer experts"):
         for platform in [load_platform(name, links) for name in node or ["sn40l_node"]]:
@@ -217,7 +263,9 @@ def _served(count: int, **options: Any) -> Plan:
 @app.command("serve")
 def serve_command(
     context: typer.Context,
-    trace: Annotated[Path, typer.Argument(help="CSV: expert, maybe arrival_s, conversation.")],
+    trace: Annotated[
+        Path, typer.Argument(help="CSV: expert, optionally arrival_s and conversation.")
+    ],
     experts: Experts = 150,
     expert_gb: ExpertGB = 14.0,
     file: File = None,

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rdu.coe.parts import Composition, Expert, Router
-from rdu.coe.tables import number, read_toml, section, text, whole
+from rdu.coe.tables import amount, read_toml, section, text, whole
 from rdu.errors import SpecError
 
 _ROUTER = ("name", "weight_gb", "cache_gb", "run_ms", "output_tokens")
@@ -76,11 +76,12 @@ def _experts(data: object, where: str) -> list[Expert]:
     if count is not None and not 1 <= count <= 1_000_000:
         raise SpecError(f"{where}: expert.count must be from 1 to 1,000,000, found {count}")
     names = [name] if count is None else [f"{name}{n}" for n in range(count)]
+    weight = 1e9 * amount(table, "expert.weight_gb", where, zero=False)
     share = _scaled(table, "expert.probability", where, 1.0)
     return [
         Expert(
             one,
-            1e9 * number(table, "expert.weight_gb", where),
+            weight,
             _scaled(table, "expert.state_gb", where, 1e9) or 0.0,
             _scaled(table, "expert.run_ms", where, 1e-3),
             None if share is None else share / len(names),
@@ -90,5 +91,5 @@ def _experts(data: object, where: str) -> list[Expert]:
 
 
 def _scaled(table: Mapping[str, Any], path: str, where: str, scale: float) -> float | None:
-    """A number in basic units, or ``None`` where it is not given."""
-    return scale * number(table, path, where) if path.rsplit(".", 1)[-1] in table else None
+    """An amount in basic units, or ``None`` where it is not given."""
+    return scale * amount(table, path, where) if path.rsplit(".", 1)[-1] in table else None

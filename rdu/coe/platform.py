@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from rdu.coe.parts import Composition, Expert, Router
-from rdu.coe.tables import flag, number, read_toml, section, text, whole
+from rdu.coe.tables import amount, flag, read_toml, section, text, whole
 from rdu.errors import CapacityError, SpecError
 from rdu.memory.tiers import Link, Tier, counts, positive
 from rdu.specs import Node
@@ -231,26 +231,26 @@ def _platform(data: Mapping[str, Any], where: str) -> Platform:
         name=text(top, "name", where),
         hbm=Tier(
             "hbm",
-            1e9 * number(hbm, "hbm.capacity_gb", where),
-            1e9 * number(hbm, "hbm.bandwidth_gb_per_s", where),
+            1e9 * amount(hbm, "hbm.capacity_gb", where, zero=False),
+            1e9 * amount(hbm, "hbm.bandwidth_gb_per_s", where, zero=False),
         ),
         backing=Tier(
             text(backing, "backing.name", where),
-            1e9 * number(backing, "backing.capacity_gb", where),
-            1e9 * number(backing, "backing.bandwidth_gb_per_s", where),
+            1e9 * amount(backing, "backing.capacity_gb", where, zero=False),
+            1e9 * amount(backing, "backing.bandwidth_gb_per_s", where, zero=False),
         ),
         switch=Link(
             text(switch, "switch.name", where),
-            1e9 * number(switch, "switch.link_gb_per_s", where),
+            1e9 * amount(switch, "switch.link_gb_per_s", where, zero=False),
             whole(switch, "switch.links", where),
-            1e-6 * number(switch, "switch.latency_us", where),
+            1e-6 * amount(switch, "switch.latency_us", where),
         ),
         staged=flag(backing, "backing.staged", where),
-        reference_bytes=1e9 * number(expert, "expert.reference_gb", where),
+        reference_bytes=1e9 * amount(expert, "expert.reference_gb", where, zero=False),
         runs=tuple(
             (
                 whole(run, "expert.run.output_tokens", where),
-                1e-3 * number(run, "expert.run.run_ms", where),
+                1e-3 * amount(run, "expert.run.run_ms", where, zero=False),
             )
             for run in table
         ),

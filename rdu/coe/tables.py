@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -61,6 +62,15 @@ def number(table: Mapping[str, Any], path: str, where: str) -> float:
     if isinstance(value, int) and abs(value) > 10**18:
         raise SpecError(f"{where}: {path} is too large: {value}")
     return float(value)
+
+
+def amount(table: Mapping[str, Any], path: str, where: str, *, zero: bool = True) -> float:
+    """A finite number of at least 0; above 0 without ``zero``."""
+    value = number(table, path, where)
+    if not (math.isfinite(value) and (value > 0 or (zero and value == 0))):
+        least = "at least 0" if zero else "above 0"
+        raise SpecError(f"{where}: {path} must be finite and {least}, found {value:g}")
+    return value
 
 
 def whole(table: Mapping[str, Any], path: str, where: str) -> int:

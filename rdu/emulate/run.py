@@ -3,45 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 from rdu.emulate import tables
-from rdu.emulate.channel import Channel
-from rdu.emulate.collective import Add, PeerPort, Peers, connect
+from rdu.emulate.collective import PeerPort, connect
 from rdu.emulate.engine import Engine
-from rdu.emulate.launch import Launch, Launcher
+from rdu.emulate.launch import Launcher
 from rdu.emulate.network import Disturbance, Network
-from rdu.emulate.packets import check_wires, stage_operands, stream_port
-from rdu.emulate.peers import Built, Unit, add_peers
-from rdu.emulate.rates import ticks_a_cycle, tier_rates
-from rdu.emulate.rounds import Rounds, rounds_of, rounds_of_line
-from rdu.emulate.sparse import SparseStage
-from rdu.emulate.stages import DenseStage, Loader, Port, StaticPort, Store, Storer, slowed
+from rdu.emulate.peers import Built, add_peers
+from rdu.emulate.rates import ticks_a_cycle
+from rdu.emulate.reports import Execution, kernel_report, stage_reports, summary
+from rdu.emulate.rounds import rounds_of, rounds_of_line
 from rdu.emulate.steady import run_steady
-from rdu.graph.nodes import AllReduce, Role
+from rdu.emulate.wiring import build
+from rdu.graph.nodes import AllReduce
 from rdu.mapping.kernel import Kernel
 from rdu.mapping.program import Program
-from rdu.mapping.sparse import SparseShape
-from rdu.mapping.stages import Stage, Tier
-from rdu.mapping.timing import interval
 from rdu.report import KernelReport, Report, StageReport
 from rdu.specs import Chip
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """Cycles of one kernel, its stages' contexts socket by socket, bytes between sockets.
-
-    ``skipped`` rounds followed from others and were not simulated. ``network`` counts packets.
-    """
-
-    cycles: int
-    sockets: tuple[tuple[Unit, ...], ...]
-    peer_bytes: int
-    skipped: int = 0
-    network: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +73,8 @@ def simulate(
         twin = None if arrays is not None or kernel.twin is None else executed[kernel.twin]
         execution = twin or execute(program, kernel, arrays, manner)
         executed.append(execution)
-        kernels.append(_kernel_report(program, kernel, execution, now, launch))
-        stages += _stage_reports(kernel, execution)
+        kernels.append(kernel_report(program, kernel, execution, now, launch))
+        stages += stage_reports(kernel, execution)
         now += launch.cycles + execution.cycles
     return summary(program, kernels, stages, now)
 
@@ -188,110 +169,11 @@ def _pipelined(program: Program, line: Line) -> Report:
         last = max(unit.time for unit in part.units)
         cycles = -(-last // line.tick)
         execution = Execution(cycles, (part.units,), sum(sent), 0, line.networks[socket])
-        report = _kernel_report(program, part.kernel, execution, 0, latest)
+        report = kernel_report(program, part.kernel, execution, 0, latest)
         kernels.append(report)
-        stages += [replace(s, socket=socket) for s in _stage_reports(part.kernel, execution)]
+        stages += [replace(s, socket=socket) for s in stage_reports(part.kernel, execution)]
     total = summary(program, kernels, stages, latest.cycles + line.cycles)
     return replace(total, launch_cycles=latest.cycles)
-
-
-def _kernel_report(
-    program: Program, kernel: Kernel, execution: Execution, now: int, launch: Launch
-) -> KernelReport:
-    flops = sum(program.local.operator_flops(stage.shape.operator) for stage in kernel.stages)
-    copies = len(execution.sockets)
-    moved = {tier.value: copies * kernel.moved(tier) for tier in (Tier.HBM, Tier.DDR)}
-    # A result that also goes to another socket is written to memory on the way.
-    written = [t for t in kernel.stores.get(Tier.PEER, ()) if _result(program, t.tensor)]
-    moved["hbm"] += sum(t.bytes for t in written)
-    moved["sram"] = sum(unit.moved for units in execution.sockets for unit in units)
-    if program.sockets > 1:
-        moved["p2p"] = execution.peer_bytes
-    return KernelReport(
-        kernel.name,
-        now,
-        launch.cycles,
-        execution.cycles,
-        copies * flops,
-        moved,
-        kernel.pcus,
-        kernel.pmus,
-        launch.loaded,
-        {tier.value: _requests(kernel, tier, copies) for tier in (Tier.HBM, Tier.DDR)},
-        execution.network,
-    )
-
-
-def _requests(kernel: Kernel, tier: Tier, copies: int) -> dict[str, int]:
-    """Requests of all sockets to their memories, and what became of them."""
-    made = kernel.accesses(tier)
-    counted = {
-        "requests": sum(access.requests for access in made),
-        "merged": sum(access.merged for access in made),
-        "moved": sum(access.moved for access in made),
-    }
-    return {key: copies * count for key, count in counted.items()}
-
-
-def _result(program: Program, tensor: str) -> bool:
-    return program.local.tensor(tensor).role is Role.RESULT
-
-
-def _stage_reports(kernel: Kernel, execution: Execution) -> list[StageReport]:
-    return [
-        _stage_report(kernel, stage, unit, socket)
-        for socket, units in enumerate(execution.sockets)
-        for stage, unit in zip(kernel.stages, units, strict=True)
-    ]
-
-
-def _stage_report(kernel: Kernel, stage: Stage, unit: Unit, socket: int) -> StageReport:
-    """Round a unit's ticks to cycles: work takes whole cycles, what is left over is waiting."""
-    tick = unit.tick
-    end, busy, blocked = -(-unit.time // tick), unit.busy // tick, unit.blocked // tick
-    return StageReport(
-        kernel.name,
-        stage.name,
-        stage.units.pcus,
-        stage.units.pmus,
-        (unit.start or 0) // tick,
-        end,
-        busy,
-        end - busy - blocked,
-        blocked,
-        unit.firings,
-        tuple((begin // tick, until // tick) for begin, until in unit.spans),
-        socket,
-    )
-
-
-def summary(
-    program: Program, kernels: list[KernelReport], stages: list[StageReport], now: int
-) -> Report:
-    """Add up the kernels of a run that took ``now`` cycles."""
-    chip = program.node.chip
-    tiers = ("sram", "hbm", "ddr", *(("p2p",) if program.sockets > 1 else ()))
-    moved = {tier: sum(kernel.bytes[tier] for kernel in kernels) for tier in tiers}
-    total = max(now, 1) * program.sockets
-    utilisation = {
-        "pcu": sum(s.pcus * s.busy for s in stages) / (chip.pcus * total),
-        "pmu": sum(s.pmus * s.busy for s in stages) / (chip.pmus * total),
-        "hbm": moved["hbm"] / (chip.hbm_bytes_per_cycle * total),
-        "ddr": moved["ddr"] / (chip.ddr_bytes_per_cycle * total),
-    }
-    return Report(
-        chip.clock_ghz,
-        now,
-        sum(kernel.launch_cycles for kernel in kernels),
-        program.graph.flops,
-        moved,
-        utilisation,
-        tuple(kernels),
-        tuple(stages),
-        program.graph.assumed,
-        program.sockets * chip.peak_tflops * 1e12 / interval(chip, program.graph.precision),
-        program.sockets * chip.hbm_tb_per_s * 1e12,
-    )
 
 
 def execute(
@@ -343,83 +225,3 @@ def finished(engine: Engine) -> int:
         assert channel.pushed == channel.popped, channel.name
         assert channel.pushed_bytes == channel.popped_bytes, channel.name
     return cycles
-
-
-def build(
-    engine: Engine,
-    program: Program,
-    kernel: Kernel,
-    socket: int,
-    peers: Mapping[int, Peers],
-    arrays: dict[str, Any] | None,
-    rounds: Rounds | None = None,
-    network: Network | None = None,
-) -> Built:
-    """Create the contexts and channels of one kernel on one socket; tell ``rounds`` of them.
-
-    Raises
-    ------
-    MappingError
-        If tiles go through a network, and a link has too few wires for their control tokens.
-    """
-    chip, graph = program.node.chip, program.local
-    if network is not None:
-        check_wires(chip, kernel)
-    store = Store(graph, kernel, arrays) if arrays is not None else None
-    channels: list[Channel] = []
-    ports: list[Port] = []
-    for number, stream in enumerate(kernel.streams):
-        end = "memory" if stream.target is None else kernel.stages[stream.target].name
-        begin = "memory" if stream.source is None else kernel.stages[stream.source].name
-        name = f"{stream.tensor} ({begin} -> {end})"
-        if program.sockets > 1:
-            name += f" of socket {socket}"
-        channel = engine.channel(name, stream.depth, stream.hops * chip.hop_cycles)
-        channels.append(channel)
-        if network is not None:
-            ports.append(stream_port(network, chip, kernel, socket, number, channel))
-        else:
-            ticks = slowed(stream.tile_cycles, kernel.slowdown) * engine.tick
-            ports.append(StaticPort(channel, ticks))
-    contexts: list[Unit] = []
-    for index, stage in enumerate(kernel.stages):
-        inward = [
-            channels[n]
-            for r in range(len(stage.shape.reads))
-            for n, stream in enumerate(kernel.streams)
-            if stream.target == index and stream.read == r
-        ]
-        outward = [ports[n] for n, s in enumerate(kernel.streams) if s.source == index]
-        values = arrays is not None
-        if index in peers:
-            adder = Add(program.node, graph, kernel, stage, socket, peers[index], values=values)
-            if network is not None:
-                adder.feed = stage_operands(network, chip, kernel, socket, index)
-            adder.register(engine, inward[0], outward, index, rounds)
-            contexts.append(adder)
-            continue
-        kind = SparseStage if isinstance(stage.shape, SparseShape) else DenseStage
-        context = kind(chip, graph, kernel, stage, inward, outward, values=values)
-        if network is not None:
-            context.feed = stage_operands(network, chip, kernel, socket, index)
-        contexts.append(context)
-        engine.add(context)
-        if rounds is not None:
-            kinds = context.kinds() if isinstance(context, SparseStage) else ()
-            rounds.add_stage(context, index, kinds)
-    for tier in (Tier.HBM, Tier.DDR):
-        reads, writes = map(engine.ticks_per_byte, tier_rates(chip, kernel, tier))
-        latency = chip.cycles(
-            1e-9 * (chip.hbm_latency_ns if tier is Tier.HBM else chip.ddr_latency_ns)
-        )
-        if loads := kernel.loads.get(tier, ()):
-            loader = Loader(f"load {tier.value}", loads, ports, reads, latency, store)
-            engine.add(loader)
-            if rounds is not None:
-                rounds.add_transfers(loader, kernel, loads, loads=True)
-        if stores := kernel.stores.get(tier, ()):
-            storer = Storer(f"store {tier.value}", stores, channels, writes, latency, store)
-            engine.add(storer)
-            if rounds is not None:
-                rounds.add_transfers(storer, kernel, stores, loads=False)
-    return Built(kernel, tuple(contexts), tuple(channels), tuple(ports), store)
