@@ -276,7 +276,7 @@ class Compiled:
         if len(self._special.groups) != 1:
             raise PlanError(
                 f"expected a kernel of one loop nest, found {len(self._special.groups)}",
-                hint="write one statement a kernel to call it from @njit code",
+                hint="write one kernel for each statement to call them from @njit code",
             )
         settings = replace(self._special.settings, share=False, turn=False)
         alone = replace(self._special, settings=settings, ready={}, variants={}, shapes={})

@@ -379,3 +379,33 @@ def test_scipy_makes_no_matrix_of_a_tensor_by_itself(make):
     assert isinstance(ours, sd.InvalidTensorError)
     assert ours.hint.startswith("call .to_scipy() for a scipy array")
     assert type(A + T) is type(A @ T.T) is sd.Tensor
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((3,), {}, "expected shape to be a tuple of integers, found 3"),
+        (((3, 1.5),), {}, "expected shape to be a tuple"),
+        (((3, -1),), {}, "at least 0"),
+        (((3, 3), "float99"), {}, "expected one of the dtypes"),
+        (((3, 3),), {"nnz": 10}, "expected nnz from 0 to 9"),
+        (((3, 3),), {"nnz": -1}, "expected nnz from 0 to 9"),
+        (((3, 3),), {"nnz": 1.5}, "expected nnz to be an integer"),
+    ],
+)
+def test_descriptions_that_no_tensor_has(arguments, options, message):
+    with pytest.raises(sd.InvalidTensorError, match=message):
+        sd.ShapeOf(*arguments, **options)
+
+
+def test_brackets_in_a_layout_are_told_what_to_write():
+    text = "[N] -> { [p] -> [i] : 0 <= p < N and i = rows[p] and 0 <= i < N }"
+    with pytest.raises(sd.LayoutError, match=r"write rows\(i\) instead of rows\[i\]"):
+        sd.Layout("bracketed", text, value="data(p)")
+
+
+@pytest.mark.parametrize("method", ["multiply", "maximum", "minimum"])
+def test_methods_of_scipy_do_not_take_a_tensor_for_an_unknown_object(method):
+    S = sp.csr_array(np.eye(3))
+    with pytest.raises(sd.InvalidTensorError, match=r"call \.to_scipy\(\)"):
+        getattr(S, method)(sd.asarray(S))

@@ -6,13 +6,16 @@ of arrays, never their elements.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sparsedsl.errors import InvalidTensorError
+from sparsedsl.contraction.nodes import VALUE_DTYPES
+from sparsedsl.errors import InvalidTensorError, TensorTypeError
 from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.layouts.catalogue import hierarchical, resolve
 from sparsedsl.layouts.layout import Layout
@@ -42,6 +45,11 @@ class ShapeOf:
     nnz:
         Number of stored entries; None for a dense tensor.
 
+    Raises
+    ------
+    InvalidTensorError
+        For a shape or an ``nnz`` that no tensor has; ``TensorTypeError`` for a dtype.
+
     Examples
     --------
     >>> ShapeOf((1000, 1000), "float64", nnz=5000).dense
@@ -55,12 +63,10 @@ class ShapeOf:
     def __init__(
         self, shape: tuple[int, ...], dtype: Any = "float64", nnz: int | None = None
     ) -> None:
-        extents = tuple(int(n) for n in shape)
-        if any(n < 0 for n in extents):
-            raise InvalidTensorError(f"expected extents of at least 0, found {extents}")
+        extents = _extents(shape)
         object.__setattr__(self, "shape", extents)
-        object.__setattr__(self, "dtype", np.dtype(dtype))
-        object.__setattr__(self, "nnz_", None if nnz is None else int(nnz))
+        object.__setattr__(self, "dtype", _value_dtype(dtype))
+        object.__setattr__(self, "nnz_", None if nnz is None else _entries(nnz, extents))
 
     @property
     def dense(self) -> bool:
@@ -72,16 +78,50 @@ class ShapeOf:
         """Number of stored entries."""
         if self.nnz_ is not None:
             return self.nnz_
-        count = 1
-        for extent in self.shape:
-            count *= extent
-        return count
+        return prod(self.shape)
 
     @property
     def layout(self) -> Layout:
         """The layout such a tensor is taken to have."""
         rank = len(self.shape)
         return resolve("dense", rank) if self.dense else hierarchical(tuple(range(rank)))
+
+
+def _extents(shape: Any) -> tuple[int, ...]:
+    try:
+        extents = tuple(operator.index(n) for n in shape)
+    except TypeError:
+        raise InvalidTensorError(
+            f"expected shape to be a tuple of integers, found {shape!r}",
+            hint="such as sd.ShapeOf((100, 80), nnz=500)",
+        ) from None
+    if any(n < 0 for n in extents):
+        raise InvalidTensorError(f"expected extents of at least 0, found {extents}")
+    return extents
+
+
+def _value_dtype(dtype: Any) -> np.dtype[Any]:
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found.name not in VALUE_DTYPES:
+        raise TensorTypeError(
+            f"expected one of the dtypes {', '.join(VALUE_DTYPES)}, found {dtype!r}"
+        )
+    return found
+
+
+def _entries(nnz: Any, extents: tuple[int, ...]) -> int:
+    try:
+        count = operator.index(nnz)
+    except TypeError:
+        raise InvalidTensorError(f"expected nnz to be an integer, found {nnz!r}") from None
+    if not 0 <= count <= prod(extents):
+        raise InvalidTensorError(
+            f"expected nnz from 0 to {prod(extents)}, the size of shape {extents}, found {count}"
+        )
+    return count
 
 
 def source_of(x: Tensor | ShapeOf) -> Source:

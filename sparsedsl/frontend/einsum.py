@@ -239,7 +239,7 @@ def _dots_width(spec: str, number: int, term: _Part, info: ArgumentInfo) -> int:
         return rank - letters
     wanted = f"at least {letters}" if term.dots >= 0 else f"{letters}"
     raise NotationError(
-        f"operand {number} has {rank} modes, its subscripts need {wanted}",
+        f"operand {number} has {rank} mode{'s' * (rank != 1)}, its subscripts need {wanted}",
         span=Span(spec, term.start, term.end),
         hint=f"one letter a mode of shape {tuple(info.shape)}"
         + ("; '...' stands for further leading modes" if rank > letters else ""),

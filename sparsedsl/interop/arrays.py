@@ -101,8 +101,7 @@ def usable_values(given: Any, name: str) -> np.ndarray:
     array = plain_array(given, name)
     if array.dtype.newbyteorder("=").name not in VALUE_DTYPES:
         raise TensorTypeError(
-            f"expected {name} to have one of the dtypes {', '.join(VALUE_DTYPES)}, "
-            f"found {array.dtype}",
+            f"expected one of the dtypes {', '.join(VALUE_DTYPES)} for {name}, found {array.dtype}",
             hint=_advice(array.dtype),
         )
     return contiguous(array)

@@ -109,6 +109,8 @@ def write(path: str | os.PathLike[str], x: Any) -> None:
     ------
     InvalidTensorError
         For an ending that is not known, or a tensor that the format cannot hold.
+    OSError
+        When the file cannot be written; FileNotFoundError when there is no such directory.
     """
     place = _place(path, "sd.write(path, x)")
     writer = _by_ending(place, _WRITERS)

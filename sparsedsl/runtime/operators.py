@@ -27,6 +27,8 @@ _INSTEAD = {
     "argmax": "x.to_scipy() has argmax(axis)",
     "argmin": "x.to_scipy() has argmin(axis)",
     "item": "a tensor without modes is float(x.to_numpy())",
+    "ravel": "call .to_numpy() first; x.values are the stored values",
+    "flatten": "call .to_numpy() first; x.values are the stored values",
     "reshape": "a kernel can subscript A[n * i + j] of a dense vector; or use x.to_scipy()",
 }
 """What to write instead of the attributes that scipy's and NumPy's arrays have."""

@@ -363,8 +363,7 @@ class Tensor(Operators):
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         if not total(self.layout):
             frame = inspect.currentframe()
-            asker = None if frame is None else frame.f_back
-            if asker is not None and _is_operator_of_scipy(asker):
+            if frame is not None and _is_operator_of_scipy(frame.f_back):
                 # scipy leaves an operator to its right operand where that is an object to it
                 opaque = np.empty((), dtype=object)
                 opaque[()] = self
@@ -467,8 +466,21 @@ def bound(
     return Tensor(layout, shape, arrays, fill_value, infer_sizes(layout, shape, arrays))
 
 
-def _is_operator_of_scipy(frame: FrameType) -> bool:
-    """Whether a function of scipy's wants to know an operand, and does not make a matrix of it."""
-    module = str(frame.f_globals.get("__name__"))
-    makes = frame.f_code.co_name == "__init__" or module == "scipy.sparse._construct"
-    return module.startswith("scipy.sparse") and not makes
+def _is_operator_of_scipy(frame: FrameType | None) -> bool:
+    """Whether an operator of scipy's asks for its operand, however many calls within scipy ago."""
+    while frame is not None and str(frame.f_globals.get("__name__")).startswith("scipy.sparse."):
+        if frame.f_code.co_name in _OPERATORS:
+            return True
+        frame = frame.f_back
+    return False
+
+
+_OPERATORS = (
+    {
+        f"__{reflected}{name}__"
+        for name in ("add", "sub", "mul", "matmul", "truediv", "div", "pow", "and", "or", "xor")
+        for reflected in ("", "r")
+    }
+    | {f"__{name}__" for name in ("eq", "ne", "lt", "le", "gt", "ge")}
+    | {"dot"}
+)

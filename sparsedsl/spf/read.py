@@ -177,6 +177,12 @@ def _name(cursor: Cursor, scope: Scope, token: Token) -> Term:
                 token,
                 hint=f"write what {token.text} is in the dims, such as B*b + r",
             )
+        if cursor.at("["):
+            cursor.fail(
+                f"index arrays are called, found '{token.text}['",
+                token,
+                hint=f"write {token.text}(i) instead of {token.text}[i]",
+            )
         known = ", ".join(sorted(scope.names)) or "none"
         cursor.fail(
             f"unknown name '{token.text}'; known are {known}",

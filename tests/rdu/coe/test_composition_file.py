@@ -60,7 +60,7 @@ def test_the_command_line_plans_for_it(tmp_path):
     [
         ("weight_gb = 70.0", "weight_mb = 70.0", "unknown key 'weight_mb' in [expert]"),
         ("weight_gb = 70.0", "", "missing key 'weight_gb' in [expert]"),
-        ("weight_gb = 70.0", "weight_gb = -1", "weight_bytes must be a finite number above 0"),
+        ("weight_gb = 70.0", "weight_gb = -1", "expert.weight_gb must be finite and above 0"),
         ("weight_gb = 70.0", "weight_gb = 1" + 30 * "0", "is too large"),
         ("weight_gb = 70.0", "weight_gb = true", "must be a number"),
         ("count = 3", "count = 0", "count must be from 1"),
