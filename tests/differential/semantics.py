@@ -30,10 +30,10 @@ In the table, `A` stores nothing, or explicit zeros where the second column says
 value is 0. `b` is a dense array; the heads of the columns are its values.
 
 Operands are checked for infinities and NaN before a kernel runs. Overflow inside a kernel is not
-predicted: if `b * c` overflows to infinity, `A * (b * c)` is 0 where `A` stores nothing, not NaN. A
-product of many operands is split only if no part overflows, or if operands hold infinities or NaN
-already. A value that a result's integer dtype cannot hold (NaN, 300 in `int8`) becomes an unspecified
-value of that dtype, as in NumPy.
+predicted: if `b * c` overflows to infinity, `A * (b * c)` is 0 where `A` stores nothing, not
+NaN. A product of many operands is split only if no part overflows, or if operands hold
+infinities or NaN already. A value that a result's integer dtype cannot hold (NaN, 300 in `int8`)
+becomes an unspecified value of that dtype, as in NumPy.
 
 """
 
@@ -88,11 +88,11 @@ def rows():
 EDGES = """
 ## Where an index runs
 
-A plain subscript (`x[i]`) gives the index the extent of that mode; all plain subscripts of an index
-must agree. An index that appears only in sums and multiples (`x[2*i+1]`) runs from 0 as long as every
-subscript stays in bounds. A subscript out of bounds is an error, unless the tensor is padded:
-`sd.padded(x)` is its fill value beyond the edges, and an index without another extent runs over that
-mode. Below, `x` has 6 elements and `w` has 3.
+A plain subscript (`x[i]`) gives the index the extent of that mode; all plain subscripts of an
+index must agree. An index that appears only in sums and multiples (`x[2*i+1]`) runs from 0 as
+long as every subscript stays in bounds. A subscript out of bounds is an error, unless the tensor
+is padded: `sd.padded(x)` is its fill value beyond the edges, and an index without another extent
+runs over that mode. Below, `x` has 6 elements and `w` has 3.
 
 | statement | `i` runs to | result |
 |---|---|---|

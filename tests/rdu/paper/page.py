@@ -48,38 +48,39 @@ nobody published are marked in `rdu/specs/sn40l.toml`.
 
 ## The assumption that matters most
 
-The paper lets the DGX systems load experts over one link from host to GPU, though eight shards of an
-expert could be loaded over eight. With eight links ("with 8 links" in table V) switching an expert takes
-{links_a100:.1f} and {links_h100:.1f} times as long as on the SN40L node instead of
-{one_a100:.0f} and {one_h100:.0f}, and the speed-up at batch 8 and 20 tokens falls from
-{all_a100:.1f} to {eight_a100:.1f} over DGX A100,
-from {all_h100:.1f} to {eight_h100:.1f} over DGX H100.
+The paper lets the DGX systems load experts over one link from host to GPU, though eight shards
+of an expert could be loaded over eight. With eight links ("with 8 links" in table V) switching
+an expert takes {links_a100:.1f} and {links_h100:.1f} times as long as on the SN40L node instead
+of {one_a100:.0f} and {one_h100:.0f}, and the speed-up at batch 8 and 20 tokens falls from
+{all_a100:.1f} to {eight_a100:.1f} over DGX A100, from {all_h100:.1f} to {eight_h100:.1f} over
+DGX H100.
 
 ## Where ours differs
 
-- Figure 10: all 18 bars are on the right side of 1. For prefill the model gives speed-ups of 3 to 4
-  over unfused, where the paper has 1.5 and 2.2 for two models and 13 for a third of almost the same
-  shape.
-  In ours {share:.0%} of the unfused time of a Llama-2-7B prompt goes to the elementwise operators
-  of the softmax and its mask: each reads and writes the scores, a GiB a layer, at the speed of HBM.
-  Fused, they cost nothing, and the rest computes at {peak:.0%} of the peak. An unfused
-  program whose attention is one operator would make the speed-up {without:.1f}. Mistral-7B has
-  as many heads and the same width, so nothing in its bytes or operations makes its unfused prompt
-  six times slower; what the paper's unfused program does there is not published.
+- Figure 10: all 18 bars are on the right side of 1. For prefill the model gives speed-ups of 3
+  to 4 over unfused, where the paper has 1.5 and 2.2 for two models and 13 for a third of almost
+  the same shape. In ours {share:.0%} of the unfused time of a Llama-2-7B prompt goes to the
+  elementwise operators of the softmax and its mask: each reads and writes the scores, a GiB a
+  layer, at the speed of HBM. Fused, they cost nothing, and the rest computes at {peak:.0%} of
+  the peak. An unfused program whose attention is one operator would make the speed-up
+  {without:.1f}. Mistral-7B has as many heads and the same width, so nothing in its bytes or
+  operations makes its unfused prompt six times slower; what the paper's unfused program does
+  there is not published.
 - Host-driven decode: one launch cost cannot give both 8.2 (Llama-2-7B) and 2.4 (Mistral-7B) for
-  programs of the same size. The bars ask for about 290 us a launch of the first and 60 us of
-  the second and of Llama-2-70B, whose kernels use as many units and have as many arguments. The
+  programs of the same size. The bars ask for about 290 us a launch of the first and 60 us of the
+  second and of Llama-2-70B, whose kernels use as many units and have as many arguments. The
   calibration keeps the sign of the first, so the other two are too large. These launch times are
-  roughly proportional to the keys and values of a layer on one socket ({kept}):
-  a host that handed these to every launch of a fused kernel at {pcie:g} GB/s (PCIe 4) would need
-  {handed}. Nothing published says that it does; it is not in the model.
-- Other choices for what the paper does not publish about its benchmarks were tried; none gives all
-  bars. Each line below makes one choice for all benchmarks and fits the two constants again
-  (`python bench/figure_10.py`). Its columns are the constants, the mean squared logarithm of ours over
-  the paper's bar, the rank correlation over the 18 bars, the bars on the right side of 1, and the kernel
-  ratios within 30 %. "One operator" makes scores, softmax and values one operator of the unfused
-  program. The first line is the one used. With every model over eight sockets the bars fit somewhat
-  better, because of SparseGPT's, but the kernel ratios of prefill and training do not.
+  roughly proportional to the keys and values of a layer on one socket ({kept}): a host that
+  handed these to every launch of a fused kernel at {pcie:g} GB/s (PCIe 4) would need {handed}.
+  Nothing published says that it does; it is not in the model.
+- Other choices for what the paper does not publish about its benchmarks were tried; none gives
+  all bars. Each line below makes one choice for all benchmarks and fits the two constants again
+  (`python bench/figure_10.py`). Its columns are the constants, the mean squared logarithm of
+  ours over the paper's bar, the rank correlation over the 18 bars, the bars on the right side of
+  1, and the kernel ratios within 30 %. "One operator" makes scores, softmax and values one
+  operator of the unfused program. The first line is the one used. With every model over eight
+  sockets the bars fit somewhat better, because of SparseGPT's, but the kernel ratios of prefill
+  and training do not.
 
 ```text
 {inputs}
@@ -92,8 +93,8 @@ from {all_h100:.1f} to {eight_h100:.1f} over DGX H100.
   Mistral-7B has larger weights and in the paper fewer kernels, so room on the chip is not what
   divided the paper's programs; its rules are not published.
 - Hardware over software, within 30 % for seven of nine: SparseGPT's training step, whose weights
-  are an eighth dense, comes out at {sparse:.2f} where the paper has 1.03; prefill and the other training
-  step stay within 1.10, the convolution at 1.
+  are an eighth dense, comes out at {sparse:.2f} where the paper has 1.03; prefill and the other
+  training step stay within 1.10, the convolution at 1.
 - Decoder kernel of Llama-2-7B: the model starts from the published 85 % and loses the last
   all-reduce of a layer, which no weights are left to hide: {layer_share:.1%}, within five points.
   The one before it costs nothing: weights stream into stage buffers while it is under way.
