@@ -73,8 +73,8 @@ def _experts(data: object, where: str) -> list[Expert]:
     table = section(data, "expert", where, ("name", "weight_gb"), _EXPERT)
     name = text(table, "expert.name", where)
     count = whole(table, "expert.count", where) if "count" in table else None
-    if count is not None and not 1 <= count <= 1_000_000:
-        raise SpecError(f"{where}: expert.count must be from 1 to 1,000,000, found {count}")
+    if count is not None and count > 1_000_000:
+        raise SpecError(f"{where}: expert.count must be at most 1,000,000, found {count}")
     names = [name] if count is None else [f"{name}{n}" for n in range(count)]
     weight = 1e9 * amount(table, "expert.weight_gb", where, zero=False)
     share = _scaled(table, "expert.probability", where, 1.0)

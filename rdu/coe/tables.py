@@ -74,10 +74,10 @@ def amount(table: Mapping[str, Any], path: str, where: str, *, zero: bool = True
 
 
 def whole(table: Mapping[str, Any], path: str, where: str) -> int:
-    """A whole number."""
+    """A whole number from 1."""
     value = table[path.rsplit(".", 1)[-1]]
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise SpecError(f"{where}: {path} must be a whole number, found {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise SpecError(f"{where}: {path} must be a whole number from 1, found {value!r}")
     return value
 
 

@@ -63,7 +63,7 @@ def test_the_command_line_plans_for_it(tmp_path):
         ("weight_gb = 70.0", "weight_gb = -1", "expert.weight_gb must be finite and above 0"),
         ("weight_gb = 70.0", "weight_gb = 1" + 30 * "0", "is too large"),
         ("weight_gb = 70.0", "weight_gb = true", "must be a number"),
-        ("count = 3", "count = 0", "count must be from 1"),
+        ("count = 3", "count = 0", "count must be a whole number from 1"),
         ("count = 3", "count = 1.5", "must be a whole number"),
         ("probability = 0.9", "probability = 9", "probability must lie in [0, 1]"),
         ('name = "translation"', 'name = "code0"', "'code0' more than once"),
