@@ -93,7 +93,8 @@ class Plans:
         if 0 not in special.ready or special.told is None or options.safe or options.tune:
             return
         ready = alone(special)
-        operands = None if ready is None or ready.group.reduced else _operands(given)
+        longer = ready is None or ready.group.reduced or ready.group.factored
+        operands = None if longer else _operands(given)
         if ready is None or operands is None:
             return
         if len(self._plans) >= KINDS:

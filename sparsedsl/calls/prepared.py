@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsedsl.calls.results import Finish, finish, result
+from sparsedsl.calls.results import Finish, finish, is_finite, result
 from sparsedsl.calls.seen import Seen, seen
 from sparsedsl.calls.specialisation import Ready, Specialisation
 from sparsedsl.layouts.catalogue import plain
@@ -34,7 +34,8 @@ class Prepared:
 
     ``options`` are those it was made under.  ``holes`` says of plain arrays where among the
     arguments they go.  ``finish`` makes what the user gets of the arguments and counts of a sparse
-    output; without it the dense array is returned.
+    output; without it the dense array is returned.  ``factored``: a result that is not finite is
+    computed the long way.
     """
 
     options: Options
@@ -45,6 +46,7 @@ class Prepared:
     stored: int
     parallel: bool | str
     finish: Finish | None
+    factored: bool
     shape: tuple[int, ...]
     seen: Seen | None = None
     holes: tuple[tuple[int, int], ...] = ()
@@ -57,10 +59,12 @@ class Prepared:
         call = self.call
         if self.finish is not None:
             counts = call.assemble(arguments, self.rooms, self.stored, self.parallel)
-            return self.finish(arguments, counts)
-        array = call.fresh(self.shape)
-        call.compute(arguments, self.extents, array, self.parallel)
-        return array if self.shape else array[()]
+            found = self.finish(arguments, counts)
+        else:
+            array = call.fresh(self.shape)
+            call.compute(arguments, self.extents, array, self.parallel)
+            found = array if self.shape else array[()]
+        return MISS if self.factored and not is_finite(found) else found
 
     def gathered(self, given: Sequence[Any]) -> list[Any] | None:
         """Return what the kernel is called with, holes for its output; None for a miss."""
@@ -222,6 +226,8 @@ def prepare(
     extents = special.extents_of(tensors)
     if options.safe or any(group.constant(extents) is not None for group in special.groups):
         return None
+    if len(special.groups) > 1 and any(group.factored for group in special.groups):
+        return None  # what each kernel gives is looked at
     calls = [special.prepare(place).call for place in range(len(special.groups))]
     checks = [check for call in calls for check in call.checks]
     made = (
@@ -270,6 +276,7 @@ def _one(
         stored=call.stored(tensors),
         parallel=parallel if sharing is not None and sharing.worth(parallel, options) else False,
         finish=None if call.recipe.kind == "dense" else finish(call, extents, scipy),
+        factored=ready.group.factored,
         shape=call.axes(extents),
     )
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from sparsedsl.interop import scipy_maker, to_scipy
 from sparsedsl.runtime.execute import Call
 from sparsedsl.runtime.tensor import Tensor
+from sparsedsl.runtime.values import all_finite
 
 Finish: TypeAlias = "Callable[[list[Any], tuple[int, ...]], Any]"
 """What makes a result of a kernel's arguments and counts."""
@@ -26,6 +29,12 @@ def finish(call: Call, extents: Mapping[str, int], scipy: bool) -> Finish:
     if not scipy:
         return lambda arguments, counts: call.tensor(arguments, counts, form)
     return lambda arguments, counts: result(call.tensor(arguments, counts, form), "sparse", True)
+
+
+def is_finite(found: Any) -> bool:
+    """Whether all stored values of a result are finite."""
+    values = found.values if isinstance(found, Tensor) else getattr(found, "data", found)
+    return all_finite(np.asarray(values if isinstance(values, np.ndarray) else found))
 
 
 def result(value: Tensor, kind: str, scipy: bool) -> Any:

@@ -21,6 +21,7 @@ from sparsedsl.calls.tuning import chosen, record, tuned
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.bindings import apart
 from sparsedsl.contraction.extent import Told, check_shapes, read_off, told
+from sparsedsl.contraction.lift import FACTORS
 from sparsedsl.errors import InvalidTensorError, PlanError
 from sparsedsl.frontend.trace import Traced
 from sparsedsl.layouts.catalogue import plain, resolve
@@ -37,6 +38,7 @@ from sparsedsl.runtime.entries import Entry, straight
 from sparsedsl.runtime.patterns import Pairs
 from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.tensor import Tensor, bound
+from sparsedsl.runtime.values import all_finite
 
 if TYPE_CHECKING:
     from sparsedsl.pipeline.stages import Unit
@@ -258,6 +260,9 @@ class Specialisation:
                 values[recipe.output] = self._filled(group, value, extents)
                 continue
             made = call(values, extents, target, self.choices.parallel)
+            if group.factored and not all_finite(made.values):
+                version = self._variant(self.unusual | {FACTORS}, self.patterns)
+                return version.run(tensors, out, fresh)
             same = group.layout is group.assembled
             values[recipe.output] = made if same else made.convert(group.layout)
         return values

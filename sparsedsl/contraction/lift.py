@@ -6,6 +6,10 @@ statement.  Invariant: the results have the same values, up to the order of floa
     C = f(sum(k, e))        =>  T = sum(k, e);  C = f(T)
     C = a * sum(k, e)       =>  C = sum(k, a * e)      where e has the indices of a
     C = sum(k, sum(l, e))   =>  C = sum(k l, e)
+
+A floating factor is moved only where it is sparse, so that less is visited.  Its products may
+overflow where those with the whole sum would not: such a target is ``factored``, and where it
+turns out not to be finite it is computed again with ``FACTORS`` among what is unusual.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from sparsedsl.contraction.algebra import fill_of
+from sparsedsl.contraction.algebra import EVERYWHERE, fill_of, support
 from sparsedsl.contraction.bindings import free_indices
 from sparsedsl.contraction.demands import finite_if
 from sparsedsl.contraction.expressions import dtype_of, walk
@@ -29,12 +33,16 @@ from sparsedsl.contraction.nodes import (
     Tensor,
 )
 
+FACTORS = "*"
+"""Among the names of unusual tensors: products of factors and terms of a sum are."""
+
 
 @dataclass(slots=True)
 class _Lifter:
     program: Program
     unusual: frozenset[str]
     moved: set[str] = field(default_factory=set[str])
+    floating: bool = False
     temporaries: list[str] = field(default_factory=list[str])
     factors: int = 0
     before: list[Assign] = field(default_factory=list[Assign])
@@ -61,11 +69,15 @@ class _Lifter:
         for inner, other, swapped in ((right, left, False), (left, right, True)):
             if not isinstance(inner, Reduce) or not self._distributes(inner, other):
                 continue
+            rounds = np.dtype(dtype_of(inner, self.program)).kind in "fc"
+            if rounds and (FACTORS in self.unusual or not self._narrows(other)):
+                continue
             factor = self._checkable(other)
             needed = self._finite(factor)
             if needed is None or needed & self.unusual:
                 continue
             self.moved |= needed
+            self.floating |= rounds
             pair = (inner.body, factor) if swapped else (factor, inner.body)
             return Reduce("add", inner.indices, Call("mul", pair))
         return None
@@ -82,6 +94,11 @@ class _Lifter:
         whole = dtype_of(Call("mul", (sum, factor)), self.program)
         rounds = np.dtype(dtype).kind in "fc"
         return dtype == dtype_of(sum.body, self.program) and (dtype == whole or rounds)
+
+    def _narrows(self, factor: Expression) -> bool:
+        """Whether a factor is zero where some operand stores nothing."""
+        fill = fill_of(factor, self.program)
+        return fill == 0 and support(factor, self.program) != EVERYWHERE
 
     def _checkable(self, factor: Expression) -> Expression:
         """Return a factor of which stored values say whether it is finite.
@@ -157,25 +174,38 @@ class _Lifter:
         return combined <= {None, reduce.monoid} and (dtype == target or rounds)
 
 
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """A program with reductions at the top of statements.
+
+    ``moved`` are the tensors that must be finite for it, those of factors moved into sums, and
+    ``factored`` the targets with floating ones.
+    """
+
+    program: Program
+    moved: frozenset[str]
+    factored: frozenset[str]
+
+
 def lift(program: Program) -> Program:
     """Return an equivalent program with reductions at the top of statements only."""
-    return lifted(program)[0]
+    return lifted(program).program
 
 
-def lifted(
-    program: Program, unusual: frozenset[str] = frozenset()
-) -> tuple[Program, frozenset[str]]:
-    """Return the program with reductions at the top, and the tensors that must be finite for it.
-
-    They are of factors that were moved into sums; what is ``unusual`` is not moved.
-    """
+def lifted(program: Program, unusual: frozenset[str] = frozenset()) -> Lifted:
+    """Return the program with reductions at the top; what is ``unusual`` is not moved."""
     lifter = _Lifter(program, unusual)
     statements: list[Assign] = []
+    factored: set[str] = set()
     for statement in program.statements:
         expression = lifter.top(statement.expression)
         if isinstance(expression, Reduce) and not lifter.delivers(statement, expression):
             expression = lifter.inside(expression)
+        if lifter.floating:
+            factored |= {statement.target, *(s.target for s in lifter.before)}
+            lifter.floating = False
         statements.extend(lifter.before)
         lifter.before.clear()
         statements.append(replace(statement, expression=expression))
-    return replace(lifter.program, statements=tuple(statements)), frozenset(lifter.moved)
+    made = replace(lifter.program, statements=tuple(statements))
+    return Lifted(made, frozenset(lifter.moved), frozenset(factored))

@@ -76,6 +76,9 @@ class Group:
     ``reduced`` gives for each statement of a sparse output the indices of which one without values
     makes what it reduces to the monoid's identity everywhere, where that is not the fill: what no
     loop visits, no kernel stores.
+
+    ``factored``: a factor was moved into a sum, where its products may overflow; where the output
+    is not finite it is computed anew (``contraction.lift``).
     """
 
     statements: tuple[ct.Assign, ...]
@@ -95,6 +98,7 @@ class Group:
     before: tuple[Group, ...] = ()
     reduced: tuple[tuple[str, ...], ...] = ()
     watched: tuple[str, ...] = ()
+    factored: bool = False
 
     def constant(self, extents: Mapping[str, int]) -> ct.Scalar | None:
         """Return the value that a sparse output has everywhere because nothing is reduced.
@@ -141,7 +145,8 @@ def split(
     pair:
         Sum products of many tensors pair by pair (``contraction.pairs``) where that pays.
     """
-    lifted, moved = with_sums_lifted(settled(verify_program(program)), unusual)
+    taken_out = with_sums_lifted(settled(verify_program(program)), unusual)
+    lifted, moved = taken_out.program, taken_out.moved
     parts = frozenset[str]()
     if pair:
         stored = {name: max(s.entries.values(), default=1.0) for name, s in sources.items()}
@@ -171,7 +176,8 @@ def split(
             finite = tuple(sorted({*group.finite, *asked, *(watched - unusual)}))
             group = replace(group, finite=finite, watched=tuple(sorted(watched)))
         into = tuple(f.name for f in fusions if f.into == first.target)
-        groups.append(replace(group, fused=into))
+        factored = first.target in taken_out.factored
+        groups.append(replace(group, fused=into, factored=factored))
         output = group.output
         known[output.name] = _expected(group, known)
         lifted = replace(

@@ -106,6 +106,7 @@ def _producer(
         readers = [g for g in every if name in _read(g)]
         if (
             group.reduced
+            or group.factored
             or name in results
             or not readers
             or not all(any(r is t for t in turn) for r in readers)

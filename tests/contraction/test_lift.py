@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 import sparsedsl as sd
-from sparsedsl.contraction.lift import lifted
+from sparsedsl.contraction.lift import FACTORS, lifted
 from sparsedsl.contraction.nodes import Reduce
 
 
@@ -40,13 +40,16 @@ def test_sums_are_taken_before_an_infinite_factor(layout):
 def test_what_is_moved_is_asked_to_be_finite():
     arguments = sd.convert(S, "csr"), *PAIR
     lowered = sd.kernel(sampled).lower(*arguments)
-    once, moved = lifted(lowered.program)
-    assert moved == {"S"}
-    assert len(once.statements) == 1
-    assert isinstance(once.statements[0].expression, Reduce)
-    kept, moved = lifted(lowered.program, frozenset({"S"}))
-    assert not moved
-    assert len(kept.statements) == 2
+    once = lifted(lowered.program)
+    assert once.moved == {"S"}
+    assert once.factored == {"C"}
+    assert len(once.program.statements) == 1
+    assert isinstance(once.program.statements[0].expression, Reduce)
+    for unusual in ("S", FACTORS):
+        kept = lifted(lowered.program, frozenset({unusual}))
+        assert not kept.moved
+        assert not kept.factored
+        assert len(kept.program.statements) == 2
     assert "S" in lowered.units[0].group.finite
 
 
@@ -54,9 +57,11 @@ def test_nothing_is_computed_more_often():
     for dtype in ("float64", "int64"):
         x = np.ones(2, dtype)
         lowered = sd.kernel(scaled).lower(x, sd.convert(DENSE.astype(dtype), "csr"))
-        once, moved = lifted(lowered.program)
-        assert not moved
-        assert len(once.statements) == 2  # one sum for each column, not one for each element
+        once = lifted(lowered.program)
+        assert not once.moved
+        assert (
+            len(once.program.statements) == 2
+        )  # one sum for each column, not one for each element
 
     @sd.kernel
     def both(x, y):
@@ -66,7 +71,7 @@ def test_nothing_is_computed_more_often():
         return s
 
     lowered = both.lower(np.ones(3), np.ones(4))
-    assert len(lifted(lowered.program)[0].statements) == 3
+    assert len(lifted(lowered.program).program.statements) == 3
 
 
 @pytest.mark.parametrize("stored", [1.0, 0.0, np.inf])
@@ -130,6 +135,65 @@ def test_a_narrow_integer_sum_wraps_before_it_is_multiplied():
 def test_integers_are_always_moved():
     arguments = sp.csr_array(S.astype("int64")), *(x.astype("int64") for x in PAIR)
     lowered = sd.kernel(sampled).lower(*arguments)
-    assert lifted(lowered.program, frozenset({"S"}))[1] == frozenset()
+    assert lifted(lowered.program, frozenset({"S"})).moved == frozenset()
     assert len(lowered.units) == 1
     assert lowered.units[0].group.finite == ()
+
+
+def weighted(a, A):
+    i, k = sd.indices("i k")
+    y = sd.output()
+    y[i] = a[i] * sd.sum(A[i, k], over=k)
+    return y
+
+
+LARGE = np.array([[1e10, -1e10, 0.0], [1.0, 0.0, 2.0]])
+
+
+@pytest.mark.parametrize("layout", ["csr", "coo", "dense"])
+def test_a_sum_is_taken_before_a_factor_with_which_its_terms_overflow(layout):
+    for a in (np.array([1e300, 2.0]), np.array([5e-324, 2.0])):
+        for A in (LARGE, 0.4 * (LARGE > 0)):
+            found = sd.kernel(weighted)(a, sd.convert(A, layout))
+            np.testing.assert_array_equal(found, a * A.sum(axis=1))
+
+
+@pytest.mark.parametrize("wrap", [sp.csr_array, lambda S: sd.convert(S, "csr"), sp.coo_array])
+def test_a_sparse_factor_with_which_terms_overflow_is_multiplied_afterwards(wrap):
+    kernel = sd.kernel(sampled)
+    B = np.array([[1e10, 1.0, 1.0], [-1e10, 1.0, 2.0]])
+    A = np.ones((2, 2))
+    for scale in (1.0, 1e300, 2.0, 1e300):
+        scaled = scale * np.array([[1.0, 0.0, 0.0], [0.0, 2.0, 3.0]])
+        for _ in range(3):  # the third call of a kernel is a prepared one
+            given = wrap(scaled)
+            for _ in range(3):
+                found = kernel(given, A, B)
+                found = found.to_numpy() if isinstance(found, sd.Tensor) else found.toarray()
+                np.testing.assert_array_equal(found, scaled * (A @ B))
+
+
+def test_values_that_overflow_between_prepared_calls_are_seen():
+    kernel, S = sd.kernel(sampled), sp.csr_array(np.array([[1e300, 0.0, 0.0], [0.0, 2.0, 3.0]]))
+    A, B = np.ones((2, 2)), np.array([[1.0, 1.0, 1.0], [-1.0, 1.0, 2.0]])
+    for top in (1.0, 1.0, 1.0, 1e10, 1e10, 2.0):
+        B[:, 0] = top, -top
+        np.testing.assert_array_equal(kernel(S, A, B).toarray(), S.toarray() * (A @ B))
+
+
+def test_several_statements_with_a_factor_that_overflows():
+    @sd.kernel
+    def two(S, A, B):
+        i, j, k = sd.indices("i j k")
+        C, y = sd.output(), sd.output()
+        C[i, j] = S[i, j] * sd.sum(A[i, k] * B[k, j], over=k)
+        y[i] = sd.sum(sd.relu(C[i, j]), over=j)
+        return C, y
+
+    A, B = np.ones((2, 2)), np.array([[1e10, 1.0, 1.0], [-1e10, 1.0, 2.0]])
+    S = sp.csr_array(np.array([[1e300, 0.0, 0.0], [0.0, 2.0, 3.0]]))
+    for _ in range(3):
+        C, y = two(S, A, B)
+        wanted = S.toarray() * (A @ B)
+        np.testing.assert_array_equal(C.toarray(), wanted)
+        np.testing.assert_array_equal(y, wanted.sum(axis=1))
