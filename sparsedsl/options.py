@@ -43,9 +43,12 @@ class Options:
         Check the loops after every pass, not only those that go from one stage to the next.
     safe:
         Compile kernels that check every subscript at run time, and check all of every scipy
-        and NumPy argument at every call.  Without it arrays of more than 16384 elements that
-        were checked before are compared with what they held then at 64 places; index arrays
-        now and then as a whole.
+        and NumPy argument at every call.
+    track_writes:
+        Let the system say whether arrays of more than 16384 elements that were checked before
+        were written to since (Linux from 6.7 on, ``userfaultfd``).  Without it, or where the
+        system cannot tell, they are compared with what they held then at 64 places; index
+        arrays now and then as a whole.
     cache:
         Keep compiled kernels on disk.
     cache_dir:
@@ -79,6 +82,7 @@ class Options:
     threads: int = 0
     verify: bool = False
     safe: bool = False
+    track_writes: bool = True
     cache: bool = True
     cache_dir: str = ""
     cache_limit_mb: int = 512
@@ -97,7 +101,7 @@ class Options:
                     f"option '{name}': expected at least {minimum}, found {value}",
                     hint=f"pass {name}={max(minimum, getattr(_defaults(), name))}, the default",
                 )
-        for name in ("verify", "safe", "cache", "tune"):
+        for name in ("verify", "safe", "track_writes", "cache", "tune"):
             value = getattr(self, name)
             _expect(name, isinstance(value, bool), "True or False", value)
         for name in ("cache_dir", "dump"):
@@ -151,6 +155,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "SPARSEDSL_NUM_THREADS": ("threads", _number),
     "SPARSEDSL_VERIFY": ("verify", _truth),
     "SPARSEDSL_SAFE": ("safe", _truth),
+    "SPARSEDSL_TRACK_WRITES": ("track_writes", _truth),
     "SPARSEDSL_NO_CACHE": ("cache", lambda text: not _truth(text)),
     "SPARSEDSL_CACHE_DIR": ("cache_dir", str),
     "SPARSEDSL_CACHE_LIMIT_MB": ("cache_limit_mb", _number),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sparsedsl.interop import Known, known
-from sparsedsl.runtime.looks import as_sampled, fact_of, in_one_step, kind_of, object_of
+from sparsedsl.runtime.looks import as_copied, as_watched, fact_of, in_one_step, kind_of, object_of
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.unchanged import SELDOM, Watch, still_holds
 
@@ -140,18 +140,18 @@ class Seen:
                 return
             watches.append(watch)
             asked.append((watch.values, kind_of(watch.values)))
-            for array, sample in watch.seen:
-                asked.append((array, as_sampled(array, sample)))
+            asked += [(watched.array, as_watched(watched)) for watched in watch.seen]
         for place, reference, facts in self.foreign:
             bound = reference()
-            if bound is None or bound.copied is not None or bound.shape is not None:
+            if bound is None or bound.shape is not None:
                 return
             parts = dict(zip(bound.names, bound.parts, strict=True))
             asked.append((place, object_of(given[place], parts)))
             watches.append(bound.watch)
             asked.append((bound.watch.values, kind_of(bound.watch.values)))
-            for array, sample in bound.watch.seen:
-                asked.append((array, as_sampled(array, sample)))
+            asked += [(watched.array, as_watched(watched)) for watched in bound.watch.seen]
+            if bound.copied is not None:
+                asked.append((bound.watch.values, as_copied(bound.watch.values, bound.copied)))
             for fact in facts:
                 values = bound.tensor.values
                 asked.append((values, fact_of(values, fact)))

@@ -133,11 +133,45 @@ def _comparison(module: ir.Module) -> ir.Function:
             found = _field(builder, data, builder.load(builder.gep(rest, [k])), element)
             require(found, builder.load(builder.gep(seen, [k])))
         builder.branch(blocks[Ask.NOTHING])
+    builder.position_at_end(blocks[Ask.UNTOUCHED])
+    _untouched(builder, memcmp, data, count, size, rest, differs)
+    builder.branch(blocks[Ask.NOTHING])
     for ask, real in ((Ask.FINITE, ir.DoubleType()), (Ask.FINITE_4, ir.FloatType())):
         builder.position_at_end(blocks[ask])
         _finite_values(builder, data, count, real, differs)
         builder.branch(blocks[Ask.NOTHING])
     return function
+
+
+def _untouched(
+    builder: ir.IRBuilder,
+    memcmp: ir.Function,
+    data: Any,
+    file: Any,
+    request: Any,
+    words: Any,
+    differs: ir.Block,
+) -> None:
+    """Go to ``differs`` if an array lies elsewhere or the system says it was written to."""
+    address, asked, generation, mark, before, start, after = (
+        builder.load(builder.gep(words, [_WORD(k)])) for k in range(7)
+    )
+    here = builder.icmp_unsigned("==", builder.ptrtoint(data, _WORD), address)
+    _go_on_if(builder, here, differs)
+    ends = builder.bitcast(builder.gep(words, [_WORD(7)]), _POINTER)
+    for place, held, length in (
+        (data, ends, before),
+        (builder.gep(data, [start]), builder.gep(ends, [before]), after),
+    ):
+        difference = builder.call(memcmp, [place, held, length])
+        _go_on_if(builder, builder.icmp_signed("==", difference, _INT(0)), differs)
+    kind = ir.FunctionType(_INT, [_INT, _WORD], var_arg=True)
+    control = ir.Function(builder.module, kind, "ioctl")
+    found = builder.call(control, [builder.trunc(file, _INT), request, asked])
+    _go_on_if(builder, builder.icmp_signed("==", found, _INT(0)), differs)
+    # read after the system was asked: whoever protects the pages again changes it before
+    now = builder.load(builder.inttoptr(generation, _WORDS))
+    _go_on_if(builder, builder.icmp_unsigned("==", now, mark), differs)
 
 
 def _attributes(builder: ir.IRBuilder, item: Any, pairs: Any, differs: ir.Block) -> None:

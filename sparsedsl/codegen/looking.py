@@ -8,15 +8,17 @@ A record is words of 64 bits: how many there are; where the object is: its place
 arguments, or 0 and its address; then what it must be.  Of an array: its type, its dtype, its
 flags, the number and the lengths of its axes; then what is asked of its data (``Ask``), a count
 and a size in bytes; then so many places, in bytes from the start of the data, and the bytes that
-must be there.  Of another object: 0, its address, a count, and so many names of attributes and the
+must be there.  What the system is asked of memory (``untouched``) is told by seven words, then the
+bytes that must begin and end the data.  Of another object: 0, its address, a count, and so many names of attributes and the
 objects that these must be.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, TypeAlias
 
@@ -35,6 +37,7 @@ class Ask(IntEnum):
     PLACES_8 = 3
     FINITE = 4
     FINITE_4 = 5
+    UNTOUCHED = 6
 
 
 _SAMPLED = {4: Ask.PLACES_4, 8: Ask.PLACES_8}
@@ -97,6 +100,35 @@ def finite(array: np.ndarray) -> Record | None:
         return None
     size = 8 if ask is Ask.FINITE else 4
     return _record(array, ask, array.nbytes // size, size)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the system is asked of memory: ``ioctl(file, request, asked)`` is to give zero.
+
+    ``generation`` holds ``mark`` for as long as nobody asked otherwise.  ``asked`` is written to.
+    """
+
+    file: int
+    request: int
+    asked: Any
+    generation: np.ndarray
+    mark: int
+
+
+def untouched(
+    array: np.ndarray, address: int, before: bytes, after: bytes, question: Question
+) -> Record | None:
+    """Ask for an array like this one that lies at ``address`` and was not written to since.
+
+    The system tells of what lies between the bytes ``before`` and ``after``.
+    """
+    places = ctypes.addressof(question.asked), question.generation.ctypes.data
+    lengths = len(before), array.nbytes - len(after), len(after)
+    words = np.array((address, *places, question.mark, *lengths), np.int64).tobytes()
+    told = question.file, question.request
+    record = _record(array, Ask.UNTOUCHED, *told, words, before, after)
+    return record and replace(record, kept=(*record.kept, question))
 
 
 def looker(

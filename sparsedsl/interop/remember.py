@@ -21,7 +21,7 @@ from sparsedsl.layouts.given import NATIVE_VALUES
 from sparsedsl.options import current
 from sparsedsl.runtime.form import Form, form_of
 from sparsedsl.runtime.tensor import Tensor
-from sparsedsl.runtime.unchanged import Watch, same_bits
+from sparsedsl.runtime.unchanged import Copied, Watch
 
 PARTS = ("_shape", "data", "indptr", "indices", "offsets", "coords", "row", "col")
 """Attributes of scipy's sparse objects that say what they store."""
@@ -43,12 +43,12 @@ class Known:
     parts: tuple[Any, ...]
     watch: Watch
     tensor: Tensor
-    copied: np.ndarray | None
+    copied: Copied | None
     order: np.ndarray | None
 
     def keeps(self, x: Any) -> bool:
         """Whether ``x`` is the object, and its tensor is still what it stands for."""
-        return self.keeps_pattern(x) and (self.copied is None or same_bits(x.data, self.copied))
+        return self.keeps_pattern(x) and (self.copied is None or self.copied.holds(x.data))
 
     def keeps_pattern(self, x: Any) -> bool:
         """Whether ``x`` is the object, and holds the arrays and indices it held."""
@@ -78,7 +78,7 @@ def recall(x: Any) -> Tensor | None:
     found = known(x)
     if found is None or current().safe or not found.keeps_pattern(x):
         return None
-    if found.copied is None or same_bits(x.data, found.copied):
+    if found.copied is None or found.copied.holds(x.data):
         return found.tensor
     return _with_new_values(x, found)
 
@@ -87,8 +87,8 @@ def _with_new_values(x: Any, known: Known) -> Tensor | None:
     """The tensor for the same entries with the values that they have now."""
     if known.order is None:
         return None
-    old, copied = known.tensor, x.data.copy()
-    values = copied.take(known.order)
+    old, copied = known.tensor, Copied.of(x.data)
+    values = copied.values.take(known.order)
     tensor = Tensor.of(old.form, {**old.held, old.layout.value.function: values})
     _known[id(x)] = replace(known, tensor=tensor, copied=copied)
     return tensor
@@ -114,7 +114,7 @@ def remember(x: Any, tensor: Tensor, *, shared: bool, order: np.ndarray | None =
             watched.append(part)
         elif name == "coords":
             watched += part
-    copied = None if shared else values.copy()
+    copied = None if shared else Copied.of(values)
     if order is not None and values.dtype != tensor.dtype:
         order = None
     reference = weakref.ref(x, lambda _: _known.pop(key, None))

@@ -16,7 +16,7 @@ from sparsedsl.layouts.convert import convert
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.runtime.attached import Attached
 from sparsedsl.runtime.tensor import Tensor, bound
-from sparsedsl.runtime.unchanged import same_bits
+from sparsedsl.runtime.unchanged import Copied
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class _Copy:
     """A copy, and the values its source had."""
 
     tensor: Tensor
-    values: np.ndarray
+    values: Copied
 
 
 _copies: Attached[dict[tuple[Layout, bool], _Copy]] = Attached()
@@ -50,8 +50,8 @@ def copied(source: Tensor, layout: Layout, *, whole: bool = False) -> Tensor:
         known = {}
         _copies.put(source, known)
     found = known.get((layout, whole))
-    if found is None or not same_bits(source.values, found.values):
-        values = source.values.copy()
+    if found is None or not found.values.holds(source.values):
+        values = Copied.of(source.values)
         made = _with_all(source, layout) if whole else source.convert(layout)
         found = known[layout, whole] = _Copy(made, values)
     return found.tensor

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
 from sparsedsl.locks import compiling
 from sparsedsl.runtime import cache
-from sparsedsl.runtime.unchanged import WHOLE, Sample, found_to_hold
+from sparsedsl.runtime.pages import Tracked, asking
+from sparsedsl.runtime.unchanged import WHOLE, Copied, Sample, Watched, found_to_hold
 
 if TYPE_CHECKING:
     from sparsedsl.codegen.looking import Record, Source
@@ -36,11 +37,38 @@ def kind_of(array: np.ndarray) -> Record | None:
     return looking.like(array)
 
 
-def as_sampled(array: np.ndarray, sample: Sample) -> Record | None:
-    """Ask for what a sample of ``array`` holds."""
+def as_watched(watched: Watched) -> Record | None:
+    """Ask for an index array that is as it was; None where it is to be read from end to end."""
+    array, sample, follow = watched
+    if sample.places is None or watched.sampled:
+        return _as_seen(array, sample)
+    return _as_seen(array, follow.tracked)
+
+
+def as_copied(array: np.ndarray, copied: Copied) -> Record | None:
+    """Ask for an array that holds what was copied; None where it is to be read from end to end."""
+    if copied.values.size <= WHOLE:
+        return _as_seen(array, Sample.of(copied.values))
+    return _as_seen(array, copied.follow.tracked)
+
+
+def _as_seen(array: np.ndarray, seen: Tracked | Sample | None) -> Record | None:
+    """Ask for an array that holds what was seen of it; None where that is not known."""
     from sparsedsl.codegen import looking
 
-    return looking.holding(array, sample.places, sample.seen)
+    match seen:
+        case None:
+            return None
+        case Sample():
+            return looking.holding(array, seen.places, seen.seen)
+        case Tracked():
+            question = asking(seen)
+            if question is None:
+                return None
+            asked = looking.Question(*question)
+            return looking.untouched(array, seen.address, seen.before, seen.after, asked)
+        case _ as never:
+            assert_never(never)
 
 
 def fact_of(array: np.ndarray, fact: str) -> Record | None:
@@ -48,8 +76,7 @@ def fact_of(array: np.ndarray, fact: str) -> Record | None:
     from sparsedsl.codegen import looking
 
     if array.size > WHOLE:
-        sample = found_to_hold(fact, array)
-        return None if sample is None else as_sampled(array, sample)
+        return _as_seen(array, found_to_hold(fact, array))
     if fact == "finite":
         return looking.finite(array) if array.dtype.kind in "fc" else looking.like(array)
     return None

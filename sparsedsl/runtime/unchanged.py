@@ -1,11 +1,13 @@
 """Whether an array still holds what it held when it was last looked at as a whole.
 
-Takes: arrays that users may write to between calls.  Gives: ``Sample`` and ``Watch``, and facts
-about values at the cost of a sample.  Invariant: arrays of up to ``WHOLE`` elements are looked at
-as a whole; longer ones count as unchanged while they hold bitwise the same at ``SAMPLES`` places,
-the first and the last among them, and a watch looks at all of them at its first looks and now and
-then.  With the option ``safe`` every array is looked at as a whole.  Nothing here keeps an array
-of a user alive, but for the ``Watch`` of its owner.
+Takes: arrays that users may write to between calls.  Gives: ``Sample``, ``Watch`` and ``Copied``,
+and facts about values.  Invariant: arrays of up to ``WHOLE`` elements are looked at as a whole,
+and so are longer ones, until the system says that nobody wrote to them (``runtime.pages``): it is
+asked to from the third look on, and later again for arrays that are written to.  Where it cannot
+tell, longer arrays count as unchanged while they hold bitwise the same at ``SAMPLES`` places, the
+first and the last among them, and a watch reads all of them at its first looks and now and then.
+With the option ``safe`` every array is looked at as a whole.  Nothing here keeps an array of a
+user alive, but for the ``Watch`` of its owner.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sparsedsl.options import current
+from sparsedsl.runtime import pages
 from sparsedsl.runtime.values import holds
 
 WHOLE = 16384
@@ -27,8 +30,11 @@ WHOLE = 16384
 SAMPLES = 64
 """Places at which longer arrays are compared: half a microsecond, when they are in cache."""
 
+SOON = 3
+"""The look from which on the system follows an array: one that is met once is not worth it."""
+
 FIRST = 8
-"""Looks at which a watch reads longer arrays from end to end; a call takes one or two."""
+"""Looks at which a watch reads sampled arrays from end to end; a call takes one or two."""
 
 SELDOM = 16
 """After those, one look of so many reads all of them.  To read the index arrays takes 16 to 38 %
@@ -100,6 +106,78 @@ def digest(array: np.ndarray) -> bytes:
     return np.add.reduce(lanes, axis=0).tobytes() + content[whole:].tobytes()
 
 
+def told() -> bool:
+    """Whether the system tells of writes, and is to be asked."""
+    return current().track_writes and pages.system() is not None
+
+
+@dataclass(slots=True, eq=False)
+class Follow:
+    """One long array, followed by the system for as long as nobody writes to it.
+
+    After every write it is left alone for four times as many looks, since first writes to pages
+    that are followed take longer.  ``refused``: the system cannot follow this array.
+    """
+
+    tracked: pages.Tracked | None = None
+    looks: int = 0
+    due: int = SOON
+    wait: int = 4
+    refused: bool = False
+
+    def keeps(self, array: np.ndarray) -> bool:
+        """Whether the system says that the array holds what it held at the last ``begin``."""
+        return self.tracked is not None and self.tracked.holds(array)
+
+    def begin(self, array: np.ndarray) -> None:
+        """Follow the array from here on, if it is time to; it is read after this."""
+        self.looks += 1
+        if self.tracked is not None:
+            self.tracked, self.due = None, self.looks + self.wait
+            self.wait *= 4
+        if self.looks >= self.due:
+            self.tracked = pages.Tracked.of(array)
+            self.refused = self.tracked is None
+
+    def stop(self) -> None:
+        """What the array holds is not what it is to hold."""
+        self.tracked = None
+
+
+class Watched(NamedTuple):
+    """An index array, what was seen of it, and what follows it where it is long."""
+
+    array: np.ndarray
+    sample: Sample
+    follow: Follow
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the array is neither read at every look nor followed."""
+        return self.sample.places is not None and (self.follow.refused or not told())
+
+    def holds(self) -> bool:
+        """Whether the array is as it was, or seems so where it is sampled."""
+        array, sample, follow = self
+        if sample.places is None:
+            return sample.matches(array)
+        if follow.keeps(array):
+            return array.shape == sample.shape and array.dtype == sample.dtype
+        if not sample.matches(array):
+            return False
+        if self.sampled:
+            return True
+        follow.begin(array)
+        same = self.holds_wholly()
+        if not same:
+            follow.stop()
+        return same
+
+    def holds_wholly(self) -> bool:
+        """Whether a long array is as it was, read from end to end."""
+        return self.sample.digest is None or digest(self.array) == self.sample.digest
+
+
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class Watch:
     """Index arrays that others may write to, what was seen of each, and how many values there are.
@@ -107,7 +185,7 @@ class Watch:
     A watch that found a change stays at that; what checks the arrays again makes a new one.
     """
 
-    seen: tuple[tuple[np.ndarray, Sample], ...]
+    seen: tuple[Watched, ...]
     values: np.ndarray
     size: int
     looks: int = 0
@@ -116,32 +194,56 @@ class Watch:
     @staticmethod
     def of(arrays: Iterable[np.ndarray], values: np.ndarray) -> Watch:
         """Look at index arrays that are C-contiguous, from end to end."""
-        seen = tuple([(array, Sample.of(array, whole=True)) for array in arrays])
+        seen = tuple([Watched(x, Sample.of(x, whole=True), Follow()) for x in arrays])
         return Watch(seen, values, values.size)
 
     @property
     def sampled(self) -> bool:
-        """Whether any of the arrays is too long to be read at every look."""
-        return any(sample.places is not None for _, sample in self.seen)
+        """Whether any of the arrays is only sampled at most looks."""
+        return any(watched.sampled for watched in self.seen)
 
     def holds(self) -> bool:
-        """Whether the arrays seem to be as they were, and there are as many values."""
-        if self.values.size != self.size:
+        """Whether the arrays are as they were, and there are as many values."""
+        if self.changed or self.values.size != self.size:
             return False
-        for array, sample in self.seen:
-            if not sample.matches(array):
+        for watched in self.seen:
+            if not watched.holds():
+                self.changed = True
                 return False
         self.looks = looks = self.looks + 1
-        if looks <= FIRST or not looks % SELDOM:
-            return self.holds_wholly()
-        return not self.changed
+        return (looks > FIRST and looks % SELDOM != 0) or self.holds_wholly()
 
     def holds_wholly(self) -> bool:
-        """Whether the longer arrays are as they were, read from end to end."""
-        for array, sample in self.seen:
-            if sample.digest is not None and digest(array) != sample.digest:
+        """Whether those that are sampled are as they were, read from end to end."""
+        for watched in self.seen:
+            if watched.sampled and not watched.holds_wholly():
                 self.changed = True
         return not self.changed
+
+
+@dataclass(slots=True, eq=False)
+class Copied:
+    """Values as they were when a copy was made from them."""
+
+    values: np.ndarray
+    follow: Follow
+
+    @staticmethod
+    def of(array: np.ndarray) -> Copied:
+        """Copy an array that is C-contiguous."""
+        return Copied(array.copy(), Follow())
+
+    def holds(self, array: np.ndarray) -> bool:
+        """Whether the array, the one that was copied, holds bitwise what it held."""
+        long = array.size > WHOLE and not self.follow.refused and told()
+        if long and self.follow.keeps(array):
+            return array.shape == self.values.shape and array.dtype == self.values.dtype
+        if long:
+            self.follow.begin(array)
+        same = same_bits(array, self.values)
+        if long and not same:
+            self.follow.stop()
+        return same
 
 
 def same_bits(array: np.ndarray, other: np.ndarray) -> bool:
@@ -160,23 +262,33 @@ def same_bits(array: np.ndarray, other: np.ndarray) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Found:
     """Facts found to hold of all values of an array."""
 
     reference: weakref.ref[np.ndarray]
     sample: Sample
+    follow: Follow
     facts: set[str]
+
+    def keeps(self, values: np.ndarray) -> bool:
+        """Whether the facts still hold, as far as that can be told."""
+        if self.follow.refused or not told():
+            return self.sample.matches(values)
+        if values.dtype == self.sample.dtype and self.follow.keeps(values):
+            return True
+        self.follow.begin(values)
+        return False
 
 
 _found: dict[int, _Found] = {}
 
 
 def still_holds(fact: str, values: np.ndarray) -> bool:
-    """Whether a fact of ``values.FACTS`` holds of all values, as far as a sample tells.
+    """Whether a fact of ``values.FACTS`` holds of all values.
 
-    Exact for an array met first, for one of up to ``WHOLE`` elements, and where the fact did
-    not hold at the last look.
+    Exact, but where the system cannot tell who writes to memory: there a fact of a long array
+    that held at the last look is taken to hold while a sample is as it was.
 
     >>> big = np.ones(100_000)
     >>> still_holds("finite", big)
@@ -189,9 +301,13 @@ def still_holds(fact: str, values: np.ndarray) -> bool:
         return holds(fact, values)
     key = id(values)
     found = _found.get(key)
-    if found is None or found.reference() is not values or not found.sample.matches(values):
+    if found is None or found.reference() is not values:
         reference = weakref.ref(values, lambda _: _found.pop(key, None))
-        found = _found[key] = _Found(reference, Sample.of(values), set())
+        found = _found[key] = _Found(reference, Sample.of(values), Follow(), set())
+        found.follow.begin(values)
+    elif not found.keeps(values):
+        found.sample = Sample.of(values)
+        found.facts.clear()
     if fact in found.facts:
         return True
     if holds(fact, values):
@@ -200,9 +316,12 @@ def still_holds(fact: str, values: np.ndarray) -> bool:
     return False
 
 
-def found_to_hold(fact: str, values: np.ndarray) -> Sample | None:
-    """Return what a long array held when a fact was last found to hold of it."""
+def found_to_hold(fact: str, values: np.ndarray) -> pages.Tracked | Sample | None:
+    """Return what a long array was when a fact was last found to hold of it.
+
+    None where it is to be looked at as a whole.
+    """
     found = _found.get(id(values))
     if found is None or found.reference() is not values or fact not in found.facts:
         return None
-    return found.sample
+    return found.sample if found.follow.refused or not told() else found.follow.tracked

@@ -84,22 +84,50 @@ def test_values_of_plain_and_scipy_arguments_are_looked_at_in_every_call():
         np.testing.assert_array_equal(product(A, B).toarray(), expected)
 
 
+def _unsampled(count):
+    return next(k for k in range(4, count) if k not in unchanged._places(count))
+
+
 def test_long_arrays_are_looked_at_again_where_a_sample_changed():
     values = np.ones(WHOLE + 1)
-    assert still_holds("finite", values)
-    unsampled = next(k for k in range(len(values)) if k not in unchanged._places(len(values)))
-    for place in (0, len(values) - 1, int(unchanged._places(len(values))[7])):
-        values[place], values[unsampled] = 2.0, np.nan
-        assert not still_holds("finite", values)
-        values[unsampled] = 3.0
+    unsampled = _unsampled(len(values))
+    with sd.options(track_writes=False):
         assert still_holds("finite", values)
-    assert still_holds("nonzero", values)
-    values[unsampled] = np.inf
-    assert still_holds("finite", values)  # what the rule gives up
-    assert not still_holds("finite", values.copy())
-    assert not still_holds("below", values)  # not asked before: looked at as a whole
+        for place in (0, len(values) - 1, int(unchanged._places(len(values))[7])):
+            values[place], values[unsampled] = 2.0, np.nan
+            assert not still_holds("finite", values)
+            values[unsampled] = 3.0
+            assert still_holds("finite", values)
+        assert still_holds("nonzero", values)
+        values[unsampled] = np.inf
+        assert still_holds("finite", values)  # what the rule gives up
+        assert not still_holds("finite", values.copy())
+        assert not still_holds("below", values)  # not asked before: looked at as a whole
     with sd.options(safe=True):
         assert not still_holds("finite", values)
+
+
+@pytest.mark.parametrize("looks", [0, 1, 2, 3, 4, 40])
+def test_no_value_is_overlooked_where_the_system_tells_of_writes(looks, told):
+    values = np.ones(WHOLE + 1)
+    unsampled = _unsampled(len(values))
+    for _ in range(looks):
+        assert still_holds("finite", values)
+    for value in (np.inf, 3.0, np.nan, 2.0, -np.inf):
+        values[unsampled] = value
+        for _ in range(looks + 1):
+            assert still_holds("finite", values) == np.isfinite(value)
+            assert still_holds("nonzero", values)
+
+
+def test_values_that_are_written_to_at_each_call_are_followed_less_and_less(told):
+    values = np.ones(WHOLE + 1)
+    followed = 0
+    for turn in range(200):
+        still_holds("finite", values)
+        followed += unchanged._found[id(values)].follow.tracked is not None
+        values[turn] = turn
+    assert 0 < followed <= 5
 
 
 @given(st.integers(WHOLE + 1, 2**50))
@@ -140,7 +168,7 @@ def test_long_arguments_are_looked_at_as_a_whole_when_safe():
     assert np.isnan(spmv(A, x)).all()
     x[-1] = 1.0
     np.testing.assert_array_equal(spmv(A, x), [2.0, 2.0])
-    x[next(k for k in range(4, count) if k not in unchanged._places(count))] = np.inf
+    x[_unsampled(count)] = np.inf
     with sd.options(safe=True):
         assert np.isnan(spmv(A, x)).all()
 
@@ -188,14 +216,16 @@ def test_index_arrays_changed_in_place_are_checked_again():
         spmv(A, x)
 
 
-def test_long_index_arrays_are_sampled_and_checked_when_safe():
+def test_long_index_arrays_are_checked_again_where_they_changed_or_when_safe():
     count = WHOLE + 10
     A = sp.csr_array((np.ones(count), np.arange(count), [0, count]), (1, count))
     spmv(A, np.ones(count))
     assert recall(A) is not None
+    with sd.options(safe=True):
+        assert recall(A) is None
     A.indices[:] = A.indices[::-1].copy()
     assert recall(A) is None
     A.indices[:] = A.indices[::-1].copy()
+    assert recall(A) is None  # until it is checked again
+    spmv(A, np.ones(count))
     assert recall(A) is not None
-    with sd.options(safe=True):
-        assert recall(A) is None

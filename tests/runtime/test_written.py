@@ -127,18 +127,53 @@ def test_a_long_array_met_again_is_read_from_end_to_end(bind, calls, array, valu
         product(bound, x)
 
 
-@pytest.mark.parametrize("bind", [lambda A: A, sd.asarray])
-def test_a_long_array_is_read_from_end_to_end_now_and_then(bind):
-    A, place = _long()
-    x, bound = np.arange(20_000.0), bind(A)
-    for _ in range(40):
-        product(bound, x)
+def _turn(A, place):
+    """Write another valid pattern to the row of a matrix that holds a place."""
     row = np.searchsorted(A.indptr, place, side="right") - 1
     part = slice(A.indptr[row], A.indptr[row + 1])
     A.indices[part] = 19_999 - A.indices[part][::-1]
-    for _ in range(unchanged.SELDOM):
+
+
+@pytest.mark.parametrize("bind", [lambda A: A, sd.asarray])
+def test_a_sampled_array_is_read_from_end_to_end_now_and_then(bind):
+    A, place = _long()
+    x, bound = np.arange(20_000.0), bind(A)
+    with sd.options(track_writes=False):
+        for _ in range(40):
+            product(bound, x)
+        _turn(A, place)
+        for _ in range(unchanged.SELDOM):
+            product(bound, x)
+        np.testing.assert_allclose(product(bound, x), A @ x)
+
+
+@pytest.mark.parametrize("bind", [lambda A: A, sd.asarray, _from_arrays])
+@pytest.mark.parametrize("calls", [0, 1, 2, 3, 4, 5, 8, 9, 12, 40])
+def test_no_write_is_overlooked_where_the_system_tells_of_them(bind, calls, told):
+    A, place = _long()
+    x, bound = np.arange(20_000.0), bind(A)
+    for _ in range(2):
+        for _ in range(calls):
+            product(bound, x)
+        _turn(A, place)
+        np.testing.assert_allclose(product(bound, x), A @ x)
+    A.indices[place] = 2**31 - 1
+    with pytest.raises(sd.InvalidTensorError, match="indices"):
         product(bound, x)
-    np.testing.assert_allclose(product(bound, x), A @ x)
+
+
+@pytest.mark.parametrize("calls", [1, 4, 40])
+def test_copies_of_long_operands_follow_what_is_written(calls, told):
+    A, place = _long()
+    A = A.tocoo()
+    A.coords = tuple(c[::-1].copy() for c in A.coords)  # unsorted: the kernel reads a copy
+    A.has_canonical_format = False
+    x = np.ones(20_000)
+    for value in (5.0, 7.0):
+        for _ in range(calls):
+            np.testing.assert_allclose(product(A, x), A @ x)
+        A.data[place] = value
+        np.testing.assert_allclose(product(A, x), A @ x)
 
 
 @pytest.mark.parametrize("n", [60, 20_000])

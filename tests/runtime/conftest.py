@@ -1,0 +1,12 @@
+"""What the tests of the runtime ask of the system."""
+
+import pytest
+
+from sparsedsl.runtime import pages
+
+
+@pytest.fixture
+def told():
+    """Skip where the system does not say who writes to memory."""
+    if pages.system() is None:
+        pytest.skip("this system does not tell of writes to memory")
