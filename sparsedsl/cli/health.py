@@ -15,6 +15,7 @@ def checks() -> list[dict[str, Any]]:
         *(_checked(name, lambda name=name: _version(name)) for name in _PACKAGES),
         _checked("threads", _threads),
         _checked("cache", _cache),
+        _checked("writes", _writes),
         _checked("solver", _solver),
         _checked("kernel", _kernel),
     ]
@@ -55,6 +56,17 @@ def _cache() -> str:
 
     found = cache.info()
     return f"{found.directory or 'in memory'}, {found.kernels} kernels"
+
+
+def _writes() -> str:
+    from sparsedsl.options import current
+    from sparsedsl.runtime import pages
+
+    if not current().track_writes:
+        return "the system is not asked who writes to arrays (track_writes)"
+    if pages.system() is None:
+        return "the system does not tell who writes to arrays: long ones are sampled"
+    return "the system tells who writes to arrays"
 
 
 def _solver() -> str:

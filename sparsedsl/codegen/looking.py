@@ -8,9 +8,9 @@ A record is words of 64 bits: how many there are; where the object is: its place
 arguments, or 0 and its address; then what it must be.  Of an array: its type, its dtype, its
 flags, the number and the lengths of its axes; then what is asked of its data (``Ask``), a count
 and a size in bytes; then so many places, in bytes from the start of the data, and the bytes that
-must be there.  What the system is asked of memory (``untouched``) is told by seven words, then the
-bytes that must begin and end the data.  Of another object: 0, its address, a count, and so many names of attributes and the
-objects that these must be.
+must be there.  What the system is asked about memory (``untouched``) is told by seven words, then
+come the bytes that must begin and end the data.  Of another object: 0, its address, a count, and
+so many names of attributes and the objects that these must be.
 """
 
 from __future__ import annotations

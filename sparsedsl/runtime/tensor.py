@@ -62,8 +62,8 @@ class Tensor(Operators):
     Notes
     -----
     The arrays are shared with whoever gave them.  Index arrays should not be changed after
-    binding: kernels look whether they were, as far as ``runtime.unchanged`` tells, and check
-    them again.  Stored values may be changed, with one rule: whether they are finite (or, where
+    binding: kernels look whether they were (``runtime.unchanged`` says how), and check them
+    again.  Stored values may be changed, with one rule: whether they are finite (or, where
     a kernel needs that, nonzero or bounded) is found out when a kernel first asks and then
     remembered, so that after storing the first infinity, NaN or zero call ``validate``, or bind
     the arrays anew.
