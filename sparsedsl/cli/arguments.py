@@ -224,11 +224,9 @@ def summary() -> list[dict[str, Any]]:
     """Name and a few words of every layout."""
     records: list[dict[str, Any]] = []
     for name, entry in layouts.items():
+        about = layouts.summary(name)
         if isinstance(entry, Family):
-            about = f"any order: {entry.summary}"
-        else:
-            about = f"order {entry.rank}: arrays {', '.join(entry.arrays)}"
-            about += f"; block sizes {', '.join(entry.blocks)}" if entry.blocks else ""
+            about = f"any order: {about}"
         records.append({"name": name, "about": about})
     return records
 

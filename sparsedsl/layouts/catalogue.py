@@ -28,12 +28,14 @@ _FIXED = {
         "and j = indices(p) and 0 <= j < M }",
         "data(p)",
         (*_POINTERS, "increasing indices within indptr(i) <= p < indptr(i + 1)"),
+        summary="compressed rows: the columns of each row, in order",
     ),
     "csc": Specification(
         "[N, M] -> { [j, p] -> [i, j] : 0 <= j < M and indptr(j) <= p < indptr(j + 1) "
         "and i = indices(p) and 0 <= i < N }",
         "data(p)",
         (*_POINTERS, "increasing indices within indptr(j) <= p < indptr(j + 1)"),
+        summary="compressed columns: the rows of each column, in order",
     ),
     "dcsr": Specification(
         "[N, M, NR] -> { [q, p] -> [i, j] : 0 <= q < NR and i = rows(q) and 0 <= i < N "
@@ -44,6 +46,7 @@ _FIXED = {
             *_POINTERS,
             "increasing indices within indptr(q) <= p < indptr(q + 1)",
         ),
+        summary="compressed rows of the rows that hold entries",
     ),
     "dcsc": Specification(
         "[N, M, NC] -> { [q, p] -> [i, j] : 0 <= q < NC and j = cols(q) and 0 <= j < M "
@@ -54,6 +57,7 @@ _FIXED = {
             *_POINTERS,
             "increasing indices within indptr(q) <= p < indptr(q + 1)",
         ),
+        summary="compressed columns of the columns that hold entries",
     ),
     "bcsr": Specification(
         "[N, M, R, C] -> { [bi, p, r, c] -> [i, j] : 0 <= i < N and i = R*bi + r "
@@ -66,6 +70,7 @@ _FIXED = {
             "range indices in [0, (M + C - 1) // C)",
         ),
         usual=(4, 4),
+        summary="compressed rows of dense blocks of R x C",
     ),
     "bcsc": Specification(
         "[N, M, R, C] -> { [bj, p, r, c] -> [i, j] : 0 <= j < M and j = C*bj + c "
@@ -78,8 +83,8 @@ _FIXED = {
             "range indices in [0, (N + R - 1) // R)",
         ),
         usual=(4, 4),
+        summary="compressed columns of dense blocks of R x C",
     ),
-    # Runs of neighbouring columns, each with its values next to each other.
     "vbl": Specification(
         "[N, M] -> { [i, b, j] -> [i, j] : 0 <= i < N and indptr(i) <= b < indptr(i + 1) "
         "and start(b) <= j < stop(b) and 0 <= j < M }",
@@ -91,21 +96,23 @@ _FIXED = {
             "ptr(b + 1) = ptr(b) + stop(b) - start(b)",
             "disjoint (start, stop) within indptr(i) <= b < indptr(i + 1)",
         ),
+        summary="rows of runs of neighbouring columns, the values of a run side by side",
     ),
     "dia": Specification(
         "[N, M, ND] -> { [d, j] -> [i, j] : 0 <= d < ND and 0 <= j < M "
         "and i = j - offsets(d) and 0 <= i < N }",
         "data(d, j)",
         ("injective offsets",),
+        summary="diagonals, each as long as a row",
     ),
-    # Rows padded to one width; counts(i) slots of row i are used.
+    # counts(i) slots of row i are used
     "ell": Specification(
         "[N, M, W] -> { [i, s] -> [i, j] : 0 <= i < N and 0 <= s < W and s < counts(i) "
         "and j = cols(i, s) and 0 <= j < M }",
         "data(i, s)",
         ("range counts in [0, W + 1)", "increasing cols within 0 <= s < counts(i)"),
+        summary="rows padded to one width",
     ),
-    # Slices of C rows, each padded to its own width and stored column by column.
     "sell": Specification(
         "[N, M, C] -> { [b, k, r] -> [i, j] : 0 <= i < N and i = C*b + r and 0 <= r < C "
         "and 0 <= k < widths(b) and k < counts(i) and j = cols(ptr(b) + C*k + r) "
@@ -118,8 +125,9 @@ _FIXED = {
             "increasing cols within 0 <= k < counts(C*b + r)",
         ),
         usual=(8,),
+        summary="slices of C rows, each padded to a width of its own and stored by columns",
     ),
-    # Rows sorted by length within windows of S, slot s holding row perm(s); slices as in sell.
+    # slot s holds row perm(s)
     "sell_sigma": Specification(
         "[N, M, C, S] -> { [w, s, b, k] -> [i, j] : 0 <= w and S*w <= s < S*w + S and s < N "
         "and b = s//C and i = perm(s) and S*w <= i < S*w + S and 0 <= i < N "
@@ -135,8 +143,8 @@ _FIXED = {
             "increasing cols within 0 <= k < counts(s)",
         ),
         usual=(8, 128),
+        summary="sell with the rows sorted by length in windows of S",
     ),
-    # The first W entries of each row as padded rows, the others as coordinates.
     "hyb": Specification(
         "[N, M, NNZ, W] -> { [u, v, q] -> [i, j] : 0 <= u < N and 0 <= v < W and v < counts(u) "
         "and q = W*u + v and i = u and j = cols(u, v) and 0 <= j < M; "
@@ -149,8 +157,8 @@ _FIXED = {
             "lexicographic (rest0, rest1)",
         ),
         usual=(8,),
+        summary="the first W entries of each row as ell, the others as coo",
     ),
-    # Rows by falling length; the d-th entries of all rows that have one lie side by side.
     "jad": Specification(
         "[N, M, ND] -> { [r, d] -> [i, j] : 0 <= r < N and i = perm(r) and 0 <= i < N "
         "and 0 <= d < ND and d < counts(r) and jptr(d) + r < jptr(d + 1) "
@@ -164,8 +172,9 @@ _FIXED = {
             "nondecreasing jptr",
             "increasing indices within 0 <= d < counts(r)",
         ),
+        summary="rows by decreasing length, their d-th entries side by side",
     ),
-    # Buckets of a hash of the coordinates, as wide as the fullest; below 0 a slot is free.
+    # a slot whose crd0 is below 0 is free
     "hash": Specification(
         "[N, M, W, B] -> { [b, s] -> [i, j] : 0 <= b < B and 0 <= s < W and crd0(b, s) >= 0 "
         "and i = crd0(b, s) and j = crd1(b, s) and b = (31*i + j) mod B "
@@ -173,8 +182,8 @@ _FIXED = {
         "data(b, s)",
         ("injective (crd0, crd1) within 0 <= s < W",),
         usual=(1024,),
+        summary="a hash table of B buckets, each as wide as the fullest",
     ),
-    # Square blocks in row-major order, the entries of each as short coordinates.
     "csb": Specification(
         "[N, M, B] -> { [u, v, e] -> [i, j] : i = B*u + rows(e) and j = B*v + cols(e) "
         "and 0 <= B*u < N and 0 <= B*v < M "
@@ -190,22 +199,22 @@ _FIXED = {
             "< ptr(((M + B - 1)//B)*u + v + 1)",
         ),
         usual=(128,),
+        summary="blocks of B x B, the entries of each as short coordinates",
     ),
-    # Runs of neighbouring columns that share one value.
     "rle": Specification(
         "[N, M] -> { [i, r, j] -> [i, j] : 0 <= i < N and indptr(i) <= r < indptr(i + 1) "
         "and start(r) <= j < stop(r) and 0 <= j < M }",
         "data(r)",
         (*_POINTERS, "disjoint (start, stop) within indptr(i) <= r < indptr(i + 1)"),
+        summary="rows of runs of neighbouring columns that share one value",
     ),
-    # KL diagonals below the main one and KU above it.
     "banded": Specification(
         "[N, M, KL, KU] -> { [i, k] -> [i, j] : 0 <= i < N and 0 <= k <= KL + KU "
         "and j = i + k - KL and 0 <= j < M }",
         "data(i, k)",
         usual=(1, 1),
+        summary="KL diagonals below the main one and KU above it, by rows",
     ),
-    # Each row from its first entry to the diagonal.
     "skyline": Specification(
         "[N, M] -> { [i, j] -> [i, j] : 0 <= i < N and first(i) <= j <= i and 0 <= j < M }",
         "data(ptr(i) + j - first(i))",
@@ -215,22 +224,22 @@ _FIXED = {
             "nondecreasing ptr",
             "ptr(i + 1) = ptr(i) + i + 1 - first(i)",
         ),
+        summary="each row from its first entry to the diagonal",
     ),
-    # The lower triangle, row after row.
     "triangular": Specification(
         "[N, M] -> { [i, j] -> [i, j] : 0 <= i < N and 0 <= j <= i and j < M }",
         "data(ptr(i) + j)",
         ("ptr(0) = 0", "nondecreasing ptr", "ptr(i + 1) = ptr(i) + i + 1"),
+        summary="the lower triangle, row by row",
     ),
-    # The lower triangle of a symmetric matrix by rows; the upper one is its mirror image.
     "symmetric": Specification(
         "[N, M] -> { [q, p] -> [q, j] : 0 <= q < N and indptr(q) <= p < indptr(q + 1) "
         "and j = indices(p) and 0 <= j <= q and j < M; [q, p] -> [i, q] : 0 <= q < N and q < M "
         "and indptr(q) <= p < indptr(q + 1) and i = indices(p) and indices(p) < q and 0 <= i }",
         "data(p)",
         (*_POINTERS, "increasing indices within indptr(q) <= p < indptr(q + 1)"),
+        summary="the lower triangle of a symmetric matrix, compressed by rows",
     ),
-    # Rows of different lengths, each full from its first column on.
     "ragged": Specification(
         "[N, M] -> { [i, j] -> [i, j] : 0 <= i < N and 0 <= j < lengths(i) and j < M }",
         "data(ptr(i) + j)",
@@ -240,8 +249,8 @@ _FIXED = {
             "nondecreasing ptr",
             "ptr(i + 1) = ptr(i) + lengths(i)",
         ),
+        summary="rows of different lengths, each full from its first column on",
     ),
-    # At most K entries in every G neighbouring columns of a row (2:4 sparsity).
     "nm": Specification(
         "[N, M, K, G] -> { [i, b, s] -> [i, j] : 0 <= i < N and 0 <= G*b < M and 0 <= s < K "
         "and s < counts(i, b) and j = G*b + offs(i, b, s) and 0 <= j < M }",
@@ -252,13 +261,14 @@ _FIXED = {
             "increasing offs within 0 <= s < counts(i, b)",
         ),
         usual=(4,),
+        summary="at most K entries in every G neighbouring columns (2:4 sparsity)",
     ),
-    # Positions alone: every entry has the one value that is stored.
     "pattern": Specification(
         "[N, M] -> { [i, p] -> [i, j] : 0 <= i < N and indptr(i) <= p < indptr(i + 1) "
         "and j = indices(p) and 0 <= j < M }",
         "value()",
         (*_POINTERS, "increasing indices within indptr(i) <= p < indptr(i + 1)"),
+        summary="compressed rows of positions, all with one value",
     ),
 }
 

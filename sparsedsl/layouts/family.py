@@ -68,12 +68,13 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Specification:
-    """What ``Layout`` takes, as text, and the block sizes where its name alone is given."""
+    """What ``Layout`` takes as text, the block sizes that its name alone means, and a few words."""
 
     relation: str
     value: str
     properties: tuple[str, ...] = ()
     usual: tuple[int, ...] = ()
+    summary: str = ""
 
 
 AnyLayout: TypeAlias = "Layout | Family"
@@ -115,6 +116,11 @@ class Catalogue(Mapping[str, AnyLayout]):
         found = self[name]
         given = found if isinstance(found, Family) else self._fixed[name.lower()]
         return found(*given.usual) if given.usual else found
+
+    def summary(self, name: str) -> str:
+        """What a layout stores, in a few words."""
+        found = self[name]
+        return found.summary if isinstance(found, Family) else self._fixed[name.lower()].summary
 
     def _advice(self, key: str) -> str:
         name, opened, _ = key.partition("(")

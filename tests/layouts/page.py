@@ -41,8 +41,8 @@ other. The table shows what the compiler does with each as an operand and as a r
 - **assembled**: whether a result is written in the layout directly, or in CSR and then converted.
 - **bytes**: with `w` the bytes of an index and `v` those of a value.
 
-| layout | scanned | found in | assembled | bytes |
-|---|---|---|---|---|
+| layout | stores | scanned | found in | assembled | bytes |
+|---|---|---|---|---|---|
 """
 
 
@@ -96,7 +96,8 @@ def row(name):
     scanned = "in a copy by rows" if unit.nest.conversions else "yes"
     found = how_found(matrix, tensor)
     assembled = "directly" if levels_of(layout) is not None else "converted"
-    return f"| `{layout.label}` | {scanned} | {found} | {assembled} | `{bytes_text(layout)}` |"
+    cells = layouts.summary(name), scanned, found, assembled, f"`{bytes_text(layout)}`"
+    return f"| `{layout.label}` | {' | '.join(cells)} |"
 
 
 def page():
