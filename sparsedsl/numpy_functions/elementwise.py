@@ -12,6 +12,7 @@ import numpy as np
 
 from sparsedsl.errors import TensorTypeError
 from sparsedsl.interop import asarray
+from sparsedsl.layouts import catalogue
 from sparsedsl.operators import composed, elementwise, reduce
 
 
@@ -90,7 +91,7 @@ def nonzero(a: Any) -> tuple[np.ndarray, ...]:
             hint="compare with the fill first, np.nonzero(x != x.fill_value), or list every "
             "coordinate: np.nonzero(x.to_numpy())",
         )
-    coordinates, values = x.convert("coo").coordinates()
+    coordinates, values = x.convert(catalogue.coordinates(x.ndim)).coordinates()
     return tuple(coordinates[:, values != 0])
 
 

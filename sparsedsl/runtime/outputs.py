@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from sparsedsl.errors import PlanError
+from sparsedsl.layouts.catalogue import hierarchical
 from sparsedsl.runtime.blocks import shortened
 from sparsedsl.runtime.memory import memory_bytes
 from sparsedsl.runtime.recipe import Recipe
@@ -29,7 +30,7 @@ def check_memory(recipe: Recipe, shape: tuple[int, ...]) -> None:
     for extent in shape:
         room *= extent
     if room > memory_bytes():
-        layout = "csr" if len(shape) == len(("rows", "columns")) else "csf"
+        layout = hierarchical(tuple(range(len(shape)))).name
         raise PlanError(
             f"the result {recipe.output} would be a dense array of {room / 2**30:.3g} GiB, more "
             f"than the {memory_bytes() / 2**30:.3g} GiB that there are",
