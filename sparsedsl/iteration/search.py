@@ -9,10 +9,10 @@ a variable, the key of a find, an invariant of the data, or a ``Guard``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
-from itertools import islice
+from itertools import zip_longest
 
 from sparsedsl.iteration import classify, cost
 from sparsedsl.iteration.following import leader, logical, saturate
@@ -34,39 +34,112 @@ DEPARTURES = ((11, 6), (14, 3), (float("inf"), 1))
 def search(problem: Problem) -> tuple[State, float] | None:
     """Return the cheapest complete plan found and its cost, or None if there is none.
 
-    Loops are tried cheapest first.  With many dimensions the search departs from the cheapest
-    next loop only so often on a path, which keeps the number of states polynomial in them.
+    Plans that scan one operand as it is stored, then the others, come first: what they cost bounds
+    others.  Then loops are tried cheapest first.  The search departs from the cheapest next loop
+    never on a path, then once, and so on: the first loop of a good plan may look dear.  With many
+    dimensions it departs only so often, which keeps the number of states polynomial in them.
     """
     begin = State(problem.bound, (), problem.visits, 0.0, frozenset(), frozenset(), (), ())
-    best: list[tuple[State, float] | None] = [None]
-    budget = [problem.limit]
-
-    def visit(state: State, departures: int) -> None:
-        budget[0] -= 1
-        limit = best[0][1] if best[0] else problem.ceiling
-        spent = budget[0] < (0 if best[0] or hoped else -PATIENCE * problem.limit)
-        if state.spent >= limit or spent:
-            return
-        if _complete(problem, state):
-            total = state.spent + problem.finish(state)
-            if total < limit:
-                best[0] = (state, total)
-            return
-        following = islice(_extensions(problem, state, limit), departures + 1)
-        for place, state in enumerate(list(following)):
-            visit(state, departures - place)
-
-    hoped = problem.ceiling < float("inf")  # for a cheaper plan, which is not needed
     first = saturate(problem, begin)
+    if first is None:
+        return None
+    hoped = problem.ceiling < float("inf")  # for a cheaper plan, which is not needed
     size = len(problem.indices) + sum(len(o.dims) for o in problem.required)
     departures = next(d for most, d in DEPARTURES if size <= most)
-    most = max(departures, 4 * size)
-    while first is not None and best[0] is None and departures <= most:
-        visit(first, departures)
-        if hoped:
-            break
+    looked = _Search(problem, problem.limit)
+    for operand in problem.required:
+        looked.dive(first, operand.name)
+    root = looked.node(first)
+    for few in range(departures + 1):
+        looked.visit(root, few)
+    while looked.found is None and not hoped and departures <= 4 * size:
         departures *= 4
-    return best[0]
+        looked.visit(root, departures)
+    return looked.found
+
+
+@dataclass(slots=True)
+class _Node:
+    """A state, and those one loop deeper as far as they were wanted."""
+
+    state: State
+    following: Iterator[State]
+    known: list[_Node] = field(default_factory=list["_Node"])
+
+
+@dataclass(slots=True)
+class _Search:
+    """The cheapest plan so far; ``budget`` is how many states may still be visited first.
+
+    ``dived`` is the cheapest of those that scan operands one after the other, kept unless another
+    one costs no more.
+    """
+
+    problem: Problem
+    budget: int
+    best: tuple[State, float] | None = None
+    dived: tuple[State, float] | None = None
+
+    @property
+    def found(self) -> tuple[State, float] | None:
+        """The cheapest plan found."""
+        return self.best or self.dived
+
+    def node(self, state: State) -> _Node:
+        return _Node(state, _extensions(self.problem, state, self.limit))
+
+    @property
+    def limit(self) -> float:
+        """The cost from which a plan is of no use."""
+        if self.best:
+            return self.best[1]
+        return math.nextafter(self.dived[1], math.inf) if self.dived else self.problem.ceiling
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no further state is visited, though a plan may be missing."""
+        found = self.found is not None or self.problem.ceiling < float("inf")
+        return self.budget < (0 if found else -PATIENCE * self.problem.limit)
+
+    def dive(self, state: State, name: str) -> None:
+        """Scan an operand as it is stored, then the others."""
+        problem = self.problem
+        while not _complete(problem, state):
+            limit = self.dived[1] if self.dived else problem.ceiling
+            looped = list(_looped(problem, state, limit))
+            looped.sort(key=lambda one: (one[1].operand != name, one[1].operand is None))
+            deeper = next(_deeper(problem, looped), None)
+            if deeper is None:
+                return
+            self.budget -= 1
+            state = deeper
+        total = state.spent + problem.finish(state)
+        if total < (self.dived[1] if self.dived else problem.ceiling):
+            self.dived = (state, total)
+
+    def visit(self, node: _Node, departures: int) -> None:
+        """Look at what follows a state, so many departures from the cheapest next loop away."""
+        state = node.state
+        if state.spent >= self.limit or self.exhausted:
+            return
+        if _complete(self.problem, state):
+            total = state.spent + self.problem.finish(state)
+            if total < self.limit:
+                self.best = (state, total)
+            return
+        for place in range(departures + 1):
+            if place == len(node.known) and not self._more(node):
+                return
+            self.visit(node.known[place], departures - place)
+
+    def _more(self, node: _Node) -> bool:
+        """Add the next cheapest state one loop deeper, if there is one."""
+        state = None if self.exhausted else next(node.following, None)
+        if state is None:
+            return False
+        self.budget -= 1
+        node.known.append(self.node(state))
+        return True
 
 
 def _complete(problem: Problem, state: State) -> bool:
@@ -78,14 +151,30 @@ def _complete(problem: Problem, state: State) -> bool:
 
 
 def _extensions(problem: Problem, state: State, limit: float) -> Iterator[State]:
-    """Yield the states one loop deeper, saturated, that cost less than ``limit``, cheapest first.
+    """Yield the states one loop deeper that cost less than ``limit``, cheapest first.
+
+    Scans of operands and loops over whole indices come in turn: those over indices may all be
+    cheaper, and a scan of one operand bind all of them.
+    """
+    looped = list(_looped(problem, state, limit))
+    scans = [(grown, scan) for grown, scan in looped if scan.operand is not None]
+    whole = [(grown, scan) for grown, scan in looped if scan.operand is None]
+    kinds = [_settled(problem, kind) for kind in (whole, scans)]
+    heads = [next(kind, None) for kind in kinds]
+    first = [s for s in heads if s is not None]
+    yield from sorted(first, key=lambda s: s.spent)
+    for pair in zip_longest(*kinds):
+        yield from (s for s in pair if s is not None)
+
+
+def _settled(problem: Problem, looped: list[tuple[State, Scan]]) -> Iterator[State]:
+    """Yield states with a loop more, saturated, cheapest first.
 
     To saturate a state takes time and never makes it cheaper: one whose loop alone costs more
     than the states wanted is left as it is.
     """
     # what a loop costs at least, until the state is saturated; then what it costs
     waiting: list[tuple[float, float, int, State | None]] = []
-    looped = list(_looped(problem, state, limit))
     for place, (grown, _) in enumerate(looped):
         heappush(waiting, (grown.spent, 0.0, place, None))
     while waiting:
@@ -93,12 +182,19 @@ def _extensions(problem: Problem, state: State, limit: float) -> Iterator[State]
         if settled is not None:
             yield settled
             continue
-        grown, scan = looped[place]
+        settled = next(_deeper(problem, looped[place : place + 1]), None)
+        if settled is not None:
+            heappush(waiting, (settled.spent, settled.visits, place, settled))
+
+
+def _deeper(problem: Problem, looped: Iterable[tuple[State, Scan]]) -> Iterator[State]:
+    """Yield states with a loop more, saturated, in the order given; those that are legal."""
+    for grown, scan in looped:
         for operand in problem.required + problem.total:
             grown = with_guards(grown, operand, scan)
         settled = saturate(problem, grown)
         if settled is not None and _in_order(problem, settled):
-            heappush(waiting, (settled.spent, settled.visits, place, settled))
+            yield settled
 
 
 def _looped(problem: Problem, state: State, limit: float) -> Iterator[tuple[State, Scan]]:

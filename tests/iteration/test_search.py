@@ -139,3 +139,36 @@ def test_plans_with_copies_share_one_limit(monkeypatch):
     states(monkeypatch, "C[i,j,k] = A[i,j,k] + B[k,j,i]", {"A": (50,) * 3, "B": (50,) * 3})
     assert len(limits) > planning.ALL_FEWER // planning.FEWER
     assert sum(limits) <= planning.ALL_FEWER
+
+
+def tree(shape, entries):
+    """A tensor in compressed sparse fibres, its entries spread evenly."""
+    layout = sd.layouts["csf"](order=tuple(range(len(shape))))
+    room, levels = 1.0, {}
+    for dim, extent in zip(layout.relation.inputs, shape, strict=True):
+        room *= extent
+        levels[dim] = min(room, float(entries))
+    return Source(layout, shape, levels, dict.fromkeys(layout.functions, "int32"))
+
+
+def listed(shape, entries):
+    """A tensor by coordinates."""
+    layout = sd.layouts["coo"](order=tuple(range(len(shape))))
+    levels = dict.fromkeys(layout.relation.inputs, float(entries))
+    return Source(layout, shape, levels, dict.fromkeys(layout.functions, "int32"))
+
+
+@pytest.mark.parametrize("make", [tree, listed])
+@pytest.mark.parametrize("entries", [200, 100_000])
+def test_a_transpose_of_eight_modes_scans_what_is_stored(monkeypatch, make, entries):
+    """A loop over a whole index is cheaper than a scan of all entries, which binds all indices."""
+    tried = []
+    saturate = search.saturate
+    monkeypatch.setattr(search, "saturate", lambda *a: tried.append(1) or saturate(*a))
+    source = make((9,) * 8, entries)
+    nest = plan(request("B[p,o,n,m,l,k,j,i] = A[i,j,k,l,m,n,o,p]", {"A": source}))
+    (chain,) = nest.chains
+    scans = [s for s in nest.prefix + chain.steps if isinstance(s, Scan)]
+    assert all(s.operand == "A" for s in scans)
+    assert len(scans) == len(source.layout.relation.inputs)
+    assert len(tried) < 1000
