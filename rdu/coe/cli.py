@@ -199,6 +199,7 @@ def sweep_command(
     if plot is not None:
         draw_sweep(rows, plot)
     show_plans(rows, as_json, by="experts")
+    _tell_written(as_json, plot)
 
 
 @app.command("most")
@@ -252,6 +253,14 @@ def most_command(
     if plot is not None:
         draw_sweep([row for each in found for row in each.tried], plot, 1e-3 * within_ms)
     show_most(found, within_ms, share, as_json)
+    _tell_written(as_json, plot)
+
+
+def _tell_written(as_json: bool, *paths: Path | None) -> None:
+    """Name the files that were written; JSON stays alone."""
+    for path in paths:
+        if path is not None and not as_json:
+            typer.echo(f"wrote {path}")
 
 
 def _served(count: int, **options: Any) -> Plan:
@@ -304,6 +313,7 @@ def serve_command(
         report.chrome_trace(chrome_trace)
     if plot is not None:
         report.plot(plot)
+    _tell_written(as_json, chrome_trace, plot)
 
 
 def load_platform(name: str, links: int | None = None) -> Platform:

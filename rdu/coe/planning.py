@@ -51,8 +51,8 @@ class Plan:
     """One platform, one policy and one number of experts, at one request rate.
 
     ``report`` is ``None`` where the node cannot hold the composition; ``refusal`` then says what
-    did not fit. ``stable`` is false where requests come faster than the node serves them: its
-    latencies grow with the length of the trace.
+    did not fit, and ``advice`` what to do. ``stable`` is false where requests come faster than the
+    node serves them: its latencies grow with the length of the trace.
     """
 
     platform: str
@@ -64,6 +64,7 @@ class Plan:
     resident: int
     report: ServingReport | None
     refusal: str | None
+    advice: str | None = None
 
     @property
     def stable(self) -> bool:
@@ -117,7 +118,7 @@ def plan(
     sizes = sorted(expert.hbm_bytes for expert in composition.experts)
     rows: list[Plan] = []
     for policy in policies:
-        report, refusal = None, None
+        report, refusal, advice = None, None, None
         try:
             report = serve(
                 composition,
@@ -131,7 +132,7 @@ def plan(
                 max_events=0,
             )
         except CapacityError as error:
-            refusal = error.message
+            refusal, advice = error.message, error.hint
         rows.append(
             Plan(
                 platform=platform.name,
@@ -143,6 +144,7 @@ def plan(
                 resident=_resident(sizes, free),
                 report=report,
                 refusal=refusal,
+                advice=advice,
             )
         )
     return rows

@@ -70,7 +70,7 @@ def show_plans(rows: Sequence[Plan], as_json: bool, *, by: str) -> None:
         # One reason for all is the error below.
         _print(cells, by, notes=len(reasons) > 1 or None in reasons)
     if None not in reasons:
-        raise CapacityError(str(rows[0].refusal))
+        raise CapacityError(str(rows[0].refusal), hint=rows[0].advice)
 
 
 def show_most(found: Sequence[Capacity], within_ms: float, share: float, as_json: bool) -> None:

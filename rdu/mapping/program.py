@@ -130,8 +130,9 @@ class Program:
 
     def __str__(self) -> str:
         chip = self.node.chip
+        count = len(self.kernels)
         lines = [
-            f"program {self.graph.name}: {len(self.kernels)} kernels, fusion {self.fusion}, "
+            f"program {self.graph.name}: {count} kernel{'s' * (count != 1)}, fusion {self.fusion}, "
             f"{self.orchestration.value} orchestration, {self.graph.precision.value}"
             + (f", {self.sockets} sockets" if self.sockets > 1 else "")
         ]

@@ -194,7 +194,8 @@ class Report:
     def __str__(self) -> str:
         lines = [
             f"{self.seconds * 1e6:.2f} us ({self.cycles:,} cycles, {self.launch_seconds * 1e6:.2f} "
-            f"us launching), {len(self.kernels)} kernels, {self.flops:,} flops",
+            f"us launching), {len(self.kernels)} kernel{'s' * (len(self.kernels) != 1)}, "
+            f"{self.flops:,} flops",
             "bytes: "
             + ", ".join(f"{tier} {count:,}" for tier, count in self.bytes.items())
             + f"; {self.operational_intensity:.1f} flops a byte",

@@ -100,6 +100,8 @@ def explain(
         svg.write_text(visited(made, list(given.values())), encoding="utf-8")
     if not json:
         print(text)
+        if svg is not None:
+            print(f"written to {svg}")
         return
     proofs = [
         {"goal": p.name, "proved": p.proved, "seconds": p.seconds, "allows": p.allows}

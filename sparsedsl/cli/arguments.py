@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -152,6 +153,13 @@ def tensors(
             continue
         shape = stated.get(name) or _shape(name, subscripts, extents)
         count = _whole(numbers[name], "--nnz") if name in numbers else None
+        if count is not None and count > prod(shape):
+            size = "x".join(map(str, shape))
+            raise NotationError(
+                f"--nnz: expected at most {prod(shape)} entries of {name}, which is {size}, "
+                f"found {count}",
+                hint=f"--shape gives it other extents: {name}={size}",
+            )
         made[name] = _made_up(shape, layout, count)
     return made
 

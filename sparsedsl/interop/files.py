@@ -206,7 +206,8 @@ def _write_mtx(path: Path, x: Tensor) -> None:
 
     if x.ndim != 2:
         raise InvalidTensorError(
-            f"expected a matrix for Matrix Market, found {x.ndim} modes", hint="write .tns or .npz"
+            f"expected a matrix for Matrix Market, found {x.ndim} mode{'s' * (x.ndim != 1)}",
+            hint="write .tns or .npz",
         )
     matrix = x.to_numpy() if x.layout == resolve("dense", 2) else x.to_scipy().tocoo()
     opened = gzip.open if path.suffix == ".gz" else open

@@ -8,6 +8,7 @@ where a text has more lines than it states).
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,8 +79,16 @@ def read_lines(file: IO[str], columns: Sequence[tuple[str, str]], comments: str)
         warnings.simplefilter("error", DeprecationWarning)
         try:
             return np.loadtxt(file, dtype=list(columns), comments=comments, ndmin=1)
-        except DeprecationWarning as error:
-            raise ValueError(str(error)) from None
+        except (DeprecationWarning, ValueError) as error:
+            raise ValueError(_ROW.sub(_entry, str(error))) from None
+
+
+_ROW = re.compile(r"at row (\d+), column")
+"""Where NumPy met something else than a number: it counts rows from 0 and columns from 1."""
+
+
+def _entry(found: re.Match[str]) -> str:
+    return f"in entry {int(found[1]) + 1}, column"
 
 
 def _header(file: IO[str]) -> Header:

@@ -116,7 +116,8 @@ def _lengths(
         names = ", ".join(dict.fromkeys(missing))
         raise LayoutError(
             f"the bytes of '{layout.label}' also depend on the lengths {names}",
-            hint=f"give counts={{{missing[0]!r}: ...}}: a parameter, or an array's first length",
+            hint=f"give counts={{{missing[0]!r}: ...}}, --counts {missing[0]}=... on the command "
+            "line: a parameter, or an array's first length",
         )
     return found
 

@@ -209,6 +209,8 @@ def test_a_file_that_is_not_what_it_says(sparsedsl, tmp_path):
         (("explain", PRODUCT, "--shape", "i=90000000,j=90000000,k=90000000"), "fit into memory"),
         (("explain", PRODUCT, "--layouts", "A=csr,A=csc"), "--layouts: expected one value for A"),
         (("run", "y[i] = A[i,j]", "-t", "A={A}", "-t", "A={A}"), "--tensor: expected one file"),
+        (("explain", PRODUCT, "--shape", "A=3x4", "--nnz", "A=13"), "--nnz: expected at most 12"),
+        (("layouts", "hash", "--shape", "9x9", "--nnz", "5"), "--counts W=... on the command line"),
         (("layouts", "csr", "--shape", "10"), "expected 2 extents for 'csr', found '10'"),
         (("layouts", "csr", "--shape", "10x10", "--nnz", "-3"), "greater than or equal to 0"),
         (("layouts", "csf", "--order", "-1"), "greater than or equal to 1"),

@@ -56,6 +56,7 @@ def test_a_refusal_of_all_policies_is_told_once():
         assert "12,614.000" in result.output
         assert isinstance(result.exception, CapacityError)
         assert "326,000,000,000 bytes too many" in str(result.exception)
+        assert "use 2 nodes, or fewer experts" in str(result.exception)
     # Beside a number that is served it is a note.
     text = run("sweep", "--counts", "10,900", "--requests", "10")
     assert text.count("bytes too many") == 1
@@ -68,6 +69,8 @@ def test_serve_reads_a_file(tmp_path):
     text = run("serve", str(trace), "--experts", "2", "--chrome-trace", str(line), "--json")
     assert json.loads(text)["switches"] == 2
     assert json.loads(line.read_text())["traceEvents"]
+    told = run("serve", str(trace), "--experts", "2", "--chrome-trace", str(line))
+    assert told.endswith(f"wrote {line}\n")
 
 
 def test_a_window_chooses_batches(tmp_path):
@@ -97,6 +100,23 @@ def test_options_that_would_be_ignored_are_refused(tmp_path):
         assert isinstance(error, RDUError)
         assert f"{name} is an option of" in str(error)
     assert json.loads(run("--composition", str(mine), "--requests", "5", "--json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--expert-gb", "0"), "'--expert-gb': expected a finite number above 0, found 0"),
+        (("--rate", "nan"), "'--rate': expected a finite number above 0, found nan"),
+        (("--exponent", "-1"), "'--exponent': expected a finite number of at least 0, found -1"),
+        (("most", "--within-ms", "-5"), "'--within-ms': expected a finite number above 0"),
+        (("most", "--within-ms", "5", "--share", "101"), "'--share': expected a percentage"),
+    ],
+)
+def test_numbers_are_refused_under_the_name_of_their_option(arguments, told):
+    result = runner.invoke(app, list(arguments))
+    assert result.exit_code == 2
+    words = [word for word in result.output.split() if word != "│"]  # of the box around it
+    assert told in " ".join(words)
 
 
 def test_a_users_mistake_is_a_spec_error():
