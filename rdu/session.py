@@ -51,6 +51,19 @@ def trace(
     RDUError
         On a precision, rounding, seed, number of arguments or statement that cannot be used, and
         on stochastic rounding of sparse operators.
+
+    Examples
+    --------
+    >>> import rdu, sparsedsl as sd
+    >>> @sd.kernel
+    ... def product(x, W):
+    ...     t, d, h = sd.indices("t d h")
+    ...     y = sd.output()
+    ...     y[t, h] = x[t, d] * W[d, h]
+    ...     return y
+    >>> graph = rdu.trace(product, sd.ShapeOf((8, 16)), sd.ShapeOf((16, 32)))
+    >>> graph.flops == 2 * 8 * 16 * 32
+    True
     """
     storages = ("auto", *(p.value for p in Precision))
     if precision not in storages:
@@ -126,6 +139,20 @@ def run(program: Program, *arrays: Any, network: str = "streams") -> tuple[Any, 
         is not compiled, or on an unknown network.
     MappingError
         If packets move and a link has too few wires for control tokens.
+
+    Examples
+    --------
+    >>> import numpy as np, rdu, sparsedsl as sd
+    >>> @sd.kernel
+    ... def doubled(x):
+    ...     i = sd.index("i")
+    ...     y = sd.output()
+    ...     y[i] = 2 * x[i]
+    ...     return y
+    >>> x = np.arange(4.0)
+    >>> y, report = rdu.run(rdu.compile(rdu.trace(doubled, x), rdu.sn40l_node(1)), x)
+    >>> y.tolist(), report.cycles > 0
+    ([0.0, 2.0, 4.0, 6.0], True)
     """
     manner = _manner(network)
     graph = _compiled(program).graph

@@ -145,7 +145,7 @@ def einsum(
     >>> paths = sd.einsum(
     ...     "ik,kj->ij", graph, graph, combine="add", reduce="min", semantics="annihilator"
     ... )
-    >>> paths.nnz, float(paths.to_numpy()[0, 2]), paths.fill_value
+    >>> paths.nnz, float(paths.to_numpy()[0, 2]), float(paths.fill_value)
     (1, 5.0, inf)
     """
     if not isinstance(spec, str):  # pyright: ignore[reportUnnecessaryIsInstance]

@@ -81,6 +81,15 @@ def compile_graph(
         If the tensors do not fit HBM and DDR.
     RDUError
         On an unknown orchestration, tier or fusion, or an axis that cannot be cut.
+
+    Examples
+    --------
+    >>> import rdu
+    >>> graph = rdu.models.monarch_fft(64, 16)
+    >>> for fusion in ("none", "spatial"):
+    ...     len(rdu.compile(graph, rdu.sn40l_node(), fusion=fusion).kernels)
+    4
+    1
     """
     if not isinstance(graph, Graph):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise RDUError(

@@ -50,7 +50,7 @@ def train(
     --------
     >>> quick = Recipe(width=8, heads=2, hidden=8, layers=1, capacity=8, batch=4, steps=2)
     >>> train("to be or not to be, that is the question", quick).parameters
-    1392
+    1304
     """
     r = recipe if recipe is not None else Recipe()
     counts("recipe", width=r.width, heads=r.heads, layers=r.layers, steps=r.steps, batch=r.batch)

@@ -23,6 +23,7 @@ def height(stream: Stream, group: Columns) -> int | None:
 
     >>> from sparsedsl.conversion.stream import of_layout
     >>> from sparsedsl.layouts.catalogue import resolve
+    >>> from sparsedsl.spf import terms as t
     >>> height(of_layout(resolve("csr", 2), "float64", 0), (t.floordiv(t.var("c0"), 4),))
     4
     """

@@ -107,7 +107,7 @@ def bounds(weights: np.ndarray, blocks: int) -> list[int]:
     """Return ``blocks + 1`` bounds at which cumulated work is divided evenly.
 
     >>> bounds(np.array([8, 1, 1, 1, 1, 4]), 2)
-    [0, 1, 6]
+    [0, 2, 6]
     """
     reached = np.concatenate([[0], np.cumsum(weights + 1)])
     goals = reached[-1] * np.arange(1, blocks) / blocks

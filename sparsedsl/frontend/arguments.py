@@ -153,7 +153,25 @@ class Pattern:
 
 
 def pattern(tensor: Any) -> Pattern:
-    """Return the pattern of a tensor: ``pattern(A)[i, j]`` is true where A stores an entry."""
+    """Return the pattern of a tensor: ``pattern(A)[i, j]`` is true where A stores an entry.
+
+    Raises
+    ------
+    NotationTypeError
+        For anything but a tensor of the kernel.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp, sparsedsl as sd
+    >>> @sd.kernel
+    ... def masked(M, x):
+    ...     i, j = sd.indices("i j")
+    ...     C = sd.output()
+    ...     C[i, j] = sd.where(sd.pattern(M)[i, j], x[i] * x[j], 0)
+    ...     return C
+    >>> masked(sp.eye_array(3, format="csr"), np.arange(1.0, 4.0)).data
+    array([1., 4., 9.])
+    """
     if not isinstance(tensor, Argument | Output):
         raise NotationTypeError(
             f"expected a tensor, found {type(tensor).__name__}",

@@ -29,8 +29,10 @@ def _reduction(name: str, monoid: str, meaning: str) -> Callable[..., Value]:
 
     Parameters
     ----------
+    expression:
+        What is reduced, such as ``A[i, k] * B[k, j]``.
     over:
-        An index, a tuple of indices, or their names in one string.
+        An index, a tuple of indices, or their names in one string: ``k``, ``(j, k)``, ``"j k"``.
 
     Raises
     ------

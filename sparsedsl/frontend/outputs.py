@@ -340,6 +340,18 @@ def output(
     ------
     NotationError
         Outside a kernel, or for a fill value that the dtype does not hold.
+
+    Examples
+    --------
+    >>> import numpy as np, scipy.sparse as sp, sparsedsl as sd
+    >>> @sd.kernel
+    ... def doubled(A):
+    ...     i, j = sd.indices("i j")
+    ...     C = sd.output("csc", dtype="float32")
+    ...     C[i, j] = 2 * A[i, j]
+    ...     return C
+    >>> doubled(sp.eye_array(2, format="csr")).dtype
+    dtype('float32')
     """
     trace = current.get()
     if trace is None:

@@ -69,6 +69,14 @@ def read(path: str | os.PathLike[str]) -> Tensor:
         that would not fit into memory.
     OSError
         When the file cannot be opened; FileNotFoundError when there is none.
+
+    Examples
+    --------
+    >>> import tempfile, scipy.sparse as sp, sparsedsl as sd
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sd.write(f"{folder}/eye.mtx", sp.eye_array(2))
+    ...     sd.read(f"{folder}/eye.mtx").nnz
+    2
     """
     place = _place(path, "sd.read(path)")
     reader = _by_ending(place, _READERS)

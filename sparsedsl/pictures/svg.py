@@ -23,7 +23,7 @@ class Page:
     >>> page = Page()
     >>> page.cell(0, 0, 10, fill=PALE, text="<")
     >>> "&lt;" in page.svg(), page.width
-    (True, 14.0)
+    (True, 14)
     """
 
     width: float = 0.0
