@@ -8,6 +8,7 @@ Invariant: what is short-circuited in the IR is so here; operands are converted 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, assert_never
 
 import numpy as np
@@ -19,6 +20,7 @@ from sparsedsl.codegen.llvm_function import Function
 from sparsedsl.codegen.llvm_scalars import (
     BIT,
     OPERATIONS,
+    WORD,
     NeedsNumbaError,
     Operation,
     Value,
@@ -65,9 +67,11 @@ def evaluate(f: Function, node: Expr) -> Value:
             loaded: Any = builder.load(vector_place(f, array, subscripts, type))
             loaded.align = np.dtype(element(type)).itemsize
             return loaded
-        case Load(array, subscripts, type):
+        case Load(array, subscripts, type, proved, natural):
             dtype = f.arrays[array].dtype
-            loaded = f.loaded(f.place(array, [evaluate(f, s) for s in subscripts]), dtype)
+            loaded = f.loaded(f.place(array, places(f, subscripts, proved)), dtype)
+            if natural and type == INT and loaded.type != WORD:
+                return builder.zext(loaded, WORD)
             return loaded if dtype == type else converted(builder, loaded, dtype, type)
         case Part():
             return _part(f, node)
@@ -90,6 +94,18 @@ def evaluate(f: Function, node: Expr) -> Value:
             return _apply(f, node)
         case _:
             assert_never(node)
+
+
+def places(f: Function, subscripts: tuple[Expr, ...], proved: bool) -> list[Value]:
+    """Write the subscripts of an element; where they are ``proved``, none is negative.
+
+    To extend an int by zeros takes no instruction, and by its sign one of some processors.
+    """
+    natural = (
+        replace(s, natural=True) if proved and isinstance(s, Load) and s.type == INT else s
+        for s in subscripts
+    )
+    return [evaluate(f, s) for s in natural]
 
 
 def either(

@@ -16,7 +16,13 @@ import numpy as np
 from llvmlite import ir
 
 from sparsedsl.codegen import llvm_packs, operators
-from sparsedsl.codegen.llvm_expressions import converted_to, evaluate, operation, vector_place
+from sparsedsl.codegen.llvm_expressions import (
+    converted_to,
+    evaluate,
+    operation,
+    places,
+    vector_place,
+)
 from sparsedsl.codegen.llvm_function import STATUS, Array, Function
 from sparsedsl.codegen.llvm_scalars import WORD, NeedsNumbaError, Value, constant, stored_type
 from sparsedsl.contraction.operators import MONOIDS
@@ -218,7 +224,7 @@ def _store(f: Function, node: Store) -> None:
         stored.align = np.dtype(array.dtype).itemsize
         return
     value = converted_to(f, node.value, array.dtype)
-    place = f.place(node.array, [evaluate(f, s) for s in node.subscripts])
+    place = f.place(node.array, places(f, node.subscripts, node.proved))
     if node.combine is not None:
         operator = MONOIDS[node.combine].operator
         if array.dtype == BOOL:

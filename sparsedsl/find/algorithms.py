@@ -171,7 +171,10 @@ def _table(site: Site) -> Emission:
     assert site.extent is not None
     table, entry, count = site.name("table"), site.var("entry"), site.var("count")
     (key,) = site.keys(entry)
-    place = lb.cast(entry, site.positions)
+    # the greatest number stands for no position: it is in no range, and takes no sign to extend
+    narrow = site.positions == "int32"
+    dtype, nowhere = ("uint32", 2**32 - 1) if narrow else (site.positions, -1)
+    place = lb.cast(entry, dtype)
     fill = For(entry, site.low, site.high, (lb.store(table, (key,), place),))
     at = site.position
     # a position of an earlier range is outside this one, so that nothing is ever cleared
@@ -180,7 +183,7 @@ def _table(site: Site) -> Emission:
     if site.verify:
         hit = lb.conj(hit, site.matches(at))
     return Emission(
-        (Allocate(table, site.positions, (site.extent,), lb.const(-1, site.positions)),),
+        (Allocate(table, dtype, (site.extent,), lb.const(nowhere, dtype)),),
         (Assign(count, length if site.forward else lb.max_(length, 0)), fill),
         (Assign(at, lb.load(table, site.sought[0])),),
         hit,

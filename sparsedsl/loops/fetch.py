@@ -279,7 +279,8 @@ def _later(node: Expr, turn: Var) -> Expr:
     match node:
         case Load(array, (place,), "int", True) if place == turn:
             last = build.sub(build.length(array), 1)
-            return replace(node, subscripts=(build.min_(build.add(turn, AHEAD), last),))
+            place = build.min_(build.add(turn, AHEAD), last)
+            return replace(node, subscripts=(place,), natural=False)
         case _:
             return with_children(node, lambda child: _later(child, turn))
 

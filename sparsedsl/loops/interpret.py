@@ -251,7 +251,10 @@ class _Machine:
             case Load(array, _, type):
                 place = self.place(node)
                 self.require_written(node, place)
-                return operations.converted(self.arrays[array][place], type)
+                found = operations.converted(self.arrays[array][place], type)
+                if node.natural and found < 0:
+                    raise ExecutionError(f"{found} is negative in: {text.expression(node)}")
+                return found
             case Part():
                 return self.part(node)
             case Length(array, axis):

@@ -35,12 +35,16 @@ class Var:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """``array[subscripts]``; an integer index array loads as ``"int"``."""
+    """``array[subscripts]``; an integer index array loads as ``"int"``.
+
+    ``natural``: the element is proved not to be negative.
+    """
 
     array: str
     subscripts: tuple[Expr, ...]
     type: str
     proved: bool = True
+    natural: bool = False
 
 
 @dataclass(frozen=True, slots=True)

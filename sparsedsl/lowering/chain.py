@@ -7,11 +7,13 @@ value is loaded where its position is known and its guards are passed.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import assert_never
 
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.expressions import dtype_of
 from sparsedsl.contraction.operators import MONOIDS
+from sparsedsl.find.guards import ensuring
 from sparsedsl.find.parallel import Shared
 from sparsedsl.iteration.laid import laid_rows
 from sparsedsl.iteration.nodes import (
@@ -28,7 +30,7 @@ from sparsedsl.iteration.nodes import (
 )
 from sparsedsl.iteration.space import extent_name, subscript_term
 from sparsedsl.loops import build as lb
-from sparsedsl.loops.nodes import BOOL, INT, Assign, Const, Expr, For, If, Stmt, Var
+from sparsedsl.loops.nodes import BOOL, INT, Assign, Const, Expr, For, If, Load, Stmt, Var
 from sparsedsl.lowering import deliver as dl
 from sparsedsl.lowering import laying, pieces
 from sparsedsl.lowering import workspace as ws
@@ -215,7 +217,15 @@ class ChainWalk:
         if isinstance(value, Var | Const):
             self.emitter.aliases[step.variable] = value
             return []
+        if isinstance(value, Load) and self._is_natural(step):
+            value = replace(value, natural=True)
         return [Assign(self.emitter.bind(step.variable), value)]
+
+    def _is_natural(self, step: Let) -> bool:
+        """Whether what a step binds is never negative, whatever guards after it say."""
+        place = next((k for k, other in enumerate(self.steps) if other is step), None)
+        sure = place is not None and not ensuring(self.steps, place + 1)
+        return sure and step.variable in self.signs
 
     def _condition(self, constraint: Constraint) -> Expr:
         term = constraint.term

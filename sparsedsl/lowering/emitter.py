@@ -7,12 +7,14 @@ Invariant: every array and extent an expression reads becomes a parameter of the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import assert_never
 
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.expressions import dtype_of
 from sparsedsl.iteration.nodes import Operand
 from sparsedsl.iteration.space import extent_name, subscript_term
+from sparsedsl.layouts.signs import natural_arrays
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import INT, ArrayParam, Const, Expr, IntParam, Load, Var
 from sparsedsl.spf import terms
@@ -37,6 +39,12 @@ class Emitter:
         self.program = program
         self.operands = dict(operands)
         self.index_dtypes = index_dtypes
+        self.natural = {
+            used
+            for operand in operands.values()
+            for own, used in operand.functions
+            if own in natural_arrays(operand.layout)
+        }
         self.nonnegative: frozenset[str] = frozenset()
         self.arrays: dict[str, ArrayParam] = {}
         self.integers: dict[str, IntParam] = {}
@@ -100,7 +108,8 @@ class Emitter:
             dtype = self.index_dtypes[array] if type == INT else type
             self.arrays[array] = ArrayParam(array, dtype, len(arguments))
         proved = all(self.is_nonnegative(a) for a in arguments)
-        return lb.load(array, *(self.term(a) for a in arguments), type=type, proved=proved)
+        found = lb.load(array, *(self.term(a) for a in arguments), type=type, proved=proved)
+        return replace(found, natural=True) if type == INT and array in self.natural else found
 
     def is_nonnegative(self, term: Term) -> bool:
         """Whether a sum of proved non-negative variables, scaled up, is all there is."""

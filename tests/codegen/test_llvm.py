@@ -31,6 +31,7 @@ from sparsedsl.loops.nodes import (
     IntParam,
     Kernel,
     Length,
+    Load,
     Not,
     Prefetch,
     Resize,
@@ -344,3 +345,25 @@ def test_workspaces_that_are_results_are_arrays_of_their_own(count):
     del squares  # the memory is kept for those that look into it
     assert not count or row.tolist() == [[1, 3]]
     row[...] = 0  # and it may be written to
+
+
+@pytest.mark.parametrize("natural", [False, True])
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32"])
+def test_indices_that_are_never_negative_take_no_sign(dtype, natural):
+    """Values and subscripts, up to the greatest; one that may be negative keeps its sign."""
+    p, place = ivar("p"), ivar("place")
+    body = (
+        Assign(place, Load("at", (p,), "int", natural=natural)),
+        store("found", [p], place),
+        store("moved", [p], load("x", load("at", i(0)), type="float64")),
+    )
+    arrays = (
+        ArrayParam("at", dtype, 1),
+        ArrayParam("x", "float64", 1),
+        ArrayParam("found", "int64", 1),
+        ArrayParam("moved", "float64", 1),
+    )
+    kernel = Kernel("taking", arrays, (For(p, i(0), Length("at", 0), body),), ())
+    least = 0 if natural or dtype == "uint32" else np.iinfo(dtype).min
+    at = np.array([2, 0, np.iinfo(dtype).max, least], dtype)
+    same(kernel, [at, np.array([1.0, 2.0, 3.0]), np.zeros(4, np.int64), np.zeros(4)])

@@ -120,3 +120,11 @@ def test_loads_give_the_arrays_dtype():
     body = [Assign(Var("t", "complex64"), Load("v", (i(0),), "complex64"))]
     (t,) = run(body, ("t",), params, v=np.array([1 + 2j], np.complex64))
     assert t == 1 + 2j
+
+
+def test_an_element_that_is_said_not_to_be_negative_is_looked_at():
+    value = Load("x", (N,), INT, natural=True)
+    x = np.array([4, -1])
+    assert run((Assign(A, value),), ("a",), (X, IntParam("n")), x=x, n=0) == (4,)
+    with pytest.raises(ExecutionError, match=r"-1 is negative in: x\[n\]"):
+        run((Assign(A, value),), ("a",), (X, IntParam("n")), x=x, n=1)

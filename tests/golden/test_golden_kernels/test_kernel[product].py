@@ -2,6 +2,7 @@ import numpy as np
 from numba import njit
 from numpy import int32 as i32
 from numpy import int64 as i64
+from numpy import uint32 as u32
 from numpy import uint64 as u64
 
 
@@ -19,15 +20,15 @@ def kernel(A_indptr, B_indptr, B_indices, A_indices, A_data, B_data, C_indices, 
     for i in range(i_begin, i_end):
         C_room += max(A_indptr[u64(i + 1)] - A_indptr[u64(i)], 0)
     if C_room <= C_until - C_from:
-        B_p_table = np.empty(n_j, np.int32)
+        B_p_table = np.empty(n_j, np.uint32)
         for B_p_table_place in range(len(B_p_table)):
-            B_p_table[u64(B_p_table_place)] = -1
+            B_p_table[u64(B_p_table_place)] = u32(4294967295)
         for i in range(i_begin, i_end):
             B_p_lo = i64(B_indptr[u64(i)])
             B_p_hi = i64(B_indptr[u64(i + 1)])
             B_p_count = B_p_hi - B_p_lo
             for B_p_entry in range(B_p_lo, B_p_hi):
-                B_p_table[u64(B_indices[u64(B_p_entry)])] = i32(B_p_entry)
+                B_p_table[u64(B_indices[u64(B_p_entry)])] = u32(B_p_entry)
             for A_p in range(i64(A_indptr[u64(i)]), i64(A_indptr[u64(i + 1)])):
                 j = i64(A_indices[u64(A_p)])
                 B_p = i64(B_p_table[u64(j)])

@@ -2,6 +2,7 @@ import numpy as np
 from numba import njit
 from numpy import int32 as i32
 from numpy import int64 as i64
+from numpy import uint32 as u32
 from numpy import uint64 as u64
 
 
@@ -21,16 +22,16 @@ def kernel(B_indptr, A_indptr, A_indices, B_indices, A_data, B_data, C_indices, 
         A_r = i - A_bi * 4
         C_room += max(B_indptr[u64(i + 1)] - B_indptr[u64(i)], 0)
     if C_room <= C_until - C_from:
-        A_p_table = np.empty((n_j + 3) // 4, np.int32)
+        A_p_table = np.empty((n_j + 3) // 4, np.uint32)
         for A_p_table_place in range(len(A_p_table)):
-            A_p_table[u64(A_p_table_place)] = -1
+            A_p_table[u64(A_p_table_place)] = u32(4294967295)
         for i in range(i_begin, i_end):
             A_bi = i // 4
             A_p_lo = i64(A_indptr[u64(A_bi)])
             A_p_hi = i64(A_indptr[u64(A_bi + 1)])
             A_p_count = A_p_hi - A_p_lo
             for A_p_entry in range(A_p_lo, A_p_hi):
-                A_p_table[u64(A_indices[u64(A_p_entry)])] = i32(A_p_entry)
+                A_p_table[u64(A_indices[u64(A_p_entry)])] = u32(A_p_entry)
             A_r = i - A_bi * 4
             for B_p in range(i64(B_indptr[u64(i)]), i64(B_indptr[u64(i + 1)])):
                 j = i64(B_indices[u64(B_p)])
