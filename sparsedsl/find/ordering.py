@@ -44,6 +44,9 @@ NARROW = 256.0
 FEW = 8.0
 """Values gathered for one flush up to which each is put in its place at once."""
 
+LONG = 32.0
+"""Turns of a loop from which its sums are taken by themselves: four vectors of float64."""
+
 SHORT = 48.0
 """Values gathered for one flush up to which a hash table is expected to sort by insertion."""
 
@@ -78,6 +81,16 @@ def turns(scan: Scan, operands: Mapping[str, Operand], sizes: Sizes) -> float:
     if scan.operand is None:
         return sizes.extent(scan.variable)
     return sizes.fanout(operands[scan.operand].dims, scan.variable)
+
+
+def long_loops(nest: Nest, sizes: Sizes) -> frozenset[str]:
+    """Return the variables of scans that are expected to turn so often that vectors pay."""
+    found: set[str] = set()
+    for chain in nest.chains:
+        operands = {o.name: o for o in chain.operands}
+        scans = (s for s in nest.prefix + chain.steps if isinstance(s, Scan))
+        found |= {s.variable for s in scans if turns(s, operands, sizes) >= LONG}
+    return frozenset(found)
 
 
 def _visits(chain: Chain, sizes: Sizes) -> float:

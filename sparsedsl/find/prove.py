@@ -48,6 +48,7 @@ class Proved:
     each subscript how it is known to be inside its array.  After ``opened`` steps, if any, a row
     of the output is set to what its sums start from.  Rows of the arrays ``far`` are worth being
     fetched before they are read; each is with the number of elements that its rows have, about.
+    Loops over the variables ``long`` are expected to turn often.
     """
 
     nest: Nest
@@ -59,6 +60,7 @@ class Proved:
     certificates: tuple[Certificate, ...] = ()
     opened: int = 0
     far: tuple[tuple[str, float], ...] = ()
+    long: frozenset[str] = frozenset()
 
 
 def prove_nest(
@@ -120,7 +122,10 @@ def prove_nest(
     opened = opened_rows(proved, shared, sizes) if whole is None else 0
     algorithms = (c.algorithm for chosen in choices for c in chosen)
     far = tuple(far_arrays(proved, algorithms, sizes).items())
-    return Proved(proved, tuple(choices), tuple(signs), proofs, shared, whole, bounds, opened, far)
+    return Proved(
+        *(proved, tuple(choices), tuple(signs), proofs, shared, whole, bounds, opened, far),
+        ordering.long_loops(proved, sizes),
+    )
 
 
 def _finds(steps: tuple[Step, ...]) -> list[tuple[Find, int, Probe | None]]:

@@ -1,12 +1,12 @@
 """The passes that every kernel goes through, in order.
 
 Takes and gives a kernel that ``loops.verify`` accepts.  Invariant: results are the same bit for
-bit, but for sums in masked lanes; each pass says why.
+bit, but for sums in masked lanes and sums of long loops; each pass says why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache, partial
 
 from sparsedsl.loops.columns import columns
@@ -16,6 +16,7 @@ from sparsedsl.loops.kept import kept
 from sparsedsl.loops.lanes import sums_in_lanes
 from sparsedsl.loops.nodes import Kernel
 from sparsedsl.loops.packs import packs
+from sparsedsl.loops.parts import sums_by_loops
 from sparsedsl.loops.promote import promote
 from sparsedsl.loops.reuse import reuse
 from sparsedsl.loops.simplify import simplify
@@ -31,6 +32,7 @@ def optimise(
     masked: bool = False,
     packed: bool = False,
     far: Mapping[str, float] | None = None,
+    long: Collection[str] = (),
     checked: bool = False,
 ) -> Kernel:
     """Return a kernel of the same meaning that runs faster.
@@ -38,11 +40,12 @@ def optimise(
     ``vectors``: elements may be loaded and stored several at once.  ``masked``: sums of floats may
     be taken in another order, and lanes of vectors left unused.  ``packed``: entries that are kept
     may be stored several at once.  ``far``: arguments whose rows are worth being fetched before
-    they are read, as for ``fetch``.  ``checked``: what each pass gives is verified, not the last
+    they are read, as for ``fetch``.  ``long``: variables of loops that turn often, whose sums of
+    floats may be taken by themselves.  ``checked``: what each pass gives is verified, not the last
     one's result alone.
     """
     fetched = tuple((far or {}).items())
-    return _optimised(kernel, vectors, masked, packed, fetched, checked)
+    return _optimised(kernel, vectors, masked, packed, fetched, frozenset(long), checked)
 
 
 @lru_cache(maxsize=64)
@@ -52,10 +55,12 @@ def _optimised(
     masked: bool,
     packed: bool,
     far: tuple[tuple[str, float], ...],
+    long: frozenset[str],
     checked: bool,
 ) -> Kernel:
     """``optimise``, kept: plans for operands of other sizes mostly give the same loops."""
-    passes = (simplify, unroll, simplify, promote, reuse, strip, simplify, kept)
+    apart = partial(sums_by_loops, long=long)
+    passes = (simplify, unroll, simplify, promote, reuse, strip, simplify, kept, apart)
     last: list[Callable[[Kernel], Kernel]] = []
     if vectors:
         last = [*[sums_in_lanes] * masked, *[packs] * packed, extremes, columns]

@@ -97,6 +97,7 @@ def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ())
     parts = [p.part for p in every]
     lowered = lower_rows(parts, notes) if within else planned.part.lowered(notes)
     far = {array: elements for p in every for array, elements in p.proved.far}
+    long = {variable for p in every for variable in p.proved.long}
     kernel = optimise(
         verify_kernel(lowered.kernel),
         # each subscript of a vector's elements is not there to be checked, nor is one looked ahead
@@ -104,6 +105,7 @@ def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ())
         masked=settings.fastmath and not settings.portable and gathers(),
         packed=not settings.portable and has_masks(),
         far={} if settings.safe else far,
+        long=long if settings.fastmath else (),
         checked=current().verify,
     )
     verify_kernel(kernel)
