@@ -44,8 +44,8 @@ NARROW = 256.0
 FEW = 8.0
 """Values gathered for one flush up to which each is put in its place at once."""
 
-LONG = 32.0
-"""Turns of a loop from which its sums are taken by themselves: four vectors of float64."""
+LONG = 16.0
+"""Turns of a loop, as they are rounded, from which its sums are taken by themselves."""
 
 SHORT = 48.0
 """Values gathered for one flush up to which a hash table is expected to sort by insertion."""
