@@ -21,6 +21,7 @@ from sparsedsl.codegen.llvm_scalars import WORD, NeedsNumbaError
 from sparsedsl.codegen.machine import AXES, HEAD, Code, words
 from sparsedsl.codegen.python import freedoms
 from sparsedsl.loops.nodes import Allocate, ArrayParam, Kernel
+from sparsedsl.loops.scatter import only_scatters
 from sparsedsl.loops.walk import statements
 
 _OBJECTS = BYTES.as_pointer()
@@ -100,14 +101,15 @@ def _compiled(
     enter(module, function, kernel, name)
     parsed = binding.parse_assembly(str(module))
     parsed.verify()
-    _optimise(parsed, machine)
+    _optimise(parsed, machine, unrolled=not only_scatters(kernel))
     return parsed
 
 
-def _optimise(module: Any, machine: Any) -> None:
+def _optimise(module: Any, machine: Any, *, unrolled: bool) -> None:
     """Run LLVM's passes on a module."""
     tuning = binding.create_pipeline_tuning_options(speed_level=3)
     tuning.slp_vectorization = False
+    tuning.loop_unrolling = unrolled
     builder = binding.create_pass_builder(machine, tuning)
     builder.getModulePassManager().run(module, builder)
 
