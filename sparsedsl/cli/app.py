@@ -13,7 +13,7 @@ from sparsedsl.console import Json, busy, print_json, print_source, print_table
 
 app = typer.Typer(
     name="sparsedsl",
-    help="Sparse tensor algebra compiled from layouts.",
+    help="Compile and run sparse tensor expressions.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -46,7 +46,7 @@ Target = Annotated[Path | None, typer.Option("-o", "--output", help="File to wri
 def options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """Sparse tensor algebra compiled from layouts."""
+    """Compile and run sparse tensor expressions."""
     if version:
         from sparsedsl import __version__
 
@@ -59,7 +59,7 @@ def demo(
     quick: Annotated[bool, typer.Option(help="Small inputs and few samples.")] = False,
     json: Json = False,
 ) -> None:
-    """Run kernels on real matrices beside scipy, and an expert layer on an emulated RDU."""
+    """Time kernels against scipy on real matrices, and run an expert layer on rdu."""
     from sparsedsl.demo.show import demonstrate
 
     agree, record = demonstrate(quick=quick, json=json)
@@ -79,7 +79,8 @@ def explain(
     order: Order = "",
     find: Find = "auto",
     svg: Annotated[
-        Path | None, typer.Option(help="Draw the points that the loops visit (small tensors).")
+        Path | None,
+        typer.Option(help="Draw the points that the loops visit to this file (small tensors)."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -129,7 +130,7 @@ def show(
     order: Order = "",
     find: Find = "auto",
 ) -> None:
-    """Print the kernel that is generated for a statement."""
+    """Print the code that is generated for a statement."""
     with busy("planning"):
         source = _lowered(statement, layouts, shape, nnz, tensor, (out, order, find)).source
     print_source(source)
@@ -207,7 +208,7 @@ def convert(
 ) -> None:
     """Convert a file of a tensor to another file format, another layout, or both.
 
-    A layout that the target's format has no place for is kept as its arrays (.npz only).
+    Only .npz keeps every layout; other formats store coordinates or a dense array.
     """
     from sparsedsl.cli.arguments import layout_of
     from sparsedsl.interop.files import read, write
@@ -226,15 +227,20 @@ def convert(
 
 @app.command()
 def layouts(
-    name: Annotated[str | None, typer.Argument(help="One layout; all of them without.")] = None,
-    order: Annotated[int, typer.Option(min=1, help="Order, for layouts of any order.")] = 2,
-    shape: Annotated[str, typer.Option(help="Tell the bytes of a tensor: 1000x500.")] = "",
+    name: Annotated[str | None, typer.Argument(help="A layout. Default: list them all.")] = None,
+    order: Annotated[
+        int, typer.Option(min=1, help="Number of modes, for layouts of any order.")
+    ] = 2,
+    shape: Annotated[
+        str, typer.Option(help="Print the bytes of a tensor of this shape: 1000x500.")
+    ] = "",
     nnz: Annotated[int, typer.Option(min=0, help="With --shape: the number of entries.")] = 0,
     counts: Annotated[
-        str, typer.Option(help="With --shape: sizes that entries do not tell: indices=300.")
+        str, typer.Option(help="With --shape: lengths that --nnz does not determine: W=4.")
     ] = "",
     svg: Annotated[
-        Path | None, typer.Option(help="With NAME: draw an example and its arrays.")
+        Path | None,
+        typer.Option(help="With a layout: draw an example and its arrays to this file."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -282,15 +288,22 @@ def spy(
 @app.command("compile")
 def compile_ahead(
     statement: Statement,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Files to write, no ending.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Files to write, without ending: spmv for spmv.py, spmv.h, spmv.o.",
+        ),
+    ],
     layouts: Layouts = "",
     out: Out = "",
     order: Order = "",
     json: Json = False,
 ) -> None:
-    """Write a kernel as a Python module for NumPy and Numba, and as a C header and object file.
+    """Write a kernel as a Python module (NumPy and Numba), and as a C header and object file.
 
-    Values are float64. The C files are left out, and why is said, for a kernel that needs Numba.
+    Values are float64. A kernel that needs Numba has no C files; the command says why.
     """
     from sparsedsl.cli.ahead import write_files
 
@@ -314,17 +327,17 @@ def bench(
     matrices: Annotated[str, typer.Option(help='Inputs, separated by commas: "a,c".')] = "",
     quick: Annotated[bool, typer.Option(help="Small inputs and few samples.")] = False,
     threads: Annotated[
-        int, typer.Option(min=1, help="Also time every cell on one thread beside so many.")
+        int, typer.Option(min=1, help="Threads; every cell is timed on one thread too.")
     ] = 1,
     finds: Annotated[
-        bool, typer.Option(help="Compare the choice of finds with each one, over sizes.")
+        bool, typer.Option(help="Time every find beside the chosen one, over many sizes.")
     ] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Markdown file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Picture of the ratios (.png, .svg).")] = None,
-    note: Annotated[str, typer.Option(help="A line for the report.")] = "",
+    note: Annotated[str, typer.Option(help="A line to add to the report.")] = "",
     json: Json = False,
 ) -> None:
-    """Time kernels beside scipy, hand-written code and installed peers, results checked first."""
+    """Time kernels against scipy, hand-written code and installed peers, after checking results."""
     from sparsedsl.bench.command import bench as measure
     from sparsedsl.bench.command import compare_finds
 
