@@ -45,10 +45,10 @@ class Options:
         Compile kernels that check every subscript at run time, and check all of every scipy
         and NumPy argument at every call.
     track_writes:
-        Let the system say whether arrays of more than 16384 elements that were checked before
-        were written to since (Linux from 6.7 on, ``userfaultfd``).  Without it, or where the
-        system cannot tell, they are compared with what they held then at 64 places; index
-        arrays now and then as a whole.
+        Ask the operating system whether arrays of more than 16384 elements were written to since
+        they were last checked (Linux 6.7 and later, ``userfaultfd``).  Without it, or where the
+        system cannot tell, they are compared at 64 positions with what they held, and index
+        arrays now and then completely.
     cache:
         Keep compiled kernels on disk.
     cache_dir:

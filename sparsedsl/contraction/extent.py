@@ -149,24 +149,6 @@ def output_shapes(program: Program, extents: Mapping[str, int]) -> dict[str, tup
     }
 
 
-def extents_of_result(
-    program: Program, name: str, shape: tuple[int, ...], operand: str = "out"
-) -> dict[str, int]:
-    """Return ``{index: extent}`` for a result whose shape is given, for `check_shapes`.
-
-    Raises
-    ------
-    NotationError
-        If the result has another number of modes.
-    """
-    assign = next(a for a in program.statements if a.target == name)
-    if len(assign.subscripts) != len(shape):
-        raise NotationError(
-            f"{operand}: expected {len(assign.subscripts)} modes, found shape {shape}"
-        )
-    return {s.indices[0]: size for s, size in zip(assign.subscripts, shape, strict=True)}
-
-
 @dataclass(slots=True)
 class _Solver:
     shapes: dict[str, tuple[int, ...]]
