@@ -56,7 +56,7 @@ def module_text(lowered: Lowered) -> str:
     lines += _dense(unit) if recipe.kind == "dense" else _sparse(unit)
     names = ", ".join(_read(unit))
     title = " ".join(unit.kernel.notes[0].split()) if unit.kernel.notes else "A kernel"
-    head = f'"""{title}\\n\\nCompiled ahead of time; needs NumPy and Numba."""\n'
+    head = f'"""{title}\n\nCompiled ahead of time; needs NumPy and Numba."""\n'
     body = "".join(f"    {line}\n" for line in lines)
     source = _alone(unit.source)
     numpy = "" if "import numpy as np" in source else "import numpy as np\n"

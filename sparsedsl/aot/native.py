@@ -54,8 +54,18 @@ def native(lowered: Lowered, name: str) -> Native:
         )
     lines = [line.replace("*/", "* /") for line in _said(unit)]
     comment = "\n   ".join(lines)
-    header = f"/* {comment} */\n#include <stdint.h>\n\nint32_t {name}({', '.join(parameters)});\n"
+    declared = f"int32_t {name}({', '.join(parameters)});"
+    header = f"/* {comment} */\n{_BEFORE}{declared}\n"
     return Native(header, code)
+
+
+_BEFORE = """#pragma once
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C"
+#endif
+"""
 
 
 def _parameters(unit: Unit) -> list[str]:

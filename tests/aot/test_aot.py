@@ -184,6 +184,10 @@ def test_a_program_in_c_is_linked_without_python(tmp_path, kernel, shown, out):
     index = "int32_t" if "int32_t *A_indptr" in made.header else "int64_t"
     (tmp_path / f"{name}.h").write_text(made.header)
     (tmp_path / f"{name}.o").write_bytes(made.code)
+    included = "".join(f'#include "{name}.h"\n' for _ in range(2))
+    (tmp_path / "twice.c").write_text(included)
+    subprocess.run([compiler, "-fsyntax-only", "twice.c"], cwd=tmp_path, check=True)
+    assert 'extern "C"\n#endif\nint32_t ' in made.header
     text = MAIN.format(name=name, index=index, given=given, shown=shown)
     (tmp_path / "main.c").write_text(text)
     words = [compiler, "-Wall", "-Werror=incompatible-pointer-types", "main.c", f"{name}.o"]
