@@ -307,7 +307,7 @@ CLEARED = 0.5
 COUNTED = 0.6
 """Counting the bits of a word."""
 
-COMPARED = 0.05
+COMPARED = 0.04
 """Comparing one of several keys that an instruction compares."""
 
 APART = 0.25
@@ -325,8 +325,12 @@ QUICK = 1 << 17
 NEAR = 1 << 21
 """Bytes that stay in the second cache."""
 
-FETCHED = 1.2
-"""Waiting for such a line of a larger array: stores are done one after the other."""
+FETCHED = 0.4
+"""Waiting for such a line of a larger array: 0.1 where stores overtake each other, 1 where they
+are done one after the other."""
+
+BEGUN = 3.0
+"""Beginning to fill an array with a range."""
 
 STEP = 0.7
 """A step of a merge that goes on with the same operand as the one before."""
@@ -349,7 +353,7 @@ def _fill(load: Workload, width: float) -> float:
     size = max(load.extent * width, 1.0)
     lines = min(load.length, size / LINE)
     fetched = FETCHED * max(1.0 - QUICK / size, 0.0)
-    return 0.2 * load.length + (0.6 * _lookup(load, width) + fetched) * lines
+    return BEGUN + 0.2 * load.length + (0.6 * _lookup(load, width) + fetched) * lines
 
 
 def _surprise(load: Workload) -> float:
@@ -422,14 +426,14 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         "count",
         frozenset({UNIQUE, SORTED}),
         lambda w: (
-            w.setups * w.queries * (4.0 + COMPARED * w.length + APART * min(w.length, INSTRUCTION))
+            w.setups * w.queries * (3.0 + COMPARED * w.length + APART * min(w.length, INSTRUCTION))
         ),
         _count,
     ),
     Algorithm(
         "linear",
         frozenset({UNIQUE}),
-        lambda w: w.setups * w.queries * (2.0 + 0.7 * w.length),
+        lambda w: w.setups * w.queries * (1.0 + 0.6 * w.length),
         _linear,
     ),
 )
