@@ -17,7 +17,7 @@ from sparsedsl.operators import composed, elementwise, reduce
 
 
 def square(x: Any) -> Any:
-    return composed("square({0})", x)
+    return composed("square({0})", asarray(x).astype("int8") if x.dtype == bool else x)
 
 
 def reciprocal(x: Any) -> Any:
@@ -30,6 +30,10 @@ def reciprocal(x: Any) -> Any:
 
 
 def fabs(x: Any) -> Any:
+    if np.dtype(x.dtype).kind == "c":
+        raise TensorTypeError(
+            f"np.fabs of {x.dtype} has no meaning for a sparsedsl tensor", hint="write np.abs(x)"
+        )
     return elementwise("abs", x if np.dtype(x.dtype).kind == "f" else 1.0 * x)
 
 

@@ -14,6 +14,7 @@ INF, NAN = np.inf, np.nan
 FUNCTIONS = {
     "square": np.square,
     "square of integers": lambda x: np.square((10 * x).round().astype("int8")),
+    "square of bools": lambda x: np.square(x > 0.5),
     "reciprocal": lambda x: np.reciprocal(x + 2),
     "fabs": lambda x: np.fabs(-x),
     "where, three tensors": lambda x: np.where(x > 0, x, -x),
@@ -204,6 +205,7 @@ REFUSED = {
     "an option": (lambda x: np.sum(x, dtype=int), "write a kernel"),
     "singular values": (lambda x: np.linalg.norm(x, 2), "svds"),
     "reciprocals of integers": (lambda x: np.reciprocal(x.astype("int8")), "write 1 / x"),
+    "moduli as real numbers": (lambda x: np.fabs(1j * x), "write np.abs(x)"),
     "a matrix of a vector": (lambda x: np.diag(sd.convert(np.eye(3)[0], "coo")), "diags_array"),
     "joining": (lambda x: np.vstack([x, x]), "scipy.sparse.vstack"),
     "a place": (np.argmax, "to_scipy"),
