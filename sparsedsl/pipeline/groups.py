@@ -28,7 +28,7 @@ from sparsedsl.contraction.pairs import paired
 from sparsedsl.contraction.terms import terms as additive_terms
 from sparsedsl.contraction.verify import verify as verify_program
 from sparsedsl.contraction.versions import settled, together
-from sparsedsl.iteration.infer import infer_layout
+from sparsedsl.iteration.infer import ENDLESS, infer_layout
 from sparsedsl.iteration.output import levels_of
 from sparsedsl.layouts.catalogue import hierarchical
 from sparsedsl.layouts.layout import Layout
@@ -162,8 +162,7 @@ def split(
         while pending and pending[0].target == first.target and pending[0].accumulate:
             same.append(pending.pop(0))
         annihilating, _ = _skipped(tuple(same), lifted, ieee, unusual)
-        # in a bucket beyond the first no extent is 0
-        taken = frozenset(index for index, extent in extents.items() if bucket(extent))
+        taken = _taken(first, extents)
         instead = restated(tuple(same), lifted, annihilating, taken)
         if instead is not None:
             lifted, statements = instead
@@ -188,6 +187,17 @@ def split(
             ),
         )
     return tuple(groups)
+
+
+def _taken(statement: ct.Assign, extents: Mapping[str, int]) -> frozenset[str]:
+    """Return the indices known to take a value, where that may make a long output sparse.
+
+    Nothing else may rest on extents: a compiled kernel is called with any, 0 too.
+    """
+    if all(extents[n] <= ENDLESS for s in statement.subscripts for n in s.indices):
+        return frozenset()
+    # in a bucket beyond the first no extent is 0
+    return frozenset(index for index, extent in extents.items() if bucket(extent))
 
 
 def _behind(statements: Sequence[ct.Assign], program: ct.Program) -> frozenset[str]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from levels import check, interpreting, remembering_proofs, store
 
 import sparsedsl as sd
@@ -232,3 +233,19 @@ def test_a_forced_order_of_several_statements_names_all_their_indices():
         np.testing.assert_array_equal(sd.kernel(chained, order=order)(*given), A @ B @ C)
     with pytest.raises(sd.PlanError, match="the indices i j k m, found 'i k j'"):
         sd.kernel(chained, order="i k j")(*given)
+
+
+def test_a_compiled_kernel_reduces_nothing_to_the_identity():
+    """It is called with any extents, whatever those were that it was compiled for."""
+
+    @sd.kernel
+    def largest(A):
+        i, j = sd.indices("i j")
+        y = sd.output()
+        y[i] = sd.max(A[i, j], over=j)
+        return y
+
+    compiled = largest.compile(sp.csr_array((5, 4)))
+    for columns, value in ((4, 0.0), (0, -np.inf), (1, 0.0)):
+        found = compiled(sp.csr_array((5, columns)))
+        np.testing.assert_array_equal(found, np.full(5, value))
