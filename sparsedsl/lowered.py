@@ -151,8 +151,9 @@ class Compiled:
         self._special = special
         self._accepted: set[tuple[Any, ...]] = set()
         self._runner = Runner()
-        for place in range(len(special.groups)):
-            special.prepare(place)
+        for place, group in enumerate(special.groups):
+            if not group.mapped:
+                special.prepare(place)
 
     def __reduce__(self) -> NoReturn:
         raise _only_here("a compiled kernel")
@@ -279,7 +280,7 @@ class Compiled:
                 hint="write one kernel for each statement to call them from @njit code",
             )
         settings = replace(self._special.settings, share=False, turn=False)
-        alone = replace(self._special, settings=settings, ready={}, variants={}, shapes={})
+        alone = replace(self._special, settings=settings, ready={}, maps={}, variants={}, shapes={})
         return alone.prepare(0).entry.load()
 
     def __repr__(self) -> str:

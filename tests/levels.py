@@ -75,12 +75,13 @@ def _prepare_compiled(special: Specialisation, place: int) -> Ready:
 
 @contextmanager
 def _preparing(prepare):
-    usual = Specialisation.prepare
-    Specialisation.prepare = prepare
+    usual = Specialisation.prepare, Specialisation.maps_of
+    # no values are mapped without a kernel: it is the kernel that is looked at
+    Specialisation.prepare, Specialisation.maps_of = prepare, lambda *_: None
     try:
         yield
     finally:
-        Specialisation.prepare = usual
+        Specialisation.prepare, Specialisation.maps_of = usual
 
 
 def interpreting():

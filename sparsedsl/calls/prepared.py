@@ -17,12 +17,11 @@ from sparsedsl.calls.results import Finish, finish, is_finite, result
 from sparsedsl.calls.seen import Seen, seen
 from sparsedsl.calls.specialisation import Ready, Specialisation
 from sparsedsl.layouts.catalogue import plain
-from sparsedsl.layouts.layout import Layout
 from sparsedsl.options import Options
-from sparsedsl.runtime.execute import Call, Rooms, make_copies
+from sparsedsl.runtime.execute import Call, Rooms
 from sparsedsl.runtime.form import Form
 from sparsedsl.runtime.tensor import Tensor
-from sparsedsl.runtime.values import holds
+from sparsedsl.runtime.values import all_finite, holds
 
 MISS = object()
 """Returned for arguments that need the long way."""
@@ -85,32 +84,20 @@ class Prepared:
         self.arguments, self.seen = [], None
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """One kernel of several.
-
-    ``checks`` are the facts that must hold of what the steps before give, ``layout`` is the one
-    its output is wanted in, None where it is made in that.
-    """
-
-    call: Call
-    checks: tuple[tuple[str, str], ...]
-    layout: Layout | None
-
-
 @dataclass(slots=True)
 class PreparedSteps:
-    """Kernels that run one after another, each with what those before it give.
+    """Outputs computed one after another, each with those before it.
 
+    ``steps`` give the name of each, and the facts that must hold of what the steps before give.
     ``tensors`` are the operands that are no plain arrays, ``forms`` are of the others, with place
     and name, and ``finish`` makes what the user gets of all tensors.
     """
 
     options: Options
-    steps: tuple[_Step, ...]
+    special: Specialisation
+    steps: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     tensors: dict[str, Tensor]
     extents: Mapping[str, int]
-    parallel: bool | str
     finish: Callable[[Mapping[str, Tensor]], Any]
     seen: Seen | None = None
     forms: tuple[tuple[int, str, Form], ...] = ()
@@ -122,15 +109,13 @@ class PreparedSteps:
         values = self.tensors.copy()
         for place, name, form in self.forms:
             values[name] = Tensor.of(form, {form.layout.value.function: given[place]})
-        for step in self.steps:
-            call = step.call
-            for fact, name in step.checks:
+        for place, (output, checks) in enumerate(self.steps):
+            for fact, name in checks:
                 if not values[name].holds(fact):
                     return MISS
-            if call.recipe.copies:
-                make_copies(call.recipe, values)
-            made = call(values, self.extents, None, self.parallel)
-            values[call.recipe.output] = made if step.layout is None else made.convert(step.layout)
+            made = values[output] = self.special.computed(place, values, self.extents)
+            if self.special.groups[place].factored and not all_finite(made.values):
+                return MISS
         return self.finish(values)
 
     def leave_out(self, place: int, name: str) -> None:
@@ -228,8 +213,7 @@ def prepare(
         return None
     if len(special.groups) > 1 and any(group.factored for group in special.groups):
         return None  # what each kernel gives is looked at
-    calls = [special.prepare(place).call for place in range(len(special.groups))]
-    checks = [check for call in calls for check in call.checks]
+    checks = [check for group in special.groups for check in group.checks]
     made = (
         _one(special, options, tensors, extents, scipy)
         or _arrays(special, options, tensors, extents)
@@ -245,7 +229,7 @@ def prepare(
 
 def alone(special: Specialisation) -> Ready | None:
     """Return the one kernel of a specialisation that makes the one result as it is wanted."""
-    if len(special.groups) != 1 or special.traced.result_is_tuple:
+    if len(special.groups) != 1 or special.traced.result_is_tuple or special.groups[0].mapped:
         return None
     ready, ((_, kind),) = special.prepare(0), special.results
     apart = ready.group.layout is not ready.group.assembled
@@ -290,6 +274,8 @@ def _arrays(
     """Return the preparation of kernels that all give plain arrays and read no copies."""
     steps: list[_Gathered] = []
     values = dict(tensors)
+    if any(group.mapped for group in special.groups):
+        return None
     for place, group in enumerate(special.groups):
         call = special.prepare(place).call
         form = call.form(extents)
@@ -315,16 +301,14 @@ def _several(
     extents: Mapping[str, int],
     scipy: bool,
 ) -> PreparedSteps:
-    steps: list[_Step] = []
-    for place, group in enumerate(special.groups):
-        call = special.prepare(place).call
-        later = tuple((fact, name) for fact, name in call.checks if name not in tensors)
-        steps.append(_Step(call, later, None if group.layout is group.assembled else group.layout))
+    steps = tuple(
+        (group.output.name, tuple(check for check in group.checks if check[1] not in tensors))
+        for group in special.groups
+    )
     results, several = special.results, special.traced.result_is_tuple
 
     def made(values: Mapping[str, Tensor]) -> Any:
         found = tuple(result(values[name], kind, scipy) for name, kind in results)
         return found if several else found[0]
 
-    parallel = special.choices.parallel
-    return PreparedSteps(options, tuple(steps), dict(tensors), extents, parallel, made)
+    return PreparedSteps(options, special, steps, dict(tensors), extents, made)

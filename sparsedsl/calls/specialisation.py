@@ -35,6 +35,7 @@ from sparsedsl.pipeline.rows import by_rows
 from sparsedsl.pipeline.source import Source
 from sparsedsl.runtime import cache, execute, patterns
 from sparsedsl.runtime.entries import Entry, straight
+from sparsedsl.runtime.mapped import Mapped, mapping
 from sparsedsl.runtime.patterns import Pairs
 from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.tensor import Tensor, bound
@@ -85,6 +86,7 @@ class Specialisation:
     names: tuple[str, ...] = ()
     results: tuple[tuple[str, str], ...] = ()
     ready: dict[int, Ready] = field(default_factory=dict[int, Ready])
+    maps: dict[int, Mapped] = field(default_factory=dict[int, Mapped])
     variants: dict[tuple[frozenset[str], Pairs], Specialisation] = field(
         default_factory=dict[tuple[frozenset[str], Pairs], "Specialisation"]
     )
@@ -243,29 +245,61 @@ class Specialisation:
         extents = self.extents_of(tensors)
         values = dict(tensors)
         for place, group in enumerate(self.groups):
-            ready = self.prepare(place)
-            if self.settings.tune and not ready.trials:
-                ready = self._tuned(place, values, extents)
-            call = ready.call
-            recipe = call.recipe
-            if call.checks:
-                bad = execute.unusual(call, values, fresh)
+            if group.checks:
+                bad = execute.unusual(group.checks, values, fresh)
                 if bad:
                     version = self._variant(self.unusual | bad, self.patterns)
                     return version.run(tensors, out, fresh)
-            if recipe.copies:
-                execute.make_copies(recipe, values)
-            target = None if out is None else self._target(call, extents, out)
             if group.reduced and (value := group.constant(extents)) is not None:
-                values[recipe.output] = self._filled(group, value, extents)
+                values[group.output.name] = self._filled(group, value, extents)
                 continue
-            made = call(values, extents, target, self.choices.parallel)
+            made = self.computed(place, values, extents, out)
             if group.factored and not all_finite(made.values):
                 version = self._variant(self.unusual | {FACTORS}, self.patterns)
                 return version.run(tensors, out, fresh)
-            same = group.layout is group.assembled
-            values[recipe.output] = made if same else made.convert(group.layout)
+            values[group.output.name] = made
         return values
+
+    def computed(
+        self,
+        place: int,
+        values: dict[str, Tensor],
+        extents: Mapping[str, int],
+        out: Mapping[str, np.ndarray] | None = None,
+    ) -> Tensor:
+        """Compute one output from the tensors it reads, to which copies that it needs are added."""
+        group = self.groups[place]
+        maps = None if out is not None else self.maps_of(place)
+        if maps is not None:
+            made = maps(values, self._threads(values[group.mapped[0]]))
+            if made is not None:
+                return made
+        ready = self.prepare(place)
+        if self.settings.tune and not ready.trials:
+            ready = self._tuned(place, values, extents)
+        call = ready.call
+        if call.recipe.copies:
+            execute.make_copies(call.recipe, values)
+        target = None if out is None else self._target(call, extents, out)
+        made = call(values, extents, target, self.choices.parallel)
+        return made if group.layout is group.assembled else made.convert(group.layout)
+
+    def maps_of(self, place: int) -> Mapped | None:
+        """Return what maps values to those of an output, None where a kernel computes it."""
+        group, found = self.groups[place], self.maps.get(place)
+        if found is None and group.mapped:
+            assert group.whole is not None
+            expression, name = group.whole.expression, group.output.name
+            given = expression, group.program, name, group.mapped, group.layout
+            found = self.maps[place] = mapping(*given, annihilating=group.annihilating)
+        return found
+
+    def _threads(self, operand: Tensor) -> int:
+        """Return how many threads may map the values of an operand."""
+        parallel, options = self.choices.parallel, current()
+        # about a nanosecond each, or more
+        few = parallel is not True and operand.values.size < options.parallel_threshold
+        return 1 if few or parallel is False else options.thread_count
 
     def _tuned(
         self, place: int, tensors: Mapping[str, Tensor], extents: Mapping[str, int]
@@ -306,17 +340,13 @@ class Specialisation:
         extents = self.extents_of(tensors)
         values = dict(tensors)
         found: list[float] = []
-        for place in range(len(self.groups)):
-            call = self.prepare(place).call
-            execute.make_copies(call.recipe, values)
-            made, taken = self._timed(call, values, extents)
-            for _ in range(RUNS - 1):
-                taken = min(taken, self._timed(call, values, extents)[1])
-            found.append(taken)
-            group = self.groups[place]
-            values[call.recipe.output] = (
-                made if group.layout is group.assembled else made.convert(group.layout)
-            )
+        for place, group in enumerate(self.groups):
+            taken: list[float] = []
+            for _ in range(RUNS):
+                start = time.perf_counter()
+                values[group.output.name] = self.computed(place, values, extents)
+                taken.append(time.perf_counter() - start)
+            found.append(min(taken))
         return found
 
     def _timed(
@@ -353,7 +383,7 @@ class Specialisation:
         key = unusual, shared
         if key not in self.variants:
             self.variants[key] = replace(
-                self, unusual=unusual, patterns=shared, ready={}, variants={}, shapes={}
+                self, unusual=unusual, patterns=shared, ready={}, maps={}, variants={}, shapes={}
             )
         return self.variants[key]
 

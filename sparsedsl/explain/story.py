@@ -13,6 +13,7 @@ from sparsedsl.explain.alternatives import alternatives
 from sparsedsl.explain.plans import iteration_space, plan_text
 from sparsedsl.explain.storage import copied_bytes, size_text, workspaces
 from sparsedsl.find.smt import Proof
+from sparsedsl.layouts.levels import exact
 from sparsedsl.pipeline.groups import Group, Settings
 from sparsedsl.pipeline.stages import Unit
 from sparsedsl.runtime.outputs import entry_bytes
@@ -53,7 +54,9 @@ def _indented(text: str) -> list[str]:
 
 def _unit(unit: Unit, settings: Settings, took: float | None) -> list[str]:
     spaces = [iteration_space(nest) for nest in (*unit.within, unit.nest)]
-    lines = [*_storage(unit), "iteration space", *_indented("\n".join(spaces))]
+    lines = [*_storage(unit), *_mapped(unit.group, took)]
+    lines += ["iteration space", *_indented("\n".join(spaces))]
+    took = None if unit.group.mapped else took
     lines += [f"plan (estimated {unit.cost / 1e6:.3g} ms{_against(unit, took)})"]
     lines += _indented(plan_text(unit))
     for variable, algorithm, rejected in unit.choices:
@@ -63,6 +66,20 @@ def _unit(unit: Unit, settings: Settings, took: float | None) -> list[str]:
         lines.append(_threads(unit.recipe.shared))
     lines += [*_values(unit.group), *_bounds(unit), *_proofs(unit.proofs, settings)]
     return lines
+
+
+def _mapped(group: Group, took: float | None) -> list[str]:
+    """Say that values are mapped as they lie, and what the kernel is there for then."""
+    if not group.mapped:
+        return []
+    measured = "" if took is None else f" (measured {1e3 * took:.3g} ms)"
+    runs = "where an entry becomes the fill" if exact(group.layout) else "for .njit and compute()"
+    names = " and ".join(group.mapped)
+    told = "put together by their keys" if len(group.mapped) > 1 else "copied"
+    return [
+        f"the values of {names} are mapped as they lie, by NumPy{measured}",
+        f"index arrays are {told}; the loops below are there {runs}",
+    ]
 
 
 def _threads(shared: Share) -> str:

@@ -217,8 +217,6 @@ def to_scipy(x: Tensor) -> Any:
     LayoutError
         For a fill value other than 0, which scipy cannot hold.
     """
-    import scipy.sparse as sp
-
     if x.fill_value != 0:
         raise LayoutError(
             f"scipy.sparse holds tensors whose fill value is 0, found {x.fill_value.item()}",
@@ -226,23 +224,10 @@ def to_scipy(x: Tensor) -> Any:
         )
     if x.ndim != 2:
         return _coo(x)
-    arrays = x.held
-    match _format(x.layout, x.shape):
-        case "csr" | "csc" as name:
-            return _maker(name, x.shape)(arrays)
-        case "dia":
-            made = sp.dia_array((arrays["data"], arrays["offsets"]), shape=x.shape)
-            made.offsets = arrays["offsets"]  # the constructor narrows them
-            return made
-        case "coo":
-            return _coo(x)
-        case "bsr":
-            parts = (arrays["data"], arrays["indices"], arrays["indptr"])
-            return sp.bsr_array(parts, shape=x.shape)
-        case None if x.shape[0] > HUGE:
-            return _coo(x)
-        case None:
-            return to_scipy(x.convert("csr"))
+    name = _format(x.layout, x.shape)
+    if name is not None:
+        return _maker(name, x.shape)(x.held)
+    return _coo(x) if x.shape[0] > HUGE else to_scipy(x.convert("csr"))
 
 
 _Format: TypeAlias = Literal["csr", "csc", "dia", "coo", "bsr"]
@@ -269,16 +254,18 @@ def _usual_format(layout: Layout) -> _Format | None:
 
 
 @cache
-def _template(name: str) -> tuple[type, dict[str, Any]]:
+def _template(name: _Format) -> tuple[type, dict[str, Any]]:
     """A class of scipy's and the attributes of an empty one."""
     import scipy.sparse as sp
 
-    kind = sp.csr_array if name == "csr" else sp.csc_array
-    empty = kind((0, 0))
-    # asked once here, so that scipy need not look at the arrays of those made from it
-    assert empty.has_canonical_format
-    assert empty.has_sorted_indices
-    return kind, dict(vars(empty))
+    kind: type[Any] = getattr(sp, f"{name}_array")
+    empty = kind((1, 1)) if name == "bsr" else kind((0, 0))
+    if name in ("csr", "csc"):
+        # asked once here, so that scipy need not look at the arrays of those made from it
+        assert empty.has_canonical_format
+        assert empty.has_sorted_indices
+    # layouts of coordinates may repeat them
+    return kind, dict(vars(empty)) | ({"has_canonical_format": False} if name == "coo" else {})
 
 
 def scipy_maker(
@@ -286,30 +273,58 @@ def scipy_maker(
 ) -> Callable[[Mapping[str, np.ndarray]], Any] | None:
     """What makes scipy matrices of the arrays of a layout, at the least cost a call.
 
-    None where scipy's own constructor has to look at the arrays.
+    None where scipy has no such format.
     """
     name = _format(layout, shape) if len(shape) == 2 else None
-    return _maker(name, shape) if name in ("csr", "csc") else None
+    return None if name is None else _maker(name, shape)
 
 
-def _maker(name: str, shape: tuple[int, ...]) -> Callable[[Mapping[str, np.ndarray]], Any]:
-    """What makes compressed matrices of scipy's over arrays that are known to be right.
+def _maker(name: _Format, shape: tuple[int, ...]) -> Callable[[Mapping[str, np.ndarray]], Any]:
+    """What makes matrices of scipy's over arrays that are known to be right.
 
-    scipy's own constructor would look at every index again, and copy int64 ones.
+    scipy's own constructors would look at every index again, and copy or narrow int64 ones.
     """
     kind, attributes = _template(name)
-    parts = ("data", "indices", "indptr")
+    parts = _PARTS[name]
     if not {"_shape", *parts} <= attributes.keys():
-        return lambda arrays: kind(tuple(arrays[part] for part in parts), shape=shape)
+        return lambda arrays: _constructed(name, arrays, shape)
     attributes = {**attributes, "_shape": shape}
 
     def make(arrays: Mapping[str, np.ndarray]) -> Any:
         made = object.__new__(kind)
         made.__dict__.update(attributes)
-        made.__dict__.update(arrays)
+        made.__dict__.update(_columns(arrays) if name == "coo" else arrays)
         return made
 
     return make
+
+
+_PARTS = {
+    **dict.fromkeys(("csr", "csc", "bsr"), ("data", "indices", "indptr")),
+    "dia": ("data", "offsets"),
+    "coo": ("data", "coords"),
+}
+"""What each format of scipy's calls its arrays."""
+
+
+def _columns(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The arrays of coordinates by the names that scipy has for them."""
+    return {"data": arrays["data"], "coords": (arrays["crd0"], arrays["crd1"])}
+
+
+def _constructed(name: _Format, arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> Any:
+    """What scipy's own constructor makes of arrays."""
+    import scipy.sparse as sp
+
+    data = arrays["data"]
+    match name:
+        case "dia":
+            return sp.dia_array((data, arrays["offsets"]), shape=shape)
+        case "coo":
+            return sp.coo_array((data, (arrays["crd0"], arrays["crd1"])), shape=shape)
+        case "csr" | "csc" | "bsr":
+            kind = getattr(sp, f"{name}_array")
+            return kind((data, arrays["indices"], arrays["indptr"]), shape=shape)
 
 
 def _coo(x: Tensor) -> Any:

@@ -25,6 +25,7 @@ from sparsedsl.contraction.implicit import restated
 from sparsedsl.contraction.lift import lifted as with_sums_lifted
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.contraction.pairs import paired
+from sparsedsl.contraction.pointwise import by_library, mapped
 from sparsedsl.contraction.terms import terms as additive_terms
 from sparsedsl.contraction.verify import verify as verify_program
 from sparsedsl.contraction.versions import settled, together
@@ -34,6 +35,7 @@ from sparsedsl.layouts.catalogue import hierarchical
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.pipeline.diagonals import along_diagonals
 from sparsedsl.pipeline.source import Source
+from sparsedsl.runtime.aligned import rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,9 @@ class Group:
 
     ``factored``: a factor was moved into a sum, where its products may overflow; where the output
     is not finite it is computed anew (``contraction.lift``).
+
+    ``mapped`` names the operands in whose layout the output is, where their values are mapped as
+    they lie (``runtime.mapped``); the kernel serves where an entry becomes the fill.
     """
 
     statements: tuple[ct.Assign, ...]
@@ -99,6 +104,16 @@ class Group:
     reduced: tuple[tuple[str, ...], ...] = ()
     watched: tuple[str, ...] = ()
     factored: bool = False
+    mapped: tuple[str, ...] = ()
+
+    @property
+    def checks(self) -> tuple[tuple[str, str], ...]:
+        """What must hold of the stored values of which tensors at each call."""
+        return (
+            *(("finite", name) for name in self.finite),
+            *(("nonzero", name) for name in self.nonzero),
+            *self.bounded,
+        )
 
     def constant(self, extents: Mapping[str, int]) -> ct.Scalar | None:
         """Return the value that a sparse output has everywhere because nothing is reduced.
@@ -230,6 +245,10 @@ def _group(
     layouts = {name: source.layout for name, source in sources.items()}
     target = statements[0].target
     layout = wanted.get(target) or infer_layout(parts, program, layouts, annihilating, extents)
+    whole = _whole(statements)
+    like = _like(whole, program, sources)
+    if like and target in program.results and not (wanted.get(target) or _is_dense(layout)):
+        layout = sources[like[0]].layout
     assembled = layout
     if levels_of(layout) is None:
         assembled = hierarchical(tuple(range(layout.rank)))
@@ -245,10 +264,50 @@ def _group(
         tuple(name for demand, name in asked if demand == "finite"),
         tuple(name for demand, name in asked if demand == "nonzero"),
         tuple((demand, name) for demand, name in asked if demand in ("above", "below")),
-        _whole(statements),
+        whole,
         patterns,
         reduced=() if _is_dense(assembled) else _reduced(parts, program.tensor(target)),
+        mapped=like if whole is not None and _maps(whole, like, layout, program, sources) else (),
     )
+
+
+def _like(
+    statement: ct.Assign | None, program: ct.Program, sources: Mapping[str, Source]
+) -> tuple[str, ...]:
+    """Return the inputs whose values a statement maps, places without entries to the fill too.
+
+    () where there are none.  They have one layout, several one whose rows are told by keys; what
+    adds up entries is no map of them.
+    """
+    names = () if statement is None else mapped(statement)
+    if statement is None or not names or not {*names} <= {t.name for t in program.inputs}:
+        return ()
+    first, kept = sources[names[0]], program.tensor(statement.target).fill
+    if len(names) > 1 and (rows_of(first.layout) is None or levels_of(first.layout) is not None):
+        return ()
+    for name in names:
+        tensor, source = program.tensor(name), sources[name]
+        same = tensor.total or (tensor.fill == kept and bool(kept == kept))
+        if source.implied or source.layout != first.layout or source.layout.repeats or not same:
+            return ()
+    return names
+
+
+def _maps(
+    statement: ct.Assign,
+    operands: tuple[str, ...],
+    layout: Layout,
+    program: ct.Program,
+    sources: Mapping[str, Source],
+) -> bool:
+    """Whether to map values where they lie: they need not be put in order, or a kernel is slower.
+
+    A kernel calls a library for one value after the other, NumPy has instructions for several.
+    """
+    like = {sources[name].layout for name in operands}
+    if like != {layout} or statement.target not in program.results:
+        return False
+    return levels_of(layout) is None or by_library(statement.expression, program)
 
 
 def _skipped(

@@ -47,14 +47,16 @@ MOST = 1 << 26
 """Entries to make room for at first."""
 
 
-def unusual(call: Call, tensors: Mapping[str, Tensor], fresh: Container[str]) -> frozenset[str]:
-    """Return the tensors whose values forbid skipping implicit zeros.
+def unusual(
+    checks: Sequence[tuple[str, str]], tensors: Mapping[str, Tensor], fresh: Container[str]
+) -> frozenset[str]:
+    """Return the tensors whose values forbid skipping implicit zeros, given what must hold of them.
 
     The values of ``fresh`` ones may have changed since the last call (``runtime.unchanged``);
     what is known of the others holds.
     """
     bad: list[str] = []
-    for fact, name in call.checks:
+    for fact, name in checks:
         tensor = tensors[name]
         if not (still_holds(fact, tensor.values) if name in fresh else tensor.holds(fact)):
             bad.append(name)
