@@ -267,7 +267,7 @@ class _Writer:
             filling += stream.visit((self._missed(),))
         more: dict[str, Param] = {}
         counting: list[Stmt] = []
-        if not self.plan.whole and len(self.request.target.layout.value.arguments) == 1:
+        if not self.plan.whole and self.request.target.appended:
             counting, more = passes.counted(stream), {"n": IntParam("n")}
         elif not self.plan.whole:
             counting = made.counted(stream)

@@ -70,7 +70,7 @@ class Numbered:
             return []
         array, number = f"t_{level.pointer.function}", lb.ivar(f"t_{level.name}")
         place = lb.add(self.read(level.pointer.arguments[0]), 1)
-        if level.parent is not None:
+        if level.parent is not None and level.shares == 1:
             # every parent has children: the last one to come is where they end
             return [lb.store(array, [place], lb.add(number, 1))]
         after.append(passes.running(array, lb.sub(lb.length(array), 1)))

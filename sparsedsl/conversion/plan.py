@@ -114,7 +114,7 @@ def _chosen(stream: Stream, target: Target, rankable: bool, short: bool) -> Plan
     found = found or _counting(stream, target, distinct, rankable)
     if found is None:
         sorts, proof = _sorts(rank, (), wanted, stream.order)
-        known = stream.count is not None and len(target.layout.value.arguments) == 1
+        known = stream.count is not None and target.appended
         return Plan("sequence", sorts, distinct, known, (proof,))
     return found
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from sparsedsl.conversion.from_zero import from_zero
 from sparsedsl.conversion.kept import with_kept_order
 from sparsedsl.conversion.mirrored import reflection
 from sparsedsl.conversion.order import extent, scanned
 from sparsedsl.conversion.programs import loaded
 from sparsedsl.conversion.request import request_of
+from sparsedsl.conversion.simpler import simpler
 from sparsedsl.conversion.storing import Run, filled
 from sparsedsl.conversion.target import Target
 from sparsedsl.conversion.target_from_layout import first_of, target_of
@@ -57,26 +57,17 @@ def convert(
     extents = tuple(int(n) for n in shape)
     known = infer_sizes(source, extents, arrays) if sizes is None else sizes
     entries = Entries(with_kept_order(source, arrays), extents, arrays, known, fill)
+    simple = simpler(target)
+    if simple is not None:
+        given = source, simple.layout, extents, arrays
+        made = convert(*given, fill=fill, sizes=known, effort=effort)
+        found = None if made is None else simple.restore(made, extents)
+        return None if found is None else {name: found[name] for name in target.arrays}
     if alternatives(target):
         return _united(entries, target, effort)
     if len(target.structures) > 1:
         return _mirrored(entries, target, effort)
-    counted = from_zero(target)
-    if counted is None:
-        return _stored(entries, target, effort)
-    made = _stored(entries, counted[0], effort)
-    return None if made is None else _moved(made, counted[1])
-
-
-def _moved(
-    arrays: Mapping[str, np.ndarray], more: Mapping[str, int]
-) -> dict[str, np.ndarray] | None:
-    """Add to each pointer what it has more than one from 0; None where it has no room for that."""
-    for name, first in more.items():
-        array = arrays[name]
-        if int(array.max(initial=0)) + first > np.iinfo(array.dtype).max:
-            return None
-    return {name: x + more[name] if name in more else x for name, x in arrays.items()}
+    return _stored(entries, target, effort)
 
 
 @dataclass(frozen=True, slots=True)

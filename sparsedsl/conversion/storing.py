@@ -188,7 +188,7 @@ class Run:
         found: list[int] = []
         for axis in _axes(self.target, name):
             if isinstance(axis, _Counted):
-                found.append(counts[axis.level] + axis.more)
+                found.append(axis.times * counts[axis.level] + axis.more)
             else:
                 value = t.evaluate(axis, builder.values, {**self._pointers(), **builder.arrays})
                 found.append(max(int(value), 0))
@@ -206,7 +206,7 @@ class Run:
             return array
         for level in self.target.levels:
             if level.pointer is not None and level.pointer.function == name and level.parent:
-                return _part(array, counts[level.parent] + 1)
+                return _part(array, level.shares * counts[level.parent] + 1)
             own = {call.function for call, _ in level.keys}
             last = level is self.target.levels[-1] and array.ndim > 0
             if name in own or (last and name == self.target.layout.value.function):
@@ -246,10 +246,11 @@ def filled(shape: tuple[int, ...], value: np.ndarray, dtype: np.dtype) -> np.nda
 
 
 class _Counted(NamedTuple):
-    """An axis as long as a level has numbers, and ``more``."""
+    """An axis as long as a level has numbers, so many ``times``, and ``more``."""
 
     level: str
     more: int
+    times: int = 1
 
 
 @lru_cache(maxsize=1024)
@@ -257,7 +258,7 @@ def _axes(target: Target, name: str) -> tuple[_Counted | Term, ...]:
     """What tells how long each axis of an array is."""
     for level in target.levels:
         if level.pointer is not None and level.pointer.function == name and level.parent:
-            return (_Counted(level.parent, 1),)
+            return (_Counted(level.parent, 1, level.shares),)
     layout = target.layout
     lengths = layout.lengths[name]
     arguments = layout.value.arguments

@@ -29,6 +29,7 @@ class Level:
     numbered dim that a group belongs to.  ``pointer`` is the call that holds a group's start.
     ``located`` are the terms of the group over dims, where ``columns`` has coordinates.
     A number without keys covers an interval of ``along``, of one value where ``by_value`` is.
+    Each number of ``parent`` has as many groups as ``shares`` says.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Level:
     position: Position
     located: Columns
     along: Term | None = None
+    shares: int = 1
 
     @property
     def by_value(self) -> bool:
@@ -131,6 +133,12 @@ class Target:
     def parts(self, term: Term) -> Columns:
         """The terms whose bits are interleaved in ``term``; empty for any other."""
         return next((keys for name, keys in self.codes.items() if term == t.var(name)), ())
+
+    @property
+    def appended(self) -> bool:
+        """Whether arrays are about as long as there are entries, where these are numbered."""
+        shared = any(level.shares > 1 for level in self.levels)
+        return len(self.layout.value.arguments) == 1 and not shared
 
     @property
     def apart(self) -> frozenset[str]:

@@ -7,12 +7,13 @@ passes that follow a target write each element within its array.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Literal
 
 from sparsedsl.conversion.order import Columns, code, coordinate, extent, renamed
+from sparsedsl.conversion.spans import span_of
 from sparsedsl.conversion.target import Edge, Level, Permuted, Step, Target
 from sparsedsl.errors import LayoutError
 from sparsedsl.layouts.layout import Layout
@@ -124,13 +125,15 @@ def _level(
         name = code(len(codes))
         codes[name], values = values, (t.var(name),)
     columns = (*group, *values)
-    start = level.start
+    start, shares = level.start, 1
     kind: Literal["list", "pointer", "slots"]
     if start is not None:
         if len(start.arguments) != 1:
             return None
         after = t.uf(start.function, t.add(start.arguments[0], t.ONE))
-        if level.highs != (after,) or (parents and start.arguments != (t.var(parents[0]),)):
+        if parents:
+            shares = _shares(layout.rank, start.arguments[0], parents[0], groups)
+        if level.highs != (after,) or not shares:
             return None
         kind = "pointer"
     elif level.low != t.ZERO:
@@ -148,7 +151,24 @@ def _level(
     parent = parents[0] if parents else None
     located = tuple(term for _, term in grouped)
     along = None if level.along is None else groups[level.along][0]
-    return Level(level.name, kind, columns, len(group), parent, keys, start, level, located, along)
+    told = keys, start, level, located, along, shares
+    return Level(level.name, kind, columns, len(group), parent, *told)
+
+
+def _shares(rank: int, place: Term, parent: str, groups: Mapping[str, tuple[Term, Term]]) -> int:
+    """How many groups each number of a parent has, by where a pointer is read; 0 for other places.
+
+    It is read at the number itself, or at ``n*number + r`` where ``r`` takes ``n`` values.
+    """
+    count = t.coefficient(place, parent)
+    rest = t.subtract(place, t.scale(count, t.var(parent)))
+    if rest == t.ZERO and count == 1:
+        return 1
+    names = t.variables(rest)
+    if count < 1 or not names or not names <= {*groups} or t.ufs(rest):
+        return 0
+    inside = t.substitute(rest, {name: groups[name][0] for name in names})
+    return count if span_of(rank, inside) == (t.ZERO, t.const(count)) else 0
 
 
 def _edges(layout: Layout, affine: Mapping[str, Term], run: Level | None) -> tuple[Edge, ...]:
@@ -310,16 +330,23 @@ def _injective(target: Target) -> bool:
     known |= {level.position.along or "" for level in target.levels if level.by_value}
     for name, term in reversed([*target.derived.items()]):
         known |= t.variables(term) if name in known else set()
-    told = {*layout.extents, *(extent(mode) for mode in range(layout.rank))}
-    for mode in range(layout.rank):
-        if any(target.affine.get(name) == t.var(coordinate(mode)) for name in known):
-            told.add(coordinate(mode))
-    known |= {name for name, term in target.affine.items() if t.variables(term) <= told}
+    known |= _told(target, known)
     for level in reversed(target.levels):
         if level.name in known:
             known |= set(level.position.group)
+    known |= _told(target, known)
     if target.permuted is not None and target.permuted.name in known:
         told = {*t.variables(target.permuted.key), *layout.extents}
         told |= {extent(mode) for mode in range(layout.rank)}
         known |= {name for name, term in target.affine.items() if t.variables(term) <= told}
     return set(layout.structures[0].dims) <= known
+
+
+def _told(target: Target, known: Collection[str]) -> set[str]:
+    """The dims that are terms over the coordinates which dims that are known give."""
+    layout = target.layout
+    told = {*layout.extents, *(extent(mode) for mode in range(layout.rank))}
+    for mode in range(layout.rank):
+        if any(target.affine.get(name) == t.var(coordinate(mode)) for name in known):
+            told.add(coordinate(mode))
+    return {name for name, term in target.affine.items() if t.variables(term) <= told}
