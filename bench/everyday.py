@@ -43,11 +43,16 @@ def operands(size):
     rng = np.random.default_rng(0)
     A, B = (matrix(rows, entries, seed) for seed in (1, 2))
     dia = sp.dia_array((rng.random((5, rows)), [-2, -1, 0, 1, 2]), shape=(rows, rows))
-    blocks = sp.kron(matrix(rows // 4, entries // 16, 3), np.ones((4, 4)), format="bsr")
+    ones = np.ones((4, 4))
+    blocks, others = (
+        sp.kron(matrix(rows // 4, entries // 16, seed), ones, format="bsr") for seed in (3, 4)
+    )
     csc, coo = A.tocsc(), A.tocoo()
     csc.sort_indices()
     return {
         **{"A": A, "B": B, "csc": csc, "coo": coo, "dia": dia, "bsr": blocks, "lil": A.tolil()},
+        "diagonals": sp.dia_array((rng.random((4, rows)), [-2, 0, 1, 3]), shape=(rows, rows)),
+        "blocks": others,
         "same": sp.csr_array((rng.random(A.nnz), A.indices, A.indptr), shape=A.shape),
         "positive": sp.csr_array((rng.random(A.nnz) + 0.1, A.indices, A.indptr), shape=A.shape),
         **{"single": A.astype(np.float32), "whole": (100 * A).astype(np.int64)},
@@ -129,6 +134,7 @@ EXPRESSIONS = {
     "2 * csc": "C[i,j] = 2 * csc[i,j]",
     "in_order(csc @ B)": "C[i,j] = csc[i,k] * B[k,j]",
     "coo @ x": "y[i] = coo[i,j] * x[j]",
+    "2 * coo": "C[i,j] = 2 * coo[i,j]",
     "coo.sum(axis=1)": "s[i] = coo[i,j]",
     "coo + B": "C[i,j] = coo[i,j] + B[i,j]",
     "in_order(coo @ B)": "C[i,j] = coo[i,k] * B[k,j]",
@@ -136,12 +142,18 @@ EXPRESSIONS = {
     "dia @ x": "y[i] = dia[i,j] * x[j]",
     "dia @ X": "C[i,k] = dia[i,j] * X[j,k]",
     "2 * dia": "C[i,j] = 2 * dia[i,j]",
+    "abs(dia)": "C[i,j] = abs(dia[i,j])",
+    "dia.tanh()": "C[i,j] = tanh(dia[i,j])",
+    "dia + diagonals": "C[i,j] = dia[i,j] + diagonals[i,j]",
     "dia + dia.T": "C[i,j] = dia[i,j] + dia[j,i]",
     "dia.tocsr() + B": "C[i,j] = dia[i,j] + B[i,j]",
     "in_order(dia.tocsr() @ B)": "C[i,j] = dia[i,k] * B[k,j]",
     "bsr @ x": "y[i] = bsr[i,j] * x[j]",
     "bsr @ X": "C[i,k] = bsr[i,j] * X[j,k]",
     "2 * bsr": "C[i,j] = 2 * bsr[i,j]",
+    "abs(bsr)": "C[i,j] = abs(bsr[i,j])",
+    "bsr + blocks": "C[i,j] = bsr[i,j] + blocks[i,j]",
+    "bsr.multiply(blocks)": "C[i,j] = bsr[i,j] * blocks[i,j]",
     "bsr + bsr.T": "C[i,j] = bsr[i,j] + bsr[j,i]",
     "in_order(bsr @ bsr)": "C[i,j] = bsr[i,k] * bsr[k,j]",
     "lil @ x": "y[i] = lil[i,j] * x[j]",

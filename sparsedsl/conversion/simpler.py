@@ -8,6 +8,7 @@ specification says all of it.
 - ``start(i + 1) = start(i) + len(i)``: lengths are differences of starts.
 - ``s = place(i)``, ``place`` a permutation: with nothing said of the places, each is its own.
 - ``i = pair(2*p)``, ``j = pair(2*p + 1)``: coordinates that take turns in one array.
+- ``ind(u) <= p < ind(u + 1)`` and ``j = ind(p)``, ``ind(0) = N + 1``: pointers, then coordinates.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from sparsedsl.layouts.properties import (
     property_text,
 )
 from sparsedsl.spf import terms as t
-from sparsedsl.spf.nodes import UF
+from sparsedsl.spf.nodes import UF, Term
 
 Arrays: TypeAlias = "Mapping[str, np.ndarray]"
 
@@ -53,7 +54,7 @@ class Simpler:
 @lru_cache(maxsize=128)
 def simpler(layout: Layout) -> Simpler | None:
     """Return a layout that is simpler by one step, None where there is no step to take."""
-    for step in (_in_turns, _by_lengths, _in_place, _from_one):
+    for step in (_in_turns, _by_lengths, _in_place, _behind_each_other, _from_one):
         found = step(layout)
         if found is not None:
             return found
@@ -218,3 +219,41 @@ def _with_turns(
 ) -> Arrays:
     del extents
     return {**arrays, name: np.stack([arrays[part] for part in parts], axis=-1).reshape(-1)}
+
+
+def _behind_each_other(layout: Layout) -> Simpler | None:
+    """Pointers to what lies behind them in the same array."""
+    for name in layout.functions:
+        told = [(x, first) for x in layout.properties if (first := first_value(x, name))]
+        places = {call.arguments[0] for call in _calls(layout, name)}
+        ends = {x for x in places if t.add(x, t.ONE) in places or t.subtract(x, t.ONE) in places}
+        keys = places - ends
+        if len(told) != 1 or len(ends) != 2 or len(keys) != 1:
+            continue
+        ((said, first),), (key,) = told, keys
+        properties = [x for x in layout.properties if x != said]
+        pointer, coordinate = f"{name}_0", f"{name}_1"
+        free = not {pointer, coordinate} & {*layout.arrays, *layout.relation.inputs}
+        if not free or _named(name, properties) or not _simple(layout, name, properties):
+            continue
+        behind = t.text(first)
+
+        def change(text: str, name: str = name, key: Term = key, behind: str = behind) -> str:
+            text = text.replace(f"{name}({t.text(key)})", f"{name}_1({t.text(key)} - ({behind}))")
+            return _substituted(name, rf"({name}_0(\1) + {behind})")(text)
+
+        more = f"{pointer}(0) = 0", f"nondecreasing {pointer}"
+        made = _restated(layout, properties, change, *more)
+        if made is None or made.lengths.get(pointer) != (first,):
+            return None
+        return Simpler(made, partial(_with_behind, name))
+    return None
+
+
+def _with_behind(name: str, arrays: Arrays, extents: Sequence[int]) -> Arrays | None:
+    del extents
+    pointer, behind = arrays[f"{name}_0"], arrays[f"{name}_1"]
+    first = len(pointer)
+    if int(pointer.max(initial=0)) + first > np.iinfo(pointer.dtype).max:
+        return None
+    return {**arrays, name: np.concatenate([pointer + first, behind])}

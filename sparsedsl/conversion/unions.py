@@ -15,9 +15,18 @@ from sparsedsl.conversion.order import Columns, coordinate, extent, implies, ren
 from sparsedsl.conversion.spans import span_of
 from sparsedsl.conversion.stream import Body, Stream, looked_at
 from sparsedsl.conversion.target import Target
+from sparsedsl.errors import LayoutError
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.layouts.levels import Position, levels
 from sparsedsl.layouts.patterns import first_value
-from sparsedsl.layouts.properties import Nondecreasing, functions_of, property_text
+from sparsedsl.layouts.properties import (
+    Increasing,
+    Nondecreasing,
+    Property,
+    Within,
+    functions_of,
+    property_text,
+)
 from sparsedsl.layouts.reader import Reader
 from sparsedsl.layouts.structure import Structure
 from sparsedsl.loops import build as lb
@@ -67,12 +76,58 @@ def alone(layout: Layout, place: int) -> Layout:
     kept = (*layout.extents, *(n for n in relation.parameters[layout.rank :] if n in names))
     only = Relation(kept, relation.inputs, relation.outputs, (conjunct,))
     properties = [x for x in layout.properties if set(functions_of(x)) <= called]
+    for level in _further(layout, place):
+        only, properties = _from_start(only, properties, level)
     return Layout(
         f"part {place} of {layout.label}",
         relation_text(only),
         value=t.text(t.atom(layout.value)),
         properties=map(property_text, properties),
     )
+
+
+def _further(layout: Layout, place: int) -> list[Position]:
+    """Dims of an alternative that begin further on than pointers say, by a term over sizes."""
+    try:
+        found = [level for level in levels(layout, place) if isinstance(level, Position)]
+    except LayoutError:
+        return []
+    sizes = {*layout.relation.parameters}
+    moved = [level for level in found if level.pointer is not None and level.shift != t.ZERO]
+    return [x for x in moved if t.variables(x.shift) <= sizes and not t.ufs(x.shift)]
+
+
+def _from_start(
+    relation: Relation, properties: list[Property], level: Position
+) -> tuple[Relation, list[Property]]:
+    """Number the entries of groups from where pointers say, though their values lie further on.
+
+    ``N + ptr(u) <= p < N + ptr(u + 1)`` becomes ``ptr(u) <= p_0 < ptr(u + 1)``, ``p = N + p_0``.
+    """
+    dim, shift, new = level.name, level.shift, f"{level.name}_0"
+    taken = {*relation.inputs, *relation.outputs, *relation.parameters}
+    while new in taken:
+        new += "0"
+    further, (conjunct,) = t.add(t.var(new), shift), relation.conjuncts
+    moved = [_replaced(c, {Var(dim): further}) for c in conjunct.constraints]
+    moved.append(Constraint(t.subtract(t.var(dim), further), True))
+    at = relation.inputs.index(dim)
+    changed = replace(
+        relation,
+        inputs=(*relation.inputs[:at], new, *relation.inputs[at:]),
+        conjuncts=(replace(conjunct, constraints=tuple(moved)),),
+    )
+    return changed, [_along(item, dim, new, shift) for item in properties]
+
+
+def _along(item: Property, dim: str, new: str, shift: Term) -> Property:
+    """A property of what lies along a dim, said along one that is ``shift`` less."""
+    match item:
+        case Increasing(_, Within(variable, low, high)) if variable == dim:
+            within = Within(new, t.subtract(low, shift), t.subtract(high, shift))
+            return replace(item, within=within)
+        case _:
+            return item
 
 
 def _apart(layout: Layout, first: int, second: int) -> bool:

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy as np
 from sparsedsl.errors import LayoutError
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import Position, levels
+from sparsedsl.layouts.sizes import infer_sizes
 from sparsedsl.runtime.attached import Attached
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.unchanged import Watch
@@ -47,13 +49,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Aligned:
-    """The index arrays of a result of ``count`` rows, and its ``parts``.
+    """The index arrays and sizes of a result of ``count`` rows, and its ``parts``.
 
     There are none where its rows are those of every operand, one by one.
     """
 
     count: int
     arrays: Mapping[str, np.ndarray]
+    sizes: Mapping[str, int]
     parts: tuple[Part, ...]
 
 
@@ -112,15 +115,17 @@ def align(
 ) -> Aligned | None:
     """Return the rows of a result: those that all operands of some set in ``needed`` have.
 
-    None where the keys of all groups leave 64 bits.  Operands in other rows than those before are
-    put together once.
+    None where rows differ in length, or the keys of all groups leave 64 bits.  Operands in other
+    rows than those before are put together once.
     """
     first, *others = tensors
+    if any(x.values.shape[1:] != first.values.shape[1:] for x in others):
+        return None
     known = _met.get(first)
     if known is not None and known.holds(others, needed):
         return known.aligned
     if all(_same(first, other, rows) for other in others):
-        return Aligned(len(first.held[rows.key]), _named(first), ())
+        return Aligned(len(first.held[rows.key]), _named(first), first.sizes, ())
     found = _merged(rows, tensors, needed)
     if found is not None:
         _met.put(first, _Met(tuple((weakref.ref(x), x.watch) for x in others), needed, found))
@@ -164,7 +169,9 @@ def _merged(
         there |= (places[[*wanted]] >= 0).all(axis=0)
     if not there.all():
         kept, places = kept[there], places[:, there]
-    return Aligned(len(kept), _arrays(rows, tensors, kept, width), _parts(places))
+    first, arrays = tensors[0], _arrays(rows, tensors, kept, width)
+    sizes = {**first.sizes, **infer_sizes(first.layout, first.shape, arrays)}
+    return Aligned(len(kept), arrays, MappingProxyType(sizes), _parts(places))
 
 
 def _parts(places: Indices) -> tuple[Part, ...]:

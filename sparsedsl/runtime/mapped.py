@@ -38,7 +38,7 @@ from sparsedsl.layouts.levels import exact, packed, total
 from sparsedsl.runtime import blocks
 from sparsedsl.runtime.aligned import Indices, Part, align, rows_of
 from sparsedsl.runtime.form import Form, fill_scalar
-from sparsedsl.runtime.tensor import Tensor, bound
+from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.threads import each
 
 PART = 1 << 16
@@ -112,7 +112,9 @@ class Mapped:
             made = blocks.empty((aligned.count, *shape[1:]), self._fill.dtype)
             self._merged(values, aligned.parts, numbers, made, threads)
             arrays = {name: _copied(aligned.arrays[name]) for name in self.layout.functions}
-            return bound(self.layout, source.shape, {**arrays, self._value: made}, self._fill)
+            arrays[self._value] = made
+            form = Form(self.layout, source.shape, self._fill, aligned.sizes)
+            return Tensor.of(form, arrays)
         made = blocks.empty(shape, self._fill.dtype)
         if not self._filled([x.reshape(-1) for x in values], numbers, made.reshape(-1), threads):
             return None
