@@ -16,8 +16,10 @@ import numpy as np
 from sparsedsl.calls.results import Finish, finish, is_finite, result
 from sparsedsl.calls.seen import Seen, seen
 from sparsedsl.calls.specialisation import Ready, Specialisation
+from sparsedsl.interop import scipy_maker
 from sparsedsl.layouts.catalogue import plain
 from sparsedsl.options import Options
+from sparsedsl.pipeline.groups import Group
 from sparsedsl.runtime.execute import Call, Rooms
 from sparsedsl.runtime.form import Form
 from sparsedsl.runtime.tensor import Tensor
@@ -305,10 +307,26 @@ def _several(
         (group.output.name, tuple(check for check in group.checks if check[1] not in tensors))
         for group in special.groups
     )
-    results, several = special.results, special.traced.result_is_tuple
+    several = special.traced.result_is_tuple
+    groups = {group.output.name: group for group in special.groups}
+    finished = tuple(
+        (name, _finished(groups[name], kind, extents, scipy)) for name, kind in special.results
+    )
 
     def made(values: Mapping[str, Tensor]) -> Any:
-        found = tuple(result(values[name], kind, scipy) for name, kind in results)
+        found = tuple([finish(values[name]) for name, finish in finished])
         return found if several else found[0]
 
     return PreparedSteps(options, special, steps, dict(tensors), extents, made)
+
+
+def _finished(
+    group: Group, kind: str, extents: Mapping[str, int], scipy: bool
+) -> Callable[[Tensor], Any]:
+    """Return what makes what the user gets of an output."""
+    shape = tuple(extents[s.name or ""] for s in group.statements[0].subscripts)
+    if scipy and kind == "sparse" and not group.output.fill:
+        make = scipy_maker(group.layout, shape)
+        if make is not None:
+            return lambda value: make(value.held)
+    return lambda value: result(value, kind, scipy)

@@ -17,12 +17,14 @@ import numpy as np
 from sparsedsl.contraction.nodes import VALUE_DTYPES
 from sparsedsl.errors import InvalidTensorError, TensorTypeError
 from sparsedsl.frontend.arguments import ArgumentInfo
+from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.catalogue import hierarchical, resolve
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import total
 from sparsedsl.pipeline.source import Source
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.spf import terms
+from sparsedsl.spf.nodes import Term
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,12 +144,14 @@ def source_of(x: Tensor | ShapeOf) -> Source:
 class _Count(NamedTuple):
     """How to count one dimension: by the length of ``array``, or times an axis of the values.
 
-    ``axis`` is that of the values whose place the dimension is part of, if there is one.
+    ``axis`` is that of the values whose place the dimension is part of, if there is one; ``span``
+    is how many values it has, where it is part of none and sizes tell.
     """
 
     array: str | None
     less: int
     axis: int | None
+    span: Term | None
 
 
 @lru_cache(maxsize=512)
@@ -167,17 +171,31 @@ def _counts(layout: Layout) -> tuple[_Count, ...]:
         axes = [k for k, a in enumerate(layout.value.arguments) if dim in terms.variables(a)]
         if read:
             name = min(read, key=lambda f: f in ends)
-            found.append(_Count(name, int(name in ends), axes[0] if axes else None))
+            found.append(_Count(name, int(name in ends), axes[0] if axes else None, None))
         else:
-            found.append(_Count(None, 0, axes[0] if axes else None))
+            span = None if axes else _span(layout, dim)
+            found.append(_Count(None, 0, axes[0] if axes else None, span))
     return tuple(found)
+
+
+def _span(layout: Layout, dim: str) -> Term | None:
+    """How many values sizes let a dimension have; None where they do not tell."""
+    if len(layout.structures) != 1:
+        return None
+    parameters = layout.relation.parameters
+    bounds = Bounds(layout.structures[0].scan, parameters)
+    lows, highs = bounds.lower(dim, parameters), bounds.upper(dim, parameters)
+    if not lows or not highs:
+        return None
+    return terms.add(terms.subtract(highs[0], lows[0]), terms.const(1))
 
 
 def entries_of(x: Tensor) -> dict[str, float]:
     """Return the number of tuples up to each physical dimension, from lengths of arrays.
 
     A dimension that a 1-D index array is read at counts that array's elements; any other
-    multiplies by the extent of the value array's axis, up to the number of values.  There are
+    multiplies by the extent of the value array's axis, up to the number of values, or by how many
+    values it has where it is no part of the place of a value.  There are
     as many tuples in all as values, where the last dimension tells which one is read.
     """
     return dict(zip(x.layout.relation.inputs, map(float, _rooms(x)), strict=True))
@@ -187,11 +205,13 @@ def _rooms(x: Tensor) -> list[int]:
     rooms: list[int] = []
     room, held, size = 1, x.held, x.values.size
     counts = _counts(x.form.layout)
-    for array, less, axis in counts:
+    for array, less, axis, span in counts:
         if array is not None:
             room = max(held[array].shape[0] - less, 0)
         elif axis is not None:
             room = min(room * x.values.shape[axis], size)
+        elif span is not None:
+            room *= max(int(terms.evaluate(span, x.form.sizes, {})), 0)
         rooms.append(room)
     if counts and counts[-1].axis is not None:
         rooms[-1] = size

@@ -347,6 +347,8 @@ def _argument(expression: Expression, dtype: np.dtype, program: Program) -> Func
 
 
 def _copied(array: Values) -> Values:
+    if array.nbytes < blocks.LEAST:
+        return array.copy()
     made = blocks.empty(array.shape, array.dtype)
     np.copyto(made, array)
     return made

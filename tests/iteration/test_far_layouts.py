@@ -98,6 +98,25 @@ def test_there_are_as_many_tuples_as_values(layout):
     assert max(counts) == counts[-1]
 
 
+def test_blocks_that_only_sizes_tell_are_counted():
+    rng = np.random.default_rng(0)
+    rows = sd.asarray(sp.random_array((2000, 2000), density=0.002, format="csr", rng=rng))
+    blocks = sd.convert(rows, sd.layouts["csb"](32))
+    assert [*entries_of(blocks).values()] == [63, 63 * 63, rows.nnz]
+    # not all rows in each block
+    sought = sd.kernel(both).lower(blocks, rows)
+    assert sought.cost < 50 * sd.kernel(both).lower(rows, rows).cost
+    found = sd.kernel(both)(blocks, rows)
+    np.testing.assert_array_equal(found.to_numpy(), (rows * rows).to_numpy())
+
+
+def both(A, B):
+    i, j = sd.indices("i j")
+    C = sd.output()
+    C[i, j] = A[i, j] * B[i, j]
+    return C
+
+
 @pytest.mark.parametrize(("dtype", "out"), [("float64", "csr"), ("int64", "dcsr")])
 def test_sums_out_of_order_are_sorted_by_passes_as_without(dtype, out, monkeypatch):
     rng = np.random.default_rng(3)
