@@ -11,7 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sparsedsl.contraction import nodes as ct
 from sparsedsl.errors import PlanError
+from sparsedsl.layouts.catalogue import resolve
+from sparsedsl.layouts.layout import Layout
 from sparsedsl.options import Options
 from sparsedsl.pipeline.groups import Settings
 
@@ -60,6 +63,31 @@ class Choices:
     def forced(self) -> bool:
         """Whether a choice is made that ``auto`` would have made otherwise."""
         return (self.order, self.find, self.workspace) != (None, "auto", "auto")
+
+    def layouts(self, program: ct.Program, named: Mapping[str, Any]) -> dict[str, Layout | None]:
+        """Return the layout that each output is wanted in, None where any will do.
+
+        ``named`` are those that the program itself asks for.
+
+        Raises
+        ------
+        PlanError
+            Where a layout is chosen for a result that there is not.
+        """
+        out = self.out
+        for name in out if isinstance(out, Mapping) else ():
+            if name not in program.results:
+                raise PlanError(
+                    f"out names {name!r}, which is no result; results are "
+                    f"{', '.join(program.results)}"
+                )
+        found: dict[str, Layout | None] = {}
+        for output in program.outputs:
+            asked = named.get(output.name)
+            if asked is None and output.name in program.results:
+                asked = out.get(output.name) if isinstance(out, Mapping) else out
+            found[output.name] = None if asked is None else resolve(asked, output.rank)
+        return found
 
     def settings(self, options: Options) -> Settings:
         """Return what of it, and of the options in force, the pipeline reads."""

@@ -24,7 +24,7 @@ from sparsedsl.contraction.extent import Told, check_shapes, read_off, told
 from sparsedsl.contraction.lift import FACTORS
 from sparsedsl.errors import InvalidTensorError, PlanError
 from sparsedsl.frontend.trace import Traced
-from sparsedsl.layouts.catalogue import plain, resolve
+from sparsedsl.layouts.catalogue import plain
 from sparsedsl.layouts.construct import construct
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import total
@@ -96,10 +96,9 @@ class Specialisation:
 
     def __post_init__(self) -> None:
         program = self.traced.program
-        self._check_named(program)
         apart = split(
             program,
-            {t.name: self._wanted(t) for t in program.outputs},
+            self.choices.layouts(program, self.traced.layouts),
             self.sources,
             self.extents,
             ieee=self.choices.semantics == "ieee",
@@ -114,17 +113,6 @@ class Specialisation:
         self.names = tuple(t.name for t in program.inputs)
         kinds = {group.output.name: _kind(group.layout) for group in self.groups}
         self.results = tuple((name, kinds[name]) for name in program.results)
-
-    def _check_named(self, program: ct.Program) -> None:
-        """Raise where layouts were chosen for results that there are not."""
-        if not isinstance(self.choices.out, Mapping):
-            return
-        for name in self.choices.out:
-            if name not in program.results:
-                raise PlanError(
-                    f"out names {name!r}, which is no result; results are "
-                    f"{', '.join(program.results)}"
-                )
 
     def _by_rows(self, apart: tuple[Group, ...]) -> tuple[Group, ...]:
         """Put groups that only give others rows into their loops, where their plans agree."""
@@ -141,14 +129,6 @@ class Specialisation:
             self.ready.clear()
             return apart
         return self.groups
-
-    def _wanted(self, output: ct.Tensor) -> Layout | None:
-        asked = self.traced.layouts.get(output.name)
-        results = self.traced.program.results
-        if asked is None and output.name in results:
-            out = self.choices.out
-            asked = out.get(output.name) if isinstance(out, Mapping) else out
-        return None if asked is None else resolve(asked, output.rank)
 
     def prepare(self, place: int) -> Ready:
         """Return the kernel of a group, from memory, from disk or compiled."""
@@ -270,10 +250,9 @@ class Specialisation:
         """Compute one output from the tensors it reads, to which copies that it needs are added."""
         group = self.groups[place]
         maps = None if out is not None else self.maps_of(place)
-        if maps is not None:
-            made = maps(values, self._threads(values[group.mapped[0]]))
-            if made is not None:
-                return made
+        made = None if maps is None else maps(values, self.choices.parallel)
+        if made is not None:
+            return made
         ready = self.prepare(place)
         if self.settings.tune and not ready.trials:
             ready = self._tuned(place, values, extents)
@@ -293,13 +272,6 @@ class Specialisation:
             given = expression, group.program, name, group.mapped, group.layout
             found = self.maps[place] = mapping(*given, annihilating=group.annihilating)
         return found
-
-    def _threads(self, operand: Tensor) -> int:
-        """Return how many threads may map the values of an operand."""
-        parallel, options = self.choices.parallel, current()
-        # about a nanosecond each, or more
-        few = parallel is not True and operand.values.size < options.parallel_threshold
-        return 1 if few or parallel is False else options.thread_count
 
     def _tuned(
         self, place: int, tensors: Mapping[str, Tensor], extents: Mapping[str, int]

@@ -25,7 +25,6 @@ from sparsedsl.contraction.implicit import restated
 from sparsedsl.contraction.lift import lifted as with_sums_lifted
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.contraction.pairs import paired
-from sparsedsl.contraction.pointwise import by_library, mapped
 from sparsedsl.contraction.terms import terms as additive_terms
 from sparsedsl.contraction.verify import verify as verify_program
 from sparsedsl.contraction.versions import settled, together
@@ -34,8 +33,8 @@ from sparsedsl.iteration.output import levels_of
 from sparsedsl.layouts.catalogue import hierarchical
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.pipeline.diagonals import along_diagonals
+from sparsedsl.pipeline.maps import like, maps
 from sparsedsl.pipeline.source import Source
-from sparsedsl.runtime.aligned import rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,9 +245,9 @@ def _group(
     target = statements[0].target
     layout = wanted.get(target) or infer_layout(parts, program, layouts, annihilating, extents)
     whole = _whole(statements)
-    like = _like(whole, program, sources)
-    if like and target in program.results and not (wanted.get(target) or _is_dense(layout)):
-        layout = sources[like[0]].layout
+    same = like(whole, program, sources)
+    if same and target in program.results and not (wanted.get(target) or _is_dense(layout)):
+        layout = sources[same[0]].layout
     assembled = layout
     if levels_of(layout) is None:
         assembled = hierarchical(tuple(range(layout.rank)))
@@ -267,47 +266,8 @@ def _group(
         whole,
         patterns,
         reduced=() if _is_dense(assembled) else _reduced(parts, program.tensor(target)),
-        mapped=like if whole is not None and _maps(whole, like, layout, program, sources) else (),
+        mapped=same if whole is not None and maps(whole, same, layout, program, sources) else (),
     )
-
-
-def _like(
-    statement: ct.Assign | None, program: ct.Program, sources: Mapping[str, Source]
-) -> tuple[str, ...]:
-    """Return the inputs whose values a statement maps, places without entries to the fill too.
-
-    () where there are none.  They have one layout, several one whose rows are told by keys; what
-    adds up entries is no map of them.
-    """
-    names = () if statement is None else mapped(statement)
-    if statement is None or not names or not {*names} <= {t.name for t in program.inputs}:
-        return ()
-    first, kept = sources[names[0]], program.tensor(statement.target).fill
-    if len(names) > 1 and (rows_of(first.layout) is None or levels_of(first.layout) is not None):
-        return ()
-    for name in names:
-        tensor, source = program.tensor(name), sources[name]
-        same = tensor.total or (tensor.fill == kept and bool(kept == kept))
-        if source.implied or source.layout != first.layout or source.layout.repeats or not same:
-            return ()
-    return names
-
-
-def _maps(
-    statement: ct.Assign,
-    operands: tuple[str, ...],
-    layout: Layout,
-    program: ct.Program,
-    sources: Mapping[str, Source],
-) -> bool:
-    """Whether to map values where they lie: they need not be put in order, or a kernel is slower.
-
-    A kernel calls a library for one value after the other, NumPy has instructions for several.
-    """
-    like = {sources[name].layout for name in operands}
-    if like != {layout} or statement.target not in program.results:
-        return False
-    return levels_of(layout) is None or by_library(statement.expression, program)
 
 
 def _skipped(

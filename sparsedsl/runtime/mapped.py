@@ -35,6 +35,7 @@ from sparsedsl.contraction.nodes import (
 from sparsedsl.contraction.operators import OPERATORS
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import exact, packed, total
+from sparsedsl.options import current
 from sparsedsl.runtime import blocks
 from sparsedsl.runtime.aligned import Indices, Part, align, rows_of
 from sparsedsl.runtime.form import Form, fill_scalar
@@ -98,8 +99,11 @@ class Mapped:
         self._clear = None if scalars else self._clearing({})
         self._forms: dict[int, tuple[Form, Form]] = {}
 
-    def __call__(self, tensors: Mapping[str, Tensor], threads: int) -> Tensor | None:
-        """Return the result, or None where an entry became the fill, which is not stored."""
+    def __call__(self, tensors: Mapping[str, Tensor], parallel: bool | str) -> Tensor | None:
+        """Return the result, or None where an entry became the fill, which is not stored.
+
+        ``parallel`` is True, False or ``"auto"``.
+        """
         sources = [tensors[name].kept() for name in self.operands]
         numbers = {name: tensors[name].values[()] for name in self.scalars}
         held, source = sources[0].held, sources[0]
@@ -107,7 +111,7 @@ class Mapped:
         if self._rows is not None and aligned is None:
             return None
         values = [x.held[self._value] for x in sources]
-        shape = values[0].shape
+        shape, threads = values[0].shape, _threads(parallel, values[0].size)
         if aligned is not None and (aligned.parts or not aligned.count):
             made = blocks.empty((aligned.count, *shape[1:]), self._fill.dtype)
             self._merged(values, aligned.parts, numbers, made, threads)
@@ -216,6 +220,15 @@ class Mapped:
         if found[0] == fill == 0:  # zeros of the other sign
             return lambda _, target: np.add(target, fill, out=target)
         return lambda given, target: np.copyto(target, fill, where=self._empty(given))
+
+
+def _threads(parallel: bool | str, count: int) -> int:
+    """Return how many threads may map so many values."""
+    if parallel is False:
+        return 1
+    options = current()
+    # about a nanosecond each, or more
+    return options.thread_count if parallel is True or count >= options.parallel_threshold else 1
 
 
 def _view(values: Values, rows: Indices) -> Values | None:
