@@ -15,6 +15,7 @@ Takes: a ``Site`` (range, key functions, sought values).  Gives: loop IR.  Invar
 | bitmap | unique, sorted, extent, invariant | two loads (bits of keys, and counts of them) |
 | hash | unique, invariant | one or two loads (open addressing, built once) |
 | spread | unique, extent, neutral | one load (values by key, fill where none: never a miss) |
+| slots | unique, extent, guiding | one load (slots of a workspace by key), often untested |
 
 ``sorted`` keys increase as tuples; ``ordered`` ones do that, or increase along the Morton curve.
 ``spread`` binds no position: the value found replaces the operand's own.
@@ -28,6 +29,7 @@ from dataclasses import dataclass
 
 from sparsedsl.find.site import (
     EXTENT,
+    GUIDING,
     INVARIANT,
     NEUTRAL,
     ORDERED,
@@ -37,9 +39,21 @@ from sparsedsl.find.site import (
     Emission,
     Site,
 )
+from sparsedsl.find.slots import slots
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.hashing import home_slot
-from sparsedsl.loops.nodes import INT, Allocate, Assign, Break, Expr, For, If, Stmt, Var, While
+from sparsedsl.loops.nodes import (
+    INT,
+    Allocate,
+    Assign,
+    Break,
+    Expr,
+    For,
+    If,
+    Stmt,
+    Var,
+    While,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,10 +454,13 @@ ALGORITHMS: tuple[Algorithm, ...] = (
 """Every algorithm the compiler can choose, by name unique."""
 
 
+SLOTS = Algorithm("slots", frozenset({UNIQUE, EXTENT, GUIDING}), lambda _: 0.0, slots)
+"""What a table becomes where its range guides a workspace, which is known once finds are chosen."""
+
 PER_QUERY = frozenset({"linear", "count", "binary"})
 """Algorithms that keep nothing between queries: their range may change with each."""
 
 
 def algorithm(name: str) -> Algorithm | None:
     """Return the algorithm called ``name``, or None."""
-    return next((a for a in ALGORITHMS if a.name == name), None)
+    return next((a for a in (*ALGORITHMS, SLOTS) if a.name == name), None)

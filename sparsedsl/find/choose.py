@@ -18,6 +18,7 @@ from sparsedsl.find import site as si
 from sparsedsl.find.guards import ensuring
 from sparsedsl.find.queries import Context, Prover, sought_extent
 from sparsedsl.find.reads import read_by
+from sparsedsl.find.slots import CLEARING
 from sparsedsl.iteration.cost import Sizes
 from sparsedsl.iteration.nodes import (
     Assembly,
@@ -26,6 +27,7 @@ from sparsedsl.iteration.nodes import (
     Find,
     Guard,
     Let,
+    Nest,
     Operand,
     Probe,
     Scan,
@@ -93,8 +95,15 @@ def choose(
     scalar = assembly.kind in ("dense", "append")
     if scalar and inside is None and _is_neutral(chain, context.steps[place + 1 :], find):
         facts |= {si.NEUTRAL}
+    reads = frozenset[str]()
+    for key in find.keys:
+        reads |= key.reads
     load = _workload(context.steps, find, place, depth, context.operands, sizes)
     load = replace(load, curved=curved)
+    own = inside is None and reads == frozenset({find.variable})
+    gathered = assembly.kind == "workspace" and load.queries > CLEARING * load.length
+    if own and gathered and _is_for_value(chain, context.steps[place + 1 :], find):
+        facts |= {si.GUIDING}
     rejected: list[tuple[str, str]] = []
     legal: list[tuple[float, al.Algorithm]] = []
     for candidate in al.ALGORITHMS:
@@ -117,9 +126,6 @@ def choose(
         for c, a in legal
         if a is not taken
     )
-    reads = frozenset[str]()
-    for key in find.keys:
-        reads |= key.reads
     return Choice(
         find.variable,
         taken.name,
@@ -131,17 +137,39 @@ def choose(
     )
 
 
+def guided(
+    choices: tuple[tuple[Choice, ...], ...], nest: Nest, forced: str | Mapping[str, str]
+) -> tuple[tuple[Choice, ...], ...]:
+    """Return the choices with slots for the table that guides a workspace, if one does."""
+    guide = nest.assembly.guide if nest.assembly.ordering == "range" else ""
+
+    def better(choice: Choice) -> Choice:
+        legal = al.SLOTS.needs <= choice.facts and choice.algorithm == "table"
+        if choice.variable != guide or not legal or "table" in _names(forced):
+            return choice
+        return replace(choice, algorithm=al.SLOTS.name)
+
+    return tuple(tuple(better(choice) for choice in chosen) for chosen in choices)
+
+
+def _names(forced: str | Mapping[str, str]) -> frozenset[str]:
+    return frozenset({forced} if isinstance(forced, str) else forced.values())
+
+
 def _is_neutral(chain: Chain, later: tuple[Step, ...], find: Find) -> bool:
     """Whether a find only serves to read a value that may as well be its fill.
 
     So it is when the fill makes the leaf deliver the identity, no loop would run in vain, and
     nothing else depends on the position or on whether there is one.
     """
+    return find.operand in chain.neutral and _is_for_value(chain, later, find)
+
+
+def _is_for_value(chain: Chain, later: tuple[Step, ...], find: Find) -> bool:
+    """Whether nothing but a value depends on the position, and no loop would run in vain."""
     operand = chain.operand(find.operand)
     heavy = any(isinstance(s, Scan | Probe | Exclude) for s in later)
-    if heavy or operand.name not in chain.neutral:
-        return False
-    if any(find.variable in read_by(step) for step in later):
+    if heavy or any(find.variable in read_by(step) for step in later):
         return False
     reads_pattern = any(
         isinstance(node, ct.Stored) and node.tensor == operand.tensor.name

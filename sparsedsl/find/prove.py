@@ -15,7 +15,7 @@ from sparsedsl.find import formula as fo
 from sparsedsl.find import ordering, parallel
 from sparsedsl.find.blocks import Whole, whole_blocks
 from sparsedsl.find.certificates import Certificate, certify
-from sparsedsl.find.choose import Choice, choose
+from sparsedsl.find.choose import Choice, choose, guided
 from sparsedsl.find.fetching import far_arrays
 from sparsedsl.find.flatten import flattened
 from sparsedsl.find.guards import ensuring, tightened, without_proved_guards
@@ -111,6 +111,7 @@ def prove_nest(
     proved = _confirm_delivery(prover, proved)
     found = tuple({c.variable: (c.depth, c.facts) for c in chosen} for chosen in choices)
     proved = ordering.ordered(proved, found, sizes, workspace, prover)
+    chosen_finds = guided(tuple(choices), proved, forced)
     for chain in proved.chains:
         parallel.prove_closed_forms(prover, chain)
     shared = parallel.parallel_loop(prover, proved)
@@ -120,10 +121,10 @@ def prove_nest(
     bounds = certify(prover, proved, tuple(signs))
     proofs = tuple(prover.proofs)
     opened = opened_rows(proved, shared, sizes) if whole is None else 0
-    algorithms = (c.algorithm for chosen in choices for c in chosen)
+    algorithms = (c.algorithm for chosen in chosen_finds for c in chosen)
     far = tuple(far_arrays(proved, algorithms, sizes).items())
     return Proved(
-        *(proved, tuple(choices), tuple(signs), proofs, shared, whole, bounds, opened, far),
+        *(proved, chosen_finds, tuple(signs), proofs, shared, whole, bounds, opened, far),
         ordering.long_loops(proved, sizes),
     )
 

@@ -21,6 +21,10 @@ EXTENT = "extent"
 INVARIANT = "invariant"
 NEUTRAL = "neutral"
 FORWARD = "forward"
+GUIDING = "guiding"
+
+APART = 64
+"""Slots beside those of a workspace for what is not to be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ class Emission:
     """The loops of one find: once a kernel, once a range, once a query; and the hit test.
 
     ``after`` ends a range that another one follows.  ``value`` stands for the operand's value
-    where no position is bound.
+    where that is not to be read at a position.  ``met`` comes behind a hit.
     """
 
     top: tuple[Stmt, ...]
@@ -125,3 +129,4 @@ class Emission:
     hit: Expr
     after: tuple[Stmt, ...] = ()
     value: Load | None = None
+    met: tuple[Stmt, ...] = ()

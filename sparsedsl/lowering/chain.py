@@ -198,10 +198,10 @@ class ChainWalk:
             case Guard(constraint, _):
                 return [If(self._condition(constraint), tuple(body()))]
             case Find(variable, operand=name):
-                query, hit, value = self.finds.query(variable)
-                if value is not None:
-                    self.values.laid_out[name] = value
-                return [*query, If(hit, tuple(body()))]
+                found = self.finds.query(variable)
+                if found.value is not None:
+                    self.values.laid_out[name] = found.value
+                return [*found.query, If(found.hit, (*found.met, *body()))]
             case Probe():
                 return [*self._probe(step), *body()]
             case Merge():

@@ -7,6 +7,7 @@ before anything inside can query it, and once for each range.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from sparsedsl.find import site as si
 from sparsedsl.find.choose import Choice
 from sparsedsl.iteration.nodes import Find, Let, Probe, Step
 from sparsedsl.loops import build as lb
-from sparsedsl.loops.nodes import Assign, Expr, Load, Stmt, Var
+from sparsedsl.loops.nodes import Assign, Expr, Stmt, Var
 from sparsedsl.lowering import deliver as dl
 from sparsedsl.lowering import workspace as ws
 from sparsedsl.lowering.emitter import Emitter
@@ -172,10 +173,10 @@ class Finds:
         site, _ = self._site(find, self.choices[variable], probe, sought=None)
         return ws.Guide(site.position, site.low, site.high, lambda at: site.keys(at)[0])
 
-    def query(self, variable: str) -> tuple[list[Stmt], Expr, Load | None]:
-        """Return the statements of one query, the condition that it hit, and the value.
+    def query(self, variable: str) -> si.Emission:
+        """Return the loops of a find with what one query takes as its ``query``.
 
-        The value is None where it is at the position that was found.
+        ``value`` is None where it is at the position that was found.
         """
         find, probe = next((f, p) for f, p in self._all_finds() if f.variable == variable)
         choice = self.choices[variable]
@@ -183,6 +184,6 @@ class Finds:
         site, ends = self._site(find, choice, probe, sought)
         emission = self._algorithm(choice).emit(site)
         if variable in self.ready:
-            return list(emission.query), emission.hit, emission.value
+            return emission
         self.top.extend(emission.top)
-        return [*ends, *emission.setup, *emission.query], emission.hit, emission.value
+        return replace(emission, query=(*ends, *emission.setup, *emission.query))

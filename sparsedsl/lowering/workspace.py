@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sparsedsl.find.site import APART
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import (
     Allocate,
@@ -55,7 +56,8 @@ class Guide:
 def start(sink: Sink) -> list[Stmt]:
     """Allocate the accumulator, at the identity, and the bitmap if there is one."""
     extent = sink.extents[sink.last.coordinates[-1][1]]
-    sums = Allocate(sink.array("sums"), sink.dtype, (extent,), constant(sink.identity, sink.dtype))
+    room = lb.add(extent, APART) if sink.assembly.ordering == "range" else extent
+    sums = Allocate(sink.array("sums"), sink.dtype, (room,), constant(sink.identity, sink.dtype))
     match sink.assembly.ordering:
         case "hash":
             return hashed.start(sink)
