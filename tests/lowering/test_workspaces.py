@@ -162,7 +162,7 @@ def test_entries_in_blocks_are_counted_by_the_block():
     layout = sd.layouts["bcsr"](3, 3)
     given = [store(x, x != 0, layout) for x in (a, b)]
     blocked = sd.kernel(order="i k j", out="csr")(product)
-    assert "B_indptr[u64(B_bi)], 0) * 9" in blocked.lower(*given).source
+    assert "B_indptr[u64(B_bi)], 0) * 3" in blocked.lower(*given).source
     with interpreting():
         check_result(blocked(*given), a @ b)
     check_result(blocked(*given), a @ b)
