@@ -15,10 +15,10 @@ from sparsedsl.errors import PlanError
 from sparsedsl.find import algorithms as al
 from sparsedsl.find import ordering
 from sparsedsl.find import site as si
+from sparsedsl.find import slots
 from sparsedsl.find.guards import ensuring
 from sparsedsl.find.queries import Context, Prover, sought_extent
 from sparsedsl.find.reads import read_by
-from sparsedsl.find.slots import CLEARING
 from sparsedsl.iteration.cost import Sizes
 from sparsedsl.iteration.nodes import (
     Assembly,
@@ -101,7 +101,8 @@ def choose(
     load = _workload(context.steps, find, place, depth, context.operands, sizes)
     load = replace(load, curved=curved)
     own = inside is None and reads == frozenset({find.variable})
-    gathered = assembly.kind == "workspace" and load.queries > CLEARING * load.length
+    pays = load.queries > slots.CLEARING * load.length and load.extent <= slots.NEAR
+    gathered = assembly.kind == "workspace" and pays
     if own and gathered and _is_for_value(chain, context.steps[place + 1 :], find):
         facts |= {si.GUIDING}
     rejected: list[tuple[str, str]] = []

@@ -25,6 +25,9 @@ SHORT = 6
 CLEARING = 8.0
 """Queries for each key of a range from which on it pays to take the keys out again after it."""
 
+NEAR = 2.0**17
+"""Possible keys up to which they are taken out of an array that stays in the second cache."""
+
 
 def slots(site: Site) -> Emission:
     """Number the keys of the range for a workspace; other keys have slots of their own in it.
