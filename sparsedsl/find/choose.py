@@ -13,9 +13,8 @@ from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.expressions import walk
 from sparsedsl.errors import PlanError
 from sparsedsl.find import algorithms as al
-from sparsedsl.find import ordering
+from sparsedsl.find import ordering, slots
 from sparsedsl.find import site as si
-from sparsedsl.find import slots
 from sparsedsl.find.guards import ensuring
 from sparsedsl.find.queries import Context, Prover, sought_extent
 from sparsedsl.find.reads import read_by
