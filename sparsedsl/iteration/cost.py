@@ -32,6 +32,8 @@ CONVERT = 60.0
 """One entry converted from one layout to another, where there are few."""
 PASSES, PASSED = 1e6, 12.0
 """A conversion by compiled passes, and one entry in it."""
+IN_ROWS = 4.0
+"""One entry that passes find in a row and leave in it, so that neighbours stay near."""
 TRANSPOSE = 2.0
 """One element of a plain array stored in another order of its axes."""
 TURNING = 50_000.0
@@ -94,6 +96,16 @@ def convert_cost(entries: float) -> float:
     (6000.0, 13000000.0)
     """
     return min(CONVERT * entries, PASSES + PASSED * entries)
+
+
+def rows_cost(entries: float) -> float:
+    """Return the cost of converting so many entries that stay in their rows.
+
+    >>> rows_cost(100.0), rows_cost(1e6)
+    (6000.0, 4100000.0)
+    """
+    many = PASSES + PASSED * entries
+    return CONVERT * entries if CONVERT * entries < many else 0.1 * PASSES + IN_ROWS * entries
 
 
 def stream_cost(entries: float) -> float:

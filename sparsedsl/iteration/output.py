@@ -186,12 +186,14 @@ class Target:
     """What a chain delivers to: coordinates in storage order, and the layout's assembly.
 
     ``strict``: from 1 on coordinates computed from several loops are taken to come out of order,
-    from 2 on those loaded from arrays too, from 3 on all.
+    from 2 on those loaded from arrays too, from 3 on all.  ``shared``: other chains deliver to
+    the same rows, so that a workspace gathers what one chain alone would append.
     """
 
     coordinates: tuple[str, ...]
     assembly: Assembly | None
     strict: int = 0
+    shared: bool = False
 
 
 def delivery(steps: tuple[Step, ...], target: Target, bound: frozenset[str]) -> tuple[str, int]:
@@ -260,8 +262,9 @@ def deliver_cost(
     at = _visits_when_bound(state, target)
     if assembly is None or kind == "stream":
         return total + cost.stream_cost(at)
-    per = {"append": cost.APPEND, "workspace": cost.WORKSPACE + cost.FLUSH}
-    return total + at * per[kind]
+    if kind == "workspace" or target.shared:
+        return total + at * (cost.WORKSPACE + cost.FLUSH)
+    return total + at * cost.APPEND
 
 
 def _visits_when_bound(state: State, target: Target) -> float:

@@ -75,7 +75,30 @@ def plan(request: Request) -> Nest:
                 best = other
     if best is None:
         raise failure
-    return _along(request, best)
+    return _along(request, _united(request, made, best))
+
+
+def _united(request: Request, made: tuple[Conversion, ...], best: Nest) -> Nest:
+    """Return a merge of copies of operands of a union, if that costs less than a workspace.
+
+    Loops over rows reach every operand without a search, so that copies are made row by row.
+    """
+    if best.assembly.kind != "workspace" or request.whole is None or best.conversions != made:
+        return best
+    order = best.assembly.modes
+    for variant, more in copies.variants(request, accesses(request)):
+        conversions = (*made, *more)
+        ceiling = best.cost - _copying(request, conversions, rows=True)
+        if ceiling <= 0 or any(c.order != order or c.thin for c in more):
+            continue
+        try:
+            bounded = replace(variant, effort=FEWER, ceiling=ceiling)
+            other = _plan(bounded, conversions, rows=True)
+        except PlanError:
+            continue
+        if other.assembly.kind == "append" and other.cost < best.cost:
+            best = other
+    return best
 
 
 def _along(request: Request, best: Nest) -> Nest:
@@ -93,7 +116,7 @@ def _along(request: Request, best: Nest) -> Nest:
     return other if other.cost < best.cost else best
 
 
-def _plan(request: Request, conversions: tuple[Conversion, ...]) -> Nest:
+def _plan(request: Request, conversions: tuple[Conversion, ...], *, rows: bool = False) -> Nest:
     request = unsplit(request)
     names = operand_names(request)
     cases = [case for s in request.statements for case in cases_of(request, s, names)]
@@ -110,15 +133,16 @@ def _plan(request: Request, conversions: tuple[Conversion, ...]) -> Nest:
         nest = _separate(request, cases, goal)
     else:
         nest = _shared(request, cases, goal)
-    copying = _copying(request, conversions)
+    copying = _copying(request, conversions, rows=rows)
     return replace(nest, coordinates=coordinates, conversions=conversions, cost=nest.cost + copying)
 
 
-def _copying(request: Request, conversions: tuple[Conversion, ...]) -> float:
-    """Return the estimated nanoseconds of making the copies."""
+def _copying(request: Request, conversions: tuple[Conversion, ...], *, rows: bool = False) -> float:
+    """Return the estimated nanoseconds of making the copies, ``rows`` of them in order."""
     each = [(c, max(request.entries[c.source].values(), default=1.0)) for c in conversions]
     turning = cost.TURNING if any(c.tensor.total for c, _ in each) else 0.0
-    each_cost = (n * cost.TRANSPOSE if c.tensor.total else cost.convert_cost(n) for c, n in each)
+    convert = cost.rows_cost if rows else cost.convert_cost
+    each_cost = (n * cost.TRANSPOSE if c.tensor.total else convert(n) for c, n in each)
     return turning + sum(each_cost)
 
 
@@ -157,7 +181,8 @@ def _shared(request: Request, cases: list[Case], goal: output.Target) -> Nest:
         steps.append(Scan(index, (terms.const(0),), (terms.var(extent_name(index)),), None))
     if visits > 8.0 * streamed.cost:
         return streamed
-    chains = [chain_of(request, c, goal, outer, visits)[0] for c in cases]
+    shared_goal = replace(goal, shared=True)
+    chains = [chain_of(request, c, shared_goal, outer, visits)[0] for c in cases]
     total = visits * (cost.LOOP + cost.START) + sum(c.cost for c in chains)
     assembly = replace(goal.assembly, kind="workspace")
     shared = _nest(request, assembly, tuple(steps), tuple(chains), total)
