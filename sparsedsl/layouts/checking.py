@@ -35,7 +35,7 @@ from sparsedsl.layouts.properties import (
     before_ranges,
     within_of,
 )
-from sparsedsl.layouts.runs import joined, neighbours, track
+from sparsedsl.layouts.runs import joined, meeting, neighbours, together, track
 from sparsedsl.layouts.scan import closure
 from sparsedsl.layouts.sizes import inside_by_lengths
 from sparsedsl.layouts.structure import Structure, call_over
@@ -47,6 +47,7 @@ from sparsedsl.layouts.walking import (
     bounded,
     checked_walk,
     in_order,
+    joint,
     walk,
 )
 from sparsedsl.loops import build as lb
@@ -282,7 +283,19 @@ class _Ranges:
             return nested
         here = lb.ivar(f"s_{name}")
         flat = neighbours(here, self._wrong(root, here))
-        return joined(walk(root, self.part, dims, self._tracked), flat, nested)
+        limits = self.within.low, self.within.high
+        # the last window of those that fall may be cut short
+        falls = isinstance(self.item, Nonincreasing)
+        ends = None if falls else joint(root, self.part, dims, name, limits)
+        if ends is None:
+            return joined(walk(root, self.part, dims, self._tracked), flat, nested)
+        met = walk(root, self.part, dims, self._meeting)
+        return (*ends, If(lb.eq(BAD, 0), together(met, flat)))
+
+    def _meeting(self, place: Place) -> Body:
+        low, high = place.read(self.within.low), place.read(self.within.high)
+        body = meeting(low, high, lambda at: self._wrong(place, at))
+        return place.guarded((self.within.low, self.within.high), body)
 
     def _each(self, place: Place) -> Body:
         span = self._span(place)

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.places import BAD, Body, Place, flag
-from sparsedsl.layouts.runs import FIRST, LAST, joined, track
+from sparsedsl.layouts.runs import FIRST, LAST, joined, known_to_join, track
 from sparsedsl.layouts.scan import enforced
 from sparsedsl.layouts.structure import Structure
 from sparsedsl.loops import build as lb
@@ -102,8 +102,8 @@ def walk(root: Place, part: Structure, dims: Sequence[str], leaf: Leaf) -> Body:
 def checked_walk(root: Place, part: Structure, dims: Sequence[str], calls: Sequence[UF]) -> Body:
     """Loops over ``dims`` that check what is promised of coordinates, and subscripts of ``calls``.
 
-    Where nothing checked innermost depends on the loops outside, and the innermost ranges turn
-    out to lie one after another, they are walked as one.
+    Where nothing checked innermost depends on the loops outside, and the innermost ranges are
+    known to lie one after another, or turn out to, they are walked as one.
     """
     start = replace(root, part=part)
     whole = _Walk(part, tuple(dims), lambda _: (), True, tuple(calls))
@@ -111,17 +111,57 @@ def checked_walk(root: Place, part: Structure, dims: Sequence[str], calls: Seque
     if not whole.apart():
         return nested
     *outer, name = dims
+    here, axes = lb.ivar(f"s_{name}"), axes_of((*part.calls, root.layout.value), name)
+    inside = frozenset((function, axis, name) for function, axis in axes)
+    inner = replace(start, inside=inside).with_variable(name, here)
+    flat = For(here, FIRST, LAST, whole.at(inner, frozenset(start.variables), len(dims)))
+    lows, highs = whole.limits(start, name)
+    if len(lows) == len(highs) == 1:
+        limits = lows[0], t.add(highs[0], t.const(1))
+        ends = joint(root, part, outer, name, limits, calls)
+        if ends is not None:
+            return (*ends, If(lb.eq(BAD, 0), (flat,)))
 
     def leaf(place: Place) -> Body:
         span = whole.span(place, name)
         return span.around(place, track(span.low, span.high))
 
     tracked = replace(whole, dims=tuple(outer), leaf=leaf).at(start, frozenset(), 0)
-    here, axes = lb.ivar(f"s_{name}"), axes_of((*part.calls, root.layout.value), name)
-    inside = frozenset((function, axis, name) for function, axis in axes)
-    inner = replace(start, inside=inside).with_variable(name, here)
-    flat = For(here, FIRST, LAST, whole.at(inner, frozenset(start.variables), len(dims)))
     return joined(tracked, (flat,), nested)
+
+
+def joint(
+    root: Place,
+    part: Structure,
+    outer: Sequence[str],
+    name: str,
+    limits: tuple[Term, Term],
+    calls: Sequence[UF] | None = None,
+) -> Body | None:
+    """Find where ranges of ``name`` that are known to join begin and end, and check that.
+
+    ``limits`` are where each begins, and where it ends.  None where they are not known to join,
+    or there is something to check on the way: subscripts of ``calls``, with all promises.
+    """
+    low, high = limits
+    if len(outer) != 1 or not known_to_join(root.layout, outer[0], low, high):
+        return None
+    loop = _Walk(part, tuple(outer), lambda _: (), calls is not None, tuple(calls or ()))
+    start = replace(root, part=part)
+    if not loop.bare(start):
+        return None
+    rows = loop.span(start, outer[0])
+    first = rows.inner.with_variable(outer[0], rows.low)
+    last = rows.inner.with_variable(outer[0], lb.sub(rows.high, 1))
+    ends = (
+        *first.guarded((low,), (Assign(FIRST, first.read(low)),)),
+        *last.guarded((high,), (Assign(LAST, last.read(high)),)),
+    )
+    some = (If(lb.gt(rows.high, rows.low), ends),)
+    every = bounded(start, name, (), (FIRST, LAST), (*part.calls, root.layout.value))
+    none = (Assign(FIRST, lb.i(0)), Assign(LAST, lb.i(0)))
+    room = (If(lb.eq(BAD, 0), (*every.ends, *every.room)),)
+    return (*none, *rows.around(start, some), *room)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,16 +199,31 @@ class _Walk:
         body = self.at(span.inner.with_variable(name, here), known, level + 1)
         return span.around(place, (For(here, span.low, span.high, body),))
 
+    def limits(self, place: Place, name: str) -> tuple[list[Term], list[Term]]:
+        """Terms that a dim is not below, and not above, given those that are known before it."""
+        before = self.dims[: self.dims.index(name)]
+        known = frozenset((*place.variables, *before))
+        bounds = Bounds(self.part.scan, place.layout.relation.parameters)
+        return bounds.lower(name, known), bounds.upper(name, known)
+
     def span(self, place: Place, name: str) -> Span:
         """The range of a dim, given those that are known at ``place``."""
-        known = frozenset(place.variables)
-        bounds = Bounds(self.part.scan, place.layout.relation.parameters)
-        lows, highs = bounds.lower(name, known), bounds.upper(name, known)
+        lows, highs = self.limits(place, name)
         ends = (
             reduce(lb.max_, map(place.read, lows)),
             lb.add(reduce(lb.min_, map(place.read, highs)), 1),
         )
         return bounded(place, name, (*lows, *highs), ends, (*self.part.calls, place.layout.value))
+
+    def bare(self, place: Place) -> bool:
+        """Whether the loop over the one dim leaves nothing out, and checks nothing on the way."""
+        known, nothing = frozenset((*place.variables, *self.dims)), frozenset[str]()
+        (name,) = self.dims
+        met = [c for c in self._due(self.part.scan, known, nothing) if not enforced(c, name)]
+        met += self._due(self.part.filters, known, nothing)
+        if self.checks:
+            met += self._due(self.part.invariants, known, nothing)
+        return not met and not any(t.variables(t.atom(c)) <= known for c in self.calls)
 
     def apart(self) -> bool:
         """Whether what is checked in the innermost of several loops reads no other dim."""

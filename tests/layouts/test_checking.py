@@ -1,5 +1,7 @@
 """The loops that check data accept what ``validate`` accepts, and nothing else."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from sparsedsl.layouts.places import length_name
 from sparsedsl.layouts.properties import Injective, Morton, Permutation
 from sparsedsl.layouts.sizes import infer_sizes
 from sparsedsl.layouts.walking import LIMIT
+from sparsedsl.loops import text
 from sparsedsl.loops.interpret import interpret
 from sparsedsl.loops.optimise import optimise
 from sparsedsl.loops.verify import verify
@@ -84,3 +87,32 @@ def test_values_too_large_for_index_arithmetic_do_not_pass():
     arrays = {"indptr": np.array([0, 1]), "indices": np.array([1 << 41]), "data": np.ones(1)}
     assert found_bad(kernel, layout, (1, 1 << 42), arrays)
     assert not found_bad(kernel, layout, (1, 1 << 42), arrays | {"indices": np.array([1 << 39])})
+
+
+def test_small_compressed_data_is_judged_like_elsewhere():
+    """All starts of three rows, empty ones too, with all columns of up to three entries."""
+    layout = resolve("csr", 2)
+    kernel = optimise(check_kernel(layout, {"indptr": "int64", "indices": "int64"}))
+    passed = 0
+    for count in range(4):
+        columns = range(-1, 4) if count < 3 else range(3)
+        for starts in itertools.product(range(-1, 5), repeat=2):
+            for indices in itertools.product(columns, repeat=count):
+                arrays = {
+                    "indptr": np.array([0, *starts, count]),
+                    "indices": np.array(indices, dtype=np.int64),
+                    "data": np.ones(count),
+                }
+                right = accepted(layout, (3, 3), arrays)
+                assert found_bad(kernel, layout, (3, 3), arrays) != right, arrays
+                passed += right
+    # places of up to three entries among nine
+    assert passed == 1 + 9 + 36 + 84
+
+
+@pytest.mark.parametrize("name", ["csr", "csc", "bcsr"])
+def test_rows_of_csr_are_known_to_join(name):
+    """Starts of rows that rise are enough: how rows follow one another is not looked at."""
+    layout = resolve(name, 2)
+    kernel = check_kernel(layout, dict.fromkeys(layout.functions, "int64"))
+    assert "apart" not in text.kernel(kernel)
