@@ -98,14 +98,17 @@ def _compressed(name: str, attributes: Mapping[str, Any]) -> Operand | None:
             return None
         if array.flags.num & PLAIN != PLAIN:
             return None
-    if not _is_shape(shape) or data.dtype not in NATIVE_VALUES:
+    dtype = data.dtype
+    if not _is_shape(shape) or dtype not in NATIVE_VALUES:
         return None
     layout = _layout(name)
     checks = checks_of(layout, (indptr.dtype, indices.dtype))
     if checks is None or checks.function is None:
         return None
     held = {"indptr": indptr, "indices": indices, "data": data}
-    kind = (checks, data.dtype, *[n.bit_length() // 2 for n in (data.size, *shape)])
+    rows, columns = shape
+    sizes = data.size.bit_length() // 2, rows.bit_length() // 2, columns.bit_length() // 2
+    kind = (checks, dtype, *sizes)
     return Operand(kind, layout, shape, held, data, checks)
 
 

@@ -11,7 +11,7 @@ the checks that they stand for have taken as long as that does.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from sparsedsl.layouts.levels import unique
 from sparsedsl.layouts.scan import OVERLAP, ROOM
 from sparsedsl.layouts.sizes import infer_sizes
 from sparsedsl.locks import compiling
+from sparsedsl.runtime.arguments import several
 
 if TYPE_CHECKING:
     from sparsedsl.loops.nodes import Kernel
@@ -46,13 +47,14 @@ class Checks:
     """The checks of one layout for index arrays of some dtypes.
 
     ``single`` says that they tell whether a coordinate is stored twice, where that is forbidden;
-    ``multiplies`` that they multiply parameters.
+    ``multiplies`` that they multiply parameters.  ``indices`` looks the index arrays up.
     """
 
     layout: Layout
     dtypes: Mapping[str, str]
     single: bool
     multiplies: bool
+    indices: Callable[[Mapping[str, np.ndarray]], tuple[np.ndarray, ...]]
     spent: float = 0.0
     function: Function | None = None
 
@@ -88,11 +90,11 @@ class Checks:
         arrays: Mapping[str, np.ndarray],
     ) -> list[Any]:
         """What the loops are called with."""
-        limit = OVERLAP * sum([array.size for array in arrays.values()]) + ROOM
+        room = ROOM
+        for array in arrays.values():
+            room += OVERLAP * array.size
         lengths = arrays[self.layout.value.function].shape
-        found = [*parameters, *lengths, limit, reach(extents)]
-        found += [arrays[name] for name in self.layout.functions]
-        return found
+        return [*parameters, *lengths, room, reach(extents), *self.indices(arrays)]
 
     def took(self, seconds: float) -> None:
         """Get the loops once checks without them have taken long enough."""
@@ -193,5 +195,6 @@ def checks_of(layout: Layout, dtypes: tuple[np.dtype, ...]) -> Checks | None:
             return None
         named = dict(zip(layout.functions, [dtype.name for dtype in dtypes], strict=True))
         single = layout.repeats or unique(layout)
-        known = _loops[key] = Checks(layout, named, single, multiplies(layout))
+        indices = several([*layout.functions])
+        known = _loops[key] = Checks(layout, named, single, multiplies(layout), indices)
     return known
