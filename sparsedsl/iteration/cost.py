@@ -38,6 +38,10 @@ TRANSPOSE = 2.0
 """One element of a plain array stored in another order of its axes."""
 TURNING = 50_000.0
 """A call that copies dense operands first: it goes the long way through the library."""
+HASHED, SOUGHT = 15.0, 8.0
+"""One tuple of keys stored in a hash table, and one sought there."""
+NEAR, FAR = 1e5, 20.0
+"""Tuples whose table stays in the second cache, and waiting for a slot of a larger one."""
 START = 1.0
 """Entering a loop or starting a find: a mispredicted branch, two loads."""
 STRAIGHT = 0.15
@@ -117,14 +121,26 @@ def stream_cost(entries: float) -> float:
     return min(STREAM * entries, 1.5 * PASSES + SORTED * entries)
 
 
-def find_cost(length: float, queries: float, extent: float, setups: float) -> float:
+def find_cost(
+    length: float, queries: float, extent: float, setups: float, *, rising: bool, several: bool
+) -> float:
     """Return the cheapest of all finds for ``queries`` queries, each in a range of ``length``.
 
-    ``setups`` times the range changes; ``extent`` is the number of possible keys.
+    ``setups`` times the range changes; ``extent`` is the number of possible keys.  ``rising``:
+    keys of one range are sought in order; ``several``: a key is a tuple, which subscripts no array.
+
+    >>> find_cost(1e3, 1e3, 1e6, 1.0, rising=True, several=True)
+    3000.0
+    >>> find_cost(1e3, 1e3, 1e6, 1.0, rising=False, several=True)
+    23000.0
     """
     setups = max(setups, 1.0)
     per_setup = queries / setups
     table = 2.0 * length + per_setup * (1.0 if extent < 1e5 else 3.0)
+    kept = setups * table + extent * 0.3
+    if several:
+        waiting = FAR if length > NEAR else 0.0
+        kept = setups * ((HASHED + waiting) * length + (SOUGHT + waiting) * per_setup)
     binary = per_setup * (4.0 + 3.0 * math.log2(length + 1.0))
     cursor = length + 2.0 * per_setup
-    return min(setups * table + extent * 0.3, setups * binary, setups * cursor)
+    return min(kept, setups * binary, *([setups * cursor] if rising else []))

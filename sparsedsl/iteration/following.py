@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from sparsedsl.iteration import classify, cost
 from sparsedsl.iteration.guards import with_guards
-from sparsedsl.iteration.nodes import Exclude, Find, Guard, Let, Operand, Probe, Scan
+from sparsedsl.iteration.nodes import Exclude, Find, Guard, Key, Let, Operand, Probe, Scan
 from sparsedsl.iteration.state import Problem, State
-from sparsedsl.iteration.steps import depends_on
+from sparsedsl.iteration.steps import computed_from, depends_on
 from sparsedsl.spf import terms
 
 
@@ -116,7 +116,9 @@ def _find(sizes: cost.Sizes, state: State, operand: Operand, dim: str) -> State 
     length = sizes.fanout(operand.dims, dim)
     extent = sizes.room(key.value for key in sought.keys)
     setups = _setup_visits(state, find)
-    spent = cost.find_cost(length, state.visits, extent, setups)
+    several = len(sought.keys) > 1
+    rising = not several or _rising(state, sought.keys)
+    spent = cost.find_cost(length, state.visits, extent, setups, rising=rising, several=several)
     used = frozenset((operand.name, c) for c in (*limits.used, *sought.used))
     bound = replace(
         state,
@@ -127,6 +129,23 @@ def _find(sizes: cost.Sizes, state: State, operand: Operand, dim: str) -> State 
         handled=state.handled | used,
     )
     return with_guards(bound, operand, find)
+
+
+def _rising(state: State, keys: tuple[Key, ...]) -> bool:
+    """Whether loops step tuples of keys in order, as ``output.delivery`` has it.
+
+    Each loop from that of the key before to that of a key is one that the key is computed from.
+    """
+    loops = [step.variable for step in state.steps if isinstance(step, Scan)]
+    passed = 0
+    for key in keys:
+        names = (computed_from(state.steps, name) for name in terms.variables(key.value))
+        reads = frozenset[str]().union(*names)
+        inner = max((n for n, name in enumerate(loops) if name in reads), default=-1)
+        if not reads.issuperset(loops[passed : inner + 1]):
+            return False
+        passed = max(passed, inner + 1)
+    return True
 
 
 def _setup_visits(state: State, find: Find) -> float:

@@ -14,7 +14,7 @@ from typing import assert_never
 from sparsedsl.iteration import cost
 from sparsedsl.iteration.nodes import Assembly, Let, Level, Operand, Scan, Step
 from sparsedsl.iteration.state import State
-from sparsedsl.iteration.steps import depends_on
+from sparsedsl.iteration.steps import computed_from, depends_on
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.properties import (
     Disjoint,
@@ -214,7 +214,7 @@ def delivery(steps: tuple[Step, ...], target: Target, bound: frozenset[str]) -> 
         at = _binding(steps, name)
         here = [s.variable for s in steps[: at + 1] if isinstance(s, Scan)]
         owned = here[first_loop:]
-        reads = _reads(steps[: at + 1], name)
+        reads = computed_from(steps[: at + 1], name)
         doubted = (target.strict and len(owned) > 1) or (target.strict > 1 and _loaded(steps[at]))
         if doubted or not all(v in reads for v in owned):
             return ("workspace", depth) if last else ("stream", 0)
@@ -234,15 +234,6 @@ def _binding(steps: tuple[Step, ...], name: str) -> int:
 def _loaded(step: Step) -> bool:
     """Whether a step loads a coordinate from an array."""
     return isinstance(step, Let) and step.kind == "load"
-
-
-def _reads(steps: tuple[Step, ...], name: str) -> frozenset[str]:
-    """Return the variables that ``name`` is computed from, ranges of scans left out."""
-    names = frozenset({name})
-    for step in reversed(steps):
-        if isinstance(step, Let) and step.variable in names:
-            names |= terms.variables(step.value)
-    return names
 
 
 def deliver_cost(
@@ -290,7 +281,7 @@ def _access_cost(state: State, arguments: tuple[Term, ...], inner: str) -> float
     if not any(moving):
         return 0.02
     last = arguments[-1]
-    direct = any(inner in _reads(state.steps, name) for name in terms.variables(last))
+    direct = any(inner in computed_from(state.steps, name) for name in terms.variables(last))
     loaded = any(
         isinstance(s, Let) and s.kind == "load" and s.variable in terms.variables(last)
         for s in state.steps

@@ -37,6 +37,15 @@ def depends_on(steps: tuple[Step, ...], names: frozenset[str]) -> frozenset[str]
     return names
 
 
+def computed_from(steps: tuple[Step, ...], name: str) -> frozenset[str]:
+    """Return the variables that ``name`` is computed from, ranges of scans left out."""
+    names = frozenset({name})
+    for step in reversed(steps):
+        if isinstance(step, Let) and step.variable in names:
+            names |= terms.variables(step.value)
+    return names
+
+
 def expand(steps: tuple[Step, ...], term: Term) -> Term:
     """Put in the definitions of variables that are determined affinely by logical indices."""
     for step in reversed(steps):
