@@ -228,8 +228,8 @@ def _firsts(run: Run) -> list[str]:
     about = (
         "Seconds of the first call in a new process after `import sparsedsl`, small inputs: "
         "with an empty cache (planning, proofs, compilation, loading of libraries), and with "
-        "the kernel on disk, after a pass of the garbage collector. Then those of the import, after "
-        "NumPy's and scipy's. Modules have their bytecode, as installed ones do."
+        "the kernel on disk, after a pass of the garbage collector. Then those of the import, "
+        "after NumPy's and scipy's. Modules have their bytecode, as installed ones do."
     )
     heads = ["kernel", "cold s", "from disk s", "import s"]
     return ["", "## First calls", "", about, "", *_markdown_table(heads, rows)] if rows else []
