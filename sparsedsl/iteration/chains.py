@@ -82,6 +82,7 @@ def chain_of(
         limit=request.effort,
         finish=finish,
         ceiling=request.ceiling,
+        strict=request.strict,
     )
     found = search.search(problem)
     if found is None:

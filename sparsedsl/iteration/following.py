@@ -69,7 +69,7 @@ def advance(problem: Problem, state: State, operand: Operand) -> State | None:
         return _follow(state, operand, leading)
     for dim in operand.dims:
         if dim not in state.bound:
-            found = _find(problem.sizes, state, operand, dim)
+            found = _find(problem, state, operand, dim)
             if found is not None:
                 return found
     return None
@@ -107,17 +107,18 @@ def _follow(state: State, operand: Operand, leading: Operand) -> State | None:
     )
 
 
-def _find(sizes: cost.Sizes, state: State, operand: Operand, dim: str) -> State | None:
+def _find(problem: Problem, state: State, operand: Operand, dim: str) -> State | None:
     sought = classify.keys(operand, dim, state.bound)
     limits = classify.bounds(operand, dim, state.bound) if sought.complete else None
     if limits is None:
         return None
     find = Find(dim, limits.lows, limits.highs, sought.keys, operand.name)
+    sizes = problem.sizes
     length = sizes.fanout(operand.dims, dim)
     extent = sizes.room(key.value for key in sought.keys)
     setups = _setup_visits(state, find)
     several = len(sought.keys) > 1
-    rising = not several or _rising(state, sought.keys)
+    rising = not several or (problem.strict < 2 and _rising(state, sought.keys))
     spent = cost.find_cost(length, state.visits, extent, setups, rising=rising, several=several)
     used = frozenset((operand.name, c) for c in (*limits.used, *sought.used))
     bound = replace(

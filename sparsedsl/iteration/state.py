@@ -24,7 +24,8 @@ class Problem:
     names groups of operands whose joint hit another case covers.  ``order`` forces the
     order in which logical indices are bound.  ``visits`` is how often the chain is entered,
     ``limit`` how many states are visited before the search settles for the best so far,
-    ``ceiling`` the cost from which a plan is of no use.
+    ``ceiling`` the cost from which a plan is of no use.  ``strict`` says which coordinates are
+    taken to come out of order, as ``output.Target`` does.
     """
 
     required: tuple[Operand, ...]
@@ -39,6 +40,7 @@ class Problem:
     limit: int
     finish: Callable[[State], float]
     ceiling: float = float("inf")
+    strict: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,3 +49,17 @@ def test_products_with_coordinates_come_in_the_order_of_rows(other):
             with sd.options(threads=threads):
                 made = product(left, right)
             np.testing.assert_array_equal(made.toarray(), expected.toarray())
+
+
+def test_diagonals_whose_offsets_come_in_no_order_are_searched_for_each_entry():
+    rows = 20_000
+    A = matrix(6, rows, 400_000).tocoo()
+    values = np.random.default_rng(7).integers(1, 10, (5, rows)).astype(float)
+    D = sp.dia_array((values, [1, -2, 0, 2, -1]), shape=(rows, rows))
+    expected = A.tocsr().multiply(D.tocsr()).tocsr()
+    assert expected.nnz > 50
+    for left, right in ((A, D), (D, A)):
+        assert "find in " + "AB"[left is A] + " by linear" in product.lower(left, right).explain()
+        made = product(left, right)
+        assert made.nnz == expected.nnz
+        assert abs(made - expected).max() == 0
