@@ -78,9 +78,9 @@ def summed(
         return coords, values
     if columns:
         order = lexsort(columns)
-        coords, values = coords[:, order], values[order]
+        coords, values = coords.take(order, axis=1), values[order]
     fresh = np.ones(coords.shape[1], dtype=bool)
     fresh[1:] = (coords[:, 1:] != coords[:, :-1]).any(axis=0)
     totals = values[fresh]
     add.at(totals, np.cumsum(fresh)[~fresh] - 1, values[~fresh])
-    return coords[:, fresh], totals
+    return coords.compress(fresh, axis=1), totals  # each row in one piece, unlike by subscripts

@@ -9,6 +9,7 @@ import pytest
 from sparsedsl.conversion import convert as by_passes
 from sparsedsl.layouts.catalogue import coordinates, terms_of_sums
 from sparsedsl.layouts.convert import summed
+from sparsedsl.runtime.tensor import bound
 
 TABLE = np.random.default_rng(0).integers(0, 4, (2, 300))
 VALUES = np.random.default_rng(1).standard_normal(300)
@@ -46,3 +47,13 @@ def test_other_operators_and_nothing_at_all():
     coords, total = summed(np.zeros((0, 3), np.int64), np.array([1, 2, 3]))
     assert coords.shape == (0, 1)
     assert total.tolist() == [6]
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_each_column_of_summed_entries_lies_in_one_piece(rank):
+    table = np.random.default_rng(3).integers(0, 4, (rank, 40)).astype(np.int32)
+    coords, values = summed(table, np.ones(40))
+    arrays = dict(zip(coordinates(rank).arrays, [*coords, values], strict=True))
+    tensor = bound(coordinates(rank), (4,) * rank, arrays, 0.0)
+    tensor.validate()
+    assert values.sum() == 40
