@@ -15,7 +15,7 @@ from typing import Any, assert_never
 import numpy as np
 from llvmlite import ir
 
-from sparsedsl.codegen import llvm_packs, operators
+from sparsedsl.codegen import llvm_loops, llvm_packs, operators
 from sparsedsl.codegen.llvm_expressions import (
     converted_to,
     evaluate,
@@ -198,7 +198,7 @@ def _loop(f: Function, node: For) -> None:
         # below ``stop``, so that one more does not leave 64 bits
         sure = ("nsw",) if node.step == 1 else ()
         builder.store(builder.add(count, WORD(node.step), flags=sure), counter)
-        builder.branch(head)
+        llvm_loops.mark(builder.branch(head), node)
     builder.position_at_end(after)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from llvmlite import binding, ir
 
-from sparsedsl.codegen import llvm_target
+from sparsedsl.codegen import llvm_loops, llvm_target
 from sparsedsl.codegen.llvm_function import BYTES
 from sparsedsl.codegen.llvm_kernel import kernel_function
 from sparsedsl.codegen.llvm_scalars import WORD, NeedsNumbaError
@@ -99,7 +99,7 @@ def _compiled(
     except NeedsNumbaError:
         return None
     enter(module, function, kernel, name)
-    parsed = binding.parse_assembly(str(module))
+    parsed = binding.parse_assembly(llvm_loops.told(str(module)))
     parsed.verify()
     _optimise(parsed, machine, unrolled=not only_scatters(kernel))
     return parsed

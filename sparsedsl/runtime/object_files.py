@@ -53,7 +53,10 @@ def kept(directory: Path | None, name: str, make: Callable[[], Code]) -> Code:
     """Return the object code kept as ``name`` for this machine, or made now and kept."""
     if directory is None:
         return make()
-    path, key = directory / f"{name}.o", f"{machine_environment()}\n{name}"
+    environment = machine_environment()
+    # environments that share a directory do not write over each other's code
+    mark = hashlib.sha256(environment.encode()).hexdigest()[:8]
+    path, key = directory / f"{name}.{mark}.o", f"{environment}\n{name}"
     code = load(path, key)
     if code is None:
         code = make()

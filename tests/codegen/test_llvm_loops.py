@@ -1,0 +1,70 @@
+"""Loops that read at scattered places, left without vectors where gathers are slow."""
+
+import numpy as np
+import pytest
+from llvmlite import binding, ir
+
+from sparsedsl.codegen import llvm_loops, llvm_target
+from sparsedsl.codegen.llvm_kernel import kernel_function
+from sparsedsl.codegen.llvm_object import direct_code
+from sparsedsl.codegen.machine import kinds, linked
+from sparsedsl.loops import build as lb
+from sparsedsl.loops.nodes import ArrayParam, Assign, For, IntParam, Kernel, Var
+
+
+def summing(place):
+    """A kernel that adds up products of values and what lies at ``place(index)``."""
+    p, total = lb.ivar("p"), Var("total", "float64")
+    index = lb.load("crd", p)
+    factors = lb.load("val", p, type="float64"), lb.load("x", place(index), type="float64")
+    value = lb.apply("mul", *factors, type="float64")
+    body = (
+        Assign(total, lb.const(0.0, "float64")),
+        For(
+            p,
+            lb.i(0),
+            lb.ivar("n"),
+            (Assign(total, lb.apply("add", total, value, type="float64")),),
+        ),
+        lb.store("y", [lb.i(0)], total),
+    )
+    arrays = (("crd", "int32"), ("val", "float64"), ("x", "float64"), ("y", "float64"))
+    params = (*(ArrayParam(name, dtype, 1) for name, dtype in arrays), IntParam("n"))
+    return Kernel("summing", params, body, ())
+
+
+def text(kernel):
+    module = ir.Module("summing")
+    kernel_function(module, kernel, ("contract", "reassoc"))
+    return llvm_loops.told(str(module))
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_loop_through_an_index_array_is_marked_where_gathers_are_slow(fast, monkeypatch):
+    monkeypatch.setattr(llvm_loops, "gathers", lambda: fast)
+    found = text(summing(lambda index: index))
+    assert ("llvm.loop.vectorize.width" in found) == (not fast)
+    binding.parse_assembly(found).verify()
+
+
+def test_a_loop_over_blocks_is_not(monkeypatch):
+    monkeypatch.setattr(llvm_loops, "gathers", lambda: False)
+    assert "llvm.loop" not in text(summing(lambda index: lb.mul(index, 3)))
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 17, 1000])
+@pytest.mark.parametrize("fast", [True, False])
+def test_sums_are_right_either_way(n, fast, monkeypatch):
+    monkeypatch.setattr(llvm_loops, "gathers", lambda: fast)
+    monkeypatch.setattr(llvm_target, "gathers", lambda: fast)
+    rng = np.random.default_rng(n)
+    crd = rng.integers(0, 50, n).astype(np.int32)
+    val, x, y = rng.integers(-4, 5, n).astype(float), rng.integers(-4, 5, 50) * 1.0, np.zeros(1)
+    arguments = [crd, val, x, y, n]
+    kernel = summing(lambda index: index)
+    code = direct_code(kernel, kinds(arguments), f"summing_{n}_{fast}", fastmath=True)
+    assert code is not None
+    function = linked(code)
+    assert function is not None
+    function(*arguments)
+    assert y[0] == val @ x[crd]
