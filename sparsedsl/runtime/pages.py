@@ -161,7 +161,9 @@ if hasattr(os, "register_at_fork"):
 
 
 def _followed() -> list[Range]:
-    return [pages for reference in list(_ranges.values()) if (pages := reference()) is not None]
+    """Return the ranges that are followed, those whose memory was given back left out."""
+    known = [reference() for reference in list(_ranges.values())]
+    return [pages for pages in known if pages is not None and not pages.lost]
 
 
 class Range:
@@ -237,6 +239,7 @@ class Range:
                 return not asked.scan(self.look)
             except OSError:
                 self.lost = True
+                self.generation += 1  # another range may follow the same pages later
                 return False
 
     def __del__(self) -> None:

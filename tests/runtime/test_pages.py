@@ -90,6 +90,7 @@ def test_an_array_that_moved_is_not_what_it_was():
     assert not made.holds(x.copy())
     x.resize(100 * COUNT, refcheck=False)
     assert not made.holds(x)
+    del made  # it may have grown where it lay
     assert _tracked(x) is not None
 
 
@@ -130,6 +131,18 @@ def test_memory_that_was_given_back_is_let_go_of():
     y = np.arange(4_000_000)  # most likely where the other lay
     assert not made.holds(y)
     assert _tracked(y) is not None
+
+
+def test_pages_whose_memory_was_given_back_can_be_followed_again():
+    memory = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    x = np.frombuffer(memory, np.int32)
+    x[:] = 1
+    made = _tracked(x)
+    made.pages.lost = True  # as when the system knows the pages no more
+    assert not made.holds(x)
+    again = _tracked(x)
+    x[20_000] = 2
+    assert not again.holds(x)
 
 
 def test_a_forked_process_begins_anew():
