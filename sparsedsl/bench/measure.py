@@ -32,6 +32,9 @@ float64 terms are taken in another order by each peer."""
 SHORTEST = 5e-4
 """Seconds that one sample takes at least; shorter calls are repeated within it."""
 
+WARM = 32
+"""Calls that are not counted, at most: the first ones load and prepare what later ones use."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spent:
@@ -212,12 +215,7 @@ def result_bytes(result: Any) -> int:
 def in_turn(calls: Sequence[Callable[[], Any]], spent: Spent) -> list[list[float]]:
     """Run all calls in each round, in an order drawn anew; return seconds of each by round."""
     draw = random.Random(0)
-    repeats: list[int] = []
-    for call in calls:
-        once = _sample(call, 1)
-        if once < 1.0:  # the first call may have had something to load
-            once = _sample(call, 1)
-        repeats.append(max(1, round(SHORTEST / max(once, 1e-7))))
+    repeats = [max(1, round(SHORTEST / max(_warmed(call), 1e-7))) for call in calls]
     found: list[list[float]] = [[] for _ in calls]
     was_on = gc.isenabled()
     gc.collect()
@@ -236,6 +234,16 @@ def in_turn(calls: Sequence[Callable[[], Any]], spent: Spent) -> list[list[float
         if was_on:
             gc.enable()
     return found
+
+
+def _warmed(call: Callable[[], Any]) -> float:
+    """Return the least seconds of a call, of the first ones: a slow one is made once or twice."""
+    least = spent = _sample(call, 1)
+    count = 1
+    while spent < 1.0 and count < WARM and (count < 2 or spent < WARM * SHORTEST):
+        once = _sample(call, 1)
+        least, spent, count = min(least, once), spent + once, count + 1
+    return least
 
 
 def _sample(call: Callable[[], Any], repeats: int) -> float:

@@ -55,6 +55,17 @@ def test_calls_run_in_turn_and_each_follows_each_other_one():
     assert [len(times) for times in found] == [20, 20, 20]
 
 
+def test_slow_first_calls_do_not_say_how_often_a_short_one_is_repeated(monkeypatch):
+    def sample(call, repeats):
+        asked.append(repeats)
+        return m.SHORTEST if len(asked) < 6 else m.SHORTEST / 50
+
+    asked = []
+    monkeypatch.setattr(m, "_sample", sample)
+    m.in_turn([list], m.Spent(0.0, 2, 2))
+    assert asked == [1] * m.WARM + [50, 50]
+
+
 def test_a_wrong_peer_is_not_timed():
     wrong = peers(wrong=lambda o: Job(lambda: o["A"] @ o["x"] + 1))
     found = m.measure(case("SpMV CSR", "a", quick=True), wrong, m.QUICK)
