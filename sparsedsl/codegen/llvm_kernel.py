@@ -24,6 +24,7 @@ from sparsedsl.codegen.llvm_expressions import (
     vector_place,
 )
 from sparsedsl.codegen.llvm_function import STATUS, Array, Function
+from sparsedsl.codegen.llvm_loops import Hints
 from sparsedsl.codegen.llvm_scalars import WORD, NeedsNumbaError, Value, constant, stored_type
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.loops.nodes import (
@@ -182,8 +183,24 @@ def _loop(f: Function, node: For) -> None:
     """Write ``for variable in range(start, stop, step)``: ends are evaluated once."""
     if node.step < 1:
         raise NeedsNumbaError("a loop downwards")
-    builder = f.builder
     start, stop = evaluate(f, node.start), evaluate(f, node.stop)
+    if not llvm_loops.sums_scattered(node):
+        _turns(f, node, start, stop, llvm_loops.hints(node))
+        return
+    builder = f.builder
+    few, many, after = f.block("few"), f.block("many"), f.block("after")
+    turns = builder.sub(stop, start)
+    builder.cbranch(builder.icmp_signed("<", turns, WORD(llvm_loops.MANY)), few, many)
+    for block, hints in ((few, Hints.ONE_BY_ONE), (many, Hints.SEVERAL)):
+        builder.position_at_end(block)
+        _turns(f, node, start, stop, hints)
+        f.go(after)
+    builder.position_at_end(after)
+
+
+def _turns(f: Function, node: For, start: Value, stop: Value, hints: Hints) -> None:
+    """Write a loop upwards from ``start`` to below ``stop``."""
+    builder = f.builder
     counter, variable = f.reserve(WORD), f.variable(node.variable.name, INT)
     builder.store(start, counter)
     head, inside, after = f.block("for"), f.block("turn"), f.block("after")
@@ -198,7 +215,7 @@ def _loop(f: Function, node: For) -> None:
         # below ``stop``, so that one more does not leave 64 bits
         sure = ("nsw",) if node.step == 1 else ()
         builder.store(builder.add(count, WORD(node.step), flags=sure), counter)
-        llvm_loops.mark(builder.branch(head), node)
+        llvm_loops.mark(builder.branch(head), hints)
     builder.position_at_end(after)
 
 

@@ -11,6 +11,7 @@ elements more of what is read is under way.
 from __future__ import annotations
 
 import re
+from enum import Enum
 from typing import Any
 
 from llvmlite import ir
@@ -19,31 +20,67 @@ from sparsedsl.codegen.processor import gathers
 from sparsedsl.loops.nodes import Assign, Expr, For, Load, Stmt, Var
 from sparsedsl.loops.walk import bodies, expressions, operands
 
-AT_A_TIME = 4
-"""Elements that are worked on at a time."""
+MANY = 8
+"""Turns from which on a loop that sums works on several at a time.
+
+Fewer are done sooner one by one: the processor guesses one way out of the loop, not also those
+into and out of what is left over.
+"""
 
 _MARK = "sparsedsl.scattered"
 
-_TOLD = re.compile(rf'^!(\d+) = !\{{ !"{_MARK}", i64 \d+ \}}$', re.MULTILINE)
-
-_HINTS = (
-    '!{!"llvm.loop.vectorize.width", i32 1}',
-    f'!{{!"llvm.loop.interleave.count", i32 {AT_A_TIME}}}',
-)
+_TOLD = re.compile(rf'^!(\d+) = !\{{ !"{_MARK}", i64 (\d+), i64 \d+ \}}$', re.MULTILINE)
 
 
-def mark(branch: Any, loop: For) -> None:
-    """Mark the branch back to the start of a loop that is better left without vectors."""
-    if gathers() or not _scattered(loop.body):
+class Hints(Enum):
+    """What LLVM is told about a loop."""
+
+    NONE = ()
+    ONE_BY_ONE = (
+        '!{!"llvm.loop.vectorize.width", i32 1}',
+        '!{!"llvm.loop.interleave.count", i32 1}',
+        '!{!"llvm.loop.unroll.disable"}',
+    )
+    SEVERAL = (
+        '!{!"llvm.loop.vectorize.width", i32 1}',
+        '!{!"llvm.loop.interleave.count", i32 4}',
+    )
+
+
+_IN_ORDER = tuple(Hints)
+
+
+def hints(loop: For) -> Hints:
+    """Return how a loop is worked through."""
+    return Hints.NONE if gathers() or not _scattered(loop.body) else Hints.SEVERAL
+
+
+def sums_scattered(loop: For) -> bool:
+    """Whether a loop adds up what it reads at scattered places, and does nothing else."""
+    if hints(loop) is Hints.NONE:
+        return False
+    assigned = [s for s in loop.body if isinstance(s, Assign)]
+    return len(assigned) == len(loop.body) and any(_sums(s) for s in assigned)
+
+
+def mark(branch: Any, hints: Hints) -> None:
+    """Mark the branch back to the start of a loop with what LLVM is told about it."""
+    if hints is Hints.NONE:
         return
     module = branch.parent.parent.module
-    told = ir.MetaDataString(module, _MARK), ir.Constant(ir.IntType(64), len(module.metadata))
+    numbers = _IN_ORDER.index(hints), len(module.metadata)
+    told = ir.MetaDataString(module, _MARK), *(ir.Constant(ir.IntType(64), n) for n in numbers)
     branch.set_metadata("llvm.loop", module.add_metadata(list(told)))
 
 
 def told(text: str) -> str:
     """Return the text of a module with its marks as LLVM knows them: each loop's is its own."""
-    return _TOLD.sub(rf"!\1 = distinct !{{!\1, {', '.join(_HINTS)}}}", text)
+
+    def own(mark: re.Match[str]) -> str:
+        name, which = mark.groups()
+        return f"!{name} = distinct !{{!{name}, {', '.join(_IN_ORDER[int(which)].value)}}}"
+
+    return _TOLD.sub(own, text)
 
 
 def _scattered(body: tuple[Stmt, ...]) -> bool:
@@ -77,3 +114,9 @@ def _is_loaded(node: Expr, found: set[str]) -> bool:
             return name in found
         case _:
             return False
+
+
+def _sums(statement: Assign) -> bool:
+    """Whether a variable is assigned what is computed from itself."""
+    own = statement.variable.name
+    return any(isinstance(x, Var) and x.name == own for x in expressions(statement.value))

@@ -1,5 +1,7 @@
 """Loops that read at scattered places, left without vectors where gathers are slow."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from llvmlite import binding, ir
@@ -9,7 +11,7 @@ from sparsedsl.codegen.llvm_kernel import kernel_function
 from sparsedsl.codegen.llvm_object import direct_code
 from sparsedsl.codegen.machine import kinds, linked
 from sparsedsl.loops import build as lb
-from sparsedsl.loops.nodes import ArrayParam, Assign, For, IntParam, Kernel, Var
+from sparsedsl.loops.nodes import ArrayParam, Assign, For, If, IntParam, Kernel, Var
 
 
 def summing(place):
@@ -47,12 +49,29 @@ def test_a_loop_through_an_index_array_is_marked_where_gathers_are_slow(fast, mo
     binding.parse_assembly(found).verify()
 
 
+def test_a_loop_that_sums_is_written_for_few_turns_and_for_many(monkeypatch):
+    monkeypatch.setattr(llvm_loops, "gathers", lambda: False)
+    found = text(summing(lambda index: index))
+    assert found.count("llvm.loop.unroll.disable") == 1
+    assert found.count('"llvm.loop.interleave.count", i32 4') == 1
+
+
+def test_a_loop_that_does_more_is_written_once(monkeypatch):
+    monkeypatch.setattr(llvm_loops, "gathers", lambda: False)
+    kernel = summing(lambda index: index)
+    assign, loop, store = kernel.body
+    guarded = replace(loop, body=(If(lb.lt(loop.variable, lb.ivar("m")), loop.body, ()),))
+    params = (*kernel.params, IntParam("m"))
+    found = text(replace(kernel, params=params, body=(assign, guarded, store)))
+    assert "llvm.loop.unroll.disable" not in found
+
+
 def test_a_loop_over_blocks_is_not(monkeypatch):
     monkeypatch.setattr(llvm_loops, "gathers", lambda: False)
     assert "llvm.loop" not in text(summing(lambda index: lb.mul(index, 3)))
 
 
-@pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 17, 1000])
+@pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 7, 8, 9, 17, 1000])
 @pytest.mark.parametrize("fast", [True, False])
 def test_sums_are_right_either_way(n, fast, monkeypatch):
     monkeypatch.setattr(llvm_loops, "gathers", lambda: fast)
