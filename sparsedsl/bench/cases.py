@@ -64,6 +64,11 @@ class Case:
         return statement_engine(self.kernel.statement, names, Choices()).lower(given)
 
     @property
+    def coiterates(self) -> bool:
+        """Whether entries of several sparse operands meet."""
+        return sum(not isinstance(x, np.ndarray) for x in self.operands.values()) > 1
+
+    @property
     def bytes(self) -> int:
         """Bytes of all operands."""
         return sum(_bytes(x) for x in self.operands.values())

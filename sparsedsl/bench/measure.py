@@ -98,6 +98,7 @@ class Measured:
     kernel: str
     input: str
     streams: bool
+    coiterates: bool
     bytes: int
     ours: Timed | None
     first_seconds: float
@@ -156,17 +157,15 @@ def measure(case: Case, peers: Peers, spent: Spent = FULL) -> Measured:
     result = reference = None
     seconds = in_turn([job.call for _, _, job in right], spent)
     timed = [Timed(n, v, tuple(s)) for (n, v, _), s in zip(right, seconds, strict=True)]
+    what = case.kernel.name, case.input, case.kernel.streams, case.coiterates
     if not ours:
-        return Measured(
-            case.kernel.name, case.input, case.kernel.streams, size, None, first, (), errors
-        )
+        return Measured(*what, size, None, first, (), errors)
     base = timed[0]
     compared = tuple(
         Timed(t.name, t.variant, t.seconds, _ratios(t.seconds, base.seconds), t.least / base.least)
         for t in timed[1:]
     )
-    kernel = case.kernel
-    return Measured(kernel.name, case.input, kernel.streams, size, base, first, compared, errors)
+    return Measured(*what, size, base, first, compared, errors)
 
 
 def _ratios(theirs: Sequence[float], ours: Sequence[float]) -> tuple[float, ...]:

@@ -28,6 +28,7 @@ def record(run: Run) -> dict[str, Any]:
         {
             "kernel": c.kernel,
             "input": c.input,
+            "coiterates": c.coiterates,
             "bytes": c.bytes,
             "sparsedsl": timed(c.ours) if c.ours else None,
             "peers": [timed(t) for t in c.peers],

@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sparsedsl.bench import overhead
-from sparsedsl.bench.cases import KERNELS
+from sparsedsl.bench.cases import KERNELS, case
 from sparsedsl.bench.measure import Measured, Timed, geometric_mean
 from sparsedsl.bench.memory import Memory
 from sparsedsl.bench.overhead import Overhead
@@ -49,8 +49,10 @@ def _run():
     ours = Timed("sparsedsl", "", (1.0, 1.0))
     fast = Timed("hand", "table", (0.5, 0.5), (0.5, 0.5), 0.5)
     slow = Timed("scipy", "", (2.0, 2.0), (2.0, 2.0), 2.0)
-    cell = Measured("SpMV CSR", "a", True, 10**9, ours, 0.1, (slow, fast), {"MKL": "differs"})
-    failed = Measured("SpGEMM", "a", False, 1, None, 0.1, (), {"sparsedsl": "differs"})
+    cell = Measured(
+        "SpMV CSR", "a", True, False, 10**9, ours, 0.1, (slow, fast), {"MKL": "differs"}
+    )
+    failed = Measured("SpGEMM", "a", False, True, 1, None, 0.1, (), {"sparsedsl": "differs"})
     return Run(
         quick=False,
         machine={"cores": "2"},
@@ -130,6 +132,17 @@ def test_summary_takes_geometric_means():
     rows = {name: rest for name, *rest in summary(_run())}
     assert rows["scipy"] == [1, pytest.approx(2.0), 0]
     assert rows["fastest of all"] == [1, pytest.approx(0.5), 1]
+    assert rows["fastest but hand"] == [1, pytest.approx(2.0), 0]
+
+
+def test_summary_tells_of_cells_with_several_sparse_operands():
+    run = _run()
+    both = (run.cells[0], replace(run.cells[0], coiterates=True, peers=run.cells[0].peers[:1]))
+    rows = {name: rest for name, *rest in summary(replace(run, cells=both))}
+    assert rows["fastest but hand"][0] == 2
+    assert rows["fastest but hand, several sparse operands"] == [1, pytest.approx(2.0), 0]
+    assert case("SpGEMM", "a", quick=True).coiterates
+    assert not case("SpMV CSR", "a", quick=True).coiterates
 
 
 def test_slower_cells_are_listed():
