@@ -305,4 +305,4 @@ def convert(x: Any, layout: AnyLayout | str) -> Tensor:
     >>> sd.convert(np.eye(2), "csr").nnz
     2
     """
-    return asarray(x).convert(layout)
+    return asarray(x, layout)

@@ -16,6 +16,7 @@ from sparsedsl.conversion import passes
 from sparsedsl.conversion.stream import Body
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import (
+    BOOL,
     INT,
     Allocate,
     Assign,
@@ -23,6 +24,7 @@ from sparsedsl.loops.nodes import (
     Expr,
     For,
     If,
+    Select,
     Stmt,
     Var,
     While,
@@ -31,15 +33,18 @@ from sparsedsl.loops.nodes import (
 SHORT = 64
 """Entries up to which each key of a group is compared with all of them."""
 
-TOGETHER = 32
+TOGETHER = 16
 """Keys that are compared at a time: what a loop does at once, so that none are left over."""
 
 DIGIT = 8
 """Bits that a pass over the keys of a long group looks at."""
 
-HELD, MOVED, DIGITS = "held", "moved", "digits"
+HELD, MOVED, RANKS, SAME, DIGITS = "held", "moved", "ranks", "same", "digits"
 
 FIRST, END, COUNT = lb.ivar("first"), lb.ivar("end"), lb.ivar("count")
+
+REPEATED = lb.ivar("repeated")
+"""1 once a group has had two entries of one key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class Groups:
     value: str
 
     def sorted(self) -> list[Stmt]:
-        """Sort the groups that are out of order."""
+        """Sort the groups that are out of order; ``REPEATED`` tells whether any key repeats."""
         g, longest, p = lb.ivar("g"), lb.ivar("longest"), lb.ivar("p")
         size = lb.sub(lb.load(self.starts, lb.add(g, 1)), lb.load(self.starts, g))
         falls = Var("falls", self.index)
@@ -72,10 +77,13 @@ class Groups:
         )
         return [
             Comment("each group is sorted by itself"),
+            Assign(REPEATED, lb.i(0)),
             Assign(longest, lb.i(0)),
             For(g, lb.i(0), self.groups, (Assign(longest, lb.max_(longest, size)),)),
             Allocate(HELD, self.index, (lb.max_(longest, SHORT),)),
             Allocate(MOVED, self.value, (longest,)),
+            Allocate(RANKS, self.index, (lb.i(SHORT),)),
+            Allocate(SAME, self.index, (lb.i(SHORT),)),
             Allocate(DIGITS, "int64", (lb.i((1 << DIGIT) + 1),)),
             For(g, lb.i(0), self.groups, group),
         ]
@@ -86,18 +94,19 @@ class Groups:
         ``number`` counts the keys from -1 on; ``also`` runs where it goes on to another.
         """
         g, p, latest, begin = (lb.ivar(name) for name in ("g", "p", "latest", "begin"))
-        key, v = lb.ivar("key"), Var("v", self.value)
-        fresh: Body = (
-            Assign(latest, key),
-            Assign(number, lb.add(number, 1)),
-            lb.store(self.keys, [number], key),
-            lb.store(self.values, [number], v),
-            *also,
-        )
+        key, fresh = lb.ivar("key"), Var("fresh", BOOL)
+        v, total = Var("v", self.value), Var("total_value", self.value)
+        # without branches, which nobody could foresee
         entry: Body = (
             Assign(key, self._key(p)),
             Assign(v, self._held(self.values, p)),
-            If(lb.ne(key, latest), fresh, (lb.store(self.values, [number], v, "add"),)),
+            Assign(fresh, lb.ne(key, latest)),
+            Assign(total, Select(fresh, v, lb.apply("add", total, v, type=self.value), self.value)),
+            Assign(number, lb.add(number, lb.cast(fresh, INT))),
+            Assign(latest, key),
+            lb.store(self.keys, [number], key),
+            lb.store(self.values, [number], total),
+            *also,
         )
         group: Body = (
             Assign(END, lb.load(self.starts, lb.add(g, 1))),
@@ -106,7 +115,8 @@ class Groups:
             lb.store(self.starts, [lb.add(g, 1)], lb.add(number, 1)),
             Assign(begin, END),
         )
-        start: Body = (Assign(number, lb.i(-1)), Assign(begin, lb.i(0)))
+        zero = lb.const(np.zeros((), self.value).item(), self.value)
+        start: Body = (Assign(number, lb.i(-1)), Assign(begin, lb.i(0)), Assign(total, zero))
         return [*start, For(g, lb.i(0), self.groups, group)]
 
     def _key(self, place: Expr) -> Expr:
@@ -120,7 +130,7 @@ class Groups:
         return (size, If(lb.le(COUNT, SHORT), self._ranked(), self._by_digits()))
 
     def _ranked(self) -> Body:
-        """Put each entry behind as many as have a lower key.
+        """Put each entry behind as many as have a lower key, and those of its key before it.
 
         Keys above all others are put behind those of the group, so that a multiple of what is
         compared at a time is compared.  The ranks of different keys are 0, 1, ...; if their sum is
@@ -130,14 +140,14 @@ class Groups:
         rank, compared = Var("rank", self.index), lb.ivar("compared")
         less = lb.cast(lb.lt(lb.load(HELD, y), key), INT)
         more = lb.cast(lb.add(lb.cast(rank, INT), less), self.index)
-        put: Body = (
+        count: Body = (
             Assign(key, lb.load(HELD, x)),
             Assign(rank, lb.const(0, self.index)),
             For(y, lb.i(0), compared, (Assign(rank, more),)),
-            Assign(to, lb.add(FIRST, lb.cast(rank, INT))),
-            *self._stored(to, x),
+            lb.store(RANKS, [x], lb.cast(rank, INT)),
             Assign(total, lb.add(total, lb.cast(rank, INT))),
         )
+        put: Body = (Assign(to, lb.add(FIRST, lb.load(RANKS, x))), *self._stored(to, x))
         pairs = lb.mul(COUNT, lb.sub(COUNT, 1))
         above = lb.store(HELD, [x], int(np.iinfo(self.index).max))
         return (
@@ -145,8 +155,12 @@ class Groups:
             Assign(compared, lb.bit_and(lb.add(COUNT, TOGETHER - 1), -TOGETHER)),
             For(x, COUNT, compared, (above,)),
             Assign(total, lb.i(0)),
-            For(x, lb.i(0), COUNT, put),
-            If(lb.ne(lb.mul(total, 2), pairs), (self._inserted(x),)),
+            For(x, lb.i(0), COUNT, count),
+            If(
+                lb.eq(lb.mul(total, 2), pairs),
+                (For(x, lb.i(0), COUNT, put),),
+                self._put_apart(x),
+            ),
         )
 
     def _taken(self, x: Var) -> Stmt:
@@ -165,22 +179,20 @@ class Groups:
             lb.store(self.values, [to], self._held(MOVED, x)),
         )
 
-    def _inserted(self, x: Var) -> Stmt:
-        """Put each entry that was taken out behind those whose keys are not above its own."""
-        to, key = lb.ivar("to"), lb.ivar("key")
-        before = lb.sub(to, 1)
-        shift: Body = (
-            lb.store(self.keys, [to], self._key(before)),
-            lb.store(self.values, [to], self._held(self.values, before)),
-            Assign(to, before),
-        )
-        insert: Body = (
-            Assign(key, lb.load(HELD, x)),
-            Assign(to, lb.add(FIRST, x)),
-            While(lb.conj(lb.gt(to, FIRST), lb.gt(self._key(before), key)), shift),
+    def _put_apart(self, x: Var) -> Body:
+        """Put the entries that were taken out behind those of their rank that came before.
+
+        Some keys are equal.
+        """
+        rank, to = lb.ivar("own_rank"), lb.ivar("to")
+        put: Body = (
+            Assign(rank, lb.load(RANKS, x)),
+            Assign(to, lb.add(lb.add(FIRST, rank), lb.load(SAME, rank))),
+            passes.bump(SAME, rank),
             *self._stored(to, x),
         )
-        return For(x, lb.i(0), COUNT, insert)
+        clear = For(x, lb.i(0), COUNT, (lb.store(SAME, [x], 0),))
+        return (Assign(REPEATED, lb.i(1)), clear, For(x, lb.i(0), COUNT, put))
 
     def _by_digits(self) -> Body:
         """Sort by one digit after the other, the lowest first, there and back in a turn."""
@@ -194,7 +206,11 @@ class Groups:
         )
         more = lb.conj(lb.lt(shift, 64), lb.gt(lb.shift_right(seen, shift), 0))
         start: Body = (Assign(seen, lb.i(0)), Assign(shift, lb.i(0)))
-        return (*start, For(x, lb.i(0), COUNT, (look,)), While(more, turn))
+        p = lb.ivar("p")
+        equal = lb.cast(lb.eq(self._key(p), self._key(lb.sub(p, 1))), INT)
+        told = Assign(REPEATED, lb.bit_or(REPEATED, equal))
+        again = For(p, lb.add(FIRST, 1), END, (told,))
+        return (*start, For(x, lb.i(0), COUNT, (look,)), While(more, turn), again)
 
     def _pass(
         self, source: tuple[str, str, Expr], target: tuple[str, str, Expr], shift: Expr

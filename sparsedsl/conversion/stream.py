@@ -28,7 +28,7 @@ from sparsedsl.spf.nodes import Constraint, Term
 
 Body: TypeAlias = "tuple[Stmt, ...]"
 
-AHEAD = 16
+AHEAD = 64
 """Entries between one that is stored and the one whose place is fetched meanwhile."""
 
 

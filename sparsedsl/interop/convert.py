@@ -60,7 +60,7 @@ def asarray(
     """
     found = _at_once(x) if validate else None
     if found is None:
-        found = _bound_alone(x, validate)
+        found = _bound_alone(x, validate, layout)
     target = _target(found, layout)
     if target is not None and target != found.layout:
         if copy is False:
@@ -92,13 +92,13 @@ def _small(x: Any) -> Tensor | None:
     return trusted(found.layout, found.shape, found.held, found.sizes)
 
 
-def _bound_alone(x: Any, validate: bool) -> Tensor:
-    """A tensor for ``x`` that no call shares.
+def _bound_alone(x: Any, validate: bool, layout: AnyLayout | str | None) -> Tensor:
+    """A tensor for ``x`` that no call shares; in ``layout`` where entries are put right anyhow.
 
     What a call remembers of values must not outlive this binding, nor the reverse.
     """
     known = _recalled(x) if validate else None
-    found = _bound(x, check=validate, copies=False) if known is None else known
+    found = _bound(x, check=validate, copies=False, layout=layout) if known is None else known
     if found is not x and _shares(found.values, x):
         return found.view()
     return found.copy() if found is not x and found is known else found
@@ -136,8 +136,13 @@ def _recalled(x: Any) -> Tensor | None:
     return recall(x) if hasattr(x, "__dict__") else None
 
 
-def _bound(x: Any, *, check: bool, copies: bool = True) -> Tensor:
-    """Bind ``x``, and remember that; of what had to be copied only if ``copies``."""
+def _bound(
+    x: Any, *, check: bool, copies: bool = True, layout: AnyLayout | str | None = None
+) -> Tensor:
+    """Bind ``x``, and remember that; of what had to be copied only if ``copies``.
+
+    Entries of scipy's that are put right come in ``layout`` where that takes one step.
+    """
     if isinstance(x, Tensor):
         return x
     library = type(x).__module__.partition(".")[0]
@@ -147,7 +152,8 @@ def _bound(x: Any, *, check: bool, copies: bool = True) -> Tensor:
         if small is not None:
             remember(x, small, shared=True)
             return small
-        tensor, order = from_scipy(x, check=check, places=copies)
+        target = None if layout is None else resolve(layout, x.ndim)
+        tensor, order = from_scipy(x, check=check, places=copies, target=target)
         shared = _shares_all(tensor.held, x)
         if check and (shared or copies):
             remember(x, tensor, shared=shared, order=order)

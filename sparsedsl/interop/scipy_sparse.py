@@ -29,15 +29,17 @@ from sparsedsl.layouts.properties import (
 )
 from sparsedsl.runtime import conversions, operations
 from sparsedsl.runtime.checked import checked, found_right
-from sparsedsl.runtime.tensor import Tensor, bound, trusted
+from sparsedsl.runtime.tensor import LONG, Tensor, bound, trusted
 
 
-def from_scipy(x: Any, *, check: bool, places: bool) -> tuple[Tensor, np.ndarray | None]:
+def from_scipy(
+    x: Any, *, check: bool, places: bool, target: Layout | None = None
+) -> tuple[Tensor, np.ndarray | None]:
     """Bind a scipy sparse array or matrix; formats without a layout go through coordinates.
 
-    Unsorted indices and duplicates are put right (summed) on a copy.  Where values were only
-    put in another order, and ``places`` are wanted, those are returned too that the values have
-    now.
+    Unsorted indices and duplicates are put right (summed) on a copy, in the layout ``target``
+    where passes that put them right give that.  Where values were only put in another order, and
+    ``places`` are wanted, those are returned too that the values have now.
     """
     reader: Callable[[Any], tuple[Layout, dict[str, np.ndarray]]]
     match x.format:
@@ -75,17 +77,26 @@ def from_scipy(x: Any, *, check: bool, places: bool) -> tuple[Tensor, np.ndarray
             return bind(layout, x.shape, arrays), None
         except InvalidTensorError:
             pass
-    return _put_right(layout, x.shape, arrays, places and reader is _compressed)
+    return _put_right(layout, x.shape, arrays, places and reader is _compressed, target)
 
 
 def _put_right(
-    layout: Layout, shape: tuple[int, ...], arrays: dict[str, np.ndarray], places: bool
+    layout: Layout,
+    shape: tuple[int, ...],
+    arrays: dict[str, np.ndarray],
+    places: bool,
+    target: Layout | None,
 ) -> tuple[Tensor, np.ndarray | None]:
     """Sort entries on a copy, and sum those that repeat; bad data raises.
 
     ``places`` are found for compressed entries.
     """
     sizes = checked(_without_order(layout), shape, arrays, distinct=False)
+    if target is not None and exact(target) and max(shape, default=0) <= LONG:
+        given = (_repeating(layout), target, shape, arrays)
+        made = conversions.by_passes(*given, sizes=sizes)
+        if made is not None:
+            return bound(target, shape, made, 0), None
     order = _sorted(layout, shape, arrays, sizes) if places else None
     if order is None:
         return _summed(layout, shape, arrays, sizes), None

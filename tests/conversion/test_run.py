@@ -133,6 +133,28 @@ def test_equal_coordinates_are_added_in_the_order_they_come():
     assert made["data"].tolist() == [wanted[place] for place in sorted(wanted)]
 
 
+@pytest.mark.parametrize("repeated", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "bool", "int8", "complex128"])
+def test_sums_of_equal_coordinates_are_those_of_their_dtype(dtype, repeated, interpreted):
+    """Also where one value stands alone, which is kept as it is: the sign of a zero, too."""
+    rng = np.random.default_rng(8)
+    places = rng.permutation(60)[:40]
+    if repeated:
+        places = rng.permutation(np.concatenate([places, places[::4], places[::4]]))
+    rows, columns = (x.astype(np.int32) for x in np.unravel_index(places, (3, 20)))
+    values = rng.integers(-60, 60, len(places)).astype(dtype)
+    if dtype == "float32":
+        values[::5] = -0.0
+    arrays = {"crd0": rows, "crd1": columns, "data": values}
+    source, to = resolve("coo_repeated", 2), resolve("csr", 2)
+    made = interpreted(source, to, (3, 20), arrays, short=True)
+    agree(source, to, (3, 20), arrays, made)
+    assert made["data"].dtype == dtype
+    if not repeated and dtype == "float32":
+        kept = np.lexsort((columns, rows))
+        assert (np.signbit(made["data"]) == np.signbit(values[kept])).all()
+
+
 @pytest.mark.parametrize("target", ["csr", "coo", "csf", "dcsc"])
 def test_terms_of_many_values_are_sorted_by_digits(target, interpreted):
     """Tables as long as the numbers of columns would not be worth it: a pass for each digit."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sparsedsl.errors import InvalidTensorError, LayoutError, TensorTypeError
 from sparsedsl.interop import argument, asarray, from_arrays, recall, remember, to_scipy
 from sparsedsl.layouts.catalogue import layouts
+from sparsedsl.runtime import conversions
 
 FORMATS = ["csr", "csc", "coo", "bsr", "dia", "lil", "dok"]
 DTYPES = ["float32", "float64", "complex64", "complex128", "bool", "int8", "int64", "uint16"]
@@ -103,6 +104,34 @@ def test_repeated_coordinates_and_blocks_are_summed():
     assert asarray(flags).values.tolist() == [True]
     blocks = raw(sp.bsr_array, np.ones((3, 2, 2)), [1, 0, 1], [0, 3], (2, 4))
     assert (asarray(blocks).to_numpy() == [[1, 1, 2, 2], [1, 1, 2, 2]]).all()
+
+
+@pytest.mark.parametrize("target", ["csr", "csc", "coo", "bcsr"])
+@pytest.mark.parametrize("kind", ["coo", "csr"])
+def test_entries_are_put_right_in_the_layout_they_are_wanted_in(kind, target, monkeypatch):
+    """In one step where that is possible; what comes is the same, and wrong entries are refused."""
+    monkeypatch.setattr(conversions, "FEW", 0)
+    monkeypatch.setattr(conversions, "MANY", 0)
+    rng = np.random.default_rng(2)
+    rows, columns = rng.integers(0, 30, 400), rng.integers(0, 21, 400)
+    given_ = sp.coo_array((rng.integers(1, 9, 400) * 1.0, (rows, columns)), shape=(30, 21))
+    wanted = given_.toarray()
+    if kind == "csr":
+        order = np.argsort(rows, kind="stable")
+        starts = np.searchsorted(rows[order], np.arange(31))
+        given_ = raw(sp.csr_array, given_.data[order], columns[order], starts, (30, 21))
+    layout = layouts["bcsr"](2, 3) if target == "bcsr" else layouts[target]
+    made = asarray(given_, layout).validate()
+    again = asarray(given_).convert(layout)
+    assert made.layout == again.layout
+    assert (made.to_numpy() == wanted).all()
+    for name, array in again.arrays.items():
+        np.testing.assert_array_equal(made.arrays[name], array)
+    with pytest.raises(InvalidTensorError, match="needs a copy"):
+        asarray(given_, layout, copy=False)
+    (given_.col if kind == "coo" else given_.indices)[7] = 21
+    with pytest.raises(InvalidTensorError, match="21"):
+        asarray(given_, layout)
 
 
 def test_unused_room_behind_the_entries_is_ignored():
