@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 
 from sparsedsl.loops import build
 from sparsedsl.loops.effects import changes, fresh, names, reads, straight_names, touched
+from sparsedsl.loops.lifting import along, substituted
 from sparsedsl.loops.nodes import (
     INT,
     Allocate,
@@ -39,8 +40,8 @@ from sparsedsl.loops.nodes import (
     Store,
     Var,
 )
-from sparsedsl.loops.vectors import ARITHMETIC, lanes, vector
-from sparsedsl.loops.walk import statements, with_bodies, with_children
+from sparsedsl.loops.vectors import lanes, vector
+from sparsedsl.loops.walk import statements, with_bodies
 
 WIDTHS = (8, 4, 2, 1, 0.5)
 """Registers that a strip fills, most first: four hide the latency of an addition, eight read rows
@@ -126,9 +127,10 @@ def _rows(loop: For, dtypes: Mapping[str, str], straight: set[str]) -> _Rows | N
         return None
     if column.step != 1 or not moving - _loops(loop) <= straight:
         return None
-    value = _substituted(store.value, assigns)
+    value = substituted(store.value, assigns)
     rows = _Rows(loop, column, store, value, dtype)
-    return rows if _lifted(value, rows, column.variable, vector(dtype)) is not None else None
+    whole = along(value, column.variable, column.variable, vector(dtype)) is not None
+    return rows if whole else None
 
 
 def _nested(loop: For) -> tuple[For, ...] | None:
@@ -144,38 +146,6 @@ def _nested(loop: For) -> tuple[For, ...] | None:
 
 def _loops(loop: For) -> set[str]:
     return {s.variable.name for s in statements((loop,)) if isinstance(s, For)}
-
-
-def _substituted(value: Expr, definitions: list[Stmt]) -> Expr:
-    """Put the definitions of the innermost loop in."""
-    for definition in reversed(definitions):
-        assert isinstance(definition, Assign)
-        value = _put(value, definition.variable, definition.value)
-    return value
-
-
-def _put(node: Expr, old: Expr, new: Expr) -> Expr:
-    return new if node == old else with_children(node, lambda child: _put(child, old, new))
-
-
-def _lifted(node: Expr, rows: _Rows, at: Expr, type: str) -> Expr | None:
-    """Return a value as a vector of the columns from ``at`` on, None where it has none."""
-    column = rows.column.variable
-    if node.type != rows.dtype:
-        return None
-    if column.name not in reads(node):
-        return Cast(node, type)
-    match node:
-        case Load(array, (*outer, last), _, True) if last == column:
-            if any(column.name in reads(subscript) for subscript in outer):
-                return None
-            return Load(array, (*outer, at), type)
-        case Apply(function, arguments) if function in ARITHMETIC:
-            parts = [_lifted(argument, rows, at, type) for argument in arguments]
-            found = tuple(part for part in parts if part is not None)
-            return Apply(function, found, type) if len(found) == len(parts) else None
-        case _:
-            return None
 
 
 def _strips(rows: _Rows, taken: set[str]) -> Iterator[Stmt]:
@@ -204,7 +174,7 @@ def _strip(rows: _Rows, type: str, ends: tuple[Expr, Expr], taken: set[str]) -> 
     at = Var(fresh(f"{name}_strip", taken), INT)
     total = Var(fresh(f"{store.array}_columns", taken), type)
     place = (*store.subscripts[:-1], at)
-    value = _lifted(rows.value, rows, at, type)
+    value = along(rows.value, rows.column.variable, at, type)
     assert value is not None
     add = Assign(total, Apply("add", (total, value), type))
     first = Load(store.array, place, type) if rows.first is None else Cast(rows.first, type)

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 
 from sparsedsl.loops import build
 from sparsedsl.loops.effects import fresh, names, reads, straight_names
+from sparsedsl.loops.lifting import substituted
 from sparsedsl.loops.nodes import (
     INT,
     Apply,
@@ -42,7 +43,7 @@ from sparsedsl.loops.nodes import (
     Var,
 )
 from sparsedsl.loops.vectors import ARITHMETIC, FOLDS, lanes, vector
-from sparsedsl.loops.walk import with_bodies, with_children
+from sparsedsl.loops.walk import with_bodies
 
 REGISTERS = 4
 """Registers of a vector: as many maxima are on their way at once."""
@@ -94,9 +95,7 @@ def _extreme(loop: For, one: set[str], straight: set[str]) -> _Extreme | None:
     local = {s.variable.name for s in assigns if isinstance(s, Assign)}
     if len(local) < len(assigns) or not local <= straight:
         return None
-    for definition in reversed(assigns):
-        assert isinstance(definition, Assign)
-        value = _put(value, definition.variable, definition.value)
+    value = substituted(value, assigns)
     fixed = {found.name, loop.variable.name} | local
     part = _lifted(value, loop.variable, one, vector(found.type, REGISTERS), fixed)
     return None if part is None or isinstance(part, Cast) else _Extreme(loop, found, operator, part)
@@ -149,7 +148,3 @@ def _of(last: Stmt, most: Var) -> Expr:
     assert isinstance(last, Assign)
     assert isinstance(last.value, Apply)
     return replace(last.value, arguments=(most, *last.value.arguments[1:]))
-
-
-def _put(node: Expr, old: Expr, new: Expr) -> Expr:
-    return new if node == old else with_children(node, lambda child: _put(child, old, new))

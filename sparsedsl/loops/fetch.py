@@ -134,7 +134,7 @@ class _Fetching:
     def loop(self, loop: For) -> For:
         """Return a loop that fetches rows of later turns first."""
         found = dict.fromkeys(_rows(loop, self.lines))
-        rows = [row for row in found if row.told in self.given]
+        rows = _joined([row for row in found if row.told in self.given])
         made: list[Stmt] = []
         for told in dict.fromkeys(row.told for row in rows):
             soon: dict[Expr, Var] = {}
@@ -219,12 +219,25 @@ def _rows(loop: For, lines: Mapping[str, _Lines]) -> Iterator[_Row]:
             match statement:
                 case Assign(Var(name, "int"), value) if body is loop.body:
                     known[name] = _put(value, known)
-                case For(variable, step=1):
+                case For(variable):
                     yield from walk(statement.body, {**inner, variable.name: statement})
+                case If(condition, then, ()) if not reads(condition) & moving:
+                    yield from walk(then, inner)
                 case _:
                     pass
 
     yield from walk(loop.body, {})
+
+
+def _joined(rows: list[_Row]) -> list[_Row]:
+    """Return rows, of which those that go on where the one before ends are one with it."""
+    found: list[_Row] = []
+    for row in rows:
+        if found and row == replace(found[-1], start=found[-1].stop, stop=row.stop):
+            found[-1] = replace(found[-1], stop=row.stop)
+        else:
+            found.append(row)
+    return found
 
 
 def _row(
@@ -232,10 +245,12 @@ def _row(
 ) -> Iterator[_Row]:
     """Yield the row around an element, if an index array tells where it is some turns later."""
     *outer, last = (_put(subscript, known) for subscript in node.subscripts)
-    if lanes(node.type) > 1:
-        start, stop = last, build.add(last, lanes(node.type))
-    elif isinstance(last, Var) and last.name in inner:
+    if isinstance(last, Var) and last.name in inner:
+        if inner[last.name].step != lanes(node.type):
+            return
         start, stop = inner[last.name].start, inner[last.name].stop
+    elif lanes(node.type) > 1:
+        start, stop = last, build.add(last, lanes(node.type))
     else:
         return
     others = moving - {turn.name}

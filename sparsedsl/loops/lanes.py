@@ -19,6 +19,7 @@ from dataclasses import replace
 
 from sparsedsl.loops import build
 from sparsedsl.loops.effects import changes, fresh, names, reads, straight_names
+from sparsedsl.loops.lifting import put, substituted
 from sparsedsl.loops.nodes import (
     INT,
     Allocate,
@@ -35,7 +36,7 @@ from sparsedsl.loops.nodes import (
     Var,
 )
 from sparsedsl.loops.vectors import ARITHMETIC, element, lanes, vector
-from sparsedsl.loops.walk import expressions, statements, with_bodies, with_children
+from sparsedsl.loops.walk import expressions, statements, with_bodies
 
 
 def sums_in_lanes(kernel: Kernel) -> Kernel:
@@ -79,9 +80,7 @@ class _Summing:
         local = {s.variable.name for s in assigns if isinstance(s, Assign)}
         if len(local) < len(assigns) or not local <= self.straight or total.name in reads(value):
             return None
-        for definition in reversed(assigns):
-            assert isinstance(definition, Assign)
-            value = _put(value, definition.variable, definition.value)
+        value = substituted(value, assigns)
         kind = vector(total.type)
         count = build.ivar(fresh(f"{loop.variable.name}_left", self.taken))
         found = self.lifted(value, loop.variable, kind, count, changes(loop.body))
@@ -105,7 +104,7 @@ class _Summing:
             Assign(start, loop.start),
             Assign(past, loop.stop),
             Assign(count, build.sub(past, start)),
-            Assign(added, _put(value, loop.variable, start)),
+            Assign(added, put(value, loop.variable, start)),
             For(loop.variable, build.add(start, width), past, more, width),
             Assign(total, Apply("add", (total, Apply("total", (added,), total.type)), total.type)),
         ]
@@ -135,7 +134,3 @@ class _Summing:
 def _points(node: Expr) -> bool:
     """Whether some part of a value lies where an index array says."""
     return any(isinstance(part, Part) and part.through for part in expressions(node))
-
-
-def _put(node: Expr, old: Expr, new: Expr) -> Expr:
-    return new if node == old else with_children(node, lambda child: _put(child, old, new))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache, partial
 
 from sparsedsl.loops.columns import columns
+from sparsedsl.loops.dots import WIDEST, dots
 from sparsedsl.loops.extremes import extremes
 from sparsedsl.loops.fetch import fetch
 from sparsedsl.loops.kept import kept
@@ -33,6 +34,7 @@ def optimise(
     packed: bool = False,
     far: Mapping[str, float] | None = None,
     long: Collection[str] = (),
+    likely: Mapping[str, int] | None = None,
     checked: bool = False,
 ) -> Kernel:
     """Return a kernel of the same meaning that runs faster.
@@ -41,11 +43,13 @@ def optimise(
     be taken in another order, and lanes of vectors left unused.  ``packed``: entries that are kept
     may be stored several at once.  ``far``: arguments whose rows are worth being fetched before
     they are read, as for ``fetch``.  ``long``: variables of loops that turn often, whose sums of
-    floats may be taken by themselves.  ``checked``: what each pass gives is verified, not the last
-    one's result alone.
+    floats may be taken by themselves.  ``likely``: extents that sums along rows have versions for,
+    as for ``dots``.  ``checked``: what each pass gives is verified, not the last one's result
+    alone.
     """
     fetched = tuple((far or {}).items())
-    return _optimised(kernel, vectors, masked, packed, fetched, frozenset(long), checked)
+    wide = tuple((name, n) for name, n in (likely or {}).items() if n <= WIDEST)
+    return _optimised(kernel, vectors, masked, packed, fetched, frozenset(long), wide, checked)
 
 
 @lru_cache(maxsize=64)
@@ -56,6 +60,7 @@ def _optimised(
     packed: bool,
     far: tuple[tuple[str, float], ...],
     long: frozenset[str],
+    likely: tuple[tuple[str, int], ...],
     checked: bool,
 ) -> Kernel:
     """``optimise``, kept: plans for operands of other sizes mostly give the same loops."""
@@ -63,7 +68,8 @@ def _optimised(
     passes = (simplify, unroll, simplify, promote, reuse, strip, simplify, kept, apart)
     last: list[Callable[[Kernel], Kernel]] = []
     if vectors:
-        last = [*[sums_in_lanes] * masked, *[packs] * packed, extremes, columns]
+        last = [*[sums_in_lanes] * masked, *[packs] * packed, extremes]
+        last += [*[partial(dots, likely=dict(likely))] * bool(likely), columns]
     for step in (*passes, *last, partial(fetch, far=dict(far))):
         kernel = step(kernel)
         if checked:

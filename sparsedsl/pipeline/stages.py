@@ -31,6 +31,7 @@ from sparsedsl.iteration import plan as planning
 from sparsedsl.iteration.chains import sizes_of
 from sparsedsl.iteration.nodes import Nest
 from sparsedsl.iteration.request import Request, accesses
+from sparsedsl.iteration.space import extent_name
 from sparsedsl.loops.nodes import Kernel
 from sparsedsl.options import current
 from sparsedsl.pipeline.groups import Group, Settings, bucket, index_dtype, reads, rounded
@@ -98,6 +99,7 @@ def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ())
     lowered = lower_rows(parts, notes) if within else planned.part.lowered(notes)
     far = {array: elements for p in every for array, elements in p.proved.far}
     long = {variable for p in every for variable in p.proved.long}
+    likely = {extent_name(i): n for p in every for i, n in p.request.extents.items()}
     kernel = optimise(
         verify_kernel(lowered.kernel),
         # each subscript of a vector's elements is not there to be checked, nor is one looked ahead
@@ -106,6 +108,7 @@ def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ())
         packed=not settings.portable and has_masks(),
         far={} if settings.safe else far,
         long=long if settings.fastmath else (),
+        likely=likely if settings.fastmath else {},
         checked=current().verify,
     )
     verify_kernel(kernel)

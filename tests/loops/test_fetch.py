@@ -11,6 +11,7 @@ from sparsedsl.loops import build as lb
 from sparsedsl.loops.fetch import AHEAD, SAMPLES, fetch
 from sparsedsl.loops.interpret import interpret
 from sparsedsl.loops.nodes import (
+    Apply,
     ArrayParam,
     Assign,
     Break,
@@ -109,6 +110,20 @@ def test_rows_of_a_dense_operand_are_fetched_before_they_are_read(dtype, lines):
     indices = arguments["indices"]
     soon = indices[np.minimum(np.arange(indices.size) + AHEAD, indices.size - 1)]
     assert found.tolist() == (lines * np.bincount(soon, minlength=200)).tolist()
+
+
+def test_a_row_in_pieces_is_fetched_as_one():
+    """Behind a condition that all turns share, too."""
+    first = Store("y", (i,), Load("B", (k, lb.i(0)), "float64*8"))
+    total = Apply("total", (first.value,), "float64")
+    rest = For(j, lb.i(8), n, (Store("y", (i,), Load("B", (k, j), "float64"), "add"),))
+    arrays = ArrayParam("B", "float64", 2), ArrayParam("y", "float64", 1)
+    pieces = replace(first, value=total, combine="add"), If(lb.lt(8, n), (rest,))
+    plain = entries(*pieces, params=arrays)
+    fetching = fetch(plain, {"B": 20.0})
+    assert sum(isinstance(s, Prefetch) for s in statements(fetching.body)) == 1
+    found = ran(logged(fetching, "B"), {**dense(), "log": np.zeros(200, np.int64)})["log"]
+    assert found.sum() == 3 * dense()["indices"].size
 
 
 def test_rows_of_a_sparse_operand_are_fetched_where_they_start():
