@@ -114,6 +114,7 @@ def _passes(queues: Ints, lanes: Ints, depth: int, q: int, now: int, rests: bool
     return passes
 
 
+# One function on purpose: cut into inlined ones, it takes 1.6 to 3.3 times as long.
 @inner
 def _cycle(
     now: int,
