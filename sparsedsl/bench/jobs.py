@@ -1,4 +1,4 @@
-"""What a peer hands to the measurement: a call, and how its result is read."""
+"""What a peer hands to the measurement: calls, how their results are read, or why it cannot run."""
 
 from __future__ import annotations
 
@@ -19,3 +19,20 @@ class Job:
 
 Prepare = Callable[[Operands], Job]
 """Put operands into a peer's own form; nothing of it is timed."""
+
+
+class Missing(Exception):  # noqa: N818
+    """A peer cannot run here; the message says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A peer that can run: its version, and for each kernel its variants by name."""
+
+    version: str
+    kernels: dict[str, list[tuple[str, Prepare]]]
+
+
+def single(version: str, kernels: dict[str, Prepare]) -> Known:
+    """Return a peer with one variant of each kernel."""
+    return Known(version, {name: [("", prepare)] for name, prepare in kernels.items()})

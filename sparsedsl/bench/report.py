@@ -34,8 +34,8 @@ quartiles in parentheses: above 1, sparsedsl is faster. Rows of sparse results a
 and the others' are, where they leave them unsorted, sorted within the time. Where a peer has
 several variants, the one faster in a short trial was taken; its name follows the ratio. Merging C
 is C in the form that TACO's schedules have (`bench/merging.c`): it stands in for TACO where that is
-not installed, and is not its output. Everything but what stands under Threads runs on one
-thread."""
+not installed, and is not its output. tensora runs in a process of its own: a call there is a
+message there and back. Everything but what stands under Threads runs on one thread."""
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,8 @@ import sparsedsl as sd
 from sparsedsl.bench.cases import KERNELS, case, plain
 from sparsedsl.bench.inputs import MATRICES, TENSORS, Fibers, real
 from sparsedsl.bench.measure import difference
-from sparsedsl.bench.peers import SCIPY, find
+from sparsedsl.bench.peers import find
+from sparsedsl.bench.peers.scipy_kernels import SCIPY
 
 
 def _dense(x):

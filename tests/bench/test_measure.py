@@ -5,7 +5,8 @@ import scipy.sparse as sp
 from sparsedsl.bench import measure as m
 from sparsedsl.bench.cases import case, plain
 from sparsedsl.bench.jobs import Job
-from sparsedsl.bench.peers import SCIPY, Peers, find
+from sparsedsl.bench.peers import Peers, find
+from sparsedsl.bench.peers.scipy_kernels import SCIPY
 
 
 def peers(**more):

@@ -19,9 +19,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from sparsedsl.bench.inputs import Fibers
-from sparsedsl.bench.jobs import Job, Operands, Prepare
+from sparsedsl.bench.jobs import Job, Known, Missing, Operands, Prepare
 
-SOURCE = Path(__file__).parents[2] / "bench" / "merging.c"
+SOURCE = Path(__file__).parents[3] / "bench" / "merging.c"
 
 FLAGS = ("-O3", "-ffast-math", "-march=native", "-std=c99", "-fPIC")
 """TACO's flags, with the processor named."""
@@ -29,8 +29,15 @@ FLAGS = ("-O3", "-ffast-math", "-march=native", "-std=c99", "-fPIC")
 VARIANTS = ("merge", "gallop")
 
 
-class MissingPeer(Exception):  # noqa: N818
-    """The peer cannot run here; the message says why."""
+def find() -> Known:
+    """Compile the source, and return its kernels.
+
+    Raises
+    ------
+    Missing
+        Where the source, or a C compiler, is not there.
+    """
+    return Known(f"cc {' '.join(FLAGS)}", kernels(compiled()))
 
 
 def compiled() -> ctypes.CDLL:
@@ -38,14 +45,14 @@ def compiled() -> ctypes.CDLL:
 
     Raises
     ------
-    MissingPeer
+    Missing
         Where the source, or a C compiler, is not there.
     """
     if not SOURCE.exists():
-        raise MissingPeer("bench/merging.c is in the project's sources only")
+        raise Missing("bench/merging.c is in the project's sources only")
     compiler = shutil.which("cc")
     if compiler is None:
-        raise MissingPeer("no C compiler cc on PATH")
+        raise Missing("no C compiler cc on PATH")
     with tempfile.TemporaryDirectory() as folder:
         made, target = Path(folder) / "merging.o", Path(folder) / "merging.so"
         subprocess.run([compiler, *FLAGS, "-c", str(SOURCE), "-o", str(made)], check=True)
