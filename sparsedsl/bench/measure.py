@@ -48,6 +48,9 @@ class Spent:
 PATIENCE = 30.0
 """Seconds after which no further round is begun, though there were fewer than wanted."""
 
+FAR, LONG = 30.0, 0.02
+"""A peer so many times slower, whose call takes so many seconds, is timed in rounds of its own."""
+
 FULL = Spent(0.4, 7, 31)
 QUICK = Spent(0.0, 3, 3)
 
@@ -155,17 +158,39 @@ def measure(case: Case, peers: Peers, spent: Spent = FULL) -> Measured:
     right = _fastest_variants(right)
     size = case.bytes + result_bytes(result)
     result = reference = None
-    seconds = in_turn([job.call for _, _, job in right], spent)
-    timed = [Timed(n, v, tuple(s)) for (n, v, _), s in zip(right, seconds, strict=True)]
     what = case.kernel.name, case.input, case.kernel.streams, case.coiterates
     if not ours:
         return Measured(*what, size, None, first, (), errors)
-    base = timed[0]
-    compared = tuple(
-        Timed(t.name, t.variant, t.seconds, _ratios(t.seconds, base.seconds), t.least / base.least)
-        for t in timed[1:]
-    )
-    return Measured(*what, size, base, first, compared, errors)
+    base, *compared = _timed(right, spent)
+    return Measured(*what, size, base, first, tuple(compared), errors)
+
+
+def _timed(jobs: list[tuple[str, str, Job]], spent: Spent) -> list[Timed]:
+    """Time all in turn; those that are far slower than the first only beside the first.
+
+    Otherwise a round with them would be long, and there would be few.
+    """
+    spans = [min(_sample(job.call, 1) for _ in range(2)) for _, _, job in jobs]
+    far = [span > max(FAR * spans[0], LONG) for span in spans]
+    together = [job for job, alone in zip(jobs, far, strict=True) if not alone]
+    found = _in_turn(together, spent)
+    for job, alone in zip(jobs, far, strict=True):
+        if alone:
+            found.append(_in_turn([jobs[0], job], Spent(0.0, 3, 3))[1])
+    order = {(name, variant): at for at, (name, variant, _) in enumerate(jobs)}
+    return sorted(found, key=lambda timed: order[timed.name, timed.variant])
+
+
+def _in_turn(jobs: list[tuple[str, str, Job]], spent: Spent) -> list[Timed]:
+    """Time jobs in turn, with ratios to the first in the same round."""
+    seconds = in_turn([job.call for _, _, job in jobs], spent)
+    base = seconds[0]
+    return [
+        Timed(name, variant, tuple(s), _ratios(s, base), min(s) / min(base))
+        if at
+        else Timed(name, variant, tuple(s))
+        for at, ((name, variant, _), s) in enumerate(zip(jobs, seconds, strict=True))
+    ]
 
 
 def _ratios(theirs: Sequence[float], ours: Sequence[float]) -> tuple[float, ...]:

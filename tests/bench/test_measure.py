@@ -109,6 +109,41 @@ def test_the_fastest_variant_counts():
     assert [(t.name, t.variant) for t in found.peers] == [("scipy", ""), ("p", "quick")]
 
 
+def test_a_peer_far_slower_has_rounds_of_its_own(monkeypatch):
+    def counting(name):
+        def prepare(o):
+            def call():
+                calls.append(name)
+                return o["A"] @ o["x"]
+
+            return Job(call)
+
+        return prepare
+
+    calls = []
+    spans = {"near": 1e-4, "far": 1e9}
+    monkeypatch.setattr(m, "FAR", 0.0)
+    monkeypatch.setattr(m, "LONG", 1e6)
+    every = peers(near=counting("near"), far=counting("far"))
+    found = m.measure(case("SpMV CSR", "a", True), every, m.Spent(0.0, 5, 5))
+    assert [len(t.seconds) for t in found.peers] == [5, 5, 5]
+    original = m._sample
+
+    def sample(call, repeats):
+        before = len(calls)
+        seconds = original(call, repeats)
+        return spans.get(calls[-1], seconds) if len(calls) > before else seconds
+
+    monkeypatch.setattr(m, "_sample", sample)
+    found = m.measure(case("SpMV CSR", "a", True), every, m.Spent(0.0, 5, 5))
+    assert [(t.name, len(t.seconds)) for t in found.peers] == [
+        ("scipy", 5),
+        ("near", 5),
+        ("far", 3),
+    ]
+    assert all(len(t.ratios) == len(t.seconds) for t in found.peers)
+
+
 def test_ratios_pair_rounds():
     t = m.Timed("p", "", (2.0, 6.0, 4.0), (2.0, 3.0, 1.0))
     assert (t.median, t.least, t.ratio) == (4.0, 2.0, 2.0)
