@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from sparsedsl.calls.results import Finish, finish, is_finite, result
+from sparsedsl.calls.results import Finish, delivering, finish, is_finite, result
 from sparsedsl.calls.seen import Seen, seen
 from sparsedsl.calls.specialisation import Ready, Specialisation
+from sparsedsl.codegen.looking import Action, Given
 from sparsedsl.interop import scipy_maker
 from sparsedsl.layouts.catalogue import plain
 from sparsedsl.options import Options
 from sparsedsl.pipeline.groups import Group
+from sparsedsl.runtime import actions
 from sparsedsl.runtime.execute import Call, Rooms
 from sparsedsl.runtime.form import Form
 from sparsedsl.runtime.tensor import Tensor
@@ -47,6 +49,7 @@ class Prepared:
     stored: int
     parallel: bool | str
     finish: Finish | None
+    deliver: Callable[[dict[str, np.ndarray]], Any] | None
     factored: bool
     shape: tuple[int, ...]
     seen: Seen | None = None
@@ -54,7 +57,14 @@ class Prepared:
 
     def __call__(self, given: Sequence[Any]) -> Any:
         """Return the result for these arguments, or ``MISS``."""
-        arguments = self.gathered(given)
+        seen = self.seen
+        if seen is None:
+            return MISS
+        if seen.run is not None:
+            found = seen.run(*given)
+            if found is not False:
+                return found
+        arguments = self.gathered(given, looked=seen.run is not None)
         if arguments is None:
             return MISS
         call = self.call
@@ -67,9 +77,13 @@ class Prepared:
             found = array if self.shape else array[()]
         return MISS if self.factored and not is_finite(found) else found
 
-    def gathered(self, given: Sequence[Any]) -> list[Any] | None:
-        """Return what the kernel is called with, holes for its output; None for a miss."""
-        if self.seen is None or not self.seen.again(given):
+    def gathered(self, given: Sequence[Any], *, looked: bool = False) -> list[Any] | None:
+        """Return what the kernel is called with, holes for its output; None for a miss.
+
+        ``looked``: in one step, which did not do.
+        """
+        seen = self.seen
+        if seen is None or not (seen.one_by_one(given) if looked else seen.again(given)):
             return None
         arguments = self.arguments.copy()
         for place, hole in self.holes:
@@ -80,6 +94,19 @@ class Prepared:
         """Take the array called ``name`` from the arguments of each call."""
         holes = _left_out(self.call, self.arguments, name)
         self.holes += tuple((place, hole) for hole, _ in holes)
+
+    def action(self) -> Action | None:
+        """Return what machine code does for a call; None where there is more to do."""
+        if self.factored or self.parallel is not False:
+            return None
+        arguments = self.arguments.copy()
+        for place, hole in self.holes:
+            arguments[hole] = Given(place)
+        if self.finish is None:
+            return actions.dense(self.call, arguments, self.shape) if self.shape else None
+        if self.deliver is None:
+            return None
+        return actions.sparse(self.call, arguments, self.rooms, self.stored, self.deliver)
 
     def drop(self) -> None:
         """Let go of the arrays."""
@@ -224,6 +251,8 @@ def prepare(
     made.seen = seen(given, tensors, checks, made.drop)
     if made.seen is None:
         return None
+    if isinstance(made, Prepared):
+        made.seen.action = made.action
     for operand in made.seen.plain:
         made.leave_out(operand.place, operand.name)
     return made
@@ -252,7 +281,7 @@ def _one(
     if ready is None:
         return None
     call, sharing = ready.call, ready.call.sharing
-    parallel = special.choices.parallel
+    parallel, sparse = special.choices.parallel, ready.call.recipe.kind != "dense"
     return Prepared(
         options=options,
         call=call,
@@ -261,7 +290,8 @@ def _one(
         rooms=call.rooms(extents),
         stored=call.stored(tensors),
         parallel=parallel if sharing is not None and sharing.worth(parallel, options) else False,
-        finish=None if call.recipe.kind == "dense" else finish(call, extents, scipy),
+        finish=finish(call, extents, scipy) if sparse else None,
+        deliver=delivering(call, extents, scipy) if sparse else None,
         factored=ready.group.factored,
         shape=call.axes(extents),
     )

@@ -21,14 +21,23 @@ Finish: TypeAlias = "Callable[[list[Any], tuple[int, ...]], Any]"
 
 def finish(call: Call, extents: Mapping[str, int], scipy: bool) -> Finish:
     """Return what makes a sparse result, as its user expects it, of arguments and counts."""
+    deliver = delivering(call, extents, scipy)
+    if deliver is not None:
+        return lambda arguments, counts: deliver(call.arrays(arguments, counts))
     form = call.form(extents)
-    if scipy and call.stores and not form.fill_value:
-        make = scipy_maker(form.layout, form.shape)
-        if make is not None:
-            return lambda arguments, counts: make(call.arrays(arguments, counts))
     if not scipy:
         return lambda arguments, counts: call.tensor(arguments, counts, form)
     return lambda arguments, counts: result(call.tensor(arguments, counts, form), "sparse", True)
+
+
+def delivering(
+    call: Call, extents: Mapping[str, int], scipy: bool
+) -> Callable[[dict[str, np.ndarray]], Any] | None:
+    """Return what makes a sparse result of its arrays; None where there is more to do."""
+    form = call.form(extents)
+    if not scipy or not call.stores or form.fill_value:
+        return None
+    return scipy_maker(form.layout, form.shape)
 
 
 def is_finite(found: Any) -> bool:

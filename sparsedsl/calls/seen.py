@@ -8,6 +8,7 @@ first arguments holds for these, and keeps no operand alive.
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +17,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sparsedsl.interop import Known, known
-from sparsedsl.runtime.looks import as_copied, as_watched, fact_of, in_one_step, kind_of, object_of
+from sparsedsl.runtime.looks import (
+    acting,
+    as_copied,
+    as_watched,
+    fact_of,
+    in_one_step,
+    kind_of,
+    object_of,
+)
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.unchanged import SELDOM, Watch, still_holds
 
 if TYPE_CHECKING:
-    from sparsedsl.codegen.looking import Record, Source
+    from sparsedsl.codegen.looking import Action, Record, Source
 
 FIRST_LOOK = 8
 """Calls after which machine code looks at the operands: it takes some milliseconds to make."""
@@ -54,6 +63,10 @@ class _Plain(NamedTuple):
     facts: tuple[str, ...]
 
 
+def _nothing() -> None:
+    """Return the action of a call that takes more than one step."""
+
+
 @dataclass(slots=True)
 class Seen:
     """What the arguments of a call must be.
@@ -62,7 +75,9 @@ class Seen:
     step whether they are what they were, but for ``facts``, what was found of bound tensors and
     must hold; ``long_looks`` counts the calls that were looked at array by array.  ``watches`` are
     those of arrays that ``look`` does not read from end to end, and ``turns`` counts its calls
-    then.  ``drop`` is called once one of the operands is gone.
+    then.  ``run`` looks and, in the same step, does the ``action`` that the owner of this gives; it
+    gives False where the arguments are others, or more than the action is to be done.  ``drop`` is
+    called once one of the operands is gone.
     """
 
     count: int
@@ -71,7 +86,9 @@ class Seen:
     foreign: tuple[_Foreign, ...] = ()
     plain: tuple[_Plain, ...] = ()
     facts: tuple[tuple[Mapping[str, int], str], ...] = ()
-    look: Callable[..., bool] | None = None
+    look: functools.partial[bool] | None = None
+    run: Callable[..., Any] | None = None
+    action: Callable[[], Action | None] = _nothing
     watches: tuple[Watch, ...] = ()
     long_looks: int = 0
     turns: int = 0
@@ -90,9 +107,10 @@ class Seen:
         for found, fact in self.facts:
             # a fact that is forgotten is looked for again, one by one
             seen = seen and found.get(fact)
-        return bool(seen) or self._one_by_one(given)
+        return bool(seen) or self.one_by_one(given)
 
-    def _one_by_one(self, given: Sequence[Any]) -> bool:
+    def one_by_one(self, given: Sequence[Any]) -> bool:
+        """Whether these arguments will do, looked at array by array."""
         if len(given) != self.count or self.gone:
             return False
         for place, reference, watch, facts in self.held:
@@ -161,10 +179,14 @@ class Seen:
                 asked.append((place, record))
         self.look = in_one_step(asked, len(given))
         self.watches = tuple(watch for watch in watches if watch.sampled)
+        self.run = None
+        if self.look is not None and not self.watches and not self.facts:
+            action = self.action()
+            self.run = None if action is None else acting(self.look, action)
 
     def forget(self, _: object) -> None:
         """Let go of the arrays: one of the operands is gone."""
-        self.gone, self.look, self.watches = True, None, ()
+        self.gone, self.look, self.run, self.watches = True, None, None, ()
         self.drop()
 
 

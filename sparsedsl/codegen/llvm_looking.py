@@ -1,20 +1,20 @@
 """The machine code that compares a call's arguments with the records of ``codegen.looking``.
 
-Takes: nothing.  Gives: ``Code``, the same for all records.  Invariant: nothing is written, and no
-object is read as an array before its type was compared; where the fields of an array lie is said
-in ``codegen.machine``.
+Takes: nothing.  Gives: ``Code``, the same for all records; the action that may follow is built in
+``codegen.llvm_acting``.  Invariant: nothing is written, and no object is read as an array before
+its type was compared; where the fields of an array lie is said in ``codegen.machine``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import binding, ir
 
 from sparsedsl.codegen import llvm_target
+from sparsedsl.codegen.llvm_acting import act, declared, each
 from sparsedsl.codegen.looking import BEFORE, Ask
 from sparsedsl.codegen.machine import AXES, HEAD, Code
 
@@ -35,7 +35,7 @@ _OBJECTS = _POINTER.as_pointer()
 
 
 def code() -> Code:
-    """Return the code: a function called with a table, what is to be kept, and arguments."""
+    """Return the code: a function called with two tables, what is to be kept, and arguments."""
     module = binding.parse_assembly(str(_module()))
     needs = tuple(f.name for f in module.functions if f.is_declaration)
     return llvm_target.code(module, "sparsedsl_look", needs)
@@ -59,10 +59,14 @@ def _module() -> ir.Module:
     _go_on_if(builder, builder.icmp_signed("==", count, wanted), differs)
     at = builder.alloca(_WORDS)
     builder.store(builder.gep(table, [_WORD(2)]), at)
-    with _each(builder, records):
+    with each(builder, records):
         record = builder.load(at)
         _go_on_if(builder, builder.call(compare, [given, record]), differs)
         builder.store(builder.gep(record, [builder.load(record)]), at)
+    action = _field(builder, builder.load(builder.gep(given, [_WORD(1)])), HEAD, _WORDS)
+    acts = builder.icmp_unsigned("!=", builder.load(action), _WORD(0))
+    with builder.if_then(acts, likely=True):
+        act(builder, action, given)
     builder.ret(builder.call(truth, [_WORD(1)]))
     return module
 
@@ -109,7 +113,7 @@ def _comparison(module: ir.Module) -> ir.Function:
     rank = builder.zext(_field(builder, item, _RANK, _INT), _WORD)
     require(rank, word(_WORD(4)))
     lengths = _field(builder, item, AXES, _WORDS)
-    with _each(builder, rank) as axis:
+    with each(builder, rank) as axis:
         wanted = word(builder.add(axis, _WORD(5)))
         require(builder.load(builder.gep(lengths, [axis])), wanted)
     asked = builder.gep(record, [builder.add(rank, _WORD(5))])
@@ -129,7 +133,7 @@ def _comparison(module: ir.Module) -> ir.Function:
     for ask, element in ((Ask.PLACES_4, _INT), (Ask.PLACES_8, _WORD)):
         builder.position_at_end(blocks[ask])
         seen = builder.bitcast(builder.gep(rest, [count]), element.as_pointer())
-        with _each(builder, count) as k:
+        with each(builder, count) as k:
             found = _field(builder, data, builder.load(builder.gep(rest, [k])), element)
             require(found, builder.load(builder.gep(seen, [k])))
         builder.branch(blocks[Ask.NOTHING])
@@ -178,8 +182,7 @@ def _attributes(builder: ir.IRBuilder, item: Any, pairs: Any, differs: ir.Block)
     """Go to ``differs`` if the attributes of an object are not those counted and listed."""
 
     def python(name: str, result: Any, *values: Any) -> Any:
-        kind = ir.FunctionType(result, [value.type for value in values])
-        return builder.call(ir.Function(builder.module, kind, name), values)
+        return builder.call(declared(builder, name, result, *[x.type for x in values]), values)
 
     attributes = python("PyObject_GenericGetDict", _POINTER, item, ir.Constant(_POINTER, None))
     missing, found = (builder.append_basic_block() for _ in range(2))
@@ -195,7 +198,7 @@ def _attributes(builder: ir.IRBuilder, item: Any, pairs: Any, differs: ir.Block)
     get = ir.Function(
         builder.module, ir.FunctionType(_POINTER, [_POINTER, _POINTER]), "PyDict_GetItem"
     )
-    with _each(builder, builder.load(pairs)) as k:
+    with each(builder, builder.load(pairs)) as k:
         at = builder.add(builder.mul(k, _WORD(2)), _WORD(1))
         name, wanted = (
             builder.load(builder.gep(pairs, [builder.add(at, _WORD(n))])) for n in range(2)
@@ -228,12 +231,12 @@ def _finite_values(
 
     step = width * _UNROLLED
     whole = builder.sdiv(count, _WORD(step))
-    with _each(builder, whole) as k:
+    with each(builder, whole) as k:
         first = builder.mul(k, _WORD(step))
         places = [builder.add(first, _WORD(width * n)) for n in range(_UNROLLED)]
         check(lanes, places, ir.IntType(width))
     done = builder.mul(whole, _WORD(step))
-    with _each(builder, builder.sub(count, done)) as k:
+    with each(builder, builder.sub(count, done)) as k:
         check(real, [builder.add(done, k)], ir.IntType(1))
 
 
@@ -241,20 +244,3 @@ def _go_on_if(builder: ir.IRBuilder, condition: Any, otherwise: ir.Block) -> Non
     following = builder.append_basic_block()
     builder.cbranch(condition, following, otherwise)
     builder.position_at_end(following)
-
-
-@contextlib.contextmanager
-def _each(builder: ir.IRBuilder, count: Any) -> Generator[Any, None, None]:
-    """Repeat what is built inside for every number below ``count``."""
-    start, body, after = (builder.append_basic_block() for _ in range(3))
-    before = builder.block
-    builder.branch(start)
-    builder.position_at_end(start)
-    k = builder.phi(_WORD)
-    k.add_incoming(_WORD(0), before)
-    builder.cbranch(builder.icmp_signed("<", k, count), body, after)
-    builder.position_at_end(body)
-    yield k
-    k.add_incoming(builder.add(k, _WORD(1)), builder.block)
-    builder.branch(start)
-    builder.position_at_end(after)

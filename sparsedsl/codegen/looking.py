@@ -1,8 +1,9 @@
 """Machine code that looks whether operands are as they were: one call for all of a call's.
 
 Takes: a ``Record`` for each object and array: what it must be, what it must hold, and where it is
-to be found.  Gives: a function of the arguments of a call.  Invariant: LLVM is not needed; the code
-(``codegen.llvm_looking``) is the same for all records, so that it is kept on disk.
+to be found; and an ``Action``, what is then done.  Gives: functions of the arguments of a call.
+Invariant: LLVM is not needed; the code (``codegen.llvm_looking``) is the same for all records and
+actions, so that it is kept on disk.
 
 A record is words of 64 bits: how many there are; where the object is: its place among the
 arguments, or 0 and its address; then what it must be.  Of an array: its type, its dtype, its
@@ -11,6 +12,10 @@ and a size in bytes; then so many places, in bytes from the start of the data, a
 must be there.  What the system is asked about memory (``untouched``) is told by seven words, then
 come the bytes that must begin and end the data.  Of another object: 0, its address, a count, and
 so many names of attributes and the objects that these must be.
+
+An action is words, too: the kernel, or 0 where nothing is done; what makes the result, or 0; how
+many arrays are made and how many arguments the kernel has; then of each array the function that
+makes it and its two arguments, and of each argument its kind and the object or its place.
 """
 
 from __future__ import annotations
@@ -131,9 +136,52 @@ def untouched(
     return record and replace(record, kept=(*record.kept, question))
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An argument of the call, by its place."""
+
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An array that is made for this call, by its place among those."""
+
+    place: int
+
+
+Maker: TypeAlias = "tuple[Callable[..., Any], Any, Any]"
+"""A function that makes an array, and its two arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A kernel called with objects, arguments of the call and arrays made for it.
+
+    What ``finish`` gives of the arrays
+    and of what the kernel returned is the result; without it, the one array is.
+    """
+
+    makers: tuple[Maker, ...]
+    kernel: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    finish: Callable[..., Any] | None
+
+
+class _Kind(IntEnum):
+    """What an argument of an action's kernel is."""
+
+    OBJECT = 0
+    GIVEN = 1
+    MADE = 2
+
+
+_NO_ACTION = np.zeros(1, np.int64)
+
+
 def looker(
     look: Callable[..., Any], asked: Sequence[tuple[Source, Record | None]], count: int
-) -> Callable[..., bool] | None:
+) -> functools.partial[bool] | None:
     """Return what says whether all is as asked for; None where the machine code ``look`` cannot.
 
     It is called with ``count`` arguments, and says no to any other number of them.  Arrays among
@@ -149,8 +197,28 @@ def looker(
         size = 1 + len(found) + len(record.words) // 8
         words.append(np.array((size, *found), np.int64).tobytes() + record.words)
     kept = [(source, record.kept) for source, record in known]
-    return functools.partial(look, np.frombuffer(b"".join(words), np.int64), kept)
+    table = np.frombuffer(b"".join(words), np.int64)
+    return functools.partial(look, table, _NO_ACTION, kept)
 
 
-BEFORE = 2
-"""Arguments of the machine code before those of the call: the table, and what is kept."""
+def acting(look: functools.partial[bool], action: Action) -> Callable[..., Any]:
+    """Return what does an action where all is as ``look`` asks for; it gives False elsewhere."""
+    finish = 0 if action.finish is None else id(action.finish)
+    words = [id(action.kernel), finish, len(action.makers), len(action.arguments)]
+    for maker in action.makers:
+        words += map(id, maker)
+    for argument in action.arguments:
+        match argument:
+            case Given(place):
+                words += (_Kind.GIVEN, place + BEFORE)
+            case Made(place):
+                words += (_Kind.MADE, place)
+            case _:
+                words += (_Kind.OBJECT, id(argument))
+    table, _, kept = look.args
+    acted = (kept, action)
+    return functools.partial(look.func, table, np.array(words, np.int64), acted)
+
+
+BEFORE = 3
+"""Arguments of the machine code before those of the call: the table, the action, what is kept."""

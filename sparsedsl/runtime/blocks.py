@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import mmap
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +79,12 @@ def empty(shape: int | tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     if count < LEAST // LONGEST or (size := count * dtype.itemsize) < LEAST or not AVAILABLE:
         return np.empty(shape, dtype)
     return _within(_used(size) or _new(size), shape, dtype)
+
+
+def maker(shape: int | tuple[int, ...], dtype: np.dtype) -> Callable[[Any, np.dtype], np.ndarray]:
+    """Return the least that makes an array of anything of this shape."""
+    count = shape if isinstance(shape, int) else math.prod(shape)
+    return empty if count * dtype.itemsize >= LEAST else np.empty
 
 
 def release() -> None:

@@ -40,6 +40,10 @@ Rooms: TypeAlias = "tuple[tuple[int, Callable[..., np.ndarray], np.dtype, int | 
 """For each array of a sparse output its place among the arguments, what makes it, its dtype and
 its length (None: as long as there is room, and as much longer as the last says)."""
 
+Parts: TypeAlias = "tuple[tuple[str, int, int | None, bool], ...]"
+"""For each stored array of an output its name, its place, what counts it and whether it has an
+element more."""
+
 LONG = 1 << 14
 """Elements from which it pays not to fill an array with zeros first."""
 
@@ -102,6 +106,9 @@ class Call:
         What must hold of the stored values of which tensors at each call.
     stores:
         Whether the kernel writes the arrays of a sparse output's layout.
+    stored_in:
+        Of each of those arrays its name, its place among the arguments, which result counts what
+        was written (None: all of it) and whether there is one element more.
     """
 
     def __init__(
@@ -126,7 +133,7 @@ class Call:
         self.stores = recipe.kind not in ("dense", "stream")
         self._rooms = tuple((m.place, m.dtype, m.index, m.ends, m.covered) for m in self._made)
         named = {made.name: made for made in self._made}
-        self._stored = tuple(
+        self.stored_in = tuple(
             (name, named[name].place, named[name].used, named[name].ends)
             for name in (layout.arrays if self.stores else ())
         )
@@ -172,6 +179,24 @@ class Call:
             kernel(*arguments)
         else:
             sharing.fill(kernel, arguments, extents, array)
+
+    @property
+    def kernel(self) -> Function | None:
+        """The compiled function, once there was a call."""
+        return self._kernel
+
+    def maker(self, shape: tuple[int, ...]) -> Callable[[Any, np.dtype], np.ndarray]:
+        """Return what makes the array of a dense output, of a shape and a dtype."""
+        if self._zero:
+            return np.zeros
+        if self.recipe.overwritten:
+            return blocks.maker(shape, self.dtype)
+        return lambda shape, _: self.fresh(shape)
+
+    def room(self, stored: int) -> int | None:
+        """Return the entries that the last call of operands with so many values needed."""
+        before, enough = self._room
+        return enough if before == stored else None
 
     def fresh(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return the array a dense output is accumulated in."""
@@ -267,13 +292,7 @@ class Call:
 
     def arrays(self, arguments: Sequence[Any], counts: Sequence[int]) -> dict[str, np.ndarray]:
         """Return the arrays of a sparse output by name, cut to what was written."""
-        found: dict[str, np.ndarray] = {}
-        for name, place, used, ends in self._stored:
-            array = arguments[place]
-            if used is not None and (count := counts[used] + ends) != len(array):
-                array = cut(array, count)
-            found[name] = array
-        return found
+        return cut_to(self.stored_in, arguments, counts)
 
     def tensor(self, arguments: Sequence[Any], counts: Sequence[int], form: Form) -> Tensor:
         """Return a sparse output that was assembled as a tensor."""
@@ -284,6 +303,19 @@ class Call:
         if self._sized:
             return bound(self.layout, form.shape, found, self.fill)
         return Tensor.of(Form(form.layout, form.shape, form.fill_value, form.sizes), found)
+
+
+def cut_to(
+    parts: Parts, arrays: Sequence[np.ndarray], counts: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Return the arrays of a sparse output by name, cut to what was written."""
+    found: dict[str, np.ndarray] = {}
+    for name, place, used, ends in parts:
+        array = arrays[place]
+        if used is not None and (count := counts[used] + ends) != len(array):
+            array = cut(array, count)
+        found[name] = array
+    return found
 
 
 def _maker(length: int | None, *, ends: bool, covered: bool) -> Callable[..., np.ndarray]:

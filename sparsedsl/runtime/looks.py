@@ -1,8 +1,9 @@
-"""All operands of a call looked at in one step of machine code.
+"""All operands of a call looked at in one step of machine code, and the call made in the same.
 
-Takes: what is known of each operand and its arrays: a ``Sample``, a fact about values, a kind.
-Gives: a function of the call's arguments.  Invariant: it says yes only where ``unchanged`` would,
-array by array; where machine code cannot tell, there is no function.
+Takes: what is known of each operand and its arrays: a ``Sample``, a fact about values, a kind; and
+the ``Action`` that follows.  Gives: a function of the call's arguments.  Invariant: it says yes
+only where ``unchanged`` would, array by array; where machine code cannot tell, there is no
+function.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sparsedsl.runtime.pages import Tracked, asking
 from sparsedsl.runtime.unchanged import WHOLE, Copied, Sample, Watched, found_to_hold
 
 if TYPE_CHECKING:
-    from sparsedsl.codegen.looking import Record, Source
+    from sparsedsl.codegen.looking import Action, Record, Source
     from sparsedsl.codegen.machine import Code
 
 
@@ -84,12 +85,19 @@ def fact_of(array: np.ndarray, fact: str) -> Record | None:
 
 def in_one_step(
     asked: Sequence[tuple[Source, Record | None]], count: int
-) -> Callable[..., bool] | None:
+) -> functools.partial[bool] | None:
     """Return what says whether the arguments of a call, so many, are as asked for."""
     from sparsedsl.codegen import looking
 
     look = _machine_code()
     return None if look is None else looking.looker(look, asked, count)
+
+
+def acting(look: functools.partial[bool], action: Action) -> Callable[..., Any]:
+    """Return what does an action where arguments are as ``look`` asks for, and else gives False."""
+    from sparsedsl.codegen import looking
+
+    return looking.acting(look, action)
 
 
 @functools.cache

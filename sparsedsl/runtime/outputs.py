@@ -78,7 +78,10 @@ def cut(array: np.ndarray, count: int) -> np.ndarray:
 
     Nothing else may refer to the array's memory.
     """
-    if LITTLE_BYTES < array.nbytes <= KEEP_BYTES:
+    size = array.nbytes
+    if size <= LITTLE_BYTES:
+        return array[:count]
+    if size <= KEEP_BYTES:
         # shortened where it lies: nothing is copied
         array.resize(count, refcheck=False)
         return array

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsedsl.codegen import llvm_looking, looking
-from sparsedsl.codegen.looking import finite, holding, like, owning
+from sparsedsl.codegen.looking import Action, Given, Made, acting, finite, holding, like, owning
 from sparsedsl.codegen.machine import linked
 
 looker = partial(looking.looker, linked(llvm_looking.code()))
@@ -139,3 +139,68 @@ def test_looking_takes_and_leaves_no_references():
     kept = weakref.ref(x)
     del x
     assert kept() is None
+
+
+def _asked(first):
+    look = looker([(0, like(first))], 2)
+    assert look is not None
+    return look
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_an_action_calls_a_kernel_with_objects_arguments_and_new_arrays(count):
+    def kernel(*arguments):
+        called.append(arguments)
+        return count, "counts"
+
+    first, called = np.ones(3), []
+    makers = tuple((np.full, (2, k), float(k)) for k in range(count))
+    arguments = (Given(1), "text", *map(Made, range(count)), first, Given(0), 7)
+    run = acting(_asked(first), Action(makers, kernel, arguments, lambda *found: found))
+    given = np.zeros(3)
+    *made, counts = run(given, None)
+    assert counts == (count, "counts")
+    assert [x.tolist() for x in made] == [np.full((2, k), float(k)).tolist() for k in range(count)]
+    ((second, text, *arrays, held, other, seven),) = called
+    assert (second, text, seven) == (None, "text", 7)
+    assert held is first
+    assert other is given
+    assert all(x is y for x, y in zip(arrays, made, strict=True))
+    assert run(first[:2], None) is False
+    assert run(first) is False
+    assert len(called) == 1
+
+
+def test_without_more_to_do_the_array_is_the_result():
+    first = np.ones(3)
+    maker = (np.zeros, (4,), first.dtype)
+    run = acting(_asked(first), Action((maker,), np.copyto, (Made(0), Given(1)), None))
+    np.testing.assert_array_equal(run(first, 3.0), np.full(4, 3.0))
+
+
+@pytest.mark.parametrize("failing", ["maker", "kernel", "finish", None])
+def test_an_action_gives_back_every_reference_and_raises_what_it_meets(failing):
+    def fails(*_):
+        raise ValueError(failing)
+
+    class Kept:
+        def __init__(self, *_):
+            alive.append(weakref.ref(self))
+
+    first, argument, alive = np.ones(3), object(), []
+    made = ((Kept, 0, 0), (fails if failing == "maker" else Kept, 1, argument))
+    kernel = fails if failing == "kernel" else lambda *_: argument
+    finish = fails if failing == "finish" else lambda *_: None
+    action = Action(made, kernel, (Made(0), argument, Made(1), Given(1)), finish)
+    run = acting(_asked(first), action)
+    held = first, argument, kernel, finish
+    counts = [sys.getrefcount(o) for o in held]
+    for _ in range(20):
+        if failing:
+            with pytest.raises(ValueError, match=failing):
+                run(first, argument)
+        else:
+            assert run(first, argument) is None
+    assert [sys.getrefcount(o) for o in held] == counts
+    assert alive
+    assert all(one() is None for one in alive)
