@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache, partial
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 from sparsedsl.calls.choices import Choices
 from sparsedsl.errors import NotationError
@@ -239,7 +239,10 @@ def evaluate(
         )
     names = tuple(tensors)
     if out is None and dtype is None and type(fill_value) is int and not fill_value:
-        return _usual_engine(statement, names, semantics).run(tuple(tensors.values()))
+        known = _usual.get(statement)
+        if known is None or known[0] != names or known[1] != semantics:
+            known = _usual_engine(statement, names, semantics)
+        return known[2].run(tuple(tensors.values()))
     given = (str(dtype) if dtype is not None else None, repr(fill_value))
     engine = _evaluate_engine(
         statement, names, _key(out), given, _key((dtype, fill_value)), semantics
@@ -247,11 +250,23 @@ def evaluate(
     return engine.run(tuple(tensors.values()))
 
 
-@lru_cache(maxsize=512)
-def _usual_engine(statement: str, names: tuple[str, ...], semantics: str) -> Engine:
-    """Return the engine of a statement whose result is as it comes, found with one look-up."""
+_Usual: TypeAlias = "tuple[tuple[str, ...], str, Engine]"
+
+_usual: dict[str, _Usual] = {}
+"""Of statements whose result is as it comes: names and semantics last met, and the engine."""
+
+USUAL = 512
+"""Statements of which they are kept."""
+
+
+def _usual_engine(statement: str, names: tuple[str, ...], semantics: str) -> _Usual:
+    """Return what is kept of a statement whose result is as it comes, and keep it."""
     usual = _key(None), (None, "0"), _key((None, 0))
-    return _evaluate_engine(statement, names, *usual, semantics)
+    found = names, semantics, _evaluate_engine(statement, names, *usual, semantics)
+    if len(_usual) >= USUAL:
+        _usual.clear()
+    _usual[statement] = found
+    return found
 
 
 @lru_cache(maxsize=512)

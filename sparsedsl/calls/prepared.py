@@ -9,23 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sparsedsl.calls.results import Finish, delivering, finish, is_finite, result
 from sparsedsl.calls.seen import Seen, seen
 from sparsedsl.calls.specialisation import Ready, Specialisation
-from sparsedsl.codegen.looking import Action, Given
 from sparsedsl.interop import scipy_maker
 from sparsedsl.layouts.catalogue import plain
 from sparsedsl.options import Options
 from sparsedsl.pipeline.groups import Group
-from sparsedsl.runtime import actions
 from sparsedsl.runtime.execute import Call, Rooms
 from sparsedsl.runtime.form import Form
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.values import all_finite, holds
+
+if TYPE_CHECKING:
+    from sparsedsl.codegen.looking import Action
 
 MISS = object()
 """Returned for arguments that need the long way."""
@@ -55,12 +56,12 @@ class Prepared:
     seen: Seen | None = None
     holes: tuple[tuple[int, int], ...] = ()
 
-    def __call__(self, given: Sequence[Any]) -> Any:
+    def run(self, given: Sequence[Any]) -> Any:
         """Return the result for these arguments, or ``MISS``."""
         seen = self.seen
         if seen is None:
             return MISS
-        if seen.run is not None:
+        if seen.run is not None and (not seen.facts or seen.facts_hold()):
             found = seen.run(*given)
             if found is not False:
                 return found
@@ -97,16 +98,16 @@ class Prepared:
 
     def action(self) -> Action | None:
         """Return what machine code does for a call; None where there is more to do."""
+        from sparsedsl.runtime import actions
+
         if self.factored or self.parallel is not False:
             return None
-        arguments = self.arguments.copy()
-        for place, hole in self.holes:
-            arguments[hole] = Given(place)
+        given = actions.given(self.arguments, self.holes)
         if self.finish is None:
-            return actions.dense(self.call, arguments, self.shape) if self.shape else None
+            return actions.dense(self.call, given, self.shape) if self.shape else None
         if self.deliver is None:
             return None
-        return actions.sparse(self.call, arguments, self.rooms, self.stored, self.deliver)
+        return actions.sparse(self.call, given, self.rooms, self.stored, self.deliver)
 
     def drop(self) -> None:
         """Let go of the arrays."""
@@ -131,7 +132,7 @@ class PreparedSteps:
     seen: Seen | None = None
     forms: tuple[tuple[int, str, Form], ...] = ()
 
-    def __call__(self, given: Sequence[Any]) -> Any:
+    def run(self, given: Sequence[Any]) -> Any:
         """Return the result for these arguments, or ``MISS``."""
         if self.seen is None or not self.seen.again(given):
             return MISS
@@ -188,7 +189,7 @@ class PreparedArrays:
     seen: Seen | None = None
     given: tuple[tuple[int, str], ...] = ()
 
-    def __call__(self, given: Sequence[Any]) -> Any:
+    def run(self, given: Sequence[Any]) -> Any:
         """Return the result for these arguments, or ``MISS``."""
         if self.seen is None or not self.seen.again(given):
             return MISS

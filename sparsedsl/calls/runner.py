@@ -10,7 +10,7 @@ import functools
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from sparsedsl.calls.passing import Plans
 from sparsedsl.calls.prepared import MISS, Prepared, PreparedArrays, PreparedSteps, prepare
 from sparsedsl.calls.results import result
 from sparsedsl.calls.reuse import store
+from sparsedsl.calls.seen import mark
 from sparsedsl.calls.specialisation import Specialisation
 from sparsedsl.options import Options, current
 from sparsedsl.runtime.tensor import Tensor
@@ -41,38 +42,51 @@ def _kinds(types: tuple[type, ...]) -> _Kinds:
     return _Kinds(fresh, bool(sparse) and scipys)
 
 
-RECENT = 4
-"""Calls that the next one may be like: a program may call a kernel with a few matrices in turn."""
+RECENT = 32
+"""Calls that the next one may be like: a program may call a kernel with some matrices in turn."""
 
+FEW = 2
+"""Prepared calls up to which each is asked whether the next one is like it."""
 
-class _Call(NamedTuple):
-    """A call by the identities of its kernel and operands, and what says that these are alive."""
-
-    identities: tuple[int, ...]
-    operands: tuple[weakref.ref[Any], ...]
+_AnyPrepared: TypeAlias = "Prepared | PreparedArrays | PreparedSteps"
 
 
 class Runner:
-    """Runs specialisations, and prepares calls like those made more than once."""
+    """Runs specialisations, and prepares calls like those made more than once.
+
+    ``_met_before`` has calls by the identities of kernel and operands, and what says that these are
+    alive.  ``_prepared`` are the newest first; where they are more than a few, they are looked up
+    by ``_alike``: of each set of places where operands are no plain arrays, those by what is there.
+    """
 
     def __init__(self) -> None:
-        self._recent: tuple[_Call, ...] = ()
-        self._prepared: tuple[Prepared | PreparedArrays | PreparedSteps, ...] = ()
+        self._met_before: dict[tuple[int, ...], tuple[weakref.ref[Any], ...]] = {}
+        self._prepared: tuple[_AnyPrepared, ...] = ()
+        self._few: tuple[_AnyPrepared, ...] = ()
+        self._alike: dict[tuple[int, ...], dict[int, list[_AnyPrepared]]] = {}
         self._plans = Plans()
 
     def again(self, given: Sequence[Any]) -> Any:
         """Return the result of a call like one of those before, or ``MISS``."""
         options = current()
-        for prepared in self._prepared:
+        for prepared in self._few or self._like(given):
             if prepared.options is not options:
                 continue
             try:
-                found = prepared(given)
+                found = prepared.run(given)
             except (ValueError, MemoryError) as error:
                 raise refused(error) from None
             if found is not MISS:
                 return found
         return self._in_passing(given, options)
+
+    def _like(self, given: Sequence[Any]) -> list[_AnyPrepared]:
+        """Return the preparations of calls with these very operands, and perhaps others."""
+        found: list[_AnyPrepared] = []
+        for places, known in self._alike.items():
+            if not places or places[-1] < len(given):
+                found += known.get(mark(places, given), ())
+        return found
 
     def _in_passing(self, given: Sequence[Any], options: Options) -> Any:
         """Return the result of a call with small operands that no call before had, or ``MISS``."""
@@ -90,7 +104,7 @@ class Runner:
     def again_into(self, given: Sequence[Any], target: Tensor) -> bool:
         """Store the sparse result of a call like one of the last; False where there is none."""
         options = current()
-        for prepared in self._prepared:
+        for prepared in self._few or self._like(given):
             if prepared.options is not options or not isinstance(prepared, Prepared):
                 continue
             call = prepared.call
@@ -149,12 +163,14 @@ class Runner:
         """Whether one of the last calls was with these very operands; remember this one."""
         operands = [x for x in given if type(x) is not np.ndarray]
         identities = (id(special), *map(id, operands))
-        for call in self._recent:
-            # an operand that is gone may have left its place in memory to another
-            if call.identities == identities and all(x() is not None for x in call.operands):
-                return True
+        held = self._met_before.get(identities)
+        # an operand that is gone may have left its place in memory to another
+        if held is not None and all(x() is not None for x in held):
+            return True
+        if len(self._met_before) >= RECENT:
+            self._met_before.clear()
         held = tuple([weakref.ref(x) for x in operands if type(x).__weakrefoffset__])
-        self._recent = (_Call(identities, held), *self._recent)[:RECENT]
+        self._met_before[identities] = held
         return False
 
     def _prepare(
@@ -165,6 +181,14 @@ class Runner:
         scipy: bool,
     ) -> None:
         made = prepare(special, current(), given, named, scipy)
-        if made is not None:
-            alive = [one for one in self._prepared if one.seen is not None]
-            self._prepared = (made, *alive)[:RECENT]
+        if made is None or made.seen is None:
+            return
+        alive = [one for one in self._prepared if one.seen is not None]
+        self._prepared = (made, *alive)[:RECENT]
+        alike: dict[tuple[int, ...], dict[int, list[_AnyPrepared]]] = {}
+        for one in self._prepared:
+            seen = one.seen
+            if seen is not None:  # an operand may go at any time
+                alike.setdefault(seen.places, {}).setdefault(seen.mark, []).append(one)
+        self._alike = alike
+        self._few = self._prepared if len(self._prepared) <= FEW else ()

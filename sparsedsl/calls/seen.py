@@ -76,8 +76,9 @@ class Seen:
     must hold; ``long_looks`` counts the calls that were looked at array by array.  ``watches`` are
     those of arrays that ``look`` does not read from end to end, and ``turns`` counts its calls
     then.  ``run`` looks and, in the same step, does the ``action`` that the owner of this gives; it
-    gives False where the arguments are others, or more than the action is to be done.  ``drop`` is
-    called once one of the operands is gone.
+    gives False where the arguments are others, or more than the action is to be done.  ``places``
+    are those of the arguments that must be the very objects, and ``mark`` is that of these.
+    ``drop`` is called once one of the operands is gone.
     """
 
     count: int
@@ -90,6 +91,8 @@ class Seen:
     run: Callable[..., Any] | None = None
     action: Callable[[], Action | None] = _nothing
     watches: tuple[Watch, ...] = ()
+    places: tuple[int, ...] = ()
+    mark: int = 0
     long_looks: int = 0
     turns: int = 0
     gone: bool = False
@@ -104,10 +107,14 @@ class Seen:
                 self.forget(None)
                 return False
         seen = look is not None and look(*given)
+        return (seen and self.facts_hold()) or self.one_by_one(given)
+
+    def facts_hold(self) -> bool:
+        """Whether no fact was forgotten: one that was is looked for again, one by one."""
+        hold = True
         for found, fact in self.facts:
-            # a fact that is forgotten is looked for again, one by one
-            seen = seen and found.get(fact)
-        return bool(seen) or self.one_by_one(given)
+            hold = hold and bool(found.get(fact))
+        return hold
 
     def one_by_one(self, given: Sequence[Any]) -> bool:
         """Whether these arguments will do, looked at array by array."""
@@ -180,7 +187,7 @@ class Seen:
         self.look = in_one_step(asked, len(given))
         self.watches = tuple(watch for watch in watches if watch.sampled)
         self.run = None
-        if self.look is not None and not self.watches and not self.facts:
+        if self.look is not None and not self.watches:
             action = self.action()
             self.run = None if action is None else acting(self.look, action)
 
@@ -213,4 +220,14 @@ def seen(
             made.foreign += (_Foreign(place, weakref.ref(bound, made.forget), facts),)
         else:
             return None
+    made.places = tuple(sorted(operand.place for operand in (*made.held, *made.foreign)))
+    made.mark = mark(made.places, given)
     return made
+
+
+def mark(places: Sequence[int], given: Sequence[Any]) -> int:
+    """Return a number for the objects at some places; others may have it, too."""
+    found = 0
+    for place in places:
+        found = 3 * found + id(given[place])
+    return found

@@ -303,8 +303,7 @@ def _maker(name: _Format, shape: tuple[int, ...]) -> Callable[[Mapping[str, np.n
 
     def make(arrays: Mapping[str, np.ndarray]) -> Any:
         made = object.__new__(kind)
-        made.__dict__.update(attributes)
-        made.__dict__.update(_columns(arrays) if name == "coo" else arrays)
+        made.__dict__ = {**attributes, **(_columns(arrays) if name == "coo" else arrays)}
         return made
 
     return make

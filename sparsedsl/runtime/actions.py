@@ -12,10 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from sparsedsl.codegen.looking import Action, Made, Maker
+from sparsedsl.codegen.looking import Action, Given, Made, Maker
 from sparsedsl.runtime import blocks
 from sparsedsl.runtime.execute import Call, Rooms, cut_to
 from sparsedsl.runtime.outputs import INT32_ENTRIES
+
+
+def given(arguments: Sequence[Any], holes: Sequence[tuple[int, int]]) -> list[Any]:
+    """Return arguments with those in place that a call gives: by its place and theirs."""
+    filled = list(arguments)
+    for place, hole in holes:
+        filled[hole] = Given(place)
+    return filled
 
 
 def dense(call: Call, arguments: Sequence[Any], shape: tuple[int, ...]) -> Action | None:

@@ -54,9 +54,10 @@ def test_the_next_call_may_be_of_any_kind():
             spmv(A, x[:4])
 
 
-def test_a_few_matrices_in_turn_are_each_met_again():
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_some_matrices_in_turn_are_each_met_again(count):
     kernel, x = sd.kernel(spmv.function), np.arange(5.0)
-    matrices = [matrix(seed) for seed in range(3)]
+    matrices = [matrix(seed) for seed in range(count)]
     matrices.append(sp.random_array((500, 5), density=0.5, format="csr", rng=0))
     runner = kernel.engine._runner
     for turn in range(4):
@@ -75,6 +76,26 @@ def test_a_few_matrices_in_turn_are_each_met_again():
     gc.collect()
     assert gone() is None
     np.testing.assert_allclose(kernel(matrices[0], x), matrices[0] @ x)
+
+
+def test_pairs_of_matrices_in_turn_are_each_met_again():
+    kernel = sd.kernel(product.function)
+    matrices = [matrix(seed) for seed in range(5)]
+    dense = [A.toarray() for A in matrices]
+    for turn in range(12):
+        for k, A in enumerate(matrices):
+            for n, B in enumerate(matrices):
+                if turn > 2:
+                    assert kernel.engine._runner.again((A, B)) is not MISS
+                np.testing.assert_allclose(kernel(A, B).toarray(), dense[k] * dense[n])
+    with pytest.raises(sd.NotationError):
+        kernel(matrices[0])
+    # more than are kept: none is met soon enough
+    kept = kernel.engine._runner._prepared
+    more = [matrix(seed) for seed in range(100, 150)]
+    for A in (*more, *more):
+        np.testing.assert_allclose(kernel(A, A).toarray(), A.toarray() ** 2)
+    assert kernel.engine._runner._prepared == kept
 
 
 def test_options_apply_to_the_next_call():

@@ -120,4 +120,4 @@ def test_one_look_keeps_no_operand_alive():
     gc.collect()
     assert [ref() for ref in gone] == [None, None]
     assert newest.seen is None
-    assert newest(()) is MISS
+    assert newest.run(()) is MISS
