@@ -18,6 +18,7 @@ import numpy as np
 
 from sparsedsl.interop import Known, known
 from sparsedsl.runtime.looks import (
+    Followed,
     acting,
     as_copied,
     as_watched,
@@ -154,7 +155,7 @@ class Seen:
 
     def _learn(self, given: Sequence[Any]) -> None:
         """Make ready to look at all operands in one step, where that can be done."""
-        asked: list[tuple[Source, Record | None]] = []
+        asked: list[tuple[Source, Record | Followed | None]] = []
         watches: list[Watch] = []
         for place, *_ in self.held:
             asked.append((place, object_of(given[place], {})))

@@ -171,8 +171,9 @@ def _untouched(
         _go_on_if(builder, builder.icmp_signed("==", difference, _INT(0)), differs)
     kind = ir.FunctionType(_INT, [_INT, _WORD], var_arg=True)
     control = ir.Function(builder.module, kind, "ioctl")
-    found = builder.call(control, [builder.trunc(file, _INT), request, asked])
-    _go_on_if(builder, builder.icmp_signed("==", found, _INT(0)), differs)
+    with builder.if_then(builder.icmp_signed(">=", file, _WORD(0))):
+        found = builder.call(control, [builder.trunc(file, _INT), request, asked])
+        _go_on_if(builder, builder.icmp_signed("==", found, _INT(0)), differs)
     # read after the system was asked: whoever protects the pages again changes it before
     now = builder.load(builder.inttoptr(generation, _WORDS))
     _go_on_if(builder, builder.icmp_unsigned("==", now, mark), differs)

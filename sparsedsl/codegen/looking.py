@@ -112,6 +112,7 @@ class Question:
     """What the system is asked of memory: ``ioctl(file, request, asked)`` is to give zero.
 
     ``generation`` holds ``mark`` for as long as nobody asked otherwise.  ``asked`` is written to.
+    ``file`` is -1 where a question before was about this memory, too.
     """
 
     file: int
@@ -119,6 +120,7 @@ class Question:
     asked: Any
     generation: np.ndarray
     mark: int
+    kept: Any = None
 
 
 def untouched(

@@ -10,18 +10,26 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
 
 import numpy as np
 
 from sparsedsl.locks import compiling
 from sparsedsl.runtime import cache
-from sparsedsl.runtime.pages import Tracked, asking
+from sparsedsl.runtime.pages import Tracked
+from sparsedsl.runtime.spans import asking
 from sparsedsl.runtime.unchanged import WHOLE, Copied, Sample, Watched, found_to_hold
 
 if TYPE_CHECKING:
     from sparsedsl.codegen.looking import Action, Record, Source
     from sparsedsl.codegen.machine import Code
+
+
+class Followed(NamedTuple):
+    """An array that the system is to be asked about."""
+
+    array: np.ndarray
+    seen: Tracked
 
 
 def object_of(x: Any, attributes: Mapping[str, Any]) -> Record:
@@ -38,7 +46,7 @@ def kind_of(array: np.ndarray) -> Record | None:
     return looking.like(array)
 
 
-def as_watched(watched: Watched) -> Record | None:
+def as_watched(watched: Watched) -> Record | Followed | None:
     """Ask for an index array that is as it was; None where it is to be read from end to end."""
     array, sample, follow = watched
     if sample.places is None or watched.sampled:
@@ -46,14 +54,14 @@ def as_watched(watched: Watched) -> Record | None:
     return _as_seen(array, follow.tracked)
 
 
-def as_copied(array: np.ndarray, copied: Copied) -> Record | None:
+def as_copied(array: np.ndarray, copied: Copied) -> Record | Followed | None:
     """Ask for an array that holds what was copied; None where it is to be read from end to end."""
     if copied.values.size <= WHOLE:
         return _as_seen(array, Sample.of(copied.values))
     return _as_seen(array, copied.follow.tracked)
 
 
-def _as_seen(array: np.ndarray, seen: Tracked | Sample | None) -> Record | None:
+def _as_seen(array: np.ndarray, seen: Tracked | Sample | None) -> Record | Followed | None:
     """Ask for an array that holds what was seen of it; None where that is not known."""
     from sparsedsl.codegen import looking
 
@@ -63,16 +71,12 @@ def _as_seen(array: np.ndarray, seen: Tracked | Sample | None) -> Record | None:
         case Sample():
             return looking.holding(array, seen.places, seen.seen)
         case Tracked():
-            question = asking(seen)
-            if question is None:
-                return None
-            asked = looking.Question(*question)
-            return looking.untouched(array, seen.address, seen.before, seen.after, asked)
+            return Followed(array, seen)
         case _ as never:
             assert_never(never)
 
 
-def fact_of(array: np.ndarray, fact: str) -> Record | None:
+def fact_of(array: np.ndarray, fact: str) -> Record | Followed | None:
     """Ask for a fact of ``values.FACTS``, which holds; None where only NumPy can tell."""
     from sparsedsl.codegen import looking
 
@@ -84,13 +88,27 @@ def fact_of(array: np.ndarray, fact: str) -> Record | None:
 
 
 def in_one_step(
-    asked: Sequence[tuple[Source, Record | None]], count: int
+    asked: Sequence[tuple[Source, Record | Followed | None]], count: int
 ) -> functools.partial[bool] | None:
     """Return what says whether the arguments of a call, so many, are as asked for."""
     from sparsedsl.codegen import looking
 
     look = _machine_code()
-    return None if look is None else looking.looker(look, asked, count)
+    if look is None:
+        return None
+    questions = asking([what.seen for _, what in asked if isinstance(what, Followed)])
+    if questions is None:
+        return None
+    following = iter(questions)
+    records: list[tuple[Source, Record | None]] = []
+    for source, what in asked:
+        if isinstance(what, Followed):
+            array, (address, _, _, _, before, after) = what
+            question = looking.Question(*next(following))
+            records.append((source, looking.untouched(array, address, before, after, question)))
+        else:
+            records.append((source, what))
+    return looking.looker(look, records, count)
 
 
 def acting(look: functools.partial[bool], action: Action) -> Callable[..., Any]:

@@ -50,10 +50,10 @@ ARGUMENT = struct.Struct("12Q")
 """``struct pm_scan_arg``: size, flags, start, end, where the walk ended, the address and number of
 ranges found, the most pages, then masks: inverted, all of, any of, told."""
 
-_Words = ctypes.c_uint64 * 12
-
 FOUND = 3
 """Words of a range found: start, end, what its pages are."""
+
+_Words = ctypes.c_uint64 * (12 + FOUND)
 
 
 def _number(kind: int, number: int, size: int) -> int:
@@ -113,14 +113,17 @@ class _System:
         return (count, found[0], found[1]) == (1, start, start + length)
 
 
-def written(start: int, length: int, found: int, *, protect: bool) -> bytes:
+def written(start: int, length: int, *, protect: bool) -> Any:
     """Return what a scan is asked for: pages written to since they were protected.
 
-    ``protect``: again, all of them; else up to the first.  ``found`` is where that is written to.
+    ``protect``: again, all of them; else up to the first, which is written behind the question.
     """
     flags, most = (_PROTECT | _REGISTERED, 0) if protect else (_REGISTERED, 1)
-    words = ARGUMENT.size, flags, start, start + length, 0, found, 1, most
-    return ARGUMENT.pack(*words, 0, _WRITTEN, 0, _WRITTEN)
+    words = _Words()
+    found = ctypes.addressof(words) + ARGUMENT.size
+    asked = ARGUMENT.size, flags, start, start + length, 0, found, 1, most, 0, _WRITTEN, 0, _WRITTEN
+    ARGUMENT.pack_into(words, 0, *asked)
+    return words
 
 
 _lock = threading.RLock()  # what is let go of may be so by the collector, in the midst of this
@@ -174,18 +177,15 @@ class Range:
     """
 
     __slots__ = (
-        *("__weakref__", "_found", "_protect"),
+        *("__weakref__", "_protect"),
         *("generation", "length", "look", "lost", "start"),
     )
 
     def __init__(self, start: int, length: int) -> None:
         self.start, self.length, self.lost = start, length, False
         self.generation = np.zeros(1, np.int64)
-        self._found = (ctypes.c_uint64 * FOUND)()
-        place = ctypes.addressof(self._found)
         self.look, self._protect = (
-            _Words.from_buffer_copy(written(start, length, place, protect=protect))
-            for protect in (False, True)
+            written(start, length, protect=protect) for protect in (False, True)
         )
 
     @staticmethod
@@ -300,14 +300,3 @@ class Tracked(NamedTuple):
 def address_of(array: np.ndarray) -> int:
     """Return where an array's data lies."""
     return array.__array_interface__["data"][0]
-
-
-def asking(seen: Tracked) -> tuple[int, int, Any, np.ndarray, int] | None:
-    """Return what asks the system without this module: file, request, words, generation, mark.
-
-    The pages were not written to while the request gives zero and the generation is the mark.
-    """
-    asked = system()
-    if asked is None:
-        return None
-    return asked.pages, SCAN, seen.pages.look, seen.pages.generation, seen.mark
