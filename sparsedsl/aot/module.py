@@ -96,13 +96,11 @@ def _alone(source: str) -> str:
     own = [line for line in lines if line.startswith("from sparsedsl.")]
     if not own:
         return source
-    from sparsedsl.codegen import intrinsics, llvm_vectors
+    from sparsedsl.codegen import intrinsics, llvm_exponential, llvm_vectors
 
     start = "from __future__ import annotations\n\n"
-    vectors, text = (
-        inspect.getsource(module).partition(start)[2] for module in (llvm_vectors, intrinsics)
-    )
-    parts = vectors + "\n\n" + text
+    modules = llvm_vectors, llvm_exponential, intrinsics
+    parts = "\n\n".join(inspect.getsource(module).partition(start)[2] for module in modules)
     kept = [line for line in parts.rstrip().splitlines() if not line.startswith("from sparsedsl.")]
     return "\n".join([*kept, "", "", *(line for line in lines if line not in own), ""])
 

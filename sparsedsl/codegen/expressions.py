@@ -301,6 +301,8 @@ class Printer:
         spelling, computed = operators.spelling(name, dtype, given)
         if spelling.helper:
             self.helpers[name + np.dtype(computed).kind] = spelling.helper
+        if spelling.intrinsic:
+            self.intrinsics.add(spelling.intrinsic)
         targets = operand_dtypes(spelling, computed, given)
         slots: list[str] = []
         for position, (argument, target) in enumerate(zip(arguments, targets, strict=True)):

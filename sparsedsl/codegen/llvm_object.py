@@ -17,7 +17,7 @@ from llvmlite import binding, ir
 from sparsedsl.codegen import llvm_loops, llvm_target
 from sparsedsl.codegen.llvm_function import BYTES
 from sparsedsl.codegen.llvm_kernel import kernel_function
-from sparsedsl.codegen.llvm_scalars import WORD, NeedsNumbaError
+from sparsedsl.codegen.llvm_scalars import PORTABLE, WORD, NeedsNumbaError
 from sparsedsl.codegen.machine import AXES, HEAD, Code, words
 from sparsedsl.codegen.python import freedoms
 from sparsedsl.loops.nodes import Allocate, ArrayParam, Kernel
@@ -83,15 +83,26 @@ def c_object(kernel: Kernel, name: str, *, fastmath: bool) -> bytes | None:
     binding.initialize_native_asmprinter()
     target = binding.Target.from_default_triple()
     machine = target.create_target_machine(opt=3, reloc="pic", codemodel="default")
-    module = _compiled(kernel, name, fastmath, machine, _c_entry)
+    module = _compiled(kernel, name, fastmath, machine, _c_entry, portable=True)
     return None if module is None else machine.emit_object(module)
 
 
 def _compiled(
-    kernel: Kernel, name: str, fastmath: bool, machine: Any, enter: Callable[..., None]
+    kernel: Kernel,
+    name: str,
+    fastmath: bool,
+    machine: Any,
+    enter: Callable[..., None],
+    *,
+    portable: bool = False,
 ) -> Any:
-    """Return the optimised module of a kernel and of what ``enter`` adds to it, or None."""
+    """Return the optimised module of a kernel and of what ``enter`` adds to it, or None.
+
+    ``portable``: for any processor of a family, whatever instructions it lacks.
+    """
     module: Any = ir.Module(name)
+    if portable:
+        module.add_named_metadata(PORTABLE)
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
     try:

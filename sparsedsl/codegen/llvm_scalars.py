@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from llvmlite import ir
 
+from sparsedsl.codegen.llvm_exponential import exponential_of
 from sparsedsl.codegen.llvm_vectors import extreme
 from sparsedsl.loops.nodes import BOOL, INT
 from sparsedsl.loops.vectors import element, lanes
@@ -21,6 +22,9 @@ Value: TypeAlias = Any
 
 WORD = ir.IntType(64)
 BIT = ir.IntType(1)
+
+PORTABLE = "sparsedsl.portable"
+"""Metadata of modules for processors that may have no fused multiplication and addition."""
 
 
 class NeedsNumbaError(Exception):
@@ -182,8 +186,14 @@ def _libm(name: str) -> Operation:
     return operation
 
 
+def _exponential(builder: Any, values: list[Value], type: str, fast: tuple[str, ...]) -> Value:
+    if kind_of(type) == "f" and PORTABLE not in builder.module.namedmetadata:
+        return exponential_of(builder, *values)
+    return _libm("exp")(builder, values, type, fast)
+
+
 def _sigmoid(builder: Any, values: list[Value], type: str, fast: tuple[str, ...]) -> Value:
-    tail = _libm("exp")(builder, [_negated(builder, values, type, fast)], type, fast)
+    tail = _exponential(builder, [_negated(builder, values, type, fast)], type, fast)
     one = values[0].type(1.0)
     return builder.fdiv(one, builder.fadd(one, tail, flags=fast), flags=fast)
 
@@ -236,7 +246,7 @@ def _against_infinity(symbol: str) -> Callable[[Any, Value], Value]:
 
 
 _OF_C = (
-    *("exp", "expm1", "log", "log1p", "log10"),
+    *("expm1", "log", "log1p", "log10"),
     *("sin", "cos", "tan", "sinh", "cosh", "tanh"),
 )
 
@@ -253,6 +263,7 @@ OPERATIONS: dict[str, Operation] = {
     "relu": _rectified,
     "sqrt": _intrinsic("llvm.sqrt"),
     **{name: _libm(name) for name in _OF_C},
+    "exp": _exponential,
     "arctan": _libm("atan"),
     "sigmoid": _sigmoid,
     "floor": _intrinsic("llvm.floor"),

@@ -35,7 +35,7 @@ class Spelling:
     ``template`` has a slot ``{0}``, ``{1}``... per argument, and may use ``{type}``, the name
     of the compute dtype's constructor.  ``strength`` is the binding strength of the text;
     arguments get parentheses if they bind less tightly, unless it is ``ATOM``.  ``helper`` is
-    the source of a function the template calls.
+    the source of a function the template calls, ``intrinsic`` one of ``codegen.intrinsics``.
     """
 
     template: str
@@ -43,6 +43,7 @@ class Spelling:
     strength: int = ATOM
     operands: Operands = Operands.RESULT
     helper: str = ""
+    intrinsic: str = ""
 
 
 def _infix(symbol: str, kinds: str = "biufc", operands: Operands = Operands.RESULT) -> Spelling:
@@ -183,7 +184,10 @@ SPELLINGS: dict[str, tuple[Spelling, ...]] = {
         Spelling("complex_sign({0})", "c", helper=_COMPLEX_SIGN),
     ),
     "sqrt": (_call("np.sqrt", "fc"),),
-    "exp": (_call("np.exp", "fc"),),
+    "exp": (
+        Spelling("exponential({0})", "f", intrinsic="exponential"),
+        _call("np.exp", "c"),
+    ),
     "expm1": (_call("np.expm1", "fc"),),
     "log": (_call("np.log", "fc"),),
     "log1p": (_call("np.log1p", "fc"),),
@@ -199,7 +203,15 @@ SPELLINGS: dict[str, tuple[Spelling, ...]] = {
     "sinh": (_call("np.sinh", "fc"),),
     "cosh": (_call("np.cosh", "fc"),),
     "tanh": (_call("np.tanh", "fc"),),
-    "sigmoid": (Spelling("{type}(1) / ({type}(1) + np.exp(-{0}))", "fc", PRECEDENCE["/"]),),
+    "sigmoid": (
+        Spelling(
+            "{type}(1) / ({type}(1) + exponential(-{0}))",
+            "f",
+            PRECEDENCE["/"],
+            intrinsic="exponential",
+        ),
+        Spelling("{type}(1) / ({type}(1) + np.exp(-{0}))", "c", PRECEDENCE["/"]),
+    ),
     "relu": (
         Spelling("{0}", "bu", 0),
         Spelling("np.maximum({0}, {type}(0))", "if"),

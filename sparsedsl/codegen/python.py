@@ -59,7 +59,7 @@ _RESERVED = frozenset(
         *("vector", "spread", "store_vector", "part", "part_through", "first"),
         *(*FOLDS, *VECTOR_CALLS.values()),
         *("prefetch", "prefetch_to_store", "differing"),
-        *("pack", "pack_numbers", "pack_through"),
+        *("pack", "pack_numbers", "pack_through", "exponential"),
         *keyword.kwlist,
         *dir(builtins),
     }

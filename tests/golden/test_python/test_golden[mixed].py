@@ -6,6 +6,8 @@ from numba.extending import register_jitable
 from numpy import float32 as f32
 from numpy import uint64 as u64
 
+from sparsedsl.codegen.intrinsics import exponential
+
 
 @register_jitable
 def float_floordiv(a, b):
@@ -34,7 +36,7 @@ def mixed(np_, scale, len_):
     for range_ in range(0, len_, 2):
         u64_ = np_[1, range_]
         if range_ < 3 and u64_ > f32(0.0):
-            low[u64(range_), 0] = np.minimum(low[u64(range_), 0], np.minimum(f32(1) / (f32(1) + np.exp(-u64_ * scale)), f32(0.5)))
+            low[u64(range_), 0] = np.minimum(low[u64(range_), 0], np.minimum(f32(1) / (f32(1) + exponential(-u64_ * scale)), f32(0.5)))
             flags[u64(range_)] |= True
         elif range_ == 5:
             break
