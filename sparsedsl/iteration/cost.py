@@ -26,12 +26,12 @@ APPEND = 1.5
 """One entry appended to the output."""
 STREAM = 90.0
 """One entry of an unordered stream: written, sorted, combined, where there are few."""
-SORTED = 40.0
-"""One entry of a stream that is sorted by compiled passes."""
+SORTING, SORTED = 1.5e6, 40.0
+"""A stream that is sorted by compiled passes, and one entry of it."""
 CONVERT = 60.0
 """One entry converted from one layout to another, where there are few."""
-PASSES, PASSED = 1e6, 12.0
-"""A conversion by compiled passes, and one entry in it."""
+PASSES, PASSED = 2e5, 9.0
+"""A conversion by compiled passes, and one entry in it: 1 to 7 in matrices, 8 to 28 in tensors."""
 IN_ROWS = 4.0
 """One entry that passes find in a row and leave in it, so that neighbours stay near."""
 TRANSPOSE = 2.0
@@ -97,7 +97,7 @@ def convert_cost(entries: float) -> float:
     """Return the cost of converting so many entries; many are converted by compiled passes.
 
     >>> convert_cost(100.0), convert_cost(1e6)
-    (6000.0, 13000000.0)
+    (6000.0, 9200000.0)
     """
     return min(CONVERT * entries, PASSES + PASSED * entries)
 
@@ -108,8 +108,7 @@ def rows_cost(entries: float) -> float:
     >>> rows_cost(100.0), rows_cost(1e6)
     (6000.0, 4100000.0)
     """
-    many = PASSES + PASSED * entries
-    return CONVERT * entries if CONVERT * entries < many else 0.1 * PASSES + IN_ROWS * entries
+    return min(CONVERT * entries, 0.5 * PASSES + IN_ROWS * entries)
 
 
 def stream_cost(entries: float) -> float:
@@ -118,7 +117,7 @@ def stream_cost(entries: float) -> float:
     >>> stream_cost(100.0), stream_cost(1e6)
     (9000.0, 41500000.0)
     """
-    return min(STREAM * entries, 1.5 * PASSES + SORTED * entries)
+    return min(STREAM * entries, SORTING + SORTED * entries)
 
 
 def find_cost(
