@@ -37,6 +37,7 @@ from sparsedsl.loops.nodes import (
     IntParam,
     Kernel,
     Param,
+    Resize,
     Stmt,
     Var,
 )
@@ -106,6 +107,8 @@ class _Writer:
             )
             stream = coded(stream, codes, self.read)
             before += made
+            # the list before has been read: room for the next, or for the target
+            before += [Resize(name, lb.i(0)) for name in scratch]
             scratch = {name: ArrayParam(name, request.index, 1) for name in names[:-1]}
             scratch[names[-1]] = ArrayParam(names[-1], request.value, 1)
         counting, more, filling, numbers = (

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 import sparsedsl as sd
 from sparsedsl.conversion import run
+from sparsedsl.conversion.kernels import program_of
 from sparsedsl.conversion.mirrored import reflection
+from sparsedsl.conversion.request import request_of
 from sparsedsl.conversion.target_from_layout import target_of
 from sparsedsl.conversion.unions import alternatives
 from sparsedsl.layouts.catalogue import layouts, resolve
@@ -17,6 +19,7 @@ from sparsedsl.layouts.construct import construct
 from sparsedsl.layouts.convert import convert as plainly
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.sizes import infer_sizes
+from sparsedsl.loops.nodes import Allocate, Resize
 from sparsedsl.runtime import conversions
 
 SOURCES = (
@@ -271,6 +274,26 @@ def test_far_coordinates_along_the_morton_curve(shape, interpreted):
         assert made is None
     else:
         agree(start, to, shape, arrays, made)
+
+
+def test_lists_that_were_read_are_given_back():
+    """However many passes sort, two lists of entries have room at a time."""
+    shape, coords = (2**20, 2**20), np.array([[1, 5, 2**19], [7, 2**18, 3]])
+    source = resolve("coo", 2)
+    arrays = construct(source, shape, coords, np.ones(3))
+    request = request_of(source, target_of(resolve("morton", 2)), shape, arrays, 0.0)
+    assert len(request.plan.sorts) > 3
+    held, most = set(), 0
+    for statement in program_of(request).fill.body:
+        match statement:
+            case Allocate(array) if array.startswith("list") and array.endswith("_v"):
+                held.add(array)
+            case Resize(array):
+                held.discard(array)
+            case _:
+                pass
+        most = max(most, len(held))
+    assert most == 2
 
 
 def test_places_that_equalities_give_are_computed(interpreted):
