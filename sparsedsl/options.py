@@ -10,11 +10,12 @@ from __future__ import annotations
 import difflib
 import functools
 import os
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import ContextDecorator
+from contextvars import ContextVar, Token
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, Self, TypeVar
 
 from sparsedsl.containers import granted_cores
 from sparsedsl.errors import PlanError
@@ -297,9 +298,52 @@ current = config.current
 """Return the settings in force in this thread or task."""
 
 
-@contextmanager
-def options(**changes: Any) -> Generator[Options, None, None]:
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Block(ContextDecorator):
+    """Settings of a ``with`` block, or of the function that it decorates."""
+
+    __slots__ = ("_changes", "_tokens", "_used")
+
+    def __init__(self, changes: Mapping[str, Any]) -> None:
+        self._changes, self._used = changes, False
+        self._tokens: list[Token[Mapping[str, Any]]] = []
+
+    def __enter__(self) -> Options:
+        self._used = True
+        overrides = {**_overrides.get(), **self._changes}
+        chosen = _changed(config.current(), overrides)
+        self._tokens.append(_overrides.set(overrides))
+        return chosen
+
+    def __exit__(self, *exception: object) -> None:
+        _overrides.reset(self._tokens.pop())
+
+    def _recreate_cm(self) -> Self:
+        """Return a block for one call of a decorated function: threads may call it at a time."""
+        return type(self)(self._changes)
+
+    def __call__(self, func: _Function) -> _Function:
+        """Return a function that runs with the settings."""
+        self._used = True
+        return super().__call__(func)
+
+    def __del__(self) -> None:
+        if not self._used:
+            names = ", ".join(f"{name}={value!r}" for name, value in self._changes.items())
+            warnings.warn(
+                f"options({names}) changes nothing by itself: write with sd.options({names}): "
+                "before what is to run so, or set sd.config for the whole process",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+
+def options(**changes: Any) -> Block:
     """Change settings inside a ``with`` block, in this thread or task alone.
+
+    It decorates functions, too.  What is not used in one of these ways warns when it goes.
 
     Raises
     ------
@@ -312,10 +356,6 @@ def options(**changes: Any) -> Generator[Options, None, None]:
     ...     chosen.threads, chosen.verify
     (2, True)
     """
-    overrides = {**_overrides.get(), **_checked(changes)}
-    chosen = _changed(config.current(), overrides)
-    token = _overrides.set(overrides)
-    try:
-        yield chosen
-    finally:
-        _overrides.reset(token)
+    checked = _checked(changes)
+    _changed(config.current(), checked)
+    return Block(checked)

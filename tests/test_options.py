@@ -57,6 +57,41 @@ def test_options_hold_inside_the_block_and_nest(tmp_path):
     assert current() == before
 
 
+def test_options_of_a_decorated_function_hold_in_each_call():
+    @options(threads=3)
+    def threads(depth=0):
+        return [current().threads, *(threads(depth - 1) if depth else [])]
+
+    before = current()
+    assert threads(2) == [3, 3, 3]
+    found = []
+    workers = [threading.Thread(target=lambda: found.append(threads())) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert found == [[3]] * 4
+    assert current() == before
+
+
+def test_options_that_nobody_uses_say_so():
+    with pytest.warns(RuntimeWarning, match=r"with sd.options\(threads=1\):") as caught:
+        options(threads=1)
+    assert caught[0].filename == __file__
+    with pytest.raises(OptionError):
+        options(thread=1)
+    with pytest.raises(PlanError):
+        options(threads=-1)
+    block = options(threads=1)
+    with block:
+        pass
+    with block as chosen:
+        assert chosen.threads == 1
+        with block:
+            assert current().threads == 1
+        assert current().threads == 1
+
+
 def test_equal_changes_give_one_object_and_true_is_not_1():
     with options(threads=2, verify=True) as first:
         assert current() is first
