@@ -41,9 +41,9 @@ other. The table shows what the compiler does with each as an operand and as a r
 - **assembled**: whether a result is written in the layout directly, or in CSR and then converted.
 - **bytes**: with `w` the bytes of an index and `v` those of a value.
 
-A conversion takes the memory of both tensors, and tables as long as modes or blocks. Some hold more
-for a time: `morton` and `hicoo` one list of all entries (in all 1.6 times both tensors), `symmetric`
-and other mirrored layouts a second tensor, which is compared with the first.
+A conversion takes the memory of both tensors, and tables as long as modes or blocks. Some hold
+more for a time: `morton` and `hicoo` one list of all entries (in all 1.6 times both tensors),
+`symmetric` and other mirrored layouts a second tensor, which is compared with the first.
 
 | layout | stores | scanned | found in | assembled | bytes |
 |---|---|---|---|---|---|
