@@ -72,7 +72,7 @@ class Lowered:
 
     @property
     def units(self) -> tuple[Unit, ...]:
-        """One record an output, in the order they run, with the sizes of the arguments given."""
+        """One record a pass, in the order they run, with the sizes of the arguments given."""
         if not self._units:
             special, given = self._special, self._given
             every = range(len(special.groups))
@@ -94,7 +94,8 @@ class Lowered:
         """The joint iteration space of each case, in isl's notation."""
         from sparsedsl.explain import iteration_space
 
-        return "\n".join(iteration_space(n) for u in self.units for n in (*u.within, u.nest))
+        units = [each for unit in self.units for each in unit.turn]
+        return "\n".join(iteration_space(n) for u in units for n in (*u.within, u.nest))
 
     @property
     def plan(self) -> str:
@@ -106,7 +107,7 @@ class Lowered:
     @property
     def proofs(self) -> tuple[Proof, ...]:
         """Every question asked of the solver: goal, verdict, seconds, what it allows."""
-        return tuple(p for u in self.units for p in u.proofs)
+        return tuple(p for unit in self.units for u in unit.turn for p in u.proofs)
 
     @property
     def source(self) -> str:
@@ -130,7 +131,8 @@ class Lowered:
         units = self.units
         trials = [special.prepare(place).trials for place in range(len(units))]
         text = program_text(self.program)
-        return explanation(text, units, special.settings, special.alike, measured, trials)
+        alike, apart = special.alike, special.apart
+        return explanation(text, units, special.settings, alike, measured, trials, apart)
 
     def _measured(self) -> list[float]:
         tensors = [x for x in self._given if isinstance(x, Tensor)]
@@ -274,9 +276,10 @@ class Compiled:
         Its parameters are the arrays and extents that ``njit.py_func`` names; a dense result
         is written to the array given for it, which starts at the fill value.
         """
-        if len(self._special.groups) != 1:
+        count = sum(len(group.turn) for group in self._special.groups)
+        if count != 1:
             raise PlanError(
-                f"expected a kernel of one loop nest, found {len(self._special.groups)}",
+                f"expected a kernel of one loop nest, found {count}",
                 hint="write one kernel for each statement to call them from @njit code",
             )
         settings = replace(self._special.settings, share=False, turn=False)

@@ -61,7 +61,8 @@ def _prepare_interpreted(special: Specialisation, place: int) -> Ready:
         group = special.groups[place]
         unit = stages.compile_group(group, special.settings)
         entry = InterpretedKernel(unit.kernel)
-        call = Call(unit.recipe, group.assembled, entry.function)
+        beside = [side.assembled for side in group.beside]
+        call = Call(unit.recipe, group.assembled, entry.function, beside)
         special.ready[key] = Ready(group, call, entry, unit)
     return special.ready[key]
 

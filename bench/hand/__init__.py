@@ -37,6 +37,8 @@ from .products import (
 )
 from .tensors import inner, ttm_fixed, ttv
 from .vectors import (
+    both_products,
+    both_products_at_once,
     spmspv_bitmap,
     spmspv_columns,
     spmspv_table,
@@ -44,6 +46,7 @@ from .vectors import (
     spmv_blocks,
     spmv_columns,
     spmv_diagonals,
+    sums_and_maxima,
 )
 
 Arrays = tuple[np.ndarray, ...]
@@ -91,6 +94,20 @@ def vector_of_diagonals(o: Any) -> Any:
     a = o["A"]
     offsets = a.offsets.astype(np.int64)
     return lambda: spmv_diagonals(offsets, a.data, o["x"], a.shape[0]), same
+
+
+def two_products(kernel: Any) -> Any:
+    def variant(o: Any) -> Any:
+        a = o["A"]
+        return lambda: kernel(*csr(a), o["x"], o["w"], a.shape[1]), same
+
+    return variant
+
+
+def of_rows(o: Any) -> Any:
+    a = o["A"]
+    pos, _, val = csr(a)
+    return lambda: sums_and_maxima(pos, val, a.shape[1]), same
 
 
 def sparse_vector(kernel: Any, extent: int) -> Any:
@@ -235,5 +252,10 @@ KERNELS: dict[str, dict[str, Any]] = {
     "TTM sparse 16": {"": tensor_sparse},
     "MTTKRP 32": {"": khatri_rao},
     "inner product, order 3": {"": inner_product},
+    "A x and A' w": {
+        "one after the other": two_products(both_products),
+        "at once": two_products(both_products_at_once),
+    },
+    "sums and maxima of rows": {"": of_rows},
 }
 """Variants of each kernel, by name."""

@@ -98,3 +98,44 @@ def spmspv_columns(pos, crd, val, at, xv, n):
         for p in range(pos[j], pos[j + uint32(1)]):
             y[crd[p]] += val[p] * factor
     return y
+
+
+@njit(cache=True, fastmath={"reassoc"})
+def both_products(pos, crd, val, x, w, n):
+    """Both products of a row before the next, so that it is read from memory once."""
+    y, z = np.empty(pos.size - 1), np.zeros(n)
+    for i in range(y.size):
+        total, factor = 0.0, w[i]
+        for p in range(pos[i], pos[i + 1]):
+            total += val[p] * x[crd[p]]
+        y[i] = total
+        for p in range(pos[i], pos[i + 1]):
+            z[crd[p]] += val[p] * factor
+    return y, z
+
+
+@njit(cache=True)
+def both_products_at_once(pos, crd, val, x, w, n):
+    y, z = np.empty(pos.size - 1), np.zeros(n)
+    for i in range(y.size):
+        total, factor = 0.0, w[i]
+        for p in range(pos[i], pos[i + 1]):
+            j = crd[p]
+            total += val[p] * x[j]
+            z[j] += val[p] * factor
+        y[i] = total
+    return y, z
+
+
+@njit(cache=True, fastmath={"reassoc"})
+def sums_and_maxima(pos, val, n):
+    """Sum and maximum in one loop; a row with implicit zeros has none below them."""
+    s, m = np.empty(pos.size - 1), np.empty(pos.size - 1)
+    for i in range(s.size):
+        total = 0.0
+        most = 0.0 if pos[i + 1] - pos[i] < n else -np.inf
+        for p in range(pos[i], pos[i + 1]):
+            total += val[p]
+            most = max(most, val[p])
+        s[i], m[i] = total, most
+    return s, m

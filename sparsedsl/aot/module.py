@@ -68,9 +68,10 @@ def only_unit(lowered: Lowered) -> Unit:
 
     It counts on nothing that this processor has and others have not.
     """
-    if len(lowered.units) != 1:
+    count = sum(len(unit.turn) for unit in lowered.units)
+    if count != 1:
         raise PlanError(
-            f"expected a kernel of one loop nest, found {len(lowered.units)}",
+            f"expected a kernel of one loop nest, found {count}",
             hint="compile one statement at a time",
         )
     (unit,) = lowered.units

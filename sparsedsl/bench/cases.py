@@ -17,6 +17,7 @@ import sparsedsl as sd
 from sparsedsl.api import statement_engine
 from sparsedsl.bench.inputs import Fibers, load, moved, other_values
 from sparsedsl.calls.choices import Choices
+from sparsedsl.kernel import Kernel as Program
 from sparsedsl.lowered import Lowered
 
 COLUMNS = 64
@@ -35,7 +36,8 @@ Operands = dict[str, Any]
 class Kernel:
     """A statement, the inputs it runs on, and how one input gives its operands.
 
-    ``streams`` marks kernels whose time is that of reading their operands once.
+    ``streams`` marks kernels whose time is that of reading their operands once.  ``program`` has
+    several statements, which are told as one text.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Kernel:
     inputs: tuple[str, ...]
     operands: Callable[[Any, np.random.Generator], Operands]
     streams: bool = False
+    program: Program | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,14 @@ class Case:
 
     def __call__(self) -> Any:
         """Evaluate the statement, as a user does."""
+        if self.kernel.program is not None:
+            return self.kernel.program(*self.arguments.values())
         return sd.evaluate(self.kernel.statement, **self.arguments)
 
     def lower(self) -> Lowered:
         """Plan the statement for these arguments, to explain it."""
+        if self.kernel.program is not None:
+            return self.kernel.program.lower(*self.arguments.values())
         names, given = tuple(self.arguments), tuple(self.arguments.values())
         return statement_engine(self.kernel.statement, names, Choices()).lower(given)
 
@@ -100,7 +107,12 @@ def as_argument(x: Any) -> Any:
 
 
 def plain(result: Any) -> Any:
-    """Return a result to compare: NumPy, or scipy CSR; modes before the last are joined."""
+    """Return a result to compare: NumPy, or scipy CSR; modes before the last are joined.
+
+    Several dense results are put one behind the other.
+    """
+    if isinstance(result, tuple):
+        return np.concatenate([np.ravel(x) for x in result])
     if isinstance(result, sd.Tensor):
         if result.ndim <= 2:
             return sp.csr_array(result.to_scipy())
@@ -156,6 +168,24 @@ def _sparse_factor(x: Fibers, rng: np.random.Generator) -> Any:
     factor = sp.coo_array((rng.random(rows.size), (rows, columns)), shape=shape).tocsr()
     factor.sum_duplicates()
     return factor
+
+
+@sd.kernel
+def _both_products(A: Any, x: Any, w: Any) -> Any:
+    i, j = sd.indices("i j")
+    y, z = sd.output(), sd.output()
+    y[i] = A[i, j] * x[j]
+    z[j] = A[i, j] * w[i]
+    return y, z
+
+
+@sd.kernel
+def _sums_and_maxima(A: Any) -> Any:
+    i, j = sd.indices("i j")
+    s, m = sd.output(), sd.output()
+    s[i] = A[i, j]
+    m[i] = sd.max(A[i, j], over=j)
+    return s, m
 
 
 def _mttkrp(x: Fibers, rng: np.random.Generator) -> Operands:
@@ -274,6 +304,20 @@ KERNELS: dict[str, Kernel] = {
             "s[()] = X[i,j,k] * Y[i,j,k]",
             _TENSORS,
             lambda x, _: {"X": x, "Y": other_values(x)},
+        ),
+        Kernel(
+            "A x and A' w",
+            "y[i] = A[i,j] * x[j]; z[j] = A[i,j] * w[i]",
+            ("a", "b", "c", "d"),
+            lambda m, rng: {"A": m, "x": rng.random(m.shape[1]), "w": rng.random(m.shape[0])},
+            program=_both_products,
+        ),
+        Kernel(
+            "sums and maxima of rows",
+            "s[i] = sum(A[i,j], over=j); m[i] = max(A[i,j], over=j)",
+            ("a", "b", "c", "d"),
+            lambda m, _: {"A": m},
+            program=_sums_and_maxima,
         ),
     )
 }

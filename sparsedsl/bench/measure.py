@@ -227,6 +227,8 @@ def _fastest_variants(jobs: list[tuple[str, str, Job]]) -> list[tuple[str, str, 
 
 def result_bytes(result: Any) -> int:
     """Return the bytes of a result's arrays."""
+    if isinstance(result, tuple):
+        return sum(map(result_bytes, result))
     if sp.issparse(result):
         names = ("data", "indices", "indptr")
         return sum(getattr(result, n).nbytes for n in names if hasattr(result, n))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 MISS = object()
 """Returned for arguments that need the long way."""
+
+Checks: TypeAlias = "tuple[tuple[str, str], ...]"
+"""Facts that must hold of the values of which tensors."""
 
 
 @dataclass(slots=True)
@@ -118,14 +121,15 @@ class Prepared:
 class PreparedSteps:
     """Outputs computed one after another, each with those before it.
 
-    ``steps`` give the name of each, and the facts that must hold of what the steps before give.
+    ``steps`` give the name of each, and the facts that must hold of what the steps before give,
+    and of what it gives itself.
     ``tensors`` are the operands that are no plain arrays, ``forms`` are of the others, with place
     and name, and ``finish`` makes what the user gets of all tensors.
     """
 
     options: Options
     special: Specialisation
-    steps: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    steps: tuple[tuple[str, Checks, Checks], ...]
     tensors: dict[str, Tensor]
     extents: Mapping[str, int]
     finish: Callable[[Mapping[str, Tensor]], Any]
@@ -139,13 +143,16 @@ class PreparedSteps:
         values = self.tensors.copy()
         for place, name, form in self.forms:
             values[name] = Tensor.of(form, {form.layout.value.function: given[place]})
-        for place, (output, checks) in enumerate(self.steps):
+        for place, (output, checks, after) in enumerate(self.steps):
             for fact, name in checks:
                 if not values[name].holds(fact):
                     return MISS
             made = values[output] = self.special.computed(place, values, self.extents)
             if self.special.groups[place].factored and not all_finite(made.values):
                 return MISS
+            for fact, name in after:
+                if not values[name].holds(fact):
+                    return MISS
         return self.finish(values)
 
     def leave_out(self, place: int, name: str) -> None:
@@ -161,15 +168,18 @@ class PreparedSteps:
 class _Gathered:
     """One kernel of several that each give a plain array of ``shape``, its arguments gathered.
 
-    ``checks`` are the facts that must hold of what the kernels before give, ``holes`` says which
-    arguments are arrays that a call gives, or a kernel before.
+    ``checks`` are the facts that must hold of what the kernels before give, ``after`` those of
+    what it gives itself, ``holes`` says which arguments are arrays that a call gives, or a kernel
+    before.  ``sides`` are the shapes of the arrays that it fills besides.
     """
 
     call: Call
-    checks: tuple[tuple[str, str], ...]
+    checks: Checks
+    after: Checks
     arguments: list[Any]
     holes: tuple[tuple[int, str], ...]
     shape: tuple[int, ...]
+    sides: tuple[tuple[int, ...], ...]
 
 
 @dataclass(slots=True)
@@ -199,10 +209,15 @@ class PreparedArrays:
                 if not holds(fact, arrays[name]):
                     return MISS
             arguments, call = step.arguments.copy(), step.call
+            for side, shape in zip(call.sides, step.sides, strict=True):
+                arrays[side.recipe.output] = side.fresh(shape)
             for hole, name in step.holes:
                 arguments[hole] = arrays[name]
             made = arrays[call.recipe.output] = call.fresh(step.shape)
             call.compute(arguments, self.extents, made, self.parallel)
+            for fact, name in step.after:
+                if not holds(fact, arrays[name]):
+                    return MISS
         found = tuple([a if a.ndim else a[()] for a in map(arrays.__getitem__, self.results)])
         return found if self.several else found[0]
 
@@ -264,7 +279,7 @@ def alone(special: Specialisation) -> Ready | None:
     if len(special.groups) != 1 or special.traced.result_is_tuple or special.groups[0].mapped:
         return None
     ready, ((_, kind),) = special.prepare(0), special.results
-    apart = ready.group.layout is not ready.group.assembled
+    apart = ready.group.layout is not ready.group.assembled or bool(ready.group.beside)
     if apart or (kind == "plain") != (ready.call.recipe.kind == "dense"):
         return None
     return None if ready.call.recipe.copies else ready
@@ -311,20 +326,27 @@ def _arrays(
         return None
     for place, group in enumerate(special.groups):
         call = special.prepare(place).call
-        form = call.form(extents)
-        if group.layout != plain(len(form.shape)) or call.recipe.copies:
+        if any(g.layout != plain(g.output.rank) for g in group.turn) or call.recipe.copies:
             return None
+        for side in call.sides:
+            values[side.recipe.output] = _to_come(side, extents)
         later = tuple((fact, name) for fact, name in call.checks if name not in tensors)
         arguments = call.gather(values, extents)
         before = [name for name in values if name not in tensors]
         holes = tuple(hole for name in before for hole in _left_out(call, arguments, name))
-        steps.append(_Gathered(call, later, arguments, holes, call.axes(extents)))
-        # it stands for what the kernel will give, whose form is known
-        values[call.recipe.output] = Tensor.of(form, {call.layout.value.function: np.empty(0)})
+        sides = tuple(side.axes(extents) for side in call.sides)
+        shape = call.axes(extents)
+        steps.append(_Gathered(call, later, group.after, arguments, holes, shape, sides))
+        values[call.recipe.output] = _to_come(call, extents)
     results, several = special.results, special.traced.result_is_tuple
     names = tuple(name for name, _ in results)
     parallel = special.choices.parallel
     return PreparedArrays(options, tuple(steps), extents, parallel, names, several)
+
+
+def _to_come(call: Call, extents: Mapping[str, int]) -> Tensor:
+    """Return what stands for the tensor that a kernel will give, whose form is known."""
+    return Tensor.of(call.form(extents), {call.layout.value.function: np.empty(0)})
 
 
 def _several(
@@ -335,11 +357,15 @@ def _several(
     scipy: bool,
 ) -> PreparedSteps:
     steps = tuple(
-        (group.output.name, tuple(check for check in group.checks if check[1] not in tensors))
+        (
+            group.output.name,
+            tuple(check for check in group.checks if check[1] not in tensors),
+            group.after,
+        )
         for group in special.groups
     )
     several = special.traced.result_is_tuple
-    groups = {group.output.name: group for group in special.groups}
+    groups = {each.output.name: each for group in special.groups for each in group.turn}
     finished = tuple(
         (name, _finished(groups[name], kind, extents, scipy)) for name, kind in special.results
     )

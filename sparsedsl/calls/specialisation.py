@@ -31,6 +31,7 @@ from sparsedsl.layouts.levels import total
 from sparsedsl.locks import compiling
 from sparsedsl.options import current
 from sparsedsl.pipeline.groups import Group, Settings, alike, describe, index_dtype, split
+from sparsedsl.pipeline.passes import in_passes
 from sparsedsl.pipeline.rows import by_rows
 from sparsedsl.pipeline.source import Source
 from sparsedsl.runtime import cache, execute, patterns
@@ -70,7 +71,8 @@ class Specialisation:
     ``"plain"`` (a NumPy array as it lies), ``"dense"`` or ``"sparse"``.  ``patterns`` pairs
     inputs that hold equal index arrays; ``alike`` those that may, and then have a version.
     ``told`` says which modes of inputs tell the extents, where they alone do; ``shapes`` keeps
-    the extents of shapes met, elsewhere.
+    the extents of shapes met, elsewhere.  ``apart`` says of outputs that read the same why no pass
+    computes both.
     """
 
     traced: Traced
@@ -83,6 +85,7 @@ class Specialisation:
     alike: Pairs = ()
     told: tuple[Told, ...] | None = None
     groups: tuple[Group, ...] = ()
+    apart: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     results: tuple[tuple[str, str], ...] = ()
     ready: dict[int, Ready] = field(default_factory=dict[int, Ready])
@@ -108,10 +111,11 @@ class Specialisation:
         )
         searched = self.choices.find == "auto" and not self.patterns
         self.alike = alike(apart) if searched else ()
-        self.groups = self._by_rows(apart)
+        self.groups = self._in_passes(self._by_rows(apart))
         self.told = told(program)
         self.names = tuple(t.name for t in program.inputs)
-        kinds = {group.output.name: _kind(group.layout) for group in self.groups}
+        every = [each for group in self.groups for each in group.turn]
+        kinds = {group.output.name: _kind(group.layout) for group in every}
         self.results = tuple((name, kinds[name]) for name in program.results)
 
     def _by_rows(self, apart: tuple[Group, ...]) -> tuple[Group, ...]:
@@ -129,6 +133,35 @@ class Specialisation:
             self.ready.clear()
             return apart
         return self.groups
+
+    def _in_passes(self, groups: tuple[Group, ...]) -> tuple[Group, ...]:
+        """Put groups whose loops are the same, and that read the same, into one pass."""
+        if self.choices.forced or self.settings.tune or len(groups) < 2:
+            return groups
+        refused: dict[tuple[str, ...], str] = {}
+        ends = self._share_from(several=current().thread_count > 1), self._share_from(several=True)
+        while True:
+            self.groups, self.apart = in_passes(groups, refused, *ends)
+            if len(self.groups) == len(groups):
+                self.groups = groups
+                return groups
+            self.ready.clear()  # what is ready stood elsewhere
+            for place, group in enumerate(self.groups):
+                try:
+                    if group.beside:
+                        self.prepare(place)
+                except PlanError as error:
+                    refused[group.made] = error.message
+                    self.ready.clear()
+                    break
+            else:
+                return self.groups
+
+    def _share_from(self, *, several: bool) -> float:
+        """Return from how many estimated nanoseconds threads share a loop, if any do."""
+        if self.choices.parallel is False or not several:
+            return float("inf")
+        return 0.0 if self.choices.parallel is True else float(current().parallel_threshold)
 
     def prepare(self, place: int) -> Ready:
         """Return the kernel of a group, from memory, from disk or compiled."""
@@ -152,11 +185,18 @@ class Specialisation:
         store = cache.default()
         entry = store.lookup(key)
         unit, wanted = None, current().dump
+        if entry is not None and "apart" in entry.metadata:
+            raise PlanError(entry.metadata["apart"])
         if entry is None or wanted:
             from sparsedsl.pipeline import stages
 
-            unit = stages.compile_group(group, settings)
-            records = [asdict(p) for p in unit.proofs]
+            try:
+                unit = stages.compile_group(group, settings)
+            except PlanError as error:
+                if group.beside:  # not to be planned again by the next process
+                    store.store(key, f"# {error.message}\n", {"apart": error.message})
+                raise
+            records = [asdict(p) for each in unit.turn for p in each.proofs]
             recipe = {"recipe": unit.recipe.to_json()}
             direct = straight(unit.kernel, fastmath=settings.fastmath)
             direct = None if unit.checked else direct
@@ -169,7 +209,8 @@ class Specialisation:
 
     def _with(self, group: Group, entry: Entry, unit: Unit | None) -> Ready:
         recipe = Recipe.from_json(entry.metadata["recipe"])
-        call = execute.Call(recipe, group.assembled, entry.function)
+        beside = [side.assembled for side in group.beside]
+        call = execute.Call(recipe, group.assembled, entry.function, beside)
         measured = entry.metadata.get("tuned", {"trials": ()})
         return Ready(group, call, entry, unit, tuple(measured["trials"]))
 
@@ -238,6 +279,9 @@ class Specialisation:
                 version = self._variant(self.unusual | {FACTORS}, self.patterns)
                 return version.run(tensors, out, fresh)
             values[group.output.name] = made
+            if group.beside and (bad := execute.unusual(group.after, values, ())):
+                version = self._variant(self.unusual | bad, self.patterns)
+                return version.run(tensors, out, fresh)
         return values
 
     def computed(
@@ -260,6 +304,9 @@ class Specialisation:
         if call.recipe.copies:
             execute.make_copies(call.recipe, values)
         target = None if out is None else self._target(call, extents, out)
+        if call.sides:
+            found = () if out is None else [self._target(s, extents, out) for s in call.sides]
+            execute.make_sides(call, values, extents, found)
         made = call(values, extents, target, self.choices.parallel)
         return made if group.layout is group.assembled else made.convert(group.layout)
 

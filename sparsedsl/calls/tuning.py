@@ -82,7 +82,8 @@ def candidates(group: Group, settings: Settings) -> Iterator[tuple[Settings, flo
     by row.
     """
     from sparsedsl.iteration.orders import other_orders
-    from sparsedsl.pipeline.stages import compile_group, request_of
+    from sparsedsl.pipeline.planned import request_of
+    from sparsedsl.pipeline.stages import compile_group
 
     if group.before:
         return

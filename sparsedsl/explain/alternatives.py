@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from sparsedsl.iteration.orders import other_orders
 from sparsedsl.pipeline.groups import Settings
-from sparsedsl.pipeline.stages import Unit, request_of
+from sparsedsl.pipeline.planned import request_of
+from sparsedsl.pipeline.stages import Unit
 
 
 def alternatives(unit: Unit, settings: Settings) -> Iterator[str]:

@@ -16,8 +16,10 @@ def dump(unit: Unit, name: str, directory: str) -> None:
     Raises OSError when the directory cannot be made or written to.
     """
     stages = {
-        "1-statements.txt": "\n".join(statement_text(s) for s in unit.group.statements),
-        "2-space.txt": iteration_space(unit.nest),
+        "1-statements.txt": "\n".join(
+            statement_text(s) for part in unit.turn for s in part.group.statements
+        ),
+        "2-space.txt": "\n".join(iteration_space(part.nest) for part in unit.turn),
         "3-plan.txt": plan_text(unit),
         "4-loops.txt": loops_text(unit.kernel),
         "5-source.py": unit.source,

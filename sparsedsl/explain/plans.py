@@ -51,7 +51,10 @@ def _bound(steps: tuple[Step, ...]) -> list[str]:
 
 
 def plan_text(unit: Unit) -> str:
-    """Return the loop nest of one output, one line a step, indented by depth."""
+    """Return the loop nest of each output, one line a step, indented by depth."""
+    if unit.parts:
+        head = f"the outermost loops of {' and '.join(unit.group.made)} are one:"
+        return "\n".join([head, *(plan_text(part) for part in unit.parts)])
     chosen = {variable: algorithm for variable, algorithm, _ in unit.choices}
     lines: list[str] = []
     for within in unit.within:

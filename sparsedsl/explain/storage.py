@@ -19,6 +19,8 @@ from sparsedsl.pipeline.stages import Unit
 
 def announced_bytes(unit: Unit) -> int:
     """Return the bytes of everything that a kernel takes beside its operands and result."""
+    if unit.parts:
+        return sum(map(announced_bytes, unit.parts))
     copies = sum(copied_bytes(conversion, unit.group) for conversion in unit.nest.conversions)
     return copies + sum(size or 0 for _, _, size in workspaces(unit))
 

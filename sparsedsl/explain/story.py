@@ -15,6 +15,7 @@ from sparsedsl.explain.storage import copied_bytes, size_text, workspaces
 from sparsedsl.find.smt import Proof
 from sparsedsl.layouts.levels import exact
 from sparsedsl.pipeline.groups import Group, Settings
+from sparsedsl.pipeline.passes import shared
 from sparsedsl.pipeline.stages import Unit
 from sparsedsl.runtime.outputs import entry_bytes
 from sparsedsl.runtime.recipe import Share
@@ -27,17 +28,19 @@ def explanation(
     alike: tuple[tuple[str, str], ...] = (),
     measured: Sequence[float] = (),
     trials: Sequence[Sequence[str]] = (),
+    apart: Sequence[str] = (),
 ) -> str:
     """Return the whole story of a kernel.
 
     ``alike`` pairs operands for which there is a version where they have one pattern;
     ``measured`` are the seconds each unit took, where it was run on the arguments; ``trials`` say
-    what it was chosen from, where that was measured.
+    what it was chosen from, where that was measured; ``apart`` says of outputs that read the same
+    why no pass computes both.
     """
     lines = ["expression", *_indented(program)]
     for place, unit in enumerate(units):
         took = measured[place] if place < len(measured) else None
-        lines += ["", *_unit(unit, settings, took)]
+        lines += ["", *_pass(unit, settings, took)]
         if place < len(trials) and trials[place]:
             lines += ["measured to choose the plan, on operands of this kind"]
             lines += [f"  {trial}" for trial in trials[place]]
@@ -45,11 +48,28 @@ def explanation(
         f"where {name} has the pattern of {other}, a call runs a version without searches"
         for name, other in alike
     ]
+    lines += [f"not in one pass: {why}" for why in apart]
     return "\n".join(lines)
 
 
 def _indented(text: str) -> list[str]:
     return [f"  {line}" for line in text.splitlines()]
+
+
+def _pass(unit: Unit, settings: Settings, took: float | None) -> list[str]:
+    """Tell of each output of a pass, and what they share."""
+    if not unit.parts:
+        return _unit(unit, settings, took)
+    names = unit.group.made
+    told = "" if took is None else f", measured {1e3 * took:.3g} ms"
+    lines = [
+        f"one pass computes {' and '.join(names)} (estimated {unit.cost / 1e6:.3g} ms one after "
+        f"the other{told}): what they read alike, {', '.join(shared(unit.group.turn))}, comes "
+        "from memory once"
+    ]
+    for part in unit.parts:
+        lines += ["", *_unit(part, settings, None)]
+    return lines
 
 
 def _unit(unit: Unit, settings: Settings, took: float | None) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sparsedsl.iteration.nodes import Nest, Operand
 from sparsedsl.iteration.space import extent_name
 from sparsedsl.loops.nodes import Allocate, Kernel
@@ -18,17 +20,17 @@ def recipe_of(
     lowered: Lowered,
     nest: Nest,
     kernel: Kernel,
-    finite: tuple[str, ...],
-    nonzero: tuple[str, ...],
-    bounded: tuple[tuple[str, str], ...],
-    within: tuple[Nest, ...] = (),
+    checks: Sequence[tuple[str, str]],
+    others: tuple[Nest, ...] = (),
+    sides: Sequence[tuple[Recipe, str]] = (),
 ) -> Recipe:
-    """Return how to call ``kernel``, which computes ``nest``, and the nests ``within`` for it.
+    """Return how to call ``kernel``, which computes ``nest``, and the ``others`` too.
 
-    ``finite``, ``nonzero`` and ``bounded`` name the tensors whose values are checked at each call.
+    ``checks`` say what is checked at each call of the values of which tensors.  ``sides`` are the
+    recipes of the other outputs, each with the name of its array in its layout.
     """
     sink = lowered.sink
-    nests = (*within, nest)
+    nests = (*others, nest)
     operands = [o for n in nests for chain in n.chains for o in chain.operands]
     places: tuple[int, ...] = ()
     if nest.assembly.kind == "dense":
@@ -38,6 +40,12 @@ def recipe_of(
     made = {m.param for m in _arrays(lowered, nest)}
     monoids = [chain.monoid for chain in nest.chains if chain.monoid is not None]
     output = sink.array(value) if nest.assembly.kind == "dense" else ""
+    beside = {
+        a.name: Argument("array", side.output, array)
+        for side, array in sides
+        for a in side.arguments
+        if a.kind == "output"
+    }
     return Recipe(
         output=nest.output.name,
         kind=nest.assembly.kind,
@@ -49,7 +57,8 @@ def recipe_of(
         indices=nest.coordinates,
         places=places,
         arguments=tuple(
-            _argument(p.name, operands, output, made, nest, lowered) for p in kernel.params
+            beside.get(p.name) or _argument(p.name, operands, output, made, nest, lowered)
+            for p in kernel.params
         ),
         copies=tuple(
             dict.fromkeys(
@@ -61,11 +70,12 @@ def recipe_of(
         made=_arrays(lowered, nest),
         results=kernel.results,
         combine=monoids[0] if monoids else None,
-        finite=finite,
-        nonzero=nonzero,
-        bounded=bounded,
+        finite=tuple(name for fact, name in checks if fact == "finite"),
+        nonzero=tuple(name for fact, name in checks if fact == "nonzero"),
+        bounded=tuple(check for check in checks if check[0] in ("above", "below")),
         shared=_shared(operands, lowered, kernel, output, made, nest),
         nanoseconds=sum(n.cost for n in nests),
+        sides=tuple(side for side, _ in sides),
     )
 
 

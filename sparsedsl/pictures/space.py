@@ -63,7 +63,7 @@ def space(kernel: Kernel, *args: Any) -> str:
 
 def visited(engine: Engine, tensors: list[Tensor]) -> str:
     """Draw what ``space`` draws, for a statement that is no kernel of its own."""
-    unit = engine.lower(tensors).units[0]
+    unit = engine.lower(tensors).units[0].turn[0]
     program = engine.specialise(tensors).traced.program
     named = dict(zip((t.name for t in program.inputs), tensors, strict=True))
     extents = check_shapes(program, {name: x.shape for name, x in named.items()})

@@ -83,6 +83,10 @@ class Group:
 
     ``mapped`` names the operands in whose layout the output is, where their values are mapped as
     they lie (``runtime.mapped``); the kernel serves where an entry becomes the fill.
+
+    The same pass computes the dense outputs of the groups ``beside``, of which so many come
+    ``ahead`` (``passes``).  From ``shared_from`` estimated nanoseconds on a caller has threads
+    share a loop; below ``whole_below`` no caller does, however many there are.
     """
 
     statements: tuple[ct.Assign, ...]
@@ -104,15 +108,46 @@ class Group:
     watched: tuple[str, ...] = ()
     factored: bool = False
     mapped: tuple[str, ...] = ()
+    beside: tuple[Group, ...] = ()
+    ahead: int = 0
+    shared_from: float = float("inf")
+    whole_below: float = float("inf")
+
+    @property
+    def turn(self) -> tuple[Group, ...]:
+        """The groups of all outputs of the pass, each as it would be alone, in their order."""
+        if not self.beside:
+            return (self,)
+        never = float("inf")
+        own = replace(self, beside=(), ahead=0, shared_from=never, whole_below=never)
+        return (*self.beside[: self.ahead], own, *self.beside[self.ahead :])
+
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The names of the outputs of the pass, in the order they are computed."""
+        return tuple(group.output.name for group in self.turn)
 
     @property
     def checks(self) -> tuple[tuple[str, str], ...]:
-        """What must hold of the stored values of which tensors at each call."""
-        return (
-            *(("finite", name) for name in self.finite),
-            *(("nonzero", name) for name in self.nonzero),
-            *self.bounded,
-        )
+        """What must hold of the stored values of which tensors before each call."""
+        return tuple(check for check in self._checks() if check[1] not in self.made)
+
+    @property
+    def after(self) -> tuple[tuple[str, str], ...]:
+        """What must hold of the outputs of the pass, else it was in vain."""
+        return tuple(check for check in self._checks() if check[1] in self.made)
+
+    def _checks(self) -> tuple[tuple[str, str], ...]:
+        found = [
+            check
+            for group in self.turn
+            for check in (
+                *(("finite", name) for name in group.finite),
+                *(("nonzero", name) for name in group.nonzero),
+                *group.bounded,
+            )
+        ]
+        return tuple(dict.fromkeys(found))
 
     def constant(self, extents: Mapping[str, int]) -> ct.Scalar | None:
         """Return the value that a sparse output has everywhere because nothing is reduced.
@@ -354,6 +389,10 @@ def reads(expression: ct.Expression) -> list[ct.Access | ct.Stored]:
 
 def describe(group: Group, settings: Settings) -> str:
     """Return the text that identifies a group's kernel: everything the plan depends on."""
+    if group.beside:
+        together = [describe(each, settings) for each in group.turn]
+        ends = group.shared_from, group.whole_below
+        return "\n".join([*together, f"one pass {group.ahead} {ends}"])
     lines = [describe(before, settings) for before in group.before]
     lines += [text.statement_text(s) for s in group.statements]
     used = sorted({a.tensor for s in group.statements for a in reads(s.expression)})

@@ -2,10 +2,10 @@
 
 | stage | module | gives |
 |---|---|---|
-| plan | iteration.plan | a nest of scans, finds and guards |
-| prove | find.prove | the same with proofs and a find for each search |
+| plan, prove | pipeline.planned | a nest of scans, finds and guards, with proofs |
 | lower | lowering.nest | a kernel in the loop IR, verified |
 | optimise | loops.optimise | the same, smaller and faster |
+| fuse | lowering.fusion | one kernel for the outputs of one pass |
 | print | codegen.python | the text that Numba compiles |
 
 Takes: a group of ``groups.split``.  Gives: its ``Unit``.  Invariant: nothing here depends on
@@ -14,32 +14,29 @@ stored values or indices, only on layouts, dtypes, extents and entry counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction import text
-from sparsedsl.contraction.expressions import walk
 from sparsedsl.errors import PlanError
 from sparsedsl.find.certificates import Certificate
 from sparsedsl.find.choose import Choice
-from sparsedsl.find.prove import Proved, prove_nest
 from sparsedsl.find.smt import Proof
-from sparsedsl.find.widths import widest
 from sparsedsl.iteration import plan as planning
-from sparsedsl.iteration.chains import sizes_of
 from sparsedsl.iteration.nodes import Nest
-from sparsedsl.iteration.request import Request, accesses
+from sparsedsl.iteration.request import Request
 from sparsedsl.iteration.space import extent_name
 from sparsedsl.loops.nodes import Kernel
 from sparsedsl.options import current
-from sparsedsl.pipeline.groups import Group, Settings, bucket, index_dtype, reads, rounded
+from sparsedsl.pipeline.groups import Group, Settings
+from sparsedsl.pipeline.passes import QUICK, at_once, saves
+from sparsedsl.pipeline.planned import Planned, plan
 from sparsedsl.pipeline.source import Source
 from sparsedsl.runtime.recipe import Recipe
 
 if TYPE_CHECKING:
-    from sparsedsl.lowering.rows import Part
+    from sparsedsl.lowering.nest import Lowered
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,8 @@ class Unit:
     every index value that the kernel computes.  ``checked`` says that subscripts are tested at run
     time.  ``within`` are the nests that give this one a row of an intermediate in each turn of its
     loop.  ``planned`` are the nests as they were planned, before proofs, ``within`` first, and
-    what each was planned from.
+    what each was planned from.  ``parts`` are the units of the outputs that the kernel computes in
+    one pass, each as it would be alone; ``kernel``, ``source`` and ``recipe`` are of them all.
     """
 
     group: Group
@@ -65,15 +63,23 @@ class Unit:
     checked: bool
     within: tuple[Nest, ...] = ()
     planned: tuple[tuple[Request, Nest], ...] = ()
+    parts: tuple[Unit, ...] = ()
 
     @property
     def cost(self) -> float:
         """The estimated nanoseconds of a call."""
+        if self.parts:
+            return sum(unit.cost for unit in self.parts)
         return sum(nest.cost for nest in (*self.within, self.nest))
+
+    @property
+    def turn(self) -> tuple[Unit, ...]:
+        """The units of all outputs of the pass, each as it would be alone, in their order."""
+        return self.parts or (self,)
 
 
 def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ()) -> Unit:
-    """Run the stages from planning to source on one group, and on those before it.
+    """Run the stages from planning to source on one group, and on those before and beside it.
 
     ``known`` are the proofs of an earlier run: the solver is asked what they do not answer.
 
@@ -83,23 +89,50 @@ def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ())
         If no plan exists, a forced choice is not legal, or the plans of groups that are to
         share a loop do not.
     """
+    records = {p.smtlib: p for p in known}
+    every = [_plans(each, settings, records) for each in group.turn]
+    lowered = [_lowered(plans) for plans in every]
+    if len(every) == 1:
+        return _unit(group, every[0], lowered[0], settings)
+    from sparsedsl.lowering.fusion import joined
+
+    how = joined(lowered, [p[-1].nest.cost for p in every], group.shared_from, group.whole_below)
+    if how.whole:
+        every = [tuple(p.unshared() for p in plans) for plans in every]
+        lowered = [_lowered(plans) for plans in every]
+    parts = zip(group.turn, every, lowered, strict=True)
+    units = [_unit(each, plans, one, settings) for each, plans, one in parts]
+    if not saves(group.turn, sum(unit.cost for unit in units)):
+        raise PlanError("what they read alike takes little of their time")
+    long = any(p.proved.long for plans in every for p in plans)
+    inner = how.always and at_once(group.turn, long=long)
+    return _fused(group, units, lowered, settings, inner=inner)
+
+
+def _plans(group: Group, settings: Settings, records: Mapping[str, Proof]) -> tuple[Planned, ...]:
+    """Return the plans of the groups before one, and its own, the last."""
+    return tuple(plan(each, settings, records) for each in (*group.before, group))
+
+
+def _lowered(plans: Sequence[Planned]) -> Lowered:
+    from sparsedsl.lowering.rows import lower_rows
+
+    parts, notes = [p.part for p in plans], _notes(plans)
+    return parts[0].lowered(notes) if len(parts) == 1 else lower_rows(parts, notes)
+
+
+def _unit(group: Group, plans: tuple[Planned, ...], lowered: Lowered, settings: Settings) -> Unit:
+    """Optimise the kernel of one output, and print it."""
     from sparsedsl.codegen.processor import gathers, has_masks
     from sparsedsl.codegen.python import source as print_source
     from sparsedsl.loops.optimise import optimise
     from sparsedsl.loops.verify import verify as verify_kernel
     from sparsedsl.lowering.recipe import recipe_of
-    from sparsedsl.lowering.rows import lower_rows
 
-    records = {p.smtlib: p for p in known}
-    within = tuple(_plan(g, settings, records) for g in group.before)
-    planned = _plan(group, settings, records)
-    every = (*within, planned)
-    notes = _notes(every)
-    parts = [p.part for p in every]
-    lowered = lower_rows(parts, notes) if within else planned.part.lowered(notes)
-    far = {array: elements for p in every for array, elements in p.proved.far}
-    long = {variable for p in every for variable in p.proved.long}
-    likely = {extent_name(i): n for p in every for i, n in p.request.extents.items()}
+    *within, planned = plans
+    far = {array: elements for p in plans for array, elements in p.proved.far}
+    long = {variable for p in plans for variable in p.proved.long}
+    likely = {extent_name(i): n for p in plans for i, n in p.request.extents.items()}
     kernel = optimise(
         verify_kernel(lowered.kernel),
         # each subscript of a vector's elements is not there to be checked, nor is one looked ahead
@@ -113,66 +146,68 @@ def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ())
     )
     verify_kernel(kernel)
     nests = tuple(p.nest for p in within)
-    checks = group.finite, group.nonzero, group.bounded
-    recipe = recipe_of(lowered, planned.nest, kernel, *checks, nests)
-    bounds = tuple(c for p in every for c in p.proved.certificates)
+    recipe = recipe_of(lowered, planned.nest, kernel, group.checks, nests)
+    bounds = tuple(c for p in plans for c in p.proved.certificates)
     checked = settings.safe or any(c.verdict == "checked" for c in bounds)
     source = print_source(kernel, fastmath=settings.fastmath, safe=checked)
     choices = tuple(
         (c.variable, c.algorithm, "; ".join(f"{n}: {why}" for n, why in c.rejected))
-        for p in every
+        for p in plans
         for chain in p.proved.choices
         for c in chain
     )
-    proofs = tuple(proof for p in every for proof in p.proved.proofs)
-    widest = max(p.widest for p in every)
+    proofs = tuple(proof for p in plans for proof in p.proved.proofs)
+    widest = max(p.widest for p in plans)
     return Unit(
         *(group, planned.nest, choices, proofs, kernel, source, recipe, bounds, widest),
-        *(checked, nests, tuple((p.request, p.planned) for p in every)),
+        *(checked, nests, tuple((p.request, p.planned) for p in plans)),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """One group planned from a request, and proved; ``widest`` bounds its index values."""
+def _fused(
+    group: Group,
+    units: Sequence[Unit],
+    lowered: Sequence[Lowered],
+    settings: Settings,
+    *,
+    inner: bool,
+) -> Unit:
+    """Join the kernels of several outputs, and the loops ``inner`` of those.
 
-    group: Group
-    request: Request
-    planned: Nest
-    proved: Proved
-    part: Part
-    widest: int
+    Raises
+    ------
+    PlanError
+        If their loops cannot be one.
+    """
+    from sparsedsl.codegen.python import source as print_source
+    from sparsedsl.loops.verify import verify as verify_kernel
+    from sparsedsl.lowering.fusion import fused_kernel, with_pointer
+    from sparsedsl.lowering.recipe import recipe_of
 
-    @property
-    def nest(self) -> Nest:
-        return self.proved.nest
-
-
-def _plan(group: Group, settings: Settings, known: Mapping[str, Proof]) -> _Planned:
-    from sparsedsl.lowering.rows import Part
-
-    _check_forced(group, settings)
-    request = request_of(group, settings)
-    request, planned, proved = _planned(request, settings, known)
-    copies = tuple(c.tensor for c in planned.conversions)
-    program = replace(group.program, inputs=tuple({*group.program.inputs, *copies}))
-    nest = proved.nest
-    _check_cost(group, nest)
-    dtypes = {
-        f"{name}_{array}": dtype
-        for name, source in group.sources.items()
-        for array, dtype in source.index_dtypes.items()
-    }
-    for conversion in planned.conversions:
-        wide = set(group.sources[conversion.source].index_dtypes.values()) == {"int64"}
-        for array in conversion.layout.functions:
-            dtypes[f"{conversion.tensor.name}_{array}"] = "int64" if wide else "int32"
-    extent = max((request.extents[c] for c in nest.coordinates), default=1)
-    part = Part(proved, program, dtypes, index_dtype(group), extent)
-    return _Planned(group, request, planned, proved, part, _widest(group, nest, dtypes))
+    named = [(unit.group.output.name, unit.kernel) for unit in units]
+    quick = sum(unit.cost for unit in units) <= QUICK
+    kernel = verify_kernel(fused_kernel(named, mixed=quick, inner=inner))
+    own = units[group.ahead]
+    beside = tuple(unit for unit in units if unit is not own)
+    others = (*own.within, *(nest for unit in beside for nest in (*unit.within, unit.nest)))
+    sides = tuple((unit.recipe, unit.nest.layout.value.function) for unit in beside)
+    main = with_pointer(lowered[group.ahead], lowered)
+    recipe = recipe_of(main, own.nest, kernel, group.checks, others, sides)
+    checked = any(unit.checked for unit in units)
+    source = print_source(kernel, fastmath=settings.fastmath, safe=checked)
+    return replace(
+        own,
+        group=group,
+        kernel=kernel,
+        source=source,
+        recipe=recipe,
+        widest=max(unit.widest for unit in units),
+        checked=checked,
+        parts=tuple(units),
+    )
 
 
-def _notes(every: tuple[_Planned, ...]) -> tuple[str, ...]:
+def _notes(every: Sequence[Planned]) -> tuple[str, ...]:
     """Return what the generated function says of itself."""
     groups = [p.group for p in every]
     statement = "; ".join(text.statement_text(s) for g in groups for s in g.statements)
@@ -207,7 +242,8 @@ def resized(unit: Unit, extents: Mapping[str, int], sources: Mapping[str, Source
         )
         same = _steps(instead) == _steps(planned)
         nests.append(replace(nest, cost=instead.cost) if same else nest)
-    return replace(unit, within=tuple(nests[:-1]), nest=nests[-1])
+    parts = tuple(resized(each, extents, sources) for each in unit.parts)
+    return replace(unit, within=tuple(nests[:-1]), nest=nests[-1], parts=parts)
 
 
 def _steps(nest: Nest) -> object:
@@ -215,165 +251,6 @@ def _steps(nest: Nest) -> object:
     return nest.conversions, nest.assembly, nest.prefix, chains
 
 
-def request_of(group: Group, settings: Settings) -> Request:
-    """Return what planning a group reads: sizes are rounded, so that equal keys plan equally."""
-    return Request(
-        statements=group.statements,
-        program=group.program,
-        layouts={n: s.layout for n, s in group.sources.items()},
-        output=group.assembled,
-        extents={i: int(rounded(n)) for i, n in group.extents.items()},
-        entries={
-            n: {d: rounded(c) for d, c in s.entries.items()} for n, s in group.sources.items()
-        },
-        annihilating=group.annihilating,
-        exact=group.exact,
-        order=_order_of(group, settings),
-        workspace=settings.workspace,
-        whole=group.whole if settings.workspace == "auto" and settings.find == "auto" else None,
-        patterns=dict(group.patterns),
-        turning=settings.turn,
-        implied=frozenset(n for n, s in group.sources.items() if s.implied),
-    )
-
-
-def _widest(group: Group, nest: Nest, index_dtypes: Mapping[str, str]) -> int:
-    """Return the bound on index values, for every extent that shares the kernel.
-
-    Raises
-    ------
-    PlanError
-        If they may leave 64 bits.
-    """
-    extents = {i: 4 ** (bucket(n) + 1) for i, n in group.extents.items()}
-    most = widest(nest, extents, index_dtypes)
-    if most >= 2**63:
-        raise PlanError(
-            f"index arithmetic of {group.output.name} may leave 64 bits: its values reach "
-            f"2**{most.bit_length()}",
-            span=group.statements[0].span,
-            hint="use smaller extents or factors in subscripts",
-        )
-    return most
-
-
-MOST_COPIES = 3
-"""Accesses read from copies before a missing find is reported."""
-
-
-def _planned(
-    request: Request, settings: Settings, known: Mapping[str, Proof]
-) -> tuple[Request, Nest, Proved]:
-    """Plan and prove; what is not proved of patterns, of merges, or of order, is done without.
-
-    Returns what was planned from in the end, too.
-    """
-    found = _proved(request, settings, known)
-    request, nest, proved = found
-    unordered = proved.nest.assembly.kind == "stream" != nest.assembly.kind
-    if not unordered or request.order is not None or settings.workspace != "auto":
-        return found
-    # sorting all entries costs more than most orders of loops, and less than some
-    few = len(accesses(request)) <= planning.MANY
-    sorting = _proved(replace(request, strict=3), settings, known) if few else found
-    for strict in (1, 2) if few else (1,):
-        try:
-            other = _proved(replace(request, strict=strict), settings, known)
-        except PlanError:
-            continue
-        ordered = other[2].nest.assembly.kind != "stream"
-        if ordered and (other[1].cost < sorting[1].cost or not few):
-            return other
-    return sorting
-
-
-def _proved(
-    request: Request, settings: Settings, known: Mapping[str, Proof]
-) -> tuple[Request, Nest, Proved]:
-    """Plan and prove as ``_planned`` does, if need be with a stream that is sorted."""
-    find = settings.find if isinstance(settings.find, str) else dict(settings.find)
-    failure: PlanError | None = None
-    while True:
-        try:
-            nest = planning.plan(request)
-            operands = tuple(o for chain in nest.chains for o in chain.operands)
-            sizes = sizes_of(request, operands)
-            proved = prove_nest(
-                nest, sizes, find, settings.solver_timeout_ms, known, settings.workspace
-            )
-        except PlanError as error:
-            failure = failure or error
-            # no find is legal in some operand's own layout: a sorted copy has one
-            if request.copying == MOST_COPIES or find != "auto":
-                raise failure from None
-            request = replace(request, copying=request.copying + 1)
-            continue
-        if proved is not None:
-            proved = proved if settings.share else replace(proved, parallel=None)
-            return request, nest, proved
-        request = replace(request, patterns={}, whole=request.whole if request.patterns else None)
-
-
 def _finds_text(choices: Iterable[tuple[Choice, ...]]) -> str:
     found = [f"{c.variable} by {c.algorithm}" for chain in choices for c in chain]
     return ", ".join(found) or "none needed"
-
-
-TOO_LONG = 1e13
-"""Estimated nanoseconds above which visiting implicit zeros is refused: hours."""
-
-
-def _check_cost(group: Group, nest: Nest) -> None:
-    if group.annihilating or nest.cost < TOO_LONG:
-        return
-    raise PlanError(
-        f"dense semantics would visit every coordinate of {group.output.name}, an estimated "
-        f"{nest.cost / 3.6e12:.0f} hours: values that meet implicit zeros are infinite, NaN, "
-        "zero divisors, or may become so",
-        span=group.statements[0].span,
-        hint='use semantics="annihilator" to skip implicit zeros',
-    )
-
-
-def _check_forced(group: Group, settings: Settings) -> None:
-    """Refuse forced choices that name nothing."""
-    if settings.order is not None:
-        every = (*group.program.statements, *group.statements)
-        indices = {i for s in every for i in _indices(s)}
-        if set(settings.order) != indices:
-            raise PlanError(
-                f"expected order to name the indices {' '.join(sorted(indices))}, found "
-                f"{' '.join(settings.order)!r}",
-                span=group.statements[0].span,
-                hint="each index of the kernel once, that of the outermost loop first",
-            )
-    if settings.workspace not in ("auto", "dense", "hash", "sort"):
-        raise PlanError(
-            f"expected workspace to be auto, dense, hash or sort, found {settings.workspace!r}"
-        )
-    if not isinstance(settings.find, str):
-        names = set(group.sources)
-        for name, _ in settings.find:
-            if name not in names:
-                raise PlanError(
-                    f"find names {name!r}, which is no operand; operands are "
-                    f"{', '.join(sorted(names))}"
-                )
-
-
-def _order_of(group: Group, settings: Settings) -> tuple[str, ...] | None:
-    """Return the forced order of a group's own indices, which may be some of the program's."""
-    if settings.order is None:
-        return None
-    here = {i for s in group.statements for i in _indices(s)}
-    return tuple(i for i in settings.order if i in here)
-
-
-def _indices(statement: ct.Assign) -> set[str]:
-    found = {i for s in statement.subscripts for i in s.indices}
-    for access in reads(statement.expression):
-        found |= {i for s in access.subscripts for i in s.indices}
-    for node in walk(statement.expression):
-        if isinstance(node, ct.IndexValue):
-            found |= set(node.index.indices)
-    return found

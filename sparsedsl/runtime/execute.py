@@ -79,6 +79,19 @@ def make_copies(recipe: Recipe, tensors: MutableMapping[str, Tensor]) -> None:
                 tensors[copy.name] = copied(source, layout, whole=copy.whole)
 
 
+def make_sides(
+    call: Call,
+    tensors: MutableMapping[str, Tensor],
+    extents: Mapping[str, int],
+    given: Sequence[np.ndarray | None],
+) -> None:
+    """Add the outputs that a kernel computes beside its own, in new arrays or those given."""
+    for place, side in enumerate(call.sides):
+        form, array = side.form(extents), given[place] if given else None
+        array = side.fresh(side.axes(extents)) if array is None else array
+        tensors[side.recipe.output] = Tensor.of(form, {side.layout.value.function: array})
+
+
 def _checks(recipe: Recipe) -> tuple[tuple[str, str], ...]:
     """Return which facts must hold of the stored values of which tensors."""
     return (
@@ -97,6 +110,8 @@ class Call:
         How to call it, and the layout it stores its output in.
     load:
         Returns the compiled function for arguments such as those given.
+    beside:
+        The layouts of the outputs that it computes beside that one.
 
     Attributes
     ----------
@@ -109,10 +124,16 @@ class Call:
     stored_in:
         Of each of those arrays its name, its place among the arguments, which result counts what
         was written (None: all of it) and whether there is one element more.
+    sides:
+        What makes the outputs beside that one: none of them is called.
     """
 
     def __init__(
-        self, recipe: Recipe, layout: Layout, load: Callable[[Sequence[Any]], Function]
+        self,
+        recipe: Recipe,
+        layout: Layout,
+        load: Callable[[Sequence[Any]], Function],
+        beside: Sequence[Layout] = (),
     ) -> None:
         self.recipe = recipe
         self.layout = layout
@@ -138,6 +159,9 @@ class Call:
             for name in (layout.arrays if self.stores else ())
         )
         self._sized = bool(layout.sizes)
+        self.sides = tuple(
+            Call(side, own, load) for side, own in zip(recipe.sides, beside, strict=True)
+        )
         self._forms: dict[tuple[int, ...], Form] = {}
         self._room = (0, 0)
 

@@ -7,7 +7,7 @@ disk is called without planning it again.  Invariant: a recipe names arrays and 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 Scalar = bool | int | float | complex
@@ -95,7 +95,8 @@ class Recipe:
     names the tensors whose stored values must be finite, ``nonzero`` those that must not
     store a zero, ``bounded`` those that must store neither NaN nor minus infinity (``"above"``)
     or infinity (``"below"``).  ``shared`` is the loop that threads may share, ``nanoseconds``
-    the estimated time of a call.
+    the estimated time of a call.  ``sides`` are the recipes of the dense outputs that the kernel
+    computes beside this one, each as if alone: their arrays are arguments like those of operands.
     """
 
     output: str
@@ -117,10 +118,12 @@ class Recipe:
     bounded: tuple[tuple[str, str], ...]
     shared: Share | None
     nanoseconds: float
+    sides: tuple[Recipe, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return a value that JSON can hold."""
-        found = asdict(self)
+        found = asdict(replace(self, sides=()))
+        found["sides"] = [side.to_json() for side in self.sides]
         for name in ("fill", "initial"):
             value = found[name]
             if isinstance(value, complex):
@@ -147,6 +150,7 @@ class Recipe:
                 shared[name] = None if shared[name] is None else Argument(**shared[name])
             given["shared"] = Share(**shared)
         given["bounded"] = tuple((side, name) for side, name in given["bounded"])
+        given["sides"] = tuple(Recipe.from_json(side) for side in given["sides"])
         for name in ("indices", "places", "results", "finite", "nonzero"):
             given[name] = tuple(given[name])
         return Recipe(**given)

@@ -18,6 +18,15 @@ def _times_vector(o: Operands) -> Job:
     return Job(lambda: o["A"] @ o["x"])
 
 
+def _both_products(o: Operands) -> Job:
+    transposed = o["A"].T
+    return Job(lambda: (o["A"] @ o["x"], transposed @ o["w"]))
+
+
+def _sums_and_maxima(o: Operands) -> Job:
+    return Job(lambda: (o["A"].sum(axis=1), o["A"].max(axis=1)), lambda y: (y[0], y[1].toarray()))
+
+
 def _times_sparse_vector(o: Operands) -> Job:
     x = o["x"]
     column = sp.csc_array((x.data, (x.coords[0], np.zeros_like(x.coords[0]))), (x.shape[0], 1))
@@ -111,5 +120,7 @@ SCIPY: dict[str, Prepare] = {
     "TTM sparse 16": lambda o: _by_fiber(o, "B"),
     "MTTKRP 32": _mttkrp,
     "inner product, order 3": _inner,
+    "A x and A' w": _both_products,
+    "sums and maxima of rows": _sums_and_maxima,
 }
 """How scipy (NumPy, for SDDMM) computes each kernel; rows of sparse products sorted."""
