@@ -26,15 +26,18 @@ from sparsedsl.codegen.llvm_expressions import (
 from sparsedsl.codegen.llvm_function import STATUS, Array, Function
 from sparsedsl.codegen.llvm_loops import Hints
 from sparsedsl.codegen.llvm_scalars import WORD, NeedsNumbaError, Value, constant, stored_type
+from sparsedsl.codegen.llvm_vectors import extreme
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.loops.nodes import (
     BOOL,
     INT,
     Allocate,
+    Apply,
     ArrayParam,
     Assign,
     Break,
     Comment,
+    Expr,
     For,
     If,
     IntParam,
@@ -124,6 +127,11 @@ def _run(f: Function, body: tuple[Stmt, ...]) -> None:
 def _step(f: Function, node: Stmt) -> None:
     """Write one statement."""
     match node:
+        case Assign(variable, Apply("maximum" | "minimum" as name, (first, value), type)) if (
+            first == variable and type in ("float64", "float32")
+        ):
+            found = _extreme_so_far(f, name, first, value)
+            f.builder.store(found, f.variable(variable.name, variable.type))
         case Assign(variable, value):
             found = evaluate(f, value)
             f.builder.store(found, f.variable(variable.name, variable.type))
@@ -156,6 +164,33 @@ def _step(f: Function, node: Stmt) -> None:
             pass
         case _:
             assert_never(node)
+
+
+SELDOM, USUALLY = 1, 2000
+"""Weights of a branch for NaN: it stays a branch, so that nothing waits for the test."""
+
+
+def _extreme_so_far(f: Function, name: str, first: Expr, value: Expr) -> Value:
+    """Write the larger or smaller of what was found so far and one value more.
+
+    Only one instruction waits for what was found, unless the value is NaN.
+    """
+    builder, symbol = f.builder, ">" if name == "maximum" else "<"
+    old, new = evaluate(f, first), evaluate(f, value)
+    seldom, usual, after = f.block("nan"), f.block("number"), f.block("after")
+    branch = builder.cbranch(builder.fcmp_unordered("uno", new, new), seldom, usual)
+    branch.set_weights([SELDOM, USUALLY])
+    builder.position_at_end(seldom)
+    among = extreme(builder, symbol, old, new)
+    builder.branch(after)
+    builder.position_at_end(usual)
+    better = builder.select(builder.fcmp_ordered(symbol, new, old), new, old)
+    builder.branch(after)
+    builder.position_at_end(after)
+    found = builder.phi(old.type)
+    found.add_incoming(among, seldom)
+    found.add_incoming(better, usual)
+    return found
 
 
 def _pack(f: Function, node: Pack) -> None:

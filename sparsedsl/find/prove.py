@@ -70,6 +70,8 @@ def prove_nest(
     timeout_ms: int,
     known: Mapping[str, Proof] = NOTHING,
     workspace: str = "auto",
+    *,
+    flat: bool = True,
 ) -> Proved | None:
     """Prove what the plan rests on and choose its finds.
 
@@ -78,7 +80,7 @@ def prove_nest(
 
     ``forced`` is ``"auto"``, an algorithm's name, or a name per tensor; ``known`` holds
     records of an earlier run, which need not be proved again.  ``workspace`` is ``"auto"``,
-    ``"dense"`` or ``"hash"``.
+    ``"dense"`` or ``"hash"``.  ``flat``: loops whose ranges make up one range become one loop.
 
     Raises
     ------
@@ -97,7 +99,7 @@ def prove_nest(
             # other outputs close a segment after turns that deliver nothing, too
             pruned = replace(pruned, steps=clipped(pruned.steps))
         pruned = tightened(prover, nest.prefix, pruned)
-        if nest.assembly.kind == "dense" and not nest.prefix:
+        if flat and nest.assembly.kind == "dense" and not nest.prefix:
             pruned = flattened(prover, pruned)
         context = Context(nest.prefix + pruned.steps, {o.name: o for o in pruned.operands})
         chosen = [

@@ -145,8 +145,8 @@ def _cut(each: Pass, turn: For) -> _Cut | None:
     """Cut a body at its loops over the range of ``turn``, which get its variable."""
     body = each.body
     places = _places_of(body, turn)
-    between = [s for n, s in enumerate(body[places[0] : places[-1]], places[0]) if n not in places]
-    if not all(isinstance(s, Comment) for s in between):
+    between = _spread(body, places)
+    if between is None:
         return None
     first = places[0]
     while first and isinstance(body[first - 1], Comment):
@@ -158,7 +158,31 @@ def _cut(each: Pass, turn: For) -> _Cut | None:
         (loop,) = renamed((loop,), {loop.variable.name: turn.variable.name})
         assert isinstance(loop, For)
         loops.append(loop)
-    return _Cut(each.name, body[:first], tuple(loops), body[places[-1] + 1 :])
+    before, after = (*body[:first], *between[0]), (*between[1], *body[places[-1] + 1 :])
+    return _Cut(each.name, before, tuple(loops), after)
+
+
+def _spread(body: Body, places: Sequence[int]) -> tuple[Body, Body] | None:
+    """Return what stands between loops and may come before them all, and what after them all."""
+    before: list[Stmt] = []
+    after: list[Stmt] = []
+    over: list[Stmt] = []
+    for place in range(places[0], places[-1]):
+        statement = body[place]
+        if place in places:
+            over.append(statement)
+        elif isinstance(statement, Comment):
+            continue
+        elif not _shared((statement,), (*over, *after)):
+            before.append(statement)
+        else:
+            after.append(statement)
+    later = [(n, s) for n, s in enumerate(body) if n in places]
+    for statement in after:
+        at = next(n for n, s in enumerate(body) if s is statement)
+        if _shared((statement,), [s for n, s in later if n > at]):
+            return None
+    return tuple(before), tuple(after)
 
 
 def _in_the_way(cuts: Sequence[_Cut], turn: For) -> str:

@@ -57,6 +57,10 @@ def joined(
         raise PlanError(
             f"threads share the loop of {one.sink.name}, not that of {' and '.join(others)}"
         )
+    sums = [each.sink.name for each in lowered if each.shared is not None and not each.shared.apart]
+    if sums and most >= whole_below:
+        # its pieces follow from sizes alone: it has some on one thread, too
+        raise PlanError(f"{sums[0]} is summed in pieces")
     return Joined(whole=True, always=most < whole_below)
 
 

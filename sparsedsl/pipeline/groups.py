@@ -44,7 +44,8 @@ class Settings:
     ``share``: the caller gives the range of a loop that threads may share.  ``tune``: the kernel
     is the fastest of those measured, under these settings' own key.  ``portable``: it
     counts on nothing that this processor has and others have not.  ``turn``: the caller copies
-    dense operands in the order that the kernel reads.
+    dense operands in the order that the kernel reads.  ``by_rows``: loops stay inside of others
+    where they could be one over all entries.
     """
 
     order: tuple[str, ...] | None = None
@@ -58,6 +59,7 @@ class Settings:
     tune: bool = False
     portable: bool = False
     turn: bool = True
+    by_rows: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from sparsedsl.find.smt import Proof
 from sparsedsl.find.widths import widest
 from sparsedsl.iteration import plan as planning
 from sparsedsl.iteration.chains import sizes_of
-from sparsedsl.iteration.nodes import Nest
+from sparsedsl.iteration.nodes import Chain, Nest, Scan
 from sparsedsl.iteration.request import Request, accesses
 from sparsedsl.pipeline.groups import Group, Settings, bucket, index_dtype, reads, rounded
 
@@ -47,10 +47,20 @@ class Planned:
         """The nest as it was proved."""
         return self.proved.nest
 
+    @property
+    def flattened(self) -> bool:
+        """Whether loops whose ranges make up one range became one loop."""
+        chains = zip(self.planned.chains, self.nest.chains, strict=False)
+        return any(_loops(one) > _loops(other) for one, other in chains)
+
     def unshared(self) -> Planned:
         """Return it for one thread: its loops are not given in pieces."""
         proved = replace(self.proved, parallel=None)
         return replace(self, proved=proved, part=replace(self.part, proved=proved))
+
+
+def _loops(chain: Chain) -> int:
+    return sum(isinstance(step, Scan) for step in chain.steps)
 
 
 def plan(group: Group, settings: Settings, known: Mapping[str, Proof]) -> Planned:
@@ -170,7 +180,8 @@ def _proved(
             operands = tuple(o for chain in nest.chains for o in chain.operands)
             sizes = sizes_of(request, operands)
             proved = prove_nest(
-                nest, sizes, find, settings.solver_timeout_ms, known, settings.workspace
+                *(nest, sizes, find, settings.solver_timeout_ms, known, settings.workspace),
+                flat=not settings.by_rows,
             )
         except PlanError as error:
             failure = failure or error

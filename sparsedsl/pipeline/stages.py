@@ -91,12 +91,30 @@ def compile_group(group: Group, settings: Settings, known: Iterable[Proof] = ())
     """
     records = {p.smtlib: p for p in known}
     every = [_plans(each, settings, records) for each in group.turn]
-    lowered = [_lowered(plans) for plans in every]
     if len(every) == 1:
-        return _unit(group, every[0], lowered[0], settings)
+        return _unit(group, every[0], _lowered(every[0]), settings)
+    try:
+        return _in_one_pass(group, every, settings)
+    except PlanError:
+        if not any(p.flattened for plans in every for p in plans):
+            raise
+    by_rows = replace(settings, by_rows=True)
+    return _in_one_pass(group, [_plans(each, by_rows, records) for each in group.turn], settings)
+
+
+def _in_one_pass(group: Group, every: Sequence[tuple[Planned, ...]], settings: Settings) -> Unit:
+    """Return the unit of several outputs, planned one by one.
+
+    Raises
+    ------
+    PlanError
+        If their loops cannot be one, or that does not pay.
+    """
     from sparsedsl.lowering.fusion import joined
 
-    how = joined(lowered, [p[-1].nest.cost for p in every], group.shared_from, group.whole_below)
+    lowered = [_lowered(plans) for plans in every]
+    costs = [p[-1].nest.cost for p in every]
+    how = joined(lowered, costs, group.shared_from, group.whole_below)
     if how.whole:
         every = [tuple(p.unshared() for p in plans) for plans in every]
         lowered = [_lowered(plans) for plans in every]

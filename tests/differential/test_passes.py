@@ -39,6 +39,11 @@ def _row_maxima(o, A, x, w, i, j):
     m[i] = sd.max(A[i, j], over=j)
 
 
+def _column_sums(o, A, x, w, i, j):
+    v = o["v"]
+    v[j] = A[i, j]
+
+
 def _squares(o, A, x, w, i, j):
     s = o["s"]
     s[()] = A[i, j] * A[i, j]
@@ -86,7 +91,15 @@ def _folded(o, A, x, w, i, j):
 
 STATEMENTS = {
     **{"p": _row_product, "q": _column_product, "r": _row_sums, "m": _row_maxima},
-    **{"s": _squares, "t": _total, "D": _whole, "u": _scaled, "a": _after, "n": _norm},
+    **{
+        "v": _column_sums,
+        "s": _squares,
+        "t": _total,
+        "D": _whole,
+        "u": _scaled,
+        "a": _after,
+        "n": _norm,
+    },
     **{"b": _back, "c": _again, "f": _folded},
 }
 NEEDS = {"a": "p", "n": "p", "b": "p", "c": "q", "f": "D"}
@@ -193,7 +206,7 @@ _SEQUENCES = {count: _some(count) for count in (3, 4, 5)}
 
 
 @pytest.mark.parametrize("whole", [True, False])
-@pytest.mark.parametrize("names", ["pq", "rm", "pb", "pn", "mrqp", "qr"], ids=str)
+@pytest.mark.parametrize("names", ["pq", "rm", "pb", "pn", "mrqp", "qr", "rv", "ps"], ids=str)
 def test_compiled_bit_for_bit(names, whole, monkeypatch):
     """Values that are rounded: rows are added up in the same order with and without others.
 
@@ -214,7 +227,7 @@ def test_compiled_bit_for_bit(names, whole, monkeypatch):
 
 
 @pytest.mark.parametrize("least", [0, 20_000, 10**9])
-@pytest.mark.parametrize("names", ["pq", "rm", "pan", "rs", "pb", "pn", "Df"], ids=str)
+@pytest.mark.parametrize("names", ["pq", "rm", "pan", "rs", "pb", "qs", "pnb", "Df"], ids=str)
 def test_any_number_of_threads_gives_the_same(names, least):
     """Whether outputs share a pass may depend on threads; not so in which order sums are taken."""
     rng = np.random.default_rng(2)
@@ -337,7 +350,10 @@ def test_one_kernel_of_several_outputs_is_not_one_loop_nest():
             _ = lowered.compile().njit
 
 
-@pytest.mark.parametrize(("names", "made"), [("pn", 1), ("pa", 2), ("pb", 1), ("mrqp", 1)])
+@pytest.mark.parametrize(
+    ("names", "made"),
+    [("pn", 1), ("pa", 2), ("pb", 1), ("mrqp", 1), ("rv", 1), ("ps", 1), ("st", 2)],
+)
 def test_which_outputs_are_computed_together(names, made):
     tensors, truth = operands("csr", 1)
     with sd.options(threads=1), interpreting(), remembering_proofs():
