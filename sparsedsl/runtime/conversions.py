@@ -2,9 +2,10 @@
 
 Takes: arrays under one layout.  Gives: arrays under another, the same by both ways.
 
-Passes take a tenth of the time, also for few entries, but some hundredths of a second to load and
-some tenths to compile.  So they are had for many entries at once, and for few when a conversion
-has been asked for often.
+Passes take a tenth of the time, also for few entries, but some tenths of a second to compile.
+The first ones of a process take some hundredths to load, others some thousandths.  So they are had
+for many entries at once, and for few when a conversion has been asked for often, or they are kept
+on disk and others are loaded.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ FEW = 20_000
 
 MANY = 100_000
 """Stored values from which passes are compiled when first met."""
+
+SOME = 4_000
+"""Stored values from which interpreting twice takes as long as loading passes when others are."""
 
 LOADED, COMPILED = 5, 100
 """Conversions of few entries after which passes are loaded from disk, and are compiled."""
@@ -61,15 +65,16 @@ def by_passes(
 ) -> dict[str, np.ndarray] | None:
     """Convert checked arrays with at ``most`` that effort for many; None where not worth it."""
     size = arrays[source.value.function].size
-    effort = _for_few(source, target) if size < FEW else "again" if size < MANY else most
+    effort = _for_few(source, target, size) if size < FEW else "again" if size < MANY else most
     if effort is None:
         return None
     given = source, target, shape, arrays
     return operations.apply("convert_arrays", *given, fill=fill, sizes=sizes, effort=effort)
 
 
-def _for_few(source: Layout, target: Layout) -> Effort | None:
+def _for_few(source: Layout, target: Layout, size: int) -> Effort | None:
     asked = _asked[source, target] = _asked.get((source, target), 0) + 1
     if asked > COMPILED:
         return "now"
-    return "kept" if asked > LOADED else None
+    soon = size >= SOME and operations.provided("convert_arrays")
+    return "kept" if asked > LOADED or soon else None

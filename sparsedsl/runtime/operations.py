@@ -37,6 +37,11 @@ def register(name: str, operation: Operation) -> None:
     _operations[name] = operation
 
 
+def provided(name: str) -> bool:
+    """Whether what carries out an operation is loaded already."""
+    return name in _operations
+
+
 def apply(name: str, *arguments: Any, **options: Any) -> Any:
     """Carry out a registered operation; ``NotImplemented`` when nothing provides it."""
     if name not in _operations:

@@ -55,6 +55,21 @@ def test_passes_of_an_earlier_process_are_loaded(efforts, monkeypatch):
     assert (efforts, len(programs._programs)) == (["kept", "now", "kept"], 1)
 
 
+def test_passes_are_loaded_at_once_where_others_are(efforts, monkeypatch):
+    monkeypatch.setattr(conversions, "COMPILED", 0)
+    sd.convert(matrix(0), "hyb")
+    programs._programs.clear()
+    monkeypatch.setattr(conversions, "COMPILED", 100)
+    size = matrix(1).nnz
+    monkeypatch.setattr(conversions, "SOME", size + 1)
+    sd.convert(matrix(1), "hyb")
+    assert (efforts, programs._programs) == (["now"], {})
+    monkeypatch.setattr(conversions, "SOME", size)
+    A = matrix(2)
+    np.testing.assert_array_equal(sd.convert(A, "hyb").to_numpy(), A.toarray())
+    assert (efforts, bool(programs._programs)) == (["now", "kept"], True)
+
+
 def test_many_entries_are_converted_by_passes_at_once(efforts, monkeypatch):
     monkeypatch.setattr(conversions, "FEW", 100)
     monkeypatch.setattr(conversions, "MANY", 300)
