@@ -21,7 +21,7 @@ from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.text import program_text
 from sparsedsl.errors import InvalidTensorError, NotationError, PlanError, SparseDSLError
 from sparsedsl.interop import argument
-from sparsedsl.pipeline.groups import Settings
+from sparsedsl.pipeline.groups import Settings, bucket
 from sparsedsl.runtime.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -262,6 +262,24 @@ class Compiled:
                     f"{wanted.layout.label}, found {x.dtype} in {x.layout.label}",
                     hint="call the kernel itself, which compiles for any layout, or convert",
                 )
+        self._check_sizes(tensors)
+
+    def _check_sizes(self, tensors: Sequence[Tensor]) -> None:
+        """Raise for extents so much larger that index values may leave 64 bits."""
+        special = self._special
+        extents = special.extents_of(dict(zip(special.names, tensors, strict=True)))
+        for place, group in enumerate(special.groups):
+            if group.mapped:
+                continue
+            grows = special.prepare(place).call.recipe.grows
+            for index, planned in group.extents.items():
+                most = extents.get(index, planned)
+                if bucket(most) > bucket(planned) + grows:
+                    raise PlanError(
+                        f"index arithmetic of {group.output.name} may leave 64 bits: it was "
+                        f"compiled for about {planned} values of {index}, found {most}",
+                        hint="compile for operands of these sizes, or call the kernel itself",
+                    )
 
     @property
     def source(self) -> str:

@@ -41,8 +41,10 @@ TESTS = {
     "iteration/copies.py": ("iteration", "runtime/test_copies.py", "differential/test_matrix.py"),
     "iteration/merging.py": ("iteration", "differential/test_diagonals.py", "lowering"),
     "iteration/plan.py": ("iteration", "lowering", "differential/test_random.py"),
+    "loops/fusion.py": ("loops/test_fusion.py", "differential/test_passes.py"),
     "loops/simplify.py": ("loops",),
     "lowering/deliver.py": ("lowering", "differential/test_random.py"),
+    "lowering/fusion.py": ("differential/test_passes.py",),
     "lowering/merge.py": ("lowering", "differential/test_diagonals.py"),
     "pipeline/diagonals.py": ("differential/test_diagonals.py",),
     "pipeline/groups.py": (
@@ -50,6 +52,7 @@ TESTS = {
         "differential/test_rows.py",
         "differential/test_values.py",
     ),
+    "pipeline/passes.py": ("differential/test_passes.py",),
     "pipeline/rows.py": ("differential/test_rows.py",),
     "runtime/copies.py": ("runtime/test_copies.py",),
 }

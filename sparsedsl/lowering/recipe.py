@@ -23,11 +23,14 @@ def recipe_of(
     checks: Sequence[tuple[str, str]],
     others: tuple[Nest, ...] = (),
     sides: Sequence[tuple[Recipe, str]] = (),
+    *,
+    grows: int,
 ) -> Recipe:
     """Return how to call ``kernel``, which computes ``nest``, and the ``others`` too.
 
     ``checks`` say what is checked at each call of the values of which tensors.  ``sides`` are the
-    recipes of the other outputs, each with the name of its array in its layout.
+    recipes of the other outputs, each with the name of its array in its layout.  ``grows`` is as
+    the recipe has it.
     """
     sink = lowered.sink
     nests = (*others, nest)
@@ -76,6 +79,7 @@ def recipe_of(
         shared=_shared(operands, lowered, kernel, output, made, nest),
         nanoseconds=sum(n.cost for n in nests),
         sides=tuple(side for side, _ in sides),
+        grows=grows,
     )
 
 

@@ -11,6 +11,7 @@ stored values or indices, only on layouts, dtypes, extents and entry counts.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One group planned from a request, and proved; ``widest`` bounds its index values."""
+    """One group planned from a request, and proved.
+
+    ``widest`` bounds its index values, which stay in 64 bits where all extents are larger by
+    ``grows`` powers of four.
+    """
 
     group: Group
     request: Request
@@ -41,6 +46,7 @@ class Planned:
     proved: Proved
     part: Part
     widest: int
+    grows: int
 
     @property
     def nest(self) -> Nest:
@@ -93,7 +99,8 @@ def plan(group: Group, settings: Settings, known: Mapping[str, Proof]) -> Planne
             dtypes[f"{conversion.tensor.name}_{array}"] = "int64" if wide else "int32"
     extent = max((request.extents[c] for c in nest.coordinates), default=1)
     part = Part(proved, program, dtypes, index_dtype(group), extent)
-    return Planned(group, request, planned, proved, part, _widest(group, nest, dtypes))
+    most, grows = _widest(group, nest, dtypes), _grows(group, nest, dtypes)
+    return Planned(group, request, planned, proved, part, most, grows)
 
 
 def request_of(group: Group, settings: Settings) -> Request:
@@ -118,6 +125,20 @@ def request_of(group: Group, settings: Settings) -> Request:
     )
 
 
+def _limits(group: Group, grows: int) -> dict[str, int]:
+    """Return what extents stay below where they grow by so many powers of four."""
+    return {i: 4 ** (bucket(n) + 1 + grows) for i, n in group.extents.items()}
+
+
+def _grows(group: Group, nest: Nest, index_dtypes: Mapping[str, str]) -> int:
+    """Return by how many powers of four all extents may grow with index values in 64 bits."""
+
+    def leaves(grows: int) -> bool:
+        return widest(nest, _limits(group, grows), index_dtypes) >= 2**63
+
+    return bisect.bisect_left(range(1, 32), True, key=leaves)
+
+
 def _widest(group: Group, nest: Nest, index_dtypes: Mapping[str, str]) -> int:
     """Return the bound on index values, for every extent that shares the kernel.
 
@@ -126,8 +147,7 @@ def _widest(group: Group, nest: Nest, index_dtypes: Mapping[str, str]) -> int:
     PlanError
         If they may leave 64 bits.
     """
-    extents = {i: 4 ** (bucket(n) + 1) for i, n in group.extents.items()}
-    most = widest(nest, extents, index_dtypes)
+    most = widest(nest, _limits(group, 0), index_dtypes)
     if most >= 2**63:
         raise PlanError(
             f"index arithmetic of {group.output.name} may leave 64 bits: its values reach "

@@ -97,6 +97,7 @@ class Recipe:
     or infinity (``"below"``).  ``shared`` is the loop that threads may share, ``nanoseconds``
     the estimated time of a call.  ``sides`` are the recipes of the dense outputs that the kernel
     computes beside this one, each as if alone: their arrays are arguments like those of operands.
+    Index values stay in 64 bits for extents that ``grows`` powers of four are beyond those planned.
     """
 
     output: str
@@ -119,6 +120,7 @@ class Recipe:
     shared: Share | None
     nanoseconds: float
     sides: tuple[Recipe, ...] = ()
+    grows: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return a value that JSON can hold."""

@@ -13,6 +13,7 @@ from sparsedsl.find import certificates
 from sparsedsl.find.queries import Context, Prover
 from sparsedsl.find.widths import widest
 from sparsedsl.iteration.nodes import Scan
+from sparsedsl.pipeline import planned as planning
 from sparsedsl.pipeline import stages
 from sparsedsl.pipeline.groups import Settings
 from sparsedsl.spf import terms
@@ -132,9 +133,29 @@ def test_index_values_that_may_leave_64_bits_are_refused(monkeypatch):
     dtypes = dict.fromkeys(("A_indptr", "A_indices"), "int32")
     assert widest(unit.nest, extents, dtypes) >= 3 * 2**31
     assert widest(replace(unit.nest, chains=()), extents, dtypes) == 0
-    monkeypatch.setattr(stages, "widest", lambda *_: 2**63)
+    monkeypatch.setattr(planning, "widest", lambda *_: 2**63)
     with pytest.raises(sd.PlanError, match=r"may leave 64 bits: its values reach 2\*\*64"):
         stages.compile_group(unit.group, Settings())
+
+
+def test_how_much_larger_operands_may_be_is_known():
+    """Extents of a compiled kernel may grow until index values could leave 64 bits, not beyond."""
+    strided = sd.kernel(EXPRESSIONS["strided"].body)
+    x = np.arange(40.0)
+    (unit,) = strided.lower(x).units
+    grows = unit.recipe.grows
+    sizes = [
+        widest(unit.nest, dict.fromkeys(unit.group.extents, 4 ** (4 + k)), {})
+        for k in (grows - 1, grows + 2)
+    ]
+    assert sizes[0] < 2**63 <= sizes[1]
+    compiled = strided.compile(x)
+    np.testing.assert_array_equal(compiled(np.arange(4000.0)), np.arange(0, 4000.0, 2))
+    ready = compiled._special.ready
+    ready[0].call.recipe = replace(ready[0].call.recipe, grows=1)
+    np.testing.assert_array_equal(compiled(np.arange(100.0)), np.arange(0, 100.0, 2))
+    with pytest.raises(sd.PlanError, match="compiled for about 20 values of i, found 20000"):
+        compiled(np.arange(40000.0))
 
 
 def test_an_explanation_lists_them():

@@ -18,6 +18,7 @@ from sparsedsl.iteration.plan import plan
 from sparsedsl.kernel import Engine
 from sparsedsl.pipeline import stages
 from sparsedsl.pipeline.groups import Settings, split
+from sparsedsl.pipeline.planned import request_of
 from sparsedsl.pipeline.source import Source
 
 INT32 = dict.fromkeys(("indptr", "indices", "crd0", "crd1", "crd2", "pos1", "pos2"), "int32")
@@ -94,7 +95,7 @@ def request(statement, sources):
     program = parse_statement(statement, infos)
     extents = check_shapes(program, {n: s.shape for n, s in sources.items()})
     (group,) = split(program, {}, sources, extents, ieee=True)
-    return stages.request_of(group, Settings())
+    return request_of(group, Settings())
 
 
 @pytest.mark.parametrize(
