@@ -7,14 +7,13 @@ reason why there is none.  Operands are put into a peer's own form before the ca
 from __future__ import annotations
 
 import importlib.metadata
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from sparsedsl.bench.cases import Case
-from sparsedsl.bench.jobs import Job, Known, Missing, Prepare, single
-from sparsedsl.bench.peers import hand, merging, tensora
+from sparsedsl.bench.jobs import Job, Known, Missing, Operands, Prepare, single
+from sparsedsl.bench.peers import hand, merging, taco, tensora
 from sparsedsl.bench.peers.libraries import LIBRARIES
 from sparsedsl.bench.peers.scipy_kernels import SCIPY
 
@@ -30,30 +29,37 @@ class Peers:
     def jobs(self, case: Case) -> list[tuple[str, str, Job]]:
         """Return (peer, variant, job) for a case; scipy's is the first."""
         return [
-            (peer, variant, prepare(case.operands))
+            (peer, variant, _prepared(prepare, case.operands))
             for peer, kernels in self.kernels.items()
             for variant, prepare in kernels.get(case.kernel.name, [])
         ]
+
+
+def _prepared(prepare: Prepare, operands: Operands) -> Job:
+    """Return a job; one whose call tells why it could not be prepared, otherwise."""
+    try:
+        return prepare(operands)
+    except Exception as error:  # a peer's failure is its own
+        reason = error
+
+        def call() -> None:
+            raise reason
+
+        return Job(call)
 
 
 def _scipy() -> Known:
     return single(importlib.metadata.version("scipy"), SCIPY)
 
 
-def _taco() -> Known:
-    program = shutil.which("taco")
-    if program is None:
-        raise Missing("no program taco on PATH")
-    raise Missing(f"{program} is there, but this suite states no kernels for it")
-
-
 SOURCES: dict[str, Callable[[], Known]] = {
     "scipy": _scipy,
     "hand": hand.find,
+    "TACO": taco.find,
+    "TACO default": taco.find_default,
     "merging C": merging.find,
     **{name: library.find for name, library in LIBRARIES.items()},
     "tensora": tensora.find,
-    "TACO": _taco,
 }
 """Where each peer is looked for; scipy's results are those that the others must have."""
 

@@ -8,9 +8,6 @@ itself is not installed: the source says what is alike and what is not.
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,11 +17,9 @@ import scipy.sparse as sp
 
 from sparsedsl.bench.inputs import Fibers
 from sparsedsl.bench.jobs import Job, Known, Missing, Operands, Prepare
+from sparsedsl.bench.peers.c_code import FLAGS, library
 
 SOURCE = Path(__file__).parents[3] / "bench" / "merging.c"
-
-FLAGS = ("-O3", "-ffast-math", "-march=native", "-std=c99", "-fPIC")
-"""TACO's flags, with the processor named."""
 
 VARIANTS = ("merge", "gallop")
 
@@ -50,16 +45,7 @@ def compiled() -> ctypes.CDLL:
     """
     if not SOURCE.exists():
         raise Missing("bench/merging.c is in the project's sources only")
-    compiler = shutil.which("cc")
-    if compiler is None:
-        raise Missing("no C compiler cc on PATH")
-    with tempfile.TemporaryDirectory() as folder:
-        made, target = Path(folder) / "merging.o", Path(folder) / "merging.so"
-        subprocess.run([compiler, *FLAGS, "-c", str(SOURCE), "-o", str(made)], check=True)
-        # linked without -ffast-math, with which the library would make this whole process take
-        # numbers below 2.2e-308 for zero, NumPy's and ours too
-        subprocess.run([compiler, "-shared", str(made), "-o", str(target)], check=True)
-        return ctypes.CDLL(str(target))
+    return library(SOURCE.read_text())
 
 
 def kernels(library: ctypes.CDLL) -> dict[str, list[tuple[str, Prepare]]]:
