@@ -6,7 +6,10 @@ statement.  Invariant: the results have the same values, up to the order of floa
     C = f(sum(k, e))        =>  T = sum(k, e);  C = f(T)
     C = a * sum(k, e)       =>  C = sum(k, a * e)      where e has the indices of a
     C = sum(k, sum(l, e))   =>  C = sum(k l, e)
+    C = where(m, f(sum(k, e)), x)   =>  T = sum(k, where(m, e, 0));  C = where(m, f(T), x)
 
+The last where ``m`` is sparse: of a sum that is read at the entries of a mask, the others are not
+taken.
 A floating factor is moved only where it is sparse, so that less is visited.  Its products may
 overflow where those with the whole sum would not: such a target is ``factored``, and where it
 turns out not to be finite it is computed again with ``FACTORS`` among what is unusual.
@@ -28,10 +31,15 @@ from sparsedsl.contraction.nodes import (
     Assign,
     Call,
     Expression,
+    Extent,
+    IndexValue,
+    Literal,
     Program,
     Reduce,
+    Stored,
     Tensor,
 )
+from sparsedsl.contraction.operators import MONOIDS
 
 FACTORS = "*"
 """Among the names of unusual tensors: products of factors and terms of a sum are."""
@@ -41,10 +49,12 @@ FACTORS = "*"
 class _Lifter:
     program: Program
     unusual: frozenset[str]
+    annihilating: bool
     moved: set[str] = field(default_factory=set[str])
     floating: bool = False
     temporaries: list[str] = field(default_factory=list[str])
     factors: int = 0
+    masks: list[Expression] = field(default_factory=list[Expression])
     before: list[Assign] = field(default_factory=list[Assign])
 
     def top(self, node: Expression) -> Expression:
@@ -134,15 +144,59 @@ class _Lifter:
                 return self._temporary(self.top(node))
             case Call("mul", (left, right)) if factored := self._factored(left, right):
                 return self._temporary(self.top(factored))
+            case Call("where", (mask, yes, no)) if self._masks(mask):
+                return Call("where", (mask, self._read_at(mask, yes), self.inside(no)))
+            case Call("mul", (left, right)) if self.annihilating:
+                stored = self._stored(left), self._stored(right)
+                return Call(
+                    "mul", (self._read_at(stored[1], left), self._read_at(stored[0], right))
+                )
             case Call(operator, arguments):
                 return Call(operator, tuple(self.inside(a) for a in arguments))
             case _:
                 return node
 
+    def _read_at(self, mask: Expression | None, node: Expression) -> Expression:
+        """Return ``inside`` of what is read only where a mask is true; everywhere if it is None."""
+        if mask is None:
+            return self.inside(node)
+        self.masks.append(mask)
+        found = self.inside(node)
+        self.masks.pop()
+        return found
+
+    def _stored(self, factor: Expression) -> Expression | None:
+        """Return where a factor stores entries, None where it may do so everywhere."""
+        match factor:
+            case Access(name, subscripts) if name in {t.name for t in self.program.inputs}:
+                tensor = self.program.tensor(name)
+                sparse = tensor.fill == 0 and not tensor.total and tensor.rank
+                return Stored(name, subscripts) if sparse else None
+            case _:
+                return None
+
+    def _masks(self, condition: Expression) -> bool:
+        """Whether a condition is one that stored entries decide, and false where there are none."""
+        parts = tuple(walk(condition))
+        told = not any(isinstance(part, Reduce | IndexValue | Extent) for part in parts)
+        return told and self._narrows(condition)
+
     def _temporary(self, node: Expression) -> Expression:
         name = self._free_name(f"t{len(self.temporaries)}")
         self.temporaries.append(name)
-        return self._assigned(name, node)
+        return self._assigned(name, self._masked(node))
+
+    def _masked(self, node: Expression) -> Expression:
+        """Return a reduction, taken only where the mask around it has it read."""
+        if not isinstance(node, Reduce) or node.monoid not in ("add", "min", "max"):
+            return node
+        own = set(free_indices(node))
+        mask = next((m for m in reversed(self.masks) if set(free_indices(m)) <= own), None)
+        if mask is None:
+            return node
+        dtype = dtype_of(node.body, self.program)
+        nothing = Literal(MONOIDS[node.monoid].identity(dtype), dtype)
+        return replace(node, body=Call("where", (mask, node.body, nothing)))
 
     def _free_name(self, name: str) -> str:
         taken = {t.name for t in (*self.program.inputs, *self.program.outputs)}
@@ -192,9 +246,14 @@ def lift(program: Program) -> Program:
     return lifted(program).program
 
 
-def lifted(program: Program, unusual: frozenset[str] = frozenset()) -> Lifted:
-    """Return the program with reductions at the top; what is ``unusual`` is not moved."""
-    lifter = _Lifter(program, unusual)
+def lifted(
+    program: Program, unusual: frozenset[str] = frozenset(), *, annihilating: bool = False
+) -> Lifted:
+    """Return the program with reductions at the top; what is ``unusual`` is not moved.
+
+    ``annihilating``: what an implicit zero is multiplied by is not asked for.
+    """
+    lifter = _Lifter(program, unusual, annihilating)
     statements: list[Assign] = []
     factored: set[str] = set()
     for statement in program.statements:

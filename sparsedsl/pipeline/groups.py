@@ -196,7 +196,8 @@ def split(
     pair:
         Sum products of many tensors pair by pair (``contraction.pairs``) where that pays.
     """
-    taken_out = with_sums_lifted(settled(verify_program(program)), unusual)
+    checked = settled(verify_program(program))
+    taken_out = with_sums_lifted(checked, unusual, annihilating=not ieee)
     lifted, moved = taken_out.program, taken_out.moved
     parts = frozenset[str]()
     if pair:

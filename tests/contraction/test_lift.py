@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 import sparsedsl as sd
 from sparsedsl.contraction.lift import FACTORS, lifted
-from sparsedsl.contraction.nodes import Reduce
+from sparsedsl.contraction.nodes import Access, Call, Reduce
 
 
 def scaled(x, B):
@@ -197,3 +197,127 @@ def test_several_statements_with_a_factor_that_overflows():
         wanted = S.toarray() * (A @ B)
         np.testing.assert_array_equal(C.toarray(), wanted)
         np.testing.assert_array_equal(y, wanted.sum(axis=1))
+
+
+def read_at(mask, S, A, B, reduce=sd.sum, no=0.0):
+    i, j, k = sd.indices("i j k")
+    C = sd.output()
+    C[i, j] = sd.where(mask(S, i, j), 1 + 2 * reduce(A[i, k] * B[k, j], over=k), no)
+    return C
+
+
+def taken(mask, S, *operands, **choices):
+    """The first statement of what is left of a kernel that reads a reduction at a mask."""
+    kernel = sd.kernel(lambda S, A, B: read_at(mask, S, A, B, **choices))
+    return lifted(kernel.lower(S, *operands).program).program.statements[0].expression
+
+
+MASKS = {
+    "stored": lambda S, i, j: sd.pattern(S)[i, j],
+    "compared": lambda S, i, j: S[i, j] > 0,
+    "both": lambda S, i, j: sd.pattern(S)[i, j] & (S[i, j] < 5),
+}
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("layout", ["csr", "coo", "dense"])
+@pytest.mark.parametrize(
+    ("reduce", "plain"), [(sd.sum, np.sum), (sd.min, np.min), (sd.max, np.max), (sd.prod, np.prod)]
+)
+def test_a_reduction_that_a_mask_reads_is_right_there(mask, layout, reduce, plain):
+    rng = np.random.default_rng(4)
+    S = np.where(rng.random((6, 7)) < 0.4, rng.integers(1, 9, (6, 7)), 0).astype(float)
+    A, B = (rng.integers(-3, 4, shape).astype(float) for shape in ((6, 5), (5, 7)))
+    B[2, 3] = np.inf
+    A[:, 2] = 0, 1, -1, 0, np.nan, 2
+    kernel = sd.kernel(lambda S, A, B: read_at(MASKS[mask], S, A, B, reduce, -1.0))
+    with np.errstate(invalid="ignore"):
+        whole = 1 + 2 * plain(A[:, :, None] * B, axis=1)
+    here = {"stored": S != 0, "compared": S > 0, "both": (S != 0) & (S < 5)}[mask]
+    found = kernel(sd.convert(S, "csr"), sd.convert(A, layout), B)
+    found = found if isinstance(found, np.ndarray) else found.to_numpy()
+    np.testing.assert_array_equal(found, np.where(here, whole, -1.0))
+
+
+def test_a_sum_that_a_sparse_mask_reads_is_taken_there_alone():
+    S_ = sp.csr_array(S)
+    for mask in MASKS.values():
+        body = taken(mask, S_, *PAIR).body
+        assert isinstance(body, Call)
+        assert body.operator == "where"
+    kernel = sd.kernel(lambda S, A, B: read_at(MASKS["stored"], S, A, B))
+    first = kernel.lower(S_, *PAIR).units[0].group
+    assert first.layout.label == "csr"
+
+    # not where every product is asked for, nor where the mask tells less than the sum gives
+    others = (
+        (lambda S, i, j: S[i, j] > 0, S),
+        (lambda S, i, j: S[i, j] >= 0, S_),
+        (lambda S, i, j: i < j, S_),
+        (lambda S, i, j: ~sd.pattern(S)[i, j], S_),
+    )
+    for mask, operand in others:
+        assert taken(mask, operand, *PAIR).body == taken(others[0][0], S, *PAIR).body
+
+    @sd.kernel
+    def rows(S, A):
+        i, j, k = sd.indices("i j k")
+        C = sd.output()
+        C[i, j] = sd.where(sd.pattern(S)[i, j], sd.sum(A[i, k], over=k), 0.0)
+        return C
+
+    program = lifted(rows.lower(S_, PAIR[0]).program).program
+    assert isinstance(program.statements[0].expression.body, Access)
+    found = rows(S_, PAIR[0])
+    np.testing.assert_array_equal(found.toarray(), (S != 0) * PAIR[0].sum(1)[:, None])
+
+
+def test_the_other_side_of_a_mask_is_taken_everywhere():
+    @sd.kernel
+    def either(S, A, B):
+        i, j, k = sd.indices("i j k")
+        C = sd.output()
+        product = sd.sum(A[i, k] * B[k, j], over=k)
+        C[i, j] = sd.where(sd.pattern(S)[i, j], sd.exp(product), product)
+        return C
+
+    whole = PAIR[0] @ PAIR[1]
+    np.testing.assert_allclose(
+        either(sp.csr_array(S), *PAIR), np.where(S != 0, np.exp(whole), whole)
+    )
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_an_implicit_zero_multiplies_is_not_taken_where_it_annihilates(turned):
+    def scored(S, A, B):
+        i, j, k = sd.indices("i j k")
+        C = sd.output()
+        score = sd.exp(sd.sum(A[i, k] * B[k, j], over=k))
+        C[i, j] = score * S[i, j] if turned else S[i, j] * score
+        return C
+
+    A, B = PAIR[0].copy(), PAIR[1]
+    A[0, 0] = np.inf
+    kernel = sd.kernel(scored, semantics="annihilator")
+    with np.errstate(invalid="ignore"):
+        expected = np.where(S != 0, S * np.exp(A @ B), 0)
+    found = kernel(sp.csr_array(S), A, B)
+    np.testing.assert_allclose(found.toarray(), expected)
+    assert kernel.lower(sp.csr_array(S), A, B).units[0].group.layout.label == "csr"
+    dense = sd.kernel(scored).lower(sp.csr_array(S), A, B)
+    assert dense.units[0].group.layout.label == "dense"
+
+
+def test_narrow_integers_wrap_in_a_mask_too():
+    @sd.kernel
+    def kernel(S, A):
+        i, j, k = sd.indices("i j k")
+        C = sd.output()
+        C[i, j] = sd.where(sd.pattern(S)[i, j], sd.sum(A[i, k] * A[j, k], over=k), 0)
+        return C
+
+    A = np.array([[100, 100, 0], [100, 0, -3]], "int8")
+    mask = np.array([[0, 1], [1, 1]], "int8")
+    with np.errstate(over="ignore"):
+        whole = (A[:, None] * A).sum(2, dtype="int8")
+    np.testing.assert_array_equal(kernel(sp.csr_array(mask), A).toarray(), whole * mask)
