@@ -10,14 +10,14 @@ program that makes new matrices at every step would pay that at every step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sparsedsl.calls.prepared import MISS, alone
-from sparsedsl.calls.results import finish
+from sparsedsl.calls.results import delivering_any, finish
 from sparsedsl.calls.sources import signature_of
 from sparsedsl.calls.specialisation import Specialisation
 from sparsedsl.contraction.extent import Told, read_off
@@ -34,13 +34,17 @@ KINDS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The one kernel for arguments of some kinds; ``scipy``: sparse results are to be scipy's."""
+    """The one kernel for arguments of some kinds; ``scipy``: sparse results are to be scipy's.
+
+    ``deliver`` makes a sparse result of its shape and arrays, where no more is to be done.
+    """
 
     special: Specialisation
     options: Options
     call: Call
     told: tuple[Told, ...]
     scipy: bool
+    deliver: Callable[[tuple[int, ...], dict[str, np.ndarray]], Any] | None
 
     def run(self, operands: Sequence[Operand | Tensor]) -> Any:
         """Return the result for these operands, or ``MISS``."""
@@ -57,6 +61,8 @@ class Plan:
         if call.recipe.kind != "dense":
             rooms, stored = call.rooms(extents), call.stored(named)
             counts = call.assemble(arguments, rooms, stored, parallel)
+            if self.deliver is not None:
+                return self.deliver(call.shape(extents), call.arrays(arguments, counts))
             return finish(call, extents, self.scipy)(arguments, counts)
         shape = call.axes(extents)
         check_memory(call.recipe, shape)
@@ -99,7 +105,9 @@ class Plans:
             return
         if len(self._plans) >= KINDS:
             self._plans.clear()
-        self._plans[_kinds(operands)] = Plan(special, options, ready.call, special.told, scipy)
+        deliver = delivering_any(ready.call, scipy)
+        plan = Plan(special, options, ready.call, special.told, scipy, deliver)
+        self._plans[_kinds(operands)] = plan
 
 
 def _kinds(operands: Sequence[Operand | Tensor]) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from sparsedsl.interop import scipy_maker, to_scipy
+from sparsedsl.interop import scipy_maker, scipy_maker_of_any_shape, to_scipy
 from sparsedsl.runtime.execute import Call
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.values import all_finite
@@ -35,9 +35,20 @@ def delivering(
 ) -> Callable[[dict[str, np.ndarray]], Any] | None:
     """Return what makes a sparse result of its arrays; None where there is more to do."""
     form = call.form(extents)
-    if not scipy or not call.stores or form.fill_value:
+    if not call.stores or (scipy and form.fill_value):
         return None
-    return scipy_maker(form.layout, form.shape)
+    if scipy:
+        return scipy_maker(form.layout, form.shape)
+    return None if call.sized else lambda arrays: call.bound(arrays, form)
+
+
+def delivering_any(
+    call: Call, scipy: bool
+) -> Callable[[tuple[int, ...], dict[str, np.ndarray]], Any] | None:
+    """Return what makes a sparse result of its shape and arrays; None where there is more to do."""
+    if not scipy or not call.stores or call.fill or len(call.recipe.indices) != 2:
+        return None
+    return scipy_maker_of_any_shape(call.layout)
 
 
 def is_finite(found: Any) -> bool:

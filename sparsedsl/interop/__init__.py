@@ -4,7 +4,7 @@ from sparsedsl.interop.arrays import from_arrays
 from sparsedsl.interop.convert import argument, asarray
 from sparsedsl.interop.passing import Operand, in_passing
 from sparsedsl.interop.remember import Known, known, recall
-from sparsedsl.interop.scipy_sparse import scipy_maker, to_scipy
+from sparsedsl.interop.scipy_sparse import scipy_maker, scipy_maker_of_any_shape, to_scipy
 
 __all__ = [
     "Known",
@@ -16,5 +16,6 @@ __all__ = [
     "known",
     "recall",
     "scipy_maker",
+    "scipy_maker_of_any_shape",
     "to_scipy",
 ]

@@ -109,7 +109,8 @@ def _compressed(name: str, attributes: Mapping[str, Any]) -> Operand | None:
     rows, columns = shape
     sizes = data.size.bit_length() // 2, rows.bit_length() // 2, columns.bit_length() // 2
     kind = (checks, dtype, *sizes)
-    return Operand(kind, layout, shape, held, data, checks)
+    # what a named tuple's own way of making one takes is worth a line here
+    return tuple.__new__(Operand, (kind, layout, shape, held, data, checks))
 
 
 def _is_shape(shape: Any) -> bool:

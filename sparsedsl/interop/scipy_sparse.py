@@ -7,7 +7,7 @@ Invariant: the user's object is never changed, not even put in canonical form.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -279,9 +279,7 @@ def _template(name: _Format) -> tuple[type, dict[str, Any]]:
     return kind, dict(vars(empty)) | ({"has_canonical_format": False} if name == "coo" else {})
 
 
-def scipy_maker(
-    layout: Layout, shape: tuple[int, ...]
-) -> Callable[[Mapping[str, np.ndarray]], Any] | None:
+def scipy_maker(layout: Layout, shape: tuple[int, ...]) -> Make | None:
     """What makes scipy matrices of the arrays of a layout, at the least cost a call.
 
     None where scipy has no such format.
@@ -290,20 +288,38 @@ def scipy_maker(
     return None if name is None else _maker(name, shape)
 
 
-def _maker(name: _Format, shape: tuple[int, ...]) -> Callable[[Mapping[str, np.ndarray]], Any]:
+def scipy_maker_of_any_shape(
+    layout: Layout,
+) -> Callable[[tuple[int, ...], Mapping[str, np.ndarray]], Any] | None:
+    """What makes scipy matrices of a shape and the arrays of a layout of two modes.
+
+    None where scipy has no such format for matrices of every shape.
+    """
+    name = _usual_format(layout)
+    return None if name is None or name == "bsr" else _making(name)
+
+
+Make: TypeAlias = "Callable[[Mapping[str, np.ndarray]], Any]"
+
+
+def _maker(name: _Format, shape: tuple[int, ...]) -> Make:
+    return partial(_making(name), shape)
+
+
+@cache
+def _making(name: _Format) -> Callable[[tuple[int, ...], Mapping[str, np.ndarray]], Any]:
     """What makes matrices of scipy's over arrays that are known to be right.
 
     scipy's own constructors would look at every index again, and copy or narrow int64 ones.
     """
     kind, attributes = _template(name)
-    parts = _PARTS[name]
-    if not {"_shape", *parts} <= attributes.keys():
-        return lambda arrays: _constructed(name, arrays, shape)
-    attributes = {**attributes, "_shape": shape}
+    if not {"_shape", *_PARTS[name]} <= attributes.keys():
+        return lambda shape, arrays: _constructed(name, arrays, shape)
 
-    def make(arrays: Mapping[str, np.ndarray]) -> Any:
+    def make(shape: tuple[int, ...], arrays: Mapping[str, np.ndarray]) -> Any:
         made = object.__new__(kind)
-        made.__dict__ = {**attributes, **(_columns(arrays) if name == "coo" else arrays)}
+        parts = _columns(arrays) if name == "coo" else arrays
+        made.__dict__ = {**attributes, "_shape": shape, **parts}
         return made
 
     return make

@@ -74,13 +74,16 @@ class Checks:
         return None if bad else values
 
     def passes(self, extents: tuple[int, ...], arrays: Mapping[str, np.ndarray]) -> bool:
-        """Whether machine code finds arrays right of which dtypes, axes and order are known.
+        """Whether machine code finds arrays right of which dtypes and order are known.
 
-        The layout has no parameters but extents, which are not multiplied.
+        Each has one axis, and the layout no parameters but extents, which are not multiplied.
         """
         if self.function is None:
             return False
-        (bad,) = self.function(*self.arguments(extents, extents, arrays))
+        room = ROOM + OVERLAP * sum(map(len, arrays.values()))
+        count = len(arrays[self.layout.value.function])
+        parts = self.indices(arrays)
+        (bad,) = self.function(*extents, count, room, reach(extents), *parts)
         return not bad
 
     def arguments(

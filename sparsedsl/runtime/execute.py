@@ -117,10 +117,14 @@ class Call:
     ----------
     axes:
         Gives the shape of a dense output's array from the extents.
+    shape:
+        Gives the shape of the output from the extents.
     checks:
         What must hold of the stored values of which tensors at each call.
     stores:
         Whether the kernel writes the arrays of a sparse output's layout.
+    sized:
+        Whether the arrays say how large parts of the layout are.
     stored_in:
         Of each of those arrays its name, its place among the arguments, which result counts what
         was written (None: all of it) and whether there is one element more.
@@ -149,7 +153,7 @@ class Call:
         zero = recipe.initial == 0 and not str(recipe.initial).startswith("-")
         self._zero = zero and not recipe.overwritten
         self.axes = several([recipe.indices[mode] for mode in recipe.places])
-        self._modes = several(recipe.indices)
+        self.shape = several(recipe.indices)
         self._made = tuple(_Room.of(made, recipe, self.gather) for made in recipe.made)
         self.stores = recipe.kind not in ("dense", "stream")
         self._rooms = tuple((m.place, m.dtype, m.index, m.ends, m.covered) for m in self._made)
@@ -158,7 +162,7 @@ class Call:
             (name, named[name].place, named[name].used, named[name].ends)
             for name in (layout.arrays if self.stores else ())
         )
-        self._sized = bool(layout.sizes)
+        self.sized = bool(layout.sizes)
         self.sides = tuple(
             Call(side, own, load) for side, own in zip(recipe.sides, beside, strict=True)
         )
@@ -236,7 +240,7 @@ class Call:
 
     def form(self, extents: Mapping[str, int]) -> Form:
         """Return the form of the output, checked to fit in memory when first met."""
-        shape = self._modes(extents)
+        shape = self.shape(extents)
         form = self._forms.get(shape)
         if form is None:
             if self.recipe.kind == "dense":
@@ -299,16 +303,13 @@ class Call:
 
     def rooms(self, extents: Mapping[str, int]) -> Rooms:
         """Return how to make the arrays of a sparse output for these extents."""
-        return tuple(
-            (
-                place,
-                _maker(None if index is None else extents[index], ends=ends, covered=covered),
-                dtype,
-                None if index is None else extents[index] + ends,
-                int(ends),
-            )
-            for place, dtype, index, ends, covered in self._rooms
-        )
+        made: list[tuple[int, Callable[..., np.ndarray], np.dtype, int | None, int]] = []
+        for place, dtype, index, ends, covered in self._rooms:
+            extent = None if index is None else extents[index]
+            length = None if extent is None else extent + ends
+            make = _maker(extent, covered=covered) if ends else blocks.empty
+            made.append((place, make, dtype, length, int(ends)))
+        return tuple(made)
 
     def _loaded(self, arguments: Sequence[Any]) -> Function:
         self._kernel = self._load(arguments)
@@ -324,9 +325,13 @@ class Call:
             columns = [arguments[made.place][: counts[-1]] for made in self._made]
             return from_stream(self.recipe, self.layout, columns, form.shape)
         found = self.arrays(arguments, counts)
-        if self._sized:
+        if self.sized:
             return bound(self.layout, form.shape, found, self.fill)
-        return Tensor.of(Form(form.layout, form.shape, form.fill_value, form.sizes), found)
+        return self.bound(found, form)
+
+    def bound(self, arrays: dict[str, np.ndarray], form: Form) -> Tensor:
+        """Return the tensor over arrays of the output, which say nothing of its sizes."""
+        return Tensor.of(Form(form.layout, form.shape, form.fill_value, form.sizes), arrays)
 
 
 def cut_to(
@@ -342,10 +347,8 @@ def cut_to(
     return found
 
 
-def _maker(length: int | None, *, ends: bool, covered: bool) -> Callable[..., np.ndarray]:
-    """Return what makes an array: of zeros, unless the kernel stores every element but one."""
-    if not ends:
-        return blocks.empty
+def _maker(length: int | None, *, covered: bool) -> Callable[..., np.ndarray]:
+    """Return what makes an array of ends: of zeros, unless the kernel stores all but the first."""
     return _from_zero if covered and length is not None and length >= LONG else np.zeros
 
 
