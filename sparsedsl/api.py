@@ -7,6 +7,7 @@ from functools import lru_cache, partial
 from typing import Any, TypeAlias, overload
 
 from sparsedsl.calls.choices import Choices
+from sparsedsl.calls.prepared import MISS
 from sparsedsl.errors import NotationError
 from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.frontend.einsum import einsum_program
@@ -242,7 +243,9 @@ def evaluate(
         known = _usual.get(statement)
         if known is None or known[0] != names or known[1] != semantics:
             known = _usual_engine(statement, names, semantics)
-        return known[2].run(tuple(tensors.values()))
+        engine, given = known[2], tuple(tensors.values())
+        found = engine.again(given)
+        return engine.anew(given) if found is MISS else found
     given = (str(dtype) if dtype is not None else None, repr(fill_value))
     engine = _evaluate_engine(
         statement, names, _key(out), given, _key((dtype, fill_value)), semantics

@@ -34,7 +34,8 @@ from sparsedsl.runtime.tensor import Tensor
 class Engine:
     """Runs programs: traces once a signature, compiles once a signature, keeps both.
 
-    ``tracer`` returns the program for arguments of which only descriptions are given.
+    ``tracer`` returns the program for arguments of which only descriptions are given.  ``again``
+    returns the result for arguments like those before, or ``MISS``: then ``anew`` does.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Engine:
         self._current: dict[Any, Specialisation] = {}
         self._traced: dict[Any, Traced] = {}
         self._runner = Runner()
+        self.again = self._runner.again
 
     def settings(self) -> Settings:
         """Return the choices and options in force, as the pipeline reads them."""
@@ -64,9 +66,11 @@ class Engine:
 
     def run(self, given: Sequence[Any]) -> Any:
         """Compute the results for these arguments."""
-        found = self._runner.again(given)
-        if found is not MISS:
-            return found
+        found = self.again(given)
+        return self.anew(given) if found is MISS else found
+
+    def anew(self, given: Sequence[Any]) -> Any:
+        """Compute the results for arguments that are not like those of a call before."""
         tensors = bound_arguments(given, self.names)
         return self._runner.run(self.specialise(tensors), tensors, given)
 
@@ -126,7 +130,9 @@ class Kernel:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != self._count:
             args = self._positional(args, kwargs)
-        return self.engine.run(args)
+        engine = self.engine
+        found = engine.again(args)
+        return engine.anew(args) if found is MISS else found
 
     def _positional(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
         if not kwargs and len(args) == self._count:
