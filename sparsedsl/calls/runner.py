@@ -183,8 +183,8 @@ class Runner:
         made = prepare(special, current(), given, named, scipy)
         if made is None or made.seen is None:
             return
-        alive = [one for one in self._prepared if one.seen is not None]
-        self._prepared = (made, *alive)[:RECENT]
+        older = [one for one in self._prepared if not _superseded(one, made)]
+        self._prepared = (made, *older)[:RECENT]
         alike: dict[tuple[int, ...], dict[int, list[_AnyPrepared]]] = {}
         for one in self._prepared:
             seen = one.seen
@@ -192,3 +192,11 @@ class Runner:
                 alike.setdefault(seen.places, {}).setdefault(seen.mark, []).append(one)
         self._alike = alike
         self._few = self._prepared if len(self._prepared) <= FEW else ()
+
+
+def _superseded(one: _AnyPrepared, newer: _AnyPrepared) -> bool:
+    """Whether a preparation serves no more, now that there is a newer one."""
+    if one.seen is None or newer.seen is None:
+        return True
+    # for the same arguments, of which one holds other arrays than it did
+    return one.options is newer.options and one.seen.replaced_by(newer.seen)

@@ -192,6 +192,10 @@ class Seen:
             action = self.action()
             self.run = None if action is None else acting(self.look, action)
 
+    def replaced_by(self, other: Seen) -> bool:
+        """Whether the other one is about the same objects, and plain arrays of the same kinds."""
+        return (self.mark, self.places, self.plain) == (other.mark, other.places, other.plain)
+
     def forget(self, _: object) -> None:
         """Let go of the arrays: one of the operands is gone."""
         self.gone, self.look, self.run, self.watches = True, None, None, ()

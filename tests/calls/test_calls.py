@@ -78,6 +78,25 @@ def test_some_matrices_in_turn_are_each_met_again(count):
     np.testing.assert_allclose(kernel(matrices[0], x), matrices[0] @ x)
 
 
+def test_a_matrix_that_gets_new_arrays_is_prepared_for_once():
+    kernel, x = sd.kernel(spmv.function), np.arange(5.0)
+    A, B = matrix(1), matrix(2)
+    for turn in range(12):
+        A.data = A.data + turn
+        for other in (A, B):
+            np.testing.assert_allclose(kernel(other, x), other @ x)
+            np.testing.assert_allclose(kernel(other, x.astype("float32")), other @ x)
+    # one for each matrix and kind of vector
+    assert len(kernel.engine._runner._prepared) == 4
+    old = weakref.ref(A.data)
+    A.data = A.data.copy()
+    for _ in range(2):
+        kernel(A, x)
+        kernel(A, x.astype("float32"))
+    gc.collect()
+    assert old() is None
+
+
 def test_pairs_of_matrices_in_turn_are_each_met_again():
     kernel = sd.kernel(product.function)
     matrices = [matrix(seed) for seed in range(5)]
