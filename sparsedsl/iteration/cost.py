@@ -28,8 +28,8 @@ STREAM = 90.0
 """One entry of an unordered stream: written, sorted, combined, where there are few."""
 SORTING, SORTED = 1.5e6, 40.0
 """A stream that is sorted by compiled passes, and one entry of it."""
-CONVERT = 60.0
-"""One entry converted from one layout to another, where there are few."""
+FEW, CONVERT = 20_000, 60.0
+"""Entries up to which conversions are few, and one of those converted to another layout."""
 PASSES, PASSED = 2e5, 9.0
 """A conversion by compiled passes, and one entry in it: 1 to 7 in matrices, 8 to 28 in tensors."""
 IN_ROWS = 4.0
@@ -99,7 +99,7 @@ def convert_cost(entries: float) -> float:
     >>> convert_cost(100.0), convert_cost(1e6)
     (6000.0, 9200000.0)
     """
-    return min(CONVERT * entries, PASSES + PASSED * entries)
+    return CONVERT * entries if entries < FEW else PASSES + PASSED * entries
 
 
 def rows_cost(entries: float) -> float:
@@ -108,7 +108,7 @@ def rows_cost(entries: float) -> float:
     >>> rows_cost(100.0), rows_cost(1e6)
     (6000.0, 4100000.0)
     """
-    return min(CONVERT * entries, 0.5 * PASSES + IN_ROWS * entries)
+    return CONVERT * entries if entries < FEW else 0.5 * PASSES + IN_ROWS * entries
 
 
 def stream_cost(entries: float) -> float:
