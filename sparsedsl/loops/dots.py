@@ -1,36 +1,35 @@
-"""Sums along the last axis of dense operands, in vectors as wide as a row is likely to be.
+"""Sums along rows of dense operands, in vectors as wide as a row is likely to be.
 
-    for p in a .. b:                        if n >= 64 and n % 8 == 0:
-        j = indices[p]                          P_row = P[i, 0 ..+64]
+    for p in a .. b:                        if n == 96:
+        j = indices[p]                          P_row, P_row2 = P[i, 0 ..+64], P[i, 64 ..+32]
         s = 0                                   for p in a .. b:
-        for k in 0 .. n:                            j = indices[p]
-            s += P[i, k] * Q[j, k]      =>          s = total(P_row * Q[j, 0 ..+64])
-        y[p] = s                                    s_rest = 0
-                                                    for k in 64 .. n by 8:
-                                                        s_rest += P[i, k ..+8] * Q[j, k ..+8]
-                                                    s += total(s_rest)
+        for k in 0 .. n:                =>          j = indices[p]
+            s += P[i, k] * Q[j, k]                  s = 0
+        y[p] = s                                    s += total(P_row * Q[j, 0 ..+64])
+                                                    s += total(P_row2 * Q[j, 64 ..+32])
                                                     y[p] = s
                                             else:
                                                 for p in a .. b: ... as it was
 
 How often the inner loop turns is the same for all entries, but not known when it is compiled.  In
-vectors of one width it is straight code: nothing is counted, and a row that does not change from
-entry to entry is read once and held.  There is a version for each width that is likely, and the
-loop as it was for other extents.  Sums are taken in another order, which the extent decides: it is
-the same for every number of threads.  Takes and gives a kernel that ``loops.verify`` accepts; no
-pass comes after this one but those of vectors and ``fetch``, since others know no vectors.
+vectors it is straight code: nothing is counted, and a row that does not change from entry to entry
+is read once and held, so that more of the other rows, which lie anywhere, is under way.  There is a
+version for each width that is likely, and the loop as it was for other extents; none where no row
+is held or the others lie one behind the other, since nothing is gained then.  Sums are taken in
+another order, which the extent decides: it is the same for every number of threads.  Takes and
+gives a kernel that ``loops.verify`` accepts; no pass comes after this one but those of vectors and
+``fetch``, since others know no vectors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sparsedsl.loops import build
 from sparsedsl.loops.effects import changes, fresh, names, reads, straight_names
 from sparsedsl.loops.lifting import along, substituted
 from sparsedsl.loops.nodes import (
-    INT,
     Apply,
     Assign,
     Break,
@@ -46,13 +45,13 @@ from sparsedsl.loops.nodes import (
     Var,
 )
 from sparsedsl.loops.vectors import lanes, vector
-from sparsedsl.loops.walk import statements, with_bodies, with_children
+from sparsedsl.loops.walk import expressions, statements, with_bodies, with_children
 
-STEPS = {16: 4, 8: 1, 4: 1, 2: 1, 1: 1, 0.5: 0.5}
-"""Registers that a row fills, with those that the columns behind it are taken by."""
+WIDTHS = ((0.5,), (1,), (2,), (2, 1), (4,), (4, 2), (8,), (8, 4), (16,))
+"""Registers that the vectors of a row fill: as many again hold what it is multiplied by."""
 
 WIDEST = 256
-"""The largest extent expected of which there are versions; rows of more do not fit in registers."""
+"""The largest extent expected that has versions: longer rows do not fit in registers."""
 
 STATEMENTS = 24
 """Most statements of a loop that has versions."""
@@ -83,22 +82,6 @@ class _Sum:
     extent: Var
 
 
-@dataclass(frozen=True, slots=True)
-class _Width:
-    """The first columns of a row, as many as are taken at once, and the registers they fill."""
-
-    registers: float
-    columns: int
-
-    def row(self, dtype: str) -> str:
-        """Return the type of the first columns."""
-        return vector(dtype, self.registers)
-
-    def step(self, dtype: str) -> str:
-        """Return the type by which the columns behind them are taken."""
-        return vector(dtype, STEPS[self.registers])
-
-
 class _Dots:
     """One pass: likely extents, names that are read in one turn alone, names already taken."""
 
@@ -114,7 +97,9 @@ class _Dots:
         if isinstance(statement, For):
             found = [s for part in statement.body if (s := self.sum(part)) is not None]
             sums = [s for s in found if (s.extent, s.total.type) == _kind(found[0])]
-            if sums and len(list(statements(statement.body))) <= STATEMENTS:
+            inner = list(statements(statement.body))
+            whole = not any(isinstance(s, Break) for s in inner)
+            if sums and whole and len(inner) <= STATEMENTS:
                 return self.versions(statement, sums)
         return with_bodies(statement, self.block)
 
@@ -145,46 +130,43 @@ class _Dots:
         extent, dtype = _kind(sums[0])
         near = self.likely[extent.name]
         found: Stmt = loop
-        for registers in reversed(STEPS):
-            width = _Width(registers, lanes(vector(dtype, registers)))
-            if near <= 2 * width.columns < 4 * near:
-                whole = build.eq(build.mod(extent, lanes(width.step(dtype))), 0)
-                fits = build.conj(build.le(width.columns, extent), whole)
-                found = If(fits, self.version(loop, sums, width), (found,))
+        for width in WIDTHS:
+            kinds = tuple(vector(dtype, registers) for registers in width)
+            count = sum(map(lanes, kinds))
+            if near <= 2 * count < 4 * near:
+                version = self.version(loop, sums, kinds)
+                if version is not None:
+                    found = If(build.eq(extent, count), version, (found,))
         return found
 
-    def version(self, loop: For, sums: list[_Sum], width: _Width) -> tuple[Stmt, ...]:
-        """Return the loop with its sums in vectors of one width."""
+    def version(
+        self, loop: For, sums: list[_Sum], kinds: tuple[str, ...]
+    ) -> tuple[Stmt, ...] | None:
+        """Return the loop with its sums in vectors of these types, None where no row is held."""
         moving = changes(loop.body) | {loop.variable.name}
-        whole = not any(isinstance(s, Break) for s in statements(loop.body))
         held: dict[Expr, Var] = {}
         body: list[Stmt] = []
+        rows: list[Expr] = []
+        at = 0
         for part in loop.body:
-            sum = next((s for s in sums if s.loop is part), None)
-            if sum is None:
+            own = next((s for s in sums if s.loop is part), None)
+            if own is None:
                 body.append(part)
                 continue
-            row = _of(sum, build.i(0), width.row(sum.total.type))
-            body.append(_added(sum, self.held(row, moving, held) if whole else row))
-            rest = tuple(self.rest(sum, width))
-            body.append(If(build.lt(width.columns, sum.extent), rest))
-        note = Comment(f"rows of {width.columns} columns and more, in vectors")
-        made = replace(loop, body=tuple(body))
-        if not held:
-            return note, made
+            at = 0
+            for kind in kinds:
+                row = along(own.value, own.loop.variable, build.i(at), kind)
+                assert row is not None
+                rows.append(self.held(row, moving, held))
+                more = Apply("total", (rows[-1],), own.total.type)
+                body.append(Assign(own.total, Apply("add", (own.total, more), own.total.type)))
+                at += lanes(kind)
+        if not held or not any(_scattered(row, loop.variable) for row in rows):
+            return None
+        note = Comment(f"rows of {at} columns, in vectors")
         before = tuple(Assign(variable, value) for value, variable in held.items())
         runs = build.lt(loop.start, loop.stop)
-        return note, If(runs, (*before, made))
-
-    def rest(self, sum: _Sum, width: _Width) -> Iterator[Stmt]:
-        """Yield what adds up the columns behind the first."""
-        kind = width.step(sum.total.type)
-        at = Var(fresh(f"{sum.loop.variable.name}_strip", self.taken), INT)
-        rest = Var(fresh(f"{sum.total.name}_rest", self.taken), kind)
-        more = Assign(rest, Apply("add", (rest, _of(sum, at, kind)), kind))
-        yield Assign(rest, Cast(Const(0.0, sum.total.type), kind))
-        yield For(at, build.i(width.columns), sum.extent, (more,), lanes(kind))
-        yield _added(sum, rest)
+        return note, If(runs, (*before, replace(loop, body=tuple(body))))
 
     def held(self, node: Expr, moving: set[str], held: dict[Expr, Var]) -> Expr:
         """Return an expression with vectors that do not change in variables."""
@@ -195,18 +177,11 @@ class _Dots:
         return with_children(node, lambda child: self.held(child, moving, held))
 
 
+def _scattered(value: Expr, turn: Var) -> bool:
+    """Whether a value reads rows that do not lie one behind the other, turn by turn."""
+    loads = (part for part in expressions(value) if isinstance(part, Load) and lanes(part.type) > 1)
+    return any(place != turn for load in loads for place in load.subscripts[:-1])
+
+
 def _kind(sum: _Sum) -> tuple[Var, str]:
     return sum.extent, sum.total.type
-
-
-def _of(sum: _Sum, at: Expr, type: str) -> Expr:
-    """Return what the columns from ``at`` on add, as a vector."""
-    value = along(sum.value, sum.loop.variable, at, type)
-    assert value is not None
-    return value
-
-
-def _added(sum: _Sum, value: Expr) -> Stmt:
-    """Return the addition of a vector's elements to a sum."""
-    more = Apply("total", (value,), sum.total.type)
-    return Assign(sum.total, Apply("add", (sum.total, more), sum.total.type))

@@ -219,10 +219,8 @@ def _rows(loop: For, lines: Mapping[str, _Lines]) -> Iterator[_Row]:
             match statement:
                 case Assign(Var(name, "int"), value) if body is loop.body:
                     known[name] = _put(value, known)
-                case For(variable):
+                case For(variable, step=1):
                     yield from walk(statement.body, {**inner, variable.name: statement})
-                case If(condition, then, ()) if not reads(condition) & moving:
-                    yield from walk(then, inner)
                 case _:
                     pass
 
@@ -245,12 +243,10 @@ def _row(
 ) -> Iterator[_Row]:
     """Yield the row around an element, if an index array tells where it is some turns later."""
     *outer, last = (_put(subscript, known) for subscript in node.subscripts)
-    if isinstance(last, Var) and last.name in inner:
-        if inner[last.name].step != lanes(node.type):
-            return
-        start, stop = inner[last.name].start, inner[last.name].stop
-    elif lanes(node.type) > 1:
+    if lanes(node.type) > 1:
         start, stop = last, build.add(last, lanes(node.type))
+    elif isinstance(last, Var) and last.name in inner:
+        start, stop = inner[last.name].start, inner[last.name].stop
     else:
         return
     others = moving - {turn.name}

@@ -113,14 +113,12 @@ def test_rows_of_a_dense_operand_are_fetched_before_they_are_read(dtype, lines):
 
 
 def test_a_row_in_pieces_is_fetched_as_one():
-    """Behind a condition that all turns share, too."""
-    first = Store("y", (i,), Load("B", (k, lb.i(0)), "float64*8"))
-    total = Apply("total", (first.value,), "float64")
-    rest = For(j, lb.i(8), n, (Store("y", (i,), Load("B", (k, j), "float64"), "add"),))
+    parts = [
+        Load("B", (k, lb.i(at)), f"float64*{width}") for at, width in ((0, 8), (8, 8), (16, 4))
+    ]
+    stores = (Store("y", (i,), Apply("total", (part,), "float64"), "add") for part in parts)
     arrays = ArrayParam("B", "float64", 2), ArrayParam("y", "float64", 1)
-    pieces = replace(first, value=total, combine="add"), If(lb.lt(8, n), (rest,))
-    plain = entries(*pieces, params=arrays)
-    fetching = fetch(plain, {"B": 20.0})
+    fetching = fetch(entries(*stores, params=arrays), {"B": 20.0})
     assert sum(isinstance(s, Prefetch) for s in statements(fetching.body)) == 1
     found = ran(logged(fetching, "B"), {**dense(), "log": np.zeros(200, np.int64)})["log"]
     assert found.sum() == 3 * dense()["indices"].size

@@ -22,8 +22,8 @@ def kernel(S_indptr, S_data, S_indices, a_data, b_10_data, C_indices, C_indptr, 
         C_room += max(S_indptr[u64(i + 1)] - S_indptr[u64(i)], 0)
     if C_room <= C_until - C_from:
         for i in range(i_begin, i_end):
-            if 128 <= n_k and n_k % 32 == 0:
-                # rows of 128 columns and more, in vectors
+            if n_k == 128:
+                # rows of 128 columns, in vectors
                 if S_indptr[u64(i)] < S_indptr[u64(i + 1)]:
                     a_data_row = vector(a_data, (u64(i), 0), 128)
                     for S_p in range(i64(S_indptr[u64(i)]), i64(S_indptr[u64(i + 1)])):
@@ -31,11 +31,6 @@ def kernel(S_indptr, S_data, S_indices, a_data, b_10_data, C_indices, C_indptr, 
                         j = i64(S_indices[u64(S_p)])
                         C_sum = 0.0
                         C_sum += total(spread(S_v, 128) * a_data_row * vector(b_10_data, (u64(j), 0), 128))
-                        if 128 < n_k:
-                            C_sum_rest = spread(0.0, 32)
-                            for k_strip in range(128, n_k, 32):
-                                C_sum_rest = C_sum_rest + spread(S_v, 32) * vector(a_data, (u64(i), u64(k_strip)), 32) * vector(b_10_data, (u64(j), u64(k_strip)), 32)
-                            C_sum += total(C_sum_rest)
                         C_value = C_sum
                         C_indices[u64(C_n1)] = i32(j)
                         C_data[u64(C_n1)] = C_value
