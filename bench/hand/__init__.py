@@ -233,9 +233,11 @@ KERNELS: dict[str, dict[str, Any]] = {
     "SDDMM 64": {"": sampled_dense},
     "A + B": SUMS,
     "A + B, one pattern": SUMS,
+    "A + B, 16 in turn": SUMS,
     "A + B + C": {"": elementwise(add3, "C")},
     "A .* B": PRODUCTS,
     "A .* B, one pattern": PRODUCTS,
+    "A .* B, 16 in turn": PRODUCTS,
     "A .* B, 200 against 2": PRODUCTS,
     "SpGEMM": {"bitmap": product(spgemm_bitmap), "sort": product(spgemm_sort)},
     "masked SpGEMM": {

@@ -7,7 +7,7 @@ operands, as scipy and NumPy hold them (``Fibers`` for tensors of order 3).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 import sparsedsl as sd
 from sparsedsl.api import statement_engine
-from sparsedsl.bench.inputs import Fibers, load, moved, other_values
+from sparsedsl.bench.inputs import Fibers, load, moved, other_values, shuffled
 from sparsedsl.calls.choices import Choices
 from sparsedsl.kernel import Kernel as Program
 from sparsedsl.lowered import Lowered
@@ -37,7 +37,8 @@ class Kernel:
     """A statement, the inputs it runs on, and how one input gives its operands.
 
     ``streams`` marks kernels whose time is that of reading their operands once.  ``program`` has
-    several statements, which are told as one text.
+    several statements, which are told as one text.  ``turns`` says on how many matrices of one size
+    and of different patterns a kernel runs, one after another.
     """
 
     name: str
@@ -46,22 +47,28 @@ class Kernel:
     operands: Callable[[Any, np.random.Generator], Operands]
     streams: bool = False
     program: Program | None = None
+    turns: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A kernel on the operands of one input, and the same operands as this library takes them."""
+    """A kernel on the operands of one input, and the same operands as this library takes them.
+
+    ``others`` are run after it, in turn.
+    """
 
     kernel: Kernel
     input: str
     operands: Operands
     arguments: Operands
+    others: tuple[Case, ...] = ()
 
     def __call__(self) -> Any:
-        """Evaluate the statement, as a user does."""
+        """Evaluate the statement, as a user does; a tuple where there are others."""
         if self.kernel.program is not None:
             return self.kernel.program(*self.arguments.values())
-        return sd.evaluate(self.kernel.statement, **self.arguments)
+        found = sd.evaluate(self.kernel.statement, **self.arguments)
+        return (found, *[other() for other in self.others]) if self.others else found
 
     def lower(self) -> Lowered:
         """Plan the statement for these arguments, to explain it."""
@@ -78,7 +85,8 @@ class Case:
     @property
     def bytes(self) -> int:
         """Bytes of all operands."""
-        return sum(_bytes(x) for x in self.operands.values())
+        own = sum(_bytes(x) for x in self.operands.values())
+        return own + sum(other.bytes for other in self.others)
 
 
 def _bytes(x: Any) -> int:
@@ -109,9 +117,11 @@ def as_argument(x: Any) -> Any:
 def plain(result: Any) -> Any:
     """Return a result to compare: NumPy, or scipy CSR; modes before the last are joined.
 
-    Several dense results are put one behind the other.
+    Several dense results are put one behind the other, matrices below one another.
     """
     if isinstance(result, tuple):
+        if any(map(sp.issparse, result)):
+            return sp.csr_array(sp.vstack([plain(one) for one in result]))
         return np.concatenate([np.ravel(x) for x in result])
     if isinstance(result, sd.Tensor):
         if result.ndim <= 2:
@@ -254,6 +264,20 @@ KERNELS: dict[str, Kernel] = {
             ("a", "d"),
             lambda m, _: {"A": m, "B": other_values(m)},
         ),
+        Kernel(
+            "A + B, 16 in turn",
+            "C[i,j] = A[i,j] + B[i,j]",
+            ("A_real",),
+            lambda m, _: {"A": m, "B": moved(m)},
+            turns=16,
+        ),
+        Kernel(
+            "A .* B, 16 in turn",
+            "C[i,j] = A[i,j] * B[i,j]",
+            ("A_real",),
+            lambda m, _: {"A": m, "B": moved(m)},
+            turns=16,
+        ),
         Kernel("A .* B, 200 against 2", "C[i,j] = A[i,j] * B[i,j]", ("200:2",), _skewed),
         Kernel(
             "SpGEMM",
@@ -332,6 +356,15 @@ def case(kernel: str, name: str, quick: bool = False) -> Case:
     KeyError
         For an unknown kernel or input.
     """
-    chosen = KERNELS[kernel]
-    operands = chosen.operands(load(name, quick), np.random.default_rng(7))
-    return Case(chosen, name, operands, {n: as_argument(x) for n, x in operands.items()})
+    chosen, given = KERNELS[kernel], load(name, quick)
+    rng = np.random.default_rng(7)
+    first, *others = (
+        _on(chosen, name, given if not turn else shuffled(given, turn), rng)
+        for turn in range(chosen.turns)
+    )
+    return replace(first, others=tuple(others))
+
+
+def _on(kernel: Kernel, name: str, given: Any, rng: np.random.Generator) -> Case:
+    operands = kernel.operands(given, rng)
+    return Case(kernel, name, operands, {n: as_argument(x) for n, x in operands.items()})

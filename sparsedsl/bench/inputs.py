@@ -153,6 +153,15 @@ def other_values(x: Any, seed: int = 1) -> Any:
     return sp.csr_array((rng.random(x.nnz), x.indices, x.indptr), shape=x.shape)
 
 
+def shuffled(matrix: Any, seed: int) -> Any:
+    """Return a matrix with rows and columns in another order: another pattern of its size."""
+    rng = np.random.default_rng(seed)
+    rows, columns = (rng.permutation(n) for n in matrix.shape)
+    found = sp.csr_array(matrix[rows, :][:, columns])
+    found.sort_indices()
+    return found
+
+
 def moved(matrix: Any) -> Any:
     """Return a matrix and its pattern with rows one down: near, but not the same, columns."""
     rolled = matrix[np.roll(np.arange(matrix.shape[0]), 1), :]

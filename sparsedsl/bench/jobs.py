@@ -21,6 +21,18 @@ Prepare = Callable[[Operands], Job]
 """Put operands into a peer's own form; nothing of it is timed."""
 
 
+def in_turn(jobs: list[Job]) -> Job:
+    """Return the job of doing several one after another."""
+    if len(jobs) == 1:
+        return jobs[0]
+    calls, finishes = [job.call for job in jobs], [job.finish for job in jobs]
+
+    def finish(found: list[Any]) -> Any:
+        return tuple(end(one) for end, one in zip(finishes, found, strict=True))
+
+    return Job(lambda: [call() for call in calls], finish)
+
+
 class Missing(Exception):  # noqa: N818
     """A peer cannot run here; the message says why, and what to do."""
 

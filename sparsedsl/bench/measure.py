@@ -226,7 +226,7 @@ def _fastest_variants(jobs: list[tuple[str, str, Job]]) -> list[tuple[str, str, 
 
 
 def result_bytes(result: Any) -> int:
-    """Return the bytes of a result's arrays."""
+    """Return the bytes of a result's arrays, of several results together."""
     if isinstance(result, tuple):
         return sum(map(result_bytes, result))
     if sp.issparse(result):

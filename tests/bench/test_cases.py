@@ -44,6 +44,16 @@ def _several(statements, operands):
     return np.concatenate(found)
 
 
+def _expected(made):
+    """What NumPy makes of one case."""
+    statement = made.kernel.statement
+    if made.kernel.program is not None:
+        return _several(statement, made.operands)
+    if " + " in statement:
+        return sum(_dense(x) for x in made.operands.values())
+    return _einsum(statement, made.operands)
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_scipy_computes_the_statement(kernel):
     """The reference of all other checks, against NumPy's einsum."""
@@ -52,12 +62,8 @@ def test_scipy_computes_the_statement(kernel):
     job = find().jobs(made)[0][2]
     found = plain(job.finish(job.call()))
     found = found.toarray() if sp.issparse(found) else found
-    if chosen.program is not None:
-        expected = _several(chosen.statement, made.operands)
-    elif " + " in chosen.statement:
-        expected = sum(_dense(x) for x in made.operands.values())
-    else:
-        expected = _einsum(chosen.statement, made.operands)
+    assert len(made.others) == chosen.turns - 1
+    expected = np.concatenate([_expected(one) for one in (made, *made.others)], axis=None)
     np.testing.assert_allclose(found, expected.reshape(found.shape), rtol=1e-12, atol=1e-12)
 
 
@@ -103,3 +109,13 @@ def test_bytes_count_every_array():
     made = case("SpMV CSR", "a", quick=True)
     a = made.operands["A"]
     assert made.bytes == 12 * a.nnz + 4 * (a.shape[0] + 1) + 8 * a.shape[1]
+
+
+def test_matrices_in_turn_differ_in_pattern_and_are_each_computed():
+    made = case("A .* B, 16 in turn", "A_real", quick=True)
+    patterns = [one.operands["A"].indices.tolist() for one in (made, *made.others)]
+    assert len({*map(tuple, patterns)}) == 16
+    assert len({one.operands["A"].shape for one in (made, *made.others)}) == 1
+    assert made.bytes == sum(one.bytes for one in made.others) * 16 // 15
+    found, (_, _, job), *_ = made(), *find().jobs(made)
+    assert difference(plain(found), plain(job.finish(job.call()))) < 1e-12

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from sparsedsl.bench.cases import Case
-from sparsedsl.bench.jobs import Job, Known, Missing, Operands, Prepare, single
+from sparsedsl.bench.jobs import Job, Known, Missing, Operands, Prepare, in_turn, single
 from sparsedsl.bench.peers import hand, merging, taco, tensora
 from sparsedsl.bench.peers.libraries import LIBRARIES
 from sparsedsl.bench.peers.scipy_kernels import SCIPY
@@ -28,8 +28,9 @@ class Peers:
 
     def jobs(self, case: Case) -> list[tuple[str, str, Job]]:
         """Return (peer, variant, job) for a case; scipy's is the first."""
+        cases = (case, *case.others)
         return [
-            (peer, variant, _prepared(prepare, case.operands))
+            (peer, variant, in_turn([_prepared(prepare, c.operands) for c in cases]))
             for peer, kernels in self.kernels.items()
             for variant, prepare in kernels.get(case.kernel.name, [])
         ]

@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sparsedsl.bench.jobs import Job, Known, Missing, Operands, Prepare, single
-from sparsedsl.bench.peers.scipy_kernels import SCIPY
+from sparsedsl.bench.peers.scipy_kernels import PRODUCTS, SCIPY, SUMS
 
 
 def _graphblas() -> dict[str, Prepare]:
@@ -63,15 +63,8 @@ def _graphblas() -> dict[str, Prepare]:
 
     return {
         **{n: job(vector) for n in SCIPY if n.startswith(("SpMV CS", "SpMSpV"))},
-        **{
-            n: job(lambda h: h["A"].ewise_add(h["B"], gb.binary.plus).new())
-            for n in ("A + B", "A + B, one pattern")
-        },
-        **{
-            n: job(lambda h: h["A"].ewise_mult(h["B"], gb.binary.times).new())
-            for n in SCIPY
-            if n.startswith("A .* B")
-        },
+        **{n: job(lambda h: h["A"].ewise_add(h["B"], gb.binary.plus).new()) for n in SUMS},
+        **{n: job(lambda h: h["A"].ewise_mult(h["B"], gb.binary.times).new()) for n in PRODUCTS},
         "SpGEMM": job(lambda h: times(h["A"] @ h["B"]).new()),
         "masked SpGEMM": job(lambda h: masked(h["A"], h["B"], h["M"])),
         "sampled inner products": job(lambda h: masked(h["A"], h["B"].T, h["M"])),

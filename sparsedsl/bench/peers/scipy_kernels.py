@@ -100,17 +100,18 @@ def _inner(o: Operands) -> Job:
     return Job(lambda: left.multiply(right).sum())
 
 
+SUMS = ("A + B", "A + B, one pattern", "A + B, 16 in turn")
+PRODUCTS = ("A .* B", "A .* B, one pattern", "A .* B, 200 against 2", "A .* B, 16 in turn")
+"""Kernels that are one sum or product of two matrices, element by element."""
+
 SCIPY: dict[str, Prepare] = {
     **dict.fromkeys(("SpMV CSR", "SpMV CSC", "SpMV BCSR", "SpMV DIA"), _times_vector),
     **{f"SpMSpV {f} {p} %": _times_sparse_vector for f in ("CSR", "CSC") for p in (1, 10)},
     "SpMM 64": lambda o: Job(lambda: o["A"] @ o["B"]),
     "SDDMM 64": _sddmm,
-    **dict.fromkeys(("A + B", "A + B, one pattern"), lambda o: Job(lambda: o["A"] + o["B"])),
+    **dict.fromkeys(SUMS, lambda o: Job(lambda: o["A"] + o["B"])),
     "A + B + C": lambda o: Job(lambda: o["A"] + o["B"] + o["C"]),
-    **dict.fromkeys(
-        ("A .* B", "A .* B, one pattern", "A .* B, 200 against 2"),
-        lambda o: Job(lambda: o["A"].multiply(o["B"])),
-    ),
+    **dict.fromkeys(PRODUCTS, lambda o: Job(lambda: o["A"].multiply(o["B"]))),
     "SpGEMM": _product,
     "masked SpGEMM": lambda o: Job(lambda: (o["A"] @ o["B"]).multiply(o["M"])),
     "triangles": lambda o: Job(lambda: (o["L"] @ o["L"]).multiply(o["L"]).sum()),
