@@ -1,7 +1,7 @@
 """The passes that every kernel goes through, in order.
 
 Takes and gives a kernel that ``loops.verify`` accepts.  Invariant: results are the same bit for
-bit, but for sums in masked lanes and sums of long loops; each pass says why.
+bit, but for sums in masked lanes, of long loops and along rows; each pass says why.
 """
 
 from __future__ import annotations
