@@ -9,7 +9,7 @@ slots without an entry hold (0 for counts).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sparsedsl.conversion import passes
 from sparsedsl.conversion.arranged import Arranged
@@ -96,7 +96,8 @@ class _Writer:
         """Assemble the passes into one kernel or two."""
         plan, request = self.plan, self.request
         codes = {name: (keys, request.width) for name, keys in request.target.codes.items()}
-        stream, scratch = coded(stream_of(request), codes, self.read), dict[str, Param]()
+        stream = self._fetching(coded(stream_of(request), codes, self.read))
+        scratch = dict[str, Param]()
         before: list[Stmt] = []
         direct = self._direct
         for place, term in enumerate(plan.sorts[:-1] if direct else plan.sorts):
@@ -105,7 +106,7 @@ class _Writer:
             made, stream, names = passes.sorted_by(
                 stream, self.span(term), self.read, stem, self.rank, dtypes
             )
-            stream = coded(stream, codes, self.read)
+            stream = self._fetching(coded(stream, codes, self.read))
             before += made
             # the list before has been read: room for the next, or for the target
             before += [Resize(name, lb.i(0)) for name in scratch]
@@ -133,6 +134,10 @@ class _Writer:
         second = self._kernel("convert", tuple(filling), results, self._arrays(), known)
         pairs, padded = tuple(self.shared.items()), tuple(self.padded)
         return Program(plan, first, second, tuple(scratch), numbers, pairs, padded, self.made)
+
+    def _fetching(self, stream: Stream) -> Stream:
+        """Return ``stream``, with a look at entries further on only where those lie far apart."""
+        return stream if self.request.far else replace(stream, further=())
 
     @property
     def _bounding(self) -> tuple[str, ...]:

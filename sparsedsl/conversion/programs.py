@@ -47,7 +47,8 @@ def _text(request: Request) -> str:
             request.target.layout.key,
             repr(request.dtypes),
             f"{request.value} {request.index} {request.fill!r} {request.rankable} {request.short} "
-            f"{request.wide!r} {request.width} {request.partial} {request.rules!r} {request.last}",
+            f"{request.wide!r} {request.width} {request.partial} {request.rules!r} {request.last} "
+            f"{request.far}",
         )
     )
 

@@ -33,6 +33,9 @@ ROOM = 1 << 16
 MEAN = 64
 """Entries of a group, in the mean, up to which groups are sorted one by one."""
 
+FAR = 1 << 19
+"""Entries from which the places that they are scattered to are fetched before."""
+
 WORD = 62
 """Bits of an interleaved number that stay clear of the sign."""
 
@@ -49,7 +52,8 @@ class Request:
     ``rankable``, ``short`` and ``wide`` are as ``plan.choose`` takes them; ``width`` are the bits
     of each of the numbers that are interleaved; ``partial`` leaves out entries without a place.
     ``rules`` are those of the alternatives of a union up to the one that the target is; entries
-    that no alternative takes are noted with the ``last``.
+    that no alternative takes are noted with the ``last``.  ``far``: entries are so many that the
+    places of those further on are fetched.
     """
 
     source: Layout
@@ -65,6 +69,7 @@ class Request:
     partial: bool = False
     rules: tuple[Rule, ...] = ()
     last: bool = True
+    far: bool = False
 
     @property
     def plan(self) -> Plan:
@@ -151,10 +156,11 @@ def _request(
     partial: bool,
     rules: tuple[Rule, ...],
     last: bool,
+    far: bool,
     wide: tuple[tuple[Term, int], ...] = (),
 ) -> Request:
     kinds = (fill.dtype, index, fill.value)
-    rest = rankable, short, wide, width, partial, rules, last
+    rest = rankable, short, wide, width, partial, rules, last, far
     return Request(source, target, dict(dtypes), *kinds, *rest)
 
 
@@ -193,6 +199,7 @@ def request_of(
         partial,
         rules,
         last,
+        values.size >= FAR,
     )
     request = _request(*asked)
     if request.width * target.layout.rank > WORD:

@@ -36,9 +36,11 @@ def _interpreted(request, now):
 def interpreted(monkeypatch):
     """Conversions by interpreted kernels; ``rankable`` and ``short`` are as plans take them.
 
-    Tables are at most ``room`` long, so that terms of more values are sorted by digits.
+    Tables are at most ``room`` long, so that terms of more values are sorted by digits.  Places
+    are fetched before entries are stored to them, as they are of many.
     """
     monkeypatch.setattr(run, "loaded", _interpreted)
+    monkeypatch.setattr(requests, "FAR", 0)
 
     def convert(*arguments, rankable=False, short=None, room=None, **options):
         monkeypatch.setattr(requests, "_rankable", lambda *_: rankable)

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sparsedsl as sd
+from sparsedsl.conversion import request as requests
 from sparsedsl.conversion import run
 from sparsedsl.conversion.kernels import program_of
 from sparsedsl.conversion.mirrored import reflection
@@ -19,7 +20,8 @@ from sparsedsl.layouts.construct import construct
 from sparsedsl.layouts.convert import convert as plainly
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.sizes import infer_sizes
-from sparsedsl.loops.nodes import Allocate, Resize
+from sparsedsl.loops.nodes import Allocate, Prefetch, Resize
+from sparsedsl.loops.walk import statements
 from sparsedsl.runtime import conversions
 
 SOURCES = (
@@ -294,6 +296,17 @@ def test_lists_that_were_read_are_given_back():
                 pass
         most = max(most, len(held))
     assert most == 2
+
+
+@pytest.mark.parametrize(("least", "fetched"), [(3, True), (4, False)])
+def test_places_of_many_entries_are_fetched_before_they_are_stored_to(monkeypatch, least, fetched):
+    monkeypatch.setattr(requests, "FAR", least)
+    shape, coords = (3, 4), np.array([[0, 1, 2], [3, 0, 1]])
+    source = resolve("csr", 2)
+    arrays = construct(source, shape, coords, np.ones(3))
+    request = request_of(source, target_of(resolve("csc", 2)), shape, arrays, 0.0)
+    kernel = program_of(request).fill
+    assert any(isinstance(s, Prefetch) for s in statements(kernel.body)) == fetched
 
 
 def test_places_that_equalities_give_are_computed(interpreted):
