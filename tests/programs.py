@@ -163,9 +163,13 @@ class Maker:
         read |= self.statement("R").read
         if self.random.random() < 0.1:
             read |= self.accumulation("R")
-        self.program.lines.append("return R")
+        results, kept = "R", self.left
+        if self.random.random() < 0.2:
+            read |= self.statement("Q").read
+            results = "R, Q"
+        self.program.lines.append(f"return {results}")
         self.program.operands = {n: o for n, o in self.operands.items() if n in read}
-        self.choose()
+        self.choose(same=len(kept) == len(self.left))
         return self.program
 
     def operand(self):
@@ -294,11 +298,16 @@ class Maker:
         self.program.lines.append(f"{target}[{', '.join(self.left) or '()'}] += {part.text}")
         return part.read
 
-    def choose(self):
+    def choose(self, *, same: bool):
+        """Draw choices; one of a layout is for all results, if they have the ``same`` rank."""
         pick, choices = self.random, self.program.choices
         rank = len(self.left)
         out = pick.choice(OUTPUTS)
-        if out is not None and (rank == 2 or (rank == 1 and out in ("dense", "csf", "coo"))):
+        if (
+            out is not None
+            and same
+            and (rank == 2 or (rank == 1 and out in ("dense", "csf", "coo")))
+        ):
             choices["out"] = out
         if pick.random() < 0.06:
             used = [i for i in "ijk" if re.search(rf"\b{i}\b", "".join(self.program.lines[1:]))]

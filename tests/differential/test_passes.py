@@ -342,6 +342,23 @@ def test_the_explanation_tells():
         assert "not in one pass: q and c: c touches q_data where other turns of q do" in text
 
 
+def test_an_output_that_is_read_at_another_index_is_complete_before():
+    A, x = sp.eye_array(6, format="csr") * 2.0, np.arange(6.0)
+
+    @sd.kernel
+    def twice(A, x):
+        i, j = sd.indices("i j")
+        y, z = sd.output(), sd.output()
+        y[i] = A[i, j] * x[j]
+        z[i] = A[i, j] * y[j]
+        return y, z
+
+    with sd.options(threads=1):
+        assert "not in one pass: y and z: z needs y as a whole" in twice.explain(A, x)
+        for found, factor in zip(twice(A, x), (2, 4), strict=True):
+            np.testing.assert_array_equal(found, factor * x)
+
+
 def test_one_kernel_of_several_outputs_is_not_one_loop_nest():
     tensors, _ = operands("csr", 0)
     with sd.options(threads=1):
