@@ -13,6 +13,7 @@ from sparsedsl.loops.nodes import (
     ArrayParam,
     Assign,
     Break,
+    Comment,
     Const,
     For,
     If,
@@ -71,11 +72,24 @@ TWICE = (DOUBLED, loop(Store("y", (j,), at("b", j), "add"), turn=j))
 TWO_AXES = loop(loop(Store("Y", (i, j), times(at("a", i), at("b", j))), turn=j, stop=m))
 ROW_SUMS = loop(loop(Store("z", (i,), at("Y", i, j), "add"), turn=j, stop=m))
 
+TOLD = (SUMMED[0], Comment("all of them"), *SUMMED[1:])
+U = Var("u", F)
+BETWEEN = (
+    Assign(S, ZERO),
+    loop(Assign(S, plus(S, at("a", i)))),
+    Store("z", (lb.i(1),), S),
+    Assign(U, ZERO),
+    loop(Assign(U, plus(U, at("b", i)))),
+    Store("z", (lb.i(2),), U),
+)
+
 JOINED = {
     "apart": ((DOUBLED,), (SCATTERED,)),
     "read in its turn": ((DOUBLED,), (READ,)),
     "a sum of all turns": ((DOUBLED,), SUMMED),
     "names of both": ((ROWS,), SUMMED),
+    "a comment": ((DOUBLED,), TOLD),
+    "statements between loops": ((DOUBLED,), BETWEEN),
     "a workspace": ((DOUBLED,), WORKED),
     "two loops of one": (TWICE, (READ,)),
     "three": ((ROWS,), (READ,), (loop(Store("Y", (i, lb.i(0)), at("z", i))),)),
@@ -119,6 +133,8 @@ CARRIED = (Assign(S, ZERO), loop(Assign(S, plus(S, at("a", i))), Store("y", (i,)
 ON = (*CARRIED, loop(Assign(S, plus(S, at("b", i))), Store("z", (i,), S)))
 COLUMNS = loop(loop(Store("z", (j,), at("Y", j, i), "add"), turn=j, stop=m))
 
+STEPS = (*CARRIED, Assign(T, S), loop(Store("z", (i,), T)))
+
 APART = {
     "another turn": ((DOUBLED,), (NEXT,), "z touches y where other turns of y do"),
     "any turn": ((DOUBLED,), (THROUGH,), "z touches y where other turns of y do"),
@@ -137,6 +153,7 @@ APART = {
     ),
     "no loop": ((DOUBLED,), (Store("z", (lb.i(0),), ZERO),), "the outermost loop of z"),
     "left early": ((DOUBLED,), (ENDS,), "the loop of z may end early"),
+    "one loop after another": ((DOUBLED,), STEPS, "z takes several steps"),
     "a sum goes on": (ON, (SCATTERED,), "y touches s where other turns of y do"),
 }
 
