@@ -74,6 +74,11 @@ class Sink:
         return self.var("from"), self.var("until")
 
     @property
+    def counted_before(self) -> Var:
+        """The room that a piece needs, 0 where its entries are still to be counted."""
+        return self.var("counted")
+
+    @property
     def first(self) -> Expr:
         """Where the first entry goes."""
         return self.piece[0] if self.pieced else lb.i(0)

@@ -198,7 +198,11 @@ class _NestWalk:
         if by_rows is not None and not before:
             return [*start, Assign(room, lb.i(0)), by_rows, *end]
         rest = If(enough, (*before, *main, *end))
-        return [*start, Assign(room, lb.i(0)), *needed, rest]
+        if not self.sink.pieced:
+            return [*start, Assign(room, lb.i(0)), *needed, rest]
+        counted = self.emitter.variable(self.sink.counted_before.name)
+        count = If(lb.eq(room, 0), tuple(needed))
+        return [*start, Assign(room, counted), count, rest]
 
     def _merges_two(self) -> bool:
         """Whether the loops inside do nothing but merge two operands.

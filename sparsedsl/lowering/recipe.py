@@ -114,6 +114,8 @@ def _argument(
             return Argument("end", "", "")
     if lowered.sink.pieced and name in (own := [v.name for v in lowered.sink.piece]):
         return Argument(("first", "past")[own.index(name)], "", "")
+    if lowered.sink.pieced and name == lowered.sink.counted_before.name:
+        return Argument("counted", "", "")
     if name == output:
         return Argument("output", nest.output.name, name)
     if name in made:

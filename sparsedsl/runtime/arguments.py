@@ -26,7 +26,7 @@ def several(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
     return lambda found: (found[key],)
 
 
-_PIECE = ("begin", "end", "first", "past")
+_PIECE = ("begin", "end", "first", "past", "counted")
 
 
 class Given(Protocol):
@@ -60,7 +60,7 @@ class Gather:
     ----------
     piece:
         Where a piece of the shared loop stands among the arguments: ``"begin"``, ``"end"``, and
-        ``"first"``, ``"past"`` of a sparse output.
+        ``"first"``, ``"past"``, ``"counted"`` of a sparse output.
     pointer:
         Where the array stands that bounds the work of that loop's turns, if one does.
     holes:
@@ -98,8 +98,8 @@ class Gather:
         self._extents = several(named("extent").get("", []))
         outputs = [name for own in named("made", "output").values() for name in own]
         self._outputs = (None,) * len(outputs)
-        self._begins = tuple(0 for own in named("begin", "first", "past").values() for _ in own)
-        first = {"output": "made", "first": "begin", "past": "begin"}
+        self._begins = tuple(0 for own in named("begin", *_PIECE[2:]).values() for _ in own)
+        first = {"output": "made", **dict.fromkeys(_PIECE[2:], "begin")}
         self.holes = {a.name: k for k, a in enumerate(recipe.arguments) if a.name in outputs}
         self._ordered = several(
             [found.index((first.get(a.kind, a.kind), a.tensor, a.name)) for a in wanted]

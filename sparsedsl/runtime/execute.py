@@ -349,7 +349,14 @@ def cut_to(
 
 def _maker(length: int | None, *, covered: bool) -> Callable[..., np.ndarray]:
     """Return what makes an array of ends: of zeros, unless the kernel stores all but the first."""
-    return _from_zero if covered and length is not None and length >= LONG else np.zeros
+    if length is None:
+        return _ends
+    return _from_zero if covered and length >= LONG else np.zeros
+
+
+def _ends(length: int, dtype: np.dtype) -> np.ndarray:
+    """Return an array for the ends of what is appended: a kernel stores those after the first."""
+    return _from_zero(length, dtype) if length >= LONG else np.zeros(length, dtype)
 
 
 def _from_zero(length: int, dtype: np.dtype) -> np.ndarray:

@@ -20,8 +20,8 @@ class Argument:
     ``kind`` is ``"array"`` (array ``name`` of ``tensor``), ``"size"`` (parameter ``name`` of
     its layout), ``"mode"`` (extent of mode ``name`` of ``tensor``), ``"extent"`` (of index
     ``name``), ``"begin"`` and ``"end"`` (of a piece of the shared loop), ``"first"`` and
-    ``"past"`` (the places of the entries of that piece), ``"made"`` (an array of a sparse
-    output) or ``"output"`` (a dense one).
+    ``"past"`` (the places of the entries of that piece), ``"counted"`` (how many these are at
+    most, 0 if not known), ``"made"`` (an array of a sparse output) or ``"output"`` (a dense one).
     """
 
     kind: str

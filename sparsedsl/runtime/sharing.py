@@ -18,9 +18,9 @@ from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.options import Options, current
 from sparsedsl.runtime.arguments import Gather
 from sparsedsl.runtime.outputs import fits
-from sparsedsl.runtime.pieces import Part, grouped, joined
 from sparsedsl.runtime.recipe import Recipe, Share
 from sparsedsl.runtime.threads import cuts, each
+from sparsedsl.runtime.windows import Piece, Windows, grouped
 
 PIECES = 8
 """Pieces of a loop for each thread, where they cost nothing: they balance uneven turns."""
@@ -30,6 +30,15 @@ LEAST = 4096
 
 COUNTED = 8
 """Ranges for each thread whose entries are counted, so that pieces can be made equal."""
+
+WINDOW = 1 << 17
+"""Entries that a piece of a sparse output may have, about: they stay in a core's cache."""
+
+ENTRY = 2.0
+"""Estimated nanoseconds for each entry that a sparse output may have."""
+
+PREPARING = 0.2
+"""Part of these that may go into setting up workspaces again."""
 
 SUMS = 8
 """Most pieces of a sum."""
@@ -42,7 +51,7 @@ SPARED = 0.04
 
 APPENDED = 3
 """Times the threshold from which sparse results are shared: their entries are counted first, and
-moved together last."""
+put in their places last."""
 
 PREPARED = 2
 """Times the threshold where every piece does work of its own before the loop."""
@@ -68,6 +77,7 @@ class Sharing:
         self.recipe = recipe
         self.share = share
         self.gather = gather
+        self._extents = [k for k, a in enumerate(recipe.arguments) if a.kind in ("extent", "mode")]
         self.gaps = tuple(
             gather.holes[made.param]
             for made in (recipe.made if share.gaps else ())
@@ -126,7 +136,7 @@ class Sharing:
         """Run the kernel of a sparse output; return its counts.
 
         ``make`` puts arrays with room for a number of entries among the arguments, where arrays
-        without room stand first.  There is one piece a thread: all but the first are moved.
+        without room stand first.
         """
         threads = current().thread_count
         ranges = self._ranges(arguments, threads * COUNTED)
@@ -137,38 +147,38 @@ class Sharing:
 
         each(range(len(ranges)), count, threads)
         total = sum(rooms)
-        # places are counted in the dtype of the output's indices
-        parts = grouped(ranges, rooms, threads if fits(self.recipe, total) else 1)
         make(total)
-        found: list[tuple[int, ...]] = [()] * len(parts)
+        # places are counted in the dtype of the output's indices
+        threads = threads if fits(self.recipe, total) else 1
+        pieces = self._pieces_of_rows(arguments, ranges, rooms, threads)
+        windows = Windows(self.recipe, arguments, self.gather.holes, self.gather.piece, pieces)
+        totals = windows.fill(kernel, threads)
+        self.close_gaps(arguments)
+        return (totals[-1], *totals)
 
-        def run(k: int) -> None:
-            part = parts[k]
-            ends = part.begin, part.end
-            found[k] = self._run(kernel, arguments, ends, part.first, part.past)
-
-        each(range(len(parts)), run, threads)
-        return self._join(arguments, parts, found, threads)
-
-    def _join(
+    def _pieces_of_rows(
         self,
         arguments: Sequence[Any],
-        parts: Sequence[Part],
-        found: Sequence[tuple[int, ...]],
+        ranges: Sequence[tuple[int, int]],
+        rooms: Sequence[int],
         threads: int,
-    ) -> tuple[int, ...]:
-        names = self.recipe.results
-        counts = {
-            name: [counts[k] - part.first for counts, part in zip(found, parts, strict=True)]
-            for k, name in enumerate(names)
-            if k
-        }
-        arrays = {name: arguments[place] for name, place in self.gather.holes.items()}
-        self.close_gaps(arguments)
-        tasks = joined(self.recipe.made, arrays, parts, counts)
-        each(tasks, lambda task: task(), threads if len(parts) > 1 else 1)
-        totals = tuple(sum(counts[name]) for name in names[1:])
-        return (totals[-1], *totals)
+    ) -> list[Piece]:
+        """Return the pieces that a sparse output is assembled in: few where each sets up memory."""
+        total = sum(rooms)
+        most = max(total // WINDOW, threads * PIECES) if threads > 1 else 1
+        if (self.share.prepares or self.share.gaps) and threads > 1:
+            setup = SETUP * max((1, *(arguments[k] for k in self._extents)))
+            spared = int(total * ENTRY * PREPARING / setup) // threads * threads
+            most = min(most, max(spared, threads))
+        if most <= len(ranges) or not total:
+            return grouped(ranges, rooms, most)
+        found: list[Piece] = []
+        for (begin, end), room in zip(ranges, rooms, strict=True):
+            # of so few turns one costs about what another does
+            finer = cuts(end - begin, max(-(-room * most // total), 1), None)
+            about = -(-5 * room // (4 * len(finer)))
+            found += [Piece(begin + a, begin + b, about, counted=False) for a, b in finer]
+        return found
 
     def close_gaps(self, arguments: Sequence[Any]) -> None:
         """End the rows of a sparse output that no turn of the loop visited."""

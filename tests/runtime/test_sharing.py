@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from levels import interpreting, store
 
 import sparsedsl as sd
-from sparsedsl.runtime.pieces import grouped
 from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.sharing import Sharing
 from sparsedsl.runtime.threads import cuts, each
+from sparsedsl.runtime.windows import Windows, grouped
 
 # statement, layout of the operands, layout of the result, the same in NumPy
 CASES = {
@@ -208,12 +208,53 @@ def test_groups_keep_every_range_and_place(rooms, pieces):
     ranges = [(3 * k, 3 * k + 3) for k in range(len(rooms))]
     parts = grouped(ranges, rooms, pieces)
     assert len(parts) <= pieces
-    assert (parts[0].begin, parts[0].first) == (0, 0)
-    assert (parts[-1].end, parts[-1].past) == (3 * len(rooms), sum(rooms))
+    assert (parts[0].begin, parts[-1].end) == (0, 3 * len(rooms))
     for before, after in pairwise(parts):
-        assert (before.end, before.past) == (after.begin, after.first)
+        assert before.end == after.begin
     for part in parts:
-        assert part.past - part.first == sum(rooms[part.begin // 3 : part.end // 3])
+        assert part.room == sum(rooms[part.begin // 3 : part.end // 3])
+
+
+@pytest.mark.parametrize("case", ["union", "product", "rows with gaps", "stored rows kept"])
+@pytest.mark.parametrize("entries", [1, 40])
+def test_many_small_pieces_follow_each_other(monkeypatch, case, entries):
+    """Pieces of a few entries: more than are counted apart, some longer than was thought."""
+    monkeypatch.setattr("sparsedsl.runtime.sharing.WINDOW", entries)
+    monkeypatch.setattr("sparsedsl.runtime.sharing.PREPARING", 1e9)
+    whole, pieces = Windows.fill, []
+
+    def noted(self, *given):
+        pieces.append(self._pieces)
+        return whole(self, *given)
+
+    monkeypatch.setattr(Windows, "fill", noted)
+    plain, given = operands(case, 120)
+    with interpreting():
+        found = same_bits(case, given, (1, 2, 3))
+    np.testing.assert_allclose(found, CASES[case][3](**plain), rtol=1e-12, atol=1e-12)
+    assert len(pieces) == 2
+    assert all(len(p) > 24 for p in pieces)
+    assert entries > 1 or not all(piece.counted for p in pieces for piece in p)
+
+
+def test_levels_below_levels_are_put_together(monkeypatch):
+    """Ends of fibers point to where entries of their piece went."""
+    monkeypatch.setattr("sparsedsl.runtime.sharing.WINDOW", 7)
+    monkeypatch.setattr("sparsedsl.runtime.sharing.PREPARING", 1e9)
+    rng = np.random.default_rng(3)
+    dense = np.where(rng.random((17, 6, 9)) < 0.2, rng.standard_normal((17, 6, 9)), 0)
+    dense[4:9] = 0
+    factor = np.where(rng.random((9, 5)) < 0.4, rng.standard_normal((9, 5)), 0)
+    X, B = sd.asarray(dense, "csf"), sd.asarray(factor, "csr")
+    results = []
+    for threads in (1, 2, 3):
+        with sd.options(parallel_threshold=0, threads=threads):
+            results.append(sd.evaluate("M[i,j,r] = X[i,j,k] * B[k,r]", out="csf", X=X, B=B))
+    np.testing.assert_allclose(results[0].to_numpy(), dense @ factor, atol=1e-12)
+    for other in results[1:]:
+        other.validate()
+        for name, array in other.arrays.items():
+            assert array.tobytes() == results[0].arrays[name].tobytes(), name
 
 
 def test_every_piece_runs_once_and_errors_arrive():

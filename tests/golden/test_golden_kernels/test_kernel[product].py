@@ -7,7 +7,7 @@ from numpy import uint64 as u64
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def kernel(A_indptr, B_indptr, B_indices, A_indices, A_data, B_data, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, C_from, C_until):
+def kernel(A_indptr, B_indptr, B_indices, A_indices, A_data, B_data, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, C_from, C_until, C_counted):
     """C[i, j] = A[i, j] * B[i, j]
     A: csr
     B: csr
@@ -16,9 +16,10 @@ def kernel(A_indptr, B_indptr, B_indices, A_indices, A_data, B_data, C_indices, 
     bounds: 8 of 8 subscripts
     """
     C_n1 = C_from
-    C_room = 0
-    for i in range(i_begin, i_end):
-        C_room += max(A_indptr[u64(i + 1)] - A_indptr[u64(i)], 0)
+    C_room = C_counted
+    if C_room == 0:
+        for i in range(i_begin, i_end):
+            C_room += max(A_indptr[u64(i + 1)] - A_indptr[u64(i)], 0)
     if C_room <= C_until - C_from:
         B_p_table = np.empty(n_j, np.uint32)
         for B_p_table_place in range(len(B_p_table)):

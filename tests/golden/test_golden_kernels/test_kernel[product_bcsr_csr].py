@@ -7,7 +7,7 @@ from numpy import uint64 as u64
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def kernel(B_indptr, A_indptr, A_indices, B_indices, A_data, B_data, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, C_from, C_until):
+def kernel(B_indptr, A_indptr, A_indices, B_indices, A_data, B_data, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, C_from, C_until, C_counted):
     """C[i, j] = A[i, j] * B[i, j]
     A: bcsr(4, 4)
     B: csr
@@ -16,11 +16,12 @@ def kernel(B_indptr, A_indptr, A_indices, B_indices, A_data, B_data, C_indices, 
     bounds: 10 of 10 subscripts
     """
     C_n1 = C_from
-    C_room = 0
-    for i in range(i_begin, i_end):
-        A_bi = i // 4
-        A_r = i - A_bi * 4
-        C_room += max(B_indptr[u64(i + 1)] - B_indptr[u64(i)], 0)
+    C_room = C_counted
+    if C_room == 0:
+        for i in range(i_begin, i_end):
+            A_bi = i // 4
+            A_r = i - A_bi * 4
+            C_room += max(B_indptr[u64(i + 1)] - B_indptr[u64(i)], 0)
     if C_room <= C_until - C_from:
         A_p_table = np.empty((n_j + 3) // 4, np.uint32)
         for A_p_table_place in range(len(A_p_table)):

@@ -7,7 +7,7 @@ from sparsedsl.codegen.intrinsics import spread, total, vector
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
-def kernel(S_indptr, S_data, S_indices, a_data, b_10_data, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, n_k, C_from, C_until):
+def kernel(S_indptr, S_data, S_indices, a_data, b_10_data, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, n_k, C_from, C_until, C_counted):
     """C[i, j] = sum(k, S[i, j] * a[i, k] * b[k, j])
     S: csr
     a: dense
@@ -17,9 +17,10 @@ def kernel(S_indptr, S_data, S_indices, a_data, b_10_data, C_indices, C_indptr, 
     bounds: 8 of 8 subscripts
     """
     C_n1 = C_from
-    C_room = 0
-    for i in range(i_begin, i_end):
-        C_room += max(S_indptr[u64(i + 1)] - S_indptr[u64(i)], 0)
+    C_room = C_counted
+    if C_room == 0:
+        for i in range(i_begin, i_end):
+            C_room += max(S_indptr[u64(i + 1)] - S_indptr[u64(i)], 0)
     if C_room <= C_until - C_from:
         for i in range(i_begin, i_end):
             if n_k == 128:

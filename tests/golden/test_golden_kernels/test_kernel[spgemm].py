@@ -8,7 +8,7 @@ from sparsedsl.codegen.intrinsics import ctpop, differing, pack, pack_numbers, p
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
-def kernel(B_indptr, B_indices, B_data, A_indptr, A_data, A_indices, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, n_k, C_from, C_until):
+def kernel(B_indptr, B_indices, B_data, A_indptr, A_data, A_indices, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, n_k, C_from, C_until, C_counted):
     """C[i, j] = sum(k, A[i, k] * B[k, j])
     A: csr
     B: csr
@@ -17,9 +17,10 @@ def kernel(B_indptr, B_indices, B_data, A_indptr, A_data, A_indices, C_indices, 
     bounds: 8 of 8 subscripts
     """
     C_n1 = C_from
-    C_room = 0
-    for i in range(i_begin, i_end):
-        C_room += max(n_j, 0)
+    C_room = C_counted
+    if C_room == 0:
+        for i in range(i_begin, i_end):
+            C_room += max(n_j, 0)
     if C_room <= C_until - C_from:
         # dense accumulator
         C_sums = np.empty(n_j, np.float64)

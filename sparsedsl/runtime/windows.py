@@ -1,0 +1,217 @@
+"""Sparse outputs assembled in pieces of a loop: each in memory of its own, then put where it goes.
+
+Takes: a kernel that appends the entries of a piece of its loop, and the pieces.  Gives: the arrays
+of the whole output.  Invariant: they are what one call for the whole loop appends, whatever the
+pieces are and whoever runs them.
+
+Where a piece goes is known once all pieces before it are done, long before the last one is: a
+thread puts its pieces there while they are still in its cache, and no entry is moved in memory.
+Arrays as long as an extent, in which rows are ended, are written to where they are; unless
+rows may be missing, so that a piece has to tell which ones are its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from threading import Lock, get_ident
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from sparsedsl.runtime import blocks
+from sparsedsl.runtime.recipe import Recipe
+from sparsedsl.runtime.threads import each
+
+Kernel: TypeAlias = "Callable[..., tuple[int, ...]]"
+
+SPARE = 3
+"""Windows for each thread: one it writes to, and others that wait for the pieces before theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Turns ``begin .. end`` of the loop, and about how many entries they append at most.
+
+    ``counted``: no more than these.
+    """
+
+    begin: int
+    end: int
+    room: int
+    counted: bool
+
+
+def grouped(ranges: Sequence[tuple[int, int]], rooms: Sequence[int], pieces: int) -> list[Piece]:
+    """Join neighbouring ranges into at most ``pieces`` of about equal work.
+
+    ``rooms`` are the entries that each range may append, which stand for its work.
+
+    >>> [(p.begin, p.end, p.room) for p in grouped([(0, 2), (2, 3), (3, 9)], [4, 4, 8], 2)]
+    [(0, 3, 8), (3, 9, 8)]
+    """
+    before = [0, *accumulate(rooms)]
+    goals = [before[-1] * k / pieces for k in range(1, pieces)]
+    ends = {int(end) for end in np.searchsorted(before, goals)} | {len(ranges)}
+    bounds = [0, *sorted(ends - {0})]
+    return [
+        Piece(ranges[a][0], ranges[b - 1][1], before[b] - before[a], counted=True)
+        for a, b in pairwise(bounds)
+    ]
+
+
+@dataclass(slots=True)
+class _Window:
+    """Arguments of the kernel with memory for ``room`` entries; ``place`` is that of its piece."""
+
+    arguments: list[Any]
+    room: int
+    place: int = 0
+
+
+class Windows:
+    """An output that is assembled in pieces.
+
+    Parameters
+    ----------
+    recipe, arguments:
+        How the kernel is called, and its arguments; arrays of the output are long enough.
+    holes, piece:
+        Where the arrays of the output stand among them, and what a piece is given.
+    pieces:
+        The pieces, in the order of the loop.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        arguments: Sequence[Any],
+        holes: Mapping[str, int],
+        piece: Mapping[str, int],
+        pieces: Sequence[Piece],
+    ) -> None:
+        self._arguments, self._piece, self._pieces = arguments, piece, pieces
+        levels = recipe.results[1:]
+        self._rows = [holes[m.param] for m in recipe.made if m.length != "room"]
+        self._gaps = recipe.shared is not None and recipe.shared.gaps
+        self._made = [
+            (holes[m.param], np.dtype(m.dtype), int(m.ends), levels.index(m.used))
+            for m in recipe.made
+            if m.length == "room"
+        ]
+        self._counts: list[tuple[int, ...] | None] = [None] * len(pieces)
+        self._before = [(0,) * len(levels)]
+        self._waiting: dict[int, list[_Window]] = {}
+        self._free: dict[int, list[_Window]] = {}
+        self._lock = Lock()
+
+    def fill(self, kernel: Kernel, threads: int) -> tuple[int, ...]:
+        """Run every piece; return how many entries each level has."""
+        others = len(self._pieces) - 1
+        spare = self._windows(min(SPARE * threads, others)) if others else []
+
+        def work(place: int) -> None:
+            mine = get_ident()
+            if not place:
+                # the first piece is where it belongs
+                room = min(len(self._arguments[hole]) - ends for hole, _, ends, _ in self._made)
+                whole = _Window(list(self._arguments), room)
+                self._counts[0] = self._run(kernel, whole, self._pieces[0])
+            else:
+                free = self._free.setdefault(mine, [])
+                window = self._filled(kernel, place, free or spare)
+                self._waiting.setdefault(mine, []).append(window)
+            self._put(mine)
+
+        each(range(len(self._pieces)), work, threads)
+        each([w for waiting in self._waiting.values() for w in waiting], self._place, threads)
+        return self._before[-1]
+
+    def _filled(self, kernel: Kernel, place: int, windows: list[_Window]) -> _Window:
+        """Append a piece to a window, a longer one where there is too little room."""
+        piece = self._pieces[place]
+        try:
+            window = windows.pop()
+        except IndexError:
+            window = self._window(piece.room)
+        if piece.counted and window.room < piece.room:
+            window = self._window(piece.room)
+        window.place = place
+        self._counts[place] = self._run(kernel, window, piece)
+        return window
+
+    def _run(self, kernel: Kernel, window: _Window, piece: Piece) -> tuple[int, ...]:
+        """Append a piece at the start of a window, and return how many entries each level has."""
+        given, at = window.arguments, self._piece
+        given[at["begin"]], given[at["end"]] = piece.begin, piece.end
+        given[at["first"]], given[at["past"]] = 0, window.room
+        if "counted" in at:
+            given[at["counted"]] = piece.room if piece.counted else 0
+        needed, *counts = kernel(*given)
+        if needed > window.room:
+            longer = self._window(needed)
+            window.arguments, window.room = longer.arguments, longer.room
+            return self._run(kernel, window, piece)
+        return tuple(counts)
+
+    def _put(self, mine: int) -> None:
+        """Put the pieces of a thread in their places, as far as these are known."""
+        with self._lock:
+            while (known := len(self._before)) <= len(self._pieces):
+                counts = self._counts[known - 1]
+                if counts is None:
+                    break
+                before = zip(self._before[-1], counts, strict=True)
+                self._before.append(tuple([a + b for a, b in before]))
+        waiting = self._waiting.get(mine, [])
+        while waiting and waiting[0].place < known:
+            self._place(waiting[0])
+            self._free[mine].append(waiting.pop(0))
+
+    def _place(self, window: _Window) -> None:
+        """Put the entries of a piece behind those of the pieces before, and count on from them."""
+        before, counts = self._before[window.place], self._counts[window.place]
+        assert counts is not None
+        for hole, _, ends, level in self._made:
+            array, given = self._arguments[hole], window.arguments[hole]
+            at, count = before[level] + ends, counts[level]
+            if ends:
+                # a level's ends are places of the level below
+                np.add(given[1 : count + 1], before[level + 1], out=array[at : at + count])
+            else:
+                array[at : at + count] = given[:count]
+        piece = self._pieces[window.place]
+        for hole in self._rows:
+            array, given = self._arguments[hole], window.arguments[hole]
+            rows = slice(piece.begin + 1, piece.end + 1)
+            if self._gaps:
+                own = given.nonzero()[0]
+                rows = slice(own[0], own[-1] + 1) if len(own) else slice(0)
+                array[rows] = given[rows]
+                given[rows] = 0  # for the next piece in this window
+            array[rows] += before[0]
+
+    def _window(self, room: int) -> _Window:
+        """Return memory for a piece."""
+        arguments = list(self._arguments)
+        for hole, dtype, ends, _ in self._made:
+            arguments[hole] = blocks.empty(room + ends, dtype)
+        return self._with_rows(_Window(arguments, room))
+
+    def _windows(self, count: int) -> list[_Window]:
+        """Return windows that most pieces fit in."""
+        rooms = sorted(piece.room for piece in self._pieces[1:])
+        room = rooms[len(rooms) * 7 // 8]
+        windows = [_Window(list(self._arguments), room) for _ in range(count)]
+        for hole, dtype, ends, _ in self._made:
+            memory = blocks.empty((count, room + ends), dtype)
+            for window, array in zip(windows, memory, strict=True):
+                window.arguments[hole] = array
+        return [self._with_rows(window) for window in windows]
+
+    def _with_rows(self, window: _Window) -> _Window:
+        """Let a window have ends of rows of its own where a piece does not end all of its rows."""
+        for hole in self._rows if self._gaps else ():
+            window.arguments[hole] = np.zeros_like(self._arguments[hole])
+        return window
