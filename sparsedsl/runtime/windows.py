@@ -26,6 +26,9 @@ from sparsedsl.runtime.threads import each
 
 Kernel: TypeAlias = "Callable[..., tuple[int, ...]]"
 
+LINE = 64
+"""Bytes of a line of the cache: arrays begin at one."""
+
 SPARE = 3
 """Windows for each thread: one it writes to, and others that wait for the pieces before theirs."""
 
@@ -108,8 +111,10 @@ class Windows:
 
     def fill(self, kernel: Kernel, threads: int) -> tuple[int, ...]:
         """Run every piece; return how many entries each level has."""
-        others = len(self._pieces) - 1
-        spare = self._windows(min(SPARE * threads, others)) if others else []
+        rooms = sorted(piece.room for piece in self._pieces[1:])
+        # all pieces fit in, unless some are much longer than others
+        room = min(rooms[-1], 2 * rooms[len(rooms) // 2]) if rooms else 0
+        spare = self._windows(min(SPARE * threads, len(rooms)), room) if rooms else []
 
         def work(place: int) -> None:
             mine = get_ident()
@@ -192,26 +197,25 @@ class Windows:
                 given[rows] = 0  # for the next piece in this window
             array[rows] += before[0]
 
-    def _window(self, room: int) -> _Window:
-        """Return memory for a piece."""
-        arguments = list(self._arguments)
-        for hole, dtype, ends, _ in self._made:
-            arguments[hole] = blocks.empty(room + ends, dtype)
-        return self._with_rows(_Window(arguments, room))
+    def _windows(self, count: int, room: int) -> list[_Window]:
+        """Return windows in one block of memory, which is used again by the next call."""
+        each_size = sum(self._sizes(room))
+        memory = blocks.empty(max(count * each_size, blocks.LEAST), np.dtype(np.uint8))
+        return [self._window(room, memory[k * each_size :]) for k in range(count)]
 
-    def _windows(self, count: int) -> list[_Window]:
-        """Return windows that most pieces fit in."""
-        rooms = sorted(piece.room for piece in self._pieces[1:])
-        room = rooms[len(rooms) * 7 // 8]
-        windows = [_Window(list(self._arguments), room) for _ in range(count)]
-        for hole, dtype, ends, _ in self._made:
-            memory = blocks.empty((count, room + ends), dtype)
-            for window, array in zip(windows, memory, strict=True):
-                window.arguments[hole] = array
-        return [self._with_rows(window) for window in windows]
-
-    def _with_rows(self, window: _Window) -> _Window:
-        """Let a window have ends of rows of its own where a piece does not end all of its rows."""
+    def _window(self, room: int, memory: np.ndarray | None = None) -> _Window:
+        """Return room for a piece, in memory of its own unless some is given."""
+        arguments, sizes = list(self._arguments), self._sizes(room)
+        at = 0
+        rest = np.empty(sum(sizes), np.uint8) if memory is None else memory
+        for (hole, dtype, ends, _), size in zip(self._made, sizes, strict=True):
+            arguments[hole] = rest[at : at + (room + ends) * dtype.itemsize].view(dtype)
+            at += size
         for hole in self._rows if self._gaps else ():
-            window.arguments[hole] = np.zeros_like(self._arguments[hole])
-        return window
+            arguments[hole] = np.zeros_like(self._arguments[hole])
+        return _Window(arguments, room)
+
+    def _sizes(self, room: int) -> list[int]:
+        """Return the bytes that each array of a window takes, whole lines of the cache."""
+        bytes_of = ((room + ends) * dtype.itemsize for _, dtype, ends, _ in self._made)
+        return [-(-size // LINE) * LINE for size in bytes_of]
