@@ -199,7 +199,12 @@ def _value(argument: Argument, unit: Unit) -> str:
         case "end":
             assert unit.recipe.shared is not None
             return _value(unit.recipe.shared.extent, unit)
-        case "begin" | "first":
+        case "low" | "high":
+            share = unit.recipe.shared
+            assert share is not None
+            assert share.pointer is not None
+            return _value(share.pointer, unit)
+        case "begin" | "first" | "counted" | "split":
             return "0"
         case "past":
             return "room"

@@ -103,6 +103,8 @@ def _said(unit: Unit) -> Iterator[str]:
         yield f"{named['output']}: starts at {recipe.initial}."
     if recipe.made:
         yield f"{named['first']}, {named['past']}: 0, and the entries that there is room for."
+    if "counted" in named:
+        yield f"{named['counted']}: 0, or the entries that there may be, if that is known."
     for made in recipe.made:
         yield f"{made.param}: {_length(made, named)}"
         if recipe.shared is not None and recipe.shared.gaps and made.ends and not made.used:

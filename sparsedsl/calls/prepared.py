@@ -8,7 +8,7 @@ Invariant: they compute exactly what the specialisation would, and keep no opera
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -22,6 +22,7 @@ from sparsedsl.options import Options
 from sparsedsl.pipeline.groups import Group
 from sparsedsl.runtime.execute import Call, Rooms
 from sparsedsl.runtime.form import Form
+from sparsedsl.runtime.splits import Splits
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.values import all_finite, holds
 
@@ -42,7 +43,7 @@ class Prepared:
     ``options`` are those it was made under.  ``holes`` says of plain arrays where among the
     arguments they go.  ``finish`` makes what the user gets of the arguments and counts of a sparse
     output; without it the dense array is returned.  ``factored``: a result that is not finite is
-    computed the long way.
+    computed the long way.  ``splits`` are those of the operands, for threads.
     """
 
     options: Options
@@ -58,6 +59,7 @@ class Prepared:
     shape: tuple[int, ...]
     seen: Seen | None = None
     holes: tuple[tuple[int, int], ...] = ()
+    splits: Splits = field(default_factory=Splits)
 
     def run(self, given: Sequence[Any]) -> Any:
         """Return the result for these arguments, or ``MISS``."""
@@ -77,7 +79,7 @@ class Prepared:
             found = self.finish(arguments, counts)
         else:
             array = call.fresh(self.shape)
-            call.compute(arguments, self.extents, array, self.parallel)
+            call.compute(arguments, self.extents, array, self.parallel, self.splits)
             found = array if self.shape else array[()]
         return MISS if self.factored and not is_finite(found) else found
 
@@ -114,7 +116,7 @@ class Prepared:
 
     def drop(self) -> None:
         """Let go of the arrays."""
-        self.arguments, self.seen = [], None
+        self.arguments, self.seen, self.splits = [], None, Splits()
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from sparsedsl.pipeline.passes import shared
 from sparsedsl.pipeline.stages import Unit
 from sparsedsl.runtime.outputs import entry_bytes
 from sparsedsl.runtime.recipe import Share
+from sparsedsl.runtime.splits import PATIENCE
 
 
 def explanation(
@@ -104,6 +105,12 @@ def _mapped(group: Group, took: float | None) -> list[str]:
 
 def _threads(shared: Share) -> str:
     """Say which loop threads share, and what each does by itself."""
+    if shared.split is not None:
+        return (
+            f"threads may share the coordinates {shared.extent.name}, each going through the loops "
+            "outside and of each range through its own part, once the operands have been met "
+            f"{PATIENCE + 1} times"
+        )
     own = "" if shared.apart else ", each with a sum of its own"
     again = ", each going through the loops outside of it" if shared.repeats else ""
     return f"threads may share the loop over {shared.extent.name}{own}{again}"

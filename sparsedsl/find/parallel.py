@@ -9,7 +9,9 @@ Takes: a nest.  Gives: records of proofs, and the loop that several threads may 
 | dense of order 0, a sum | are summed apart, in pieces that do not depend on the threads |
 
 Where they write the same elements of a dense output, a loop inside over one of its coordinates may
-be shared: each thread goes through all turns outside, and adds to elements of its own.
+be shared: each thread goes through all turns outside, and adds to elements of its own.  So may a
+loop over sorted entries whose coordinate is one of the output's: each thread has some of the
+coordinates, and of each range the part that has those.
 """
 
 from __future__ import annotations
@@ -21,18 +23,22 @@ from itertools import product
 from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
 from sparsedsl.find.ordering import turns
-from sparsedsl.find.queries import Prover, bound_names
+from sparsedsl.find.queries import Context, Prover, bound_names
 from sparsedsl.find.smt import Question
 from sparsedsl.iteration.cost import LOOP, START, Sizes
-from sparsedsl.iteration.nodes import Chain, Let, Merge, Nest, Scan, Step
+from sparsedsl.iteration.nodes import Chain, Let, Merge, MergePart, Nest, Scan, Step
 from sparsedsl.iteration.space import extent_name, subscript_term
 from sparsedsl.iteration.steps import expand
 from sparsedsl.spf import terms
-from sparsedsl.spf.nodes import FloorDiv, Mod, Term
+from sparsedsl.spf.nodes import UF, FloorDiv, Mod, Term
 
 REPEATED = 1e-3
 """Part of the time of a nest that the loops outside of a shared one may take: every piece goes
 through them, and there are several for each thread."""
+
+
+SPLIT = 0.7
+"""The same part where ranges are split: each thread goes through them once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +50,15 @@ class Shared:
     is the work of a turn ("": not known).  ``apart``: turns write apart; else each piece
     needs an output of its own, and these are combined.  ``place`` is that of the loop among the
     steps of each chain: it is the outermost one unless pieces repeat the loops outside of it.
+    ``split`` is the array of sorted coordinates, of which pieces have ranges, where each of the
+    ranges that ``pointer`` bounds is split among the pieces ("": the loop is cut as it is).
     """
 
     parameter: str
     pointer: str
     apart: bool
     place: int = 0
+    split: str = ""
 
     @property
     def name(self) -> str:
@@ -121,6 +130,67 @@ def inner_loop(nest: Nest, sizes: Sizes) -> Shared | None:
             cheap = outside and repeated <= REPEATED * nest.cost
             return Shared(extent_name(step.variable), "", True, place) if cheap else None
         outside.append(step)
+    return None
+
+
+def split_loop(prover: Prover, nest: Nest, sizes: Sizes) -> Shared | None:
+    """Q6: return a loop over sorted entries whose coordinate is one of a dense output's.
+
+    Entries of different coordinates write apart, and the loops outside cost little beside it.
+    """
+    if nest.assembly.kind != "dense" or nest.prefix or len(nest.chains) != 1:
+        return None
+    (chain,) = nest.chains
+    operands = {o.name: o for o in chain.operands}
+    written = {subscript_term(c) for c in chain.coordinates}
+    outside: list[Scan] = []
+    for place, step in enumerate(chain.steps):
+        if not isinstance(step, Scan | Let):
+            return None
+        if not isinstance(step, Scan):
+            continue
+        pointer, key = _segment(step), _coordinate(chain.steps[place + 1 :], step, written)
+        if pointer and key is not None and step.operand is not None:
+            before = Context(chain.steps[:place], operands)
+            part = MergePart(step.operand, step.variable, step.lows, step.highs, key.value)
+            repeated = math.prod(turns(s, operands, sizes) for s in outside) * (START + LOOP)
+            if repeated <= SPLIT * nest.cost and prover.merges(before, part):
+                (call,) = terms.ufs(key.value)
+                extent = extent_name(key.variable)
+                return Shared(extent, pointer, True, place, call.function)
+        outside.append(step)
+    return None
+
+
+def _segment(scan: Scan) -> str:
+    """Return the array whose neighbouring elements are the ends of a loop, "" if none is."""
+    if len(scan.lows) != 1 or len(scan.highs) != 1:
+        return ""
+    match terms.ufs(scan.lows[0]), terms.ufs(scan.highs[0]):
+        case [UF(name, (turn,)) as low], [UF() as high]:
+            after = UF(name, (terms.add(turn, terms.const(1)),))
+            single = len(turn.parts) == 1 and turn == terms.var(*terms.variables(turn))
+            ends = Term(((1, low),)), Term(((1, high),))
+            if single and high == after and ends == (scan.lows[0], scan.highs[0]):
+                return name
+        case _:
+            pass
+    return ""
+
+
+def _coordinate(inner: tuple[Step, ...], scan: Scan, written: set[Term]) -> Let | None:
+    """Return the step that loads a coordinate of the output from the position of a scan."""
+    for step in inner:
+        if not isinstance(step, Let):
+            return None
+        loaded = terms.ufs(step.value)
+        if (
+            terms.var(step.variable) in written
+            and step.operand == scan.operand
+            and len(loaded) == 1
+            and step.value == terms.uf(loaded[0].function, terms.var(scan.variable))
+        ):
+            return step
     return None
 
 

@@ -119,7 +119,7 @@ def prove_nest(
     shared = parallel.parallel_loop(prover, proved)
     whole = whole_blocks(prover, proved)
     if shared is None and whole is None:
-        shared = parallel.inner_loop(proved, sizes)
+        shared = parallel.inner_loop(proved, sizes) or parallel.split_loop(prover, proved, sizes)
     bounds = certify(prover, proved, tuple(signs))
     proofs = tuple(prover.proofs)
     opened = opened_rows(proved, shared, sizes) if whole is None else 0

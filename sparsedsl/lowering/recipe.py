@@ -95,13 +95,14 @@ def _shared(
     shared = lowered.shared
     if shared is None:
         return None
-    extent, pointer = (
+    extent, pointer, split = (
         _argument(name, operands, output, made, nest, lowered) if name else None
-        for name in (shared.parameter, shared.pointer)
+        for name in (shared.parameter, shared.pointer, shared.split)
     )
     assert extent is not None
     prepares = any(isinstance(s, Allocate) for s in statements(kernel.body))
-    return Share(extent, pointer, shared.apart, prepares, lowered.gaps, shared.place > 0)
+    again = shared.place > 0
+    return Share(extent, pointer, shared.apart, prepares, lowered.gaps, again, split)
 
 
 def _argument(
@@ -112,6 +113,11 @@ def _argument(
             return Argument("begin", "", "")
         if name == pieces.end(lowered.shared):
             return Argument("end", "", "")
+        if lowered.shared.split and name == pieces.ended(lowered.shared):
+            return Argument("split", "", "")
+        for kind, part in (("low", pieces.first_of), ("high", pieces.past_of)):
+            if lowered.shared.split and name == part(lowered.shared):
+                return Argument(kind, "", "")
     if lowered.sink.pieced and name in (own := [v.name for v in lowered.sink.piece]):
         return Argument(("first", "past")[own.index(name)], "", "")
     if lowered.sink.pieced and name == lowered.sink.counted_before.name:

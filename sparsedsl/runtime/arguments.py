@@ -26,7 +26,10 @@ def several(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
     return lambda found: (found[key],)
 
 
-_PIECE = ("begin", "end", "first", "past", "counted")
+_PIECE = ("begin", "end", "first", "past", "counted", "split", "low", "high")
+
+_ZEROS = _PIECE[2:6]
+"""What is 0 in a call for the whole loop, beside where it begins."""
 
 
 class Given(Protocol):
@@ -60,9 +63,12 @@ class Gather:
     ----------
     piece:
         Where a piece of the shared loop stands among the arguments: ``"begin"``, ``"end"``, and
-        ``"first"``, ``"past"``, ``"counted"`` of a sparse output.
+        ``"first"``, ``"past"``, ``"counted"`` of a sparse output; or ``"low"``, ``"high"`` and
+        ``"split"`` of ranges that are split.
     pointer:
         Where the array stands that bounds the work of that loop's turns, if one does.
+    split:
+        Where the array of sorted coordinates stands, where ranges are split by them.
     holes:
         From each output array's name to its place among the arguments.
     """
@@ -72,11 +78,12 @@ class Gather:
         self.piece = {kind: kinds.index(kind) for kind in _PIECE if kind in kinds}
         share = recipe.shared
         pointer = None if share is None else share.pointer
-        self.pointer = None if pointer is None else recipe.arguments.index(pointer)
-        # a call for the whole loop ends at its extent
-        wanted = [
-            share.extent if share is not None and a.kind == "end" else a for a in recipe.arguments
-        ]
+        split = None if share is None else share.split
+        self.split = None if split is None else recipe.arguments.index(split)
+        # a call for the whole loop ends at its extent, and has all of each range
+        whole = {} if share is None else {"end": share.extent, "low": pointer, "high": pointer}
+        wanted = [whole.get(a.kind) or a for a in recipe.arguments]
+        self.pointer = None if pointer is None else wanted.index(pointer)
         # the order in which a call looks things up, then the one the kernel wants
         found: list[tuple[str, str, str]] = []
 
@@ -98,8 +105,8 @@ class Gather:
         self._extents = several(named("extent").get("", []))
         outputs = [name for own in named("made", "output").values() for name in own]
         self._outputs = (None,) * len(outputs)
-        self._begins = tuple(0 for own in named("begin", *_PIECE[2:]).values() for _ in own)
-        first = {"output": "made", **dict.fromkeys(_PIECE[2:], "begin")}
+        self._begins = tuple(0 for own in named("begin", *_ZEROS).values() for _ in own)
+        first = {"output": "made", **dict.fromkeys(_ZEROS, "begin")}
         self.holes = {a.name: k for k, a in enumerate(recipe.arguments) if a.name in outputs}
         self._ordered = several(
             [found.index((first.get(a.kind, a.kind), a.tensor, a.name)) for a in wanted]

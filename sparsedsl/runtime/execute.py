@@ -30,6 +30,7 @@ from sparsedsl.runtime.outputs import (
 )
 from sparsedsl.runtime.recipe import Made, Recipe
 from sparsedsl.runtime.sharing import Sharing
+from sparsedsl.runtime.splits import Splits
 from sparsedsl.runtime.streams import from_stream
 from sparsedsl.runtime.tensor import Tensor, bound
 from sparsedsl.runtime.unchanged import still_holds
@@ -197,8 +198,12 @@ class Call:
         extents: Mapping[str, int],
         array: np.ndarray,
         parallel: bool | str,
+        splits: Splits | None = None,
     ) -> None:
-        """Run the kernel of a dense output on its arguments; ``array`` is written to."""
+        """Run the kernel of a dense output on its arguments; ``array`` is written to.
+
+        ``splits`` are those of operands that are known to be as they were at the last call.
+        """
         for place in self.gather.holes.values():
             arguments[place] = array
         kernel = self._kernel or self._loaded(arguments)
@@ -206,7 +211,7 @@ class Call:
         if parallel is False or sharing is None or not sharing.worth(parallel, current()):
             kernel(*arguments)
         else:
-            sharing.fill(kernel, arguments, extents, array)
+            sharing.fill(kernel, arguments, extents, array, splits)
 
     @property
     def kernel(self) -> Function | None:

@@ -21,7 +21,9 @@ class Argument:
     its layout), ``"mode"`` (extent of mode ``name`` of ``tensor``), ``"extent"`` (of index
     ``name``), ``"begin"`` and ``"end"`` (of a piece of the shared loop), ``"first"`` and
     ``"past"`` (the places of the entries of that piece), ``"counted"`` (how many these are at
-    most, 0 if not known), ``"made"`` (an array of a sparse output) or ``"output"`` (a dense one).
+    most, 0 if not known), ``"low"`` and ``"high"`` (where the piece's parts of ranges begin and
+    end: the pointer itself for all of them) and ``"split"`` (0 for the pointer, whose next element
+    ends a range), ``"made"`` (an array of a sparse output) or ``"output"`` (a dense one).
     """
 
     kind: str
@@ -72,7 +74,8 @@ class Share:
     turns write apart; else pieces write to outputs of their own, which are combined.
     ``prepares``: each call does work of its own before the loop.  ``gaps``: rows of a sparse
     output that no turn visits are still to be ended.  ``repeats``: each piece goes through the
-    loops outside of this one.
+    loops outside of this one.  ``split`` is the array of sorted coordinates where pieces are ranges
+    of these, and each of the ranges that ``pointer`` bounds is split.
     """
 
     extent: Argument
@@ -81,6 +84,7 @@ class Share:
     prepares: bool
     gaps: bool
     repeats: bool
+    split: Argument | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +152,7 @@ class Recipe:
         given["made"] = tuple(Made(**m) for m in given["made"])
         if given["shared"] is not None:
             shared = dict(given["shared"])
-            for name in ("extent", "pointer"):
+            for name in ("extent", "pointer", "split"):
                 shared[name] = None if shared[name] is None else Argument(**shared[name])
             given["shared"] = Share(**shared)
         given["bounded"] = tuple((side, name) for side, name in given["bounded"])

@@ -19,6 +19,7 @@ from sparsedsl.options import Options, current
 from sparsedsl.runtime.arguments import Gather
 from sparsedsl.runtime.outputs import fits
 from sparsedsl.runtime.recipe import Recipe, Share
+from sparsedsl.runtime.splits import Part, Splits
 from sparsedsl.runtime.threads import cuts, each
 from sparsedsl.runtime.windows import Piece, Windows, grouped
 
@@ -104,9 +105,16 @@ class Sharing:
         arguments: Sequence[Any],
         extents: Mapping[str, int],
         array: np.ndarray,
+        splits: Splits | None = None,
     ) -> None:
-        """Run the kernel of a dense output, which is written to ``array``."""
+        """Run the kernel of a dense output, which is written to ``array``.
+
+        ``splits`` are those of operands that are known to be as they were at the last call.
+        """
         threads = current().thread_count
+        if self.share.split is not None:
+            self._fill_split(kernel, arguments, splits, threads)
+            return
         if self.share.apart:
             ranges = self._ranges(arguments, self._pieces(arguments, threads))
             each(ranges, partial(self._run, kernel, arguments), threads)
@@ -126,6 +134,26 @@ class Sharing:
             array.fill(monoid.identity(self.recipe.dtype))
         for part in parts:
             monoid.ufunc(array, part, out=array)
+
+    def _fill_split(
+        self, kernel: Function, arguments: Sequence[Any], splits: Splits | None, threads: int
+    ) -> None:
+        """Run the kernel for the coordinates of each thread, once it is known where these are."""
+        pointer, coordinates, at = self.gather.pointer, self.gather.split, self.gather.piece
+        assert pointer is not None
+        assert coordinates is not None
+        given = arguments[pointer], arguments[coordinates]
+        parts = [] if splits is None else splits.among(threads, *given)
+        if not parts:
+            kernel(*arguments)
+            return
+
+        def run(part: Part) -> None:
+            mine = list(arguments)
+            mine[at["low"]], mine[at["high"]], mine[at["split"]] = part
+            kernel(*mine)
+
+        each(parts, run, threads)
 
     def append(
         self,

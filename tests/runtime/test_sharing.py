@@ -13,6 +13,7 @@ from levels import interpreting, store
 import sparsedsl as sd
 from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.sharing import Sharing
+from sparsedsl.runtime.splits import PATIENCE, Splits, split
 from sparsedsl.runtime.threads import cuts, each
 from sparsedsl.runtime.windows import Windows, grouped
 
@@ -286,3 +287,91 @@ def test_sums_of_nothing_are_shared(n):
     A = store(np.ones((n, n)), np.ones((n, n), bool), sd.layouts["bcsc"](3, 2))
     with sd.options(threads=2, parallel_threshold=0):
         assert trace(A) == n
+
+
+SPLIT = {
+    "vector": ("y[i] = A[i,j] * x[j]", "csc", lambda A, x: A @ x),
+    "transposed": ("y[j] = A[i,j] * x[i]", "csr", lambda A, x: A.T @ x),
+    "columns": ("C[j,r] = A[i,j] * x[i,r]", "csr", lambda A, x: A.T @ x),
+    "stored columns": ("y[i] = A[i,j] * x[j]", "dcsc", lambda A, x: A @ x),
+    "least": ("y[i] = min(j, A[i,j] + x[j])", "csc", lambda A, x: (A + x).min(axis=1)),
+}
+
+
+def split_operands(case, n, seed):
+    """Columns of every length, empty ones and full ones too."""
+    rng = np.random.default_rng(seed)
+    filled = rng.random((n, n)) < rng.random((1, n)) ** 4
+    filled[:, n // 2] = True
+    fill = np.inf if case == "least" else 0.0
+    dense = np.where(filled, rng.standard_normal((n, n)), fill)
+    x = rng.standard_normal((n, 3) if case == "columns" else n)
+    return dense, store(dense, filled, SPLIT[case][1], fill), x
+
+
+@pytest.mark.parametrize("case", SPLIT)
+@pytest.mark.parametrize("n", [1, 70])
+def test_ranges_are_split_to_the_last_bit(monkeypatch, case, n):
+    statement, _, expected = SPLIT[case]
+    dense, A, x = split_operands(case, n, 3)
+    parts, whole = [], Splits.among
+
+    def noted(self, *given):
+        found = whole(self, *given)
+        parts.append(len(found))
+        return found
+
+    monkeypatch.setattr(Splits, "among", noted)
+    monkeypatch.setattr("sparsedsl.runtime.splits.CHUNK", 16)
+    monkeypatch.setattr("sparsedsl.find.parallel.SPLIT", 1e9)
+    results = []
+    for threads in (1, 2, 3, 7):
+        with sd.options(parallel_threshold=0, threads=threads):
+            results += [sd.evaluate(statement, A=A, x=x).tobytes() for _ in range(PATIENCE + 3)]
+    assert len(set(results)) == 1
+    assert {2, 3, 7} <= set(parts)
+    np.testing.assert_allclose(np.frombuffer(results[0]), expected(dense, x).ravel(), atol=1e-11)
+
+
+def test_ranges_are_split_anew_after_a_change():
+    n, rng = 60, np.random.default_rng(5)
+    A = sp.random_array((n, n), density=0.4, format="csc", rng=rng)
+    A.sort_indices()
+    x = rng.standard_normal(n)
+    with sd.options(parallel_threshold=0, threads=2):
+        for _ in range(PATIENCE + 3):
+            sd.evaluate("y[i] = A[i,j] * x[j]", A=A, x=x)
+        # what was in the upper half of the rows is in the lower one
+        for j in range(n):
+            column = A.indices[A.indptr[j] : A.indptr[j + 1]]
+            column[:] = (n - 1 - column)[::-1]
+        for _ in range(PATIENCE + 3):
+            np.testing.assert_allclose(sd.evaluate("y[i] = A[i,j] * x[j]", A=A, x=x), A @ x)
+
+
+def test_ranges_that_are_not_sorted_are_not_split():
+    given = store(np.eye(9), np.eye(9) > 0, "coo"), np.ones(9)
+    assert all(unit.recipe.shared is None for unit in product.lower(*given).units)
+
+
+def test_the_plan_says_what_is_split():
+    A = sp.random_array((300, 300), density=0.1, format="csc", rng=np.random.default_rng(0))
+    (unit,) = product.lower(A, np.ones(300)).units
+    share = unit.recipe.shared
+    assert (share.extent.name, share.pointer.name, share.split.name) == ("i", "indptr", "indices")
+    assert Recipe.from_json(unit.recipe.to_json()) == unit.recipe
+    assert "threads may share the coordinates i" in str(product.explain(A, np.ones(300)))
+
+
+@given(
+    st.lists(st.sets(st.integers(0, 30), max_size=12), max_size=9),
+    st.integers(0, 31),
+    st.sampled_from([np.int32, np.int64]),
+)
+def test_a_split_is_where_the_coordinates_reach_the_bound(ranges, bound, dtype):
+    pointer = np.cumsum([0, *map(len, ranges)]).astype(dtype)
+    coordinates = np.array([c for r in ranges for c in sorted(r)], dtype)
+    found = split(pointer, coordinates, bound)
+    assert found.dtype == dtype
+    wanted = [p + np.searchsorted(sorted(r), bound) for p, r in zip(pointer, ranges, strict=False)]
+    assert found.tolist() == wanted
