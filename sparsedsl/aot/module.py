@@ -127,11 +127,14 @@ def _places(unit: Unit) -> dict[str, tuple[tuple[str, int], ...]]:
 def _operands(unit: Unit) -> Iterator[str]:
     for name in _read(unit):
         yield f"{name}_shape = _shape({name})"
+    parts: dict[str, None] = {}
     for argument, param in zip(unit.recipe.arguments, unit.kernel.params, strict=True):
-        if argument.kind == "array":
+        if argument.kind in ("array", "low", "high"):
             assert isinstance(param, ArrayParam)
             variable = f"{argument.tensor}_{argument.name}"
-            yield f'{variable} = _part({argument.tensor}, "{argument.name}", "{param.dtype}")'
+            line = f'{variable} = _part({argument.tensor}, "{argument.name}", "{param.dtype}")'
+            parts[line] = None
+    yield from parts
 
 
 def _extents(unit: Unit) -> Iterator[str]:
@@ -188,7 +191,7 @@ def _sparse(unit: Unit) -> Iterator[str]:
 
 def _value(argument: Argument, unit: Unit) -> str:
     match argument.kind:
-        case "array":
+        case "array" | "low" | "high":
             return f"{argument.tensor}_{argument.name}"
         case "size":
             return _size(argument, unit.group.sources[argument.tensor].layout, unit.recipe)
@@ -199,11 +202,6 @@ def _value(argument: Argument, unit: Unit) -> str:
         case "end":
             assert unit.recipe.shared is not None
             return _value(unit.recipe.shared.extent, unit)
-        case "low" | "high":
-            share = unit.recipe.shared
-            assert share is not None
-            assert share.pointer is not None
-            return _value(share.pointer, unit)
         case "begin" | "first" | "counted" | "split":
             return "0"
         case "past":

@@ -99,6 +99,12 @@ def _said(unit: Unit) -> Iterator[str]:
             f"{named['begin']}, {named['end']}: the part of the outermost loop to run; 0 and its "
             "extent for all of it."
         )
+    if "split" in named:
+        pointer = next(a for a in recipe.arguments if a.kind == "low")
+        yield (
+            f"{named['low']}, {named['high']}: {pointer.name} of {pointer.tensor}, both.  "
+            f"{named['split']}: 0."
+        )
     if "output" in named and not recipe.overwritten:
         yield f"{named['output']}: starts at {recipe.initial}."
     if recipe.made:

@@ -117,7 +117,9 @@ def _argument(
             return Argument("split", "", "")
         for kind, part in (("low", pieces.first_of), ("high", pieces.past_of)):
             if lowered.shared.split and name == part(lowered.shared):
-                return Argument(kind, "", "")
+                whole = lowered.shared.pointer
+                pointer = _argument(whole, operands, output, made, nest, lowered)
+                return Argument(kind, pointer.tensor, pointer.name)
     if lowered.sink.pieced and name in (own := [v.name for v in lowered.sink.piece]):
         return Argument(("first", "past")[own.index(name)], "", "")
     if lowered.sink.pieced and name == lowered.sink.counted_before.name:

@@ -22,7 +22,7 @@ class Argument:
     ``name``), ``"begin"`` and ``"end"`` (of a piece of the shared loop), ``"first"`` and
     ``"past"`` (the places of the entries of that piece), ``"counted"`` (how many these are at
     most, 0 if not known), ``"low"`` and ``"high"`` (where the piece's parts of ranges begin and
-    end: the pointer itself for all of them) and ``"split"`` (0 for the pointer, whose next element
+    end: that array itself for all of them) and ``"split"`` (0 for that array, whose next element
     ends a range), ``"made"`` (an array of a sparse output) or ``"output"`` (a dense one).
     """
 

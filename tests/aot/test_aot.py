@@ -113,6 +113,28 @@ def test_an_object_file_computes_from_c():
     np.testing.assert_allclose(y, A @ x)
 
 
+def test_an_object_file_scatters_from_c():
+    columns, x, y = A.tocsc(), np.arange(7.0), np.zeros(9)
+    made = native(spmv.lower(columns, x), "spmv")
+    assert "A_indptr_low, A_indptr_high: indptr of A, both.  i_split: 0." in made.header
+    given = {**parts("A", columns), "x_data": x, "y_data": y, "n_j": 7, "i_split": 0}
+    given |= {"A_indptr_low": columns.indptr, "A_indptr_high": columns.indptr}
+    assert called(made, "spmv", given) == 0
+    np.testing.assert_allclose(y, A @ x)
+
+
+def test_a_module_scatters(tmp_path):
+    sp.save_npz(tmp_path / "A.npz", A)
+    code = """
+import numpy as np, scipy.sparse as sp
+from made import compute
+A = sp.csc_array(sp.load_npz("A.npz"))
+x = np.arange(7.0)
+assert abs(compute(A, x) - A @ x).max() < 1e-12
+"""
+    run(module_text(spmv.lower(A.tocsc(), np.ones(7))), tmp_path, code)
+
+
 @pytest.mark.parametrize("room", [1, 100])
 def test_an_object_file_gives_sparse_results(room):
     B = A.T.tocsr()
@@ -120,7 +142,7 @@ def test_an_object_file_gives_sparse_results(room):
     assert "extents of indices: n_i of i, n_j of j, n_k of k." in made.header
     counts = np.zeros(2, np.int64)
     given = {**parts("A", A), **parts("B", B), "counts": counts}
-    given |= {"n_i": 9, "n_j": 9, "n_k": 7, "i_end": 9, "C_from": 0}
+    given |= {"n_i": 9, "n_j": 9, "n_k": 7, "i_end": 9, "C_from": 0, "C_counted": 0}
 
     def run(room):
         C = {"indptr": np.zeros(10, np.int32), "data": np.zeros(room)}
@@ -173,6 +195,7 @@ def test_a_program_in_c_is_linked_without_python(tmp_path, kernel, shown, out):
     if compiler is None:
         return
     known = {"i_begin": "0", "i_end": "3", "n_i": "3", "n_j": "3", "C_from": "0", "C_until": "9"}
+    known |= {"C_counted": "0"}
     known |= {"x_data": "x", "y_data": "y", "x_data_0": "3", "y_data_0": "3"}
     for operand in ("A", "B"):
         for part, length in (("indptr", "4"), ("indices", "5"), ("data", "5")):
