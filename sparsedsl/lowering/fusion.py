@@ -53,10 +53,7 @@ def joined(
     alone = [(c, one) for c, one in zip(costs, lowered, strict=True) if one.shared is not None]
     most, one = max(alone, key=lambda pair: pair[0])
     if most >= shared_from:
-        others = [o.sink.name for o in lowered if o.shared != one.shared]
-        raise PlanError(
-            f"threads share the loop of {one.sink.name}, not that of {' and '.join(others)}"
-        )
+        raise PlanError(f"threads share a loop of {one.sink.name} by itself")
     sums = [each.sink.name for each in lowered if each.shared is not None and not each.shared.apart]
     if sums and most >= whole_below:
         # its pieces follow from sizes alone: it has some on one thread, too
