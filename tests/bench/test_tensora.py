@@ -82,7 +82,7 @@ def there(tmp_path, monkeypatch):
     monkeypatch.setenv(tensora.PYTHON, sys.executable)
 
 
-@pytest.mark.parametrize("kernel", ["SpMV CSR", "SpMSpV CSC 10 %", "SDDMM 64", "A + B", "TTV"])
+@pytest.mark.parametrize("kernel", ["SpMV CSR", "SDDMM 64", "A + B", "TTV"])
 def test_results_come_back(there, kernel):
     found = tensora.find()
     assert found.version == "0.0.1"
