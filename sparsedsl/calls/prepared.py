@@ -116,7 +116,9 @@ class Prepared:
 
     def drop(self) -> None:
         """Let go of the arrays."""
-        self.arguments, self.seen, self.splits = [], None, Splits()
+        # names of modules are gone where the interpreter ends
+        self.arguments, self.seen = [], None
+        self.splits.forget()
 
 
 @dataclass(slots=True)

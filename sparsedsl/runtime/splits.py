@@ -36,6 +36,10 @@ class Splits:
         self._calls = 0
         self._known: dict[int, list[Part]] = {}
 
+    def forget(self) -> None:
+        """Let go of what is known."""
+        self._calls, self._known = 0, {}
+
     def among(self, threads: int, pointer: np.ndarray, coordinates: np.ndarray) -> list[Part]:
         """Return the parts of each thread; none while it is too early to split."""
         self._calls += 1

@@ -153,3 +153,23 @@ def test_an_interrupt_of_a_conversion_leaves_no_lock_and_the_source_as_it_was(tm
     process.send_signal(signal.SIGINT)
     assert check(process) == ["interrupted", "True", "0"]
     assert not [p for p in tmp_path.rglob("*") if p.name.startswith(".new-")]
+
+
+def test_operands_that_outlive_the_modules_end_without_a_word(tmp_path):
+    code = """
+    @sd.kernel
+    def product(A, x):
+        i, j = sd.indices("i j")
+        y = sd.output()
+        y[j] = A[i, j] * x[i]
+        return y
+    for n in range(8):
+        product(A, x)
+    # a module that was loaded before others loses its names after they lost theirs, in this order
+    os.operands, os.kernel = [A, x], product
+    os.modules = [m for name, m in sys.modules.items() if name.startswith("sparsedsl")]
+    del A, x
+    """
+    process = start(code, tmp_path)
+    _, said = process.communicate(timeout=300)
+    assert (process.returncode, said) == (0, "")
