@@ -11,10 +11,14 @@ Operands = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A call to time, and how its result becomes NumPy or scipy to compare."""
+    """A call to time, and how its result becomes NumPy or scipy to compare.
+
+    ``steady`` calls take as long the first time: nothing is compiled or kept by them.
+    """
 
     call: Callable[[], Any]
     finish: Callable[[Any], Any] = lambda result: result
+    steady: bool = False
 
 
 Prepare = Callable[[Operands], Job]

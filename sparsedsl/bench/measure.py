@@ -51,6 +51,9 @@ PATIENCE = 30.0
 FAR, LONG = 30.0, 0.02
 """A peer so many times slower, whose call takes so many seconds, is timed in rounds of its own."""
 
+ONCE = 5.0
+"""Seconds of a call that is not made again: one that was made before, or is steady, is its time."""
+
 FULL = Spent(0.4, 7, 31)
 QUICK = Spent(0.0, 3, 3)
 
@@ -154,15 +157,34 @@ def measure(case: Case, peers: Peers, spent: Spent = FULL) -> Measured:
     except Exception as error:  # a failure is a row of the report, not its end
         errors["sparsedsl"] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         result = None
-    right = [*ours, *(job for job in jobs if _checked(job, reference, errors))]
-    right = _fastest_variants(right)
+    checked = [(job, _checked(job, reference, errors)) for job in jobs]
+    right = [job for job, took in checked if took is not None and not _once(job[2], took)]
+    long = [(job, took) for job, took in checked if took is not None and _once(job[2], took)]
+    right = _fastest_variants([*ours, *right])
     size = case.bytes + result_bytes(result)
     result = reference = None
     what = case.kernel.name, case.input, case.kernel.streams, case.coiterates
     if not ours:
         return Measured(*what, size, None, first, (), errors)
     base, *compared = _timed(right, spent)
+    compared += _timed_once(long, base, {timed.name for timed in compared})
     return Measured(*what, size, base, first, tuple(compared), errors)
+
+
+def _once(job: Job, took: float) -> bool:
+    return job.steady and took > ONCE
+
+
+def _timed_once(
+    long: list[tuple[tuple[str, str, Job], float]], base: Timed, faster: set[str]
+) -> list[Timed]:
+    """Return the times of checked calls, of each peer's fastest variant, over our median."""
+    best: dict[str, Timed] = {}
+    for (name, variant, _), took in sorted(long, key=lambda one: one[1]):
+        if name not in faster:
+            ratio = took / base.median
+            best.setdefault(name, Timed(name, variant, (took,), (ratio,), took / base.least))
+    return list(best.values())
 
 
 def _timed(jobs: list[tuple[str, str, Job]], spent: Spent) -> list[Timed]:
@@ -170,15 +192,23 @@ def _timed(jobs: list[tuple[str, str, Job]], spent: Spent) -> list[Timed]:
 
     Otherwise a round with them would be long, and there would be few.
     """
-    spans = [min(_sample(job.call, 1) for _ in range(2)) for _, _, job in jobs]
-    far = [span > max(FAR * spans[0], LONG) for span in spans]
+    spans = [_span(job.call) for _, _, job in jobs]
+    far = [bool(at) and span > max(FAR * spans[0], LONG) for at, span in enumerate(spans)]
     together = [job for job, alone in zip(jobs, far, strict=True) if not alone]
     found = _in_turn(together, spent)
-    for job, alone in zip(jobs, far, strict=True):
-        if alone:
+    for job, alone, span in zip(jobs, far, spans, strict=True):
+        if alone and span > ONCE:
+            found += _timed_once([(job, span)], found[0], set())
+        elif alone:
             found.append(_in_turn([jobs[0], job], Spent(0.0, 3, 3))[1])
     order = {(name, variant): at for at, (name, variant, _) in enumerate(jobs)}
     return sorted(found, key=lambda timed: order[timed.name, timed.variant])
+
+
+def _span(call: Callable[[], Any]) -> float:
+    """Return the seconds of a call; of the faster of two where they are few."""
+    first = _sample(call, 1)
+    return first if first > ONCE else min(first, _sample(call, 1))
 
 
 def _in_turn(jobs: list[tuple[str, str, Job]], spent: Spent) -> list[Timed]:
@@ -197,18 +227,22 @@ def _ratios(theirs: Sequence[float], ours: Sequence[float]) -> tuple[float, ...]
     return tuple(t / o for t, o in zip(theirs, ours, strict=True))
 
 
-def _checked(job: tuple[str, str, Job], reference: Any, errors: dict[str, str]) -> bool:
+def _checked(job: tuple[str, str, Job], reference: Any, errors: dict[str, str]) -> float | None:
+    """Return the seconds of a first call whose result is right; say why where it is not."""
     name, variant, run = job
     label = f"{name} ({variant})" if variant else name
     try:
-        gap = difference(plain(run.finish(run.call())), reference)
+        start = time.perf_counter()
+        result = run.call()
+        took = time.perf_counter() - start
+        gap = difference(plain(run.finish(result)), reference)
     except Exception as error:  # a peer's failure is its own
         errors[label] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-        return False
+        return None
     if gap <= TOLERANCE:
-        return True
+        return took
     errors[label] = f"differs from scipy by {gap:.2g}"
-    return False
+    return None
 
 
 def _fastest_variants(jobs: list[tuple[str, str, Job]]) -> list[tuple[str, str, Job]]:

@@ -31,10 +31,11 @@ give raw arrays. Each result was compared with scipy's before anything was timed
 runs every peer once, in an order drawn anew, and a short call again for half a millisecond; a
 ratio is the median over rounds of the peer's time over that of sparsedsl in the same round, the
 quartiles in parentheses: above 1, sparsedsl is faster. A peer that is 30 times slower has three
-rounds with sparsedsl alone. Rows of sparse results are sorted: scipy's and the others' are, where
-they leave them unsorted, sorted within the time. Where a peer has several variants, the one faster
-in a short trial was taken; its name follows the ratio. Variants of TACO are schedules, and TACO
-default has that which it chooses itself. Merging C is C in the form that TACO's schedules have
+rounds with sparsedsl alone; one whose call takes more than 5 seconds is timed once, over the median
+of sparsedsl. Rows of sparse results are sorted: scipy's and the others' are, where they leave them
+unsorted, sorted within the time. Where a peer has several variants, the one faster in a short trial
+was taken; its name follows the ratio. Variants of TACO are schedules, and TACO default has that
+which it chooses itself. Merging C is C in the form that TACO's schedules have
 (`bench/merging.c`): it stands in for TACO where that is not installed, and is not its output.
 tensora runs in a process of its own: a call there is a message there and back. Everything but what
 stands under Threads runs on one thread."""

@@ -124,6 +124,7 @@ def test_a_peer_far_slower_has_rounds_of_its_own(monkeypatch):
     spans = {"near": 1e-4, "far": 1e9}
     monkeypatch.setattr(m, "FAR", 0.0)
     monkeypatch.setattr(m, "LONG", 1e6)
+    monkeypatch.setattr(m, "ONCE", 1e12)
     every = peers(near=counting("near"), far=counting("far"))
     found = m.measure(case("SpMV CSR", "a", True), every, m.Spent(0.0, 5, 5))
     assert [len(t.seconds) for t in found.peers] == [5, 5, 5]
@@ -142,6 +143,31 @@ def test_a_peer_far_slower_has_rounds_of_its_own(monkeypatch):
         ("far", 3),
     ]
     assert all(len(t.ratios) == len(t.seconds) for t in found.peers)
+
+
+def test_a_peer_that_takes_seconds_is_called_once_or_twice(monkeypatch):
+    def prepared(name, steady):
+        def prepare(o):
+            def call():
+                calls[name] += 1
+                return o["A"] @ o["x"]
+
+            return Job(call, steady=steady)
+
+        return prepare
+
+    calls = {"steady": 0, "warming": 0, "steady and slower": 0}
+    every = peers(steady=prepared("steady", True), warming=prepared("warming", False))
+    every.kernels["steady"]["SpMV CSR"].append(("slower", prepared("steady and slower", True)))
+    monkeypatch.setattr(m, "FAR", 0.0)
+    monkeypatch.setattr(m, "LONG", 0.0)
+    monkeypatch.setattr(m, "ONCE", 0.0)
+    found = m.measure(case("SpMV CSR", "a", True), every, m.Spent(0.0, 5, 5))
+    assert calls == {"steady": 1, "warming": 2, "steady and slower": 1}
+    assert {t.name: len(t.seconds) for t in found.peers} == {"scipy": 1, "steady": 1, "warming": 1}
+    for timed in found.peers:
+        assert timed.ratio == timed.seconds[0] / found.ours.median
+        assert timed.least_ratio == timed.seconds[0] / found.ours.least
 
 
 def test_ratios_pair_rounds():

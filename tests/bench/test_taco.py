@@ -119,12 +119,13 @@ def test_what_cannot_be_prepared_is_a_reason(there):
     assert found.errors["TACO (gallop)"] == "Missing: taco does not compile this: no such thing"
 
 
-def test_two_cursors_that_take_minutes_are_not_waited_for(there, monkeypatch):
+def test_two_cursors_that_take_minutes_are_waited_for_only_by_default(there, monkeypatch):
     made = case("SpMSpV CSR 10 %", "a", quick=True)
     monkeypatch.setattr(taco, "MOST_STEPS", 10)
-    prepare = taco.find_default().kernels["SpMSpV CSR 10 %"][0][1]
+    prepare = taco.find().kernels["SpMSpV CSR 10 %"][0][1]
     with pytest.raises(Missing, match="two cursors take"):
         prepare(made.operands)
+    assert taco.find_default().kernels["SpMSpV CSR 10 %"][0][1](made.operands).steady
 
 
 def test_the_reason_is_told_where_it_is_missing(monkeypatch):
