@@ -21,7 +21,7 @@ from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.text import program_text
 from sparsedsl.errors import InvalidTensorError, NotationError, PlanError, SparseDSLError
 from sparsedsl.interop import argument
-from sparsedsl.pipeline.groups import Settings, bucket
+from sparsedsl.pipeline.groups import Settings, limits
 from sparsedsl.runtime.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -265,19 +265,19 @@ class Compiled:
         self._check_sizes(tensors)
 
     def _check_sizes(self, tensors: Sequence[Tensor]) -> None:
-        """Raise for extents so much larger that index values may leave 64 bits."""
+        """Raise for extents so much larger that index values may leave their width."""
         special = self._special
         extents = special.extents_of(dict(zip(special.names, tensors, strict=True)))
         for place, group in enumerate(special.groups):
             if group.mapped:
                 continue
-            grows = special.prepare(place).call.recipe.grows
-            for index, planned in group.extents.items():
-                most = extents.get(index, planned)
-                if bucket(most) > bucket(planned) + grows:
+            recipe = special.prepare(place).call.recipe
+            for index, least in limits(group, grows=recipe.grows, narrow=recipe.narrow).items():
+                if extents.get(index, 0) >= least:
                     raise PlanError(
-                        f"index arithmetic of {group.output.name} may leave 64 bits: it was "
-                        f"compiled for about {planned} values of {index}, found {most}",
+                        f"index values of {group.output.name} may leave the integers that it was "
+                        f"compiled with: expected less than {least} values of {index}, found "
+                        f"{extents[index]}",
                         hint="compile for operands of these sizes, or call the kernel itself",
                     )
 

@@ -17,7 +17,9 @@ from sparsedsl.errors import PlanError
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.loops.nodes import ArrayParam
 from sparsedsl.lowered import Lowered
+from sparsedsl.pipeline.groups import limits
 from sparsedsl.pipeline.stages import Unit, compile_group
+from sparsedsl.runtime.outputs import INT32_ENTRIES
 from sparsedsl.runtime.recipe import Argument, Recipe
 from sparsedsl.spf import terms
 
@@ -28,8 +30,13 @@ def _part(x, name, dtype):
     if isinstance(x, np.ndarray):
         part = x
     else:
-        part = x[name] if isinstance(x, dict) else getattr(x, name)
-    return np.ascontiguousarray(part, dtype=dtype)
+        part = np.asarray(x[name] if isinstance(x, dict) else getattr(x, name))
+    if not np.can_cast(part.dtype, dtype, "same_kind"):
+        raise TypeError(f"expected {name} of dtype {dtype}, found {part.dtype}")
+    made = np.ascontiguousarray(part, dtype=dtype)
+    if made.dtype.kind in "iu" and made.dtype != part.dtype and not np.array_equal(made, part):
+        raise ValueError(f"expected {name} of dtype {dtype}, found {part.dtype} with larger values")
+    return made
 
 
 def _shape(x):
@@ -42,7 +49,8 @@ def module_text(lowered: Lowered) -> str:
 
     Operands are NumPy arrays where dense; else scipy's sparse arrays of the layout, or dicts
     from ``"shape"`` and the names of the layout's arrays.  A dense result is an array, a sparse
-    one a dict of the same kind.  Arrays are trusted, as compiled code is.
+    one a dict of the same kind.  What index arrays hold is trusted; that extents, indices and
+    counts fit in the integers of the kernel is checked.
 
     Raises
     ------
@@ -137,7 +145,13 @@ def _operands(unit: Unit) -> Iterator[str]:
     yield from parts
 
 
+def too_large(unit: Unit) -> dict[str, int]:
+    """Return the least extents that the integers of a kernel do not allow for, by index."""
+    return limits(unit.group, grows=unit.recipe.grows, narrow=unit.recipe.narrow)
+
+
 def _extents(unit: Unit) -> Iterator[str]:
+    most = too_large(unit)
     for index, places in _places(unit).items():
         if not places:
             raise PlanError(f"no operand gives the extent of '{index}' by itself")
@@ -147,6 +161,9 @@ def _extents(unit: Unit) -> Iterator[str]:
             if other != first:
                 yield f"if {other} != n_{index}:"
                 yield f'    raise ValueError("expected equal extents: {first} and {other}")'
+        least = most[index]
+        yield f"if n_{index} >= {least}:"
+        yield f'    raise ValueError(f"expected less than {least} of {index}, found {{n_{index}}}")'
 
 
 def _dense(unit: Unit) -> Iterator[str]:
@@ -177,6 +194,9 @@ def _sparse(unit: Unit) -> Iterator[str]:
     yield "    if counts[-1] <= room and counts[0] <= room:"
     yield "        break"
     yield "    room = needed"
+    if recipe.narrow:
+        yield f"if counts[-1] > {INT32_ENTRIES}:"
+        yield '    raise ValueError("the result has more entries than its int32 indices count")'
     for made in recipe.made:
         if recipe.shared is not None and recipe.shared.gaps and made.ends and not made.used:
             yield f"np.maximum.accumulate({made.param}, out={made.param})"

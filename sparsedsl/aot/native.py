@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sparsedsl.aot.module import only_unit
+from sparsedsl.aot.module import only_unit, too_large
 from sparsedsl.codegen.llvm_object import c_object
 from sparsedsl.errors import PlanError
 from sparsedsl.loops.nodes import ArrayParam
 from sparsedsl.lowered import Lowered
 from sparsedsl.pipeline.stages import Unit
+from sparsedsl.runtime.outputs import INT32_ENTRIES
 from sparsedsl.runtime.recipe import Made
 
 _C = {
@@ -94,6 +95,10 @@ def _said(unit: Unit) -> Iterator[str]:
     extents = [f"{p.name} of {a.name}" for a, p in pairs if a.kind == "extent"]
     if extents:
         yield f"The extents of indices: {', '.join(extents)}."
+    small = {i: n for i, n in too_large(unit).items() if n < 2**62}
+    if small:
+        each = ", ".join(f"{i} less than {n}" for i, n in small.items())
+        yield f"Extents are not checked.  The integers here need of {each}."
     if "begin" in named:
         yield (
             f"{named['begin']}, {named['end']}: the part of the outermost loop to run; 0 and its "
@@ -121,6 +126,8 @@ def _said(unit: Unit) -> Iterator[str]:
             f"counts[0]: the room that is needed; where that or another count is above "
             f"{named['past']}, call again with so much.  {used}: the entries written."
         )
+        if recipe.narrow:
+            yield f"More than {INT32_ENTRIES} entries are not counted right."
     yield "Returns 0, or 1 where memory ran out."
 
 

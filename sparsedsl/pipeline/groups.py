@@ -420,3 +420,19 @@ def bucket(count: float) -> int:
 def rounded(count: float) -> float:
     """Return the size that stands for a bucket, so that equal keys give equal plans."""
     return float(4 ** bucket(count)) if count >= 1 else 1.0
+
+
+def limits(group: Group, *, grows: int, narrow: bool) -> dict[str, int]:
+    """Return, of each index, the least extent that is too large for a kernel planned for a group.
+
+    Index values stay in 64 bits where extents are ``grows`` powers of four beyond those planned.
+    ``narrow``: coordinates of the output are stored in 32 bits.
+    """
+    every = [each for one in group.turn for each in (*one.before, one)]
+    extents = {i: n for each in every for i, n in each.extents.items()}
+    found = {i: 2 ** (2 * (bucket(n) + grows) + 1) for i, n in extents.items()}
+    if narrow:
+        for subscript in group.statements[0].subscripts:
+            if subscript.name in found:
+                found[subscript.name] = min(found[subscript.name], 2**31)
+    return found

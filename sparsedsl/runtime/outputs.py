@@ -61,7 +61,7 @@ def check_room(recipe: Recipe, entries: int) -> None:
 
 def fits(recipe: Recipe, entries: int) -> bool:
     """Return whether the output's indices count so many entries."""
-    return entries <= INT32_ENTRIES or recipe.index_dtype != "int32"
+    return entries <= INT32_ENTRIES or not recipe.narrow
 
 
 def check_entries(recipe: Recipe, entries: int) -> None:

@@ -126,6 +126,11 @@ class Recipe:
     sides: tuple[Recipe, ...] = ()
     grows: int = 0
 
+    @property
+    def narrow(self) -> bool:
+        """Whether the output's coordinates are stored in 32 bits."""
+        return self.kind != "dense" and self.index_dtype == "int32"
+
     def to_json(self) -> dict[str, Any]:
         """Return a value that JSON can hold."""
         found = asdict(replace(self, sides=()))

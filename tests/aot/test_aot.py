@@ -79,6 +79,42 @@ assert abs(compute(A, B) - A @ B).max() < 1e-9
     run(text, tmp_path, code)
 
 
+def test_a_module_refuses_what_its_integers_do_not_hold(tmp_path):
+    sp.save_npz(tmp_path / "A.npz", A)
+    code = """
+import numpy as np, scipy.sparse as sp
+from made import compute
+
+def refused(x, error, words):
+    try:
+        compute(x)
+    except error as found:
+        assert words in str(found), found
+    else:
+        raise AssertionError(words)
+
+A = sp.csr_array(sp.load_npz("A.npz"))
+parts = {"shape": A.shape, "indptr": A.indptr, "indices": A.indices, "data": A.data}
+long = A.indices.astype("int64")
+assert abs(compute({**parts, "indices": long})["data"] - 2 * A.data).max() == 0
+long[0] = 2**31
+refused({**parts, "indices": long}, ValueError, "found int64 with larger values")
+refused({**parts, "indices": A.indices * 1.0}, TypeError, "expected indices of dtype int32")
+refused({**parts, "data": A.data * 1j}, TypeError, "expected data of dtype float64")
+refused({**parts, "shape": (9, 2**31)}, ValueError, "expected less than 2147483648 of j")
+"""
+
+    @sd.kernel
+    def doubled(A):
+        i, j = sd.indices("i j")
+        C = sd.output()
+        C[i, j] = 2 * A[i, j]
+        return C
+
+    run(module_text(doubled.lower(A)), tmp_path, code)
+    assert "j less than 2147483648." in native(doubled.lower(A), "doubled").header
+
+
 def called(made, name, given):
     """Link the object file, and call its function with what ``given`` has for each parameter."""
     llvm.initialize_native_target()

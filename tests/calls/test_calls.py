@@ -327,3 +327,23 @@ def test_rows_of_a_product_that_loops_do_not_meet_in_order_are_gathered(form):
     C = spgemm(A, B)
     np.testing.assert_allclose(C.toarray(), A.toarray() @ B.toarray())
     assert "sort of the entries" not in spgemm.explain(A, B)
+
+
+def test_compiled_kernels_refuse_extents_that_their_indices_do_not_hold():
+    @sd.kernel(out="coo")
+    def copy(A):
+        i, j = sd.indices("i j")
+        C = sd.output()
+        C[i, j] = 2 * A[i, j]
+        return C
+
+    blocks = sd.layouts["bcsr"](2, 2)
+    small = sd.convert(sp.csr_array(np.eye(4)), blocks)
+    arrays = {name: array.copy() for name, array in small.arrays.items()}
+    arrays["indices"][:] = 0, 2**31 - 1
+    wide = sd.from_arrays(blocks, (4, 2**34), arrays)
+    np.testing.assert_array_equal(copy(wide).arrays["crd1"], [0, 1, 2**32 - 2, 2**32 - 1])
+    compiled = copy.compile(small)
+    np.testing.assert_array_equal(compiled(small).arrays["crd1"], [0, 1, 2, 3])
+    with pytest.raises(sd.PlanError, match="expected less than 2147483648 values of j"):
+        compiled(wide)
