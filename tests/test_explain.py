@@ -1,6 +1,7 @@
 """What an explanation says beside the plan: proofs kept, time-outs, alternatives, bytes, time."""
 
 import re
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -196,3 +197,33 @@ def test_costs_are_those_of_the_sizes_given():
         A = sp.csr_array((np.ones(4 * rows), np.arange(4 * rows) % 1100, np.arange(rows + 1) * 4))
         costs.append(product.lower(A, np.ones(A.shape[1])).cost)
     assert 2.9 < costs[1] / costs[0] < 3.1
+
+
+def test_large_copies_and_workspaces_are_warned_of(tmp_path, monkeypatch):
+    from scipy.sparse import SparseEfficiencyWarning
+
+    @sd.kernel
+    def smaller(A, B):
+        i, j = sd.indices("i j")
+        C = sd.output()
+        C[i, j] = sd.minimum(A[i, j], B[i, j])
+        return C
+
+    rng = np.random.default_rng(0)
+    A = sd.asarray(sp.random_array((50, 40), density=0.2, rng=rng), "coo_repeated")
+    B = sp.random_array((50, 40), density=0.2, rng=rng, format="csr")
+    told = r"C takes .* a copy of A in .* \(.* kB\).*explain\(\) says why"
+    with sd.options(cache_dir=str(tmp_path)):
+        smaller(A, B)  # nothing to warn of
+        monkeypatch.setattr("sparsedsl.explain.costly.COSTLY", 1000)
+    with sd.options(cache_dir=str(tmp_path / "other")):
+        monkeypatch.setattr("sparsedsl.calls.specialisation._WARNED", {})
+        for _ in range(2):  # planned, then found on disk
+            with pytest.warns(SparseEfficiencyWarning, match=told) as caught:
+                sd.kernel(smaller.function)(A, B)
+            (one,) = caught
+            assert one.filename == __file__
+        with warnings.catch_warnings(record=True, action="default") as caught:
+            for _ in range(2):
+                sd.kernel(smaller.function)(A, B)
+        assert len(caught) == 1  # at each place

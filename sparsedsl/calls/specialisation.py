@@ -9,9 +9,10 @@ polyhedral library.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -188,6 +189,7 @@ class Specialisation:
         if entry is not None and "apart" in entry.metadata:
             raise PlanError(entry.metadata["apart"])
         if entry is None or wanted:
+            from sparsedsl.explain.costly import remark
             from sparsedsl.pipeline import stages
 
             try:
@@ -197,7 +199,7 @@ class Specialisation:
                     store.store(key, f"# {error.message}\n", {"apart": error.message})
                 raise
             records = [asdict(p) for each in unit.turn for p in each.proofs]
-            recipe = {"recipe": unit.recipe.to_json()}
+            recipe = {"recipe": unit.recipe.to_json(), "costly": remark(unit)}
             direct = straight(unit.kernel, fastmath=settings.fastmath)
             direct = None if unit.checked else direct
             entry = store.store(key, unit.source, recipe, records, direct)
@@ -212,6 +214,8 @@ class Specialisation:
         beside = [side.assembled for side in group.beside]
         call = execute.Call(recipe, group.assembled, entry.function, beside)
         measured = entry.metadata.get("tuned", {"trials": ()})
+        if entry.metadata.get("costly"):
+            _warn(group, entry.metadata["costly"])
         return Ready(group, call, entry, unit, tuple(measured["trials"]))
 
     def unit(self, place: int) -> Unit:
@@ -417,6 +421,18 @@ class Specialisation:
                 self.shapes.clear()
             self.shapes[shapes] = found
         return found
+
+
+def _warn(group: Group, remark: str) -> None:
+    """Warn of what a kernel takes, once at each place, which is the user's."""
+    from scipy.sparse import SparseEfficiencyWarning
+
+    span = group.statements[0].span
+    file, line = (span.file, span.line) if span is not None and span.file else (__name__, 0)
+    warnings.warn_explicit(remark, SparseEfficiencyWarning, file, line, registry=_WARNED)
+
+
+_WARNED: dict[Any, Any] = {}
 
 
 def _kind(layout: Layout) -> str:

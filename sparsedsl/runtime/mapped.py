@@ -120,15 +120,24 @@ class Mapped:
             form = Form(self.layout, source.shape, self._fill, aligned.sizes)
             return Tensor.of(form, arrays)
         made = blocks.empty(shape, self._fill.dtype)
-        if not self._filled([x.reshape(-1) for x in values], numbers, made.reshape(-1), threads):
+        kept = self._filled([x.reshape(-1) for x in values], numbers, made.reshape(-1), threads)
+        if kept is None or (kept and kept != made.size - source.nnz):
             return None
         arrays = {name: _copied(held[name]) for name in self.layout.functions}
         arrays[self._value] = made
-        return Tensor.of(self._form(source.form), arrays)
+        result = Tensor.of(self._form(source.form), arrays)
+        return result.counted(source.nnz) if kept else result
 
-    def _filled(self, values: list[Values], numbers: Given, made: Values, threads: int) -> bool:
-        """Write all values, part by part; False where an entry became the fill."""
+    def _filled(
+        self, values: list[Values], numbers: Given, made: Values, threads: int
+    ) -> int | None:
+        """Write all values, part by part; None where an entry became the fill.
+
+        Else the slots that hold the fill and did before: those that no entry has, if no entry
+        was stored as the fill.  They are counted where entries that are the fill are not stored.
+        """
         lost: list[int] = []
+        kept: list[int] = []
         clear = self._clearing(numbers) if numbers else self._clear
         once = self._short and threads < 2 and clear is None and not self._looked
         size = max(made.size, 1) if once else PART
@@ -142,11 +151,14 @@ class Mapped:
             self._store(given, target)
             if clear is not None:
                 clear(given, target)
-            elif self._looked and self._became(given, target):
-                lost.append(start)
+            elif self._looked:
+                became, empty = self._became(given, target)
+                kept.append(empty)
+                if became:
+                    lost.append(start)
 
         _quietly(range(0, made.size, size), run, threads)
-        return not lost
+        return None if lost else sum(kept)
 
     def _merged(
         self,
@@ -190,16 +202,17 @@ class Mapped:
             self._forms[id(source)] = known
         return known[1]
 
-    def _became(self, given: Given, target: Values) -> bool:
-        """Whether entries are the fill that are not to be stored.
+    def _became(self, given: Given, target: Values) -> tuple[bool, int]:
+        """Whether entries became the fill, and how many slots hold it as they did before.
 
-        Slots that no entry has hold the fill in any case; where there are some, what was stored
-        as the fill stays.
+        NaN is equal to no fill: entries that are NaN are stored.
         """
         filled = target == self._fill
-        if not self._packed:
-            filled &= ~self._empty(given)
-        return bool(filled.any())
+        if self._packed or not filled.any():
+            return bool(filled.any()), 0
+        empty = filled & self._empty(given)
+        kept = int(np.count_nonzero(empty))
+        return kept < int(np.count_nonzero(filled)), kept
 
     def _empty(self, given: Given) -> Values:
         """Where all operands hold their fill."""

@@ -21,7 +21,7 @@ from sparsedsl.errors import InvalidTensorError, TensorAttributeError, TensorTyp
 from sparsedsl.layouts import convert as conversion
 from sparsedsl.layouts.catalogue import AnyLayout, dense_order, known, plain, resolve
 from sparsedsl.layouts.layout import Layout
-from sparsedsl.layouts.levels import packed, total
+from sparsedsl.layouts.levels import exact, packed, total
 from sparsedsl.layouts.sizes import infer_sizes
 from sparsedsl.options import current
 from sparsedsl.runtime import conversions, operations
@@ -196,6 +196,11 @@ class Tensor(Operators):
             known = self._facts["nnz"] = self._count()
         return known
 
+    def counted(self, nnz: int) -> Tensor:
+        """Remember how many entries are stored, which whoever made the tensor knows."""
+        self._facts["nnz"] = nnz
+        return self
+
     def _count(self) -> int:
         if total(self.layout):
             return self.size
@@ -272,6 +277,9 @@ class Tensor(Operators):
         given = self.layout, target, self.shape, self.held
         arrays = conversions.convert(*given, fill=fill, sizes=self.sizes)
         made = bound(target, self.shape, arrays, fill)
+        told = packed(self.layout) or "nnz" in self._facts
+        if told and exact(self.layout) and exact(target) and not self.layout.repeats:
+            made.counted(self.nnz)
         if self._watch is None:
             return made
         # arrays that may be shared are known to others

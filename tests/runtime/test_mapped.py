@@ -106,6 +106,30 @@ def test_entries_that_become_the_fill_are_not_stored():
             assert (found.format, found.nnz) == ("csr", count)
 
 
+@pytest.mark.parametrize("layout", ["csr", "bitmap", "ell", "sell", "jad", "hash", "vbl", "rle"])
+def test_entries_stored_as_the_fill_are_not_stored_again(layout):
+    """Slots that no entry has hold the fill, too."""
+
+    @sd.kernel
+    def twice(A):
+        i, j = sd.indices("i j")
+        T, P = sd.output(), sd.output()
+        T[i, j] = 2 * A[i, j]
+        P[i, j] = 1 * sd.pattern(T)[i, j]
+        return T, P
+
+    dense = np.array([[0.0, 1.0, 0.0], [2.0, 0.0, 3.0]])
+    for stored, made in ((dense != 0, True), ((dense != 0) | (np.arange(3) == 0), False)):
+        target = sd.layouts[layout](2) if layout in ("sell", "hash") else layout
+        given = store(dense, stored, target)
+        for A in (given, store(dense, stored, "csr").convert(target)):
+            T, P = twice(A)
+            assert (T.layout == A.layout, T.nnz, P.nnz) == (True, 3, 3)
+            np.testing.assert_array_equal(T.to_numpy(), 2 * dense)
+            np.testing.assert_array_equal(P.to_numpy(), dense != 0)
+            assert (T.nnz == A.nnz) == made
+
+
 @pytest.mark.parametrize("form", ["csr", "csc", "coo", "dia", "bsr", "lil", "dok"])
 def test_results_of_scipy_have_the_format_of_the_operand(form):
     dense = matrix((6, 8))
