@@ -12,6 +12,7 @@ from enum import Enum
 
 import numpy as np
 
+from sparsedsl.codegen import complex_functions
 from sparsedsl.contraction.operators import OPERATORS
 from sparsedsl.loops.text import PRECEDENCE
 
@@ -59,6 +60,19 @@ def _compared(symbol: str, numpy_name: str) -> tuple[Spelling, ...]:
     if symbol in ("==", "!="):
         return (ordered, _infix(symbol, "c", Operands.COMMON))
     return (ordered, Spelling(f"np.{numpy_name}({{0}}, {{1}})", "c", ATOM, Operands.COMMON))
+
+
+def _complex_log(scale: str) -> Spelling:
+    return Spelling(f"complex_log({{0}}, {scale})", "c", helper=complex_functions.LOG)
+
+
+def _straight(name: str, helper: str) -> Spelling:
+    return Spelling(f"{name}({{0}}, False)", "c", helper=helper)
+
+
+def _turned(name: str, helper: str) -> Spelling:
+    """The circular function of a hyperbolic one: of the argument times i."""
+    return Spelling(f"{name}({{0}}, True)", "c", helper=helper)
 
 
 _INT_FLOORDIV = """\
@@ -116,7 +130,9 @@ def complex_power(a, b):
         return complex(1.0, 0.0)
     if a == 0:
         return complex(0.0, 0.0) if b.real > 0.0 else complex(np.nan, np.nan)
-    return complex(a**b)
+    # single precision is computed in double, where it does not overflow on the way
+    wide = complex(np.float64(a.real), np.float64(a.imag))
+    return wide ** complex(np.float64(b.real), np.float64(b.imag))
 """
 
 _REAL_LOG2 = """\
@@ -124,13 +140,6 @@ _REAL_LOG2 = """\
 def real_log2(x):
     # Numba declares one width of this function in a module
     return np.log2(np.float64(x))
-"""
-
-_COMPLEX_LOG2 = """\
-@register_jitable
-def complex_log2(x):
-    natural = np.log(x)
-    return complex(natural.real * 1.4426950408889634, natural.imag * 1.4426950408889634)
 """
 
 _COMPLEX_DIV = """\
@@ -146,12 +155,6 @@ def complex_div(a, b):
     ratio = b.real / b.imag
     scale = 1.0 / (b.imag + b.real * ratio)
     return complex((a.real * ratio + a.imag) * scale, (a.imag * ratio - a.real) * scale)
-"""
-
-_COMPLEX_SIGN = """\
-@register_jitable
-def complex_sign(a):
-    return a / abs(a) if a != 0 else a
 """
 
 _NEGATIVE_STRENGTH = 11
@@ -181,28 +184,34 @@ SPELLINGS: dict[str, tuple[Spelling, ...]] = {
     "sign": (
         _call("np.sign", "if"),
         Spelling("{type}(({0}) != 0)", "u"),
-        Spelling("complex_sign({0})", "c", helper=_COMPLEX_SIGN),
+        Spelling("complex_sign({0})", "c", helper=complex_functions.SIGN),
     ),
     "sqrt": (_call("np.sqrt", "fc"),),
     "exp": (
         Spelling("exponential({0})", "f", intrinsic="exponential"),
-        _call("np.exp", "c"),
+        Spelling("complex_exp({0})", "c", helper=complex_functions.EXP),
     ),
-    "expm1": (_call("np.expm1", "fc"),),
-    "log": (_call("np.log", "fc"),),
+    "expm1": (
+        _call("np.expm1", "f"),
+        Spelling("complex_expm1({0})", "c", helper=complex_functions.EXPM1),
+    ),
+    "log": (_call("np.log", "f"), _complex_log("1.0")),
     "log1p": (_call("np.log1p", "fc"),),
     "log2": (
         Spelling("real_log2({0})", "f", helper=_REAL_LOG2),
-        Spelling("complex_log2({0})", "c", helper=_COMPLEX_LOG2),
+        _complex_log("1.4426950408889634"),
     ),
-    "log10": (_call("np.log10", "fc"),),
-    "sin": (_call("np.sin", "fc"),),
-    "cos": (_call("np.cos", "fc"),),
-    "tan": (_call("np.tan", "fc"),),
-    "arctan": (_call("np.arctan", "fc"),),
-    "sinh": (_call("np.sinh", "fc"),),
-    "cosh": (_call("np.cosh", "fc"),),
-    "tanh": (_call("np.tanh", "fc"),),
+    "log10": (_call("np.log10", "f"), _complex_log("0.4342944819032518")),
+    "sin": (_call("np.sin", "f"), _turned("complex_sinh", complex_functions.SINH)),
+    "cos": (_call("np.cos", "f"), _turned("complex_cosh", complex_functions.COSH)),
+    "tan": (_call("np.tan", "f"), _turned("complex_tanh", complex_functions.TANH)),
+    "arctan": (
+        _call("np.arctan", "f"),
+        Spelling("complex_arctan({0})", "c", helper=complex_functions.ARCTAN),
+    ),
+    "sinh": (_call("np.sinh", "f"), _straight("complex_sinh", complex_functions.SINH)),
+    "cosh": (_call("np.cosh", "f"), _straight("complex_cosh", complex_functions.COSH)),
+    "tanh": (_call("np.tanh", "f"), _straight("complex_tanh", complex_functions.TANH)),
     "sigmoid": (
         Spelling(
             "{type}(1) / ({type}(1) + exponential(-{0}))",
