@@ -51,6 +51,7 @@ from sparsedsl.loops.nodes import (
     While,
 )
 from sparsedsl.loops.vectors import lanes
+from sparsedsl.loops.walk import statements
 
 
 def kernel_function(module: Any, kernel: Kernel, fast: tuple[str, ...]) -> Any:
@@ -99,6 +100,9 @@ def _write(f: Function, kernel: Kernel) -> None:
     words = [word for name in kernel.results for word in _words(f, name)]
     for k, word in enumerate(words):
         f.builder.store(word, f.builder.gep(results, [WORD(k)]))
+    if any(isinstance(s, Store) and s.passing for s in statements(kernel.body)):
+        # such stores are not in order with others, by which another thread learns of them
+        f.builder.fence("seq_cst")
     f.leave(0, {*kernel.results})
     f.builder.position_at_end(f.failed)
     f.leave(1)
@@ -285,7 +289,18 @@ def _store(f: Function, node: Store) -> None:
         value = operation(operator)(f.builder, [old, value], array.dtype, f.fast)
     if array.dtype == BOOL:
         value = f.builder.zext(value, stored_type(BOOL))
-    f.builder.store(value, place)
+    if node.passing:
+        _store_past(f, value, place, array.dtype)
+    else:
+        f.builder.store(value, place)
+
+
+def _store_past(f: Function, value: Value, place: Value, dtype: str) -> None:
+    """Store past the caches, as an int: of floats x86 has no such store."""
+    bits = ir.IntType(8 * np.dtype(dtype).itemsize)
+    past = f.builder.module.add_metadata([ir.IntType(32)(1)])
+    word, at = f.builder.bitcast(value, bits), f.builder.bitcast(place, bits.as_pointer())
+    f.builder.store(word, at).set_metadata("nontemporal", past)
 
 
 def _allocate(f: Function, node: Allocate) -> None:

@@ -20,6 +20,7 @@ from sparsedsl.find.fetching import far_arrays
 from sparsedsl.find.flatten import flattened
 from sparsedsl.find.guards import ensuring, tightened, without_proved_guards
 from sparsedsl.find.opening import opened_rows
+from sparsedsl.find.passing import passes_caches
 from sparsedsl.find.queries import Context, Prover
 from sparsedsl.find.smt import NOTHING, Proof
 from sparsedsl.iteration.clip import clipped
@@ -48,7 +49,8 @@ class Proved:
     each subscript how it is known to be inside its array.  After ``opened`` steps, if any, a row
     of the output is set to what its sums start from.  Rows of the arrays ``far`` are worth being
     fetched before they are read; each is with the number of elements that its rows have, about.
-    Loops over the variables ``long`` are expected to turn often.
+    Loops over the variables ``long`` are expected to turn often.  A ``large`` result is stored in
+    order and more than caches hold.
     """
 
     nest: Nest
@@ -61,6 +63,7 @@ class Proved:
     opened: int = 0
     far: tuple[tuple[str, float], ...] = ()
     long: frozenset[str] = frozenset()
+    large: bool = False
 
 
 def prove_nest(
@@ -127,7 +130,7 @@ def prove_nest(
     far = tuple(far_arrays(proved, algorithms, sizes).items())
     return Proved(
         *(proved, chosen_finds, tuple(signs), proofs, shared, whole, bounds, opened, far),
-        ordering.long_loops(proved, sizes),
+        *(ordering.long_loops(proved, sizes), passes_caches(proved, sizes)),
     )
 
 

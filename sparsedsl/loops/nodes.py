@@ -152,7 +152,8 @@ class Assign:
 class Store:
     """``array[subscripts] = value``, or ``array[...] = combine(array[...], value)``.
 
-    ``combine`` is None or a monoid's name (``contraction.operators.MONOIDS``).
+    ``combine`` is None or a monoid's name (``contraction.operators.MONOIDS``).  ``passing`` stores
+    go past the caches.
     """
 
     array: str
@@ -160,6 +161,7 @@ class Store:
     value: Expr
     combine: str | None = None
     proved: bool = True
+    passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from sparsedsl.loops.lanes import sums_in_lanes
 from sparsedsl.loops.nodes import Kernel
 from sparsedsl.loops.packs import packs
 from sparsedsl.loops.parts import sums_by_loops
+from sparsedsl.loops.passing import passing
 from sparsedsl.loops.promote import promote
 from sparsedsl.loops.reuse import reuse
 from sparsedsl.loops.simplify import simplify
@@ -35,6 +36,7 @@ def optimise(
     far: Mapping[str, float] | None = None,
     long: Collection[str] = (),
     likely: Mapping[str, int] | None = None,
+    large: bool = False,
     checked: bool = False,
 ) -> Kernel:
     """Return a kernel of the same meaning that runs faster.
@@ -44,12 +46,14 @@ def optimise(
     may be stored several at once.  ``far``: arguments whose rows are worth being fetched before
     they are read, as for ``fetch``.  ``long``: variables of loops that turn often, whose sums of
     floats may be taken by themselves.  ``likely``: extents that sums along rows have versions for,
-    as for ``dots``.  ``checked``: what each pass gives is verified, not the last one's result
-    alone.
+    as for ``dots``.  ``large``: what is appended is more than caches hold.  ``checked``: what each
+    pass gives is verified, not the last one's result alone.
     """
     fetched = tuple((far or {}).items())
     wide = tuple((name, n) for name, n in (likely or {}).items() if n <= WIDEST)
-    return _optimised(kernel, vectors, masked, packed, fetched, frozenset(long), wide, checked)
+    return _optimised(
+        kernel, vectors, masked, packed, fetched, frozenset(long), wide, large, checked
+    )
 
 
 @lru_cache(maxsize=64)
@@ -61,6 +65,7 @@ def _optimised(
     far: tuple[tuple[str, float], ...],
     long: frozenset[str],
     likely: tuple[tuple[str, int], ...],
+    large: bool,
     checked: bool,
 ) -> Kernel:
     """``optimise``, kept: plans for operands of other sizes mostly give the same loops."""
@@ -70,6 +75,7 @@ def _optimised(
     if vectors:
         last = [*[sums_in_lanes] * masked, *[packs] * packed, extremes]
         last += [*[partial(dots, likely=dict(likely))] * bool(likely), columns]
+    last += [passing] * large
     for step in (*passes, *last, partial(fetch, far=dict(far))):
         kernel = step(kernel)
         if checked:

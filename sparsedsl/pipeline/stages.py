@@ -160,6 +160,7 @@ def _unit(group: Group, plans: tuple[Planned, ...], lowered: Lowered, settings: 
         far={} if settings.safe else far,
         long=long if settings.fastmath else (),
         likely=likely if settings.fastmath else {},
+        large=planned.proved.large,
         checked=current().verify,
     )
     verify_kernel(kernel)

@@ -1,0 +1,63 @@
+"""Whether the entries of a result are worth being stored past the caches.
+
+Takes: a nest, its workspace put in order, and the sizes of its operands.  Gives: yes or no, for
+``loops.passing``.  Invariant: a wrong guess costs time only.
+
+An ordinary store to memory that is in no cache reads it first, and then drives out what the caches
+hold: results larger than those cost a read that nothing needs.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sparsedsl.find.fetching import INDEX
+from sparsedsl.find.ordering import turns
+from sparsedsl.iteration.cost import Sizes
+from sparsedsl.iteration.nodes import Chain, Nest, Scan
+
+CACHES = 2.0**25
+"""Bytes that a processor's caches rarely hold more of."""
+
+RUN = 16.0
+"""Entries that are stored one after another, from which they pass: one by one, between reads that
+wait for memory, each would be a transfer by itself."""
+
+
+def passes_caches(nest: Nest, sizes: Sizes) -> bool:
+    """Return whether the result is expected to be larger than caches and is stored in order.
+
+    It is where it has an entry at most for each of an operand's that is read in the same order,
+    and where rows of a workspace are long.
+    """
+    width = INDEX + np.dtype(nest.output.dtype).itemsize
+    match nest.assembly.kind:
+        case "append":
+            entries = max((_in_order(nest, chain, sizes) for chain in nest.chains), default=0.0)
+        case "workspace":
+            entries = max((_gathered(nest, chain, sizes) for chain in nest.chains), default=0.0)
+        case _:
+            return False
+    return entries * width >= CACHES
+
+
+def _in_order(nest: Nest, chain: Chain, sizes: Sizes) -> float:
+    """Return the entries of the largest operand; 0 where one is not read as the result is made."""
+    sparse = [o for o in chain.operands if not o.total]
+    coordinates = {*nest.coordinates}
+    if any({i for s in o.access.subscripts for i in s.indices} != coordinates for o in sparse):
+        return 0.0
+    return max((sizes.entries.get(o.dims[-1], 1.0) for o in sparse if o.dims), default=0.0)
+
+
+def _gathered(nest: Nest, chain: Chain, sizes: Sizes) -> float:
+    """Return the values that a workspace gathers in all; 0 where a row has few."""
+    operands = {o.name: o for o in chain.operands}
+
+    def visits(steps: tuple[object, ...]) -> float:
+        return math.prod(turns(s, operands, sizes) for s in steps if isinstance(s, Scan))
+
+    row = visits(chain.steps)
+    return visits(nest.prefix) * row if row >= RUN else 0.0
