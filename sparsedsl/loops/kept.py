@@ -14,9 +14,9 @@
 
 Where an entry goes then follows from no value before it, so that the loops can be vectors; few
 results have zeros among them, and these are computed once more.  The rows make up one range where
-their lengths, counted before, add up to it: no length is negative then.  Expressions that choose
-between values are left alone, since they are there to drop some.  Takes and gives a kernel that
-``loops.verify`` accepts; results are the same bit for bit.
+their lengths, counted before or by an earlier call for the same rows, add up to it: no length is
+negative then.  Expressions that choose between values are left alone, since they are there to drop
+some.  Takes and gives a kernel that ``loops.verify`` accepts; results are the same bit for bit.
 """
 
 from __future__ import annotations
@@ -161,7 +161,10 @@ def _counted(entries: _Entries, before: Sequence[Stmt]) -> Expr | None:
     rows, inner = entries.rows, entries.loop
     assert rows is not None
     for place, statement in enumerate(before):
-        match statement:
+        counts, again = statement, False
+        if isinstance(statement, If) and len(statement.then) == 1 and not statement.otherwise:
+            (counts,), again = statement.then, True
+        match counts:
             case For(row, start, stop, (Assign(room, Binary("+", old, added)),), 1) if (
                 room == old and (start, stop) == (rows.start, rows.stop)
             ):
@@ -169,11 +172,19 @@ def _counted(entries: _Entries, before: Sequence[Stmt]) -> Expr | None:
             case _:
                 continue
         low, high = (_put(end, rows.variable, row) for end in (inner.start, inner.stop))
-        begins = place > 0 and before[place - 1] == Assign(room, build.i(0))
+        begins = place > 0 and _begins(before[place - 1], statement if again else None, room)
         fixed = room.name not in changes(before[place + 1 :])
         if begins and fixed and added == build.max_(build.sub(high, low), 0):
             return room
     return None
+
+
+def _begins(first: Stmt, asked: Stmt | None, room: Var) -> bool:
+    """Whether ``room`` is 0 before it is counted: it is asked where it may have been before."""
+    if asked is None:
+        return first == Assign(room, build.i(0))
+    counted = isinstance(first, Assign) and isinstance(first.value, Var) and first.variable == room
+    return counted and isinstance(asked, If) and asked.condition == build.eq(room, 0)
 
 
 def _put(node: Expr, old: Expr, new: Expr) -> Expr:

@@ -4,9 +4,10 @@
     C_data[n] = v               =>      C_data[n] = v     (past the caches)
     n += 1                              n += 1
 
-Of an array to which entries are only appended, each store may go to memory by itself: nothing
-reads it in the kernel, and the line it is in is not fetched first.  Takes and gives a kernel that
-``loops.verify`` accepts, of the same meaning; what the printed Python does is the same.
+Of an array to which entries are only appended, one by one or where ``loops.kept`` puts them, each
+store may go to memory by itself: nothing reads it in the kernel, and the line it is in is not
+fetched first.  Takes and gives a kernel that ``loops.verify`` accepts, of the same meaning; what
+the printed Python does is the same.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from sparsedsl.loops.effects import reads
-from sparsedsl.loops.nodes import ArrayParam, For, Kernel, Stmt, Store, Var
+from sparsedsl.loops.nodes import ArrayParam, Binary, For, Kernel, Stmt, Store, Var
 from sparsedsl.loops.vectors import lanes
 from sparsedsl.loops.walk import operands, statements, with_bodies
 
@@ -55,10 +56,13 @@ def passing(kernel: Kernel) -> Kernel:
 
 
 def _appends(store: Store, turned: set[str]) -> bool:
-    """Whether a store is at a counter of entries, and of one element."""
+    """Whether a store is of one element at a counter of entries, or as far behind it as a loop is.
+
+    The latter are those of ``loops.kept``.
+    """
     one = lanes(store.value.type) == 1 and store.combine is None
     match store.subscripts:
-        case (Var(name),):
+        case (Var(name) | Binary("+", Var(name), Binary("-", Var(), Var())),):
             return one and name not in turned
         case _:
             return False

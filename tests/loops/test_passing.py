@@ -144,6 +144,22 @@ def test_a_large_sum(threads):
         assert getattr(found, name).tobytes() == getattr(expected, name).tobytes()
 
 
+def test_entries_that_are_all_kept():
+    A = bands(np.arange(8))
+
+    @sd.kernel
+    def twice(A):
+        i, j = sd.indices("i j")
+        C = sd.output("csr")
+        C[i, j] = 2 * A[i, j]
+        return C
+
+    (unit,) = twice.lower(A).units
+    assert marked(unit.kernel) == {"C_data", "C_indices"}
+    assert "every entry of C_data is kept" in unit.source
+    assert twice(A).data.tobytes() == (2 * A).data.tobytes()
+
+
 def test_a_small_sum_stays_in_the_caches():
     A = bands(np.arange(8), 3000)
     assert "past the caches" not in sd.kernel(add).lower(A, A).source
