@@ -144,13 +144,23 @@ class ChainWalk:
                 monoid = None if stores_each_once(self.nest) else self.chain.monoid
                 return [self._store(coordinates, value, monoid)]
             case "append":
-                searched = any(isinstance(s, Find) for s in self.steps[: self.accumulate_at])
-                return dl.append_value(sink, coordinates, value, searched=searched)
+                return dl.append_value(sink, coordinates, value, branch=self._branches())
             case "workspace":
                 at = coordinates[sink.last.coordinates[-1][1]]
                 return ws.add(sink, at, value, self.chain.monoid, self.guide())
             case _:
                 return dl.stream_value(sink, coordinates, value)
+
+    def _branches(self) -> bool:
+        """Whether a branch on a value costs less than a place that depends on it.
+
+        So it is behind a search, where few turns come, and where all of an extent is summed, which
+        takes long and hardly ever gives the fill.
+        """
+        before, inside = self.steps[: self.accumulate_at], self.steps[self.accumulate_at :]
+        searched = any(isinstance(step, Find) for step in before)
+        whole = all(isinstance(s, Let) or (isinstance(s, Scan) and not s.operand) for s in inside)
+        return searched or (self.accumulates and whole)
 
     def guide(self) -> ws.Guide | None:
         """Return the range that the entries of a workspace are a part of, if one is known."""

@@ -197,15 +197,15 @@ def _entry_stores(
 
 
 def append_value(
-    sink: Sink, coordinates: Sequence[Expr], value: Expr, *, searched: bool
+    sink: Sink, coordinates: Sequence[Expr], value: Expr, *, branch: bool
 ) -> list[Stmt]:
-    """Append one entry unless it equals the fill.
+    """Append one entry unless it equals the fill, in a ``branch`` or without.
 
-    Behind a search few turns come here, through a branch on the data, and one more branch costs
-    less than a place of the next entry that depends on the value of this one.
+    A branch that is guessed rightly costs less than a place of the next entry that depends on the
+    value of this one: nothing is stored before that is there, however many entries are under way.
     """
     entry = Var(f"{sink.name}_value", sink.dtype)
-    append = append_if_other if searched else append_unless_fill
+    append = append_if_other if branch else append_unless_fill
     return [Assign(entry, value), *append(sink, coordinates, entry)]
 
 

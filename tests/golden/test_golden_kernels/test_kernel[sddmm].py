@@ -33,9 +33,10 @@ def kernel(S_indptr, S_data, S_indices, a_data, b_10_data, C_indices, C_indptr, 
                         C_sum = 0.0
                         C_sum += total(spread(S_v, 128) * a_data_row * vector(b_10_data, (u64(j), 0), 128))
                         C_value = C_sum
-                        C_indices[u64(C_n1)] = i32(j)
-                        C_data[u64(C_n1)] = C_value
-                        C_n1 += i64(C_value != 0.0)
+                        if C_value != 0.0:
+                            C_indices[u64(C_n1)] = i32(j)
+                            C_data[u64(C_n1)] = C_value
+                            C_n1 += 1
             else:
                 for S_p in range(i64(S_indptr[u64(i)]), i64(S_indptr[u64(i + 1)])):
                     S_v = S_data[u64(S_p)]
@@ -46,8 +47,9 @@ def kernel(S_indptr, S_data, S_indices, a_data, b_10_data, C_indices, C_indptr, 
                         b_10_v = b_10_data[u64(j), u64(k)]
                         C_sum += S_v * a_v * b_10_v
                     C_value = C_sum
-                    C_indices[u64(C_n1)] = i32(j)
-                    C_data[u64(C_n1)] = C_value
-                    C_n1 += i64(C_value != 0.0)
+                    if C_value != 0.0:
+                        C_indices[u64(C_n1)] = i32(j)
+                        C_data[u64(C_n1)] = C_value
+                        C_n1 += 1
             C_indptr[u64(i + 1)] = i32(C_n1)
     return (C_room, C_n1)
