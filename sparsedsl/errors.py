@@ -3,7 +3,8 @@
     SparseDSLError
     ├── NotationError        an expression that cannot be read or has no meaning   (ValueError)
     │   ├── NotationTypeError    the same, for a dtype                             (TypeError)
-    │   └── NotationAttributeError   the same, for a name after a dot         (AttributeError)
+    │   ├── NotationAttributeError   the same, for a name after a dot         (AttributeError)
+    │   └── NotationNameError    the same, for a name that has no value            (NameError)
     ├── LayoutError          a layout specification that cannot be read            (ValueError)
     ├── InvalidTensorError   data that breaks what its layout promises             (ValueError)
     │   ├── TensorTypeError      the same, for a dtype                             (TypeError)
@@ -90,6 +91,10 @@ class NotationTypeError(NotationError, TypeError):
 
 class NotationAttributeError(NotationError, AttributeError):
     """A name after a dot that means nothing inside a kernel."""
+
+
+class NotationNameError(NotationError, NameError):
+    """A name without a value inside a kernel."""
 
 
 class LayoutError(SparseDSLError, ValueError):

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sparsedsl.calls.specialisation import Ready, Specialisation
+from sparsedsl.calls.kernels import Ready
+from sparsedsl.calls.specialisation import Specialisation
 from sparsedsl.codegen import numba_jit
 from sparsedsl.contraction.interpret import interpret as interpret_dense
 from sparsedsl.find import queries, smt

@@ -15,7 +15,8 @@ import numpy as np
 
 from sparsedsl.calls.results import Finish, delivering, finish, is_finite, result
 from sparsedsl.calls.seen import Seen, seen
-from sparsedsl.calls.specialisation import Ready, Specialisation
+from sparsedsl.calls.kernels import Ready
+from sparsedsl.calls.specialisation import Specialisation
 from sparsedsl.interop import scipy_maker
 from sparsedsl.layouts.catalogue import plain
 from sparsedsl.options import Options

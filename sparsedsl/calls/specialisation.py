@@ -9,14 +9,14 @@ polyhedral library.
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sparsedsl.calls.choices import Choices
+from sparsedsl.calls.kernels import Ready, compiled, kept_tuned, planned_again, ready
 from sparsedsl.calls.sources import ShapeOf, source_of
 from sparsedsl.calls.tuning import chosen, record, tuned
 from sparsedsl.contraction import nodes as ct
@@ -36,10 +36,8 @@ from sparsedsl.pipeline.passes import in_passes
 from sparsedsl.pipeline.rows import by_rows
 from sparsedsl.pipeline.source import Source
 from sparsedsl.runtime import cache, execute, patterns
-from sparsedsl.runtime.entries import Entry, straight
 from sparsedsl.runtime.mapped import Mapped, mapping
 from sparsedsl.runtime.patterns import Pairs
-from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.tensor import Tensor, bound
 from sparsedsl.runtime.values import all_finite
 
@@ -48,20 +46,6 @@ if TYPE_CHECKING:
 
 RUNS = 3
 """Runs of which the least time is told."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """One group with its kernel: loaded from disk, or compiled just now (then with a unit).
-
-    ``trials`` say what was measured, where the kernel was chosen by that.
-    """
-
-    group: Group
-    call: execute.Call
-    entry: Entry
-    unit: Unit | None
-    trials: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -175,70 +159,23 @@ class Specialisation:
 
     def _made(self, place: int) -> Ready:
         group = self.groups[place]
-        if self.settings.tune:
-            entry = cache.default().lookup(describe(group, self.settings))
-            if entry is not None:
-                return self._with(group, entry, None)
-        return self._compiled(group, replace(self.settings, tune=False))
-
-    def _compiled(self, group: Group, settings: Settings) -> Ready:
-        key = describe(group, settings)
-        store = cache.default()
-        entry = store.lookup(key)
-        unit, wanted = None, current().dump
-        if entry is not None and "apart" in entry.metadata:
-            raise PlanError(entry.metadata["apart"])
-        if entry is None or wanted:
-            from sparsedsl.explain.costly import remark
-            from sparsedsl.pipeline import stages
-
-            try:
-                unit = stages.compile_group(group, settings)
-            except PlanError as error:
-                if group.beside:  # not to be planned again by the next process
-                    store.store(key, f"# {error.message}\n", {"apart": error.message})
-                raise
-            records = [asdict(p) for each in unit.turn for p in each.proofs]
-            recipe = {"recipe": unit.recipe.to_json(), "costly": remark(unit)}
-            direct = straight(unit.kernel, fastmath=settings.fastmath)
-            direct = None if unit.checked else direct
-            entry = store.store(key, unit.source, recipe, records, direct)
-        if unit is not None and wanted:
-            from sparsedsl.explain.dump import dump
-
-            dump(unit, entry.kernel, wanted)
-        return self._with(group, entry, unit)
-
-    def _with(self, group: Group, entry: Entry, unit: Unit | None) -> Ready:
-        recipe = Recipe.from_json(entry.metadata["recipe"])
-        beside = [side.assembled for side in group.beside]
-        call = execute.Call(recipe, group.assembled, entry.function, beside)
-        measured = entry.metadata.get("tuned", {"trials": ()})
-        if entry.metadata.get("costly"):
-            _warn(group, entry.metadata["costly"])
-        return Ready(group, call, entry, unit, tuple(measured["trials"]))
+        kept = kept_tuned(group, self.settings) if self.settings.tune else None
+        return kept or compiled(group, replace(self.settings, tune=False))
 
     def unit(self, place: int) -> Unit:
         """Return the plan and proofs of a group.
 
         If its kernel came from disk it is planned again; its proofs come from disk too.
         """
-        ready = self.prepare(place)
-        if ready.unit is None:
-            from sparsedsl.find.smt import Proof
-            from sparsedsl.pipeline import stages
-
-            group = self.groups[place]
+        made = self.prepare(place)
+        if made.unit is None:
             settings = replace(self.settings, tune=False)
-            if ready.trials:
-                settings = chosen(settings, ready.entry.metadata["tuned"])
-            records = cache.default().proofs(describe(group, settings))
-            known = [Proof(**record) for record in records]
-            unit = stages.compile_group(group, settings, known)
-            ready = replace(ready, unit=unit)
-            self.ready[place] = ready
-        assert ready.unit is not None
-        return ready.unit
+            if made.trials:
+                settings = chosen(settings, made.entry.metadata["tuned"])
+            unit = planned_again(self.groups[place], settings)
+            self.ready[place] = replace(made, unit=unit)
+            return unit
+        return made.unit
 
     def unit_for(self, place: int, given: Sequence[Tensor | ShapeOf]) -> Unit:
         """Return the plan of a group with the sizes of these arguments.
@@ -301,16 +238,16 @@ class Specialisation:
         made = None if maps is None else maps(values, self.choices.parallel)
         if made is not None:
             return made
-        ready = self.prepare(place)
-        if self.settings.tune and not ready.trials:
-            ready = self._tuned(place, values, extents)
-        call = ready.call
+        found = self.prepare(place)
+        if self.settings.tune and not found.trials:
+            found = self._tuned(place, values, extents)
+        call = found.call
         if call.recipe.copies:
             execute.make_copies(call.recipe, values)
         target = None if out is None else self._target(call, extents, out)
         if call.sides:
-            found = () if out is None else [self._target(s, extents, out) for s in call.sides]
-            execute.make_sides(call, values, extents, found)
+            targets = () if out is None else [self._target(s, extents, out) for s in call.sides]
+            execute.make_sides(call, values, extents, targets)
         made = call(values, extents, target, self.choices.parallel)
         return made if group.layout is group.assembled else made.convert(group.layout)
 
@@ -331,20 +268,18 @@ class Specialisation:
         group, settings = self.groups[place], replace(self.settings, tune=False)
 
         def measure(candidate: Settings) -> float:
-            call, values = self._compiled(group, candidate).call, dict(tensors)
+            call, values = compiled(group, candidate).call, dict(tensors)
             execute.make_copies(call.recipe, values)
             self._timed(call, values, extents)  # loads what the first call loads
             return min(self._timed(call, values, extents)[1] for _ in range(RUNS))
 
         with compiling:
             best, trials = tuned(group, settings, measure, current().tune_budget_ms / 1e3)
-            ready = self._compiled(group, best)
-            metadata = {**ready.entry.metadata, "tuned": record(best, trials)}
+            fastest = compiled(group, best).entry
+            metadata = {**fastest.metadata, "tuned": record(best, trials)}
             key = describe(group, self.settings)
-            entry = cache.default().store(
-                key, ready.entry.source, metadata, direct=ready.entry.direct
-            )
-            self.ready[place] = self._with(group, entry, None)
+            entry = cache.default().store(key, fastest.source, metadata, direct=fastest.direct)
+            self.ready[place] = ready(group, entry, None)
         return self.ready[place]
 
     def _filled(self, group: Group, value: ct.Scalar, extents: Mapping[str, int]) -> Tensor:
@@ -421,18 +356,6 @@ class Specialisation:
                 self.shapes.clear()
             self.shapes[shapes] = found
         return found
-
-
-def _warn(group: Group, remark: str) -> None:
-    """Warn of what a kernel takes, once at each place, which is the user's."""
-    from scipy.sparse import SparseEfficiencyWarning
-
-    span = group.statements[0].span
-    file, line = (span.file, span.line) if span is not None and span.file else (__name__, 0)
-    warnings.warn_explicit(remark, SparseEfficiencyWarning, file, line, registry=_WARNED)
-
-
-_WARNED: dict[Any, Any] = {}
 
 
 def _kind(layout: Layout) -> str:

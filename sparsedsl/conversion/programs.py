@@ -6,6 +6,7 @@ program is made while no process forks, and by one thread.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,11 @@ from sparsedsl.runtime.conversions import Effort
 
 if TYPE_CHECKING:
     from sparsedsl.codegen.machine import Function
+    from sparsedsl.loops.nodes import Kernel
     from sparsedsl.runtime.entries import Entry
+
+PARTS = ("count", "fill")
+"""The kernels of a program: one counts entries, where that is needed, the other stores them."""
 
 _met: set[str] = set()
 
@@ -70,13 +75,16 @@ def _ready(request: Request, key: str, effort: Effort) -> Loaded | None:
     from sparsedsl.runtime import cache
 
     kept = cache.default()
-    entries = [kept.lookup(f"{key}\n{part}") for part in ("count", "fill")]
+    entries = [kept.lookup(f"{key}\n{part}") for part in PARTS]
     if entries[1] is None:
         if effort == "kept" or (effort == "again" and key not in _met):
             _met.add(key)
             return None
         entries = _stored(kept, key, program_of(request))
-    count, fill = entries
+    count, fill = (
+        None if entry is None else entry.remade(_again(request, part), fastmath=False)
+        for part, entry in zip(PARTS, entries, strict=True)
+    )
     assert fill is not None
     meta = fill.metadata
     _programs[key] = Loaded(
@@ -94,6 +102,11 @@ def _ready(request: Request, key: str, effort: Effort) -> Loaded | None:
     return _programs[key]
 
 
+def _again(request: Request, part: str) -> Callable[[], tuple[str, Kernel] | None]:
+    """What makes one part of a program once more."""
+    return lambda: _loops(program_of(request), part)
+
+
 def _called(entry: Entry) -> Function:
     """The function of a kernel, compiled at its first call: its arguments are of one kind."""
     found: list[Function] = []
@@ -107,20 +120,17 @@ def _called(entry: Entry) -> Function:
 
 
 def _stored(kept: Any, key: str, program: Program) -> list[Any]:
-    from sparsedsl.codegen.python import source as print_source
-    from sparsedsl.loops.promote import promote
-    from sparsedsl.loops.simplify import simplify
-    from sparsedsl.loops.verify import verify
     from sparsedsl.runtime.entries import straight
 
     made: list[Any] = []
-    for part, kernel in (("count", program.count), ("fill", program.fill)):
-        if kernel is None:
+    for part in PARTS:
+        loops = _loops(program, part)
+        if loops is None:
             made.append(None)
             continue
-        small = simplify(promote(verify(kernel)))
+        text, kernel = loops
         meta = {
-            "params": [param.name for param in small.params],
+            "params": [param.name for param in kernel.params],
             "scratch": list(program.scratch),
             "numbers": list(program.numbers),
             "twice": program.count is not None,
@@ -128,8 +138,20 @@ def _stored(kept: Any, key: str, program: Program) -> list[Any]:
             "padded": list(program.padded),
             "made": list(program.made),
         }
-        text = print_source(small, fastmath=False)
-        made.append(
-            kept.store(f"{key}\n{part}", text, meta, direct=straight(small, fastmath=False))
-        )
+        direct = straight(kernel, fastmath=False)
+        made.append(kept.store(f"{key}\n{part}", text, meta, direct=direct))
     return made
+
+
+def _loops(program: Program, part: str) -> tuple[str, Kernel] | None:
+    """The text and the loops of one part of a program; None where it has no such part."""
+    from sparsedsl.codegen.python import source
+    from sparsedsl.loops.promote import promote
+    from sparsedsl.loops.simplify import simplify
+    from sparsedsl.loops.verify import verify
+
+    kernel = program.count if part == "count" else program.fill
+    if kernel is None:
+        return None
+    small = simplify(promote(verify(kernel)))
+    return source(small, fastmath=False), small

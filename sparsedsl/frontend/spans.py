@@ -36,14 +36,14 @@ def here() -> Span | None:
     if parsed is not None:
         return parsed
     frame = user_frame()
-    return None if frame is None else _span(frame)
+    return None if frame is None else span_of(frame)
 
 
 def place_of(error: BaseException) -> Span | None:
     """Return the innermost place in the user's code that an error came through."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    own = [f for f in frames if not _is_library(f.f_globals.get("__name__", ""))]
-    return _span(own[-1]) if own else None
+    own = [f for f in frames if not is_library(f.f_globals.get("__name__", ""))]
+    return span_of(own[-1]) if own else None
 
 
 @contextmanager
@@ -61,18 +61,20 @@ def bounded_depth() -> Generator[None, None, None]:
 def user_frame() -> FrameType | None:
     """Return the innermost stack frame outside the library and those that call it for the user."""
     frame = inspect.currentframe()
-    while frame is not None and _is_library(frame.f_globals.get("__name__", "")):
+    while frame is not None and is_library(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
     return frame
 
 
-def _is_library(module: str) -> bool:
+def is_library(module: str) -> bool:
+    """Whether a module, by its name, is the library's or one of those that call it for the user."""
     # the demonstration's kernels are written as a user writes them
     library = module.partition(".")[0] in ("sparsedsl", "numpy", "scipy", "numba")
     return library and not module.startswith("sparsedsl.demo.")
 
 
-def _span(frame: FrameType) -> Span | None:
+def span_of(frame: FrameType) -> Span | None:
+    """Return what a frame executes now; None where its line is not known."""
     code = frame.f_code
     positions = itertools.islice(code.co_positions(), frame.f_lasti // 2, None)
     line, last, start, end = next(positions, (frame.f_lineno, None, None, None))

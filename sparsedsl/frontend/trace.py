@@ -16,6 +16,7 @@ from sparsedsl.contraction.nodes import Program, Tensor
 from sparsedsl.contraction.verify import verify
 from sparsedsl.errors import NotationError, NotationTypeError, Span
 from sparsedsl.frontend.arguments import Argument, ArgumentInfo
+from sparsedsl.frontend.names import without_value
 from sparsedsl.frontend.outputs import Output, Trace, current
 from sparsedsl.frontend.spans import bounded_depth, place_of
 from sparsedsl.frontend.surface import Value
@@ -117,6 +118,11 @@ def trace(function: Callable[..., Any], arguments: Sequence[ArgumentInfo]) -> Tr
         if unpacked is None:
             raise
         raise unpacked from None
+    except NameError as error:
+        unknown = without_value(error)
+        if unknown is None:
+            raise
+        raise unknown from None
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "numba":
             raise

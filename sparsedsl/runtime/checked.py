@@ -29,8 +29,7 @@ from sparsedsl.runtime.arguments import several
 
 if TYPE_CHECKING:
     from sparsedsl.loops.nodes import Kernel
-    from sparsedsl.runtime.cache import KernelCache
-    from sparsedsl.runtime.entries import Entry, Function
+    from sparsedsl.runtime.entries import Function
 
 LOOK = 0.01
 """Seconds that it takes to load loops from disk, about."""
@@ -110,16 +109,28 @@ class Checks:
     def _loaded(self, *, compile: bool) -> Function | None:
         """The loops' machine code: from disk, or compiled; None where there is none."""
         from sparsedsl.runtime import cache
+        from sparsedsl.runtime.entries import straight
 
         kept = cache.default()
         key = f"check\n{self.layout.key}\n{' '.join(self.dtypes.values())}"
         entry = kept.lookup(key)
-        if entry is None and compile:
-            from sparsedsl.layouts.checking import check_kernel
+        if entry is None and compile and (made := self._text_and_loops()) is not None:
+            direct = straight(made[1], fastmath=False)
+            entry = kept.store(key, made[0], direct=direct)
+        if entry is None:
+            return None
+        return entry.remade(self._text_and_loops, fastmath=False).function(self._example())
 
-            kernel = check_kernel(self.layout, self.dtypes)
-            entry = None if kernel is None else _stored(kept, key, kernel)
-        return None if entry is None else entry.function(self._example())
+    def _text_and_loops(self) -> tuple[str, Kernel] | None:
+        from sparsedsl.codegen.python import source
+        from sparsedsl.layouts.checking import check_kernel
+        from sparsedsl.loops.optimise import optimise
+
+        kernel = check_kernel(self.layout, self.dtypes)
+        if kernel is None:
+            return None
+        small = optimise(kernel)
+        return source(small, fastmath=False), small
 
     def _example(self) -> list[Any]:
         """Arguments of the kinds that the loops are called with."""
@@ -128,16 +139,6 @@ class Checks:
         numbers = 2 + len(layout.relation.parameters) + len(layout.value.arguments)
         arrays = [np.empty((0,) * n, self.dtypes[name]) for name, n in layout.functions.items()]
         return [*[0] * numbers, *arrays]
-
-
-def _stored(kept: KernelCache, key: str, kernel: Kernel) -> Entry:
-    from sparsedsl.codegen.python import source
-    from sparsedsl.loops.optimise import optimise
-    from sparsedsl.runtime.entries import straight
-
-    small = optimise(kernel)
-    text = source(small, fastmath=False)
-    return kept.store(key, text, direct=straight(small, fastmath=False))
 
 
 _loops: dict[tuple[Layout, tuple[np.dtype, ...]], Checks] = {}

@@ -7,7 +7,7 @@ or machine code for arguments of given types.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -39,7 +39,7 @@ class Entry:
         The module's file; None when nothing is kept on disk.
     direct:
         Makes object code, for the types of arguments and a name, without Numba or not at all;
-        None for an entry of an earlier process.
+        None for an entry of an earlier process, unless it was ``remade``.
     """
 
     kernel: str
@@ -47,6 +47,26 @@ class Entry:
     metadata: Mapping[str, Any] = field(hash=False)
     path: Path | None
     direct: Direct | None = field(default=None, compare=False)
+
+    def remade(self, loops: Callable[[], tuple[str, Kernel] | None], *, fastmath: bool) -> Entry:
+        """Return the entry with a way to make object code that was lost.
+
+        Parameters
+        ----------
+        loops:
+            Gives the text and the loops that it was printed from once more, or None: they may be
+            others by now, and then Numba compiles the text.
+        """
+        if self.direct is not None:
+            return self
+
+        def direct(kinds: Kinds, name: str) -> Code | None:
+            found = loops()
+            if found is None or found[0] != self.source:
+                return None
+            return straight(found[1], fastmath=fastmath)(kinds, name)
+
+        return replace(self, direct=direct)
 
     def load(self) -> Any:
         """Return the kernel's Numba dispatcher, one per module and process."""
