@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from scipy.sparse.linalg import spsolve
 
 import sparsedsl as sd
 
@@ -178,6 +179,8 @@ def test_arrays_that_the_layout_does_not_have_are_named():
         ("toarray", ".to_numpy()"),
         ("tocsc", '.convert("csc")'),
         ("data", ".values"),
+        ("format", "x.layout"),
+        ("conver", "did you mean .convert?"),
     ],
 )
 def test_names_of_scipy_lead_to_those_of_tensors(name, instead):
@@ -367,18 +370,28 @@ def test_a_path_is_no_tensor(path):
     assert caught.value.hint == "a file is read with sd.read(path)"
 
 
-@pytest.mark.parametrize(
-    "make", [sp.csr_array, sp.coo_array, sp.csc_matrix, lambda T: sp.vstack([T, T])]
-)
-def test_scipy_makes_no_matrix_of_a_tensor_by_itself(make):
-    T = sd.asarray(A)
-    with pytest.raises(ValueError, match="csr tensor") as caught:
-        make(T)
+FORMATS = [f"{name}_{kind}" for name in ("csr", "csc", "coo") for kind in ("array", "matrix")]
+
+
+@pytest.mark.parametrize("name", [*FORMATS, "vstack", "spsolve"])
+def test_scipy_makes_no_matrix_of_a_tensor_by_itself_and_says_what_to_call(name):
+    T = sd.asarray(sp.csr_array(np.eye(3)))
+    make = {"vstack": lambda T: sp.vstack([T, T]), "spsolve": lambda T: spsolve(T, X)}
+    with pytest.raises(ValueError, match=r"csr tensor(.|\n)*call \.to_scipy\(\)") as caught:
+        make.get(name, getattr(sp, name, None))(T)
     # some of scipy's classes raise their own error from it
     ours = caught.value.__cause__ or caught.value
     assert isinstance(ours, sd.InvalidTensorError)
     assert ours.hint.startswith("call .to_scipy() for a scipy array")
-    assert type(A + T) is type(A @ T.T) is sd.Tensor
+    assert "to_scipy" not in f"{T}"
+
+
+@pytest.mark.parametrize("form", ["bsr", "dia", "lil", "dok"])
+def test_others_of_scipy_s_classes_raise_theirs_from_ours(form):
+    with pytest.raises((ValueError, TypeError)) as caught:
+        getattr(sp, f"{form}_array")(sd.asarray(A))
+    assert isinstance(caught.value.__cause__, sd.InvalidTensorError)
+    assert "call .to_scipy()" in str(caught.value.__cause__)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ Invariant: nothing is computed here.
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -20,6 +21,7 @@ _INSTEAD = {
     "tocsr": 'call .convert("csr"), and .to_scipy() for a scipy array',
     "tocsc": 'call .convert("csc"), and .to_scipy() for a scipy array',
     "tocoo": 'call .convert("coo"), and .to_scipy() for a scipy array',
+    "format": "its layout is x.layout; functions of scipy's take x.to_scipy()",
     "data": "stored values are x.values, all arrays x.arrays",
     "indices": 'arrays of the layout are in x.arrays, such as x.arrays["indices"]',
     "indptr": 'arrays of the layout are in x.arrays, such as x.arrays["indptr"]',
@@ -220,9 +222,10 @@ class Operators:
     if not TYPE_CHECKING:  # a type checker is to know the attributes that there are
 
         def __getattr__(self, name: str) -> NoReturn:
-            raise TensorAttributeError(
-                f"a tensor has no attribute '{name}'", hint=_INSTEAD.get(name)
-            )
+            known = [] if name.startswith("_") else [n for n in dir(type(self)) if n[0] != "_"]
+            close = difflib.get_close_matches(name, known, 1)
+            hint = _INSTEAD.get(name) or (f"did you mean .{close[0]}?" if close else None)
+            raise TensorAttributeError(f"a tensor has no attribute '{name}'", hint=hint)
 
 
 def _numpy(function: Any, *arguments: Any) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from html import escape
 from math import prod
-from types import FrameType, MappingProxyType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -25,6 +25,7 @@ from sparsedsl.layouts.levels import exact, packed, total
 from sparsedsl.layouts.sizes import infer_sizes
 from sparsedsl.options import current
 from sparsedsl.runtime import conversions, operations
+from sparsedsl.runtime.asked import by_constructor_of_scipy, by_operator_of_scipy
 from sparsedsl.runtime.checked import checked
 from sparsedsl.runtime.form import Form, fill_scalar, form_of
 from sparsedsl.runtime.memory import require_memory
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 LONG = 1 << 24
 """Extent from which the memory of a conversion is compared with the machine's first."""
+
+_SPARSE = "call .to_scipy() for a scipy array"
 
 
 class Tensor(Operators):
@@ -371,14 +374,14 @@ class Tensor(Operators):
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
         if not total(self.layout):
             frame = inspect.currentframe()
-            if frame is not None and _is_operator_of_scipy(frame.f_back):
+            if frame is not None and by_operator_of_scipy(frame.f_back):
                 # scipy leaves an operator to its right operand where that is an object to it
                 opaque = np.empty((), dtype=object)
                 opaque[()] = self
                 return opaque
             raise TensorTypeError(
                 f"a {self.layout.label} tensor does not become dense by itself",
-                hint="call .to_scipy() for a scipy array, .to_numpy() to store every coordinate",
+                hint=f"{_SPARSE}, .to_numpy() to store every coordinate",
             )
         return np.array(self.to_numpy(), dtype=dtype, copy=copy)
 
@@ -427,6 +430,13 @@ class Tensor(Operators):
             f"nnz={self.nnz} fill={self.fill_value.item()}>"
         )
 
+    def __format__(self, specification: str) -> str:
+        text = object.__format__(self, specification)
+        frame = inspect.currentframe()
+        # constructors raise an error of their own with this text, which hides ours
+        refused = frame is not None and by_constructor_of_scipy(frame.f_back)
+        return f"{text}; {_SPARSE}" if refused else text
+
     def _repr_html_(self) -> str:
         rows = {
             "layout": self.layout.label,
@@ -472,23 +482,3 @@ def bound(
 ) -> Tensor:
     """A tensor from arrays that are known to be right; sizes are read off their lengths."""
     return Tensor(layout, shape, arrays, fill_value, infer_sizes(layout, shape, arrays))
-
-
-def _is_operator_of_scipy(frame: FrameType | None) -> bool:
-    """Whether an operator of scipy's asks for its operand, however many calls within scipy ago."""
-    while frame is not None and str(frame.f_globals.get("__name__")).startswith("scipy.sparse."):
-        if frame.f_code.co_name in _OPERATORS:
-            return True
-        frame = frame.f_back
-    return False
-
-
-_OPERATORS = (
-    {
-        f"__{reflected}{name}__"
-        for name in ("add", "sub", "mul", "matmul", "truediv", "div", "pow", "and", "or", "xor")
-        for reflected in ("", "r")
-    }
-    | {f"__{name}__" for name in ("eq", "ne", "lt", "le", "gt", "ge")}
-    | {"dot"}
-)
