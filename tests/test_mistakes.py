@@ -420,5 +420,6 @@ def test_brackets_in_a_layout_are_told_what_to_write():
 @pytest.mark.parametrize("method", ["multiply", "maximum", "minimum"])
 def test_methods_of_scipy_do_not_take_a_tensor_for_an_unknown_object(method):
     S = sp.csr_array(np.eye(3))
-    with pytest.raises(sd.InvalidTensorError, match=r"call \.to_scipy\(\)"):
+    # scipy 1.15 refuses everything here that is not its own
+    with pytest.raises(ValueError, match=r"call \.to_scipy\(\)|^Operands not compatible\.$"):
         getattr(S, method)(sd.asarray(S))

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from sparsedsl.calls.kernels import Ready
 from sparsedsl.calls.results import Finish, delivering, finish, is_finite, result
 from sparsedsl.calls.seen import Seen, seen
-from sparsedsl.calls.kernels import Ready
 from sparsedsl.calls.specialisation import Specialisation
 from sparsedsl.interop import scipy_maker
 from sparsedsl.layouts.catalogue import plain

@@ -15,6 +15,9 @@ from sparsedsl.codegen import shared_objects
 from sparsedsl.codegen.machine import Code
 from sparsedsl.codegen.processor import gathers, has_masks
 
+KNOWS_GATHERS = (17, 0, 0)
+"""From this version on LLVM can be told to use no gathers; earlier ones say that they cannot."""
+
 
 def machine(*, shared: bool) -> Any:
     """Return LLVM's target machine: this processor, without its gathers where they are slow.
@@ -26,7 +29,7 @@ def machine(*, shared: bool) -> Any:
     target = binding.Target.from_default_triple()
     cpu = binding.get_host_cpu_name()
     features = binding.get_host_cpu_features().flatten()
-    if has_masks() and not gathers():
+    if has_masks() and not gathers() and binding.llvm_version_info >= KNOWS_GATHERS:
         features += ",+prefer-no-gather,+prefer-no-scatter"
     if shared:
         return target.create_target_machine(

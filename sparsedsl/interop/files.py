@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import gzip
 import io
-import json
 import os
 import zipfile
 import zlib
@@ -20,22 +19,14 @@ from typing import IO, Any
 
 import numpy as np
 
-from sparsedsl.errors import InvalidTensorError, LayoutError, SparseDSLError, TensorTypeError
-from sparsedsl.interop.arrays import bind
+from sparsedsl.errors import InvalidTensorError, SparseDSLError, TensorTypeError
 from sparsedsl.interop.convert import asarray
+from sparsedsl.interop.coordinates import from_coordinates
 from sparsedsl.interop.hdf5 import read_hdf5, write_hdf5
 from sparsedsl.interop.matrix_market import read_lines, read_matrix_market
-from sparsedsl.layouts.catalogue import Family, layouts, resolve
-from sparsedsl.layouts.convert import summed
-from sparsedsl.layouts.layout import Layout
-from sparsedsl.layouts.properties import property_text
-from sparsedsl.runtime.memory import memory_bytes
+from sparsedsl.interop.npz import read_npz, write_npz
+from sparsedsl.layouts.catalogue import resolve
 from sparsedsl.runtime.tensor import Tensor
-from sparsedsl.spf import terms
-
-_HEADER = "sparsedsl"
-"""The array of a .npz file that holds the layout's specification as JSON."""
-
 
 _MALFORMED = (
     *(ValueError, KeyError, IndexError, TypeError, OverflowError, EOFError),
@@ -47,9 +38,6 @@ TEXT_BYTES = 1 << 28
 """Size from which compressed text is refused when it grows by more than ``GROWTH`` times."""
 
 GROWTH = 200
-
-SPARSE_ROWS = 1 << 28
-"""Rows more than entries from which a matrix read stays in coordinates."""
 
 KEEPS = "write .npz, which keeps any tensor"
 
@@ -206,7 +194,7 @@ def _read_mtx(path: Path) -> Tensor:
         found = read_matrix_market(file)
     if isinstance(found, np.ndarray):
         return asarray(found)
-    return _from_coordinates(found.places, found.values, found.shape)
+    return from_coordinates(found.places, found.values, found.shape)
 
 
 def _write_mtx(path: Path, x: Tensor) -> None:
@@ -236,7 +224,7 @@ def _read_tns(path: Path) -> Tensor:
     shape = stated or [int(n) for n in coords.max(axis=1)]
     if len(shape) != rank:
         raise ValueError(f"a shape of {len(shape)} extents and entries of {rank} coordinates")
-    return _from_coordinates(coords - 1, values, shape)
+    return from_coordinates(coords - 1, values, shape)
 
 
 def _head_of_tns(file: IO[str]) -> tuple[list[int], int]:
@@ -251,24 +239,6 @@ def _head_of_tns(file: IO[str]) -> tuple[list[int], int]:
     if not stated:
         raise ValueError("no entries")
     return stated, len(stated)
-
-
-def _whole(coords: np.ndarray) -> np.ndarray:
-    if np.asarray(coords).dtype.kind not in "iu":
-        raise ValueError(f"coordinates of dtype {np.asarray(coords).dtype}")
-    return np.asarray(coords, "int64")
-
-
-def _from_coordinates(coords: np.ndarray, values: np.ndarray, shape: Any, fill: Any = 0) -> Tensor:
-    """CSR for matrices, COO for others and for matrices of far more rows than entries.
-
-    Repeated coordinates are added.
-    """
-    rank = len(shape)
-    coords, values = summed(_whole(coords), values)
-    columns = {f"crd{mode}": coords[mode] for mode in range(rank)}
-    made = bind(resolve("coo", rank), shape, {**columns, "data": values}, fill)
-    return made.convert("csr") if rank == 2 and shape[0] <= SPARSE_ROWS + len(values) else made
 
 
 def _write_tns(path: Path, x: Tensor) -> None:
@@ -288,69 +258,6 @@ def _write_tns(path: Path, x: Tensor) -> None:
             file.write(f"{' '.join(str(c + 1) for c in place)} {float(value)!r}\n")
 
 
-def _read_npz(path: Path) -> Tensor:
-    with zipfile.ZipFile(path) as archive:
-        size = sum(member.file_size for member in archive.infolist())
-    if size > memory_bytes():
-        raise MemoryError
-    with np.load(path, allow_pickle=False) as data:
-        if _HEADER in data.files:
-            header = json.loads(str(data[_HEADER]))
-            layout = _layout(header)
-            arrays = {name: data[f"array_{name}"] for name in layout.arrays}
-            return bind(layout, header["shape"], arrays, data["fill_value"].item())
-        if "coords" in data.files:
-            fill = data["fill_value"].item() if "fill_value" in data.files else 0
-            return _from_coordinates(data["coords"], data["data"], data["shape"].tolist(), fill)
-        if "format" not in data.files:
-            raise ValueError(f"arrays {', '.join(data.files)}")
-    from scipy.sparse import load_npz
-
-    return asarray(load_npz(path))
-
-
-def _write_npz(path: Path, x: Tensor) -> None:
-    if x.ndim == 2 and x.fill_value == 0 and x.layout != resolve("dense", 2):
-        matrix = x.to_scipy()
-        if asarray(matrix).layout == x.layout:
-            from scipy.sparse import save_npz
-
-            save_npz(path, matrix)
-            return
-    layout = x.layout
-    header = {
-        "name": layout.name,
-        "relation": layout.text,
-        "value": terms.text(terms.atom(layout.value)),
-        "properties": [property_text(item) for item in layout.properties],
-        "block_sizes": layout.block_sizes,
-        "order": layout.order,
-        "shape": x.shape,
-    }
-    arrays: dict[str, Any] = {f"array_{name}": array for name, array in x.arrays.items()}
-    arrays |= {_HEADER: np.array(json.dumps(header)), "fill_value": np.asarray(x.fill_value)}
-    np.savez_compressed(path, **arrays)
-
-
-def _layout(header: Mapping[str, Any]) -> Layout:
-    """The catalogue's layout if it is the one specified, else one made of the specification."""
-    stated = Layout(
-        header["name"], header["relation"], value=header["value"], properties=header["properties"]
-    )
-    entry, order = layouts.get(header["name"]), header["order"]
-    if entry is None:
-        return stated
-    try:
-        sized = entry(*header["block_sizes"]) if header["block_sizes"] else entry
-        if isinstance(sized, Family):
-            sized = sized.of(stated.rank, order)
-        elif order is not None:
-            sized = sized(order=order)
-    except LayoutError:
-        return stated
-    return sized if sized.key == stated.key else stated
-
-
 def _read_npy(path: Path) -> Tensor:
     return asarray(np.load(path, allow_pickle=False))
 
@@ -364,7 +271,7 @@ _READERS: dict[str, Callable[[Path], Tensor]] = {
     ".mtx.gz": _read_mtx,
     ".tns": _read_tns,
     ".tns.gz": _read_tns,
-    ".npz": _read_npz,
+    ".npz": read_npz,
     ".npy": _read_npy,
     ".bsp.h5": read_hdf5,
 }
@@ -374,7 +281,7 @@ _WRITERS: dict[str, Callable[[Path, Tensor], None]] = {
     ".mtx.gz": _write_mtx,
     ".tns": _write_tns,
     ".tns.gz": _write_tns,
-    ".npz": _write_npz,
+    ".npz": write_npz,
     ".npy": _write_npy,
     ".bsp.h5": write_hdf5,
 }

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from itertools import pairwise
 
 import dask.array as da
@@ -14,6 +15,7 @@ import pytest
 import scipy.sparse as sp
 from distributed import Client, LocalCluster
 
+import rdu
 import sparsedsl as sd
 from sparsedsl.distributed.split import bounds, cut, joined
 
@@ -142,6 +144,16 @@ def test_an_interrupt_takes_the_tasks_back(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["interrupted", "0", "0", "True"]
+
+
+def test_sweeps_of_rdu_go_over_the_same_client(client):
+    """Compiling and timing on the workers give what they give here."""
+    nodes = [rdu.sn40l_node(sockets) for sockets in (1, 2)]
+    graph = rdu.models.monarch_fft(64, 16)
+    here = [rdu.compile(graph, node, split="j", moves=20) for node in nodes]
+    there = client.map(partial(rdu.compile, graph, split="j", moves=20), nodes)
+    found = client.gather(client.map(rdu.estimate, there))
+    assert [r.cycles for r in found] == [rdu.estimate(p).cycles for p in here]
 
 
 def test_what_cannot_be_split_is_refused(A, client):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import sparsedsl as sd
-from sparsedsl.interop import files
+from sparsedsl.interop import files, npz
 
 BANNER = "%%MatrixMarket matrix coordinate real general\n"
 
@@ -107,8 +107,66 @@ HEADERS = ["{", "[1]", "3", json.dumps({"name": "x"}), json.dumps({"name": 1, "r
 
 @pytest.mark.parametrize("header", HEADERS)
 def test_a_layout_that_is_none_is_refused(header, tmp_path):
-    np.savez(tmp_path / "x.npz", **{files._HEADER: np.array(header)})
+    np.savez(tmp_path / "x.npz", **{npz.HEADER: np.array(header)})
     with pytest.raises(sd.SparseDSLError):
+        sd.read(tmp_path / "x.npz")
+
+
+GCXS = {
+    "format": "gcxs",
+    "shape": [2, 3, 2],
+    "data": [1.0, 2.0, 3.0],
+    "indices": [0, 3, 1],
+    "indptr": [0, 1, 1, 3],
+    "compressed_axes": [1],
+    "fill_value": 0.0,
+}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"indptr": [0, 1, 3]},
+        {"indptr": [0, 5, 1, 3]},
+        {"indptr": [0, 1, 1, 4]},
+        {"indptr": [0.0, np.nan, 1.0, 3.0]},
+        {"indices": [0, 4, 1]},
+        {"indices": [0, -1, 1]},
+        {"indices": [0.5, 3, 1]},
+        {"compressed_axes": [3]},
+        {"compressed_axes": [1, 1]},
+        {"compressed_axes": [-1]},
+        {"shape": [2, 3]},
+        {"shape": [2**40, 2**40, 2**40]},
+        {"data": [1.0, 2.0]},
+        {"fill_value": "x"},
+    ],
+    ids=str,
+)
+def test_compressed_archives_of_pydata_sparse_are_checked(wrong, tmp_path):
+    np.savez(tmp_path / "good.npz", **GCXS)
+    assert sd.read(tmp_path / "good.npz").nnz == 3
+    np.savez(tmp_path / "x.npz", **{**GCXS, **wrong})
+    with pytest.raises(sd.InvalidTensorError):
+        sd.read(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize(
+    "name", ["coords", "data", "shape", "fill_value", npz.HEADER, "array_data"]
+)
+def test_a_member_that_is_no_array_is_refused(name, tmp_path):
+    """NumPy gives the bytes of a member whose content is no array."""
+    members = {"coords": [[0]], "data": [2.0], "shape": [3], "fill_value": 0.0}
+    if name in (npz.HEADER, "array_data"):
+        sd.write(tmp_path / "x.npz", sd.convert(np.eye(2), "ell"))
+        with np.load(tmp_path / "x.npz") as found:
+            members = {key: found[key] for key in found.files}
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        for key, value in members.items():
+            made = io.BytesIO()
+            np.save(made, np.asarray(value))
+            archive.writestr(f"{key}.npy", b"no array" if key == name else made.getvalue())
+    with pytest.raises(sd.InvalidTensorError, match="no array"):
         sd.read(tmp_path / "x.npz")
 
 

@@ -11,6 +11,9 @@ from sparsedsl.errors import TensorTypeError
 
 INF, NAN = np.inf, np.nan
 
+NAMED = np.lib.NumpyVersion(np.__version__) >= "2.1.0"
+"""Whether ``np.clip`` takes its bounds by these names."""
+
 FUNCTIONS = {
     "square": np.square,
     "square of integers": lambda x: np.square((10 * x).round().astype("int8")),
@@ -25,7 +28,7 @@ FUNCTIONS = {
     "clip": lambda x: np.clip(x, -0.25, 0.5),
     "clip beyond zero": lambda x: np.clip(x, 0.25, 0.5),
     "clip below": lambda x: np.clip(x, None, 0.5),
-    "clip above, by name": lambda x: np.clip(x, min=0.1, max=None),
+    **({"clip above, by name": lambda x: np.clip(x, min=0.1, max=None)} if NAMED else {}),
     "clip between tensors": lambda x: np.clip(x, -np.abs(x) / 2, 0.3),
     "clip of a method": lambda x: x.clip(0, 0.5),
     "nan_to_num": lambda x: np.nan_to_num(np.where(x > 0.5, NAN, np.where(x < 0, -INF, x))),
@@ -230,7 +233,7 @@ X = np.array([[0.0, 2.5, -1.0], [NAN, -INF, 0.5]])
 IN_KERNELS = {
     "square": (np.square, np.square(X)),
     "clip": (lambda x: np.clip(x, 0, 2), np.clip(X, 0, 2)),
-    "clip by name": (lambda x: np.clip(x, max=0.25), np.clip(X, None, 0.25)),
+    **({"clip by name": (lambda x: np.clip(x, max=0.25), np.clip(X, None, 0.25))} if NAMED else {}),
     "sd.clip": (lambda x: sd.clip(x, -0.5), np.clip(X, -0.5, None)),
     "nan_to_num": (np.nan_to_num, np.nan_to_num(X)),
     "sd.nan_to_num": (lambda x: sd.nan_to_num(x, 1, neginf=2), np.nan_to_num(X, nan=1, neginf=2)),
