@@ -25,6 +25,10 @@ class OptionError(PlanError, TypeError):
     """A setting that does not exist, or a value of the wrong type."""
 
 
+class OptionNameError(OptionError, AttributeError):
+    """A setting that does not exist, read as an attribute."""
+
+
 def _usable_cores() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
@@ -274,7 +278,7 @@ class Config:
         try:
             _checked({name: None})
         except OptionError as error:
-            raise AttributeError(str(error)) from None
+            raise OptionNameError(error.message, hint=error.hint) from None
         return getattr(self.current(), name)
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -52,7 +52,10 @@ def _named(text: str) -> AnyLayout:
     """As it is written: block sizes that are not given stay open."""
     read = re.fullmatch(r"\s*(\w+)\s*(?:\(([\d,\s]*)\))?\s*", text)
     if read is None:
-        raise LayoutError(f"expected a layout's name, found '{text}'", hint="such as bcsr(2,2)")
+        raise LayoutError(
+            f"expected a layout's name, found '{text}'",
+            hint="such as csr or bcsr(2,2), with a comma before the next NAME=LAYOUT",
+        )
     sizes = [int(size) for size in (read[2] or "").split(",") if size.strip()]
     found = layouts[read[1]]
     return found(*sizes) if sizes else found
@@ -203,7 +206,7 @@ def _shape(name: str, subscripts: list[str], extents: dict[str, int]) -> tuple[i
 
 def _whole(text: str, option: str) -> int:
     if not text.strip().isdecimal() or int(text) > INDEX_LIMIT:
-        raise NotationError(f"{option}: expected a whole number of at most 2**56, found '{text}'")
+        raise NotationError(f"{option}: expected a whole number from 0 to 2**56, found '{text}'")
     return int(text)
 
 

@@ -130,7 +130,12 @@ class Operand:
             "result its dtype",
         )
 
-    __int__ = __complex__ = __round__ = __float__
+    __int__ = __complex__ = __float__
+
+    def __round__(self, digits: Any = None) -> NoReturn:
+        self._refuse(
+            "is not rounded so", "write sd.rint(x); to two decimals sd.rint(100 * x) / 100"
+        )
 
     def __format__(self, specification: str) -> str:
         if not specification:

@@ -7,18 +7,17 @@ program and the layouts asked for.  Invariant: the function is executed, never p
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sparsedsl.contraction.nodes import Program, Tensor
 from sparsedsl.contraction.verify import verify
-from sparsedsl.errors import NotationError, NotationTypeError, Span
+from sparsedsl.errors import NotationError, Span
 from sparsedsl.frontend.arguments import Argument, ArgumentInfo
-from sparsedsl.frontend.names import without_value
 from sparsedsl.frontend.outputs import Output, Trace, current
-from sparsedsl.frontend.spans import bounded_depth, place_of
+from sparsedsl.frontend.python_errors import in_words
+from sparsedsl.frontend.spans import bounded_depth
 from sparsedsl.frontend.surface import Value
 
 
@@ -113,40 +112,14 @@ def trace(function: Callable[..., Any], arguments: Sequence[ArgumentInfo]) -> Tr
     token = current.set(running)
     try:
         returned = function(*handles)
-    except ValueError as error:
-        unpacked = _unpacked(error)
-        if unpacked is None:
-            raise
-        raise unpacked from None
-    except NameError as error:
-        unknown = without_value(error)
-        if unknown is None:
-            raise
-        raise unknown from None
     except Exception as error:
-        if type(error).__module__.partition(".")[0] != "numba":
+        told = in_words(error)
+        if told is None:
             raise
-        raise NotationTypeError(
-            "a function under @numba.njit takes numbers, found expressions of a kernel",
-            span=place_of(error),
-            hint="write @sd.function above its @numba.njit, then it takes expressions",
-        ) from None
+        raise told from None
     finally:
         current.reset(token)
     return _finish(function, running, returned)
-
-
-def _unpacked(error: ValueError) -> NotationError | None:
-    """Return what to say where ``sd.indices`` gave too few or too many; None for other errors."""
-    found = re.fullmatch(r"(not enough|too many) values to unpack \(expected (\d+).*\)", str(error))
-    place = place_of(error) if found else None
-    if found is None or place is None or "indices(" not in place.text:
-        return None
-    return NotationError(
-        f"expected {found[2]} index names, found {'fewer' if found[1] == 'not enough' else 'more'}",
-        span=place,
-        hint='give a name for each, separated by spaces: i, j, k = sd.indices("i j k")',
-    )
 
 
 def _finish(function: Callable[..., Any], running: Trace, returned: Any) -> Traced:

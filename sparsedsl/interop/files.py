@@ -113,6 +113,8 @@ def write(path: str | os.PathLike[str], x: Any) -> None:
     tensor = asarray(x)
     if not place.parent.is_dir():
         raise FileNotFoundError(2, "no such directory", str(place.parent))
+    if place.is_dir():
+        raise InvalidTensorError(f"{place}: expected a file, found a directory")
     # made by the writer, with the permissions of any new file, and not with those of a private one
     part = place.with_name(f"{token_hex(8)}.part{_ending(place)}")
     try:

@@ -101,10 +101,13 @@ class Builder(Arrays):
         """Put the values of the prepared entries where the alternative has them."""
         missing = [name for name in self.layout.functions if name not in self.arrays]
         if missing:
+            hint = "relate the array to a coordinate or a range, or give an equality for it"
+            if 1 in self.layout.block_sizes:
+                hint = "block sizes above 1 leave entries to count; sd.from_arrays takes any"
             raise LayoutError(
                 f"'{self.layout.label}' cannot be built: nothing tells what "
                 f"{', '.join(missing)} holds",
-                hint="relate the array to a coordinate or a range, or give an equality for it",
+                hint=hint,
             )
         self._store(values, fill, len(values))
 

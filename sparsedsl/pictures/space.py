@@ -74,7 +74,7 @@ def visited(engine: Engine, tensors: list[Tensor]) -> str:
         if prod(extents[i] for i in order) > MOST:
             raise PlanError(
                 f"expected at most {MOST} points to draw, found {prod(extents[i] for i in order)}",
-                hint="draw smaller tensors of the same kind",
+                hint="draw smaller tensors of the same kind, with --shape on the command line",
             )
         points = _points(unit.nest, chain, order, extents, named)
         top = _drawn(page, top, unit.nest, chain, points) + 26

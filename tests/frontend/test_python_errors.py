@@ -1,4 +1,4 @@
-"""A name without a value in a kernel: the error says where, and what to write."""
+"""Python's own errors in a kernel: they are told with the place, and what to write."""
 
 # ruff: noqa: F821, F841
 
@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from tracing import traced
 
-from sparsedsl.errors import NotationError, NotationNameError
+from sparsedsl.errors import NotationError, NotationNameError, NotationTypeError
+from sparsedsl.frontend.functions import sum as sum_
 from sparsedsl.frontend.outputs import output
-from sparsedsl.frontend.surface import index
+from sparsedsl.frontend.surface import index, indices
 
 A, x = np.eye(2), np.ones(2)
 
@@ -113,3 +114,64 @@ def test_an_error_from_within_a_library_stays_what_it_is():
     with pytest.raises(NameError) as caught:
         traced(kernel, A, x)
     assert caught.value is unknown
+
+
+def by_axis(A, x):
+    i, y = index("i"), output()
+    y[i] = sum_(A[i, i], axis=1)
+    return y
+
+
+def apart(A, x):
+    indices("i", "j")
+
+
+def not_called(A, x):
+    i, y = index("i"), output
+    y[i] = x[i]
+    return y
+
+
+def no_result(A, x):
+    i, y = index("i"), 0
+    y[i] = x[i]
+    return y
+
+
+MISUSES = {
+    by_axis: ("unexpected keyword argument 'axis'", "over=j"),
+    apart: ("takes 1 positional argument but 2", 'sd.indices("i j k")'),
+    not_called: ("'function' object does not support item", "C = sd.output()"),
+    no_result: ("'int' object does not support item", "C = sd.output()"),
+}
+
+
+@pytest.mark.parametrize("kernel", MISUSES, ids=lambda kernel: kernel.__name__)
+def test_what_cannot_be_used_so_is_told_with_its_place(kernel):
+    message, hint = MISUSES[kernel]
+    with pytest.raises(NotationTypeError) as caught:
+        traced(kernel, A, x)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+    assert caught.value.span.file == __file__
+
+
+@pytest.mark.parametrize("own", [TypeError("mine"), ValueError("mine"), KeyError("mine")], ids=repr)
+def test_what_the_user_raises_stays_what_it_is(own):
+    def kernel(A, x):
+        raise own
+
+    with pytest.raises(type(own)) as caught:
+        traced(kernel, A, x)
+    assert caught.value is own
+
+
+def test_an_expression_is_rounded_by_rint():
+    def kernel(A, x):
+        i, y = index("i"), output()
+        y[i] = round(x[i], 2)
+        return y
+
+    with pytest.raises(NotationTypeError) as caught:
+        traced(kernel, A, x)
+    assert "sd.rint" in caught.value.hint
