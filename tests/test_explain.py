@@ -217,7 +217,7 @@ def test_large_copies_and_workspaces_are_warned_of(tmp_path, monkeypatch):
         smaller(A, B)  # nothing to warn of
         monkeypatch.setattr("sparsedsl.explain.costly.COSTLY", 1000)
     with sd.options(cache_dir=str(tmp_path / "other")):
-        monkeypatch.setattr("sparsedsl.calls.specialisation._WARNED", {})
+        monkeypatch.setattr("sparsedsl.calls.kernels._WARNED", {})
         for _ in range(2):  # planned, then found on disk
             with pytest.warns(SparseEfficiencyWarning, match=told) as caught:
                 sd.kernel(smaller.function)(A, B)
