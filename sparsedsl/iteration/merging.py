@@ -16,11 +16,21 @@ from sparsedsl.iteration.state import Problem, State
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import Term, Var
 
+SHORT = 3.0
+"""Entries of all operands below which there is little to guess wrongly in a merge of them."""
+
 
 def merge_steps(
-    sparse: tuple[Operand, ...], total: tuple[Operand, ...], outer: tuple[str, ...], last: str
+    sparse: tuple[Operand, ...],
+    total: tuple[Operand, ...],
+    outer: tuple[str, ...],
+    last: str,
+    length: float,
 ) -> tuple[Step, ...] | None:
-    """Return definitions, the merge over ``last``, and definitions of dense operands."""
+    """Return definitions, the merge over ``last``, and definitions of dense operands.
+
+    ``length`` is how many entries of all operands each merge is expected to visit.
+    """
     problem = Problem(
         required=sparse,
         total=total,
@@ -46,7 +56,7 @@ def merge_steps(
         parts.append(part)
     if any(not isinstance(s, Let) for s in state.steps):
         return None
-    merge = Merge(last, tuple(parts))
+    merge = Merge(last, tuple(parts), short=length < SHORT)
     bound = state.bound | {last, *(p.variable for p in parts)}
     after = replace(state, bound=bound, steps=(*state.steps, merge))
     for operand in total:

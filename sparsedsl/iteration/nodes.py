@@ -148,11 +148,13 @@ class Merge:
     """Visit the union of several sorted ranges once, in order of their coordinate.
 
     ``variable`` is the least coordinate not yet visited; operands not stored there have
-    their fill.
+    their fill.  ``short``: the ranges are expected to have so few entries that little can be
+    guessed wrongly in one.
     """
 
     variable: str
     parts: tuple[MergePart, ...]
+    short: bool = False
 
 
 Step: TypeAlias = "Scan | Let | Guard | Find | Probe | Exclude | Merge"

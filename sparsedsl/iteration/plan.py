@@ -208,9 +208,6 @@ def _merged(request: Request, whole: ct.Assign, goal: output.Target) -> Nest | N
         return None
     total = tuple(o for o in operands.values() if o.total)
     outer, last = goal.coordinates[:-1], goal.coordinates[-1]
-    found = merging.merge_steps(sparse, total, outer, last)
-    if found is None:
-        return None
     visits = 1.0
     prefix: list[Step] = []
     for index in outer:
@@ -218,6 +215,9 @@ def _merged(request: Request, whole: ct.Assign, goal: output.Target) -> Nest | N
         prefix.append(Scan(index, (terms.const(0),), (terms.var(extent_name(index)),), None))
     entries = sum(max(request.entries[o.tensor.name].values(), default=1.0) for o in sparse)
     if visits > 16.0 * entries:
+        return None
+    found = merging.merge_steps(sparse, total, outer, last, entries / visits)
+    if found is None:
         return None
     chain = Chain(
         operands=sparse + total,

@@ -341,12 +341,12 @@ def not_(operand: Expr) -> Expr:
             return Not(operand)
 
 
-def select(condition: Expr, yes: IntLike, no: IntLike) -> Expr:
-    """Return ``yes if condition else no``, of the type of ``yes``."""
+def select(condition: Expr, yes: IntLike, no: IntLike, *, even: bool = False) -> Expr:
+    """Return ``yes if condition else no``, of the type of ``yes``; ``even`` is as in ``Select``."""
     a, b = expr(yes), expr(no)
     if condition == TRUE or a == b:
         return a
-    return b if condition == FALSE else Select(condition, a, b, a.type)
+    return b if condition == FALSE else Select(condition, a, b, a.type, even)
 
 
 def cast(operand: Expr, type: str) -> Expr:

@@ -263,7 +263,10 @@ class _Machine:
                 return self.binary(node)
             case Not(operand):
                 return not self.evaluate(operand)
-            case Select(condition, yes, no, _):
+            case Select(condition, yes, no, _, even):
+                if even:
+                    both = self.evaluate(yes), self.evaluate(no)
+                    return both[0] if self.evaluate(condition) else both[1]
                 return self.evaluate(yes if self.evaluate(condition) else no)
             case Cast(operand, type):
                 return operations.converted(self.evaluate(operand), type)

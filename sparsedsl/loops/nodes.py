@@ -105,12 +105,16 @@ class Not:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """``yes if condition else no``; both sides are evaluated lazily."""
+    """``yes if condition else no``; both sides are evaluated lazily.
+
+    ``even``: both are evaluated, and which one is taken is not guessed, as a branch would be.
+    """
 
     condition: Expr
     yes: Expr
     no: Expr
     type: str
+    even: bool = False
 
 
 @dataclass(frozen=True, slots=True)

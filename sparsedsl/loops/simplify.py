@@ -135,8 +135,8 @@ def expression(node: Expr, constants: Mapping[str, Const] | None = None) -> Expr
             return _INTEGER[operator](left, right)
         case Not(operand):
             return build.not_(operand)
-        case Select(condition, yes, no, type) if yes.type == type == no.type:
-            return build.select(condition, yes, no)
+        case Select(condition, yes, no, type, even) if yes.type == type == no.type:
+            return build.select(condition, yes, no, even=even)
         case Cast(operand, type):
             return build.cast(operand, type)
         case Apply("where", (Const(bool(chosen)), yes, no), type):

@@ -14,6 +14,7 @@ from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import BOOL, Assign, Break, Expr, If, Stmt, Var, While
 from sparsedsl.lowering import deliver as dl
 from sparsedsl.lowering.emitter import Emitter
+from sparsedsl.lowering.even import Even
 from sparsedsl.lowering.values import Values, local
 
 Body = Callable[[], list[Stmt]]
@@ -22,9 +23,10 @@ Body = Callable[[], list[Stmt]]
 class Merging:
     """Emits merges of one chain."""
 
-    def __init__(self, emitter: Emitter, values: Values) -> None:
+    def __init__(self, emitter: Emitter, values: Values, top: list[Stmt]) -> None:
         self.emitter = emitter
         self.values = values
+        self.top = top
 
     def emit(self, merge: Merge, body: Body) -> list[Stmt]:
         """Advance one cursor an operand; where it is not at the coordinate, it has its fill."""
@@ -38,26 +40,27 @@ class Merging:
             out.append(Assign(end, emitter.extreme(part.highs, lb.min_)))
         cursors = [Var(p.variable, "int") for p in merge.parts]
         live = [lb.lt(c, e) for c, e in zip(cursors, ends, strict=True)]
+        even = Even(self.emitter, self.values)
+        keys = self._keys(merge)
         if len(merge.parts) > 2:
-            keys = self._keys(merge)
             beyond = emitter.variable(extent_name(merge.variable))
             loads = [
                 Assign(key, lb.select(inside, emitter.term(part.key), beyond))
                 for key, inside, part in zip(keys, live, merge.parts, strict=True)
             ]
             turn = self._turn(merge, keys, loads, body)
-            return [*out, *loads, While(lb.TRUE, tuple(turn))]
-        out.append(While(lb.conj(*live), tuple(self._turn_of_two(merge, body))))
-        for k in range(2):
-            out.append(While(live[k], tuple(self._alone(merge, (k,), body))))
-        return out
+            guessed: list[Stmt] = [*loads, While(lb.TRUE, tuple(turn))]
+        else:
+            guessed = [While(lb.conj(*live), tuple(self._turn_of_two(merge, body)))]
+        places = range(len(merge.parts))
+        alone = [While(live[k], tuple(self._alone(merge, (k,), body))) for k in places]
+        if not even.possible(merge):
+            return [*out, *guessed, *(alone if len(keys) == 2 else [])]
+        self.top += even.start(merge)
+        return [*out, *even.or_guessed(merge, keys, ends, body, guessed), *alone]
 
     def _turn_of_two(self, merge: Merge, body: Body) -> list[Stmt]:
-        """One step of a merge whose cursors are both inside: a branch for each outcome.
-
-        On equal and on nested patterns the branches are predicted, and on others they cost no
-        more than selecting values and advancing by comparisons does.
-        """
+        """One step of a merge whose cursors are both inside: a branch for each outcome."""
         keys = self._keys(merge)
         out = [
             Assign(key, self.emitter.term(part.key))

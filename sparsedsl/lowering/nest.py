@@ -195,8 +195,8 @@ class _NestWalk:
             given = lb.sub(past, first)
         enough = lb.le(room, given)
         by_rows = counting.by_rows(needed, main, enough) if self._merges_two() else None
-        if by_rows is not None and not before:
-            return [*start, Assign(room, lb.i(0)), by_rows, *end]
+        if by_rows is not None and all(isinstance(s, Assign | Allocate) for s in before):
+            return [*start, Assign(room, lb.i(0)), *before, by_rows, *end]
         rest = If(enough, (*before, *main, *end))
         if not self.sink.pieced:
             return [*start, Assign(room, lb.i(0)), *needed, rest]
