@@ -179,6 +179,9 @@ class Printer:
                 return self.binary(node)
             case Not(operand):
                 return f"not {self.text(operand, _NOT)}", _NOT
+            case Select(condition, yes, no, even=True):
+                call = f"chosen({', '.join(map(self.exact, (condition, yes, no)))})"
+                return self.intrinsic(call), ATOM
             case Select(condition, yes, no, _):
                 chosen, test = self.exact(yes, 1), self.text(condition, 1)
                 return f"{chosen} if {test} else {self.exact(no, 1)}", _SELECT

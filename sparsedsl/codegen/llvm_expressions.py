@@ -85,8 +85,8 @@ def evaluate(f: Function, node: Expr) -> Value:
             return _binary(f, node)
         case Not(operand):
             return builder.not_(evaluate(f, operand))
-        case Select(type=type, even=True):
-            return _selected(f, node, type)
+        case Select(condition, yes, no, even=True):
+            return llvm_vectors.selected(builder, *(evaluate(f, n) for n in (condition, yes, no)))
         case Select(condition, yes, no, type):
             made = llvm_type(type)
             return either(f, condition, lambda: evaluate(f, yes), lambda: evaluate(f, no), made)
@@ -127,24 +127,6 @@ def either(
     for value, block in found:
         phi.add_incoming(value, block)
     return phi
-
-
-def _selected(f: Function, node: Select, type: str) -> Value:
-    """Write two expressions and take one without a branch.
-
-    Floats are taken as ints of the same bits: of floats, processors without masks have LLVM branch.
-    """
-    builder, kind = f.builder, llvm_type(type)
-    condition = evaluate(f, node.condition)
-    values = [evaluate(f, side) for side in (node.yes, node.no)]
-    is_float = isinstance(kind, ir.FloatType | ir.DoubleType)
-    if is_float:
-        word = ir.IntType(8 * np.dtype(type).itemsize)
-        values = [builder.bitcast(value, word) for value in values]
-    found = builder.select(condition, *values)
-    if isinstance(found, ir.Instruction):
-        found.set_metadata("unpredictable", f.function.module.add_metadata([]))
-    return builder.bitcast(found, kind) if is_float else found
 
 
 def _binary(f: Function, node: Binary) -> Value:

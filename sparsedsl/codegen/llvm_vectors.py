@@ -96,6 +96,22 @@ def extreme(builder: Any, symbol: str, left: Any, right: Any) -> Any:
     return builder.select(stays, left, right)
 
 
+def selected(builder: Any, condition: Any, yes: Any, no: Any) -> Any:
+    """Return one of two scalars, without a branch.
+
+    Floats are taken as ints of the same bits: of floats, processors without masks have LLVM branch.
+    """
+    kind = yes.type
+    is_float = isinstance(kind, ir.FloatType | ir.DoubleType)
+    if is_float:
+        word = ir.IntType(bits(kind))
+        yes, no = builder.bitcast(yes, word), builder.bitcast(no, word)
+    found = builder.select(condition, yes, no)
+    if isinstance(found, ir.Instruction):
+        found.set_metadata("unpredictable", builder.module.add_metadata([]))
+    return builder.bitcast(found, kind) if is_float else found
+
+
 def bits(element: Any) -> int:
     """Return the bits of an element."""
     if isinstance(element, ir.IntType):

@@ -56,7 +56,7 @@ _RESERVED = frozenset(
         *operators.HELPERS,
         *CONSTRUCTORS.values(),
         *INTRINSICS,
-        *("vector", "spread", "store_vector", "part", "part_through", "first"),
+        *("chosen", "vector", "spread", "store_vector", "part", "part_through", "first"),
         *(*FOLDS, *VECTOR_CALLS.values()),
         *("prefetch", "prefetch_to_store", "differing"),
         *("pack", "pack_numbers", "pack_through", "exponential"),
