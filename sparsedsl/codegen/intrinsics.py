@@ -1,10 +1,10 @@
 """Bit counts, vectors, choices and prefetches as single machine instructions.
 
 Bit counts take and give int64; of two scalars one is chosen.  A vector is a number of neighbouring
-elements along an array's last axis, held in registers; ``+``, ``-`` and ``*`` work on each.  Outside
-compiled code all are plain Python functions, and vectors NumPy arrays, so that a generated kernel's
-``py_func`` runs under the interpreter too.  A prefetch changes nothing: it has the memory of an
-element fetched.
+elements along an array's last axis, held in registers; ``+``, ``-`` and ``*`` work on each.
+Outside compiled code all are plain Python functions, and vectors NumPy arrays, so that a generated
+kernel's ``py_func`` runs under the interpreter too.  A prefetch changes nothing: it has the memory
+of an element fetched.
 
 >>> cttz(8), ctpop(-1)
 (3, 64)

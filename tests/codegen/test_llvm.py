@@ -367,3 +367,23 @@ def test_indices_that_are_never_negative_take_no_sign(dtype, natural):
     least = 0 if natural or dtype == "uint32" else np.iinfo(dtype).min
     at = np.array([2, 0, np.iinfo(dtype).max, least], dtype)
     same(kernel, [at, np.array([1.0, 2.0, 3.0]), np.zeros(4, np.int64), np.zeros(4)])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "int8", "uint32", "bool"])
+def test_even_choices(dtype):
+    at = (ivar("k"),)
+    sides = (Load(name, at, dtype) for name in "ab")
+    choice = Select(lt(load("c", *at), 1), *sides, dtype, even=True)
+    body = (For(ivar("k"), i(0), Length("y"), (store("y", at, choice),)),)
+    arrays = [ArrayParam(name, "int64" if name == "c" else dtype, 1) for name in "abcy"]
+    kernel = Kernel("choices", tuple(arrays), body, ())
+    values = np.array([1, 0, 3, 4, 0]).astype(dtype)
+    if values.dtype.kind == "f":
+        values[:2] = np.nan, -0.0
+    given = [values, values[::-1].copy(), np.array([0, 1, 0, 1, 1]), np.zeros(5, dtype)]
+    same(kernel, given)
+    for function in (direct(kernel, given), by_numba(kernel, given)):
+        mine = copies(given)
+        function(*mine)
+        expected = np.where(given[2] < 1, given[0], given[1])
+        assert mine[3].tobytes() == expected.tobytes()

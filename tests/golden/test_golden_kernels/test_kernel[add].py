@@ -4,6 +4,8 @@ from numpy import int32 as i32
 from numpy import int64 as i64
 from numpy import uint64 as u64
 
+from sparsedsl.codegen.intrinsics import chosen
+
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def kernel(A_indptr, B_indptr, A_indices, B_indices, A_data, B_data, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, C_from, C_until):
@@ -41,15 +43,15 @@ def kernel(A_indptr, B_indptr, A_indices, B_indices, A_data, B_data, C_indices, 
                         A_hit = A_key <= B_key
                         B_hit = B_key <= A_key
                         A_word = A_word << 2 | i64(A_hit) | i64(B_hit) << 1
-                        A_v = A_data[u64(A_p)] if A_hit else 0.0
-                        B_v = B_data[u64(B_p)] if B_hit else 0.0
+                        A_v = chosen(A_hit, A_data[u64(A_p)], 0.0)
+                        B_v = chosen(B_hit, B_data[u64(B_p)], 0.0)
                         C_value = A_v + B_v
                         C_indices[u64(C_n1)] = i32(j)
                         C_data[u64(C_n1)] = C_value
                         C_n1 += i64(C_value != 0.0)
-                        A_key = A_next if A_hit else A_key
+                        A_key = chosen(A_hit, A_next, A_key)
                         A_p += i64(A_hit)
-                        B_key = B_next if B_hit else B_key
+                        B_key = chosen(B_hit, B_next, B_key)
                         B_p += i64(B_hit)
                     A_word &= 16777215
                     A_word_seen = A_words[u64(A_word * 2654435761 >> 26 & 63)] == A_word
