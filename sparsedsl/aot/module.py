@@ -8,7 +8,6 @@ only what its recipe says: which arrays go in, how long the outputs are.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from math import isfinite
@@ -23,9 +22,6 @@ from sparsedsl.pipeline.stages import Unit, compile_group
 from sparsedsl.runtime.outputs import INT32_ENTRIES
 from sparsedsl.runtime.recipe import Argument, Recipe
 from sparsedsl.spf import terms
-
-_OWN = re.compile(r"^from sparsedsl\.\S+ import (?:\([^)]*\)|.*)\n", re.MULTILINE)
-"""An import of a module of this package."""
 
 _PARTS = '''
 
@@ -109,13 +105,13 @@ def _alone(source: str) -> str:
     own = [line for line in lines if line.startswith("from sparsedsl.")]
     if not own:
         return source
-    from sparsedsl.codegen import intrinsics, llvm_exponential, llvm_vectors
+    from sparsedsl.codegen import choosing, intrinsics, llvm_exponential, llvm_vectors
 
     start = "from __future__ import annotations\n\n"
-    modules = llvm_vectors, llvm_exponential, intrinsics
+    modules = llvm_vectors, llvm_exponential, choosing, intrinsics
     parts = "\n\n".join(inspect.getsource(module).partition(start)[2] for module in modules)
-    kept = _OWN.sub("", parts).rstrip()
-    return "\n".join([kept, "", "", *(line for line in lines if line not in own), ""])
+    kept = [line for line in parts.rstrip().splitlines() if not line.startswith("from sparsedsl.")]
+    return "\n".join([*kept, "", "", *(line for line in lines if line not in own), ""])
 
 
 def _read(unit: Unit) -> list[str]:

@@ -1,10 +1,9 @@
-"""Bit counts, vectors, choices and prefetches as single machine instructions.
+"""Bit counts, vectors and prefetches as single machine instructions.
 
-Bit counts take and give int64; of two scalars one is chosen.  A vector is a number of neighbouring
-elements along an array's last axis, held in registers; ``+``, ``-`` and ``*`` work on each.
-Outside compiled code all are plain Python functions, and vectors NumPy arrays, so that a generated
-kernel's ``py_func`` runs under the interpreter too.  A prefetch changes nothing: it has the memory
-of an element fetched.
+Bit counts take and give int64.  A vector is a number of neighbouring elements along an array's
+last axis, held in registers; ``+``, ``-`` and ``*`` work on each.  Outside compiled code all are
+plain Python functions, and vectors NumPy arrays, so that a generated kernel's ``py_func`` runs
+under the interpreter too.  A prefetch changes nothing: it has the memory of an element fetched.
 
 >>> cttz(8), ctpop(-1)
 (3, 64)
@@ -29,16 +28,9 @@ from numba.extending import lower_builtin, models, register_model, type_callable
 from numba.np.arrayobj import make_array
 
 from sparsedsl.codegen import llvm_packs
+from sparsedsl.codegen.choosing import chosen as chosen
 from sparsedsl.codegen.llvm_exponential import exponential_of
-from sparsedsl.codegen.llvm_vectors import (
-    extreme,
-    folded,
-    kept,
-    loaded,
-    loaded_through,
-    selected,
-    used,
-)
+from sparsedsl.codegen.llvm_vectors import extreme, folded, kept, loaded, loaded_through, used
 
 
 def cttz(word: int) -> int:
@@ -72,27 +64,6 @@ def _generate_cttz(context: Any, builder: Any, signature: Any, arguments: Any) -
 @lower_builtin(ctpop, types.int64)
 def _generate_ctpop(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
     return builder.ctpop(arguments[0])
-
-
-def chosen(condition: bool, yes: Any, no: Any) -> Any:
-    """Return one of two scalars of one type, without a branch in compiled code."""
-    return yes if condition else no
-
-
-@type_callable(chosen)
-def _type_chosen(context: Any) -> Any:
-    def typer(condition: Any, yes: Any, no: Any) -> Any:  # noqa: ARG001
-        return context.unify_types(types.unliteral(yes), types.unliteral(no))
-
-    return typer
-
-
-@lower_builtin(chosen, types.Boolean, types.Any, types.Any)
-def _generate_chosen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    condition, *sides = arguments
-    kinds, given = signature.args[1:], signature.return_type
-    values = [context.cast(builder, v, k, given) for v, k in zip(sides, kinds, strict=True)]
-    return selected(builder, condition, *values)
 
 
 class _Vector(types.Type):
