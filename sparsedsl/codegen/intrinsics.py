@@ -67,7 +67,7 @@ def _generate_ctpop(context: Any, builder: Any, signature: Any, arguments: Any) 
 
 
 class _Vector(types.Type):
-    """Several values of one float type, in registers."""
+    """Several values of one type, in registers."""
 
     def __init__(self, dtype: Any, count: int) -> None:
         self.dtype = dtype
@@ -159,6 +159,11 @@ def smallest(value: Any) -> Any:
 def differing(value: Any, other: Any, count: int) -> int:
     """Return the bits of the first ``count`` elements of a vector that are not ``other``."""
     return sum(int(x != other) << k for k, x in enumerate(value[: max(int(count), 0)]))
+
+
+def lower(value: Any, other: Any, count: int) -> int:
+    """Return the bits of the first ``count`` indices that are less than an int, or a vector's."""
+    return sum(int(less) << k for k, less in enumerate((value < other)[: max(int(count), 0)]))
 
 
 def pack(array: Any, place: int, value: Any, kept: int) -> None:
@@ -317,9 +322,7 @@ def _generate_part_through(context: Any, builder: Any, signature: Any, arguments
 
 def _mask(context: Any, builder: Any, count: Any, vector: Any) -> Any:
     """Return the mask of the first lanes; ``count`` is (type, value)."""
-    kind, value = count
-    number = context.cast(builder, value, kind, types.int64)
-    return used(builder, number, vector.count)
+    return used(builder, _word(context, builder, count), vector.count)
 
 
 def _element(context: Any, builder: Any, array: Any, place: Any) -> Any:
@@ -389,12 +392,15 @@ _define_fold(largest, "maximum")
 _define_fold(smallest, "minimum")
 
 
-@type_callable(differing)
-def _type_differing(context: Any) -> Any:  # noqa: ARG001
+def _type_bits(context: Any) -> Any:  # noqa: ARG001
     def typer(value: Any, other: Any, count: Any) -> Any:  # noqa: ARG001
         return types.int64 if isinstance(value, _Vector) else None
 
     return typer
+
+
+for _function in (differing, lower):
+    type_callable(_function)(_type_bits)
 
 
 @lower_builtin(differing, _Vector, types.Float, types.Integer)
@@ -403,6 +409,13 @@ def _generate_differing(context: Any, builder: Any, signature: Any, arguments: A
     constant = context.cast(builder, other, kind, vector.dtype)
     number = context.cast(builder, count, ints, types.int64)
     return llvm_packs.differing(builder, value, constant, number)
+
+
+@lower_builtin(lower, _Vector, types.Any, types.Integer)
+def _generate_lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    (_, value), other, count = zip(signature.args, arguments, strict=True)
+    bound = other[1] if isinstance(other[0], _Vector) else _word(context, builder, other)
+    return llvm_packs.lower(builder, value, bound, _word(context, builder, count))
 
 
 @type_callable(pack)

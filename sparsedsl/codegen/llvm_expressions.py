@@ -173,6 +173,9 @@ def _apply(f: Function, node: Apply) -> Value:
     if node.function == "differing":
         value, other, count = (evaluate(f, argument) for argument in node.arguments)
         return llvm_packs.differing(f.builder, value, other, count)
+    if node.function == "lower":
+        value, other, count = (evaluate(f, argument) for argument in node.arguments)
+        return llvm_packs.lower(f.builder, value, other, count)
     if lanes(node.type) > 1:
         values = [evaluate(f, argument) for argument in node.arguments]
         return operation(node.function)(f.builder, values, node.type, f.fast)

@@ -29,6 +29,17 @@ def differing(builder: Any, value: Any, other: Any, count: Any) -> Any:
     return builder.zext(builder.bitcast(kept, ir.IntType(lanes)), _WORD)
 
 
+def lower(builder: Any, value: Any, other: Any, count: Any) -> Any:
+    """Return the bits of the first ``count`` indices less than ``other``, a vector or an int64."""
+    element, lanes = value.type.element, value.type.count
+    if other.type == _WORD:
+        bound = other if element == _WORD else builder.trunc(other, element)
+        other = vectors.broadcast(builder, bound, lanes)
+    less = builder.icmp_signed("<", value, other)
+    less = builder.and_(less, vectors.used(builder, count, lanes))
+    return builder.zext(builder.bitcast(less, ir.IntType(lanes)), _WORD)
+
+
 def pack(builder: Any, address: Any, value: Any, kept: Any) -> None:
     """Store the kept elements of a vector from an address on, a register at a time."""
     element = value.type.element

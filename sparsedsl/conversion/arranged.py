@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sparsedsl.conversion import passes
-from sparsedsl.conversion.group_sort import REPEATED, Groups
+from sparsedsl.conversion.group_sort import Groups
 from sparsedsl.conversion.passes import Span
 from sparsedsl.conversion.stream import Body, Stream
 from sparsedsl.conversion.target import Level, Target
@@ -114,16 +114,14 @@ class Arranged:
             *(self._keys, self._values, self.starts), self._groups, self.index, self.value
         )
         made = self._in_turn() if self.together else self._spread()
-        made += [] if self.ordered and self.distinct else groups.sorted()
+        if not self.distinct:
+            made += groups.combined(number)
+        elif not self.ordered:
+            made += groups.sorted()
         ends = lb.load(self.starts, g), lb.load(self.starts, lb.add(g, 1))
-        owners = For(g, lb.i(0), self._groups, (For(number, *ends, tuple(own)),))
-        kept: list[Stmt] = [owners] if own else []
-        if self.distinct:
-            made += kept
-        else:
-            last = lb.sub(lb.load(self.starts, self._groups), 1)
-            combined = tuple(groups.combined(number, tuple(own)))
-            made.append(If(lb.ne(REPEATED, 0), combined, (*kept, Assign(number, last))))
+        if own:
+            made.append(For(g, lb.i(0), self._groups, (For(number, *ends, tuple(own)),)))
+            made.append(Assign(number, lb.sub(lb.load(self.starts, self._groups), 1)))
         return made if self.outer is None else [*made, *self._closed(self.outer)]
 
     def _closed(self, outer: Level) -> list[Stmt]:

@@ -13,6 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparsedsl.conversion import passes
+from sparsedsl.conversion.ranking import (
+    COUNT,
+    END,
+    FEW,
+    FIRST,
+    HELD,
+    MOVED,
+    REPEATED,
+    SAME,
+    SHORT,
+    Ranking,
+)
 from sparsedsl.conversion.stream import Body
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import (
@@ -30,21 +42,10 @@ from sparsedsl.loops.nodes import (
     While,
 )
 
-SHORT = 64
-"""Entries up to which each key of a group is compared with all of them."""
-
-TOGETHER = 16
-"""Keys that are compared at a time: what a loop does at once, so that none are left over."""
-
 DIGIT = 8
 """Bits that a pass over the keys of a long group looks at."""
 
-HELD, MOVED, RANKS, SAME, DIGITS = "held", "moved", "ranks", "same", "digits"
-
-FIRST, END, COUNT = lb.ivar("first"), lb.ivar("end"), lb.ivar("count")
-
-REPEATED = lb.ivar("repeated")
-"""1 once a group has had two entries of one key."""
+DIGITS = "digits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +63,27 @@ class Groups:
     value: str
 
     def sorted(self) -> list[Stmt]:
-        """Sort the groups that are out of order; ``REPEATED`` tells whether any key repeats."""
-        g, longest, p = lb.ivar("g"), lb.ivar("longest"), lb.ivar("p")
+        """Sort the groups that are out of order."""
+        return self._each(())
+
+    def combined(self, number: Var) -> list[Stmt]:
+        """Sort the groups, and add the values of one key up; ``starts`` follow.
+
+        ``number`` is that of the last key in the end, from 0 on.
+        """
+        combine = If(lb.ne(REPEATED, 0), self._combined(number), (Assign(number, lb.sub(END, 1)),))
+        return [Assign(number, lb.i(-1)), *self._each((combine,))]
+
+    def _each(self, after: Body) -> list[Stmt]:
+        """Sort each group, then run ``after``, which may store where the group ends now."""
+        g, longest = lb.ivar("g"), lb.ivar("longest")
         size = lb.sub(lb.load(self.starts, lb.add(g, 1)), lb.load(self.starts, g))
-        falls = Var("falls", self.index)
-        not_above = lb.le(self._key(p), self._key(lb.sub(p, 1)))
-        more = lb.add(lb.cast(falls, INT), lb.cast(not_above, INT))
         group: Body = (
-            Assign(FIRST, lb.load(self.starts, g)),
+            Assign(FIRST, END),
             Assign(END, lb.load(self.starts, lb.add(g, 1))),
-            Assign(falls, lb.const(0, self.index)),
-            For(p, lb.add(FIRST, 1), END, (Assign(falls, lb.cast(more, self.index)),)),
-            If(lb.ne(lb.cast(falls, INT), 0), self._sort()),
+            Assign(COUNT, lb.sub(END, FIRST)),
+            *self._sort(),
+            *after,
         )
         return [
             Comment("each group is sorted by itself"),
@@ -81,20 +91,17 @@ class Groups:
             Assign(longest, lb.i(0)),
             For(g, lb.i(0), self.groups, (Assign(longest, lb.max_(longest, size)),)),
             Allocate(HELD, self.index, (lb.max_(longest, SHORT),)),
-            Allocate(MOVED, self.value, (longest,)),
-            Allocate(RANKS, self.index, (lb.i(SHORT),)),
+            Allocate(MOVED, self.value, (lb.max_(longest, FEW),)),
             Allocate(SAME, self.index, (lb.i(SHORT),)),
             Allocate(DIGITS, "int64", (lb.i((1 << DIGIT) + 1),)),
+            Assign(END, lb.i(0)),
             For(g, lb.i(0), self.groups, group),
         ]
 
-    def combined(self, number: Var, also: Body) -> list[Stmt]:
-        """Add the values of neighbours of one key up; ``starts`` follow.
-
-        ``number`` counts the keys from -1 on; ``also`` runs where it goes on to another.
-        """
-        g, p, latest, begin = (lb.ivar(name) for name in ("g", "p", "latest", "begin"))
-        key, fresh = lb.ivar("key"), Var("fresh", BOOL)
+    def _combined(self, number: Var) -> Body:
+        """Move the keys of a group behind those of the groups before, each once."""
+        p, latest, key = (lb.ivar(name) for name in ("p", "latest", "key"))
+        fresh = Var("fresh", BOOL)
         v, total = Var("v", self.value), Var("total_value", self.value)
         # without branches, which nobody could foresee
         entry: Body = (
@@ -106,18 +113,13 @@ class Groups:
             Assign(latest, key),
             lb.store(self.keys, [number], key),
             lb.store(self.values, [number], total),
-            *also,
         )
-        group: Body = (
-            Assign(END, lb.load(self.starts, lb.add(g, 1))),
+        return (
             Assign(latest, passes.BEFORE),
-            For(p, begin, END, entry),
-            lb.store(self.starts, [lb.add(g, 1)], lb.add(number, 1)),
-            Assign(begin, END),
+            Assign(total, lb.const(np.zeros((), self.value).item(), self.value)),
+            For(p, FIRST, END, entry),
+            lb.store(self.starts, [lb.add(lb.ivar("g"), 1)], lb.add(number, 1)),
         )
-        zero = lb.const(np.zeros((), self.value).item(), self.value)
-        start: Body = (Assign(number, lb.i(-1)), Assign(begin, lb.i(0)), Assign(total, zero))
-        return [*start, For(g, lb.i(0), self.groups, group)]
 
     def _key(self, place: Expr) -> Expr:
         return lb.load(self.keys, place)
@@ -126,73 +128,20 @@ class Groups:
         return lb.load(array, place, type=self.value)
 
     def _sort(self) -> Body:
-        size = Assign(COUNT, lb.sub(END, FIRST))
-        return (size, If(lb.le(COUNT, SHORT), self._ranked(), self._by_digits()))
+        ranking = Ranking(self.keys, self.values, self.index, self.value)
+        longer = If(lb.le(COUNT, SHORT), ranking.several(), self._by_digits())
+        return (If(lb.le(COUNT, FEW), ranking.few(), self._where_falling((longer,))),)
 
-    def _ranked(self) -> Body:
-        """Put each entry behind as many as have a lower key, and those of its key before it.
-
-        Keys above all others are put behind those of the group, so that a multiple of what is
-        compared at a time is compared.  The ranks of different keys are 0, 1, ...; if their sum is
-        less, some keys are equal.
-        """
-        x, y, key, total, to = (lb.ivar(name) for name in ("x", "y", "key", "total", "to"))
-        rank, compared = Var("rank", self.index), lb.ivar("compared")
-        less = lb.cast(lb.lt(lb.load(HELD, y), key), INT)
-        more = lb.cast(lb.add(lb.cast(rank, INT), less), self.index)
-        count: Body = (
-            Assign(key, lb.load(HELD, x)),
-            Assign(rank, lb.const(0, self.index)),
-            For(y, lb.i(0), compared, (Assign(rank, more),)),
-            lb.store(RANKS, [x], lb.cast(rank, INT)),
-            Assign(total, lb.add(total, lb.cast(rank, INT))),
-        )
-        put: Body = (Assign(to, lb.add(FIRST, lb.load(RANKS, x))), *self._stored(to, x))
-        pairs = lb.mul(COUNT, lb.sub(COUNT, 1))
-        above = lb.store(HELD, [x], int(np.iinfo(self.index).max))
+    def _where_falling(self, body: Body) -> Body:
+        """Run ``body`` for a group whose keys do not rise."""
+        p, falls = lb.ivar("p"), Var("falls", self.index)
+        not_above = lb.le(self._key(p), self._key(lb.sub(p, 1)))
+        more = lb.add(lb.cast(falls, INT), lb.cast(not_above, INT))
         return (
-            self._taken(x),
-            Assign(compared, lb.bit_and(lb.add(COUNT, TOGETHER - 1), -TOGETHER)),
-            For(x, COUNT, compared, (above,)),
-            Assign(total, lb.i(0)),
-            For(x, lb.i(0), COUNT, count),
-            If(
-                lb.eq(lb.mul(total, 2), pairs),
-                (For(x, lb.i(0), COUNT, put),),
-                self._put_apart(x),
-            ),
+            Assign(falls, lb.const(0, self.index)),
+            For(p, lb.add(FIRST, 1), END, (Assign(falls, lb.cast(more, self.index)),)),
+            If(lb.ne(lb.cast(falls, INT), 0), body),
         )
-
-    def _taken(self, x: Var) -> Stmt:
-        """Take the entries of the group out."""
-        place = lb.add(FIRST, x)
-        take: Body = (
-            lb.store(HELD, [x], self._key(place)),
-            lb.store(MOVED, [x], self._held(self.values, place)),
-        )
-        return For(x, lb.i(0), COUNT, take)
-
-    def _stored(self, to: Expr, x: Expr) -> Body:
-        """Store entry ``x`` of those taken out."""
-        return (
-            lb.store(self.keys, [to], lb.load(HELD, x)),
-            lb.store(self.values, [to], self._held(MOVED, x)),
-        )
-
-    def _put_apart(self, x: Var) -> Body:
-        """Put the entries that were taken out behind those of their rank that came before.
-
-        Some keys are equal.
-        """
-        rank, to = lb.ivar("own_rank"), lb.ivar("to")
-        put: Body = (
-            Assign(rank, lb.load(RANKS, x)),
-            Assign(to, lb.add(lb.add(FIRST, rank), lb.load(SAME, rank))),
-            passes.bump(SAME, rank),
-            *self._stored(to, x),
-        )
-        clear = For(x, lb.i(0), COUNT, (lb.store(SAME, [x], 0),))
-        return (Assign(REPEATED, lb.i(1)), clear, For(x, lb.i(0), COUNT, put))
 
     def _by_digits(self) -> Body:
         """Sort by one digit after the other, the lowest first, there and back in a turn."""

@@ -30,11 +30,14 @@ from sparsedsl.spf.nodes import Term
 
 ROOM = 1 << 16
 
-MEAN = 64
+MEAN = 256
 """Entries of a group, in the mean, up to which groups are sorted one by one."""
 
 FAR = 1 << 19
 """Entries from which the places that they are scattered to are fetched before."""
+
+LOOSE = 1 << 17
+"""As many of entries that come in any order, which are sorted where they lie afterwards."""
 
 WORD = 62
 """Bits of an interleaved number that stay clear of the sign."""
@@ -199,8 +202,9 @@ def request_of(
         partial,
         rules,
         last,
-        values.size >= FAR,
     )
+    arranged = plan_of(_request(*asked, False)).arranged
+    asked = (*asked, values.size >= (LOOSE if arranged else FAR))
     request = _request(*asked)
     if request.width * target.layout.rank > WORD:
         return None

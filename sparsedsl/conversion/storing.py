@@ -22,6 +22,7 @@ from sparsedsl.conversion.target import Level, Target
 from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.build import Builder
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.runtime import blocks
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import Term, Var
 
@@ -168,7 +169,7 @@ class Run:
         shape = self._shape(name, builder, counts)
         if self._written(name):
             dtype = self.values.dtype if name == layout.value.function else np.dtype(self.index)
-            array = np.empty(shape, dtype)
+            array = blocks.empty(shape, dtype)
         elif name == layout.value.function:
             background = np.asarray(self.fill).astype(self.values.dtype)
             array = filled(shape, background, self.values.dtype)

@@ -104,7 +104,18 @@ class Intervals:
 
     def _array(self, function: str) -> Interval | None:
         if function not in self._extremes:
-            array = self.arrays[function]
-            found = (int(array.min()), int(array.max())) if array.size else None
-            self._extremes[function] = found
+            self._extremes[function] = _extremes(self.arrays[function])
         return self._extremes[function]
+
+
+def _extremes(array: np.ndarray) -> Interval | None:
+    """An interval that holds all elements: from 0 on where none is negative.
+
+    >>> _extremes(np.array([3, 5])), _extremes(np.array([3, -5]))
+    ((0, 5), (-5, 3))
+    """
+    if not array.size:
+        return None
+    # a negative number is a large one without its sign: one look at the elements, not two
+    limit, high = np.iinfo(array.dtype).max, int(array.view(f"u{array.itemsize}").max())
+    return (0, high) if high <= limit else (int(array.min()), int(array.max()))

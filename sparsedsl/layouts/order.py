@@ -16,6 +16,8 @@ import numpy as np
 LONG = 2048
 # Tuples compared at once: what that takes stays in a cache.
 PART = 1 << 16
+# Tuples compared before those: what is in no order mostly begins so.
+FIRST = 1 << 10
 # Bits of a code that stays clear of the sign.
 WORD = 62
 # Slots for an element up to which a table is indexed, not searched.
@@ -31,12 +33,14 @@ def first_unordered(
     (2, 3)
     """
     count = len(columns[0]) if columns else 0
-    for at in range(0, count - 1, PART):
-        good = _increasing([column[at : at + PART + 1] for column in columns], strict=strict)
-        low, high = np.searchsorted(starts, (at, at + PART), side="right")
+    at, part = 0, FIRST
+    while at < count - 1:
+        good = _increasing([column[at : at + part + 1] for column in columns], strict=strict)
+        low, high = np.searchsorted(starts, (at, at + part), side="right")
         pair = _first(good, starts[low:high] - at)
         if pair is not None:
             return pair[0] + at, pair[1] + at
+        at, part = at + part, PART
     return None
 
 

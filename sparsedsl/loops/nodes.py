@@ -133,7 +133,8 @@ class Apply:
     ``ctpop`` (population count).  Of a vector ``first`` keeps a number of elements, the others
     become zero; ``total`` gives the sum (the halves are added until one element is left),
     ``largest`` and ``smallest`` the extreme one likewise; ``differing`` gives the bits, as an int,
-    of those of a number of elements that are not a constant.
+    of those of a number of elements that are not a constant, and ``lower`` of those that are less
+    than an int, or than the elements of another vector.
     """
 
     function: str

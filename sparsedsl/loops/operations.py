@@ -75,6 +75,9 @@ def apply(function: str, arguments: tuple[Any, ...], type: str) -> Any:
     if function == "differing":
         value, other, count = arguments
         return sum(int(x != other) << k for k, x in enumerate(value[: max(count, 0)]))
+    if function == "lower":
+        value, other, count = arguments
+        return sum(int(less) << k for k, less in enumerate((value < other)[: max(count, 0)]))
     if function in vectors.FOLDS:
         (value,) = arguments
         combined = OPERATORS[vectors.FOLDS[function]].numpy

@@ -2,8 +2,8 @@
 
 A vector type is written ``"float64*8"``; its elements fill registers, or half of one.  A ``Load``
 of such a type takes as many elements from its subscripts on, a ``Store`` of such a value writes
-them, ``add``, ``sub``, ``mul``, ``maximum`` and ``minimum`` work on each element by itself, and a
-``Cast`` of a scalar gives it to all.
+them, ``add``, ``sub``, ``mul``, ``maximum`` and ``minimum`` work on each float by itself, and a
+``Cast`` of a scalar gives it to all.  Vectors of indices are loaded, stored and compared only.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import numpy as np
 
 BYTES = 64
 """Bytes of a register: the widest there is, and a cache line."""
+
+DTYPES = frozenset({"float32", "float64", "int32", "int64"})
+"""What vectors may hold."""
 
 ARITHMETIC = frozenset({"add", "sub", "mul"})
 """The elementwise operators of vectors whose operands are computed in vectors, too."""
@@ -24,7 +27,7 @@ FOLDS = {"total": "add", "largest": "maximum", "smallest": "minimum"}
 
 
 def vector(dtype: str, registers: float = 1) -> str:
-    """Return the type of a vector of a float dtype that fills so many registers.
+    """Return the type of a vector that fills so many registers.
 
     >>> vector("float64"), vector("float32", 4), vector("float64", 0.5)
     ('float64*8', 'float32*64', 'float64*4')
@@ -35,11 +38,11 @@ def vector(dtype: str, registers: float = 1) -> str:
 def is_vector(type: str) -> bool:
     """Return whether a type is that of a vector of whole registers, or halves.
 
-    >>> is_vector("float64*4"), is_vector("float64*2"), is_vector("int64*8")
-    (True, False, False)
+    >>> is_vector("float64*4"), is_vector("float64*2"), is_vector("int64*8"), is_vector("bool*64")
+    (True, False, True, False)
     """
     dtype, count = element(type), lanes(type)
-    return dtype in ("float32", "float64") and count > 1 and count % lanes(vector(dtype, 0.5)) == 0
+    return dtype in DTYPES and count > 1 and count % lanes(vector(dtype, 0.5)) == 0
 
 
 def element(type: str) -> str:

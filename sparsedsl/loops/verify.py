@@ -394,6 +394,12 @@ class _Verifier:
             good = good and types[1:] == [vectors.element(types[0]), INT]
             self.need(good, f"differing of {types} gives {node.type}")
             return
+        if node.function == "lower":
+            good = len(types) == 3 and vectors.is_vector(types[0]) and node.type == INT
+            good = good and types[1] in (INT, types[0]) and types[2] == INT
+            good = good and kind(vectors.element(types[0])) == "i"
+            self.need(good, f"lower of {types} gives {node.type}")
+            return
         if node.function in INTRINSICS:
             self.need(types == [INT] and node.type == INT, f"{node.function} of {types}")
             return

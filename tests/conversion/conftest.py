@@ -41,6 +41,7 @@ def interpreted(monkeypatch):
     """
     monkeypatch.setattr(run, "loaded", _interpreted)
     monkeypatch.setattr(requests, "FAR", 0)
+    monkeypatch.setattr(requests, "LOOSE", 0)
 
     def convert(*arguments, rankable=False, short=None, room=None, **options):
         monkeypatch.setattr(requests, "_rankable", lambda *_: rankable)

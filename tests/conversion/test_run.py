@@ -97,7 +97,7 @@ def test_entries_come_in_any_order(target, short, interpreted):
 
 @pytest.mark.parametrize("repeated", [False, True])
 @pytest.mark.parametrize("target", ["csr", "csc", "coo", "dcsc", "csf"])
-@pytest.mark.parametrize("shape", [(7, 300), (300, 7), (1, 90), (40, 1)], ids=str)
+@pytest.mark.parametrize("shape", [(7, 300), (300, 7), (2, 600), (40, 1)], ids=str)
 def test_groups_are_sorted_where_they_lie(target, shape, repeated, interpreted):
     """Short ones by ranks, long ones by digits; equal coordinates stay in turn and are added."""
     rng = np.random.default_rng(6)
@@ -110,6 +110,20 @@ def test_groups_are_sorted_where_they_lie(target, shape, repeated, interpreted):
     to = resolve(target, 2)
     made = interpreted(source, to, shape, arrays, short=True)
     agree(source, to, shape, arrays, made)
+
+
+@pytest.mark.parametrize("target", ["csr", "coo", "dcsr"])
+@pytest.mark.parametrize("first", [0, 5, 49])
+def test_keys_repeat_in_some_groups_alone(first, target, interpreted):
+    """Groups after the first with equal keys move up, those before stay."""
+    rng = np.random.default_rng(9)
+    rows, columns = (rng.permutation(x.ravel()) for x in np.mgrid[:50, :3])
+    rows = np.concatenate([rows, rng.integers(first, 50, 60)]).astype(np.int32)
+    columns = np.concatenate([columns, rng.integers(0, 3, 60)]).astype(np.int32)
+    arrays = {"crd0": rows, "crd1": columns, "data": rng.integers(1, 9, len(rows)) * 1.0}
+    source, to = resolve("coo_repeated", 2), resolve(target, 2)
+    made = interpreted(source, to, (50, 3), arrays, short=True)
+    agree(source, to, (50, 3), arrays, made)
 
 
 @pytest.mark.parametrize(("source", "target"), [("csr", "dcsc"), ("csc", "csf"), ("dia", "dcsr")])
@@ -136,6 +150,30 @@ def test_equal_coordinates_are_added_in_the_order_they_come():
     for place, value in zip(zip(rows.tolist(), columns.tolist(), strict=True), values, strict=True):
         wanted[place] = wanted[place] + value if place in wanted else value
     assert made["data"].tolist() == [wanted[place] for place in sorted(wanted)]
+
+
+@pytest.mark.parametrize("index", ["int32", "int64"])
+@pytest.mark.parametrize("dtype", ["float32", "int16", "complex128"])
+def test_groups_of_any_length_are_sorted_by_compiled_code(dtype, index):
+    """By LLVM, and of complex numbers by Numba: in registers, in memory and by digits."""
+    rng = np.random.default_rng(10)
+    lengths = np.array([0, 1, 2, 15, 16, 17, 31, 32, 33, 64, 200, 256, 257, 400])
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    columns = np.concatenate([rng.permutation(500)[:n] for n in lengths])
+    again = rng.integers(0, len(rows), 40)
+    rows, columns = np.concatenate([rows, rows[again]]), np.concatenate([columns, columns[again]])
+    order = rng.permutation(len(rows))
+    rows, columns = rows[order].astype(index), columns[order].astype(index)
+    values = rng.integers(1, 50, len(rows)).astype(dtype)
+    arrays = {"crd0": rows, "crd1": columns, "data": values}
+    shape = (len(lengths), 500)
+    made = run.convert(resolve("coo_repeated", 2), resolve("csr", 2), shape, arrays)
+    wanted = np.zeros(shape, dtype)
+    np.add.at(wanted, (rows, columns), values)
+    found = sp.csr_array((made["data"], made["indices"], made["indptr"]), shape=shape)
+    assert found.has_canonical_format
+    assert found.nnz == np.count_nonzero(wanted)
+    np.testing.assert_array_equal(found.toarray(), wanted)
 
 
 @pytest.mark.parametrize("repeated", [False, True])
