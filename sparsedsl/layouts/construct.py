@@ -95,6 +95,7 @@ def _built(
     if len(layout.structures) == 1:
         builder.prepare(coords, values)
         builder.store(values, fill)
+        _lengthen(builder, fill)
         return builder
     left = np.ones(coords.shape[1], dtype=bool)
     called: set[str] = set()
@@ -116,8 +117,23 @@ def _built(
         filler.env |= builder.values
         filler.store(values[own], fill)
         builder.data, builder.stored = filler.data, True
+    _lengthen(builder, fill)
     _require_same(builder, coords, values, fill)
     return builder
+
+
+def _lengthen(builder: Builder, fill: object) -> None:
+    """Make the values as long as a scan needs, where the layout does not say how long they are."""
+    layout = builder.layout
+    if None not in layout.lengths[layout.value.function]:
+        return
+    _, positions = entries(layout, (), builder.arrays, builder.values)
+    ends = (int(np.max(axis, initial=-1)) + 1 for axis in positions)
+    shape = tuple(map(max, builder.data.shape, ends))
+    if shape != builder.data.shape:
+        longer = np.full(shape, fill, builder.data.dtype)
+        longer[tuple(map(slice, builder.data.shape))] = builder.data
+        builder.data = longer
 
 
 def _belongs(

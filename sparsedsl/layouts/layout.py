@@ -8,12 +8,13 @@ keys mean equal specifications.
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
-from sparsedsl.errors import LayoutError
+from sparsedsl.errors import LayoutError, Span
 from sparsedsl.layouts.extent import Lengths, axis_lengths, size_in
 from sparsedsl.layouts.properties import (
     Property,
@@ -26,6 +27,7 @@ from sparsedsl.layouts.properties import (
 )
 from sparsedsl.layouts.structure import Structure, require_calls, structures
 from sparsedsl.spf import terms as t
+from sparsedsl.spf.lex import span_of
 from sparsedsl.spf.nodes import UF, Conjunct, FloorDiv, Mod, Product, Relation, Term, Var
 from sparsedsl.spf.parse import parse_relation, parse_term, renewed
 from sparsedsl.spf.text import constraint_text, relation_text
@@ -107,11 +109,15 @@ class Layout:
         if isinstance(properties, str):
             properties = (properties,)
         read = parse_relation(relation)
-        place = _value(value, read)
-        given_properties: tuple[Property, ...] = tuple(
-            parse_property(item, read, t.all_ufs(place.arguments)) for item in properties
-        )
-        self._set(name, read, place, given_properties)
+        try:
+            place = _value(value, read)
+            given_properties: tuple[Property, ...] = tuple(
+                parse_property(item, read, t.all_ufs(place.arguments)) for item in properties
+            )
+            self._set(name, read, place, given_properties)
+        except LayoutError as error:
+            error.span = error.span or _named(error.message, relation)
+            raise
 
     def _set(
         self,
@@ -347,6 +353,17 @@ def _whole(size: object, what: str) -> int:
     return value
 
 
+def _named(message: str, text: str) -> Span | None:
+    """Where the name that a message quotes first stands in a text; of calls, the last one."""
+    quoted = re.search(r"'(\w+)'", message)
+    if quoted is None:
+        return None
+    places = [*re.finditer(rf"\b{quoted[1]}\b", text)]
+    calls = [place for place in places if text[place.end() :].lstrip().startswith("(")]
+    found = calls[-1:] or places[:1]
+    return span_of(text, found[0].start(), found[0].end()) if found else None
+
+
 def _value(text: str, relation: Relation) -> UF:
     if text.strip().isidentifier():
         raise _no_place(text)
@@ -369,6 +386,7 @@ def _value(text: str, relation: Relation) -> UF:
 def _no_place(text: str) -> LayoutError:
     return LayoutError(
         f"expected value= to be a position in one array, found {text!r}",
+        span=span_of(text, 0, len(text)),
         hint='write value="data(p)", p being a dimension of the storage',
     )
 

@@ -308,6 +308,9 @@ def parse_property(text: str, relation: Relation, extra: Iterable[UF] = ()) -> P
     return found
 
 
+_ARRAY = "a property speaks about an index array of the relation"
+
+
 @dataclass(slots=True)
 class _Reader:
     """``functions`` are the arrays that may be spoken of, with how many axes each has."""
@@ -353,7 +356,9 @@ class _Reader:
         if start.kind == "name" and after.kind == "name":
             kinds = ", ".join(KINDS)
             self.cursor.fail(
-                f"unknown property '{start.text}'; known are {kinds} and equalities", start
+                f"unknown property '{start.text}'; known are {kinds} and equalities",
+                start,
+                hint="leave out a promise that none of these makes: that costs speed alone",
             )
         left = self._term()
         if not self.cursor.accept("=", "=="):
@@ -363,7 +368,8 @@ class _Reader:
             )
         right = self._term()
         if not t.all_ufs((left, right)):
-            self.cursor.fail("an equality speaks about an index array, found none", start)
+            message = "an equality speaks about an index array, found none"
+            self.cursor.fail(message, start, hint="write indptr(0) = 0")
         return Equality(left, right)
 
     def _term(self) -> Term:
@@ -384,7 +390,7 @@ class _Reader:
         return term
 
     def _function(self) -> str:
-        token = self.cursor.name("the name of an index array")
+        token = self.cursor.name("the name of an index array", _ARRAY)
         if token.text not in self.functions:
             self._unknown(token, token.text)
         return token.text
@@ -394,7 +400,7 @@ class _Reader:
         self.cursor.fail(
             f"unknown index array '{name}'; the layout calls {known}",
             token,
-            hint="a property speaks about an index array of the relation",
+            hint=_ARRAY,
         )
 
     def _functions(self) -> tuple[str, ...]:
@@ -434,10 +440,11 @@ class _Reader:
         strict = self.cursor.at("<")
         if not self.cursor.accept("<=", "<"):
             self.cursor.fail(f"expected '<=', found {self.cursor.describe()}", hint=hint)
-        token = self.cursor.name("a physical dimension")
+        token = self.cursor.name("a physical dimension", hint)
         if token.text not in self.relation.inputs:
             known = ", ".join(self.relation.inputs)
-            self.cursor.fail(f"unknown dimension '{token.text}'; known are {known}", token)
+            message = f"unknown dimension '{token.text}'; known are {known}"
+            self.cursor.fail(message, token, hint=hint)
         closed = self.cursor.at("<=")
         if not self.cursor.accept("<", "<="):
             self.cursor.fail(f"expected '<', found {self.cursor.describe()}", hint=hint)

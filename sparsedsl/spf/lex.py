@@ -68,6 +68,12 @@ def tokens(source: str) -> list[Token]:
     return found
 
 
+FORM = "the form is [N, M] -> { [i, p] -> [i, j] : constraints, joined by and }"
+"""What a relation looks like."""
+
+_OF_FORM = frozenset({"{", "}", "[", "]", "->"})
+
+
 class Cursor:
     """A position in the tokens of ``source``."""
 
@@ -99,13 +105,14 @@ class Cursor:
         """Read ``text`` or raise."""
         if self.at(text):
             return self.next()
+        hint = FORM if hint is None and text in _OF_FORM else hint
         return self.fail(f"expected '{text}', found {self.describe()}", hint=hint)
 
-    def name(self, what: str) -> Token:
+    def name(self, what: str, hint: str | None = FORM) -> Token:
         """Read a name or raise."""
         if self.token.kind == "name":
             return self.next()
-        return self.fail(f"expected {what}, found {self.describe()}")
+        return self.fail(f"expected {what}, found {self.describe()}", hint=hint)
 
     def describe(self) -> str:
         """The next token in words."""

@@ -263,7 +263,11 @@ def _divided(
             hint="declare a block size as a parameter: [N, M, R] -> { ... }",
         )
     if not right.parts and right.constant <= 0:
-        cursor.fail(f"a divisor must be positive, found {right.constant}", place)
+        cursor.fail(
+            f"a divisor must be positive, found {right.constant}",
+            place,
+            hint="divide by a number from 1 on, or by a block size: [N, M, R] -> { ... }",
+        )
     return divide(left, right)
 
 

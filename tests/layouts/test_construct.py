@@ -187,3 +187,25 @@ def test_rows_of_rows_of_different_lengths():
     )
     with pytest.raises(LayoutError, match="nothing tells by then what first holds"):
         construct(nothing, (2, 2), np.array([[0], [1]]), np.ones(1))
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_values_are_as_long_as_a_scan_where_no_property_tells(mirrored):
+    """The last places hold no entry; the pointer is not said to rise."""
+    mirror = "; [i, j] -> [j, i] : 0 <= i < N and i < M and 0 <= j < i }" if mirrored else "}"
+    layout = Layout(
+        "packed",
+        f"[N, M] -> {{ [i, j] -> [i, j] : 0 <= i < N and 0 <= j <= i and j < M {mirror}",
+        value="data(start(i) + j)",
+        properties=["start(0) = 0", "start(i + 1) = start(i) + i + 1"],
+    )
+    dense = np.diag([1.0, 2.0, 3.0, 0.0]) + np.eye(4, k=-1) * [4, 0, 0, 0]
+    dense = dense + np.tril(dense, -1).T * mirrored
+    coords = np.array(np.nonzero(dense))
+    arrays = construct(layout, (4, 4), coords, dense[tuple(coords)])
+    assert len(arrays["data"]) == 10
+    validate(layout, (4, 4), arrays)
+    back, values = stored(layout, (4, 4), arrays)
+    found = np.zeros((4, 4))
+    found[tuple(back)] = values
+    assert (found == dense).all()

@@ -167,7 +167,29 @@ def test_block_sizes():
 def test_wrong_specifications_are_explained(changes, message):
     with pytest.raises(LayoutError) as caught:
         rows(**changes)
-    assert message in str(caught.value)
+    text = str(caught.value)
+    assert message in text
+    assert "\nhint: " in text
+    assert "^" in text or message.startswith(("a layout's", "a property is", "one extent"))
+
+
+@pytest.mark.parametrize(
+    ("relation", "marked"),
+    [
+        ("[N] -> { [i] -> [j] : 0 <= i < N }", "j"),
+        ("[N] -> { [i, p] -> [i] : 0 <= i < N and g(i) = 0 }", "p"),
+        ("[N] -> { [i] -> [i] : 0 <= i < N and f(i) < f(i, i) }", "f"),
+        ("[N] -> { [i] -> [i] : 0 <= i < N and i % 0 = 0 }", "0"),
+        ("[N] -> { [i] -> [i] : 0 <= i < N ", " "),
+    ],
+)
+def test_the_caret_points_at_what_is_wrong(relation, marked):
+    with pytest.raises(LayoutError) as caught:
+        Layout("mine", relation, value="data(i)")
+    span = caught.value.span
+    assert span is not None
+    assert (span.text + " ")[span.column : span.end_column] == marked
+    assert caught.value.hint
 
 
 def test_facts_that_follow_from_the_specification():
