@@ -7,7 +7,7 @@ import numpy as np
 from numba import njit
 
 
-@njit
+@njit(cache=True)
 def rows_of_sorted(n, row, col, data):
     pos = np.zeros(n + 1, np.int32)
     for p in range(len(row)):
@@ -17,18 +17,18 @@ def rows_of_sorted(n, row, col, data):
     return pos, col.copy(), data.copy()
 
 
-@njit
+@njit(cache=True)
 def rows_of_unsorted(n, m, row, col, data):
     pos, crd, val = transposed(len(row), m, np.arange(len(row) + 1), col, data, row)
     return transposed_lists(m, n, pos, crd, val)
 
 
-@njit
+@njit(cache=True)
 def transposed_lists(n, m, pos, crd, val):
     return transposed(n, m, pos, crd, val, np.arange(n).astype(np.int32))
 
 
-@njit
+@njit(cache=True)
 def transposed(n, m, pos, crd, val, names):
     count = pos[n]
     new_pos = np.zeros(m + 1, np.int32)
@@ -51,12 +51,12 @@ def transposed(n, m, pos, crd, val, names):
     return new_pos, new_crd, new_val
 
 
-@njit
+@njit(cache=True)
 def columns_of_rows(n, m, pos, crd, val):
     return transposed(n, m, pos, crd, val, np.arange(n).astype(np.int32))
 
 
-@njit
+@njit(cache=True)
 def blocks(n, m, r, c, pos, crd, val):
     high, wide = (n + r - 1) // r, (m + c - 1) // c
     stamp, place = np.full(wide, -1, np.int64), np.empty(wide, np.int64)
@@ -89,7 +89,7 @@ def blocks(n, m, r, c, pos, crd, val):
     return new_pos, new_crd, new_val
 
 
-@njit
+@njit(cache=True)
 def diagonals(n, m, pos, crd, val):
     number = np.zeros(n + m, np.int32)
     for i in range(n):
@@ -109,7 +109,7 @@ def diagonals(n, m, pos, crd, val):
     return offsets, data
 
 
-@njit
+@njit(cache=True)
 def padded(n, pos, crd, val):
     width = 0
     counts = np.empty(n, np.int32)
@@ -124,7 +124,7 @@ def padded(n, pos, crd, val):
     return counts, cols, data
 
 
-@njit
+@njit(cache=True)
 def tree(a, b, c, val):
     n = len(a)
     crd0, crd1 = np.empty(n, np.int32), np.empty(n, np.int32)

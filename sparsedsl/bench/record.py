@@ -72,6 +72,7 @@ def record(run: Run) -> dict[str, Any]:
             }
             for s in run.speedups
         ],
+        "conversions": [asdict(c) for c in run.conversions],
         "memory": [{**asdict(m), "ratio": m.ratio} for m in run.memories],
         "first_calls": [
             {

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparsedsl.bench.cases import KERNELS, case
+from sparsedsl.bench.conversions import Conversion, conversions
 from sparsedsl.bench.first import First, first_calls
 from sparsedsl.bench.inputs import known
 from sparsedsl.bench.measure import FULL, QUICK, Measured, bandwidth, measure
@@ -45,6 +46,7 @@ class Run:
     overheads: tuple[Overhead, ...] = ()
     speedups: tuple[Speedup, ...] = ()
     memories: tuple[Memory, ...] = ()
+    conversions: tuple[Conversion, ...] = ()
 
 
 def chosen(kernels: str = "", inputs: str = "", quick: bool = False) -> list[tuple[str, str]]:
@@ -117,8 +119,8 @@ def run(
     """Measure cells; ``step`` is told what comes next.
 
     With more than one of ``threads`` every cell is also timed on one thread beside so many.
-    First calls and memory in new processes, one for each kernel, and calls on tiny arguments are
-    measured in full runs alone.
+    First calls and memory in new processes, one for each kernel, calls on tiny arguments and
+    conversions are measured in full runs alone.
     """
     from sparsedsl import __version__
 
@@ -133,9 +135,12 @@ def run(
             spent = QUICK if quick else FULL
             measured.append(measure(case(kernel, place, quick), there, spent))
         tiny: tuple[Overhead, ...] = ()
+        stored: tuple[Conversion, ...] = ()
         if not quick:
             step("calls on tiny arguments")
             tiny = overheads()
+            step("conversions")
+            stored = conversions(quick)
     faster = speedups(cells, threads, quick, step) if threads > 1 else ()
     firsts: list[First] = []
     taken: list[Memory] = []
@@ -168,4 +173,5 @@ def run(
         overheads=tiny,
         speedups=faster,
         memories=tuple(taken),
+        conversions=stored,
     )

@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from sparsedsl.bench import overhead
 from sparsedsl.bench.cases import KERNELS, case
+from sparsedsl.bench.conversions import Conversion
 from sparsedsl.bench.measure import Measured, Timed, geometric_mean
 from sparsedsl.bench.memory import Memory
 from sparsedsl.bench.overhead import Overhead
@@ -113,6 +114,17 @@ def test_report_holds_memory():
     assert "| SpGEMM | a | 100.0 | 50.0 | 10.0 | 68.0 | 60.0 | 1.05 |" in text
     assert "0 of 1 are above 1.3" in text
     assert record(run)["memory"][0]["ratio"] == pytest.approx(1.05)
+
+
+def test_report_holds_conversions():
+    peers = {"scipy": (3.0, 3.0), "hand": (0.8, 0.8)}
+    found = (Conversion("CSR to CSC", (1.0, 1.0), peers), Conversion("A to B", error="differs"))
+    run = replace(_run(), conversions=found)
+    text = markdown(run)
+    assert "| conversion | median ms | / scipy | / hand | over the fastest |" in text
+    assert "| CSR to CSC | 1000 | 3.00 | 0.80 | 1.25 (hand) |" in text
+    assert "| A to B | differs | - | - |" in text
+    assert record(run)["conversions"][0]["peers"]["scipy"] == (3.0, 3.0)
 
 
 def test_tiny_calls_are_measured(monkeypatch):

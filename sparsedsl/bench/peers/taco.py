@@ -154,6 +154,29 @@ def find_default() -> Known:
     )
 
 
+def conversion(expression: str, formats: str, listed: Any) -> Job:
+    """Return a conversion of coordinates: one array for each mode, the values and the shape.
+
+    Raises
+    ------
+    Missing
+        As ``find``, and where TACO does not write the conversion.
+    """
+    program, _ = _there()
+    statement = _statement(expression, formats)
+    columns, values, shape = listed
+    return _prepare(program, statement, "default")({"B": Listed(columns, values, shape)})
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Coordinates of entries, in order."""
+
+    columns: tuple[np.ndarray, ...]
+    values: np.ndarray
+    shape: tuple[int, ...]
+
+
 def _there() -> tuple[str, str]:
     program = shutil.which("taco")
     if program is None:
@@ -273,6 +296,9 @@ def _levels(x: Any, kind: str) -> tuple[list[tuple[np.ndarray, ...]], np.ndarray
     if isinstance(x, Fibers):
         top = np.array([0, x.roots.size], np.int32)
         return [(top, x.roots), (x.root_of, x.middles), (x.starts, x.last)], x.values
+    if isinstance(x, Listed):
+        ends = np.array([0, x.values.size], np.int32)
+        return [(ends, np.ascontiguousarray(c, np.int32)) for c in x.columns], x.values
     if kind == "s":
         return [(np.array([0, x.nnz], np.int32), x.coords[0].astype(np.int32))], x.data
     m = sp.csc_array(x) if kind.endswith("1,0") else sp.csr_array(x)
