@@ -20,6 +20,8 @@ INSTRUMENTED = [*(f"sparsedsl.{name}" for name in PACKAGES), "rdu.specs", "rdu.c
 
 with atheris.instrument_imports(include=INSTRUMENTED):
     import rdu
+    import rdu.coe.composition_file
+    import rdu.coe.trace_file
     import sparsedsl as sd
     from sparsedsl.frontend.arguments import ArgumentInfo
     from sparsedsl.frontend.einsum import einsum_program
@@ -74,7 +76,16 @@ def chips(data):
             read(path)
 
 
+def compositions(data):
+    path = FOLDER / "mine.toml"
+    path.write_bytes(data)
+    for read in (rdu.coe.read_composition, rdu.coe.Platform.from_toml):
+        with contextlib.suppress(rdu.RDUError):
+            read(path)
+
+
 PARSERS = {
+    "compositions": compositions,
     "statements": statements,
     "einsum": einsum,
     "layouts": layouts,
@@ -96,6 +107,7 @@ SEEDS = {
     ],
     "tns": ["# shape 2 3 4\n1 2 3 1.5\n"],
     "traces": ["expert,arrival_s\n0,0.5\n1,0.75\n"],
+    "compositions": ['[router]\nweight_gb = 2.0\n[[expert]]\nname = "x"\nweight_gb = 14.0\n'],
     "chips": [path.read_text() for path in Path(rdu.__file__).parent.glob("specs/*.toml")],
 }
 

@@ -5,6 +5,7 @@
 
 import contextlib
 import gzip
+import json
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -139,6 +140,38 @@ def test_chips(tmp_path_factory, text):
     for read in (rdu.Chip.from_toml, rdu.Node.from_toml):
         with contextlib.suppress(rdu.RDUError):
             read(path)
+
+
+COMPOSITIONS = words(
+    *("[router]", "[[expert]]", "name", "weight_gb", "run_ms", "state_gb", "count", "probability"),
+    *("=", "14.0", "-1", "1e999", "nan", '"x"', "\n", "[hbm]", "bytes_per_s", "capacity"),
+)
+
+
+@BUDGET
+@given(COMPOSITIONS)
+def test_compositions_and_platforms(tmp_path_factory, text):
+    path = tmp_path_factory.mktemp("fuzz") / "x.toml"
+    path.write_text(text)
+    for read in (rdu.coe.read_composition, rdu.coe.Platform.from_toml):
+        with contextlib.suppress(rdu.RDUError):
+            read(path)
+
+
+SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "head_dim")
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-1, 4096), st.floats(), st.text(max_size=3), st.just([])
+)
+
+
+@BUDGET
+@given(st.dictionaries(st.sampled_from(SIZES), VALUES), st.sampled_from(["llama", "x", 3, None]))
+def test_configurations_of_models(tmp_path_factory, sizes, kind):
+    path = tmp_path_factory.mktemp("fuzz") / "config.json"
+    whole = {"model_type": kind, "intermediate_size": 64, "vocab_size": 9, **sizes}
+    path.write_text(json.dumps(whole))
+    with contextlib.suppress(rdu.RDUError):
+        rdu.models.from_hf_config(path)
 
 
 @BUDGET

@@ -7,6 +7,7 @@ import pytest
 from pages import FENCE, ROOT, RUN, blocks, plain, printed
 from typer.testing import CliRunner
 
+import rdu
 from rdu.cli import app as rdu_app
 from sparsedsl.cli.app import app as sparsedsl_app
 
@@ -54,6 +55,24 @@ def test_links_lead_somewhere(path):
     prose = re.sub(r"`[^`]*`", "", FENCE.sub("", path.read_text()))
     for target in re.findall(r"\]\(([^)#:]+)\)", prose):
         assert (path.parent / target).exists(), target
+
+
+def test_every_page_with_code_is_run():
+    written = {path.stem for path in PAGES if any(name == "python" for name, _ in blocks(path))}
+    assert written == {*RUN}
+
+
+def test_every_block_is_of_a_kind_that_is_checked():
+    kinds = {kind for path in PAGES for kind, _ in blocks(path)}
+    assert kinds == {"python", "text", "sh", "console", "toml"}
+
+
+def test_compositions_on_the_pages_are_read(tmp_path):
+    texts = [text for path in PAGES for kind, text in blocks(path) if kind == "toml"]
+    assert texts
+    for text in texts:
+        (tmp_path / "mine.toml").write_text(text)
+        assert len(rdu.coe.read_composition(tmp_path / "mine.toml").experts) == 21
 
 
 def test_every_page_is_in_the_index():
