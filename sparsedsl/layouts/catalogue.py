@@ -240,6 +240,13 @@ _FIXED = {
         (*_POINTERS, "increasing indices within indptr(q) <= p < indptr(q + 1)"),
         summary="the lower triangle of a symmetric matrix, compressed by rows",
     ),
+    "packed": Specification(
+        "[N, M] -> { [i, j] -> [i, j] : 0 <= i < N and 0 <= j <= i and j < M; "
+        "[i, j] -> [j, i] : 0 <= i < N and i < M and 0 <= j < i }",
+        "data(ptr(i) + j)",
+        ("ptr(0) = 0", "nondecreasing ptr", "ptr(i + 1) = ptr(i) + i + 1"),
+        summary="the lower triangle of a symmetric matrix, row by row",
+    ),
     "ragged": Specification(
         "[N, M] -> { [i, j] -> [i, j] : 0 <= i < N and 0 <= j < lengths(i) and j < M }",
         "data(ptr(i) + j)",

@@ -82,6 +82,7 @@ LAYOUTS = [
     "skyline",
     "triangular",
     "symmetric",
+    "packed",
     "ragged",
     "nm",
     "pattern",

@@ -50,7 +50,7 @@ def draw(expr, layouts, rng, *, least=3, most=7, dtype="float64", fills=(), inde
         mask = structured(layout, shape, rng)
         dense = np.where(mask, dense, np.asarray(fill, dtype)).astype(dtype)
         name_of = getattr(layout, "name", layout)
-        if name_of == "symmetric":
+        if name_of in ("symmetric", "packed"):
             square = min(shape)
             lower = np.tril(dense[:square, :square], -1)
             dense[:square, :square] = np.tril(dense[:square, :square]) + lower.T
@@ -65,9 +65,9 @@ def structured(layout, shape, rng):
     """Where to store entries: anywhere, or where a structured layout has a place for them."""
     mask = rng.random(shape) < rng.choice([0.15, 0.35, 0.6])
     name = getattr(layout, "name", layout)
-    if name in ("triangular", "skyline", "symmetric"):
+    if name in ("triangular", "skyline", "symmetric", "packed"):
         mask = np.tril(mask)
-    if name == "symmetric":
+    if name in ("symmetric", "packed"):
         square = min(shape)
         mask[square:] = False
         mask[:square, :square] |= mask[:square, :square].T

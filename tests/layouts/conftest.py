@@ -91,7 +91,7 @@ def holdable(layout, dense):
             return bool(np.all(columns <= rows))
         case "pattern":
             return len(set(dense[rows, columns].tolist())) <= 1
-        case "symmetric":
+        case "symmetric" | "packed":
             return dense.shape[0] == dense.shape[1] and bool((dense == dense.T).all())
         case "nm":
             groups = rows * 1000 + columns // 4

@@ -11,7 +11,17 @@ from sparsedsl.layouts.layout import Layout
 # What meets other libraries' layouts, and what users see.
 NAMING = ("interop", "demo", "cli", "bench")
 # Words that are also names of layouts but mean other things elsewhere.
-WORDS = {"dense", "pattern", "symmetric", "triangular", "bitmap", "ragged", "morton", "hash"}
+WORDS = {
+    "dense",
+    "pattern",
+    "symmetric",
+    "packed",
+    "triangular",
+    "bitmap",
+    "ragged",
+    "morton",
+    "hash",
+}
 
 
 def test_layouts_are_found_by_name_in_any_case():

@@ -6,7 +6,7 @@ from levels import interpreting, remembering_proofs
 
 import sparsedsl as sd
 
-NAMES = ("hash", "jad", "hyb", "symmetric", "nm")
+NAMES = ("hash", "jad", "hyb", "symmetric", "packed", "nm")
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ def test_every_use_gives_what_plain_arrays_give(name, cases):
         assert (plain(joined(A, B)) == dense + other).all()
 
 
-@pytest.mark.parametrize("name", ["hyb", "symmetric"])
+@pytest.mark.parametrize("name", ["hyb", "symmetric", "packed"])
 def test_parts_of_a_union_are_scanned_where_they_lie(name, cases):
     layout, dense = held(cases, name)[-1]
     A, B = sd.convert(dense, layout), sd.convert(np.eye(len(dense)), "csr")
