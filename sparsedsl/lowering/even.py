@@ -22,6 +22,7 @@ each time that this is confirmed.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 from sparsedsl.iteration.nodes import Merge, MergePart
@@ -136,7 +137,8 @@ class Even:
         looked: list[Stmt] = []
         for part, after in zip(parts, nexts, strict=True):
             here = self._key(part)
-            turn.append(Assign(after, lb.load(here.array, lb.add(here.subscripts[0], 1))))
+            beyond = replace(here, subscripts=(lb.add(here.subscripts[0], 1),))
+            turn.append(Assign(after, beyond))
         least: Expr = mine[0]
         for key in mine[1:]:
             least = lb.min_(least, key)
