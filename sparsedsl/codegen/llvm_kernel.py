@@ -261,7 +261,9 @@ def _turns(f: Function, node: For, start: Value, stop: Value, hints: Hints) -> N
 def _branches(f: Function, node: If) -> None:
     then, after = f.block("then"), f.block("after")
     otherwise = f.block("else") if node.otherwise else after
-    f.builder.cbranch(evaluate(f, node.condition), then, otherwise)
+    branch = f.builder.cbranch(evaluate(f, node.condition), then, otherwise)
+    if node.odds != 1:
+        branch.set_weights([1, node.odds])
     for block, body in ((then, node.then), (otherwise, node.otherwise)):
         if block is not after:
             f.builder.position_at_end(block)

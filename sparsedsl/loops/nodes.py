@@ -190,11 +190,15 @@ class While:
 
 @dataclass(frozen=True, slots=True)
 class If:
-    """``if condition: then else: otherwise``."""
+    """``if condition: then else: otherwise``.
+
+    ``odds``: how many times as often ``otherwise`` is expected as ``then``; 1 says nothing.
+    """
 
     condition: Expr
     then: tuple[Stmt, ...]
     otherwise: tuple[Stmt, ...] = ()
+    odds: int = 1
 
 
 @dataclass(frozen=True, slots=True)
