@@ -45,6 +45,9 @@ from sparsedsl.runtime.threads import each
 PART = 1 << 16
 """Values that are mapped at a time: what they are mapped by stays in a core's cache."""
 
+ROWS = 1 << 17
+"""Values of rows that are put together at a time: each step of them is a call of NumPy's."""
+
 FORMS = 16
 """Forms of operands of which that of the result is known."""
 
@@ -174,21 +177,27 @@ class Mapped:
         clear = self._clearing(numbers) if numbers else self._clear
         flat = made.reshape(len(made), -1)
         operands = [x.reshape(len(x), flat.shape[1]) for x in values]
-        size = max(PART // max(flat.shape[1], 1), 1)
+        size = max(ROWS // max(flat.shape[1], 1), 1)
         tasks = [(part, k) for part in parts for k in range(0, len(part.rows), size)]
 
         def run(task: int) -> None:
             part, start = tasks[task]
-            rows, given = part.rows[start : start + size], dict(numbers)
+            rows, given, spare = part.rows[start : start + size], dict(numbers), None
             for name, x, own in zip(self.operands, operands, part.given, strict=True):
-                given[name] = self._kept if own is None else _taken(x, own[start : start + size])
+                here = None if own is None else own[start : start + size]
+                given[name] = self._kept if here is None else _view(x, here)
+                if here is not None and given[name] is None:
+                    given[name] = spare = _taken(x, here)
             target = _view(flat, rows)
-            found = np.empty((len(rows), flat.shape[1]), flat.dtype) if target is None else target
+            found = spare if target is None else target
+            # what was taken is written over, unless it is looked at again
+            if found is None or found.dtype != flat.dtype or (found is spare and clear):
+                found = np.empty((len(rows), flat.shape[1]), flat.dtype)
             self._store(given, found)
             if clear is not None:
                 clear(given, found)
             if target is None:
-                _whole(flat)[rows] = _whole(found)
+                _whole(flat).put(rows, _whole(found), mode="clip")
 
         _quietly(range(len(tasks)), run, threads)
 
@@ -252,11 +261,9 @@ def _view(values: Values, rows: Indices) -> Values | None:
 
 
 def _taken(values: Values, rows: Indices) -> Values:
-    """Return some rows of an operand."""
-    found = _view(values, rows)
-    if found is not None:
-        return found
-    return _whole(values)[rows].view(values.dtype).reshape(len(rows), -1)
+    """Return a copy of some rows of an operand."""
+    # "clip" has no copy made first, in case that a place is out of range; none is
+    return _whole(values).take(rows, mode="clip").view(values.dtype).reshape(len(rows), -1)
 
 
 def _whole(values: Values) -> Values:
