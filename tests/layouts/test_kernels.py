@@ -80,6 +80,28 @@ def test_parts_of_a_union_are_scanned_where_they_lie(name, cases):
     assert "where A (part 2 of 2) is stored" in lowered.source
 
 
+@sd.kernel
+def multiplied(A, B):
+    i, j, k = sd.indices("i j k")
+    C = sd.output("csr")
+    C[i, j] = A[i, k] * B[j, k]
+    return C
+
+
+@pytest.mark.parametrize("second", [("bcsr", 4, 2), ("bcsr", 1, 5), ("bcsc", 3, 2)], ids=str)
+def test_blocks_of_different_sizes_meet(second):
+    """A matrix in blocks has two modes, whatever the sizes, also where they do not divide it."""
+    rng = np.random.default_rng(1)
+    name, *sizes = second
+    left, right = (np.where(rng.random((7, 9)) < 0.4, rng.integers(1, 9, (7, 9)), 0) for _ in "AB")
+    A = sd.convert(left * 1.0, sd.layouts["bcsr"](2, 3))
+    B = sd.convert(right * 1.0, sd.layouts[name](*sizes))
+    assert A.ndim == B.ndim == 2
+    assert (plain(elementwise(A, B)) == left * right).all()
+    assert (plain(joined(A, B)) == left + right).all()
+    assert (plain(multiplied(A, B)) == left @ right.T).all()
+
+
 def test_padding_is_passed_over_before_its_coordinate_is_used(cases):
     """The guard on a loaded value comes before everything that the value would subscript."""
     A = sd.convert(np.array([[1.0, 0, 2], [0, 0, 0], [0, 3, 0]]), cases.own["padded"])
