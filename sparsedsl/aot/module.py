@@ -8,6 +8,7 @@ only what its recipe says: which arrays go in, how long the outputs are.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from math import isfinite
@@ -42,6 +43,9 @@ def _part(x, name, dtype):
 def _shape(x):
     return tuple(x["shape"] if isinstance(x, dict) else x.shape)
 '''
+
+
+_OWN_IMPORT = re.compile(r"^from sparsedsl\.\S+ import (\([^)]*\)|.*)\n", re.MULTILINE)
 
 
 def module_text(lowered: Lowered) -> str:
@@ -105,12 +109,19 @@ def _alone(source: str) -> str:
     own = [line for line in lines if line.startswith("from sparsedsl.")]
     if not own:
         return source
-    from sparsedsl.codegen import choosing, intrinsics, llvm_exponential, llvm_vectors
+    from sparsedsl.codegen import (
+        choosing,
+        intrinsics,
+        llvm_exponential,
+        llvm_logarithm,
+        llvm_vectors,
+        straight,
+    )
 
     start = "from __future__ import annotations\n\n"
-    modules = llvm_vectors, llvm_exponential, choosing, intrinsics
+    modules = llvm_vectors, llvm_exponential, llvm_logarithm, straight, choosing, intrinsics
     parts = "\n\n".join(inspect.getsource(module).partition(start)[2] for module in modules)
-    kept = [line for line in parts.rstrip().splitlines() if not line.startswith("from sparsedsl.")]
+    kept = _OWN_IMPORT.sub("", parts).rstrip().splitlines()
     return "\n".join([*kept, "", "", *(line for line in lines if line not in own), ""])
 
 

@@ -29,7 +29,6 @@ from numba.np.arrayobj import make_array
 
 from sparsedsl.codegen import llvm_packs
 from sparsedsl.codegen.choosing import chosen as chosen
-from sparsedsl.codegen.llvm_exponential import exponential_of
 from sparsedsl.codegen.llvm_vectors import extreme, folded, kept, loaded, loaded_through, used
 
 
@@ -128,11 +127,6 @@ def larger(left: Any, right: Any) -> Any:
 def smaller(left: Any, right: Any) -> Any:
     """Return the smaller elements of two vectors, the first that is NaN where one is."""
     return np.where((left <= right) | np.isnan(left), left, right)
-
-
-def exponential(value: Any) -> Any:
-    """Return ``exp`` of a float."""
-    return np.exp(value)
 
 
 def total(value: Any) -> Any:
@@ -343,19 +337,6 @@ def _type_first(context: Any) -> Any:  # noqa: ARG001
 def _generate_first(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     value, count = zip(signature.args, arguments, strict=True)
     return kept(builder, value[1], _mask(context, builder, count, value[0]))
-
-
-@type_callable(exponential)
-def _type_exponential(context: Any) -> Any:  # noqa: ARG001
-    def typer(value: Any) -> Any:
-        return value if isinstance(value, types.Float) else None
-
-    return typer
-
-
-@lower_builtin(exponential, types.Float)
-def _generate_exponential(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
-    return exponential_of(builder, arguments[0])
 
 
 _COMBINED: dict[str, Callable[[Any, Any, Any], Any]] = {

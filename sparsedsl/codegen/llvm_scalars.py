@@ -13,7 +13,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from llvmlite import ir
 
-from sparsedsl.codegen.llvm_exponential import exponential_of
+from sparsedsl.codegen.llvm_exponential import (
+    exponential_less_one_of,
+    exponential_of,
+    hyperbolic_tangent_of,
+)
+from sparsedsl.codegen.llvm_logarithm import logarithm_of, logarithm_of_more
 from sparsedsl.codegen.llvm_vectors import extreme
 from sparsedsl.loops.nodes import BOOL, INT
 from sparsedsl.loops.vectors import element, lanes
@@ -186,10 +191,19 @@ def _libm(name: str) -> Operation:
     return operation
 
 
-def _exponential(builder: Any, values: list[Value], type: str, fast: tuple[str, ...]) -> Value:
-    if kind_of(type) == "f" and PORTABLE not in builder.module.namedmetadata:
-        return exponential_of(builder, *values)
-    return _libm("exp")(builder, values, type, fast)
+def _straight(name: str, made: Callable[[Any, Value], Value]) -> Operation:
+    """Return a function on floats that is straight code, C's where processors are not known."""
+    called = _libm(name)
+
+    def operation(builder: Any, values: list[Value], type: str, fast: tuple[str, ...]) -> Value:
+        if kind_of(type) == "f" and PORTABLE not in builder.module.namedmetadata:
+            return made(builder, *values)
+        return called(builder, values, type, fast)
+
+    return operation
+
+
+_exponential = _straight("exp", exponential_of)
 
 
 def _sigmoid(builder: Any, values: list[Value], type: str, fast: tuple[str, ...]) -> Value:
@@ -245,10 +259,7 @@ def _against_infinity(symbol: str) -> Callable[[Any, Value], Value]:
     return test
 
 
-_OF_C = (
-    *("expm1", "log", "log1p", "log10"),
-    *("sin", "cos", "tan", "sinh", "cosh", "tanh"),
-)
+_OF_C = (*("log10", "sin", "cos", "tan", "sinh", "cosh"),)
 
 OPERATIONS: dict[str, Operation] = {
     "add": _instruction("add", "fadd", "or_"),
@@ -264,6 +275,10 @@ OPERATIONS: dict[str, Operation] = {
     "sqrt": _intrinsic("llvm.sqrt"),
     **{name: _libm(name) for name in _OF_C},
     "exp": _exponential,
+    "expm1": _straight("expm1", exponential_less_one_of),
+    "log": _straight("log", logarithm_of),
+    "log1p": _straight("log1p", logarithm_of_more),
+    "tanh": _straight("tanh", hyperbolic_tangent_of),
     "arctan": _libm("atan"),
     "sigmoid": _sigmoid,
     "floor": _intrinsic("llvm.floor"),

@@ -36,7 +36,7 @@ class Spelling:
     ``template`` has a slot ``{0}``, ``{1}``... per argument, and may use ``{type}``, the name
     of the compute dtype's constructor.  ``strength`` is the binding strength of the text;
     arguments get parentheses if they bind less tightly, unless it is ``ATOM``.  ``helper`` is
-    the source of a function the template calls, ``intrinsic`` one of ``codegen.intrinsics``.
+    the source of a function the template calls, ``intrinsic`` one of ``codegen.straight``.
     """
 
     template: str
@@ -60,6 +60,10 @@ def _compared(symbol: str, numpy_name: str) -> tuple[Spelling, ...]:
     if symbol in ("==", "!="):
         return (ordered, _infix(symbol, "c", Operands.COMMON))
     return (ordered, Spelling(f"np.{numpy_name}({{0}}, {{1}})", "c", ATOM, Operands.COMMON))
+
+
+def _straight_code(name: str) -> Spelling:
+    return Spelling(f"{name}({{0}})", "f", intrinsic=name)
 
 
 def _complex_log(scale: str) -> Spelling:
@@ -188,15 +192,15 @@ SPELLINGS: dict[str, tuple[Spelling, ...]] = {
     ),
     "sqrt": (_call("np.sqrt", "fc"),),
     "exp": (
-        Spelling("exponential({0})", "f", intrinsic="exponential"),
+        _straight_code("exponential"),
         Spelling("complex_exp({0})", "c", helper=complex_functions.EXP),
     ),
     "expm1": (
-        _call("np.expm1", "f"),
+        _straight_code("exponential_less_one"),
         Spelling("complex_expm1({0})", "c", helper=complex_functions.EXPM1),
     ),
-    "log": (_call("np.log", "f"), _complex_log("1.0")),
-    "log1p": (_call("np.log1p", "fc"),),
+    "log": (_straight_code("logarithm"), _complex_log("1.0")),
+    "log1p": (_straight_code("logarithm_of_one_more"), _call("np.log1p", "c")),
     "log2": (
         Spelling("real_log2({0})", "f", helper=_REAL_LOG2),
         _complex_log("1.4426950408889634"),
@@ -211,7 +215,10 @@ SPELLINGS: dict[str, tuple[Spelling, ...]] = {
     ),
     "sinh": (_call("np.sinh", "f"), _straight("complex_sinh", complex_functions.SINH)),
     "cosh": (_call("np.cosh", "f"), _straight("complex_cosh", complex_functions.COSH)),
-    "tanh": (_call("np.tanh", "f"), _straight("complex_tanh", complex_functions.TANH)),
+    "tanh": (
+        _straight_code("hyperbolic_tangent"),
+        _straight("complex_tanh", complex_functions.TANH),
+    ),
     "sigmoid": (
         Spelling(
             "{type}(1) / ({type}(1) + exponential(-{0}))",
@@ -273,6 +280,14 @@ SPELLINGS: dict[str, tuple[Spelling, ...]] = {
     ),
 }
 """Every operator's spellings; the first whose kinds hold the compute dtype's is used."""
+
+STRAIGHT = frozenset(
+    spelling.intrinsic
+    for spellings in SPELLINGS.values()
+    for spelling in spellings
+    if spelling.intrinsic
+)
+"""Names of the functions of ``codegen.straight``."""
 
 HELPERS = frozenset(
     spelling.template.partition("(")[0]

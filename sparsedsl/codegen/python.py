@@ -59,7 +59,8 @@ _RESERVED = frozenset(
         *("chosen", "vector", "spread", "store_vector", "part", "part_through", "first"),
         *(*FOLDS, *VECTOR_CALLS.values()),
         *("prefetch", "prefetch_to_store", "differing", "lower"),
-        *("pack", "pack_numbers", "pack_through", "exponential"),
+        *("pack", "pack_numbers", "pack_through"),
+        *operators.STRAIGHT,
         *keyword.kwlist,
         *dir(builtins),
     }
@@ -225,9 +226,12 @@ def _imports(printer: Printer, text: str) -> str:
     if helpers:
         lines.append("from numba.extending import register_jitable")
     lines += [f"from numpy import {d} as {CONSTRUCTORS[d]}" for d in sorted(printer.constructors)]
+    straight = printer.intrinsics & operators.STRAIGHT
     if printer.intrinsics:
-        names = ", ".join(sorted(printer.intrinsics))
-        lines += ["", f"from sparsedsl.codegen.intrinsics import {names}"]
+        lines.append("")
+    for module, names in (("intrinsics", printer.intrinsics - straight), ("straight", straight)):
+        if names:
+            lines.append(f"from sparsedsl.codegen.{module} import {', '.join(sorted(names))}")
     return "\n".join(lines) + "\n"
 
 

@@ -25,6 +25,7 @@ Conditions::
 Others::
 
     x if True else y      =>  x             x if a else x  =>  x            likewise where
+    x ** 2                =>  x * x         (x a variable or an element)
     int64(x): int64       =>  x             conversions of int constants  =>  the constant
 
 Statements::
@@ -142,6 +143,9 @@ def expression(node: Expr, constants: Mapping[str, Const] | None = None) -> Expr
         case Apply("where", (Const(bool(chosen)), yes, no), type):
             taken = yes if chosen else no
             return taken if taken.type == type else node
+        case Apply("pow", (Var() | Load() as base, Const(value)), type) if value == 2:
+            # rounded alike, and no power has to be taken
+            return Apply("mul", (base, base), type) if base.type == type != "bool" else node
         case _:
             return node
 

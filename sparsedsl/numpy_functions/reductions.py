@@ -93,7 +93,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 def vector_norm(x: Tensor, order: Any, axis: Any) -> Any:
     size = _magnitude(x)
     if order in (math.inf, -math.inf):
-        return _over("max" if order > 0 else "min", size, x, axis)
+        found = _over("max" if order > 0 else "min", size, x, axis)
+        return np.maximum(found, 0) if order > 0 and not x.size else found
     if order == 0:
         return 1.0 * _over("sum", "({0} != 0)", x, axis)
     if order == 1:

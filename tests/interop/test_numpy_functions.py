@@ -287,3 +287,8 @@ def test_what_reduces_is_refused_in_kernels_with_what_to_write(name):
     with pytest.raises(sd.NotationError) as caught:
         sd.kernel(body)(X)
     assert way in str(caught.value)
+
+
+def test_the_largest_of_nothing_is_a_norm_of_0():
+    found = np.linalg.norm(sd.asarray(np.zeros((0, 3)), "csr"), np.inf, axis=0)
+    np.testing.assert_array_equal(found, np.zeros(3))

@@ -73,6 +73,8 @@ def binary(operator, left, right, type=INT):
         (Apply("where", (TRUE, X, Y), "float64"), X),
         (Apply("where", (FALSE, X, Y), "float64"), Y),
         (Apply("where", (TRUE, X, Y), "float32"), Apply("where", (TRUE, X, Y), "float32")),
+        (Apply("pow", (X, Const(2.0, "float64")), "float64"), Apply("mul", (X, X), "float64")),
+        (Apply("pow", (X, Y), "float64"), Apply("pow", (X, Y), "float64")),
         (Select(lt(A, B), A, A, INT), A),
         (Cast(i(3), "float32"), Const(3.0, "float32")),
         (Cast(i(300), "int8"), Cast(i(300), "int8")),

@@ -6,7 +6,7 @@ from numba.extending import register_jitable
 from numpy import float32 as f32
 from numpy import uint64 as u64
 
-from sparsedsl.codegen.intrinsics import exponential
+from sparsedsl.codegen.straight import exponential
 
 
 @register_jitable
