@@ -100,7 +100,7 @@ def _write(f: Function, kernel: Kernel) -> None:
     words = [word for name in kernel.results for word in _words(f, name)]
     for k, word in enumerate(words):
         f.builder.store(word, f.builder.gep(results, [WORD(k)]))
-    if any(isinstance(s, Store) and s.passing for s in statements(kernel.body)):
+    if any(isinstance(s, Store) and s.passing is not None for s in statements(kernel.body)):
         # such stores are not in order with others, by which another thread learns of them
         f.builder.fence("seq_cst")
     f.leave(0, {*kernel.results})
@@ -291,18 +291,26 @@ def _store(f: Function, node: Store) -> None:
         value = operation(operator)(f.builder, [old, value], array.dtype, f.fast)
     if array.dtype == BOOL:
         value = f.builder.zext(value, stored_type(BOOL))
-    if node.passing:
-        _store_past(f, value, place, array.dtype)
-    else:
+    if node.passing is None:
         f.builder.store(value, place)
+    else:
+        _store_past(f, value, place, array.dtype, evaluate(f, node.passing))
 
 
-def _store_past(f: Function, value: Value, place: Value, dtype: str) -> None:
-    """Store past the caches, as an int: of floats x86 has no such store."""
+def _store_past(f: Function, value: Value, place: Value, dtype: str, passing: Value) -> None:
+    """Store past the caches if ``passing``, as an int: of floats x86 has no such store."""
     bits = ir.IntType(8 * np.dtype(dtype).itemsize)
-    past = f.builder.module.add_metadata([ir.IntType(32)(1)])
     word, at = f.builder.bitcast(value, bits), f.builder.bitcast(place, bits.as_pointer())
-    f.builder.store(word, at).set_metadata("nontemporal", past)
+    past, near, after = f.block("past"), f.block("near"), f.block("after")
+    f.builder.cbranch(passing, past, near)
+    f.builder.position_at_end(past)
+    direct = f.builder.module.add_metadata([ir.IntType(32)(1)])
+    f.builder.store(word, at).set_metadata("nontemporal", direct)
+    f.go(after)
+    f.builder.position_at_end(near)
+    f.builder.store(word, at)
+    f.go(after)
+    f.builder.position_at_end(after)
 
 
 def _allocate(f: Function, node: Allocate) -> None:

@@ -271,7 +271,8 @@ def _statement(node: Stmt, printer: Printer) -> list[str]:
         case Assign(variable, value):
             return [_assign(variable, value, printer)]
         case Store():
-            return [_store(node, printer)]
+            told = node.passing and f"  # past the caches if {printer.name(node.passing.name)}"
+            return [f"{_store(node, printer)}{told or ''}"]
         case For(variable, start, stop, body, step):
             ends = [] if start == Const(0, INT) and step == 1 else [printer.exact(start)]
             ends.append(printer.exact(stop))

@@ -157,8 +157,8 @@ class Assign:
 class Store:
     """``array[subscripts] = value``, or ``array[...] = combine(array[...], value)``.
 
-    ``combine`` is None or a monoid's name (``contraction.operators.MONOIDS``).  ``passing`` stores
-    go past the caches.
+    ``combine`` is None or a monoid's name (``contraction.operators.MONOIDS``).  Where ``passing``
+    is true, it goes past the caches.
     """
 
     array: str
@@ -166,7 +166,7 @@ class Store:
     value: Expr
     combine: str | None = None
     proved: bool = True
-    passing: bool = False
+    passing: Var | None = None
 
 
 @dataclass(frozen=True, slots=True)

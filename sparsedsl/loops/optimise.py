@@ -15,7 +15,7 @@ from sparsedsl.loops.extremes import extremes
 from sparsedsl.loops.fetch import fetch
 from sparsedsl.loops.kept import kept
 from sparsedsl.loops.lanes import sums_in_lanes
-from sparsedsl.loops.nodes import Kernel
+from sparsedsl.loops.nodes import Expr, Kernel
 from sparsedsl.loops.packs import packs
 from sparsedsl.loops.parts import sums_by_loops
 from sparsedsl.loops.passing import passing
@@ -36,7 +36,7 @@ def optimise(
     far: Mapping[str, float] | None = None,
     long: Collection[str] = (),
     likely: Mapping[str, int] | None = None,
-    large: bool = False,
+    large: Expr | None = None,
     checked: bool = False,
 ) -> Kernel:
     """Return a kernel of the same meaning that runs faster.
@@ -46,8 +46,8 @@ def optimise(
     may be stored several at once.  ``far``: arguments whose rows are worth being fetched before
     they are read, as for ``fetch``.  ``long``: variables of loops that turn often, whose sums of
     floats may be taken by themselves.  ``likely``: extents that sums along rows have versions for,
-    as for ``dots``.  ``large``: what is appended is more than caches hold.  ``checked``: what each
-    pass gives is verified, not the last one's result alone.
+    as for ``dots``.  ``large``: how many entries there is room for, where they are more than
+    caches hold.  ``checked``: what each pass gives is verified, not the last one's result alone.
     """
     fetched = tuple((far or {}).items())
     wide = tuple((name, n) for name, n in (likely or {}).items() if n <= WIDEST)
@@ -65,7 +65,7 @@ def _optimised(
     far: tuple[tuple[str, float], ...],
     long: frozenset[str],
     likely: tuple[tuple[str, int], ...],
-    large: bool,
+    large: Expr | None,
     checked: bool,
 ) -> Kernel:
     """``optimise``, kept: plans for operands of other sizes mostly give the same loops."""
@@ -75,7 +75,7 @@ def _optimised(
     if vectors:
         last = [*[sums_in_lanes] * masked, *[packs] * packed, extremes]
         last += [*[partial(dots, likely=dict(likely))] * bool(likely), columns]
-    last += [passing] * large
+    last += [] if large is None else [partial(passing, room=large)]
     for step in (*passes, *last, partial(fetch, far=dict(far))):
         kernel = step(kernel)
         if checked:

@@ -128,10 +128,11 @@ def _statement(node: Stmt, deep: bool) -> list[str]:
     match node:
         case Assign(variable, value):
             return [f"{variable.name}: {variable.type} = {expression(value)}"]
-        case Store(array, subscripts, value, combine, proved):
+        case Store(array, subscripts, value, combine, proved, passing):
             place = f"{array}[{_places(subscripts, value.type)}]{'' if proved else '?'}"
             sign = "=" if combine is None else f"={combine}="
-            return [f"{place} {sign} {expression(value)}"]
+            past = "" if passing is None else f" past the caches if {passing.name}"
+            return [f"{place} {sign} {expression(value)}{past}"]
         case For(variable, start, stop, body, step):
             by = f", {step}" if step != 1 else ""
             head = f"for {variable.name} in {expression(start)} .. {expression(stop)}{by}:"

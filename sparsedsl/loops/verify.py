@@ -253,6 +253,10 @@ class _Verifier:
         self.need(self.storable(value, dtype), f"{value} stored to {dtype} array {node.array}")
         single = vectors.lanes(value) == 1 or node.combine is None
         self.need(single, f"{value} combined with elements of {node.array}")
+        if node.passing is not None:
+            told = self.type(node.passing, defined)
+            alone = single and vectors.lanes(value) == 1 and node.combine is None
+            self.need(told == BOOL and alone, f"{value} past the caches to {node.array}: {told}")
         if node.combine is not None:
             self.need(node.combine in MONOIDS, f"unknown monoid {node.combine}")
             logical = node.combine in ("any", "all")

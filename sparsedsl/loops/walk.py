@@ -60,7 +60,8 @@ def operands(statement: Stmt) -> tuple[Expr, ...]:
         case Assign(_, value):
             return (value,)
         case Store(_, subscripts, value):
-            return (*subscripts, value)
+            told = () if statement.passing is None else (statement.passing,)
+            return (*subscripts, value, *told)
         case For(_, start, stop):
             return (start, stop)
         case While(condition) | If(condition):
@@ -134,8 +135,13 @@ def with_operands(statement: Stmt, change: Callable[[Expr], Expr]) -> Stmt:
         case Assign(_, value):
             return replace(statement, value=change(value))
         case Store(_, subscripts, value):
+            passing = None if statement.passing is None else change(statement.passing)
+            assert passing is None or isinstance(passing, Var)
             return replace(
-                statement, subscripts=tuple(map(change, subscripts)), value=change(value)
+                statement,
+                subscripts=tuple(map(change, subscripts)),
+                value=change(value),
+                passing=passing,
             )
         case For(_, start, stop):
             return replace(statement, start=change(start), stop=change(stop))

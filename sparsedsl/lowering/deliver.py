@@ -93,6 +93,12 @@ class Sink:
         """The array of values, whose length is the room there is."""
         return self.array("values" if self.assembly.kind == "stream" else self.assembly.value)
 
+    @property
+    def given(self) -> Expr:
+        """The number of entries that there is room for."""
+        first, past = self.piece
+        return lb.sub(past, first) if self.pieced else lb.length(self.values)
+
     def within_room(self, place: Expr, stores: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
         """Return ``stores`` at ``place``, left out where the arrays are too short for it."""
         if self.counted:

@@ -187,13 +187,12 @@ class _NestWalk:
         if kind == "dense":
             return [*before, *main, *end]
         room = self.sink.capacity
-        given = lb.length(self.sink.values)
         if not needed:
-            return [*start, Assign(room, given), *before, *main, *end]
+            return [*start, Assign(room, self.sink.given), *before, *main, *end]
         if self.sink.pieced:
-            first, past = (self.emitter.variable(v.name) for v in self.sink.piece)
-            given = lb.sub(past, first)
-        enough = lb.le(room, given)
+            for end_of_piece in self.sink.piece:
+                self.emitter.variable(end_of_piece.name)
+        enough = lb.le(room, self.sink.given)
         by_rows = counting.by_rows(needed, main, enough) if self._merges_two() else None
         if by_rows is not None and all(isinstance(s, Assign | Allocate) for s in before):
             return [*start, Assign(room, lb.i(0)), *before, by_rows, *end]

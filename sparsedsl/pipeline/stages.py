@@ -160,13 +160,15 @@ def _unit(group: Group, plans: tuple[Planned, ...], lowered: Lowered, settings: 
         far={} if settings.safe else far,
         long=long if settings.fastmath else (),
         likely=likely if settings.fastmath else {},
-        large=planned.proved.large,
+        large=lowered.sink.given if planned.proved.large else None,
         checked=current().verify,
     )
     verify_kernel(kernel)
     nests = tuple(p.nest for p in within)
     grows = min(p.grows for p in plans)
     recipe = recipe_of(lowered, planned.nest, kernel, group.checks, nests, grows=grows)
+    if recipe.shared is not None and planned.proved.large and recipe.kind == "append":
+        recipe = replace(recipe, shared=replace(recipe.shared, streams=True))
     bounds = tuple(c for p in plans for c in p.proved.certificates)
     checked = settings.safe or any(c.verdict == "checked" for c in bounds)
     source = print_source(kernel, fastmath=settings.fastmath, safe=checked)

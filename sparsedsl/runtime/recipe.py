@@ -75,7 +75,8 @@ class Share:
     ``prepares``: each call does work of its own before the loop.  ``gaps``: rows of a sparse
     output that no turn visits are still to be ended.  ``repeats``: each piece goes through the
     loops outside of this one.  ``split`` is the array of sorted coordinates where pieces are ranges
-    of these, and each of the ranges that ``pointer`` bounds is split.
+    of these, and each of the ranges that ``pointer`` bounds is split.  ``streams``: turns read and
+    write in order more than caches hold, so that they wait for nothing but the memory's bytes.
     """
 
     extent: Argument
@@ -85,6 +86,7 @@ class Share:
     gaps: bool
     repeats: bool
     split: Argument | None = None
+    streams: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,10 @@ LEAST = 4096
 COUNTED = 8
 """Ranges for each thread whose entries are counted, so that pieces can be made equal."""
 
+STREAMING = 3
+"""Threads from which entries that stream by are shared out: one takes most of what the memory gives
+to two, and stores past the caches, which pieces in windows do not."""
+
 WINDOW = 1 << 17
 """Entries that a piece of a sparse output may have, about: they stay in a core's cache."""
 
@@ -97,7 +101,8 @@ class Sharing:
         if parallel is not True and self.recipe.nanoseconds < least:
             return False
         # last, since the system is asked for its cores
-        return not (self.share.apart and options.thread_count < 2)
+        least = STREAMING if self.share.streams and parallel is not True else 2
+        return not (self.share.apart and options.thread_count < least)
 
     def fill(
         self,

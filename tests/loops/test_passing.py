@@ -11,8 +11,11 @@ import sparsedsl as sd
 from sparsedsl.codegen.llvm_kernel import kernel_function
 from sparsedsl.codegen.llvm_object import direct_code
 from sparsedsl.codegen.machine import kinds, linked
+from sparsedsl.codegen.python import source
 from sparsedsl.find import passing as rule
 from sparsedsl.loops import build as lb
+from sparsedsl.loops import passing as change
+from sparsedsl.loops import text
 from sparsedsl.loops.interpret import interpret
 from sparsedsl.loops.nodes import ArrayParam, Assign, For, If, IntParam, Kernel, Store
 from sparsedsl.loops.optimise import optimise
@@ -40,7 +43,9 @@ def filtering(dtype="float64", *more, index="int32"):
 
 
 def marked(kernel):
-    return {s.array for s in statements(kernel.body) if isinstance(s, Store) and s.passing}
+    return {
+        s.array for s in statements(kernel.body) if isinstance(s, Store) and s.passing is not None
+    }
 
 
 def llvm(kernel):
@@ -63,12 +68,16 @@ def given(dtype="float64", index="int32"):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("index", ["int32", "int64"])
-def test_what_is_appended_is_stored_past_the_caches(dtype, index):
+@pytest.mark.parametrize("least", [1, 1000, 1001])
+def test_what_is_appended_is_stored_past_the_caches(least, dtype, index, monkeypatch):
+    monkeypatch.setattr(change, "ROOM", least)
     plain = verify(filtering(dtype, index=index))
-    changed = verify(passing(plain))
+    changed = verify(passing(plain, limit))
     assert marked(plain) == set()
     assert marked(changed) == {"places", "kept"}
-    assert changed.notes == ("what it does", "past the caches: kept, places")
+    (line,) = (s for s in text.kernel(changed).splitlines() if s.strip().startswith("kept["))
+    assert line.endswith("past the caches if passes")
+    assert source(changed, cache=False).count("  # past the caches if passes\n") == 2
     assert llvm(plain).count("!nontemporal") == llvm(plain).count("fence") == 0
     assert llvm(changed).count("!nontemporal") == 2
     assert llvm(changed).count("fence seq_cst") == 1
@@ -86,27 +95,24 @@ def test_what_is_read_again_is_not():
     behind = If(
         lb.lt(lb.i(0), c), (lb.store("kept", [c], lb.load("kept", before, type="float64")),)
     )
-    assert marked(passing(filtering("float64", behind))) == {"places"}
+    assert marked(passing(filtering("float64", behind), limit)) == {"places"}
 
 
 def test_nor_are_sums_elements_of_loops_and_bytes():
     added = replace(lb.store("marks", [c], lb.const(True, "bool")), array="marks")
     kernel = filtering("float64", added)
-    assert marked(passing(kernel)) == {"places", "kept"}
+    assert marked(passing(kernel, limit)) == {"places", "kept"}
     loop = For(p, lb.i(0), limit, (lb.store("kept", [p], lb.const(1.0, "float64")),))
-    assert passing(replace(kernel, body=(loop,), results=())).body == (loop,)
+    assert passing(replace(kernel, body=(loop,), results=()), limit).body == (loop,)
     adding = Store("kept", (c,), lb.const(1.0, "float64"), "add")
     kernel = replace(kernel, body=(Assign(c, lb.i(0)), adding))
-    assert passing(kernel) == kernel
+    assert passing(kernel, limit) == kernel
 
 
 def test_only_large_results_are():
     kernel = verify(filtering())
     assert marked(optimise(kernel, checked=True)) == set()
-    assert marked(optimise(kernel, large=True, checked=True)) == {"places", "kept"}
-
-
-NOTE = "past the caches: C_data, C_indices"
+    assert marked(optimise(kernel, large=limit, checked=True)) == {"places", "kept"}
 
 
 def add(A, B):
@@ -132,12 +138,14 @@ def bands(offsets, rows=300_000):
     return sp.csr_array((values, columns.ravel().astype(np.int32), indptr.astype(np.int32)))
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [1, 2, 3])
 def test_a_large_sum(threads):
     A, B = bands(np.arange(8)), bands(np.arange(4, 12))
     summed = sd.kernel(add)
     with sd.options(threads=threads):
-        assert NOTE in summed.lower(A, B).source
+        (unit,) = summed.lower(A, B).units
+        assert marked(unit.kernel) == {"C_data", "C_indices"}
+        assert unit.recipe.shared.streams
         found = summed(A, B)
     expected = A + B
     for name in ("indptr", "indices", "data"):
@@ -174,6 +182,7 @@ def test_every_result_is_the_same_past_the_caches(statement, layout, monkeypatch
     plain = sd.kernel(statement)(*given)
     monkeypatch.setattr(rule, "CACHES", 0.0)
     monkeypatch.setattr(rule, "RUN", 0.0)
+    monkeypatch.setattr(change, "ROOM", 0)
     with sd.options(cache_dir=tmp_path):
         kernel = sd.kernel(statement)
         found = kernel(*given)
