@@ -43,7 +43,10 @@ class Array:
 
 
 class Function:
-    """Writes the body of one function; ``fast`` are the freedoms of its operations on floats."""
+    """Writes the body of one function; ``fast`` are the freedoms of its operations on floats.
+
+    Where ``passing``, stores that may go past the caches do.
+    """
 
     def __init__(self, function: Any, fast: tuple[str, ...]) -> None:
         self.function = function
@@ -53,6 +56,7 @@ class Function:
         self.variables: dict[str, tuple[Value, str]] = {}
         self.arrays: dict[str, Array] = {}
         self.exits: list[Any] = []
+        self.passing = False
         self.failed = function.append_basic_block("failed")
 
     def leave(self, status: int, kept: Collection[str] = ()) -> None:

@@ -48,6 +48,7 @@ from sparsedsl.loops.nodes import (
     ScalarParam,
     Stmt,
     Store,
+    Var,
     While,
 )
 from sparsedsl.loops.vectors import lanes
@@ -95,18 +96,48 @@ def _write(f: Function, kernel: Kernel) -> None:
             )
         elif isinstance(param, IntParam):
             f.builder.store(next(given), f.variable(param.name, INT))
-    _run(f, kernel.body)
+    _versions(f, kernel)
+    f.builder.position_at_end(f.failed)
+    f.leave(1)
+    ir.IRBuilder(f.entry).branch(f.function.basic_blocks[1])
+
+
+def _versions(f: Function, kernel: Kernel) -> None:
+    """Write the body: from where it is told what goes past the caches, for that and for nothing.
+
+    In one body LLVM would make one store of both.
+    """
+    told = {s.passing for s in statements(kernel.body) if isinstance(s, Store)} - {None}
+    place = next((k for k, s in enumerate(kernel.body) if _defines(s, told)), None)
+    if place is None:
+        _run(f, kernel.body)
+        _return(f, kernel)
+        return
+    _run(f, kernel.body[: place + 1])
+    past, near = f.block("past"), f.block("near")
+    (passes,) = (evaluate(f, passing) for passing in told if passing is not None)
+    f.builder.cbranch(passes, past, near)
+    for block in (past, near):
+        f.passing = block is past
+        f.builder.position_at_end(block)
+        _run(f, kernel.body[place + 1 :])
+        if f.passing:
+            # such stores are not in order with others, by which another thread learns of them
+            f.builder.fence("seq_cst")
+        _return(f, kernel)
+
+
+def _defines(statement: Stmt, told: set[Var | None]) -> bool:
+    return isinstance(statement, Assign) and statement.variable in told
+
+
+def _return(f: Function, kernel: Kernel) -> None:
+    """Write the results and leave."""
     results = f.function.args[-1]
     words = [word for name in kernel.results for word in _words(f, name)]
     for k, word in enumerate(words):
         f.builder.store(word, f.builder.gep(results, [WORD(k)]))
-    if any(isinstance(s, Store) and s.passing is not None for s in statements(kernel.body)):
-        # such stores are not in order with others, by which another thread learns of them
-        f.builder.fence("seq_cst")
     f.leave(0, {*kernel.results})
-    f.builder.position_at_end(f.failed)
-    f.leave(1)
-    ir.IRBuilder(f.entry).branch(f.function.basic_blocks[1])
 
 
 def _words(f: Function, name: str) -> list[Value]:
@@ -291,26 +322,18 @@ def _store(f: Function, node: Store) -> None:
         value = operation(operator)(f.builder, [old, value], array.dtype, f.fast)
     if array.dtype == BOOL:
         value = f.builder.zext(value, stored_type(BOOL))
-    if node.passing is None:
-        f.builder.store(value, place)
+    if node.passing is not None and f.passing:
+        _store_past(f, value, place, array.dtype)
     else:
-        _store_past(f, value, place, array.dtype, evaluate(f, node.passing))
+        f.builder.store(value, place)
 
 
-def _store_past(f: Function, value: Value, place: Value, dtype: str, passing: Value) -> None:
-    """Store past the caches if ``passing``, as an int: of floats x86 has no such store."""
+def _store_past(f: Function, value: Value, place: Value, dtype: str) -> None:
+    """Store past the caches, as an int: of floats x86 has no such store."""
     bits = ir.IntType(8 * np.dtype(dtype).itemsize)
-    word, at = f.builder.bitcast(value, bits), f.builder.bitcast(place, bits.as_pointer())
-    past, near, after = f.block("past"), f.block("near"), f.block("after")
-    f.builder.cbranch(passing, past, near)
-    f.builder.position_at_end(past)
     direct = f.builder.module.add_metadata([ir.IntType(32)(1)])
+    word, at = f.builder.bitcast(value, bits), f.builder.bitcast(place, bits.as_pointer())
     f.builder.store(word, at).set_metadata("nontemporal", direct)
-    f.go(after)
-    f.builder.position_at_end(near)
-    f.builder.store(word, at)
-    f.go(after)
-    f.builder.position_at_end(after)
 
 
 def _allocate(f: Function, node: Allocate) -> None:
