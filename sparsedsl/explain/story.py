@@ -113,7 +113,8 @@ def _threads(shared: Share) -> str:
         )
     own = "" if shared.apart else ", each with a sum of its own"
     again = ", each going through the loops outside of it" if shared.repeats else ""
-    return f"threads may share the loop over {shared.extent.name}{own}{again}"
+    number = "three or more threads" if shared.streams else "threads"
+    return f"{number} may share the loop over {shared.extent.name}{own}{again}"
 
 
 _CALL_NS = 1e4

@@ -146,6 +146,7 @@ def test_a_large_sum(threads):
         (unit,) = summed.lower(A, B).units
         assert marked(unit.kernel) == {"C_data", "C_indices"}
         assert unit.recipe.shared.streams
+        assert "three or more threads may share the loop over i" in summed.lower(A, B).explain()
         found = summed(A, B)
     expected = A + B
     for name in ("indptr", "indices", "data"):
