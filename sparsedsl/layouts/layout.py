@@ -106,6 +106,11 @@ class Layout:
                     f"a layout's {what} is text, found {type(given).__name__}",
                     hint='write sd.Layout("csr", "[N, M] -> { ... }", value="data(p)")',
                 )
+        if not name.strip() or not name.isprintable():
+            raise LayoutError(
+                f"expected a layout's name of characters that can be printed, found {name!a}",
+                hint='such as "csr"',
+            )
         if isinstance(properties, str):
             properties = (properties,)
         read = parse_relation(relation)
