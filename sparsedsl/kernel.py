@@ -16,8 +16,9 @@ from typing import Any
 from sparsedsl.calls.choices import Choices
 from sparsedsl.calls.prepared import MISS
 from sparsedsl.calls.runner import Runner
-from sparsedsl.calls.sources import ShapeOf, info_of, signature_of
+from sparsedsl.calls.sources import ShapeOf, info_of, signature_of, unevenness_of
 from sparsedsl.calls.specialisation import Specialisation, specialise
+from sparsedsl.calls.unevenness import matters
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.errors import NotationError
 from sparsedsl.frontend.arguments import ArgumentInfo
@@ -52,6 +53,7 @@ class Engine:
         self._known: dict[Settings, dict[Any, Specialisation]] = {}
         self._current: dict[Any, Specialisation] = {}
         self._traced: dict[Any, Traced] = {}
+        self._looking: dict[Any, bool] = {}
         self._runner = Runner()
         self.again = self._runner.again
 
@@ -78,18 +80,23 @@ class Engine:
         """Return the specialisation for arguments like these."""
         settings = self.settings()
         key: Any = tuple([signature_of(x) for x in given])
-        found = self._current.get(key)
+        if key not in self._looking:
+            self._looking[key] = matters(self.trace(given).program)
+        looking = self._looking[key]
+        if looking:
+            key = (key, unevenness_of(given))
+        base, found = key, self._current.get(key)
         if found is not None and found.traced.shape_dependent:
-            key = (key, tuple(tuple(x.shape) for x in given))
+            key = (base, tuple(tuple(x.shape) for x in given))
             found = self._current.get(key)
         if found is None:
             traced = self.trace(given)
             with compiling:
-                found = specialise(traced, given, self.choices, settings)
+                found = specialise(traced, given, self.choices, settings, looking=looking)
             self._current.setdefault(key, found)
             if found.traced.shape_dependent:
                 shapes = tuple(tuple(x.shape) for x in given)
-                self._current[tuple(signature_of(x) for x in given), shapes] = found
+                self._current[base, shapes] = found
         return found
 
     def trace(self, given: Sequence[Tensor | ShapeOf]) -> Traced:

@@ -1,12 +1,13 @@
 """What planning reads of an argument: its layout and how many entries each level holds.
 
 Takes: bound tensors, or shapes alone.  Gives: ``groups.Source``.  Invariant: reads lengths
-of arrays, never their elements.
+of arrays, and of their elements only what ``unevenness`` does, where that is asked for.
 """
 
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -14,13 +15,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sparsedsl.calls.unevenness import uneven
 from sparsedsl.contraction.nodes import VALUE_DTYPES
 from sparsedsl.errors import InvalidTensorError, TensorTypeError
 from sparsedsl.frontend.arguments import ArgumentInfo
+from sparsedsl.iteration.output import ranges
 from sparsedsl.layouts.bounds import Bounds
 from sparsedsl.layouts.catalogue import hierarchical, resolve
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import total
+from sparsedsl.magnitudes import ratio
 from sparsedsl.pipeline.source import Source
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.spf import terms
@@ -126,8 +130,8 @@ def _entries(nnz: Any, extents: tuple[int, ...]) -> int:
     return count
 
 
-def source_of(x: Tensor | ShapeOf) -> Source:
-    """Return what planning reads of a tensor."""
+def source_of(x: Tensor | ShapeOf, *, looking: bool = False) -> Source:
+    """Return what planning reads of a tensor; ``looking``: also how unevenly its entries lie."""
     if isinstance(x, ShapeOf):
         dtypes = dict.fromkeys(x.layout.functions, "int32")
         entries: dict[str, float] = {}
@@ -138,7 +142,8 @@ def source_of(x: Tensor | ShapeOf) -> Source:
             entries[dim] = room
         return Source(x.layout, x.shape, entries, dtypes)
     dtypes = {a: x.held[a].dtype.name for a in x.layout.functions}
-    return Source(x.layout, x.shape, entries_of(x), dtypes)
+    found = uneven(x) if looking else {}
+    return Source(x.layout, x.shape, entries_of(x), dtypes, uneven=found)
 
 
 class _Count(NamedTuple):
@@ -226,14 +231,14 @@ def signature_of(x: Tensor | ShapeOf) -> Signature:
     if isinstance(x, ShapeOf):
         source = source_of(x)
         dtypes = tuple(source.index_dtypes.values())
-        rooms = map(int, source.entries.values())
-        return _key(x.layout, np.dtype(x.dtype), dtypes, None, (*rooms, *x.shape))
+        rooms = [int(n) for n in source.entries.values()]
+        return _key(x.layout, np.dtype(x.dtype), dtypes, None, rooms, x.shape)
     form = x.form
     if form.signature is None:
         held, layout = x.held, form.layout
         dtypes = tuple([held[name].dtype for name in layout.functions])
-        counts = (*_rooms(x), *form.shape)
-        form.signature = _key(layout, x.dtype, dtypes, form.fill_value.tobytes(), counts)
+        fill = form.fill_value.tobytes()
+        form.signature = _key(layout, x.dtype, dtypes, fill, _rooms(x), form.shape)
     return form.signature
 
 
@@ -242,12 +247,29 @@ def _key(
     dtype: np.dtype,
     dtypes: tuple[np.dtype | str, ...],
     fill: bytes | None,
-    counts: tuple[int, ...],
+    rooms: list[int],
+    shape: tuple[int, ...],
 ) -> Signature:
     """Return the signature for numbers of entries and extents, which count by magnitude."""
-    key = (layout, dtype, dtypes, fill, *[n.bit_length() // 2 for n in counts])
+    counts = [n.bit_length() // 2 for n in (*rooms, *shape)]
+    key = (layout, dtype, dtypes, fill, *counts, *_ratios(layout, rooms))
     found = _signatures.get(key)
     return _signatures.setdefault(key, Signature(key)) if found is None else found
+
+
+def _ratios(layout: Layout, rooms: list[int]) -> list[int]:
+    """Return how long ranges are, by magnitude."""
+    ranged = ranges(layout)
+    if not ranged:
+        return []
+    dims = layout.relation.inputs
+    before = [1, *rooms]
+    return [ratio(rooms[k], before[k]) for k, dim in enumerate(dims) if dim in ranged]
+
+
+def unevenness_of(given: Sequence[Tensor | ShapeOf]) -> tuple[Any, ...]:
+    """Return how unevenly the entries of each argument lie, to be part of a key."""
+    return tuple([() if isinstance(x, ShapeOf) else tuple(uneven(x).items()) for x in given])
 
 
 def info_of(x: Tensor | ShapeOf) -> ArgumentInfo:

@@ -190,7 +190,10 @@ class Specialisation:
         group, named = unit.group, dict(zip(self.names, given, strict=True))
         known = self.extents_of(named)
         extents = {index: known.get(index, n) for index, n in group.extents.items()}
-        sources = {n: source_of(named[n]) if n in named else s for n, s in group.sources.items()}
+        sources = {
+            n: replace(source_of(named[n]), uneven=s.uneven) if n in named else s
+            for n, s in group.sources.items()
+        }
         sized = replace(unit, group=replace(group, extents=extents, sources=sources))
         return resized(sized, extents, sources)
 
@@ -369,11 +372,16 @@ def specialise(
     given: Sequence[Tensor | ShapeOf],
     choices: Choices,
     settings: Settings,
+    *,
+    looking: bool,
 ) -> Specialisation:
-    """Return the specialisation of a traced program for arguments like ``given``."""
+    """Return the specialisation of a traced program for arguments like ``given``.
+
+    ``looking``: how unevenly their entries lie is part of what they are like.
+    """
     traced = replace(traced, program=apart(traced.program))
     names = [t.name for t in traced.program.inputs]
     shapes = {n: tuple(x.shape) for n, x in zip(names, given, strict=True)}
-    sources = {n: source_of(x) for n, x in zip(names, given, strict=True)}
+    sources = {n: source_of(x, looking=looking) for n, x in zip(names, given, strict=True)}
     extents = check_shapes(traced.program, shapes)
     return Specialisation(traced, sources, choices, settings, extents)

@@ -60,6 +60,9 @@ from sparsedsl.loops.nodes import (
 class Workload:
     """Expected sizes: ``length`` of the range, ``queries`` a setup, number of ``setups``.
 
+    ``met`` is the length of the range that a query searches, ``hits`` the part of the queries that
+    find something; ``known`` says that they rest on how the entries lie.  Queries come in ``loops``
+    a setup, of which so many ``idle`` ones find nothing and deliver nothing but for that.
     ``curved`` says that comparing keys means comparing their interleaved bits.
     """
 
@@ -67,6 +70,11 @@ class Workload:
     queries: float
     setups: float
     extent: float
+    met: float
+    hits: float
+    known: bool = False
+    loops: float = 0.0
+    idle: float = 0.0
     curved: bool = False
 
 
@@ -312,8 +320,17 @@ def _bitmap(site: Site) -> Emission:
 MISTAKEN = 10.0
 """A branch predicted wrongly."""
 
-WASTED = 0.25
+TESTED = 0.15
+"""A branch predicted well."""
+
+WASTED = 0.05
 """Loading and combining a value that was not needed."""
+
+SUMMED = 2.5
+"""Beginning and ending a loop of such values."""
+
+DELIVERED = 6.0
+"""An entry of a result that another find would have left out."""
 
 CLEARED = 0.5
 """Taking a value out of an array again."""
@@ -336,6 +353,9 @@ LINE = 64
 QUICK = 1 << 17
 """Bytes of an array whose lines come back before stores wait for them: a few first caches."""
 
+NEAREST = 1 << 15
+"""Bytes that stay in the first cache."""
+
 NEAR = 1 << 21
 """Bytes that stay in the second cache."""
 
@@ -356,7 +376,8 @@ def _log(x: float) -> float:
 
 def _lookup(load: Workload, width: float) -> float:
     """Return what one access to an array over the keys costs, ``width`` bytes an element."""
-    return 0.9 if load.extent * width <= NEAR else 2.2
+    size = load.extent * width
+    return 0.35 if size <= NEAREST else 0.5 if size <= NEAR else 1.8
 
 
 def _fill(load: Workload, width: float) -> float:
@@ -373,11 +394,12 @@ def _fill(load: Workload, width: float) -> float:
 def _surprise(load: Workload) -> float:
     """Return how often a hit, or a miss, comes unexpected.
 
-    Rows of a matrix share columns more often than chance has it, since some columns are full:
-    ranges that are met one after the other are taken to hold more of what is sought.
+    Rows of a matrix share columns more often than chance has it, since some columns are full: where
+    it is not known how often, ranges that are met one after the other are taken to hold more of
+    what is sought.
     """
-    hit = min(load.length / max(load.extent, 1.0), 1.0)
-    return max(min(hit, 1.0 - hit), 0.01 if load.setups <= 1.0 else 0.03)
+    least = 0.005 if load.known or load.setups <= 1.0 else 0.03
+    return max(min(load.hits, 1.0 - load.hits), least)
 
 
 ALGORITHMS: tuple[Algorithm, ...] = (
@@ -386,7 +408,8 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         frozenset({UNIQUE, EXTENT}),
         lambda w: (
             w.extent * 0.3
-            + w.setups * (_fill(w, 4) + w.queries * (_lookup(w, 4) + MISTAKEN * _surprise(w)))
+            + w.setups
+            * (_fill(w, 4) + w.queries * (_lookup(w, 4) + TESTED + MISTAKEN * _surprise(w)))
         ),
         _table,
     ),
@@ -395,7 +418,14 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         frozenset({UNIQUE, EXTENT, NEUTRAL}),
         lambda w: (
             w.extent * 0.5
-            + w.setups * (_fill(w, 8) + CLEARED * w.length + w.queries * (_lookup(w, 8) + WASTED))
+            + w.setups
+            * (
+                _fill(w, 8)
+                + CLEARED * w.length
+                + w.queries * (_lookup(w, 8) + WASTED)
+                + SUMMED * w.loops
+                + DELIVERED * w.idle
+            )
         ),
         _spread,
     ),
@@ -405,7 +435,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         lambda w: (
             w.extent * 0.03
             + 2.0 * w.length
-            + w.queries * (_lookup(w, 0.2) + COUNTED + MISTAKEN * _surprise(w))
+            + w.queries * (_lookup(w, 0.2) + TESTED + COUNTED + MISTAKEN * _surprise(w))
         ),
         _bitmap,
     ),
@@ -421,13 +451,13 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     Algorithm(
         "gallop",
         frozenset({UNIQUE, SORTED, RISING}),
-        lambda w: w.setups * w.queries * (4.0 + 5.0 * _log(w.length / max(w.queries, 1e-9))),
+        lambda w: w.setups * w.queries * (4.0 + 5.0 * _log(w.met / max(w.queries, 1e-9))),
         _gallop,
     ),
     Algorithm(
         "binary",
         frozenset({UNIQUE, ORDERED}),
-        lambda w: w.setups * w.queries * (4.0 + (7.0 if w.curved else 4.0) * _log(w.length)),
+        lambda w: w.setups * w.queries * (4.0 + (7.0 if w.curved else 4.0) * _log(w.met)),
         _binary,
     ),
     Algorithm(
@@ -439,15 +469,13 @@ ALGORITHMS: tuple[Algorithm, ...] = (
     Algorithm(
         "count",
         frozenset({UNIQUE, SORTED}),
-        lambda w: (
-            w.setups * w.queries * (3.0 + COMPARED * w.length + APART * min(w.length, INSTRUCTION))
-        ),
+        lambda w: w.setups * w.queries * (3.0 + COMPARED * w.met + APART * min(w.met, INSTRUCTION)),
         _count,
     ),
     Algorithm(
         "linear",
         frozenset({UNIQUE}),
-        lambda w: w.setups * w.queries * (1.0 + 0.6 * w.length),
+        lambda w: w.setups * w.queries * (1.0 + 0.6 * w.met),
         _linear,
     ),
 )

@@ -13,11 +13,12 @@ from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.expressions import walk
 from sparsedsl.errors import PlanError
 from sparsedsl.find import algorithms as al
-from sparsedsl.find import ordering, slots
 from sparsedsl.find import site as si
+from sparsedsl.find import slots
 from sparsedsl.find.guards import ensuring
 from sparsedsl.find.queries import Context, Prover, sought_extent
 from sparsedsl.find.reads import read_by
+from sparsedsl.iteration import weights
 from sparsedsl.iteration.cost import Sizes
 from sparsedsl.iteration.nodes import (
     Assembly,
@@ -97,7 +98,8 @@ def choose(
     reads = frozenset[str]()
     for key in find.keys:
         reads |= key.reads
-    load = _workload(context.steps, find, place, depth, context.operands, sizes)
+    sparse = assembly.kind == "append"
+    load = _workload(context, find, place, depth, sizes, sparse=sparse)
     load = replace(load, curved=curved)
     own = inside is None and reads == frozenset({find.variable})
     pays = load.queries > slots.CLEARING * load.length and load.extent <= slots.NEAR
@@ -256,21 +258,29 @@ def _bound_after(steps: tuple[Step, ...], names: frozenset[str]) -> int:
 
 
 def _workload(
-    steps: tuple[Step, ...],
-    find: Find,
-    place: int,
-    depth: int,
-    operands: Mapping[str, Operand],
-    sizes: Sizes,
+    context: Context, find: Find, place: int, depth: int, sizes: Sizes, *, sparse: bool
 ) -> al.Workload:
+    steps, operands = context.steps, context.operands
     operand = operands[find.operand]
-    length = sizes.fanout(operand.dims, find.variable)
-    setups, queries = 1.0, 1.0
+    setups, queries, inner = 1.0, 1.0, 1.0
     for index, step in enumerate(steps[:place]):
         if isinstance(step, Scan):
-            count = ordering.turns(step, operands, sizes)
+            count = weights.turns(steps, index, operands, sizes)
             if index < depth:
                 setups *= count
             else:
-                queries *= count
-    return al.Workload(length, queries, setups, sizes.room(key.value for key in find.keys))
+                queries, inner = queries * count, count
+    before = steps[:place]
+    hits = weights.hits(before, operand, find, sizes)
+    loops = queries / inner
+    return al.Workload(
+        length=weights.length(steps[: max(depth, 0)], operand, find, sizes),
+        queries=queries,
+        setups=setups,
+        extent=sizes.room(key.value for key in find.keys),
+        met=weights.length(before, operand, find, sizes),
+        hits=hits,
+        known=find.variable in sizes.uneven,
+        loops=loops,
+        idle=loops * max(1.0 - hits * inner, 0.0) if sparse else 0.0,
+    )

@@ -7,15 +7,14 @@ only.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import numpy as np
 
 from sparsedsl.find.algorithms import NEAR
-from sparsedsl.find.ordering import turns
 from sparsedsl.iteration.cost import Sizes
-from sparsedsl.iteration.nodes import Let, Nest, Operand, Scan
+from sparsedsl.iteration.nodes import Let, Nest, Operand
+from sparsedsl.iteration.weights import all_turns
 
 INDEX = 4
 """Bytes of an index, about: int64 ones are rare."""
@@ -48,7 +47,7 @@ def far_arrays(nest: Nest, algorithms: Iterable[str], sizes: Sizes) -> dict[str,
         steps = nest.prefix + chain.steps
         operands = {o.name: o for o in chain.operands}
         loaded = {s.variable for s in steps if isinstance(s, Let) and s.kind == "load"}
-        read = math.prod(turns(s, operands, sizes) for s in steps if isinstance(s, Scan))
+        read = all_turns(steps, operands, sizes)
         for operand in chain.operands:
             told = {i for s in operand.access.subscripts[:-1] for i in s.indices} & loaded
             if len(operand.dims) < 2 or not told or not (sparse or operand.total):

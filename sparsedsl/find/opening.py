@@ -10,11 +10,11 @@ import math
 
 from sparsedsl.contraction.expressions import same_value
 from sparsedsl.contraction.operators import MONOIDS
-from sparsedsl.find.ordering import turns
 from sparsedsl.find.parallel import Shared
 from sparsedsl.iteration.cost import Sizes
 from sparsedsl.iteration.nodes import Let, Nest, Scan, Step
 from sparsedsl.iteration.space import extent_name
+from sparsedsl.iteration.weights import all_turns
 from sparsedsl.spf import terms
 
 NARROW = 16.0
@@ -63,5 +63,5 @@ def opened_rows(nest: Nest, shared: Shared | None, sizes: Sizes) -> int:
         return 0
     row = math.prod(sizes.extent(n or "") for n in names - rows)
     operands = {o.name: o for o in chain.operands}
-    added = math.prod(turns(s, operands, sizes) for s in steps[count:] if isinstance(s, Scan))
+    added = all_turns(steps, operands, sizes, count)
     return count if row >= NARROW and added >= row else 0

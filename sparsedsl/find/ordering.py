@@ -33,8 +33,9 @@ from sparsedsl.find.queries import Prover
 from sparsedsl.iteration.cost import Sizes
 from sparsedsl.iteration.counted import counted_steps, leading_lets, loaded_from
 from sparsedsl.iteration.laid import Laid, laid_rows
-from sparsedsl.iteration.nodes import Chain, Find, Nest, Operand, Scan
+from sparsedsl.iteration.nodes import Chain, Find, Nest, Scan
 from sparsedsl.iteration.steps import expand
+from sparsedsl.iteration.weights import all_turns, turns
 from sparsedsl.spf import terms
 
 NARROW = 256.0
@@ -76,27 +77,28 @@ LAID, WALKED, STORED = 0.25, 0.5, 1.5
 HASHED, DIGITS, MOVED = 22.0, 1000.0, 0.4
 
 
-def turns(scan: Scan, operands: Mapping[str, Operand], sizes: Sizes) -> float:
-    """Return how often a scan is expected to turn."""
-    if scan.operand is None:
-        return sizes.extent(scan.variable)
-    return sizes.fanout(operands[scan.operand].dims, scan.variable)
-
-
 def long_loops(nest: Nest, sizes: Sizes) -> frozenset[str]:
     """Return the variables of scans that are expected to turn so often that vectors pay."""
     found: set[str] = set()
     for chain in nest.chains:
         operands = {o.name: o for o in chain.operands}
-        scans = (s for s in nest.prefix + chain.steps if isinstance(s, Scan))
-        found |= {s.variable for s in scans if turns(s, operands, sizes) >= LONG}
+        steps = nest.prefix + chain.steps
+        for place, step in enumerate(steps):
+            if isinstance(step, Scan) and turns(steps, place, operands, sizes) >= LONG:
+                found.add(step.variable)
     return frozenset(found)
 
 
-def _visits(chain: Chain, sizes: Sizes) -> float:
+def _visits(nest: Nest, chain: Chain, sizes: Sizes) -> float:
     """Return how many values a chain is expected to deliver between two flushes."""
     operands = {o.name: o for o in chain.operands}
-    return math.prod(turns(s, operands, sizes) for s in chain.steps if isinstance(s, Scan))
+    return all_turns(nest.prefix + chain.steps, operands, sizes, len(nest.prefix))
+
+
+def _flushes(nest: Nest, sizes: Sizes) -> float:
+    """Return how often a workspace is expected to be flushed."""
+    operands = {o.name: o for chain in nest.chains for o in chain.operands}
+    return max(all_turns(nest.prefix, operands, sizes), 1.0)
 
 
 def ordered(
@@ -169,10 +171,7 @@ def _laying_pays(nest: Nest, laid: Laid, sizes: Sizes) -> bool:
         return False
     gathered = _gathered(nest, sizes)
     rows = gathered / max(sizes.fanout(dims, laid.scan.variable), 1.0)
-    operands = {o.name: o for chain in nest.chains for o in chain.operands}
-    loops = (s for s in nest.prefix if isinstance(s, Scan))
-    flushes = max(math.prod(turns(s, operands, sizes) for s in loops), 1.0)
-    whole = extent * (rows * LAID + WALKED) + held * STORED / flushes
+    whole = extent * (rows * LAID + WALKED) + held * STORED / _flushes(nest, sizes)
     return whole < gathered * LISTED
 
 
@@ -180,9 +179,7 @@ def _hash_pays(dense: Nest, sizes: Sizes) -> bool:
     """Whether a hash table is estimated to be faster than an array over the last mode."""
     extent = sizes.extent(dense.coordinates[dense.assembly.modes[-1]])
     gathered = max(_gathered(dense, sizes), 1.0)
-    operands = {o.name: o for chain in dense.chains for o in chain.operands}
-    loops = (s for s in dense.prefix if isinstance(s, Scan))
-    values = gathered * max(math.prod(turns(s, operands, sizes) for s in loops), 1.0)
+    values = gathered * _flushes(dense, sizes)
     width = np.dtype(dense.output.dtype).itemsize
     far = FARTHER * max(math.log2(extent * width / NEAR), 0.0)
     each = {"range": RANGED, "run": PLACED, "list": LISTED + far}
@@ -196,7 +193,7 @@ def _hash_pays(dense: Nest, sizes: Sizes) -> bool:
 
 def _gathered(nest: Nest, sizes: Sizes) -> float:
     """Return how many values are expected to be delivered between two flushes."""
-    return sum(_visits(chain, sizes) for chain in nest.chains)
+    return sum(_visits(nest, chain, sizes) for chain in nest.chains)
 
 
 def _starts_from_fill(nest: Nest) -> bool:

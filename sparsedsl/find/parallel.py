@@ -16,19 +16,18 @@ coordinates, and of each range the part that has those.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import product
 
 from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
-from sparsedsl.find.ordering import turns
 from sparsedsl.find.queries import Context, Prover, bound_names
 from sparsedsl.find.smt import Question
 from sparsedsl.iteration.cost import LOOP, START, Sizes
 from sparsedsl.iteration.nodes import Chain, Let, Merge, MergePart, Nest, Scan, Step
 from sparsedsl.iteration.space import extent_name, subscript_term
 from sparsedsl.iteration.steps import expand
+from sparsedsl.iteration.weights import all_turns
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import UF, FloorDiv, Mod, Term
 
@@ -118,7 +117,6 @@ def inner_loop(nest: Nest, sizes: Sizes) -> Shared | None:
     (chain,) = nest.chains
     operands = {o.name: o for o in chain.operands}
     written = {subscript_term(c) for c in chain.coordinates}
-    outside: list[Scan] = []
     for place, step in enumerate(chain.steps):
         if not isinstance(step, Scan | Let):
             return None
@@ -126,10 +124,10 @@ def inner_loop(nest: Nest, sizes: Sizes) -> Shared | None:
             continue
         whole = terms.const(0) in step.lows and terms.var(extent_name(step.variable)) in step.highs
         if whole and terms.var(step.variable) in written:
-            repeated = math.prod(turns(s, operands, sizes) for s in outside) * (START + LOOP)
-            cheap = outside and repeated <= REPEATED * nest.cost
+            repeated = all_turns(chain.steps[:place], operands, sizes) * (START + LOOP)
+            loops = any(isinstance(s, Scan) for s in chain.steps[:place])
+            cheap = loops and repeated <= REPEATED * nest.cost
             return Shared(extent_name(step.variable), "", True, place) if cheap else None
-        outside.append(step)
     return None
 
 
@@ -143,7 +141,6 @@ def split_loop(prover: Prover, nest: Nest, sizes: Sizes) -> Shared | None:
     (chain,) = nest.chains
     operands = {o.name: o for o in chain.operands}
     written = {subscript_term(c) for c in chain.coordinates}
-    outside: list[Scan] = []
     for place, step in enumerate(chain.steps):
         if not isinstance(step, Scan | Let):
             return None
@@ -153,12 +150,11 @@ def split_loop(prover: Prover, nest: Nest, sizes: Sizes) -> Shared | None:
         if pointer and key is not None and step.operand is not None:
             before = Context(chain.steps[:place], operands)
             part = MergePart(step.operand, step.variable, step.lows, step.highs, key.value)
-            repeated = math.prod(turns(s, operands, sizes) for s in outside) * (START + LOOP)
+            repeated = all_turns(chain.steps[:place], operands, sizes) * (START + LOOP)
             if repeated <= SPLIT * nest.cost and prover.merges(before, part):
                 (call,) = terms.ufs(key.value)
                 extent = extent_name(key.variable)
                 return Shared(extent, pointer, True, place, call.function)
-        outside.append(step)
     return None
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from sparsedsl.layouts.catalogue import plain, resolve
 from sparsedsl.layouts.given import INDEX_LIMIT, NATIVE_VALUES
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.magnitudes import ratio
 from sparsedsl.runtime.checked import Checks, checks_of
 from sparsedsl.runtime.unchanged import WHOLE
 
@@ -108,7 +109,7 @@ def _compressed(name: str, attributes: Mapping[str, Any]) -> Operand | None:
     held = {"indptr": indptr, "indices": indices, "data": data}
     rows, columns = shape
     sizes = data.size.bit_length() // 2, rows.bit_length() // 2, columns.bit_length() // 2
-    kind = (checks, dtype, *sizes)
+    kind = (checks, dtype, *sizes, ratio(data.size, indptr.size - 1))
     # what a named tuple's own way of making one takes is worth a line here
     return tuple.__new__(Operand, (kind, layout, shape, held, data, checks))
 

@@ -30,8 +30,10 @@ def sizes_of(request: Request, operands: tuple[Operand, ...]) -> cost.Sizes:
     """
     extents = {i: float(n) for i, n in request.extents.items()}
     entries: dict[str, float] = {}
+    uneven: dict[str, cost.Unevenness] = {}
     for operand in operands:
         known = request.entries.get(operand.tensor.name, {})
+        known_uneven = request.uneven.get(operand.tensor.name, {})
         open_indices = {i for s in operand.access.subscripts for i in s.indices}
         bound, before = frozenset[str](), 1.0
         for dim, name in zip(operand.layout.relation.inputs, operand.dims, strict=True):
@@ -42,7 +44,9 @@ def sizes_of(request: Request, operands: tuple[Operand, ...]) -> cost.Sizes:
             if told:
                 count = min(count, before * math.prod(extents.get(i, 1.0) for i in told))
             entries[name] = before = count
-    return cost.Sizes(extents, entries)
+            if dim in known_uneven:
+                uneven[name] = known_uneven[dim]
+    return cost.Sizes(extents, entries, uneven)
 
 
 def chain_of(

@@ -12,7 +12,9 @@ from typing import TypeAlias
 
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.expressions import walk
+from sparsedsl.iteration.cost import Unevenness
 from sparsedsl.iteration.nodes import Conversion, Nest, Operand, Scan, Step
+from sparsedsl.iteration.output import ranges
 from sparsedsl.iteration.request import Request, occurrences
 from sparsedsl.iteration.steps import depends_on
 from sparsedsl.layouts.catalogue import dense_order, hierarchical, resolve
@@ -153,6 +155,7 @@ def _is_thin(request: Request, access: ct.Access, order: tuple[int, ...]) -> boo
 def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[Conversion, ...]]:
     layouts = dict(request.layouts)
     entries = dict(request.entries)
+    uneven = dict(request.uneven)
     statements, whole = request.statements, request.whole
     inputs = list(request.program.inputs)
     conversions: list[Conversion] = []
@@ -166,6 +169,7 @@ def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[
         layouts[copy.name] = layout
         total = max(request.entries[source.name].values(), default=1.0)
         entries[copy.name] = _estimate(layout, modes, access, request, total)
+        uneven[copy.name] = _uneven(request, source.name, layout, modes)
         statements = tuple(
             replace(s, expression=_redirect(s.expression, access, copy.name)) for s in statements
         )
@@ -181,8 +185,22 @@ def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[
         program=program,
         layouts=layouts,
         entries=entries,
+        uneven=uneven,
     )
     return changed, unique
+
+
+def with_sizes(request: Request, nest: Nest) -> Request:
+    """Return the request with the sizes of the copies that a nest reads."""
+    entries, uneven = dict(request.entries), dict(request.uneven)
+    read = {o.tensor.name: o.access for chain in nest.chains for o in chain.operands}
+    for copy in nest.conversions:
+        name = copy.tensor.name
+        if name in read:
+            total = max(request.entries[copy.source].values(), default=1.0)
+            entries[name] = _estimate(copy.layout, copy.order, read[name], request, total)
+            uneven[name] = _uneven(request, copy.source, copy.layout, copy.order)
+    return replace(request, entries=entries, uneven=uneven)
 
 
 def _pattern_asked(request: Request, access: ct.Access) -> bool:
@@ -222,6 +240,18 @@ def _estimate(
         )
     found[layout.relation.inputs[-1]] = total
     return found
+
+
+def _uneven(
+    request: Request, source: str, layout: Layout, modes: tuple[int, ...]
+) -> dict[str, Unevenness]:
+    """Guess how unevenly the entries of a copy lie: as in its source, or as columns did there."""
+    known = request.uneven.get(source, {})
+    if not known or not modes:
+        return {}
+    dim, found = [*known.items()][-1]
+    _, _, mode = ranges(request.layouts[source])[dim]
+    return {layout.relation.inputs[-1]: found if mode == modes[-1] else found.turned}
 
 
 def _redirect(node: ct.Expression, access: ct.Access, name: str) -> ct.Expression:

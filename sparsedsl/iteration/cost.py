@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import FloorDiv, Term
@@ -51,21 +51,55 @@ UNROLLED = 8
 
 
 @dataclass(frozen=True, slots=True)
+class Unevenness:
+    """How unevenly the entries of a dimension lie in its ranges; 1.0 where they lie evenly.
+
+    ``skew`` is how many times as long as the average range that of an entry is, on average over
+    entries.  ``crowd`` is how many times as often as by chance a coordinate that some range stores
+    is stored by another one.  ``near`` is how many times as densely as by chance a range is filled
+    between its first and its last coordinate.
+    """
+
+    skew: float = 1.0
+    crowd: float = 1.0
+    near: float = 1.0
+
+    @property
+    def turned(self) -> Unevenness:
+        """The same of a copy whose ranges are those of the coordinates."""
+        return Unevenness(self.crowd, self.skew, self.near)
+
+
+@dataclass(frozen=True, slots=True)
 class Sizes:
     """What is known of the actual operands.
 
     ``extents``: the extent of each logical index.  ``entries``: for each physical dimension
-    of each operand, the number of tuples up to and including it, in storage order.
+    of each operand, the number of tuples up to and including it, in storage order.  ``uneven``
+    tells of those whose entries are known to lie unevenly.
     """
 
     extents: Mapping[str, float]
     entries: Mapping[str, float]
+    uneven: Mapping[str, Unevenness] = field(default_factory=dict[str, Unevenness])
 
     def fanout(self, dims: tuple[str, ...], dim: str) -> float:
         """Return how many values ``dim`` takes for one value of the dimensions before it."""
         place = dims.index(dim)
         before = self.entries.get(dims[place - 1], 1.0) if place else 1.0
         return max(self.entries.get(dim, before) / max(before, 1.0), 1e-6)
+
+    def skew(self, dim: str) -> float:
+        """Return how many times as long as the average range that of an entry is."""
+        return self.uneven[dim].skew if dim in self.uneven else 1.0
+
+    def crowd(self, dim: str) -> float:
+        """Return how many times as often as by chance ranges share coordinates."""
+        return self.uneven[dim].crowd if dim in self.uneven else 1.0
+
+    def near(self, dim: str) -> float:
+        """Return how many times as densely as by chance ranges are filled."""
+        return self.uneven[dim].near if dim in self.uneven else 1.0
 
     def extent(self, index: str) -> float:
         """Return the extent of a logical index."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sparsedsl.iteration import classify, cost
+from sparsedsl.iteration import classify, cost, weights
 from sparsedsl.iteration.guards import with_guards
 from sparsedsl.iteration.nodes import Exclude, Find, Guard, Key, Let, Operand, Probe, Scan
 from sparsedsl.iteration.state import Problem, State
@@ -125,7 +125,7 @@ def _find(problem: Problem, state: State, operand: Operand, dim: str) -> State |
         state,
         bound=state.bound | {dim},
         steps=(*state.steps, find),
-        visits=state.visits * min(1.0, length / extent),
+        visits=state.visits * weights.hits(state.steps, operand, find, sizes),
         spent=state.spent + spent,
         handled=state.handled | used,
     )

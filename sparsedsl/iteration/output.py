@@ -72,6 +72,23 @@ def levels_of(layout: Layout) -> Assembly | None:
     return Assembly("append", tuple(levels), tuple(modes), layout.value.function)
 
 
+@lru_cache(maxsize=512)
+def ranges(layout: Layout) -> dict[str, tuple[str, str, int]]:
+    """Return the dimensions that an array of pointers gives ranges of, and what is stored there.
+
+    That is the array of pointers, and the array of coordinates with the mode that they are of.
+    """
+    levels = levels_of(layout)
+    if levels is None:
+        return {}
+    dims = zip(layout.relation.inputs, levels.levels, strict=True)
+    return {
+        dim: (level.pointer, *level.coordinates[0])
+        for dim, level in dims
+        if level.pointer and len(level.coordinates) == 1
+    }
+
+
 def _appended(item: Property, levels: list[Level]) -> bool:
     """Whether a property holds of entries appended in the order of the levels' coordinates."""
     match item:

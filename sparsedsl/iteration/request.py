@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sparsedsl.contraction import nodes as ct
+from sparsedsl.iteration.cost import Unevenness
 from sparsedsl.layouts.layout import Layout
 
 
@@ -14,7 +15,8 @@ class Request:
     """All that planning one output reads.
 
     ``entries`` gives, for each tensor, the number of tuples up to each of its layout's
-    dimensions; ``extents`` the extent of each index.  ``annihilating`` permits skipping
+    dimensions, ``uneven`` how unevenly their entries lie, where that is known; ``extents`` the
+    extent of each index.  ``annihilating`` permits skipping
     products with an implicit zero, ``exact`` says that evaluating such a product gives the same.
     ``order`` forces the order of logical indices,
     ``workspace`` how a sparse output is gathered (``"sort"``: as a stream; among the others
@@ -45,6 +47,9 @@ class Request:
     turning: bool = True
     patterns: Mapping[str, str] = field(default_factory=dict[str, str])
     implied: frozenset[str] = frozenset()
+    uneven: Mapping[str, Mapping[str, Unevenness]] = field(
+        default_factory=dict[str, Mapping[str, Unevenness]]
+    )
     strict: int = 0
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from itertools import zip_longest
 
-from sparsedsl.iteration import classify, cost
+from sparsedsl.iteration import classify, cost, weights
 from sparsedsl.iteration.following import leader, logical, saturate
 from sparsedsl.iteration.guards import with_guards
 from sparsedsl.iteration.nodes import Operand, Scan
@@ -240,12 +240,10 @@ def _candidates(
                 continue
             used = frozenset((operand.name, c) for c in limits.used)
             scan = Scan(dim, limits.lows, limits.highs, operand.name)
-            yield scan, used, _turns(problem, operand, scan, state.bound, free)
+            yield scan, used, _turns(problem, operand, scan, state, free)
 
 
-def _turns(
-    problem: Problem, operand: Operand, scan: Scan, bound: frozenset[str], free: list[str]
-) -> float:
+def _turns(problem: Problem, operand: Operand, scan: Scan, state: State, free: list[str]) -> float:
     """Return how often a scan turns, from entry counts where nothing better is known.
 
     Counts are rounded one by one, so that their ratio may exceed the range itself, or the
@@ -257,10 +255,10 @@ def _turns(
     sizes = problem.sizes
     extents = {extent_name(i): terms.const(int(n)) for i, n in sizes.extents.items()}
     ends = [terms.substitute(high, extents) for high in scan.highs]
-    known = bound | {scan.variable}
+    known = state.bound | {scan.variable}
     told = [i for i in free if classify.closed_form(operand, i, known) is not None]
     room = math.prod(sizes.extent(i) for i in told) if told else math.inf
-    rounded = sizes.fanout(operand.dims, scan.variable)
+    rounded = weights.length(state.steps, operand, scan, sizes)
     return min([rounded, room, *(max(float(e.constant), 1.0) for e in ends if not e.parts)])
 
 

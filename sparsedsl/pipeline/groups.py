@@ -32,6 +32,7 @@ from sparsedsl.iteration.infer import ENDLESS, infer_layout
 from sparsedsl.iteration.output import levels_of
 from sparsedsl.layouts.catalogue import hierarchical
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.magnitudes import bucket
 from sparsedsl.pipeline.diagonals import along_diagonals
 from sparsedsl.pipeline.maps import like, maps
 from sparsedsl.pipeline.source import Source
@@ -401,25 +402,16 @@ def describe(group: Group, settings: Settings) -> str:
     used = sorted({a.tensor for s in group.statements for a in reads(s.expression)})
     for name in used:
         tensor, source = group.program.tensor(name), group.sources[name]
-        sizes = ",".join(f"{d}~{bucket(n)}" for d, n in sorted(source.entries.items()))
+        sizes = ",".join(f"{d}~{n:g}" for d, n in sorted(source.sizes.items()))
+        uneven = "".join(f" {d} {u!r}" for d, u in sorted(source.uneven.items()))
         dtypes = ",".join(f"{a}:{t}" for a, t in sorted(source.index_dtypes.items()))
-        lines.append(f"{tensor!r} | {source.layout.key} | {sizes} | {dtypes}")
+        lines.append(f"{tensor!r} | {source.layout.key} | {sizes}{uneven} | {dtypes}")
     output = group.output
     lines.append(f"{output!r} | {group.assembled.key} | {index_dtype(group)}")
     lines.append(",".join(f"{i}~{bucket(n)}" for i, n in sorted(group.extents.items())))
     demands = f"{group.finite} {group.nonzero} {group.bounded}"
     lines.append(f"{settings!r} {group.annihilating} {group.exact} {demands} {group.patterns}")
     return "\n".join(lines)
-
-
-def bucket(count: float) -> int:
-    """Return the order of magnitude in powers of four: plans do not change within one."""
-    return max(int(count), 0).bit_length() // 2
-
-
-def rounded(count: float) -> float:
-    """Return the size that stands for a bucket, so that equal keys give equal plans."""
-    return float(4 ** bucket(count)) if count >= 1 else 1.0
 
 
 def limits(group: Group, *, grows: int, narrow: bool) -> dict[str, int]:

@@ -19,7 +19,8 @@ from dataclasses import replace
 import numpy as np
 
 from sparsedsl.iteration.output import levels_of
-from sparsedsl.pipeline.groups import Group, reads, rounded
+from sparsedsl.magnitudes import rounded
+from sparsedsl.pipeline.groups import Group, reads
 
 MOST = 4
 """Outputs that one pass computes."""

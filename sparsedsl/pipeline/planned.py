@@ -24,9 +24,11 @@ from sparsedsl.find.smt import Proof
 from sparsedsl.find.widths import widest
 from sparsedsl.iteration import plan as planning
 from sparsedsl.iteration.chains import sizes_of
+from sparsedsl.iteration.copies import with_sizes
 from sparsedsl.iteration.nodes import Chain, Nest, Scan
 from sparsedsl.iteration.request import Request, accesses
-from sparsedsl.pipeline.groups import Group, Settings, bucket, index_dtype, reads, rounded
+from sparsedsl.magnitudes import bucket, rounded
+from sparsedsl.pipeline.groups import Group, Settings, index_dtype, reads
 
 if TYPE_CHECKING:
     from sparsedsl.lowering.rows import Part
@@ -111,9 +113,7 @@ def request_of(group: Group, settings: Settings) -> Request:
         layouts={n: s.layout for n, s in group.sources.items()},
         output=group.assembled,
         extents={i: int(rounded(n)) for i, n in group.extents.items()},
-        entries={
-            n: {d: rounded(c) for d, c in s.entries.items()} for n, s in group.sources.items()
-        },
+        entries={n: s.sizes for n, s in group.sources.items()},
         annihilating=group.annihilating,
         exact=group.exact,
         order=_order_of(group, settings),
@@ -122,6 +122,7 @@ def request_of(group: Group, settings: Settings) -> Request:
         patterns=dict(group.patterns),
         turning=settings.turn,
         implied=frozenset(n for n, s in group.sources.items() if s.implied),
+        uneven={n: s.uneven for n, s in group.sources.items() if s.uneven},
     )
 
 
@@ -198,7 +199,7 @@ def _proved(
         try:
             nest = planning.plan(request)
             operands = tuple(o for chain in nest.chains for o in chain.operands)
-            sizes = sizes_of(request, operands)
+            sizes = sizes_of(with_sizes(request, nest), operands)
             proved = prove_nest(
                 *(nest, sizes, find, settings.solver_timeout_ms, known, settings.workspace),
                 flat=not settings.by_rows,

@@ -1,14 +1,18 @@
 """What planning knows of a tensor.
 
-Takes: nothing.  Gives: ``Source``.  Invariant: says nothing of stored values or indices.
+Takes: nothing.  Gives: ``Source``.  Invariant: says nothing of stored values, and of indices no
+more than how unevenly they lie.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from sparsedsl.iteration.cost import Unevenness
+from sparsedsl.iteration.output import ranges
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.magnitudes import ratio, rounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +20,8 @@ class Source:
     """What is known of one tensor before it is seen: enough to plan, not to run.
 
     ``entries`` gives the number of tuples up to each physical dimension; ``index_dtypes``
-    the dtype of each index array by its own name.  ``implied`` says that no caller gives the
+    the dtype of each index array by its own name.  ``uneven`` tells of dimensions whose indices
+    were looked at, where it matters.  ``implied`` says that no caller gives the
     tensor: its coordinates follow from its layout, and its values are not read.
     """
 
@@ -25,3 +30,19 @@ class Source:
     entries: Mapping[str, float]
     index_dtypes: Mapping[str, str]
     implied: bool = False
+    uneven: Mapping[str, Unevenness] = field(default_factory=dict[str, Unevenness])
+
+    @property
+    def sizes(self) -> dict[str, float]:
+        """``entries`` as plans count them: rows by their number and by how long they are."""
+        found: dict[str, float] = {}
+        ranged = ranges(self.layout)
+        before, known = 1.0, 1.0
+        for dim, count in self.entries.items():
+            if dim in ranged:
+                known *= 2.0 ** ratio(int(count), int(before))
+            else:
+                known *= rounded(count) / rounded(before)
+            found[dim] = known = max(known, 1.0)
+            before = count
+        return found

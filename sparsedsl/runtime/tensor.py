@@ -194,9 +194,13 @@ class Tensor(Operators):
     @property
     def nnz(self) -> int:
         """Number of stored entries, explicit fill values included."""
-        known = self._facts.get("nnz")
+        return self.fact("nnz", self._count)
+
+    def fact(self, name: str, find: Callable[[], int]) -> int:
+        """A number that tells of the stored entries, as found when first asked."""
+        known = self._facts.get(name)
         if known is None:
-            known = self._facts["nnz"] = self._count()
+            known = self._facts[name] = find()
         return known
 
     def counted(self, nnz: int) -> Tensor:
@@ -358,10 +362,9 @@ class Tensor(Operators):
 
     def forget(self) -> None:
         """Forget what was found of the values: they were written to."""
-        nnz = self._facts.get("nnz")
+        kept = {n: k for n, k in self._facts.items() if n == "nnz" or n.startswith("uneven ")}
         self._facts.clear()
-        if nnz is not None:
-            self._facts["nnz"] = nnz
+        self._facts.update(kept)
 
     @property
     def T(self) -> Tensor:  # noqa: N802

@@ -361,6 +361,6 @@ def test_spread_that_is_not_cleared_is_caught():
 
 def test_costs_are_finite_and_not_negative():
     for length, count, setups, extent in itertools.product((0, 1, 1e6), repeat=4):
-        load = al.Workload(length, count, setups, extent)
+        load = al.Workload(length, count, setups, extent, length, min(length, 1.0))
         for algorithm in al.ALGORITHMS:
             assert 0 <= algorithm.cost(load) < float("inf")

@@ -1,0 +1,124 @@
+"""How unevenly the entries of a tensor lie, looked at in a sample of them.
+
+Takes: bound tensors.  Gives: ``Unevenness`` for each dimension that pointers give ranges of.
+Invariant: says the same of equal arrays, and takes no longer for larger ones, but for a logarithm;
+what was found is kept with the tensor until its index arrays are written to.
+
+An entry drawn at random is in a long range as often as that is long, so that the ranges of a few
+entries tell what the squares of the lengths of all ranges would.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from sparsedsl.contraction import nodes as ct
+from sparsedsl.iteration.cost import Unevenness
+from sparsedsl.iteration.output import ranges
+from sparsedsl.runtime.tensor import Tensor
+from sparsedsl.runtime.unchanged import WHOLE
+
+DRAWN = 1024
+"""Entries that are looked at: 0.1 ms."""
+
+TWINS = 16
+"""Pairs of them in one place from which on that is not taken to be chance."""
+
+PLACES = 16
+"""Magnitudes of a number, to put several into one."""
+
+
+def uneven(x: Tensor) -> dict[str, Unevenness]:
+    """Return how unevenly entries lie in each dimension with ranges, by magnitude.
+
+    Nothing is said of small tensors, which are looked at in passing (``interop.passing``), since
+    it would take as long as a kernel does.
+    """
+    if max(array.size for array in x.held.values()) <= WHOLE:
+        return {}
+    found: dict[str, Unevenness] = {}
+    for dim, arrays in ranges(x.form.layout).items():
+        known = x.fact(f"uneven {dim}", lambda arrays=arrays: _magnitudes(x, *arrays))
+        rest, near = divmod(known, PLACES)
+        skew, crowd = divmod(rest, PLACES)
+        found[dim] = Unevenness(4.0**skew, 4.0**crowd, 4.0**near)
+    return found
+
+
+def matters(program: ct.Program) -> bool:
+    """Whether entries of several sparse operands may have to be found in one another."""
+    sparse = frozenset(t.name for t in program.inputs if not t.total)
+    return any(_meets(s.expression, sparse) for s in program.statements)
+
+
+def _meets(node: ct.Expression, sparse: frozenset[str]) -> bool:
+    """Whether a term has several sparse operands; sums are merged, however they lie."""
+    match node:
+        case ct.Reduce(_, _, body):
+            return _meets(body, sparse)
+        case ct.Call(operator, arguments) if operator in ("add", "sub", "neg"):
+            return any(_meets(a, sparse) for a in arguments)
+        case _:
+            return _reads(node, sparse) > 1
+
+
+def _reads(node: ct.Expression, sparse: frozenset[str]) -> int:
+    match node:
+        case ct.Access(tensor, _, _) | ct.Stored(tensor, _, _):
+            return int(tensor in sparse)
+        case ct.Call(_, arguments):
+            return sum(_reads(a, sparse) for a in arguments)
+        case ct.Reduce(_, _, body):
+            return _reads(body, sparse)
+        case ct.Literal() | ct.IndexValue() | ct.Extent():
+            return 0
+
+
+def _magnitudes(x: Tensor, pointer: str, coordinate: str, mode: int) -> int:
+    """Return the magnitudes of what unevenness tells in powers of four, as one number."""
+    starts, coordinates, extent = x.held[pointer], x.held[coordinate], x.shape[mode]
+    count, several = coordinates.size, starts.size - 1
+    if not count or several < 1:
+        return 0
+    drawn = _drawn(count)
+    here = np.searchsorted(starts, drawn, side="right")
+    low, high = starts[here - 1], starts[here]
+    lengths = (high - low).astype(np.float64)
+    stored = coordinates[drawn]
+    length = float(lengths.mean())
+    # an even range has one entry more where an entry is than elsewhere
+    skew = length / (count / several + 1.0)
+    wide = np.abs(coordinates[high - 1] - coordinates[low].astype(np.int64)) + 1
+    dense = float((lengths / wide).mean())
+    magnitudes = map(_magnitude, (skew, _twins(stored) * extent, dense * extent / length))
+    return functools.reduce(lambda number, one: PLACES * number + one, magnitudes)
+
+
+def _twins(stored: np.ndarray) -> float:
+    """Return which part of all pairs of a sample are equal, 0 where chance may have it."""
+    _, counts = np.unique(stored, return_counts=True)
+    same = float((counts * (counts - 1.0)).sum()) / 2.0
+    return same / (stored.size * (stored.size - 1) / 2.0) if same >= TWINS else 0.0
+
+
+def _magnitude(x: float) -> int:
+    """Return the power of four next to a number, 0 up to two.
+
+    >>> [_magnitude(x) for x in (0.5, 1.9, 2.0, 7.9, 8.0, 30.0)]
+    [0, 0, 1, 1, 2, 2]
+    """
+    return min((int(math.log2(max(x, 1.0))) + 1) // 2, PLACES - 1)
+
+
+@functools.lru_cache(maxsize=64)
+def _drawn(count: int) -> np.ndarray:
+    """Return one place of each of ``DRAWN`` equal parts of so many.
+
+    Where in its part a place lies varies without a period, so that no pattern falls in step.
+    """
+    parts = np.arange(DRAWN)
+    within = parts * parts * ((5**0.5 - 1) / 2) % 1
+    return ((parts + within) * (count / DRAWN)).astype(np.int64)
