@@ -18,6 +18,7 @@ import numpy as np
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.iteration.cost import Unevenness
 from sparsedsl.iteration.output import ranges
+from sparsedsl.iteration.weights import together
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.unchanged import WHOLE
 
@@ -41,11 +42,18 @@ def uneven(x: Tensor) -> dict[str, Unevenness]:
         return {}
     found: dict[str, Unevenness] = {}
     for dim, arrays in ranges(x.form.layout).items():
-        known = x.fact(f"uneven {dim}", lambda arrays=arrays: _magnitudes(x, *arrays))
-        rest, near = divmod(known, PLACES)
-        skew, crowd = divmod(rest, PLACES)
-        found[dim] = Unevenness(4.0**skew, 4.0**crowd, 4.0**near)
+        number = x.fact(f"uneven {dim}", lambda arrays=arrays: _number(x, *arrays))
+        found[dim] = _unevenness(number)
     return found
+
+
+@functools.lru_cache(maxsize=256)
+def _unevenness(number: int) -> Unevenness:
+    """Return what a number of ``_number`` tells."""
+    number, mutual = divmod(number, 2)
+    number, near = divmod(number, PLACES)
+    skew, crowd = divmod(number, PLACES)
+    return Unevenness(4.0**skew, 4.0**crowd, 4.0**near, bool(mutual))
 
 
 def matters(program: ct.Program) -> bool:
@@ -77,8 +85,8 @@ def _reads(node: ct.Expression, sparse: frozenset[str]) -> int:
             return 0
 
 
-def _magnitudes(x: Tensor, pointer: str, coordinate: str, mode: int) -> int:
-    """Return the magnitudes of what unevenness tells in powers of four, as one number."""
+def _number(x: Tensor, pointer: str, coordinate: str, mode: int) -> int:
+    """Return what unevenness tells as one number: magnitudes in powers of four, and a bit."""
     starts, coordinates, extent = x.held[pointer], x.held[coordinate], x.shape[mode]
     count, several = coordinates.size, starts.size - 1
     if not count or several < 1:
@@ -86,15 +94,22 @@ def _magnitudes(x: Tensor, pointer: str, coordinate: str, mode: int) -> int:
     drawn = _drawn(count)
     here = np.searchsorted(starts, drawn, side="right")
     low, high = starts[here - 1], starts[here]
-    lengths = (high - low).astype(np.float64)
-    stored = coordinates[drawn]
+    lengths, stored = (high - low).astype(np.float64), coordinates[drawn]
     length = float(lengths.mean())
     # an even range has one entry more where an entry is than elsewhere
     skew = length / (count / several + 1.0)
+    crowd = _twins(stored) * extent
     wide = np.abs(coordinates[high - 1] - coordinates[low].astype(np.int64)) + 1
-    dense = float((lengths / wide).mean())
-    magnitudes = map(_magnitude, (skew, _twins(stored) * extent, dense * extent / length))
-    return functools.reduce(lambda number, one: PLACES * number + one, magnitudes)
+    near = float((lengths / wide).mean()) * extent / length
+    mutual = False
+    if several == extent and skew > 1.0 and crowd > 1.0:
+        named = float((starts[stored + 1] - starts[stored]).mean()) * several / count
+        # nearer to what it is at most than to what chance makes it
+        mutual = named**2 > together(skew, crowd)
+    number = 0
+    for ratio in (skew, crowd, near):
+        number = PLACES * number + _magnitude(ratio)
+    return 2 * number + mutual
 
 
 def _twins(stored: np.ndarray) -> float:

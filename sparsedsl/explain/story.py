@@ -6,7 +6,7 @@ nothing is said that the plan, its proofs and its generated code do not hold.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sparsedsl.contraction.text import statement_text
 from sparsedsl.explain.alternatives import alternatives
@@ -150,6 +150,7 @@ def _storage(unit: Unit) -> list[str]:
     seen = {o.tensor.name: o for o in operands}
     for name, operand in seen.items():
         lines.append(f"  {name}: {operand.tensor.dtype} in {operand.layout.label}")
+        lines += [f"    {text}" for text in _lying(name, group)]
     for conversion in nest.conversions:
         size = size_text(copied_bytes(conversion, group))
         made = "at each call" if conversion.tensor.total else "once for the same values"
@@ -165,6 +166,27 @@ def _storage(unit: Unit) -> list[str]:
         known = "" if size is None else f" ({most}{size_text(size)})"
         lines.append(f"workspace {name}: {shape}{known}")
     return lines
+
+
+def _lying(name: str, group: Group) -> Iterator[str]:
+    """Say what was found of how the entries of an operand lie: the plan was chosen for that."""
+    source = group.sources.get(name)
+    if source is None:
+        return
+    sizes, before = source.sizes, 1.0
+    for dim, count in sizes.items():
+        if dim in source.uneven:
+            found = source.uneven[dim]
+            each = max(count / before, 1.0)
+            lengths = f"about {each:g} entries"
+            if found.skew > 1.0:
+                lengths += f", of {each * found.skew:g} where an entry is"
+            yield f"ranges of {dim}: of {lengths}"
+            if found.crowd > 1.0:
+                yield f"  a coordinate comes again {found.crowd:g} times as often as by chance"
+            if found.near > 1.0:
+                yield f"  coordinates are {found.near:g} times as near each other as by chance"
+        before = count
 
 
 def _values(group: Group) -> list[str]:

@@ -323,8 +323,8 @@ MISTAKEN = 10.0
 TESTED = 0.15
 """A branch predicted well."""
 
-WASTED = 0.05
-"""Loading and combining a value that was not needed."""
+WASTED, FETCHED_IN_VAIN = 0.05, 0.3
+"""Combining a value that was not needed, and one that is read for nothing else from far away."""
 
 SUMMED = 2.5
 """Beginning and ending a loop of such values."""
@@ -402,6 +402,13 @@ def _surprise(load: Workload) -> float:
     return max(min(load.hits, 1.0 - load.hits), least)
 
 
+def _sums(load: Workload) -> float:
+    """Return what adding values up that were not needed costs a setup."""
+    if load.setups <= 1.0:
+        return load.queries * FETCHED_IN_VAIN
+    return load.queries * WASTED + load.loops * SUMMED + load.idle * DELIVERED
+
+
 ALGORITHMS: tuple[Algorithm, ...] = (
     Algorithm(
         "table",
@@ -418,14 +425,7 @@ ALGORITHMS: tuple[Algorithm, ...] = (
         frozenset({UNIQUE, EXTENT, NEUTRAL}),
         lambda w: (
             w.extent * 0.5
-            + w.setups
-            * (
-                _fill(w, 8)
-                + CLEARED * w.length
-                + w.queries * (_lookup(w, 8) + WASTED)
-                + SUMMED * w.loops
-                + DELIVERED * w.idle
-            )
+            + w.setups * (_fill(w, 8) + CLEARED * w.length + w.queries * _lookup(w, 8) + _sums(w))
         ),
         _spread,
     ),

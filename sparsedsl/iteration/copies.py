@@ -251,7 +251,7 @@ def _uneven(
         return {}
     dim, found = [*known.items()][-1]
     _, _, mode = ranges(request.layouts[source])[dim]
-    return {layout.relation.inputs[-1]: found if mode == modes[-1] else found.turned}
+    return {layout.relation.inputs[-1]: found if mode == modes[-1] else found.across}
 
 
 def _redirect(node: ct.Expression, access: ct.Access, name: str) -> ct.Expression:

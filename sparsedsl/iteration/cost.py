@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import FloorDiv, Term
@@ -57,17 +57,23 @@ class Unevenness:
     ``skew`` is how many times as long as the average range that of an entry is, on average over
     entries.  ``crowd`` is how many times as often as by chance a coordinate that some range stores
     is stored by another one.  ``near`` is how many times as densely as by chance a range is filled
-    between its first and its last coordinate.
+    between its first and its last coordinate.  ``mutual``: coordinates that are stored often are
+    the numbers of long ranges.  ``turned``: it is of a copy whose ranges were coordinates.
     """
 
     skew: float = 1.0
     crowd: float = 1.0
     near: float = 1.0
+    mutual: bool = False
+    turned: bool = False
 
     @property
-    def turned(self) -> Unevenness:
+    def across(self) -> Unevenness:
         """The same of a copy whose ranges are those of the coordinates."""
-        return Unevenness(self.crowd, self.skew, self.near)
+        return replace(self, skew=self.crowd, crowd=self.skew, turned=not self.turned)
+
+
+EVEN = Unevenness()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +95,9 @@ class Sizes:
         before = self.entries.get(dims[place - 1], 1.0) if place else 1.0
         return max(self.entries.get(dim, before) / max(before, 1.0), 1e-6)
 
-    def skew(self, dim: str) -> float:
-        """Return how many times as long as the average range that of an entry is."""
-        return self.uneven[dim].skew if dim in self.uneven else 1.0
-
-    def crowd(self, dim: str) -> float:
-        """Return how many times as often as by chance ranges share coordinates."""
-        return self.uneven[dim].crowd if dim in self.uneven else 1.0
-
-    def near(self, dim: str) -> float:
-        """Return how many times as densely as by chance ranges are filled."""
-        return self.uneven[dim].near if dim in self.uneven else 1.0
+    def unevenness(self, dim: str) -> Unevenness:
+        """Return how unevenly the entries of a physical dimension lie; evenly, if unknown."""
+        return self.uneven.get(dim, EVEN)
 
     def extent(self, index: str) -> float:
         """Return the extent of a logical index."""

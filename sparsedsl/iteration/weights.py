@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from sparsedsl.iteration.cost import Sizes
+from sparsedsl.iteration.cost import Sizes, Unevenness
 from sparsedsl.iteration.nodes import Find, Let, Operand, Scan, Step
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import Term
@@ -50,20 +50,57 @@ def length(before: tuple[Step, ...], operand: Operand, ranged: Scan | Find, size
 
 def _met(before: tuple[Step, ...], ends: tuple[Term, ...], dim: str, sizes: Sizes) -> float:
     """Return how many times as long as on average a range is where it is met."""
-    skew = sizes.skew(dim)
-    if skew <= 1.0:
+    own = sizes.unevenness(dim)
+    if own.skew <= 1.0:
         return 1.0
     origin = _origin(before, _variables(ends))
-    scans = [s for s in before if isinstance(s, Scan)]
-    base = next((s.variable for s in reversed(scans) if s.variable in origin), None)
+    scans = (s.variable for s in reversed(before) if isinstance(s, Scan))
+    base = next((name for name in scans if name in origin), None)
     if base is None:
         return 1.0
+    named = (sizes.unevenness(name) for name in _naming(before, base, origin))
+    beside = (sizes.unevenness(name) for name in _beside(before, base))
+    longer = [
+        *(together(own.skew, u.crowd) for u in named if _alike(own, u, across=True)),
+        *(together(own.skew, u.skew) for u in beside if _alike(own, u, across=False)),
+    ]
+    return min(max(longer, default=1.0), own.skew)
+
+
+def _alike(one: Unevenness, other: Unevenness, *, across: bool) -> bool:
+    """Whether ranges of one, and ranges or coordinates (``across``) of the other, are of one mode.
+
+    Where they are of two, long ranges may still be those of coordinates that are stored often.
+    """
+    return (one.turned != other.turned) is across or (one.mutual and other.mutual)
+
+
+def _naming(before: tuple[Step, ...], base: str, origin: frozenset[str]) -> list[str]:
+    """Return the dimensions whose coordinates say which range is met."""
     loaded = any(isinstance(s, Let) and s.kind == "load" and s.variable in origin for s in before)
-    other = min(sizes.crowd(base), skew) if loaded else 1.0
-    for scan in scans:
-        if base in _origin(before, _variables((*scan.lows, *scan.highs))):
-            other = max(other, sizes.skew(scan.variable))
-    return together(skew, other)
+    finds = (s for s in before if isinstance(s, Find))
+    sought = [s.variable for s in finds if base in _origin(before, _sought(s))]
+    return [base, *sought] if loaded else sought
+
+
+def _beside(before: tuple[Step, ...], base: str) -> list[str]:
+    """Return the dimensions whose ranges have the number of the range that is met."""
+    ranged = (s for s in before if isinstance(s, Scan | Find))
+    return [s.variable for s in ranged if base in _origin(before, _variables((*s.lows, *s.highs)))]
+
+
+def hits(before: tuple[Step, ...], operand: Operand, find: Find, sizes: Sizes) -> float:
+    """Return which part of the keys sought after some steps is expected to be found."""
+    room = sizes.room(key.value for key in find.keys)
+    own = sizes.unevenness(find.variable)
+    origin = _origin(before, _sought(find))
+    stored = [u for u in map(sizes.unevenness, origin) if _alike(own, u, across=False)]
+    more = max([own.near, *(together(own.crowd, u.crowd) for u in stored)])
+    return min(length(before, operand, find, sizes) / room * more, 1.0)
+
+
+def _sought(find: Find) -> frozenset[str]:
+    return _variables(key.value for key in find.keys)
 
 
 def _variables(values: Iterable[Term]) -> frozenset[str]:
@@ -76,26 +113,14 @@ def _origin(steps: tuple[Step, ...], names: frozenset[str]) -> frozenset[str]:
         if isinstance(step, Let) and step.variable in names:
             names |= terms.variables(step.value)
         elif isinstance(step, Find) and step.variable in names:
-            names |= _variables(key.value for key in step.keys)
+            names |= _sought(step)
     return names
 
 
 def together(one: float, other: float) -> float:
-    """Return how much more often than by chance two uneven distributions meet, at most.
+    """Return how many times as often as by chance two uneven distributions meet, at most.
 
-    >>> together(16.0, 16.0), together(16.0, 1.0), together(16.0, 4.0)
-    (16.0, 1.0, 7.708203932499369)
+    >>> together(16.0, 16.0), together(16.0, 1.0), together(17.0, 5.0)
+    (16.0, 1.0, 9.0)
     """
-    return 1.0 + math.sqrt(max(one - 1.0, 0.0) * max(other - 1.0, 0.0))
-
-
-def hits(before: tuple[Step, ...], operand: Operand, find: Find, sizes: Sizes) -> float:
-    """Return which part of the keys sought after some steps is expected to be found."""
-    room = sizes.room(key.value for key in find.keys)
-    crowd = sizes.crowd(find.variable)
-    sought = 1.0
-    if crowd > 1.0:
-        origin = _origin(before, _variables(key.value for key in find.keys))
-        sought = max((sizes.crowd(n) for n in origin), default=1.0)
-    chance = length(before, operand, find, sizes) / room
-    return min(chance * max(together(crowd, sought), sizes.near(find.variable)), 1.0)
+    return 1.0 + math.sqrt((one - 1.0) * (other - 1.0))
