@@ -99,8 +99,9 @@ def _number(x: Tensor, pointer: str, coordinate: str, mode: int) -> int:
     # an even range has one entry more where an entry is than elsewhere
     skew = length / (count / several + 1.0)
     crowd = _twins(stored) * extent
-    wide = np.abs(coordinates[high - 1] - coordinates[low].astype(np.int64)) + 1
-    near = float((lengths / wide).mean()) * extent / length
+    # so many coordinates drawn from all would lie so far apart on average
+    apart = float(((lengths - 1.0) / (lengths + 1.0)).sum()) * extent
+    near = apart / max(float(np.abs(coordinates[high - 1] - coordinates[low]).sum()), 1.0)
     mutual = False
     if several == extent and skew > 1.0 and crowd > 1.0:
         named = float((starts[stored + 1] - starts[stored]).mean()) * several / count
