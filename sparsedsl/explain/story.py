@@ -173,20 +173,15 @@ def _lying(name: str, group: Group) -> Iterator[str]:
     source = group.sources.get(name)
     if source is None:
         return
-    sizes, before = source.sizes, 1.0
-    for dim, count in sizes.items():
-        if dim in source.uneven:
-            found = source.uneven[dim]
-            each = max(count / before, 1.0)
-            lengths = f"about {each:g} entries"
-            if found.skew > 1.0:
-                lengths += f", of {each * found.skew:g} where an entry is"
-            yield f"ranges of {dim}: of {lengths}"
-            if found.crowd > 1.0:
-                yield f"  a coordinate comes again {found.crowd:g} times as often as by chance"
-            if found.near > 1.0:
-                yield f"  coordinates are {found.near:g} times as near each other as by chance"
-        before = count
+    lengths = source.lengths
+    for dim, found in source.uneven.items():
+        each = max(lengths[dim], 1.0)
+        longer = f", of {each * found.skew:g} where an entry is" if found.skew > 1.0 else ""
+        yield f"ranges of {dim}: of about {each:g} entries{longer}"
+        if found.crowd > 1.0:
+            yield f"  a coordinate comes again {found.crowd:g} times as often as by chance"
+        if found.near > 1.0:
+            yield f"  coordinates are {found.near:g} times as near each other as by chance"
 
 
 def _values(group: Group) -> list[str]:

@@ -9,14 +9,12 @@ hold: results larger than those cost a read that nothing needs.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from sparsedsl.find.fetching import INDEX
-from sparsedsl.find.ordering import turns
 from sparsedsl.iteration.cost import Sizes
-from sparsedsl.iteration.nodes import Chain, Nest, Scan
+from sparsedsl.iteration.nodes import Chain, Nest
+from sparsedsl.iteration.weights import all_turns
 
 CACHES = 2.0**25
 """Bytes that a processor's caches rarely hold more of."""
@@ -55,9 +53,6 @@ def _in_order(nest: Nest, chain: Chain, sizes: Sizes) -> float:
 def _gathered(nest: Nest, chain: Chain, sizes: Sizes) -> float:
     """Return the values that a workspace gathers in all; 0 where a row has few."""
     operands = {o.name: o for o in chain.operands}
-
-    def visits(steps: tuple[object, ...]) -> float:
-        return math.prod(turns(s, operands, sizes) for s in steps if isinstance(s, Scan))
-
-    row = visits(chain.steps)
-    return visits(nest.prefix) * row if row >= RUN else 0.0
+    steps, outside = nest.prefix + chain.steps, len(nest.prefix)
+    row = all_turns(steps, operands, sizes, outside)
+    return all_turns(nest.prefix, operands, sizes) * row if row >= RUN else 0.0

@@ -30,23 +30,28 @@ def sizes_of(request: Request, operands: tuple[Operand, ...]) -> cost.Sizes:
     """
     extents = {i: float(n) for i, n in request.extents.items()}
     entries: dict[str, float] = {}
+    lengths: dict[str, float] = {}
     uneven: dict[str, cost.Unevenness] = {}
     for operand in operands:
         known = request.entries.get(operand.tensor.name, {})
-        known_uneven = request.uneven.get(operand.tensor.name, {})
+        ranged = request.lengths.get(operand.tensor.name, {})
+        lying = request.uneven.get(operand.tensor.name, {})
         open_indices = {i for s in operand.access.subscripts for i in s.indices}
         bound, before = frozenset[str](), 1.0
         for dim, name in zip(operand.layout.relation.inputs, operand.dims, strict=True):
             bound |= {name}
             told = {i for i in open_indices if classify.closed_form(operand, i, bound) is not None}
             open_indices -= told
-            count = float(known.get(dim, 1.0))
+            count, room = float(known.get(dim, 1.0)), math.inf
             if told:
-                count = min(count, before * math.prod(extents.get(i, 1.0) for i in told))
+                room = math.prod(extents.get(i, 1.0) for i in told)
+                count = min(count, before * room)
             entries[name] = before = count
-            if dim in known_uneven:
-                uneven[name] = known_uneven[dim]
-    return cost.Sizes(extents, entries, uneven)
+            if dim in ranged:
+                lengths[name] = min(ranged[dim], room)
+            if dim in lying:
+                uneven[name] = lying[dim]
+    return cost.Sizes(extents, entries, lengths, uneven)
 
 
 def chain_of(

@@ -155,7 +155,7 @@ def _is_thin(request: Request, access: ct.Access, order: tuple[int, ...]) -> boo
 def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[Conversion, ...]]:
     layouts = dict(request.layouts)
     entries = dict(request.entries)
-    uneven = dict(request.uneven)
+    lengths, uneven = dict(request.lengths), dict(request.uneven)
     statements, whole = request.statements, request.whole
     inputs = list(request.program.inputs)
     conversions: list[Conversion] = []
@@ -169,6 +169,7 @@ def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[
         layouts[copy.name] = layout
         total = max(request.entries[source.name].values(), default=1.0)
         entries[copy.name] = _estimate(layout, modes, access, request, total)
+        lengths[copy.name] = _lengths(layout, modes, access, request)
         uneven[copy.name] = _uneven(request, source.name, layout, modes)
         statements = tuple(
             replace(s, expression=_redirect(s.expression, access, copy.name)) for s in statements
@@ -185,6 +186,7 @@ def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[
         program=program,
         layouts=layouts,
         entries=entries,
+        lengths=lengths,
         uneven=uneven,
     )
     return changed, unique
@@ -192,15 +194,17 @@ def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[
 
 def with_sizes(request: Request, nest: Nest) -> Request:
     """Return the request with the sizes of the copies that a nest reads."""
-    entries, uneven = dict(request.entries), dict(request.uneven)
+    entries, lengths, uneven = dict(request.entries), dict(request.lengths), dict(request.uneven)
     read = {o.tensor.name: o.access for chain in nest.chains for o in chain.operands}
     for copy in nest.conversions:
         name = copy.tensor.name
         if name in read:
             total = max(request.entries[copy.source].values(), default=1.0)
             entries[name] = _estimate(copy.layout, copy.order, read[name], request, total)
+            source = replace(read[name], tensor=copy.source)
+            lengths[name] = _lengths(copy.layout, copy.order, source, request)
             uneven[name] = _uneven(request, copy.source, copy.layout, copy.order)
-    return replace(request, entries=entries, uneven=uneven)
+    return replace(request, entries=entries, lengths=lengths, uneven=uneven)
 
 
 def _pattern_asked(request: Request, access: ct.Access) -> bool:
@@ -240,6 +244,26 @@ def _estimate(
         )
     found[layout.relation.inputs[-1]] = total
     return found
+
+
+def _lengths(
+    layout: Layout, modes: tuple[int, ...], access: ct.Access, request: Request
+) -> dict[str, float]:
+    """Return how long rows of a copied matrix are: the same entries, in another number of rows."""
+    known = [*request.lengths.get(access.tensor, {}).values()]
+    ranged = ranges(request.layouts[access.tensor])
+    if (
+        len(known) != 1
+        or len(modes) != 2
+        or layout.relation.inputs[0] not in layout.relation.outputs
+    ):
+        return {}
+    ((_, _, mode),) = ranged.values()
+    before, after = (
+        float(request.extents.get(access.subscripts[m].name or "", 1)) or 1.0
+        for m in (1 - mode, modes[0])
+    )
+    return {layout.relation.inputs[-1]: known[0] * before / after}
 
 
 def _uneven(

@@ -81,16 +81,20 @@ class Sizes:
     """What is known of the actual operands.
 
     ``extents``: the extent of each logical index.  ``entries``: for each physical dimension
-    of each operand, the number of tuples up to and including it, in storage order.  ``uneven``
-    tells of those whose entries are known to lie unevenly.
+    of each operand, the number of tuples up to and including it, in storage order.  ``lengths``
+    says of those that have ranges how long these are, ``uneven`` how unevenly entries lie in them;
+    numbers are rounded, so that a length is no quotient of two.
     """
 
     extents: Mapping[str, float]
     entries: Mapping[str, float]
+    lengths: Mapping[str, float] = field(default_factory=dict[str, float])
     uneven: Mapping[str, Unevenness] = field(default_factory=dict[str, Unevenness])
 
     def fanout(self, dims: tuple[str, ...], dim: str) -> float:
         """Return how many values ``dim`` takes for one value of the dimensions before it."""
+        if dim in self.lengths:
+            return max(self.lengths[dim], 1e-6)
         place = dims.index(dim)
         before = self.entries.get(dims[place - 1], 1.0) if place else 1.0
         return max(self.entries.get(dim, before) / max(before, 1.0), 1e-6)

@@ -15,8 +15,8 @@ class Request:
     """All that planning one output reads.
 
     ``entries`` gives, for each tensor, the number of tuples up to each of its layout's
-    dimensions, ``uneven`` how unevenly their entries lie, where that is known; ``extents`` the
-    extent of each index.  ``annihilating`` permits skipping
+    dimensions, ``lengths`` how long ranges are, and ``uneven`` how unevenly entries lie in them,
+    where that is known; ``extents`` the extent of each index.  ``annihilating`` permits skipping
     products with an implicit zero, ``exact`` says that evaluating such a product gives the same.
     ``order`` forces the order of logical indices,
     ``workspace`` how a sparse output is gathered (``"sort"``: as a stream; among the others
@@ -47,6 +47,9 @@ class Request:
     turning: bool = True
     patterns: Mapping[str, str] = field(default_factory=dict[str, str])
     implied: frozenset[str] = frozenset()
+    lengths: Mapping[str, Mapping[str, float]] = field(
+        default_factory=dict[str, Mapping[str, float]]
+    )
     uneven: Mapping[str, Mapping[str, Unevenness]] = field(
         default_factory=dict[str, Mapping[str, Unevenness]]
     )

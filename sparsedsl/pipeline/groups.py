@@ -402,10 +402,11 @@ def describe(group: Group, settings: Settings) -> str:
     used = sorted({a.tensor for s in group.statements for a in reads(s.expression)})
     for name in used:
         tensor, source = group.program.tensor(name), group.sources[name]
-        sizes = ",".join(f"{d}~{n:g}" for d, n in sorted(source.sizes.items()))
+        sizes = ",".join(f"{d}~{bucket(n)}" for d, n in sorted(source.entries.items()))
+        lengths = "".join(f" {d} {n!r}" for d, n in sorted(source.lengths.items()))
         uneven = "".join(f" {d} {u!r}" for d, u in sorted(source.uneven.items()))
         dtypes = ",".join(f"{a}:{t}" for a, t in sorted(source.index_dtypes.items()))
-        lines.append(f"{tensor!r} | {source.layout.key} | {sizes}{uneven} | {dtypes}")
+        lines.append(f"{tensor!r} | {source.layout.key} | {sizes}{lengths}{uneven} | {dtypes}")
     output = group.output
     lines.append(f"{output!r} | {group.assembled.key} | {index_dtype(group)}")
     lines.append(",".join(f"{i}~{bucket(n)}" for i, n in sorted(group.extents.items())))

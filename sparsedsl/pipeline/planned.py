@@ -122,6 +122,7 @@ def request_of(group: Group, settings: Settings) -> Request:
         patterns=dict(group.patterns),
         turning=settings.turn,
         implied=frozenset(n for n, s in group.sources.items() if s.implied),
+        lengths={n: s.lengths for n, s in group.sources.items()},
         uneven={n: s.uneven for n, s in group.sources.items() if s.uneven},
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from sparsedsl.iteration.cost import Unevenness
 from sparsedsl.iteration.output import ranges
@@ -34,15 +35,13 @@ class Source:
 
     @property
     def sizes(self) -> dict[str, float]:
-        """``entries`` as plans count them: rows by their number and by how long they are."""
-        found: dict[str, float] = {}
+        """``entries`` as plans count them, by magnitude."""
+        return {dim: rounded(count) for dim, count in self.entries.items()}
+
+    @property
+    def lengths(self) -> dict[str, float]:
+        """How long the ranges are that pointers give, by magnitude."""
         ranged = ranges(self.layout)
-        before, known = 1.0, 1.0
-        for dim, count in self.entries.items():
-            if dim in ranged:
-                known *= 2.0 ** ratio(int(count), int(before))
-            else:
-                known *= rounded(count) / rounded(before)
-            found[dim] = known = max(known, 1.0)
-            before = count
-        return found
+        counts = [1, *map(int, self.entries.values())]
+        pairs = zip(self.entries, pairwise(counts), strict=True)
+        return {d: 2.0 ** ratio(count, to) for d, (to, count) in pairs if d in ranged}

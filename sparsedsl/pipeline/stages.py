@@ -260,9 +260,9 @@ def resized(unit: Unit, extents: Mapping[str, int], sources: Mapping[str, Source
     for (request, planned), nest in zip(unit.planned, (*unit.within, unit.nest), strict=True):
         entries = {n: dict(s.entries) for n, s in sources.items()}
         sizes = {i: extents.get(i, n) for i, n in request.extents.items()}
-        instead = planning.plan(
-            replace(request, extents=sizes, entries={**request.entries, **entries})
-        )
+        lengths = {n: known for n, known in request.lengths.items() if n not in sources}
+        known = {**request.entries, **entries}
+        instead = planning.plan(replace(request, extents=sizes, entries=known, lengths=lengths))
         same = _steps(instead) == _steps(planned)
         nests.append(replace(nest, cost=instead.cost) if same else nest)
     parts = tuple(resized(each, extents, sources) for each in unit.parts)

@@ -1,0 +1,195 @@
+"""How unevenly entries lie: found in a sample, kept with a tensor, and what plans make of it."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import sparsedsl as sd
+from sparsedsl.bench.inputs import blocks, grid, rmat, uniform
+from sparsedsl.calls import unevenness
+from sparsedsl.calls.sources import source_of
+from sparsedsl.calls.unevenness import uneven
+from sparsedsl.iteration.cost import Unevenness
+
+GRAPH, EVEN, BANDED = rmat(12, 16), uniform(4000, 16), grid(100)
+
+
+def found(matrix):
+    (one,) = uneven(sd.asarray(matrix)).values()
+    return one
+
+
+@sd.kernel
+def triangles(L):
+    i, j, k = sd.indices("i j k")
+    s = sd.output()
+    s[()] = L[i, j] * L[i, k] * L[k, j]
+    return s
+
+
+@sd.kernel
+def masked(M, A, B):
+    i, j, k = sd.indices("i j k")
+    C = sd.output()
+    C[i, j] = M[i, j] * A[i, k] * B[k, j]
+    return C
+
+
+@sd.kernel
+def scaled(A, x):
+    i, j = sd.indices("i j")
+    y = sd.output()
+    y[i] = A[i, j] * x[j]
+    return y
+
+
+def finds(kernel, *given):
+    return [name for unit in kernel.lower(*given).units for _, name, _ in unit.choices]
+
+
+def test_a_graph_is_uneven_in_rows_and_columns_alike():
+    lying = found(GRAPH)
+    assert lying.skew >= 4
+    assert lying.crowd >= 4
+    assert lying.mutual
+
+
+def test_entries_anywhere_lie_evenly():
+    assert found(EVEN) == Unevenness()
+
+
+@pytest.mark.parametrize("matrix", [BANDED, blocks(8)])
+def test_a_band_is_near_and_not_skewed(matrix):
+    lying = found(matrix)
+    assert lying.near >= 4
+    assert (lying.skew, lying.crowd) == (1, 1)
+
+
+def test_columns_drawn_alone_make_no_skewed_rows_and_are_not_mutual():
+    rng = np.random.default_rng(0)
+    rows = np.repeat(np.arange(4000), 16)
+    columns = (4000 * rng.random(rows.size) ** 6).astype(int)
+    matrix = sp.csr_array((np.ones(rows.size), (rows, columns)), shape=(4000, 4000))
+    matrix.sum_duplicates()
+    lying = found(matrix)
+    assert lying.skew == 1
+    assert lying.crowd >= 4
+    assert not lying.mutual
+    turned = found(sp.csr_array(matrix.T))
+    assert turned.skew >= 4
+    assert turned.crowd == 1
+
+
+def exact(matrix):
+    """The ratio of which a sample tells the magnitude, from all rows."""
+    lengths = np.diff(matrix.indptr).astype(float)
+    met = float(lengths @ lengths) / matrix.nnz
+    return met / (matrix.nnz / matrix.shape[0] + 1)
+
+
+@pytest.mark.parametrize("degree", [4, 8, 32])
+@pytest.mark.parametrize("scale", [12, 14])
+def test_a_sample_tells_what_all_rows_do(scale, degree):
+    matrix = rmat(scale, degree)
+    if matrix.nnz > unevenness.WHOLE:
+        assert 0.4 <= found(matrix).skew / exact(matrix) <= 2.5
+
+
+def test_equal_arrays_are_told_alike_whatever_their_values():
+    other = sp.csr_array((GRAPH.data * -3, GRAPH.indices.copy(), GRAPH.indptr.copy()), GRAPH.shape)
+    assert found(other) == found(GRAPH)
+
+
+def test_it_is_looked_at_once(monkeypatch):
+    tensor = sd.asarray(GRAPH)
+    first = uneven(tensor)
+    monkeypatch.setattr(unevenness, "_number", None)  # any look now fails
+    assert uneven(tensor) == first
+    tensor.forget()  # of the values
+    assert uneven(tensor) == first
+
+
+def test_it_is_looked_at_again_after_indices_changed():
+    matrix = EVEN.copy()
+    tensor = sd.asarray(matrix)
+    assert [*uneven(tensor).values()] == [Unevenness()]
+    for row in range(4000):  # the same number of entries in each row, all in the first columns
+        begin, end = matrix.indptr[row], matrix.indptr[row + 1]
+        matrix.indices[begin:end] = np.arange(end - begin)
+    tensor.validate()
+    assert [*uneven(tensor).values()] != [Unevenness()]
+
+
+def test_small_matrices_are_not_looked_at(monkeypatch):
+    monkeypatch.setattr(unevenness, "_number", None)
+    assert uneven(sd.asarray(uniform(400, 16))) == {}
+
+
+def test_matrices_without_entries_or_rows_lie_evenly():
+    assert uneven(sd.asarray(sp.csr_array((40_000, 3)))) == {"p": Unevenness()}
+    assert uneven(sd.asarray(sp.csr_array((40_000, 0)))) == {"p": Unevenness()}
+    assert uneven(sd.asarray(sp.csr_array((0, 40_000)))) == {}
+
+
+def test_one_sparse_operand_is_not_looked_at(monkeypatch):
+    monkeypatch.setattr(unevenness, "_number", None)
+    x = np.ones(EVEN.shape[1])
+    np.testing.assert_allclose(scaled(EVEN.copy(), x), EVEN @ x)
+
+
+def test_ranges_of_every_level_are_told():
+    rng = np.random.default_rng(1)
+    coords = rng.integers(0, 60, (3, 30_000))
+    dense = np.zeros((60, 60, 60))
+    dense[tuple(coords)] = 1.0
+    tensor = sd.asarray(dense).convert("csf")
+    told = source_of(tensor, looking=True).uneven
+    assert told == {"p1": Unevenness(), "p2": Unevenness()}
+
+
+def test_the_find_is_that_for_how_entries_lie():
+    assert finds(triangles, lower(GRAPH)) == ["spread"]
+    assert finds(triangles, lower(EVEN)) == ["table"]
+
+
+def lower(matrix):
+    both = sp.csr_array(matrix + matrix.T)
+    both.data = np.ones_like(both.data)
+    found = sp.csr_array(sp.tril(both, k=-1, format="csr"))
+    found.sort_indices()
+    return found
+
+
+@pytest.mark.parametrize("matrix", [GRAPH, EVEN, BANDED])
+def test_results_are_those_of_scipy(matrix):
+    L = lower(matrix)
+    assert triangles(L) == pytest.approx((L.multiply(L @ L)).sum())
+    expected = sp.csr_array(matrix.multiply(matrix @ matrix))
+    assert abs(masked(matrix, matrix, matrix.copy()) - expected).max() <= 1e-9 * expected.max()
+
+
+def test_a_copy_lies_as_its_source():
+    """Rows of a copy in another order are as long as the columns were: no row of one entry."""
+    (unit,) = masked.lower(GRAPH, GRAPH, GRAPH.copy()).units
+    assert unit.nest.conversions
+    assert [name for _, name, _ in unit.choices] == ["spread"]
+
+
+def test_matrices_of_a_kind_share_a_kernel():
+    kernel = sd.kernel(triangles.function)
+    kinds = {id(kernel.engine.specialise([sd.asarray(lower(rmat(12, 16, s)))])) for s in range(8)}
+    assert len(kinds) <= 2
+
+
+def test_rows_of_other_lengths_have_another_plan():
+    kernel = sd.kernel(triangles.function)
+    few, many = uniform(1100, 5), uniform(2000, 13)  # of one number of rows, as it is rounded
+    few, many = (kernel.engine.specialise([sd.asarray(lower(m))]) for m in (few, many))
+    assert few is not many
+
+
+def test_the_explanation_says_what_was_found():
+    text = triangles.lower(lower(GRAPH)).explain()
+    assert "ranges of p: of about 16 entries, of 64 where an entry is" in text
+    assert "times as often as by chance" in text
+    assert "ranges of p: of about 16 entries\n" in triangles.lower(lower(EVEN)).explain()
