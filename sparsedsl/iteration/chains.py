@@ -37,7 +37,7 @@ def sizes_of(request: Request, operands: tuple[Operand, ...]) -> cost.Sizes:
         ranged = request.lengths.get(operand.tensor.name, {})
         lying = request.uneven.get(operand.tensor.name, {})
         open_indices = {i for s in operand.access.subscripts for i in s.indices}
-        bound, before = frozenset[str](), 1.0
+        bound, before, guessed = frozenset[str](), 1.0, False
         for dim, name in zip(operand.layout.relation.inputs, operand.dims, strict=True):
             bound |= {name}
             told = {i for i in open_indices if classify.closed_form(operand, i, bound) is not None}
@@ -45,9 +45,10 @@ def sizes_of(request: Request, operands: tuple[Operand, ...]) -> cost.Sizes:
             count, room = float(known.get(dim, 1.0)), math.inf
             if told:
                 room = math.prod(extents.get(i, 1.0) for i in told)
+                guessed = guessed or count > before * room
                 count = min(count, before * room)
             entries[name] = before = count
-            if dim in ranged:
+            if dim in ranged and not guessed:
                 lengths[name] = min(ranged[dim], room)
             if dim in lying:
                 uneven[name] = lying[dim]
