@@ -42,9 +42,8 @@ NARROW = 256.0
 """Extent up to which the touched coordinates of a flush are folded into one word."""
 
 
-FEW, FEWER = 8.0, 3.0
-"""Values gathered for one flush up to which each is put in its place at once: where an array over
-the mode is far away, and where it is near."""
+FEW = 8.0
+"""Values gathered for one flush up to which each is put in its place at once."""
 
 LONG = 16.0
 """Turns of a loop, as they are rounded, from which its sums are taken by themselves."""
@@ -157,9 +156,7 @@ def _dense(
             ordering = "whole" if once else "word"
         return replace(nest, assembly=replace(assembly, ordering=ordering))
     if all(counted_steps(nest, chain) is not None for chain in nest.chains):
-        room = sizes.extent(nest.coordinates[assembly.modes[-1]])
-        far = room * np.dtype(nest.output.dtype).itemsize > NEAR
-        ordering = "run" if _gathered(nest, sizes) <= (FEW if far else FEWER) else "list"
+        ordering = "run" if _gathered(nest, sizes) <= FEW else "list"
         return replace(nest, assembly=replace(assembly, ordering=ordering))
     return nest
 
