@@ -339,9 +339,12 @@ def extent_of(mode, extents):
     return int(eval(mode, {}, {name: max(n - 1, 0) for name, n in extents.items()})) + 1
 
 
-def draw_arguments(program: Program, random: Random, *, finite: bool = True):
-    """Return ``(tensors, truth)`` for a program; extents of 0 and 1 are common."""
-    most = random.choice((1, 3, 5, 5))
+def draw_arguments(program: Program, random: Random, *, finite: bool = True, most: int = 0):
+    """Return ``(tensors, truth)`` for a program; extents of 0 and 1 are common.
+
+    They are ``most`` at most, a few if that is 0.
+    """
+    most = most or random.choice((1, 3, 5, 5))
     extents = {i: random.randint(0, most) for i in "ijk"}
     if program.square:
         extents = dict.fromkeys("ijk", extents["i"])
