@@ -50,7 +50,7 @@ ODDS = 16
 """How much more often ranges are said to be guessed, so that those loops are given registers first.
 
 The others have more instructions to hide what lies on the stack: at 16 to 1 guessed ranges take as
-long as where there are no others, and those others 1.03 times what they take at 1 to 1.
+long as where there are no others, and those others 1.05 times what they take at 1 to 1.
 """
 
 LONGEST = 8
