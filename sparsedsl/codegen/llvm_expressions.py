@@ -71,6 +71,10 @@ def evaluate(f: Function, node: Expr) -> Value:
             dtype = f.arrays[array].dtype
             loaded = f.loaded(f.place(array, places(f, subscripts, proved)), dtype)
             if natural and type == INT and loaded.type != WORD:
+                if np.dtype(dtype).kind == "i":
+                    # told so, LLVM compares it with others of its width
+                    ends = loaded.type(0), loaded.type(-(2 ** (loaded.type.width - 1)))
+                    loaded.set_metadata("range", builder.module.add_metadata(ends))
                 return builder.zext(loaded, WORD)
             return loaded if dtype == type else converted(builder, loaded, dtype, type)
         case Part():

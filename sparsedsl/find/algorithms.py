@@ -338,7 +338,7 @@ CLEARED = 0.5
 COUNTED = 0.6
 """Counting the bits of a word."""
 
-COMPARED = 0.055
+COMPARED = 0.04
 """Comparing one of several keys that an instruction compares."""
 
 APART = 0.25

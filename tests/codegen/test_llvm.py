@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from llvmlite import binding, ir
 
 from sparsedsl.codegen.linkable import linkable_code
+from sparsedsl.codegen.llvm_kernel import kernel_function
 from sparsedsl.codegen.llvm_object import direct_code
 from sparsedsl.codegen.llvm_scalars import OPERATIONS
 from sparsedsl.codegen.machine import kinds, linked
@@ -367,6 +369,11 @@ def test_indices_that_are_never_negative_take_no_sign(dtype, natural):
     least = 0 if natural or dtype == "uint32" else np.iinfo(dtype).min
     at = np.array([2, 0, np.iinfo(dtype).max, least], dtype)
     same(kernel, [at, np.array([1.0, 2.0, 3.0]), np.zeros(4, np.int64), np.zeros(4)])
+    module = ir.Module("taking")
+    kernel_function(module, kernel, ())
+    binding.parse_assembly(str(module)).verify()
+    # the subscript is loaded so in any case
+    assert str(module).count("!range") == ((1 + natural) if dtype == "int32" else 0)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "int8", "uint32", "bool"])
