@@ -1,7 +1,7 @@
 """Whether the entries of a result are worth being stored past the caches.
 
 Takes: a nest, its workspace put in order, and the sizes of its operands.  Gives: yes or no, for
-``loops.passing``.  Invariant: a wrong guess costs time only.
+``loops.passing``, and whether threads gain by it.  Invariant: a wrong guess costs time only.
 
 An ordinary store to memory that is in no cache reads it first, and then drives out what the caches
 hold: results larger than those cost a read that nothing needs.
@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from sparsedsl.contraction import nodes as ct
+from sparsedsl.contraction.expressions import walk
 from sparsedsl.find.fetching import INDEX
 from sparsedsl.iteration.cost import Sizes
-from sparsedsl.iteration.nodes import Chain, Nest
+from sparsedsl.iteration.nodes import Chain, Nest, Scan
 from sparsedsl.iteration.weights import all_turns
 
 CACHES = 2.0**25
@@ -22,6 +24,13 @@ CACHES = 2.0**25
 RUN = 16.0
 """Entries that are stored one after another, from which they pass: one by one, between reads that
 wait for memory, each would be a transfer by itself."""
+
+
+SHORT = frozenset({"add", "sub", "mul", "neg", "minimum", "maximum"})
+"""Operators that take an instruction or two."""
+
+STREAMS = 2
+"""Operands that one thread reads as fast as the memory gives them."""
 
 
 def passes_caches(nest: Nest, sizes: Sizes) -> bool:
@@ -39,6 +48,20 @@ def passes_caches(nest: Nest, sizes: Sizes) -> bool:
         case _:
             return False
     return entries * width >= CACHES
+
+
+def streams(nest: Nest, sizes: Sizes) -> bool:
+    """Whether a result that passes the caches waits for the memory more than for anything else.
+
+    It does where two operands at most are read in its order, and little is done for an entry.
+    """
+    loops = [s for c in nest.chains for s in nest.prefix + c.steps if isinstance(s, Scan)]
+    inside = any(s.operand is None and s.variable not in nest.coordinates for s in loops)
+    parts = [part for chain in nest.chains for part in walk(chain.expression)]
+    short = all(part.operator in SHORT for part in parts if isinstance(part, ct.Call))
+    operands = {o.name for chain in nest.chains for o in chain.operands if not o.total}
+    little = len(operands) <= STREAMS and short and not inside
+    return little and nest.assembly.kind == "append" and passes_caches(nest, sizes)
 
 
 def _in_order(nest: Nest, chain: Chain, sizes: Sizes) -> float:

@@ -20,7 +20,7 @@ from sparsedsl.find.fetching import far_arrays
 from sparsedsl.find.flatten import flattened
 from sparsedsl.find.guards import ensuring, tightened, without_proved_guards
 from sparsedsl.find.opening import opened_rows
-from sparsedsl.find.passing import passes_caches
+from sparsedsl.find.passing import passes_caches, streams
 from sparsedsl.find.queries import Context, Prover
 from sparsedsl.find.smt import NOTHING, Proof
 from sparsedsl.iteration.clip import clipped
@@ -50,7 +50,7 @@ class Proved:
     of the output is set to what its sums start from.  Rows of the arrays ``far`` are worth being
     fetched before they are read; each is with the number of elements that its rows have, about.
     Loops over the variables ``long`` are expected to turn often.  A ``large`` result is stored in
-    order and more than caches hold.
+    order and more than caches hold; where it ``streams``, a thread waits for nothing but memory.
     """
 
     nest: Nest
@@ -64,6 +64,7 @@ class Proved:
     far: tuple[tuple[str, float], ...] = ()
     long: frozenset[str] = frozenset()
     large: bool = False
+    streams: bool = False
 
 
 def prove_nest(
@@ -131,6 +132,7 @@ def prove_nest(
     return Proved(
         *(proved, chosen_finds, tuple(signs), proofs, shared, whole, bounds, opened, far),
         *(ordering.long_loops(proved, sizes), passes_caches(proved, sizes)),
+        streams(proved, sizes),
     )
 
 

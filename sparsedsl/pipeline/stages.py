@@ -167,7 +167,7 @@ def _unit(group: Group, plans: tuple[Planned, ...], lowered: Lowered, settings: 
     nests = tuple(p.nest for p in within)
     grows = min(p.grows for p in plans)
     recipe = recipe_of(lowered, planned.nest, kernel, group.checks, nests, grows=grows)
-    if recipe.shared is not None and planned.proved.large and recipe.kind == "append":
+    if recipe.shared is not None and planned.proved.streams:
         recipe = replace(recipe, shared=replace(recipe.shared, streams=True))
     bounds = tuple(c for p in plans for c in p.proved.certificates)
     checked = settings.safe or any(c.verdict == "checked" for c in bounds)

@@ -8,6 +8,8 @@ import scipy.sparse as sp
 from llvmlite import binding, ir
 
 import sparsedsl as sd
+from sparsedsl.api import statement_engine
+from sparsedsl.calls.choices import Choices
 from sparsedsl.codegen.llvm_kernel import kernel_function
 from sparsedsl.codegen.llvm_object import direct_code
 from sparsedsl.codegen.machine import kinds, linked
@@ -167,6 +169,28 @@ def test_entries_that_are_all_kept():
     assert marked(unit.kernel) == {"C_data", "C_indices"}
     assert "every entry of C_data is kept" in unit.source
     assert twice(A).data.tobytes() == (2 * A).data.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("statement", "alone"),
+    [
+        ("C[i,j] = A[i,j] + B[i,j]", True),
+        ("C[i,j] = A[i,j] * B[i,j]", True),
+        ("C[i,j] = A[i,j] * x[j]", True),
+        ("C[i,j] = A[i,j] + B[i,j] + D[i,j]", False),
+        ("C[i,j] = exp(A[i,j]) * B[i,j]", False),
+        ("C[i,j] = A[i,j] * P[i,k] * Q[j,k]", False),
+    ],
+)
+def test_one_thread_does_what_waits_for_the_memory_alone(statement, alone):
+    A, B, D = bands(np.arange(8)), bands(np.arange(4, 12)), bands(np.arange(9))
+    n = A.shape[0]
+    given = {"A": A, "B": B, "D": D, "x": np.ones(n), "P": np.ones((n, 2)), "Q": np.ones((n, 2))}
+    used = {name: x for name, x in given.items() if f"{name}[" in statement}
+    engine = statement_engine(statement, tuple(used), Choices())
+    (unit,) = engine.lower(tuple(used.values())).units
+    assert "C_data" in marked(unit.kernel)
+    assert unit.recipe.shared.streams == alone
 
 
 def test_a_small_sum_stays_in_the_caches():
