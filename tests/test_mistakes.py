@@ -243,6 +243,7 @@ def test_long_matrices_of_scipy_give_ones_by_coordinates(spec):
     assert found.data.tolist() == [9.0, 4.0]
 
 
+@pytest.mark.filterwarnings("ignore:c takes :scipy.sparse.SparseEfficiencyWarning")
 def test_a_kernel_that_does_not_fit_into_memory_is_refused(long):
     x = sd.convert(long, "dcsr")
     product = sd.kernel(out="dcsr", workspace="dense")(lambda a, b: _product(a, b))

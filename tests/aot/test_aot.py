@@ -230,8 +230,8 @@ def test_a_program_in_c_is_linked_without_python(tmp_path, kernel, shown, out):
     made = native(kernel.lower(small, np.ones(3) if kernel is spmv else small), name)
     if compiler is None:
         return
-    known = {"i_begin": "0", "i_end": "3", "n_i": "3", "n_j": "3", "C_from": "0", "C_until": "9"}
-    known |= {"C_counted": "0"}
+    known = {"i_begin": "0", "i_end": "3", "n_i": "3", "n_j": "3", "n_k": "3"}
+    known |= {"C_from": "0", "C_until": "9", "C_counted": "0"}
     known |= {"x_data": "x", "y_data": "y", "x_data_0": "3", "y_data_0": "3"}
     for operand in ("A", "B"):
         for part, length in (("indptr", "4"), ("indices", "5"), ("data", "5")):

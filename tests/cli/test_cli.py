@@ -46,10 +46,11 @@ def test_version(sparsedsl):
 
 
 def test_explain_tells_layouts_plan_and_proofs(sparsedsl):
-    status, out, _ = sparsedsl("explain", PRODUCT, "--layouts", "A=csr,B=bcsr(2,2)")
+    layouts = "A=bcsr(2,2),x=dense"
+    status, out, _ = sparsedsl("explain", "y[i] = A[i,j] * x[j]", "--layouts", layouts)
     assert status == 0
-    assert "A: float64 in csr" in out
-    assert "B: float64 in bcsr(2, 2)" in out
+    assert "A: float64 in bcsr(2, 2)" in out
+    assert "x: float64 in dense" in out
     assert "scan A" in out
     assert "proofs" in out
 

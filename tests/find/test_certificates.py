@@ -44,6 +44,8 @@ def test_every_subscript_is_proved(name, layout):
         assert not [str(c) for c in unit.certificates if c.verdict == "checked"]
         assert "boundscheck" not in unit.source
         read = {a for a in re.findall(r"\b([AB]_\w+)\[", unit.source) if "_table" not in a}
+        # of these the kernel makes one itself, and cuts subscripts to its length
+        read -= {a for a in read if a.endswith("_words")}
         # parts of ranges are read where the ranges are
         read = {a.removesuffix("_low").removesuffix("_high") for a in read}
         assert read <= {c.array for c in unit.certificates}

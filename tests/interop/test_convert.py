@@ -312,7 +312,8 @@ def of_library(name, **parts):
     return kind(**parts)
 
 
-def test_pydata_sparse():
+def test_pydata_sparse(monkeypatch):
+    monkeypatch.delitem(sys.modules, "sparse", raising=False)
     coords = np.array([[1, 0], [0, 2]])
     given_ = of_library(
         "sparse", coords=coords, data=np.array([1.0, 2.0]), shape=(2, 3), ndim=2, fill_value=np.inf
