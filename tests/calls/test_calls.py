@@ -1,6 +1,7 @@
 """Repeated calls: what is remembered from one to the next, and what is looked at anew."""
 
 import gc
+import itertools
 import weakref
 
 import numpy as np
@@ -10,6 +11,7 @@ from kernels_called import matrix, product, spgemm, spmv, unsorted
 
 import sparsedsl as sd
 from sparsedsl.calls.prepared import MISS
+from sparsedsl.calls.seen import mark
 
 
 def test_calls_keep_no_operand_alive():
@@ -95,6 +97,12 @@ def test_a_matrix_that_gets_new_arrays_is_prepared_for_once():
         kernel(A, x.astype("float32"))
     gc.collect()
     assert old() is None
+
+
+def test_pairs_of_objects_have_marks_of_their_own():
+    many = [object() for _ in range(60)]
+    pairs = list(itertools.product(many, many))
+    assert len({mark((0, 1), pair) for pair in pairs}) == len(pairs)
 
 
 def test_pairs_of_matrices_in_turn_are_each_met_again():
