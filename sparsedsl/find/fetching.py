@@ -11,13 +11,16 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from sparsedsl.find.algorithms import NEAR
+from sparsedsl.find.algorithms import NEAR, NEAREST
 from sparsedsl.iteration.cost import Sizes
 from sparsedsl.iteration.nodes import Let, Nest, Operand
 from sparsedsl.iteration.weights import all_turns
 
 INDEX = 4
 """Bytes of an index, about: int64 ones are rare."""
+
+FEW = 2
+"""Part of a sparse operand up to which rows that are picked do not follow each other."""
 
 
 def far_arrays(nest: Nest, algorithms: Iterable[str], sizes: Sizes) -> dict[str, float]:
@@ -38,22 +41,31 @@ def far_arrays(nest: Nest, algorithms: Iterable[str], sizes: Sizes) -> dict[str,
         Of operands that are read at coordinates which other operands hold, are larger than the
         cache and read more than fills it.  Sparse ones only where every product is taken, to be
         gathered in a workspace or with values that are spread out: a search that finds little goes
-        on to the rows after by itself.
+        on to the rows after by itself.  Where products are added to a dense result, a few rows
+        picked out of many are fetched from the second cache, too: each is short, and the next one
+        is not foreseen.
     """
     every = set(algorithms)
     sparse = every == {"spread"} or (not every and nest.assembly.kind == "workspace")
+    scattered = not every and nest.assembly.kind == "dense"
     far: dict[str, float] = {}
     for chain in nest.chains:
         steps = nest.prefix + chain.steps
         operands = {o.name: o for o in chain.operands}
-        loaded = {s.variable for s in steps if isinstance(s, Let) and s.kind == "load"}
+        loads = [s for s in steps if isinstance(s, Let) and s.kind == "load"]
+        loaded = {s.variable for s in loads}
         read = all_turns(steps, operands, sizes)
         for operand in chain.operands:
             told = {i for s in operand.access.subscripts[:-1] for i in s.indices} & loaded
-            if len(operand.dims) < 2 or not told or not (sparse or operand.total):
+            by_others = {s.variable for s in loads if s.operand != operand.name}
+            picked = {i for s in operand.access.subscripts for i in s.indices} & by_others
+            if len(operand.dims) < 2:
                 continue
-            entries = min(sizes.entries.get(operand.dims[-1], 1.0), read)
-            if entries * _width(operand) > NEAR:
+            stored = sizes.entries.get(operand.dims[-1], 1.0)
+            size = min(stored, read) * _width(operand)
+            rows = bool(told) and (sparse or operand.total) and size > NEAR
+            few = bool(picked) and scattered and not operand.total and read <= stored / FEW
+            if rows or (few and size > NEAREST):
                 row = sizes.fanout(operand.dims, operand.dims[-1])
                 arrays = (operand.value.function, *(name for _, name in operand.functions))
                 far |= dict.fromkeys(arrays, row)

@@ -21,7 +21,6 @@ A prefetch changes no value.  Takes and gives a kernel that ``loops.verify`` acc
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -92,6 +91,11 @@ class _Lines:
 
     size: int
     row: float
+
+    @property
+    def expected(self) -> int:
+        """Lines that a row lies in, which begins anywhere in one."""
+        return max(round((self.row - 1) / self.size + 1), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,7 @@ class _Fetching:
         if isinstance(row.start, Load):
             inside = tuple(named(place, row.told) for place in row.start.subscripts)
             start = named(replace(row.start, subscripts=inside), row.start.array)
-            for line in range(min(math.ceil(lines.row / lines.size), MOST)):
+            for line in range(min(lines.expected, MOST)):
                 place = build.add(start, line * lines.size)
                 yield Prefetch(row.array, (place,), to_store=False)
             return

@@ -132,7 +132,7 @@ def test_rows_of_a_sparse_operand_are_fetched_where_they_start():
     found = ran(logged(fetching, "b"), {**arguments, "log": np.zeros(15008, np.int64)})["log"]
     indices = arguments["indices"]
     soon = indices[np.minimum(np.arange(indices.size) + AHEAD, indices.size - 1)]
-    # ten elements are on two cache lines, if the first one begins a line
+    # ten elements that begin anywhere lie in two cache lines or three, mostly in two
     places = np.concatenate([3 * soon, 3 * soon + 8])
     assert found.tolist() == np.bincount(places, minlength=15008).tolist()
 
@@ -223,6 +223,30 @@ def test_only_large_operands_of_products_that_take_every_entry_are_fetched():
     assert "prefetch" not in masked
     with sd.options(safe=True):
         assert "prefetch" not in source("C[i,j] = A[i,k] * B[k,j]", A=large, B=wide)
+
+
+def test_columns_that_are_picked_are_fetched_where_they_are_few():
+    A = sp.random_array((3000, 3000), density=1e-2, format="csc", rng=0)
+    A.indices, A.indptr = (x.astype(np.int32) for x in (A.indices, A.indptr))
+
+    def picked(count):
+        x = sp.coo_array((np.ones(count), (np.arange(count, dtype=np.int32),)), (3000,))
+        return source("y[i] = A[i,j] * x[j]", A=A, x=x)
+
+    assert "prefetch(A_indices" in picked(300)
+    # what stays in the first cache, and columns that follow each other, are not waited for
+    assert "prefetch" not in picked(10)
+    assert "prefetch" not in picked(3000)
+
+
+@pytest.mark.parametrize("count", [0, 1, 700])
+def test_what_is_picked_is_what_scipy_picks(count):
+    A = sp.random_array((3000, 3000), density=1e-2, format="csc", rng=0)
+    A.indices, A.indptr = (x.astype(np.int32) for x in (A.indices, A.indptr))
+    at = np.sort(np.random.default_rng(count).choice(3000, count, replace=False)).astype(np.int32)
+    x = sp.coo_array((at + 1.0, (at,)), (3000,))
+    found = sd.evaluate("y[i] = A[i,j] * x[j]", A=A, x=x)
+    np.testing.assert_allclose(found, A @ x.toarray(), rtol=1e-12)
 
 
 def test_compiled_kernels_give_the_same_bits():
