@@ -149,8 +149,12 @@ def _storage(unit: Unit) -> list[str]:
     operands = [o for n in nests for chain in n.chains for o in chain.operands]
     seen = {o.tensor.name: o for o in operands}
     for name, operand in seen.items():
-        lines.append(f"  {name}: {operand.tensor.dtype} in {operand.layout.label}")
+        source = unit.group.sources.get(name)
+        layout = operand.layout if source is None else source.layout
+        lines.append(f"  {name}: {operand.tensor.dtype} in {layout.label}")
         lines += [f"    {text}" for text in _lying(name, group)]
+        if _is_halved(name, unit):
+            lines.append("    each stored entry is visited once, for both of its coordinates")
     for conversion in nest.conversions:
         size = size_text(copied_bytes(conversion, group))
         made = "at each call" if conversion.tensor.total else "once for the same values"
@@ -166,6 +170,13 @@ def _storage(unit: Unit) -> list[str]:
         known = "" if size is None else f" ({most}{size_text(size)})"
         lines.append(f"workspace {name}: {shape}{known}")
     return lines
+
+
+def _is_halved(name: str, unit: Unit) -> bool:
+    """Whether one half of a mirrored tensor is read instead of it all."""
+    source = unit.group.sources.get(name)
+    read = [request.layouts[name] for request, _ in unit.planned if name in request.layouts]
+    return source is not None and any(layout != source.layout for layout in read)
 
 
 def _lying(name: str, group: Group) -> Iterator[str]:

@@ -29,6 +29,7 @@ from sparsedsl.iteration.nodes import Chain, Nest, Scan
 from sparsedsl.iteration.request import Request, accesses
 from sparsedsl.magnitudes import bucket, rounded
 from sparsedsl.pipeline.groups import Group, Settings, index_dtype, reads
+from sparsedsl.pipeline.mirrors import once
 
 if TYPE_CHECKING:
     from sparsedsl.lowering.rows import Part
@@ -85,7 +86,7 @@ def plan(group: Group, settings: Settings, known: Mapping[str, Proof]) -> Planne
 
     _check_forced(group, settings)
     request = request_of(group, settings)
-    request, planned, proved = _planned(request, settings, known)
+    request, planned, proved = _cheaper(request, settings, known)
     copies = tuple(c.tensor for c in planned.conversions)
     program = replace(group.program, inputs=tuple({*group.program.inputs, *copies}))
     nest = proved.nest
@@ -158,6 +159,27 @@ def _widest(group: Group, nest: Nest, index_dtypes: Mapping[str, str]) -> int:
             hint="use smaller extents or factors in subscripts",
         )
     return most
+
+
+def _cheaper(
+    request: Request, settings: Settings, known: Mapping[str, Proof]
+) -> tuple[Request, Nest, Proved]:
+    """Plan and prove, with each entry of mirrored tensors visited once where that is cheaper."""
+    instead = once(request)
+    found = None if instead is None else _attempt(instead, settings, known)
+    if found is None:
+        return _planned(request, settings, known)
+    plain = _attempt(request, settings, known)
+    return found if plain is None or found[1].cost <= plain[1].cost else plain
+
+
+def _attempt(
+    request: Request, settings: Settings, known: Mapping[str, Proof]
+) -> tuple[Request, Nest, Proved] | None:
+    try:
+        return _planned(request, settings, known)
+    except PlanError:
+        return None
 
 
 MOST_COPIES = 3
