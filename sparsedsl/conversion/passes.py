@@ -56,6 +56,13 @@ def running(array: str, length: Expr) -> Stmt:
     return For(g, lb.i(0), length, (lb.store(array, [lb.add(g, 1)], add),))
 
 
+def reaching(array: str, length: Expr) -> Stmt:
+    """Make ``array[k + 1]`` the greatest of the first ``k + 1`` ends: groups may have none."""
+    g = lb.ivar("g")
+    most = lb.max_(lb.load(array, lb.add(g, 1)), lb.load(array, g))
+    return For(g, lb.i(0), length, (lb.store(array, [lb.add(g, 1)], most),))
+
+
 def counted_by(stream: Stream, starts: str, span: Span, place: Expr, index: str) -> list[Stmt]:
     """``starts``: the number of entries whose term is less, and all of them at the end."""
     return [
