@@ -8,7 +8,7 @@ relation, in storage order; padding is not visited.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -46,6 +46,8 @@ class Stream:
     the loops for its values from ``low`` up to ``high``.
     ``further`` reads the coordinates in ``near`` of the entry ``AHEAD`` places on, the last one at
     the end, for a body that ``visit`` puts loops around; it is empty where that is not known.
+    ``strip(low, high, body)`` is the loop over the entries from number ``low`` up to ``high`` of a
+    list, and ``at`` reads the coordinate of an entry by its number.
     """
 
     visit: Callable[[Body], Body]
@@ -59,6 +61,10 @@ class Stream:
     further: Body = ()
     everywhere: bool = False
     between: Callable[[Expr, Expr, Body], Body] | None = None
+    strip: Callable[[Expr, Expr, Body], Body] | None = None
+    at: Mapping[str, Callable[[Expr], Expr]] = field(
+        default_factory=dict[str, Callable[[Expr], Expr]]
+    )
 
     def each(self, body: Body, terms: Columns) -> Body:
         """The shortest loops for a body that reads only the coordinates in ``terms``."""
@@ -120,10 +126,10 @@ def of_layout(layout: Layout, dtype: str, fill: object) -> Stream:
 
     row, everywhere = _row(layout)
     order, unique = scanned(layout), not layout.repeats
-    strip = between if everywhere else None
+    cut = between if everywhere else None
     if not packed(layout):
         known = Stream(visit, order, None, unique, row=row, rows=rows, everywhere=everywhere)
-        return replace(known, between=strip)
+        return replace(known, between=cut)
     count = lb.length(f"s_{layout.value.function}")
     (part,), (place,) = layout.structures, layout.value.arguments
     loads = [(coordinate(k), part.definition(x)) for k, x in enumerate(layout.relation.outputs)]
@@ -138,9 +144,11 @@ def of_layout(layout: Layout, dtype: str, fill: object) -> Stream:
     def load_at(term: Term) -> Callable[[Expr], Expr]:
         return lambda at: Reader({dim: at}, "s_")(term)
 
-    near = frozenset(name for name, _ in loads)
-    further = _read_further(lb.ivar(f"s_{dim}"), count, {n: load_at(term) for n, term in loads})
-    return Stream(visit, order, count, unique, flat, near, row, rows, further, everywhere, strip)
+    at = {name: load_at(term) for name, term in loads}
+    further = _read_further(lb.ivar(f"s_{dim}"), count, at)
+    known = Stream(visit, order, count, unique, flat, frozenset(at), row, rows, further, everywhere)
+    listed = between if part.dims == (dim,) and keep is None else None
+    return replace(known, between=cut, strip=listed, at=at)
 
 
 def _row(layout: Layout) -> tuple[Term | None, bool]:
