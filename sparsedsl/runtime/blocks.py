@@ -81,10 +81,33 @@ def empty(shape: int | tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return _within(_used(size) or _new(size), shape, dtype)
 
 
-def maker(shape: int | tuple[int, ...], dtype: np.dtype) -> Callable[[Any, np.dtype], np.ndarray]:
-    """Return the least that makes an array of anything of this shape."""
+def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return an array of zeros, in memory that was used before if there is some.
+
+    >>> zeros((2, 3), np.dtype("int8"))
+    array([[0, 0, 0],
+           [0, 0, 0]], dtype=int8)
+    """
+    count = math.prod(shape)
+    if count < LEAST // LONGEST or (size := count * dtype.itemsize) < LEAST or not AVAILABLE:
+        return np.zeros(shape, dtype)
+    memory = _used(size)
+    if memory is None:
+        return _within(_new(size), shape, dtype)
+    written = min(size, memory.used)
+    array = _within(memory, shape, dtype)
+    array.reshape(-1).view(np.uint8)[:written] = 0
+    return array
+
+
+def maker(
+    shape: int | tuple[int, ...], dtype: np.dtype, *, zero: bool = False
+) -> Callable[[Any, np.dtype], np.ndarray]:
+    """Return the least that makes an array of anything, or of zeros, of this shape."""
     count = shape if isinstance(shape, int) else math.prod(shape)
-    return empty if count * dtype.itemsize >= LEAST else np.empty
+    if count * dtype.itemsize >= LEAST:
+        return zeros if zero else empty
+    return np.zeros if zero else np.empty
 
 
 def release() -> None:

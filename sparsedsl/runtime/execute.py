@@ -220,10 +220,8 @@ class Call:
 
     def maker(self, shape: tuple[int, ...]) -> Callable[[Any, np.dtype], np.ndarray]:
         """Return what makes the array of a dense output, of a shape and a dtype."""
-        if self._zero:
-            return np.zeros
-        if self.recipe.overwritten:
-            return blocks.maker(shape, self.dtype)
+        if self._zero or self.recipe.overwritten:
+            return blocks.maker(shape, self.dtype, zero=self._zero)
         return lambda shape, _: self.fresh(shape)
 
     def room(self, stored: int) -> int | None:
@@ -234,7 +232,7 @@ class Call:
     def fresh(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return the array a dense output is accumulated in."""
         if self._zero:
-            return np.zeros(shape, self.dtype)
+            return blocks.zeros(shape, self.dtype)
         return self.initial(blocks.empty(shape, self.dtype))
 
     def initial(self, array: np.ndarray) -> np.ndarray:
