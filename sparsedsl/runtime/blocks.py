@@ -14,6 +14,7 @@ import math
 import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count as numbers
 from typing import Any
 
 import numpy as np
@@ -40,10 +41,14 @@ AVAILABLE = hasattr(mmap, "MADV_DONTNEED") and _PRIVATE != 0
 
 @dataclass(slots=True)
 class _Memory:
-    """Pages; only the first ``used`` bytes may have been written to since they were given back."""
+    """Pages; only the first ``used`` bytes may have been written to since they were given back.
+
+    ``turn`` grows from one time that memory is handed out to the next.
+    """
 
     pages: mmap.mmap
     used: int = 0
+    turn: int = 0
 
     @property
     def size(self) -> int:
@@ -53,6 +58,10 @@ class _Memory:
 
 _kept: dict[int, _Memory] = {}
 """Memory that no array lies in, the first given back first."""
+
+
+_turns = numbers(1)
+"""Numbers the times that memory is handed out."""
 
 
 class _Block(np.ndarray[Any, Any]):
@@ -119,7 +128,7 @@ def _within(memory: _Memory, shape: int | tuple[int, ...], dtype: np.dtype) -> n
     """Return an array at the start of memory, which is kept when nothing refers to it."""
     # the base of the block is no array, so that NumPy lets arrays in it refer to the block itself
     block = _Block(memory.size, np.uint8, memory.pages)
-    block.memory, memory.used = memory, memory.size
+    block.memory, memory.used, memory.turn = memory, memory.size, next(_turns)
     return np.ndarray(shape, dtype, block)
 
 
@@ -137,7 +146,8 @@ def shortened(array: np.ndarray, count: int) -> np.ndarray:
 def _used(size: int) -> _Memory | None:
     """Take memory of at least ``size`` bytes, and not much more, from what is kept."""
     fitting = [m for m in list(_kept.values()) if size <= m.size <= 2 * size]
-    for memory in sorted(fitting, key=lambda m: m.size):
+    # what asks for several in turn fills each as far as it did before
+    for memory in sorted(fitting, key=lambda m: (m.size, m.turn)):
         if _kept.pop(id(memory), None) is not None:
             return memory
     return None

@@ -34,15 +34,16 @@ def each(pieces: Sequence[Piece], run: Callable[[Piece], object], threads: int) 
     A thread takes the next piece when it is done with one, so that uneven pieces, or a machine
     with other work, delay the others little.
     """
-    left = deque(pieces)
+    left, held = deque(pieces), [run]
 
     def work() -> None:
-        while left:
-            try:
-                piece = left.popleft()
-            except IndexError:
-                return
-            run(piece)
+        for mine in held:
+            while left:
+                try:
+                    piece = left.popleft()
+                except IndexError:
+                    return
+                mine(piece)
 
     helpers = min(threads, len(pieces)) - 1
     if helpers < 1:
@@ -58,6 +59,8 @@ def each(pieces: Sequence[Piece], run: Callable[[Piece], object], threads: int) 
             # one that has not begun, since the pool is busy with another call, is not waited for
             if not other.cancel():
                 other.result()
+        # the pool may hold on to ``work`` for a while, and must not to arrays that it works on
+        held.clear()
 
 
 def cuts(extent: int, pieces: int, pointer: np.ndarray | None) -> list[tuple[int, int]]:

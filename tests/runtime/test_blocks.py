@@ -115,6 +115,38 @@ def test_the_smallest_that_fits_is_taken():
     assert [address(first), address(second)] == places
 
 
+def test_each_is_filled_as_far_as_before():
+    """What asks for several of a size in turn gets them in the same order the next time."""
+    made = [blocks.empty(1000, FLOAT) for _ in range(4)]
+    places = [address(array) for array in made]
+    for place in (2, 0, 3, 1):
+        made[place] = None
+    again = [blocks.empty(1000, FLOAT) for _ in range(4)]
+    assert [address(array) for array in again] == places
+
+
+def test_zeros_in_memory_that_was_used():
+    array = blocks.empty(4000, FLOAT)
+    array[:] = 1.0
+    before = address(array)
+    del array
+    again = blocks.zeros((40, 90), FLOAT)
+    assert address(again) == before
+    assert not again.any()
+    again[:] = 2.0
+    short = blocks.shortened(again.reshape(-1), 700)
+    del again, short
+    assert not blocks.zeros((4, 900), FLOAT).any()
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 3), (40, 90)])
+def test_zeros_in_new_memory(shape):
+    array = blocks.zeros(shape, FLOAT)
+    assert array.shape == shape
+    assert not array.any()
+    assert blocks.maker(shape, FLOAT, zero=True)(shape, FLOAT).tobytes() == array.tobytes()
+
+
 def test_sizes_that_do_not_fit():
     """Memory of more than twice the size is not taken, and goes where there is need of other."""
     array = blocks.empty(4000, FLOAT)

@@ -1,7 +1,11 @@
 """Pieces of a loop on several threads: the same result, bit for bit, whatever the pieces."""
 
 import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -11,6 +15,7 @@ from hypothesis import strategies as st
 from levels import interpreting, store
 
 import sparsedsl as sd
+from sparsedsl.runtime import threads as pools
 from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.sharing import Sharing
 from sparsedsl.runtime.splits import PATIENCE, Splits, split
@@ -271,6 +276,25 @@ def test_every_piece_runs_once_and_errors_arrive():
     assert sorted(ran) == list(range(20))
     with pytest.raises(ValueError, match="from a piece"):
         each(range(25, 40), note, 3)
+
+
+def test_nothing_holds_on_to_what_pieces_ran():
+    """The pool may keep the last work for a while: not the arrays that it was about."""
+    array = np.zeros(4)
+    gone = weakref.ref(array)
+    kept = []
+    pool = ThreadPoolExecutor(1)
+
+    class Keeping:
+        def submit(self, work):
+            kept.append(work)
+            return pool.submit(work)
+
+    with pool, patch.object(pools, "_pool", lambda *_: Keeping()):
+        each(range(8), partial(array.__setitem__, 0), 2)
+        del array
+        assert gone() is None
+    assert kept
 
 
 @pytest.mark.parametrize("n", [0, 1])
