@@ -4,12 +4,13 @@ Takes: a shape and a dtype.  Gives: an array of anything, as ``numpy.empty`` doe
 memory of an array is handed out again after the last array that lies in it is gone, not before.
 
 Pages that a process has not touched are cleared by the system first: of a sum of two matrices that
-takes a third of the time or more, and threads do not share it well.  C's allocator keeps memory of
-up to 32 MiB for this reason; these are the arrays beyond.
+takes a third of the time or more, and threads do not share it well.  C's allocator keeps what is
+less, but only once it was given back as much as it may keep (``keep_less``).
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import mmap
 from collections.abc import Callable
@@ -29,6 +30,9 @@ LONGEST = 16
 
 MOST = 1 << 28
 """Most bytes that are kept while no array lies in them, and a sixteenth of the machine's."""
+
+KEPT = (1 << 25) - (1 << 16)
+"""Bytes that glibc's allocator may keep, less what it adds to a request."""
 
 PAGES = 1 << 21
 """Bytes to a multiple of which memory is taken: a large page."""
@@ -117,6 +121,17 @@ def maker(
     if count * dtype.itemsize >= LEAST:
         return zeros if zero else empty
     return np.zeros if zero else np.empty
+
+
+@functools.cache
+def keep_less() -> None:
+    """Have C's allocator keep memory that a kernel gives back, for its next call.
+
+    In a process that never gave back much at once, glibc returns what is free at the end of its
+    memory to the system, so that a kernel with a table of 512 KiB waits for all pages at each call:
+    four times as long as it runs.  What it keeps follows the largest piece it was given back.
+    """
+    np.empty(KEPT, np.uint8)  # untouched, it takes no memory
 
 
 def release() -> None:

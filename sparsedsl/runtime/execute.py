@@ -140,6 +140,7 @@ class Call:
         load: Callable[[Sequence[Any]], Function],
         beside: Sequence[Layout] = (),
     ) -> None:
+        blocks.keep_less()
         self.recipe = recipe
         self.layout = layout
         self.dtype = np.dtype(recipe.dtype)

@@ -1,7 +1,11 @@
 """Memory of results is used again once no array lies in it, and not before."""
 
 import gc
+import os
+import platform
 import random
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -196,3 +200,50 @@ def test_results_of_a_call(monkeypatch):
     made.data[:] = 0.0
     made.eliminate_zeros()
     assert made.nnz == 0
+
+
+YOUNG = """
+import resource
+import numpy as np, scipy.sparse as sp, sparsedsl as sd
+
+rng = np.random.default_rng(0)
+
+def rows():
+    columns = np.sort(rng.integers(0, 1 << 15, (1 << 14, 4)) * 4 + np.arange(4), axis=1)
+    pointers = np.arange(0, (1 << 16) + 1, 4, dtype=np.int32)
+    parts = np.ones(1 << 16), columns.ravel().astype(np.int32), pointers
+    return sp.csr_array(parts, shape=(1 << 14, 1 << 17))
+
+one, other = rows(), rows()
+
+@sd.kernel(find="table")
+def product(A, B):
+    i, j = sd.indices("i j")
+    C = sd.output()
+    C[i, j] = A[i, j] * B[i, j]
+    return C
+
+for _ in range(10):
+    product(one, other)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    product(one, other)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 20)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's allocator")
+def test_a_kernel_finds_the_pages_of_its_table_again(tmp_path):
+    """The table has 128 pages: in a process that gave back nothing large, they came anew."""
+    own = {**os.environ, "SPARSEDSL_CACHE_DIR": str(tmp_path), "SPARSEDSL_NO_CACHE": ""}
+    told = ""
+    for _ in range(2):  # to compile is to give back much
+        told = subprocess.run(
+            [sys.executable, "-c", YOUNG],
+            env=own,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=300,
+        ).stdout
+    assert float(told) < 64
