@@ -31,32 +31,121 @@ from sparsedsl.contraction.operators import OPERATORS, Unless
 _INF = float("inf")
 _T = TypeVar("_T")
 
-Demand: TypeAlias = OneOf["finite", "nonzero", "above", "below"]
+Demand: TypeAlias = OneOf["finite", "nonzero", "above", "below", "positive"]
 """What is asked of every stored value of a tensor: to be finite, not to be zero, to be above
-minus infinity or below infinity and no NaN."""
+minus infinity or below infinity and no NaN, or to be ``least_positive`` at least."""
+
+BOUNDS: tuple[Demand, ...] = ("above", "below", "positive")
+"""The demands that bound values on one side."""
+
+Demands: TypeAlias = "frozenset[tuple[Demand, str]]"
 
 
-def demands_of(
-    met: Expression, unless: Unless, program: Program
-) -> frozenset[tuple[Demand, str]] | None:
+def least_positive(dtype: str) -> float:
+    """Return the least value that counts as positive: a product of two of them is no zero.
+
+    >>> least_positive("float64") ** 2 > 0, least_positive("int8")
+    (True, 1.0)
+    """
+    return 1.01 * _tiny(dtype) ** 0.5 if np.dtype(dtype).kind == "f" else 1.0
+
+
+def _tiny(dtype: str) -> float:
+    return float(np.finfo(dtype).tiny)
+
+
+def demands_of(met: Expression, unless: Unless, program: Program) -> Demands | None:
     """Return what keeps ``met`` from being the exception to an annihilator."""
     if unless in ("infinity", "-infinity"):
         side: Demand = "below" if unless == "infinity" else "above"
         return _bounded_if(met, program, side)
     finite = finite_if(met, program)
     divisors = _nonzero_if(met, program) if unless == "zero" else frozenset[str]()
-    if finite is None or divisors is None:
-        return None
-    return _each("finite", finite) | _each("nonzero", divisors)
+    if finite is not None and divisors is not None:
+        return _each("finite", finite) | _each("nonzero", divisors)
+    if unless != "zero":
+        return _bounded_quotient(met, program)
+    positive = _positive_if(met, program)
+    return None if positive is None else positive[0]
 
 
-def _each(demand: Demand, names: frozenset[str]) -> frozenset[tuple[Demand, str]]:
+def _each(demand: Demand, names: frozenset[str]) -> Demands:
     return frozenset((demand, name) for name in names)
 
 
-def _bounded_if(
-    expression: Expression, program: Program, side: Demand
-) -> frozenset[tuple[Demand, str]] | None:
+def _bounded_quotient(expression: Expression, program: Program) -> Demands | None:
+    """Return what makes a product with quotients by positive values finite, None if nothing does.
+
+    Overflow is ignored as in ``finite_if``.
+    """
+    match expression:
+        case Call("mul", (left, right)):
+            parts = [_bounded_quotient(a, program) for a in (left, right)]
+            return _union_or_none(iter(parts))
+        case Call("div", (left, right)):
+            parts = [_bounded_quotient(left, program), demands_of(right, "zero", program)]
+            return _union_or_none(iter(parts))
+        case Call("pow", (base, Literal(power))) if isinstance(power, int | float) and power < 0:
+            below = _positive_if(base, program)
+            return None if below is None else below[0]
+        case _:
+            finite = finite_if(expression, program)
+            return None if finite is None else _each("finite", finite)
+
+
+def _positive_if(expression: Expression, program: Program) -> tuple[Demands, float] | None:
+    """Return what keeps the expression from zero, from below it and from NaN, and its least value.
+
+    None where nothing does: products may underflow.
+    """
+    dtype = dtype_of(expression, program)
+    parts = [_positive_if(a, program) for a in children(expression)]
+    match expression, parts:
+        case Literal(value), _ if isinstance(value, int | float) and value > 0:
+            return frozenset(), float(value)
+        case Access(name), _ if np.dtype(dtype).kind in "iuf":
+            least, tensor = least_positive(dtype), program.tensor(name)
+            fill = tensor.fill
+            stored = program.covers(expression) or (
+                isinstance(fill, int | float) and float(fill) >= least
+            )
+            return (frozenset({("positive", name)}), least) if stored else None
+        case Call("maximum", (left, Literal())), [_, (_, least)]:
+            finite = finite_if(left, program)
+            return None if finite is None else (_each("finite", finite), least)
+        case Call(operator, _), _:
+            given = _union_or_none(None if p is None else p[0] for p in parts)
+            least = _least(operator, expression, [p[1] for p in parts if p is not None])
+            floating = np.dtype(dtype).kind == "f"
+            if given is None or not floating or not least > _tiny(dtype):
+                return None
+            return given, least
+        case _:
+            return None
+
+
+def _least(operator: str, call: Call, parts: list[float]) -> float:
+    """Return what an operator gives at least for positive values that are so large, 0 if unknown.
+
+    A little less, since it is rounded.
+    """
+    match operator, call.arguments, parts:
+        case "add", _, [left, right]:
+            least = left + right
+        case "mul", _, [left, right]:
+            least = left * right
+        case "maximum", _, [left, right]:
+            least = max(left, right)
+        case "sqrt" | "abs" | "pos", _, [value]:
+            least = value**0.5 if operator == "sqrt" else value
+        case "pow", (_, Literal(int() | float() as power)), [value, _]:
+            least = min(value, 1.0) ** power  # a literal of a positive value
+        case _:
+            return 0.0
+    return 0.999 * least
+
+
+def _bounded_if(expression: Expression, program: Program, side: Demand) -> Demands | None:
     """Return what keeps the expression from one infinity and from NaN; None if nothing does.
 
     The other infinity may occur: it is the fill of what is added.

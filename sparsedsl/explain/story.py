@@ -195,6 +195,14 @@ def _lying(name: str, group: Group) -> Iterator[str]:
             yield f"  coordinates are {found.near:g} times as near each other as by chance"
 
 
+_BOUNDS = (
+    ("above", "no -inf or NaN"),
+    ("below", "no inf or NaN"),
+    ("positive", "positive values alone"),
+)
+"""What is said of the demands that bound values."""
+
+
 def _values(group: Group) -> list[str]:
     """Say what is asked of stored values at each call, or why implicit zeros are visited."""
     lines: list[str] = []
@@ -205,7 +213,7 @@ def _values(group: Group) -> list[str]:
         )
     elif group.finite:
         lines.append(f"checked at each call to be finite: {', '.join(group.finite)}")
-    for side, what in (("above", "no -inf or NaN"), ("below", "no inf or NaN")):
+    for side, what in _BOUNDS:
         names = [name for demand, name in group.bounded if demand == side]
         if names:
             lines.append(f"checked at each call to store {what}: {', '.join(names)}")

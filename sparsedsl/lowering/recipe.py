@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sparsedsl.contraction.demands import BOUNDS
 from sparsedsl.iteration.nodes import Nest, Operand
 from sparsedsl.iteration.space import extent_name
 from sparsedsl.loops.nodes import Allocate, Kernel
@@ -75,7 +76,7 @@ def recipe_of(
         combine=monoids[0] if monoids else None,
         finite=tuple(name for fact, name in checks if fact == "finite"),
         nonzero=tuple(name for fact, name in checks if fact == "nonzero"),
-        bounded=tuple(check for check in checks if check[0] in ("above", "below")),
+        bounded=tuple(check for check in checks if check[0] in BOUNDS),
         shared=_shared(operands, lowered, kernel, output, made, nest),
         nanoseconds=sum(n.cost for n in nests),
         sides=tuple(side for side, _ in sides),

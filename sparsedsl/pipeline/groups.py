@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from sparsedsl.contraction import algebra, text
 from sparsedsl.contraction import nodes as ct
-from sparsedsl.contraction.demands import Demand
+from sparsedsl.contraction.demands import BOUNDS, Demand
 from sparsedsl.contraction.expressions import same_value, walk
 from sparsedsl.contraction.fuse import fused
 from sparsedsl.contraction.implicit import restated
@@ -301,7 +301,7 @@ def _group(
         ieee,
         tuple(name for demand, name in asked if demand == "finite"),
         tuple(name for demand, name in asked if demand == "nonzero"),
-        tuple((demand, name) for demand, name in asked if demand in ("above", "below")),
+        tuple((demand, name) for demand, name in asked if demand in BOUNDS),
         whole,
         patterns,
         reduced=() if _is_dense(assembled) else _reduced(parts, program.tensor(target)),

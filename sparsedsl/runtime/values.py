@@ -1,4 +1,4 @@
-"""What holds of all stored values: that they are finite, bounded, or not zero.
+"""What holds of all stored values: that they are finite, bounded, not zero, or positive.
 
 Takes: arrays of values.  Gives: yes or no, at the speed of memory.  Invariant: exact; an
 answer of the fast pass that may be due to overflow is checked value by value.
@@ -11,6 +11,7 @@ from math import isfinite
 
 import numpy as np
 
+from sparsedsl.contraction.demands import least_positive
 from sparsedsl.errors import InvalidTensorError, PlanError
 
 CHUNK = 8192
@@ -58,11 +59,19 @@ def all_below(values: np.ndarray) -> bool:
     return values.dtype.kind != "f" or not values.size or bool(values.max() < np.inf)
 
 
+def all_positive(values: np.ndarray) -> bool:
+    """Whether no value is NaN, zero or below it, or so small that a product of two is zero."""
+    if values.dtype.kind not in "iuf":
+        return False
+    return not values.size or bool(values.min() >= least_positive(values.dtype.name))
+
+
 FACTS: Mapping[str, Callable[[np.ndarray], bool]] = {
     "finite": all_finite,
     "nonzero": all_nonzero,
     "above": all_above,
     "below": all_below,
+    "positive": all_positive,
 }
 """What a kernel may need of stored values, by name."""
 

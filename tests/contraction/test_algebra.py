@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from sparsedsl.contraction.algebra import EVERYWHERE, NOWHERE, fill_of, ieee_operands, support
 from sparsedsl.contraction.bindings import distinct
-from sparsedsl.contraction.demands import finite_if
+from sparsedsl.contraction.demands import finite_if, least_positive
 from sparsedsl.contraction.expressions import dtype_of, same_value
 from sparsedsl.contraction.interpret import interpret
 from sparsedsl.contraction.nodes import (
@@ -190,6 +190,7 @@ MET = {
     "nonzero": lambda x: x != 0,
     "above": lambda x: x > -np.inf,
     "below": lambda x: x < np.inf,
+    "positive": lambda x: x >= least_positive(str(x.dtype)),
 }
 
 
@@ -271,7 +272,17 @@ def test_a_sum_over_everything_has_no_known_fill():
         (call("div", A, call("mul", B, D)), None),
         (call("div", A, call("neg", D)), ["finite d", "nonzero d"]),
         (call("div", A, call("exp", D)), None),
-        (call("mul", call("div", A, D), B), None),
+        (call("mul", call("div", A, D), B), ["finite a", "finite b", "finite d", "nonzero d"]),
+        (call("div", A, call("sqrt", D)), ["positive d"]),
+        (call("div", A, call("sqrt", call("mul", D, D))), ["positive d"]),
+        (call("div", A, call("sqrt", call("mul", call("mul", D, D), D))), None),
+        (call("div", A, call("sqrt", call("sub", D, D))), None),
+        (call("div", A, call("maximum", D, Literal(1e-9, "float64"))), ["finite d"]),
+        (call("div", A, call("pow", D, Literal(0.5, "float64"))), ["positive d"]),
+        (call("div", A, call("pow", D, Literal(-0.5, "float64"))), None),
+        (call("mul", A, call("pow", D, Literal(-0.5, "float64"))), ["positive d"]),
+        (call("mul", A, call("div", Literal(1.0, "float64"), D)), ["finite d", "nonzero d"]),
+        (call("div", A, call("sqrt", B)), []),
         (call("div", Literal(1.0, "float64"), call("mul", A, D)), None),
         (call("div", Literal(1.0, "float64"), call("neg", A)), []),
     ],
