@@ -26,10 +26,13 @@ _DTYPE, _FLAGS = HEAD + 40, HEAD + 48
 _WIDTH = 64
 """Bytes of the vectors that values are read in."""
 
+_USAGE, _FAULTS = 18, (8, 9)
+"""Words of Linux's ``struct rusage``, and those that count faults: minor and major ones."""
+
 _UNROLLED = 4
 """Vectors of values between two branches."""
 
-_WORD, _BYTE, _INT = ir.IntType(64), ir.IntType(8), ir.IntType(32)
+_WORD, _BYTE, _INT, _BIT = ir.IntType(64), ir.IntType(8), ir.IntType(32), ir.IntType(1)
 _POINTER, _WORDS = _BYTE.as_pointer(), _WORD.as_pointer()
 _OBJECTS = _POINTER.as_pointer()
 
@@ -54,21 +57,46 @@ def _module() -> ir.Module:
     no = ir.IRBuilder(differs)
     no.ret(no.call(truth, [_WORD(0)]))
     table = _field(builder, builder.load(given), HEAD, _WORDS)
-    records, wanted = (builder.load(builder.gep(table, [_WORD(k)])) for k in range(2))
+    records, wanted, last = (builder.load(builder.gep(table, [_WORD(k)])) for k in range(3))
     wanted = builder.add(wanted, _WORD(BEFORE))
     _go_on_if(builder, builder.icmp_signed("==", count, wanted), differs)
     at = builder.alloca(_WORDS)
-    builder.store(builder.gep(table, [_WORD(2)]), at)
+    builder.store(builder.gep(table, [_WORD(3)]), at)
+    counts = builder.icmp_unsigned("!=", last, _WORD(0))
+    last = builder.inttoptr(last, _WORDS)
+    faults, quiet = _faults(builder, counts, last)
     with each(builder, records):
         record = builder.load(at)
-        _go_on_if(builder, builder.call(compare, [given, record]), differs)
+        _go_on_if(builder, builder.call(compare, [given, record, quiet]), differs)
         builder.store(builder.gep(record, [builder.load(record)]), at)
+    with builder.if_then(counts):
+        builder.store(faults, last)
     action = _field(builder, builder.load(builder.gep(given, [_WORD(1)])), HEAD, _WORDS)
     acts = builder.icmp_unsigned("!=", builder.load(action), _WORD(0))
     with builder.if_then(acts, likely=True):
         act(builder, action, given)
     builder.ret(builder.call(truth, [_WORD(1)]))
     return module
+
+
+def _faults(builder: ir.IRBuilder, counts: Any, last: Any) -> tuple[Any, Any]:
+    """Return how many faults the process had, and whether it had as many the last time.
+
+    Nothing is asked, and nothing known, unless ``counts``.
+    """
+    now, quiet = builder.alloca(_WORD), builder.alloca(_BIT)
+    usage = builder.alloca(_WORD, _WORD(_USAGE))
+    builder.store(_WORD(-1), now)
+    builder.store(_BIT(0), quiet)
+    with builder.if_then(counts):
+        ask = declared(builder, "getrusage", _INT, _INT, _WORDS)
+        answer = builder.call(ask, [_INT(0), usage])
+        minor, major = (builder.load(builder.gep(usage, [_WORD(k)])) for k in _FAULTS)
+        total = builder.add(minor, major)
+        same = builder.icmp_unsigned("==", total, builder.load(last))
+        builder.store(total, now)
+        builder.store(builder.and_(same, builder.icmp_signed("==", answer, _INT(0))), quiet)
+    return builder.load(now), builder.load(quiet)
 
 
 def _field(builder: ir.IRBuilder, start: Any, offset: Any, kind: Any) -> Any:
@@ -79,13 +107,13 @@ def _field(builder: ir.IRBuilder, start: Any, offset: Any, kind: Any) -> Any:
 
 def _comparison(module: ir.Module) -> ir.Function:
     """Add and return what says whether one object is and holds what its record says."""
-    kind = ir.FunctionType(ir.IntType(1), [_OBJECTS, _WORDS])
+    kind = ir.FunctionType(_BIT, [_OBJECTS, _WORDS, _BIT])
     function = ir.Function(module, kind, "sparsedsl_compare")
     function.linkage = "internal"
-    given, start = function.args
+    given, start, quiet = function.args
     builder = ir.IRBuilder(function.append_basic_block())
     differs = function.append_basic_block()
-    ir.IRBuilder(differs).ret(ir.IntType(1)(0))
+    ir.IRBuilder(differs).ret(_BIT(0))
     place, address = (builder.load(builder.gep(start, [_WORD(k)])) for k in (1, 2))
     argument = builder.load(builder.gep(given, [place]))
     here = builder.icmp_unsigned("==", place, _WORD(0))
@@ -104,7 +132,7 @@ def _comparison(module: ir.Module) -> ir.Function:
     require(builder.ptrtoint(item, _WORD), word(_WORD(2)))
     with builder.if_then(builder.icmp_unsigned("!=", word(_WORD(3)), _WORD(0))):
         _attributes(builder, item, builder.gep(record, [_WORD(3)]), differs)
-    builder.ret(ir.IntType(1)(1))
+    builder.ret(_BIT(1))
     builder.position_at_end(array)
     require(_field(builder, item, _TYPE, _WORD), word(_WORD(1)))
     require(_field(builder, item, _DTYPE, _WORD), word(_WORD(2)))
@@ -125,7 +153,7 @@ def _comparison(module: ir.Module) -> ir.Function:
     for ask, block in blocks.items():
         choice.add_case(_WORD(ask), block)
     holds = ir.IRBuilder(blocks[Ask.NOTHING])
-    holds.ret(ir.IntType(1)(1))
+    holds.ret(_BIT(1))
     builder.position_at_end(blocks[Ask.WHOLE])
     memcmp = ir.Function(module, ir.FunctionType(_INT, [_POINTER, _POINTER, _WORD]), "memcmp")
     difference = builder.call(memcmp, [data, builder.bitcast(rest, _POINTER), size])
@@ -138,7 +166,9 @@ def _comparison(module: ir.Module) -> ir.Function:
             require(found, builder.load(builder.gep(seen, [k])))
         builder.branch(blocks[Ask.NOTHING])
     builder.position_at_end(blocks[Ask.UNTOUCHED])
-    _untouched(builder, memcmp, data, count, size, rest, differs)
+    # without a fault nothing was written to: a page is only written to after one
+    asks = builder.and_(builder.icmp_signed(">=", count, _WORD(0)), builder.not_(quiet))
+    _untouched(builder, memcmp, data, (asks, count, size), rest, differs)
     builder.branch(blocks[Ask.NOTHING])
     for ask, real in ((Ask.FINITE, ir.DoubleType()), (Ask.FINITE_4, ir.FloatType())):
         builder.position_at_end(blocks[ask])
@@ -151,12 +181,15 @@ def _untouched(
     builder: ir.IRBuilder,
     memcmp: ir.Function,
     data: Any,
-    file: Any,
-    request: Any,
+    question: tuple[Any, Any, Any],
     words: Any,
     differs: ir.Block,
 ) -> None:
-    """Go to ``differs`` if an array lies elsewhere or the system says it was written to."""
+    """Go to ``differs`` if an array lies elsewhere or the system says it was written to.
+
+    The ``question`` is whether to ask it, then file and request.
+    """
+    asks, file, request = question
     address, asked, generation, mark, before, start, after = (
         builder.load(builder.gep(words, [_WORD(k)])) for k in range(7)
     )
@@ -171,7 +204,7 @@ def _untouched(
         _go_on_if(builder, builder.icmp_signed("==", difference, _INT(0)), differs)
     kind = ir.FunctionType(_INT, [_INT, _WORD], var_arg=True)
     control = ir.Function(builder.module, kind, "ioctl")
-    with builder.if_then(builder.icmp_signed(">=", file, _WORD(0))):
+    with builder.if_then(asks):
         found = builder.call(control, [builder.trunc(file, _INT), request, asked])
         _go_on_if(builder, builder.icmp_signed("==", found, _INT(0)), differs)
     # read after the system was asked: whoever protects the pages again changes it before

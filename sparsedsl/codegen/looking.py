@@ -5,13 +5,18 @@ to be found; and an ``Action``, what is then done.  Gives: functions of the argu
 Invariant: LLVM is not needed; the code (``codegen.llvm_looking``) is the same for all records and
 actions, so that it is kept on disk.
 
-A record is words of 64 bits: how many there are; where the object is: its place among the
-arguments, or 0 and its address; then what it must be.  Of an array: its type, its dtype, its
-flags, the number and the lengths of its axes; then what is asked of its data (``Ask``), a count
+Records are preceded by their number, by that of the arguments, and by where the count of faults is
+(below), or 0.  A record is words of 64 bits: how many there are; where the object is: its place
+among the arguments, or 0 and its address; then what it must be.  Of an array: its type, its dtype,
+its flags, the number and the lengths of its axes; then what is asked of its data (``Ask``), a count
 and a size in bytes; then so many places, in bytes from the start of the data, and the bytes that
 must be there.  What the system is asked about memory (``untouched``) is told by seven words, then
-come the bytes that must begin and end the data.  Of another object: 0, its address, a count, and
-so many names of attributes and the objects that these must be.
+come the bytes that must begin and end the data.  Of another object: 0, its address, a count, and so
+many names of attributes and the objects that these must be.
+
+A page that the system follows is written to only after a fault, which it counts.  That there was
+none since the last look says as much as all questions about memory, and costs as much as the
+shortest one.
 
 An action is words, too: the kernel, or 0 where nothing is done; what makes the result, or 0; how
 many arrays are made and how many arguments the kernel has; then of each array the function that
@@ -182,23 +187,29 @@ _NO_ACTION = np.zeros(1, np.int64)
 
 
 def looker(
-    look: Callable[..., Any], asked: Sequence[tuple[Source, Record | None]], count: int
+    look: Callable[..., Any],
+    asked: Sequence[tuple[Source, Record | None]],
+    count: int,
+    faults: np.ndarray | None = None,
 ) -> functools.partial[bool] | None:
     """Return what says whether all is as asked for; None where the machine code ``look`` cannot.
 
     It is called with ``count`` arguments, and says no to any other number of them.  Arrays among
-    the sources, and what records compare by address, live as long as it does.
+    the sources, and what records compare by address, live as long as it does.  Where there is
+    place for the ``faults`` that the process had at the last look that said yes, one int64, the
+    system is asked about memory only if there were others since.
     """
     known = [(source, record) for source, record in asked if record is not None]
     if len(known) < len(asked):
         return None
-    words = [np.array((len(known), count), np.int64).tobytes()]
+    last = 0 if faults is None else faults.ctypes.data
+    words = [np.array((len(known), count, last), np.int64).tobytes()]
     for source, record in known:
         # behind the table and what is kept
         found = (0, id(source)) if isinstance(source, np.ndarray) else (source + BEFORE, 0)
         size = 1 + len(found) + len(record.words) // 8
         words.append(np.array((size, *found), np.int64).tobytes() + record.words)
-    kept = [(source, record.kept) for source, record in known]
+    kept = (faults, [(source, record.kept) for source, record in known])
     table = np.frombuffer(b"".join(words), np.int64)
     return functools.partial(look, table, _NO_ACTION, kept)
 

@@ -17,7 +17,7 @@ import numpy as np
 from sparsedsl.locks import compiling
 from sparsedsl.runtime import cache
 from sparsedsl.runtime.pages import Tracked
-from sparsedsl.runtime.spans import asking
+from sparsedsl.runtime.spans import asking, costly
 from sparsedsl.runtime.unchanged import WHOLE, Copied, Sample, Watched, found_to_hold
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ def in_one_step(
             records.append((source, looking.untouched(array, address, before, after, question)))
         else:
             records.append((source, what))
-    return looking.looker(look, records, count)
+    faults = np.full(1, -1, np.int64) if costly(questions) else None
+    return looking.looker(look, records, count, faults)
 
 
 def acting(look: functools.partial[bool], action: Action) -> Callable[..., Any]:

@@ -21,6 +21,9 @@ from sparsedsl.runtime.pages import PAGE, SCAN, Range, Tracked, system, written
 NEAR = 2
 """Pages between two arrays up to which they lie side by side."""
 
+QUESTION = 768
+"""Pages that take as long as it takes to ask at all."""
+
 QUIET = 2
 """Times that pages between were found to be written to: to be followed takes one, and one is let
 pass."""
@@ -64,6 +67,16 @@ def asking(seen: Sequence[Tracked]) -> tuple[Asked, ...] | None:
             file = asked.pages if place == first else -1
             found[place] = Asked(file, SCAN, words, generation, mark, between)
     return tuple(found[place] for place in range(len(seen)))
+
+
+def costly(asked: Sequence[Asked]) -> bool:
+    """Whether it takes twice as long or more to ask than to ask whether the process had faults."""
+    spent = 0.0
+    for question in asked:
+        if question.file >= 0:
+            _, _, start, end, *_ = question.words
+            spent += QUESTION + (end - start) / PAGE
+    return spent >= 2 * QUESTION
 
 
 def _side_by_side(seen: Sequence[Tracked]) -> list[tuple[list[int], tuple[Range, ...]]]:

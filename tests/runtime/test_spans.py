@@ -1,6 +1,9 @@
 """Arrays side by side in memory: one question about all, and nothing that changed is missed."""
 
 import gc
+import os
+import resource
+import threading
 
 import numpy as np
 import pytest
@@ -9,7 +12,8 @@ import scipy.sparse as sp
 import sparsedsl as sd
 from sparsedsl.calls import seen as seen_module
 from sparsedsl.calls.prepared import MISS
-from sparsedsl.runtime import pages, spans
+from sparsedsl.codegen import looking
+from sparsedsl.runtime import looks, pages, spans
 from sparsedsl.runtime.pages import PAGE, Tracked
 
 pytestmark = pytest.mark.usefixtures("told")
@@ -71,9 +75,10 @@ def product(A, x):
     return y
 
 
-@pytest.fixture(autouse=True)
-def _look_soon(monkeypatch):
+@pytest.fixture(autouse=True, params=[False, True], ids=["asked", "faults counted"])
+def _look_soon(monkeypatch, request):
     monkeypatch.setattr(seen_module, "FIRST_LOOK", 1)
+    monkeypatch.setattr(looks, "costly", lambda _: request.param)
 
 
 def _side_by_side():
@@ -130,6 +135,82 @@ def test_an_index_that_changes_anywhere_is_seen(side_by_side, place):
             product(A, x)
     A.indices[place] = before
     np.testing.assert_allclose(product(A, x), A @ x.toarray())
+
+
+def _faults():
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_minflt + used.ru_majflt
+
+
+def _looker(array, file=None):
+    """Return what says whether an array is as it is, and where it keeps how many faults it saw."""
+    seen = Tracked.of(array)
+    assert seen is not None
+    ((own, *rest, _),) = spans.asking([seen]) or ()
+    question = looking.Question(own if file is None else file, *rest, kept=seen)
+    words = seen.address, seen.before, seen.after, question
+    record, faults = looking.untouched(array, *words), np.full(1, -1)
+    code = looks._machine_code()
+    assert code is not None
+    look = looking.looker(code, [(0, record)], 1, faults)
+    assert look is not None
+    return look, faults
+
+
+def test_nothing_is_asked_where_there_was_no_fault():
+    array, file = np.zeros(40 * WORDS), os.open(os.devnull, os.O_RDONLY)
+    # this file answers no question, so that whoever asks is told that nothing is as it was
+    look, faults = _looker(array, file)
+    assert not look(array)
+    assert faults[0] == -1
+    found = []
+    while not any(found) and len(found) < 100:  # the process may have one at any time
+        faults[0] = _faults()
+        found.append(look(array))
+    assert any(found)
+    array[20 * WORDS] = 1.0
+    assert not look(array)
+    os.close(file)
+
+
+def _from_a_file(array, path):
+    path.write_bytes(b"\1" * 64)
+    with path.open("rb", buffering=0) as stream:
+        stream.readinto(memoryview(array)[20 * WORDS : 20 * WORDS + 8])
+
+
+def _in_a_thread(array, _):
+    thread = threading.Thread(target=array.__setitem__, args=(20 * WORDS, 1.0))
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    "write", [_from_a_file, _in_a_thread, lambda array, _: array.__setitem__(20 * WORDS, 1.0)]
+)
+def test_every_write_is_a_fault(write, tmp_path):
+    array = np.zeros(40 * WORDS)
+    look, faults = _looker(array)
+    for _ in range(5):
+        assert look(array)
+        assert 0 < faults[0] <= _faults()
+    write(array, tmp_path / "bytes")
+    assert array[20 * WORDS] != 0.0
+    assert not look(array)
+    assert not look(array)
+
+
+def test_faults_are_counted_where_that_is_less_than_to_ask():
+    def asked(*sizes):
+        arrays = [np.zeros(size * WORDS) for size in sizes]
+        found = spans.asking([Tracked.of(array) for array in arrays])
+        assert found is not None
+        return spans.costly(found)
+
+    assert not asked(100)
+    assert not asked()
+    assert asked(2000)
+    assert asked(20, 300, 30)
 
 
 def test_what_lies_between_is_no_part_of_the_matrix(side_by_side):
