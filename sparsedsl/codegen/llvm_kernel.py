@@ -10,6 +10,8 @@ what the Python printed for the kernel computes; what is not known here raises `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, assert_never
 
 import numpy as np
@@ -24,8 +26,8 @@ from sparsedsl.codegen.llvm_expressions import (
     vector_place,
 )
 from sparsedsl.codegen.llvm_function import STATUS, Array, Function
-from sparsedsl.codegen.llvm_loops import Hints
-from sparsedsl.codegen.llvm_scalars import WORD, NeedsNumbaError, Value, constant, stored_type
+from sparsedsl.codegen.llvm_loops import PARTS, Hints
+from sparsedsl.codegen.llvm_scalars import WORD, NeedsNumbaError, Value, constant, kind_of, stored_type
 from sparsedsl.codegen.llvm_vectors import extreme
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.loops.nodes import (
@@ -51,6 +53,7 @@ from sparsedsl.loops.nodes import (
     Var,
     While,
 )
+from sparsedsl.loops.rows import renamed
 from sparsedsl.loops.vectors import lanes
 from sparsedsl.loops.walk import statements
 
@@ -254,18 +257,62 @@ def _loop(f: Function, node: For) -> None:
     if node.step < 1:
         raise NeedsNumbaError("a loop downwards")
     start, stop = evaluate(f, node.start), evaluate(f, node.stop)
-    if not llvm_loops.sums_scattered(node):
+    sums = llvm_loops.sums_in_parts(node)
+    if not f.fast:
+        sums = tuple(v for v in sums if kind_of(v.type) != "f")
+    if not sums:
         _turns(f, node, start, stop, llvm_loops.hints(node))
         return
-    builder = f.builder
+    builder, free = f.builder, f.fast
+    # the order is told
+    f.fast = tuple(name for name in free if name != "reassoc")
     few, many, after = f.block("few"), f.block("many"), f.block("after")
     turns = builder.sub(stop, start)
     builder.cbranch(builder.icmp_signed("<", turns, WORD(llvm_loops.MANY)), few, many)
-    for block, hints in ((few, Hints.ONE_BY_ONE), (many, Hints.SEVERAL)):
-        builder.position_at_end(block)
-        _turns(f, node, start, stop, hints)
-        f.go(after)
+    builder.position_at_end(few)
+    _turns(f, node, start, stop, Hints.ONE_BY_ONE)
+    builder.branch(after)
+    builder.position_at_end(many)
+    _turns_in_parts(f, node, start, stop, sums)
+    builder.branch(after)
     builder.position_at_end(after)
+    f.fast = free
+
+
+def _turns_in_parts(f: Function, node: For, start: Value, stop: Value, sums: Sequence[Var]) -> None:
+    """Write a loop of several turns at a time, each with sums of its own, and those left over."""
+    builder = f.builder
+    parts = [[replace(v, name=f"{v.name}.{part}") for v in sums] for part in range(PARTS)]
+    for total in (v for part in parts[1:] for v in part):
+        builder.store(constant(0, total.type), f.variable(total.name, total.type))
+    counter, variable = f.reserve(WORD), f.variable(node.variable.name, INT)
+    builder.store(start, counter)
+    left = builder.and_(builder.sub(stop, start), WORD(PARTS - 1))
+    whole = builder.sub(stop, left)
+    inside, rest = f.block("parts"), f.block("rest")
+    builder.branch(inside)
+    builder.position_at_end(inside)
+    count = builder.load(counter)
+    for place, part in enumerate(parts):
+        builder.store(builder.add(count, WORD(place), flags=("nsw",)), variable)
+        own = {v.name: p.name for v, p in zip(sums, part, strict=True)} if place else {}
+        _run(f, renamed(node.body, own))
+    count = builder.add(count, WORD(PARTS), flags=("nsw",))
+    builder.store(count, counter)
+    more = builder.cbranch(builder.icmp_signed("<", count, whole), inside, rest)
+    llvm_loops.mark(more, Hints.ONE_BY_ONE)
+    builder.position_at_end(rest)
+    for total, *others in zip(sums, *parts[1:], strict=True):
+        _step(f, Assign(total, _total([total, *others])))
+    _turns(f, node, whole, stop, Hints.ONE_BY_ONE)
+
+
+def _total(parts: Sequence[Var]) -> Expr:
+    """Return the sum of parts: that of each half, added."""
+    if len(parts) == 1:
+        return parts[0]
+    halves = parts[: len(parts) // 2], parts[len(parts) // 2 :]
+    return Apply("add", tuple(map(_total, halves)), parts[0].type)
 
 
 def _turns(f: Function, node: For, start: Value, stop: Value, hints: Hints) -> None:

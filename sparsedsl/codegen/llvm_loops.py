@@ -1,11 +1,13 @@
 """Loops that LLVM is to leave element by element, and how it is told.
 
-Takes: loops of the loop IR.  Gives: metadata of the branch back to a loop's start.  Invariant: what
-is computed is the same; sums are taken in another order only where that is free.
+Takes: loops of the loop IR.  Gives: metadata of the branch back to a loop's start, and the sums
+that a loop takes in parts.  Invariant: what is computed is the same; sums are taken in another
+order only where that is free.
 
 Where gathers are slow, LLVM makes vectors of what a loop reads at scattered places one element
 after the other, and of the places too, to take them out again: with several sums of single
-elements more of what is read is under way.
+elements more of what is read is under way.  In which order a sum is taken follows from how often
+the loop turns, and from nothing else that it does: beside other outputs it has the same bits.
 """
 
 from __future__ import annotations
@@ -14,14 +16,18 @@ import re
 from enum import Enum
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 
 from sparsedsl.codegen.processor import gathers
-from sparsedsl.loops.nodes import Assign, Expr, For, Load, Stmt, Var
+from sparsedsl.loops.nodes import Apply, Assign, Break, Expr, For, Load, Stmt, Var
 from sparsedsl.loops.walk import bodies, expressions, operands
 
+PARTS = 4
+"""Sums of every fourth turn, which do not wait for each other."""
+
 MANY = 8
-"""Turns from which on a loop that sums works on several at a time.
+"""Turns from which on a loop takes its sums in parts.
 
 Fewer are done sooner one by one: the processor guesses one way out of the loop, not also those
 into and out of what is left over.
@@ -55,12 +61,16 @@ def hints(loop: For) -> Hints:
     return Hints.NONE if gathers() or not _scattered(loop.body) else Hints.SEVERAL
 
 
-def sums_scattered(loop: For) -> bool:
-    """Whether a loop adds up what it reads at scattered places, and does nothing else."""
-    if hints(loop) is Hints.NONE:
-        return False
-    assigned = [s for s in loop.body if isinstance(s, Assign)]
-    return len(assigned) == len(loop.body) and any(_sums(s) for s in assigned)
+def sums_in_parts(loop: For) -> tuple[Var, ...]:
+    """Return the sums that a loop takes in parts: it reads what it adds up at scattered places."""
+    if hints(loop) is Hints.NONE or loop.step != 1:
+        return ()
+    if any(isinstance(s, Break) for s in loop.body):
+        return ()
+    found = tuple(v for s in loop.body if (v := _sum(s)) is not None)
+    used = [name for s in loop.body for operand in operands(s) for name in _names(operand)]
+    changed = [s.variable for s in loop.body if isinstance(s, Assign)]
+    return tuple(v for v in found if used.count(v.name) == 1 and changed.count(v) == 1)
 
 
 def mark(branch: Any, hints: Hints) -> None:
@@ -116,7 +126,16 @@ def _is_loaded(node: Expr, found: set[str]) -> bool:
             return False
 
 
-def _sums(statement: Assign) -> bool:
-    """Whether a variable is assigned what is computed from itself."""
-    own = statement.variable.name
-    return any(isinstance(x, Var) and x.name == own for x in expressions(statement.value))
+def _sum(statement: Stmt) -> Var | None:
+    """Return the variable that a statement adds to, None where it is another one."""
+    match statement:
+        case Assign(Var(type=type) as total, Apply("add", (first, _))) if (
+            first == total and np.dtype(type).kind in "fiu"
+        ):
+            return total
+        case _:
+            return None
+
+
+def _names(node: Expr) -> list[str]:
+    return [part.name for part in expressions(node) if isinstance(part, Var)]

@@ -1,7 +1,7 @@
-"""Which arrays are larger than the caches, and read in rows that lie far apart.
+"""Which arrays are larger than the caches: read in rows that lie far apart, or from end to end.
 
 Takes: a nest, its finds and the sizes of its operands.  Gives: names of arrays, so that the loops
-fetch rows of them before they are read (``loops.fetch``).  Invariant: a wrong guess costs time
+fetch rows of them before they are read (``loops.fetch``), or entries (``loops.ahead``).  Invariant: a wrong guess costs time
 only.
 """
 
@@ -21,6 +21,22 @@ INDEX = 4
 
 FEW = 2
 """Part of a sparse operand up to which rows that are picked do not follow each other."""
+
+
+STREAMED = 2.0**24
+"""Bytes of an operand from which on its entries are fetched: caches hold less beside others."""
+
+
+def streamed_arrays(nest: Nest, sizes: Sizes) -> dict[str, float]:
+    """Return the arrays of sparse operands that caches do not hold, and the elements of a row."""
+    found: dict[str, float] = {}
+    for operand in (o for chain in nest.chains for o in chain.operands if not o.total and o.dims):
+        entries = sizes.entries.get(operand.dims[-1], 1.0)
+        if entries * _width(operand) >= STREAMED:
+            row = sizes.fanout(operand.dims, operand.dims[-1])
+            arrays = (operand.value.function, *(name for _, name in operand.functions))
+            found |= dict.fromkeys(arrays, row)
+    return found
 
 
 def far_arrays(nest: Nest, algorithms: Iterable[str], sizes: Sizes) -> dict[str, float]:

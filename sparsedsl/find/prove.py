@@ -16,7 +16,7 @@ from sparsedsl.find import ordering, parallel
 from sparsedsl.find.blocks import Whole, whole_blocks
 from sparsedsl.find.certificates import Certificate, certify
 from sparsedsl.find.choose import Choice, choose, guided
-from sparsedsl.find.fetching import far_arrays
+from sparsedsl.find.fetching import far_arrays, streamed_arrays
 from sparsedsl.find.flatten import flattened
 from sparsedsl.find.guards import ensuring, tightened, without_proved_guards
 from sparsedsl.find.opening import opened_rows
@@ -51,6 +51,7 @@ class Proved:
     fetched before they are read; each is with the number of elements that its rows have, about.
     Loops over the variables ``long`` are expected to turn often.  A ``large`` result is stored in
     order and more than caches hold; where it ``streams``, a thread waits for nothing but memory.
+    Operands that are more than caches hold have the arrays ``streamed``, with lengths of rows, too.
     """
 
     nest: Nest
@@ -65,6 +66,7 @@ class Proved:
     long: frozenset[str] = frozenset()
     large: bool = False
     streams: bool = False
+    streamed: tuple[tuple[str, float], ...] = ()
 
 
 def prove_nest(
@@ -133,6 +135,7 @@ def prove_nest(
         *(proved, chosen_finds, tuple(signs), proofs, shared, whole, bounds, opened, far),
         *(ordering.long_loops(proved, sizes), passes_caches(proved, sizes)),
         streams(proved, sizes),
+        tuple(streamed_arrays(proved, sizes).items()),
     )
 
 

@@ -119,12 +119,13 @@ def _in_one_pass(group: Group, every: Sequence[tuple[Planned, ...]], settings: S
         every = [tuple(p.unshared() for p in plans) for plans in every]
         lowered = [_lowered(plans) for plans in every]
     parts = zip(group.turn, every, lowered, strict=True)
-    units = [_unit(each, plans, one, settings) for each, plans, one in parts]
+    units = [_unit(each, plans, one, settings, alone=False) for each, plans, one in parts]
     if not saves(group.turn, sum(unit.cost for unit in units)):
         raise PlanError("what they read alike takes little of their time")
     long = any(p.proved.long for plans in every for p in plans)
     inner = how.always and at_once(group.turn, long=long)
-    return _fused(group, units, lowered, settings, inner=inner)
+    every_plan = [p for plans in every for p in plans]
+    return _fused(group, units, every_plan, lowered, settings, inner=inner)
 
 
 def _plans(group: Group, settings: Settings, records: Mapping[str, Proof]) -> tuple[Planned, ...]:
@@ -139,7 +140,14 @@ def _lowered(plans: Sequence[Planned]) -> Lowered:
     return parts[0].lowered(notes) if len(parts) == 1 else lower_rows(parts, notes)
 
 
-def _unit(group: Group, plans: tuple[Planned, ...], lowered: Lowered, settings: Settings) -> Unit:
+def _unit(
+    group: Group,
+    plans: tuple[Planned, ...],
+    lowered: Lowered,
+    settings: Settings,
+    *,
+    alone: bool = True,
+) -> Unit:
     """Optimise the kernel of one output, and print it."""
     from sparsedsl.codegen.processor import gathers, has_masks
     from sparsedsl.codegen.python import source as print_source
@@ -163,6 +171,8 @@ def _unit(group: Group, plans: tuple[Planned, ...], lowered: Lowered, settings: 
         large=lowered.sink.given if planned.proved.large else None,
         checked=current().verify,
     )
+    if alone:
+        kernel = _fetching(kernel, plans, settings)
     verify_kernel(kernel)
     nests = tuple(p.nest for p in within)
     grows = min(p.grows for p in plans)
@@ -186,9 +196,18 @@ def _unit(group: Group, plans: tuple[Planned, ...], lowered: Lowered, settings: 
     )
 
 
+def _fetching(kernel: Kernel, plans: Iterable[Planned], settings: Settings) -> Kernel:
+    """Return a kernel that fetches what it reads of large operands one after another."""
+    from sparsedsl.loops.ahead import ahead
+
+    streams = {array: row for p in plans for array, row in p.proved.streamed}
+    return kernel if settings.safe else ahead(kernel, streams)
+
+
 def _fused(
     group: Group,
     units: Sequence[Unit],
+    plans: Iterable[Planned],
     lowered: Sequence[Lowered],
     settings: Settings,
     *,
@@ -208,7 +227,8 @@ def _fused(
 
     named = [(unit.group.output.name, unit.kernel) for unit in units]
     quick = sum(unit.cost for unit in units) <= QUICK
-    kernel = verify_kernel(fused_kernel(named, mixed=quick, inner=inner))
+    kernel = fused_kernel(named, mixed=quick, inner=inner)
+    kernel = verify_kernel(_fetching(kernel, plans, settings))
     own = units[group.ahead]
     beside = tuple(unit for unit in units if unit is not own)
     others = (*own.within, *(nest for unit in beside for nest in (*unit.within, unit.nest)))

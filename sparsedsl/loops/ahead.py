@@ -1,0 +1,129 @@
+"""Entries of large operands that are read one after another, fetched a page ahead.
+
+    for i in 0 .. n:                        for i in 0 .. n:
+        for p in a[i] .. a[i + 1]:              prefetch A[a[i] + 512]
+            ... A[p] * x[j[p]]          =>      prefetch j[a[i] + 1024]
+                                                for line in a[i] + 520 .. a[i + 1] + 512 by 8:
+                                                    prefetch A[line], j[line + 512]
+                                                for p in a[i] .. a[i + 1]:
+                                                    ... A[p] * x[j[p]]
+
+A processor follows such a stream by itself, but not over the end of a page, and loses it between
+reads that lie anywhere.  Rows that a cache line holds on average have no loop over lines.  What is
+fetched may lie outside of the array; a prefetch changes no value.  Takes and gives a kernel that
+``loops.verify`` accepts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sparsedsl.loops import build
+from sparsedsl.loops.effects import fresh, names
+from sparsedsl.loops.nodes import (
+    ArrayParam,
+    Comment,
+    Expr,
+    For,
+    If,
+    Kernel,
+    Load,
+    Part,
+    Prefetch,
+    Stmt,
+    Var,
+)
+from sparsedsl.loops.vectors import BYTES
+from sparsedsl.loops.walk import bodies, expressions, operands, with_bodies
+
+PAGE = 4096
+"""Bytes between what is read and what is fetched: processors foresee no further."""
+
+
+def ahead(kernel: Kernel, streams: Mapping[str, float]) -> Kernel:
+    """Return ``kernel`` with entries fetched ahead of the loops that read them row by row.
+
+    Parameters
+    ----------
+    kernel:
+        A verified kernel.
+    streams:
+        Those of its arguments that are larger than caches, with the elements a row is expected to
+        have.
+    """
+    sizes = {
+        p.name: np.dtype(p.dtype).itemsize
+        for p in kernel.params
+        if isinstance(p, ArrayParam) and p.ndim == 1 and p.name in streams
+    }
+    fetching = _Ahead(sizes, streams, names(kernel))
+    return replace(kernel, body=fetching.block(kernel.body, None)) if sizes else kernel
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """One pass: bytes of elements, expected lengths of rows, and names already taken."""
+
+    sizes: Mapping[str, int]
+    rows: Mapping[str, float]
+    taken: set[str]
+
+    def block(self, body: tuple[Stmt, ...], turn: Var | None) -> tuple[Stmt, ...]:
+        """Change statements in a turn of a loop; each row of an array is fetched once."""
+        found: list[Stmt] = []
+        fetched: set[tuple[str, Expr]] = set()
+        for statement in body:
+            if not isinstance(statement, For):
+                found.append(with_bodies(statement, lambda inner: self.block(inner, turn)))
+                continue
+            if turn is not None and _follows(statement.start, turn):
+                read = dict.fromkeys(_read(statement.body, statement.variable))
+                new = [a for a in read if a in self.sizes and (a, statement.start) not in fetched]
+                fetched |= {(array, statement.start) for array in new}
+                found += self.fetched(statement, new)
+            inner = self.block(statement.body, statement.variable if statement.step == 1 else None)
+            found.append(replace(statement, body=inner))
+        return tuple(found)
+
+    def fetched(self, loop: For, arrays: list[str]) -> Iterator[Stmt]:
+        """Yield what fetches the elements of a row of some arrays, each a page ahead."""
+        if not arrays:
+            return
+        yield Comment("entries that are read a page later")
+        for array in arrays:
+            place = build.add(loop.start, PAGE // self.sizes[array])
+            yield Prefetch(array, (place,), to_store=False)
+        long = [a for a in arrays if self.rows[a] * self.sizes[a] > BYTES]
+        if not long:
+            return
+        step = BYTES // max(self.sizes[a] for a in long)
+        line = Var(fresh(f"{long[0]}_line", self.taken), "int")
+        body = tuple(
+            Prefetch(a, (build.add(line, PAGE // self.sizes[a]),), to_store=False) for a in long
+        )
+        yield For(line, build.add(loop.start, step), loop.stop, body, step)
+
+
+def _follows(start: Expr, turn: Var) -> bool:
+    """Whether a row starts where the row of the turn before ends: a pointer of this turn says."""
+    return any(isinstance(e, Load) and e.subscripts == (turn,) for e in expressions(start))
+
+
+def _read(body: Iterable[Stmt], place: Var) -> Iterator[str]:
+    """Yield the arrays that are read at ``place``, whatever conditions there are."""
+    for statement in body:
+        for operand in operands(statement):
+            for node in expressions(operand):
+                match node:
+                    case Load(array, (subscript,)) if subscript == place:
+                        yield array
+                    case Part(array, subscript, through=through) if subscript == place:
+                        yield through or array
+                    case _:
+                        pass
+        if not isinstance(statement, If):
+            for inner in bodies(statement):
+                yield from _read(inner, place)
