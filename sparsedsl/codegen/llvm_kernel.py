@@ -27,7 +27,14 @@ from sparsedsl.codegen.llvm_expressions import (
 )
 from sparsedsl.codegen.llvm_function import STATUS, Array, Function
 from sparsedsl.codegen.llvm_loops import PARTS, Hints
-from sparsedsl.codegen.llvm_scalars import WORD, NeedsNumbaError, Value, constant, kind_of, stored_type
+from sparsedsl.codegen.llvm_scalars import (
+    WORD,
+    NeedsNumbaError,
+    Value,
+    constant,
+    kind_of,
+    stored_type,
+)
 from sparsedsl.codegen.llvm_vectors import extreme
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.loops.nodes import (
@@ -257,15 +264,20 @@ def _loop(f: Function, node: For) -> None:
     if node.step < 1:
         raise NeedsNumbaError("a loop downwards")
     start, stop = evaluate(f, node.start), evaluate(f, node.stop)
-    sums = llvm_loops.sums_in_parts(node)
-    if not f.fast:
-        sums = tuple(v for v in sums if kind_of(v.type) != "f")
-    if not sums:
+    free = f.fast
+    sums = [v for v in llvm_loops.sums_in_parts(node) if free or kind_of(v.type) != "f"]
+    if llvm_loops.in_order(node):
+        f.fast = tuple(name for name in free if name != "reassoc")
+    if sums:
+        _few_or_many(f, node, start, stop, sums)
+    else:
         _turns(f, node, start, stop, llvm_loops.hints(node))
-        return
-    builder, free = f.builder, f.fast
-    # the order is told
-    f.fast = tuple(name for name in free if name != "reassoc")
+    f.fast = free
+
+
+def _few_or_many(f: Function, node: For, start: Value, stop: Value, sums: Sequence[Var]) -> None:
+    """Write a loop that takes sums one by one where it turns little, else in parts."""
+    builder = f.builder
     few, many, after = f.block("few"), f.block("many"), f.block("after")
     turns = builder.sub(stop, start)
     builder.cbranch(builder.icmp_signed("<", turns, WORD(llvm_loops.MANY)), few, many)
@@ -276,7 +288,6 @@ def _loop(f: Function, node: For) -> None:
     _turns_in_parts(f, node, start, stop, sums)
     builder.branch(after)
     builder.position_at_end(after)
-    f.fast = free
 
 
 def _turns_in_parts(f: Function, node: For, start: Value, stop: Value, sums: Sequence[Var]) -> None:

@@ -20,7 +20,8 @@ import numpy as np
 from llvmlite import ir
 
 from sparsedsl.codegen.processor import gathers
-from sparsedsl.loops.nodes import Apply, Assign, Break, Expr, For, Load, Stmt, Var
+from sparsedsl.loops.nodes import Apply, Assign, Break, Expr, For, Load, Stmt, Store, Var
+from sparsedsl.loops.vectors import lanes
 from sparsedsl.loops.walk import bodies, expressions, operands
 
 PARTS = 4
@@ -73,6 +74,12 @@ def sums_in_parts(loop: For) -> tuple[Var, ...]:
     return tuple(v for v in found if used.count(v.name) == 1 and changed.count(v) == 1)
 
 
+def as_told(loop: For) -> bool:
+    """Whether what a loop adds up itself is added in the order of its turns, or in told parts."""
+    sums = {v for s in loop.body if (v := _sum(s)) is not None}
+    return sums <= {*sums_in_parts(loop)} and all(_lies_anywhere(loop, s) for s in _adding(loop))
+
+
 def mark(branch: Any, hints: Hints) -> None:
     """Mark the branch back to the start of a loop with what LLVM is told about it."""
     if hints is Hints.NONE:
@@ -93,21 +100,46 @@ def told(text: str) -> str:
     return _TOLD.sub(own, text)
 
 
+def in_order(loop: For) -> bool:
+    """Whether operations on floats in a loop are done in the order that is written.
+
+    So it is wherever they are not vectors.
+    """
+    lone = not any(bodies(s) for s in loop.body)
+    stored = lone and any(_lies_anywhere(loop, s) for s in _adding(loop))
+    return stored or hints(loop) is not Hints.NONE
+
+
+def _adding(loop: For) -> list[Store]:
+    """Return the statements of a loop that combine elements with values."""
+    return [s for s in loop.body if isinstance(s, Store) and s.combine is not None]
+
+
+def _lies_anywhere(loop: For, store: Store) -> bool:
+    """Whether an index that the loop loads tells where an element is."""
+    found = _indices(loop.body)
+    return any(_is_loaded(place, found) for place in store.subscripts)
+
+
 def _scattered(body: tuple[Stmt, ...]) -> bool:
     """Whether a loop without others inside reads elements where an index array says.
 
     Not so where one index tells of several elements, as in blocks: those are near each other.
     """
+    if any(bodies(statement) for statement in body):
+        return False
+    found = _indices(body)
+    places = (p for s in body for operand in operands(s) for p in _subscripts(operand))
+    return any(_is_loaded(place, found) for place in places)
+
+
+def _indices(body: tuple[Stmt, ...]) -> set[str]:
+    """Return the variables that hold an index that is loaded."""
     found: set[str] = set()
     for statement in body:
-        if bodies(statement):
-            return False
-        places = [p for operand in operands(statement) for p in _subscripts(operand)]
-        if any(_is_loaded(place, found) for place in places):
-            return True
         if isinstance(statement, Assign) and _is_loaded(statement.value, found):
             found.add(statement.variable.name)
-    return False
+    return found
 
 
 def _subscripts(node: Expr) -> list[Expr]:
@@ -130,7 +162,7 @@ def _sum(statement: Stmt) -> Var | None:
     """Return the variable that a statement adds to, None where it is another one."""
     match statement:
         case Assign(Var(type=type) as total, Apply("add", (first, _))) if (
-            first == total and np.dtype(type).kind in "fiu"
+            first == total and lanes(type) == 1 and np.dtype(type).kind in "fiu"
         ):
             return total
         case _:

@@ -20,7 +20,7 @@ from sparsedsl.codegen.llvm_kernel import kernel_function
 from sparsedsl.codegen.llvm_scalars import PORTABLE, WORD, NeedsNumbaError
 from sparsedsl.codegen.machine import AXES, HEAD, Code, words
 from sparsedsl.codegen.python import freedoms
-from sparsedsl.loops.nodes import Allocate, ArrayParam, Kernel
+from sparsedsl.loops.nodes import Allocate, ArrayParam, For, Kernel
 from sparsedsl.loops.scatter import only_scatters
 from sparsedsl.loops.walk import statements
 
@@ -85,6 +85,20 @@ def c_object(kernel: Kernel, name: str, *, fastmath: bool) -> bytes | None:
     machine = target.create_target_machine(opt=3, reloc="pic", codemodel="default")
     module = _compiled(kernel, name, fastmath, machine, _c_entry, portable=True)
     return None if module is None else machine.emit_object(module)
+
+
+def sums_as_told(kernel: Kernel) -> bool:
+    """Whether the order of a kernel's sums follows from how often its loops turn alone.
+
+    Each element then has the same bits where loops compute other outputs, too.  It is not so where
+    LLVM makes vectors of a loop, or Numba compiles it.
+    """
+    try:
+        kernel_function(ir.Module(kernel.name), kernel, freedoms(kernel))
+    except NeedsNumbaError:
+        return False
+    loops = (s for s in statements(kernel.body) if isinstance(s, For))
+    return all(llvm_loops.as_told(loop) for loop in loops)
 
 
 def _compiled(

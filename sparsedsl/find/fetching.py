@@ -1,8 +1,8 @@
 """Which arrays are larger than the caches: read in rows that lie far apart, or from end to end.
 
 Takes: a nest, its finds and the sizes of its operands.  Gives: names of arrays, so that the loops
-fetch rows of them before they are read (``loops.fetch``), or entries (``loops.ahead``).  Invariant: a wrong guess costs time
-only.
+fetch rows of them before they are read (``loops.fetch``), or entries (``loops.ahead``).
+Invariant: a wrong guess costs time only.
 """
 
 from __future__ import annotations
@@ -28,8 +28,13 @@ STREAMED = 2.0**24
 
 
 def streamed_arrays(nest: Nest, sizes: Sizes) -> dict[str, float]:
-    """Return the arrays of sparse operands that caches do not hold, and the elements of a row."""
+    """Return the arrays of sparse operands that caches do not hold, and the elements of a row.
+
+    None where entries are stored one by one: what is waited for then is not what is read.
+    """
     found: dict[str, float] = {}
+    if nest.assembly.kind != "dense":
+        return found
     for operand in (o for chain in nest.chains for o in chain.operands if not o.total and o.dims):
         entries = sizes.entries.get(operand.dims[-1], 1.0)
         if entries * _width(operand) >= STREAMED:

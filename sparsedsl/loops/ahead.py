@@ -3,15 +3,17 @@
     for i in 0 .. n:                        for i in 0 .. n:
         for p in a[i] .. a[i + 1]:              prefetch A[a[i] + 512]
             ... A[p] * x[j[p]]          =>      prefetch j[a[i] + 1024]
-                                                for line in a[i] + 520 .. a[i + 1] + 512 by 8:
-                                                    prefetch A[line], j[line + 512]
+                                                for line in a[i] + 8 .. a[i + 1] by 8:
+                                                    prefetch A[line + 512]
+                                                    prefetch j[line + 1024]
                                                 for p in a[i] .. a[i + 1]:
                                                     ... A[p] * x[j[p]]
 
 A processor follows such a stream by itself, but not over the end of a page, and loses it between
-reads that lie anywhere.  Rows that a cache line holds on average have no loop over lines.  What is
-fetched may lie outside of the array; a prefetch changes no value.  Takes and gives a kernel that
-``loops.verify`` accepts.
+reads that lie anywhere.  Rows that a cache line holds on average have no loop over lines, nor have
+those beside which nothing is read anywhere.  Where an entry has a loop of its own, that takes
+longer than to read the entry.  What is fetched may lie outside of the array; a prefetch changes no
+value.  Takes and gives a kernel that ``loops.verify`` accepts.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import numpy as np
 from sparsedsl.loops import build
 from sparsedsl.loops.effects import fresh, names
 from sparsedsl.loops.nodes import (
+    INT,
     ArrayParam,
     Comment,
     Expr,
@@ -35,9 +38,10 @@ from sparsedsl.loops.nodes import (
     Prefetch,
     Stmt,
     Var,
+    While,
 )
 from sparsedsl.loops.vectors import BYTES
-from sparsedsl.loops.walk import bodies, expressions, operands, with_bodies
+from sparsedsl.loops.walk import bodies, expressions, operands, statements, with_bodies
 
 PAGE = 4096
 """Bytes between what is read and what is fetched: processors foresee no further."""
@@ -79,7 +83,7 @@ class _Ahead:
             if not isinstance(statement, For):
                 found.append(with_bodies(statement, lambda inner: self.block(inner, turn)))
                 continue
-            if turn is not None and _follows(statement.start, turn):
+            if turn is not None and _follows(statement.start, turn) and _short(statement):
                 read = dict.fromkeys(_read(statement.body, statement.variable))
                 new = [a for a in read if a in self.sizes and (a, statement.start) not in fetched]
                 fetched |= {(array, statement.start) for array in new}
@@ -97,10 +101,10 @@ class _Ahead:
             place = build.add(loop.start, PAGE // self.sizes[array])
             yield Prefetch(array, (place,), to_store=False)
         long = [a for a in arrays if self.rows[a] * self.sizes[a] > BYTES]
-        if not long:
+        if not long or not _points(loop):
             return
         step = BYTES // max(self.sizes[a] for a in long)
-        line = Var(fresh(f"{long[0]}_line", self.taken), "int")
+        line = Var(fresh(f"{long[0]}_line", self.taken), INT)
         body = tuple(
             Prefetch(a, (build.add(line, PAGE // self.sizes[a]),), to_store=False) for a in long
         )
@@ -109,7 +113,18 @@ class _Ahead:
 
 def _follows(start: Expr, turn: Var) -> bool:
     """Whether a row starts where the row of the turn before ends: a pointer of this turn says."""
-    return any(isinstance(e, Load) and e.subscripts == (turn,) for e in expressions(start))
+    return isinstance(start, Load) and start.subscripts == (turn,)
+
+
+def _short(loop: For) -> bool:
+    """Whether little is done for an entry: nothing that loops."""
+    return not any(isinstance(s, For | While) for s in statements(loop.body))
+
+
+def _points(loop: For) -> bool:
+    """Whether a loop reads indices, by which it reads or writes anywhere."""
+    loads = (e for s in loop.body for o in operands(s) for e in expressions(o))
+    return any(isinstance(e, Load) and e.type == INT for e in loads)
 
 
 def _read(body: Iterable[Stmt], place: Var) -> Iterator[str]:

@@ -7,8 +7,8 @@ plans do have the same outermost loop, and may take its turns together, is seen 
 
     y[i] = A[i, k] * x[k];  z[k] = A[i, k] * w[i]
 
-reads ``A`` once.  It pays where what both read is most of what one of them reads, unless each reads
-or writes so much at random besides that it pushes what the other needs out of the cache.
+reads ``A`` once.  It pays where what both read is most of what one of them reads.  What each reads
+or writes at random besides is waited for at once.
 """
 
 from __future__ import annotations
@@ -24,9 +24,6 @@ from sparsedsl.pipeline.groups import Group, reads
 
 MOST = 4
 """Outputs that one pass computes."""
-
-SMALL = 2.0**21
-"""Bytes read or written at random that do not cost the other outputs of a pass much."""
 
 CALL = 1e3
 """Nanoseconds that a call of one kernel takes beside its loops."""
@@ -60,9 +57,9 @@ def in_passes(
     apart: list[str] = []
     for group in groups:
         turn = passes[-1] if passes else []
-        shared = _shared(turn, group)
-        why = None if shared is None else _in_the_way([*turn, group], shared, refused)
-        if shared is not None and not why:
+        alike = _read_alike(turn, group)
+        why = _in_the_way([*turn, group], refused) if alike else None
+        if alike and not why:
             turn.append(group)
             continue
         if why:
@@ -82,14 +79,11 @@ def saves(turn: Sequence[Group], cost: float) -> bool:
 def at_once(turn: Sequence[Group], *, long: bool) -> bool:
     """Whether it pays to join the innermost loops, too: an entry is then loaded once.
 
-    ``long`` ones are vectors by themselves, unless they read or write at random; what they
-    touch so must stay in the core's own caches, since less of it is then under way.
+    ``long`` ones are vectors by themselves, unless they read or write at random.
     """
     read = {name: size for each in turn for name, size in _read(each).items()}
     most = max(shared(turn), key=lambda name: read[name])
-    scattered = [_scattered(group, most) for group in turn]
-    touched = {name: size for found in scattered for name, size in found.items()}
-    return sum(touched.values()) <= CACHE and (not long or all(scattered))
+    return not long or all(_scattered(group, most) for group in turn)
 
 
 def shared(turn: Sequence[Group]) -> tuple[str, ...]:
@@ -136,26 +130,26 @@ def _joined(turn: Sequence[Group], shared_from: float, whole_below: float) -> Gr
     )
 
 
-def _shared(turn: Sequence[Group], group: Group) -> str | None:
-    """Return the largest tensor that a group reads and a pass reads or gives, a sparse one if any.
+def _read_alike(turn: Sequence[Group], group: Group) -> bool:
+    """Whether a group reads a tensor that a pass reads or gives, and that makes a difference.
 
-    None where that is less than half of what either reads: it makes no difference.
+    It makes none where it is less than half of what either reads.  Of several, a sparse one counts.
     """
     if not turn:
-        return None
+        return False
     here, there = _read(group), [_read(each) for each in turn]
     given = {name: size for each in there for name, size in each.items()}
     own = {each.output.name for each in turn}
     both = [name for name in here if name in given or name in own]
     if not both:
-        return None
+        return False
     sparse = {n for each in _parts(group) for n, s in each.sources.items() if s.index_dtypes}
     most = max(both, key=lambda name: (name in sparse, here[name]))
     least = min(max(sizes.values(), default=0.0) for sizes in (here, given))
-    return most if 2 * here[most] >= least else None
+    return 2 * here[most] >= least
 
 
-def _in_the_way(turn: Sequence[Group], shared: str, refused: Mapping[tuple[str, ...], str]) -> str:
+def _in_the_way(turn: Sequence[Group], refused: Mapping[tuple[str, ...], str]) -> str:
     """Return why one pass does not compute the outputs of some groups, "" where it may."""
     known = refused.get(tuple(group.output.name for group in turn))
     if known is not None:
@@ -172,8 +166,6 @@ def _in_the_way(turn: Sequence[Group], shared: str, refused: Mapping[tuple[str, 
     for group in before:
         if not _at_its_place(group, last):
             return f"{last.output.name} needs {group.output.name} as a whole"
-    if not _stay_in_cache(before, last, shared):
-        return "each reads or writes much at random"
     return ""
 
 
@@ -203,39 +195,20 @@ def _at_its_place(group: Group, reader: Group) -> bool:
     return True
 
 
-def _stay_in_cache(turn: Sequence[Group], group: Group, shared: str) -> bool:
-    """Whether a turn that computes all reads and writes little more at random than one does."""
-    first = {name: size for each in turn for name, size in _scattered(each, shared).items()}
-    second = _scattered(group, shared)
-    more = [
-        sum(size for name, size in here.items() if name not in there)
-        for here, there in ((first, second), (second, first))
-    ]
-    return min(more) <= SMALL
-
-
-def _scattered(group: Group, shared: str) -> dict[str, float]:
-    """Return the dense tensors that are touched not in the order of a shared one, and their bytes.
-
-    Its rows are taken one after another.
-    """
+def _scattered(group: Group, shared: str) -> bool:
+    """Whether dense tensors are touched not in the order of a shared one, row after row."""
     source = next((g.sources[shared] for g in _parts(group) if shared in g.sources), None)
     levels = None if source is None else levels_of(source.layout)
     if levels is None or not levels.modes:
-        return {}
-    found: dict[str, float] = {}
+        return False
     for each in _parts(group):
         for statement in each.statements:
             accesses = reads(statement.expression)
             rows = {a.subscripts[levels.modes[0]].name for a in accesses if a.tensor == shared}
-            touched = [(each.output.name, statement.subscripts)]
-            touched += [(a.tensor, a.subscripts) for a in accesses]
-            for name, subscripts in touched:
-                if rows and not any(rows & set(s.indices) for s in subscripts):
-                    extents = [group.extents.get(s.name or "", 1) for s in subscripts]
-                    size = np.dtype(group.program.tensor(name).dtype).itemsize
-                    found[name] = float(np.prod(extents)) * size
-    return found
+            touched = [statement.subscripts, *(a.subscripts for a in accesses)]
+            if rows and any(not any(rows & set(s.indices) for s in t) for t in touched):
+                return True
+    return False
 
 
 def _read(group: Group) -> dict[str, float]:

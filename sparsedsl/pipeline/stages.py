@@ -123,9 +123,16 @@ def _in_one_pass(group: Group, every: Sequence[tuple[Planned, ...]], settings: S
     if not saves(group.turn, sum(unit.cost for unit in units)):
         raise PlanError("what they read alike takes little of their time")
     long = any(p.proved.long for plans in every for p in plans)
-    inner = how.always and at_once(group.turn, long=long)
+    inner = at_once(group.turn, long=long) and (how.always or _told(units, settings))
     every_plan = [p for plans in every for p in plans]
     return _fused(group, units, every_plan, lowered, settings, inner=inner)
+
+
+def _told(units: Iterable[Unit], settings: Settings) -> bool:
+    """Whether sums are taken in one order, whatever else is computed in their loops."""
+    from sparsedsl.codegen.llvm_object import sums_as_told
+
+    return not settings.fastmath or all(not u.checked and sums_as_told(u.kernel) for u in units)
 
 
 def _plans(group: Group, settings: Settings, records: Mapping[str, Proof]) -> tuple[Planned, ...]:

@@ -382,7 +382,7 @@ def test_which_outputs_are_computed_together(names, made):
 
 
 def test_much_at_random_and_much_work():
-    """Neither pays: two gathers in large vectors, and columns that take longer than ``A``."""
+    """Two gathers in large vectors are waited for at once; columns take longer than ``A``."""
     A = sd.ShapeOf((10**6, 10**6), "float64", nnz=10**7)
     x = sd.ShapeOf((10**6,), "float64")
 
@@ -396,7 +396,7 @@ def test_much_at_random_and_much_work():
 
     with sd.options(threads=1), remembering_proofs():
         text = kernel("pq").explain(A, x, x)
-        assert "not in one pass: p and q: each reads or writes much at random" in text
+        assert "not in one pass" not in text
         A, X = sd.ShapeOf((10**4, 10**4), "float64", nnz=10**5), sd.ShapeOf((10**4, 8), "float64")
         text = columns.explain(A, X)
         assert "not in one pass: Y and Z: what they read alike takes little" in text
