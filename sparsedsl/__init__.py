@@ -12,7 +12,7 @@ array([3., 4.])
 """
 
 from sparsedsl import distributed
-from sparsedsl.api import convert, einsum, evaluate, kernel
+from sparsedsl.api import convert, einsum, evaluate, kernel, storage_bytes
 from sparsedsl.calls.sources import ShapeOf
 from sparsedsl.errors import (
     CacheError,
@@ -65,6 +65,7 @@ __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
     "layouts",
     "options",
     "read",
+    "storage_bytes",
     "tensordot",
     "transpose",
     "write",

@@ -1,4 +1,4 @@
-"""What users call: ``kernel``, ``einsum``, ``evaluate``, ``convert``."""
+"""What users call: ``kernel``, ``einsum``, ``evaluate``, ``convert``, ``storage_bytes``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from sparsedsl.frontend.string import parse_statement
 from sparsedsl.frontend.trace import Traced
 from sparsedsl.interop import asarray
 from sparsedsl.kernel import Engine, Kernel
-from sparsedsl.layouts.catalogue import AnyLayout
+from sparsedsl.layouts.catalogue import AnyLayout, resolve
+from sparsedsl.layouts.measure import converted_bytes
 from sparsedsl.runtime.tensor import Tensor
 
 
@@ -324,3 +325,33 @@ def convert(x: Any, layout: AnyLayout | str) -> Tensor:
     2
     """
     return asarray(x, layout)
+
+
+def storage_bytes(x: Any, layout: AnyLayout | str) -> int:
+    """The bytes of all arrays of ``sd.convert(x, layout)``, which is not built for that.
+
+    Parameters
+    ----------
+    x:
+        scipy sparse, NumPy or ``Tensor``.
+    layout:
+        A layout, a family or a name of ``sd.layouts``.
+
+    Raises
+    ------
+    LayoutError
+        For unknown layouts, or one that cannot be built.
+
+    Examples
+    --------
+    >>> import numpy as np, sparsedsl as sd
+    >>> x = np.diag([1.0, 2.0, 3.0])
+    >>> sd.storage_bytes(x, "csr"), sd.storage_bytes(x, "dia")
+    (52, 28)
+    """
+    tensor = asarray(x).kept()
+    target, held = resolve(layout, tensor.ndim), tensor.held
+    if target == tensor.layout:
+        return sum(array.nbytes for array in held.values())
+    given = tensor.layout, target, tensor.shape, held
+    return converted_bytes(*given, fill=tensor.fill_value, sizes=tensor.sizes)

@@ -238,6 +238,10 @@ def layouts(
     counts: Annotated[
         str, typer.Option(help="With --shape: lengths that --nnz does not determine: W=4.")
     ] = "",
+    tensor: Annotated[
+        Path | None,
+        typer.Option("--tensor", "-t", help="Print the bytes that the tensor in this file takes."),
+    ] = None,
     svg: Annotated[
         Path | None,
         typer.Option(help="With a layout: draw an example and its arrays to this file."),
@@ -247,7 +251,10 @@ def layouts(
     """List the layouts, or show one: its relation, its properties, its arrays and lengths."""
     from sparsedsl.cli.arguments import specification, summary
 
-    records = summary() if name is None else [specification(name, order, shape, nnz, counts)]
+    if name is None:
+        records = summary()
+    else:
+        records = [specification(name, order, (shape, nnz, counts), tensor)]
     if svg is not None:
         from sparsedsl.cli.arguments import drawn_layout
 

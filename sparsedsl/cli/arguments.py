@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sparsedsl.api import statement_engine
+from sparsedsl.api import storage_bytes as storage_bytes_of
 from sparsedsl.calls.choices import Choices
 from sparsedsl.errors import LayoutError, NotationError
 from sparsedsl.frontend.string import parse_statement
 from sparsedsl.interop import asarray, from_arrays
+from sparsedsl.interop.files import read
 from sparsedsl.kernel import Engine
 from sparsedsl.layouts.catalogue import AnyLayout, Family, layouts, resolve
 from sparsedsl.layouts.describe import bytes_text, picture, storage_bytes
@@ -108,8 +111,6 @@ def loaded(statement: str, files: Sequence[str], chosen: str) -> dict[str, Tenso
 
 
 def _read(files: Sequence[str]) -> dict[str, Tensor]:
-    from sparsedsl.interop.files import read
-
     found: dict[str, Tensor] = {}
     for text in files:
         name, equals, path = text.partition("=")
@@ -255,10 +256,14 @@ def drawn_layout(name: str, order: int) -> str:
 
 
 def specification(
-    name: str, order: int, shape: str = "", nnz: int = 0, counts: str = ""
+    name: str, order: int, asked: tuple[str, int, str], tensor: Path | None
 ) -> dict[str, Any]:
-    """Everything a layout is made of, as text; with ``shape``, what a tensor would take too."""
-    layout = _single(name, order)
+    """Everything a layout is made of, as text, and the bytes that are asked for.
+
+    ``asked`` are a shape, a number of entries and lengths; ``tensor`` is a file of one.
+    """
+    held = None if tensor is None else read(tensor)
+    layout = _single(name, order if held is None else held.ndim)
     free = layout.blocks
     shown = layout(*(EXAMPLE_SIZE for _ in free)) if free else layout
     arrays: list[str] = []
@@ -276,7 +281,8 @@ def specification(
         "arrays": arrays,
         "bytes": [
             f"{bytes_text(shown)} (w an index, v a value)",
-            *_taken(shown, shape, nnz, counts),
+            *_taken(shown, *asked),
+            *([] if held is None else [f"{storage_bytes_of(held, shown)} for {tensor}"]),
         ],
         "example": picture(shown).splitlines(),
     }

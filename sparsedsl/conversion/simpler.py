@@ -54,6 +54,8 @@ class Simpler:
 @lru_cache(maxsize=128)
 def simpler(layout: Layout) -> Simpler | None:
     """Return a layout that is simpler by one step, None where there is no step to take."""
+    if not layout.rank:
+        return None
     for step in (_in_turns, _by_lengths, _in_place, _behind_each_other, _from_one):
         found = step(layout)
         if found is not None:

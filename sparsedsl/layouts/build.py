@@ -97,8 +97,8 @@ class Builder(Arrays):
                 hint="relate the array to a coordinate or a range, or give an equality for it",
             )
 
-    def store(self, values: np.ndarray, fill: object) -> None:
-        """Put the values of the prepared entries where the alternative has them."""
+    def require_filled(self) -> None:
+        """Raise unless what every array holds follows from the entries."""
         missing = [name for name in self.layout.functions if name not in self.arrays]
         if missing:
             hint = "relate the array to a coordinate or a range, or give an equality for it"
@@ -109,6 +109,10 @@ class Builder(Arrays):
                 f"{', '.join(missing)} holds",
                 hint=hint,
             )
+
+    def store(self, values: np.ndarray, fill: object) -> None:
+        """Put the values of the prepared entries where the alternative has them."""
+        self.require_filled()
         self._store(values, fill, len(values))
 
     def _numbers(
@@ -288,7 +292,7 @@ class Builder(Arrays):
         """Write the keys of a position dim into their arrays."""
         for call, value in level.keys:
             if all(f.function in self.arrays for f in t.all_ufs(call.arguments)):
-                self._fill(call, self.env, self._column(value, count))
+                self._hold(call, self._column(value, count))
 
     def _store(self, values: np.ndarray, fill: object, count: int) -> None:
         where = tuple(self._column(x, count) for x in self.layout.value.arguments)

@@ -8,6 +8,7 @@ dims are evaluated, positions numbered by sorting keys, bounds filled by countin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -68,7 +69,7 @@ def construct(
     chosen = np.dtype(index_dtype) if index_dtype is not None else _width(shape, arrays)
     found: dict[str, np.ndarray] = {}
     for name in layout.functions:
-        if arrays[name].size and _largest(arrays[name]) > np.iinfo(chosen).max:
+        if arrays[name].size and magnitude(arrays[name]) > np.iinfo(chosen).max:
             raise InvalidTensorError(f"{name} does not fit {chosen}", hint="use int64 indices")
         found[name] = arrays[name].astype(chosen, copy=False)
     found[layout.value.function] = builder.data
@@ -76,50 +77,61 @@ def construct(
 
 
 def _width(shape: Sequence[int], arrays: Mapping[str, np.ndarray]) -> np.dtype:
-    largest = max((*map(int, shape), *(_largest(a) for a in arrays.values() if a.size)), default=0)
+    largest = max((*map(int, shape), *(magnitude(a) for a in arrays.values() if a.size)), default=0)
     return np.dtype("int64" if largest > INT32_MAX else "int32")
 
 
-def _largest(array: np.ndarray) -> int:
+def magnitude(array: np.ndarray) -> int:
+    """The greatest number that must fit, negative ones as their complement."""
     return max(int(array.max()), -int(array.min()) - 1)
 
 
 def _built(
     layout: Layout, extents: Mapping[str, int], coords: np.ndarray, values: np.ndarray, fill: object
 ) -> Builder:
-    """Store each entry in the first alternative that has room for it.
+    """Store each entry in the first alternative that has room for it."""
+    builder = Builder(layout, dict(extents))
+    for filler, own in parts(builder, coords, values):
+        filler.data, filler.stored = builder.data, builder.stored
+        filler.env |= builder.values
+        filler.store(values[own], fill)
+        builder.data, builder.stored = filler.data, True
+    _lengthen(builder, fill)
+    if len(layout.structures) > 1:
+        _require_same(builder, coords, values, fill)
+    return builder
+
+
+B = TypeVar("B", bound=Builder)
+
+
+def parts(builder: B, coords: np.ndarray, values: np.ndarray) -> list[tuple[B, np.ndarray]]:
+    """The alternatives with the entries that each stores, index arrays filled.
 
     An alternative that calls no array of its own derives its entries from what the others hold.
+    All share the arrays and sizes of ``builder``, which has none yet.
     """
-    builder = Builder(layout, dict(extents))
+    layout, make = builder.layout, type(builder)
+    left = np.ones(coords.shape[1], dtype=bool)
     if len(layout.structures) == 1:
         builder.prepare(coords, values)
-        builder.store(values, fill)
-        _lengthen(builder, fill)
-        return builder
-    left = np.ones(coords.shape[1], dtype=bool)
+        return [(builder, left)]
+    extents = dict(builder.values)
     called: set[str] = set()
-    parts: list[tuple[Builder, np.ndarray]] = []
+    found: list[tuple[B, np.ndarray]] = []
     for place, part in enumerate(layout.structures):
         names = {call.function for call in part.calls}
         if place and names <= called:
             continue
         called |= names
         own = left & _belongs(layout, extents, coords, place)
-        trial = Builder(layout, dict(extents), alternative=place)
+        trial = make(layout, dict(extents), alternative=place)
         own[own] = trial.room(coords[:, own], values[own])
-        filler = Builder(layout, builder.values, arrays=builder.arrays, alternative=place)
+        filler = make(layout, builder.values, arrays=builder.arrays, alternative=place)
         filler.prepare(coords[:, own], values[own])
-        parts.append((filler, own))
+        found.append((filler, own))
         left &= ~own
-    for filler, own in parts:
-        filler.data, filler.stored = builder.data, builder.stored
-        filler.env |= builder.values
-        filler.store(values[own], fill)
-        builder.data, builder.stored = filler.data, True
-    _lengthen(builder, fill)
-    _require_same(builder, coords, values, fill)
-    return builder
+    return found
 
 
 def _lengthen(builder: Builder, fill: object) -> None:

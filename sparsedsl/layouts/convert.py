@@ -40,6 +40,20 @@ def convert(
     LayoutError, InvalidTensorError
         When the target cannot be built, or has no place for an entry.
     """
+    coords, values, width = kept(source, shape, arrays, fill=fill, sizes=sizes, whole=whole)
+    return construct(target, shape, coords, values, fill=fill, index_dtype=width)
+
+
+def kept(
+    source: Layout,
+    shape: Sequence[int],
+    arrays: Mapping[str, np.ndarray],
+    *,
+    fill: object = 0,
+    sizes: Mapping[str, int] | None = None,
+    whole: bool = False,
+) -> tuple[np.ndarray, np.ndarray, str | None]:
+    """The entries that ``convert`` stores, and the index dtype it wants, None where any will do."""
     coords, values = stored(source, shape, arrays, sizes)
     if source.repeats:
         coords, values = summed(coords, values)
@@ -47,9 +61,7 @@ def convert(
         keep = differs(values, fill)
         coords, values = coords[:, keep], values[keep]
     wide = any(arrays[name].dtype.itemsize == 8 for name in source.functions)
-    return construct(
-        target, shape, coords, values, fill=fill, index_dtype="int64" if wide else None
-    )
+    return coords, values, "int64" if wide else None
 
 
 def stored(

@@ -12,7 +12,7 @@ import numpy as np
 
 from sparsedsl.errors import InvalidTensorError, LayoutError
 from sparsedsl.layouts.build import Builder
-from sparsedsl.layouts.construct import INT32_MAX, construct
+from sparsedsl.layouts.construct import INT32_MAX, construct, magnitude
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.levels import packed
 from sparsedsl.layouts.properties import property_text
@@ -59,10 +59,11 @@ def storage_bytes(
     1212
     """
     layout.require_bound()
-    small = max((*shape, nnz), default=0) <= INT32_MAX
-    index = np.dtype(index_dtype or ("int32" if small else "int64"))
+    found, known = _lengths(layout, shape, nnz, dict(counts or {}))
+    greatest = max((*shape, nnz, *map(magnitude, filter(np.size, known))), default=0)
+    index = np.dtype(index_dtype or ("int32" if greatest <= INT32_MAX else "int64"))
     total = 0
-    for name, lengths in _lengths(layout, shape, nnz, dict(counts or {})).items():
+    for name, lengths in found.items():
         item = np.dtype(dtype) if name == layout.value.function else index
         bytes_ = item.itemsize
         for length in lengths:
@@ -73,8 +74,8 @@ def storage_bytes(
 
 def _lengths(
     layout: Layout, shape: Sequence[int], nnz: int, counts: dict[str, int]
-) -> dict[str, tuple[int, ...]]:
-    """The lengths of every array."""
+) -> tuple[dict[str, tuple[int, ...]], list[np.ndarray]]:
+    """The lengths of every array, and the arrays that follow from them."""
     env = dict(zip(layout.extents, (int(n) for n in shape), strict=True))
     env |= {name: counts[name] for name in layout.sizes if name in counts}
     known: dict[Atom, int] = {}
@@ -117,9 +118,10 @@ def _lengths(
         raise LayoutError(
             f"the bytes of '{layout.label}' also depend on the lengths {names}",
             hint=f"give counts={{{missing[0]!r}: ...}}, --counts {missing[0]}=... on the command "
-            "line: a parameter, or an array's first length",
+            "line: a parameter, or an array's first length; sparsedsl.storage_bytes(x, layout), "
+            "--tensor FILE on the command line, counts them in a tensor",
         )
-    return found
+    return found, [*builder.arrays.values()]
 
 
 def text(layout: Layout) -> str:

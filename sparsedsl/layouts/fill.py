@@ -190,7 +190,11 @@ class Arrays:
             factor = {node: c for c, node in constraint.term.parts}.get(calls[0], 0)
             if abs(factor) == 1:
                 rest = t.subtract(constraint.term, t.atom(calls[0], factor))
-                self._fill(calls[0], self.env, self._column(t.scale(-factor, rest), count))
+                self._hold(calls[0], self._column(t.scale(-factor, rest), count))
+
+    def _hold(self, call: UF, values: np.ndarray) -> None:
+        """Let an array hold the value of each entry at its place."""
+        self._fill(call, self.env, values)
 
     def blank(self, function: str, shape: tuple[int, ...]) -> np.ndarray:
         """An array of padding."""

@@ -37,6 +37,7 @@ NAMES = [
     "asarray",
     "from_arrays",
     "convert",
+    "storage_bytes",
     "read",
     "write",
     "config",

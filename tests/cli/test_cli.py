@@ -140,6 +140,16 @@ def test_layouts_tells_the_bytes_of_a_tensor(sparsedsl):
     assert f"{size} for 30x20" in out
 
 
+def test_layouts_tells_the_bytes_of_a_tensor_in_a_file(sparsedsl, matrix):
+    path = matrix[1]
+    for name, layout in (("dia", "dia"), ("bcsr(2,3)", sd.layouts["bcsr"](2, 3))):
+        size = sum(array.nbytes for array in sd.read(path).convert(layout).arrays.values())
+        assert f"{size} for {path}" in sparsedsl("layouts", name, "--tensor", path)[1]
+    status, out, error = sparsedsl("layouts", "dia", "--tensor", f"{path}.none")
+    assert (status, out) == (2, "")
+    assert "none" in error
+
+
 def test_a_layout_without_block_sizes_is_shown_for_small_ones(sparsedsl):
     for name in (name for name, entry in sd.layouts.items() if getattr(entry, "blocks", ())):
         out = sparsedsl("layouts", name)[1]
