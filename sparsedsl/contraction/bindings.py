@@ -81,15 +81,18 @@ def apart(program: Program) -> Program:
     """Rename indices that later stages could take for names of theirs.
 
     The dimensions and arrays of a tensor ``A`` are called ``A_i``, ``A_p``, ``A_data``, the
-    extent of an index ``n_i``: a user's index of such a name becomes another, everywhere.
+    extent of an index ``n_i``: a user's index of such a name becomes another, everywhere.  Arrays
+    of a tensor called ``n`` are taken to have names of several letters, as such indices have.
     """
     tensors = [t.name for t in (*program.inputs, *program.outputs)]
-    prefixes = tuple(f"{name}_" for name in ("n", *tensors))
+    shorter = [name.removeprefix("n_") for name in tensors]
+    prefixes = tuple(f"{name}_" for name in ("n", *tensors, *shorter))
     used = {name for statement in program.statements for name in _indices(statement)}
     names: dict[str, str] = {}
     for name in sorted(used):
         longer = any(name.startswith(f"{other}_") for other in used)
-        if longer or name.startswith(prefixes) or name in tensors:
+        array = "n" in tensors and len(name) > 1
+        if longer or array or name.startswith(prefixes) or name in tensors:
             names[name] = _unlike(name, used | {*names.values(), *tensors}, prefixes)
     if not names:
         return program

@@ -35,9 +35,12 @@ class Case:
 
 
 def operand_names(request: Request) -> dict[ct.Access, str]:
-    """Return a name for each access: that of its tensor, made unique."""
+    """Return a name for each access: that of its tensor, made unique.
+
+    Dimensions begin with it, and extents with ``n_``: no name is ``n``.
+    """
     taken = {t.name for t in (*request.program.inputs, *request.program.outputs)}
-    used: set[str] = set()
+    used = {"n"}
     names: dict[ct.Access, str] = {}
     for access in accesses(request):
         name, again = access.tensor, 1

@@ -47,3 +47,46 @@ def test_given_extents_follow_an_index():
         return y
 
     np.testing.assert_array_equal(spread(np.arange(3.0)), [[0, 0], [1, 1], [2, 2]])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "y[i, j] = A[i, j] * n[j]",
+        "y[i, data] = A[i, data] * n[data]",
+        "y[indptr, room] = n[room] * A[indptr, room]",
+        "y[i, x_i] = A[i, x_i] * n_x[x_i]",
+    ],
+)
+@pytest.mark.parametrize("layout", ["dense", "bitmap", "dcsr"])
+def test_tensors_whose_names_extents_begin_with(text, layout):
+    """Extents are called ``n_i``, and so would be the dimensions of a tensor ``n``."""
+    A = sp.random_array((4, 6), density=0.6, format="csr", rng=np.random.default_rng(0))
+    x = np.arange(1.0, 7)
+    name = "n_x" if "n_x" in text else "n"
+    given = x if layout == "bitmap" else sd.asarray(x)
+    stored = sd.convert(A, layout)
+    found = sd.evaluate(text, A=stored, **{name: given})
+    np.testing.assert_array_equal(_dense(found), A.toarray() * x)
+
+
+def test_results_and_intermediates_called_n():
+    @sd.kernel
+    def means(A, B):
+        i, j, at = sd.indices("i j at")
+        n, y = sd.output(), sd.output()
+        n[i, at] = A[i, j] * B[at, j]
+        y[i] = n[i, at]
+        return n, y
+
+    rng = np.random.default_rng(1)
+    A, B = (sp.random_array((n, 6), density=0.5, format="csr", rng=rng) for n in (4, 5))
+    n, y = means(A, B)
+    np.testing.assert_allclose(_dense(n), (A @ B.T).toarray(), rtol=1e-13)
+    np.testing.assert_allclose(y, (A @ B.T).sum(axis=1), rtol=1e-13)
+
+
+def _dense(found):
+    if isinstance(found, sd.Tensor):
+        return found.to_numpy()
+    return found.toarray() if sp.issparse(found) else found
