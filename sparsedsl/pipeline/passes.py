@@ -112,14 +112,15 @@ def _bytes(group: Group) -> dict[str, float]:
 
 
 def _joined(turn: Sequence[Group], shared_from: float, whole_below: float) -> Group:
-    """Return one group for a pass: that of the sum over everything, if there is one, or the last.
+    """Return one group for a pass: the sparse one, or that of the sum over everything, or the last.
 
-    Pieces of the loop have sums of their own, and everything else in common.
+    Pieces of the loop have room for entries, or sums, of their own, and everything else in common.
     """
     if len(turn) == 1:
         return turn[0]
+    sparse = [place for place, group in enumerate(turn) if not _is_dense(group)]
     scalars = [place for place, group in enumerate(turn) if not group.layout.rank]
-    place = scalars[0] if scalars else len(turn) - 1
+    place = [*sparse, *scalars, len(turn) - 1][0]
     beside = tuple(group for k, group in enumerate(turn) if k != place)
     return replace(
         turn[place],
@@ -161,9 +162,13 @@ def _in_the_way(turn: Sequence[Group], refused: Mapping[tuple[str, ...], str]) -
         alone = _alone(group)
         if alone:
             return f"{group.output.name} {alone}"
+    if sum(not _is_dense(group) for group in turn) > 1:
+        return "each is sparse"
     if sum(not group.layout.rank for group in turn) > 1:
         return "each is a sum of all turns of the loop"
     for group in before:
+        if not _is_dense(group) and group.output.name in _read(last):
+            return f"{last.output.name} reads entries of {group.output.name}"
         if not _at_its_place(group, last):
             return f"{last.output.name} needs {group.output.name} as a whole"
     return ""
@@ -171,14 +176,20 @@ def _in_the_way(turn: Sequence[Group], refused: Mapping[tuple[str, ...], str]) -
 
 def _alone(group: Group) -> str:
     """Return what keeps the output of a group from any pass, "" where nothing does."""
-    levels = levels_of(group.assembled)
     if group.mapped:
         return "is the values of an operand, mapped as they lie"
-    if levels is None or levels.kind != "dense" or group.layout is not group.assembled:
-        return "is sparse"
+    if group.layout is not group.assembled:
+        return f"is made in {group.assembled.label} first"
+    if group.reduced and not _is_dense(group):
+        return "may have one value everywhere"
     if group.factored or group.reduced:
         return "is looked at before it is used"
     return ""
+
+
+def _is_dense(group: Group) -> bool:
+    levels = levels_of(group.assembled)
+    return levels is not None and levels.kind == "dense"
 
 
 def _at_its_place(group: Group, reader: Group) -> bool:
