@@ -23,10 +23,11 @@ Takes: a ``Site`` (range, key functions, sought values).  Gives: loop IR.  Invar
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sparsedsl.find import costs
+from sparsedsl.find.costs import Workload
 from sparsedsl.find.site import (
     EXTENT,
     GUIDING,
@@ -54,28 +55,6 @@ from sparsedsl.loops.nodes import (
     Var,
     While,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """Expected sizes: ``length`` of the range, ``queries`` a setup, number of ``setups``.
-
-    ``met`` is the length of the range that a query searches, ``hits`` the part of the queries that
-    find something; ``known`` says that they rest on how the entries lie.  Queries come in ``loops``
-    a setup, of which so many ``idle`` ones find nothing and deliver nothing but for that.
-    ``curved`` says that comparing keys means comparing their interleaved bits.
-    """
-
-    length: float
-    queries: float
-    setups: float
-    extent: float
-    met: float
-    hits: float
-    known: bool = False
-    loops: float = 0.0
-    idle: float = 0.0
-    curved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,167 +296,16 @@ def _bitmap(site: Site) -> Emission:
     )
 
 
-MISTAKEN = 10.0
-"""A branch predicted wrongly."""
-
-TESTED = 0.15
-"""A branch predicted well."""
-
-WASTED, FETCHED_IN_VAIN = 0.05, 0.3
-"""Combining a value that was not needed, and one that is read for nothing else from far away."""
-
-SUMMED = 2.5
-"""Beginning and ending a loop of such values."""
-
-DELIVERED = 6.0
-"""An entry of a result that another find would have left out."""
-
-CLEARED = 0.5
-"""Taking a value out of an array again."""
-
-COUNTED = 0.6
-"""Counting the bits of a word."""
-
-COMPARED = 0.04
-"""Comparing one of several keys that an instruction compares."""
-
-APART = 0.25
-"""Comparing a key that is left over, alone."""
-
-INSTRUCTION = 8
-"""Keys that an instruction compares, about: as many are left over on average, at most."""
-
-LINE = 64
-"""Bytes of a cache line."""
-
-QUICK = 1 << 17
-"""Bytes of an array whose lines come back before stores wait for them: a few first caches."""
-
-NEAREST = 1 << 15
-"""Bytes that stay in the first cache."""
-
-NEAR = 1 << 21
-"""Bytes that stay in the second cache."""
-
-FETCHED = 0.4
-"""Waiting for such a line of a larger array: 0.1 where stores overtake each other, 1 where they
-are done one after the other."""
-
-BEGUN = 3.0
-"""Beginning to fill an array with a range."""
-
-STEP = 0.7
-"""A step of a merge that goes on with the same operand as the one before."""
-
-
-def _log(x: float) -> float:
-    return math.log2(max(x, 1.0) + 1.0)
-
-
-def _lookup(load: Workload, width: float) -> float:
-    """Return what one access to an array over the keys costs, ``width`` bytes an element."""
-    size = load.extent * width
-    return 0.35 if size <= NEAREST else 0.5 if size <= NEAR else 1.8
-
-
-def _fill(load: Workload, width: float) -> float:
-    """Return what storing the range in an array over the keys costs, ``width`` bytes an element.
-
-    Keys come in order, so that each cache line is fetched once: dense rows pay less an element.
-    """
-    size = max(load.extent * width, 1.0)
-    lines = min(load.length, size / LINE)
-    fetched = FETCHED * max(1.0 - QUICK / size, 0.0)
-    return BEGUN + 0.2 * load.length + (0.6 * _lookup(load, width) + fetched) * lines
-
-
-def _surprise(load: Workload) -> float:
-    """Return how often a hit, or a miss, comes unexpected.
-
-    Rows of a matrix share columns more often than chance has it, since some columns are full: where
-    it is not known how often, ranges that are met one after the other are taken to hold more of
-    what is sought.
-    """
-    least = 0.005 if load.known or load.setups <= 1.0 else 0.03
-    return max(min(load.hits, 1.0 - load.hits), least)
-
-
-def _sums(load: Workload) -> float:
-    """Return what adding values up that were not needed costs a setup."""
-    if load.setups <= 1.0:
-        return load.queries * FETCHED_IN_VAIN
-    return load.queries * WASTED + load.loops * SUMMED + load.idle * DELIVERED
-
-
 ALGORITHMS: tuple[Algorithm, ...] = (
-    Algorithm(
-        "table",
-        frozenset({UNIQUE, EXTENT}),
-        lambda w: (
-            w.extent * 0.3
-            + w.setups
-            * (_fill(w, 4) + w.queries * (_lookup(w, 4) + TESTED + MISTAKEN * _surprise(w)))
-        ),
-        _table,
-    ),
-    Algorithm(
-        "spread",
-        frozenset({UNIQUE, EXTENT, NEUTRAL}),
-        lambda w: (
-            w.extent * 0.5
-            + w.setups * (_fill(w, 8) + CLEARED * w.length + w.queries * _lookup(w, 8) + _sums(w))
-        ),
-        _spread,
-    ),
-    Algorithm(
-        "bitmap",
-        frozenset({UNIQUE, SORTED, EXTENT, INVARIANT}),
-        lambda w: (
-            w.extent * 0.03
-            + 2.0 * w.length
-            + w.queries * (_lookup(w, 0.2) + TESTED + COUNTED + MISTAKEN * _surprise(w))
-        ),
-        _bitmap,
-    ),
-    Algorithm(
-        "merge",
-        frozenset({UNIQUE, SORTED, RISING}),
-        # it changes to the other operand and back for each key of the shorter one, unexpectedly
-        lambda w: (
-            w.setups * (STEP * (w.length + w.queries) + (MISTAKEN + 2.0) * min(w.length, w.queries))
-        ),
-        _merge,
-    ),
-    Algorithm(
-        "gallop",
-        frozenset({UNIQUE, SORTED, RISING}),
-        lambda w: w.setups * w.queries * (4.0 + 5.0 * _log(w.met / max(w.queries, 1e-9))),
-        _gallop,
-    ),
-    Algorithm(
-        "binary",
-        frozenset({UNIQUE, ORDERED}),
-        lambda w: w.setups * w.queries * (4.0 + (7.0 if w.curved else 4.0) * _log(w.met)),
-        _binary,
-    ),
-    Algorithm(
-        "hash",
-        frozenset({UNIQUE, INVARIANT}),
-        lambda w: w.setups * (15.0 * w.length + 8.0 * w.queries),
-        _hash,
-    ),
-    Algorithm(
-        "count",
-        frozenset({UNIQUE, SORTED}),
-        lambda w: w.setups * w.queries * (3.0 + COMPARED * w.met + APART * min(w.met, INSTRUCTION)),
-        _count,
-    ),
-    Algorithm(
-        "linear",
-        frozenset({UNIQUE}),
-        lambda w: w.setups * w.queries * (1.0 + 0.6 * w.met),
-        _linear,
-    ),
+    Algorithm("table", frozenset({UNIQUE, EXTENT}), costs.table, _table),
+    Algorithm("spread", frozenset({UNIQUE, EXTENT, NEUTRAL}), costs.spread, _spread),
+    Algorithm("bitmap", frozenset({UNIQUE, SORTED, EXTENT, INVARIANT}), costs.bitmap, _bitmap),
+    Algorithm("merge", frozenset({UNIQUE, SORTED, RISING}), costs.merge, _merge),
+    Algorithm("gallop", frozenset({UNIQUE, SORTED, RISING}), costs.gallop, _gallop),
+    Algorithm("binary", frozenset({UNIQUE, ORDERED}), costs.binary, _binary),
+    Algorithm("hash", frozenset({UNIQUE, INVARIANT}), costs.hashed, _hash),
+    Algorithm("count", frozenset({UNIQUE, SORTED}), costs.count, _count),
+    Algorithm("linear", frozenset({UNIQUE}), costs.linear, _linear),
 )
 """Every algorithm the compiler can choose, by name unique."""
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from sparsedsl.find.algorithms import NEAR, NEAREST
+from sparsedsl.find.costs import NEAR, NEAREST
 from sparsedsl.iteration.cost import Sizes
 from sparsedsl.iteration.nodes import Let, Nest, Operand
 from sparsedsl.iteration.weights import all_turns
