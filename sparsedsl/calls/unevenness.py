@@ -20,10 +20,13 @@ from sparsedsl.iteration.cost import Unevenness
 from sparsedsl.iteration.output import ranges
 from sparsedsl.iteration.weights import together
 from sparsedsl.runtime.tensor import Tensor
-from sparsedsl.runtime.unchanged import WHOLE
 
 DRAWN = 1024
 """Entries that are looked at: 0.1 ms."""
+
+LEAST = 2048
+"""Entries from which on they are looked at.  New matrices of up to 16,384 go by
+the kernel that another one had (``calls.passing``) until one is met again."""
 
 TWINS = 16
 """Pairs of them in one place from which on that is not taken to be chance."""
@@ -35,10 +38,9 @@ PLACES = 16
 def uneven(x: Tensor) -> dict[str, Unevenness]:
     """Return how unevenly entries lie in each dimension with ranges, by magnitude.
 
-    Nothing is said of small tensors, which are looked at in passing (``interop.passing``), since
-    it would take as long as a kernel does.
+    Nothing is said of tensors so small that it would take as long as a kernel does for many calls.
     """
-    if max(array.size for array in x.held.values()) <= WHOLE:
+    if max(array.size for array in x.held.values()) < LEAST:
         return {}
     found: dict[str, Unevenness] = {}
     for dim, arrays in ranges(x.form.layout).items():
@@ -89,7 +91,7 @@ def _number(x: Tensor, pointer: str, coordinate: str, mode: int) -> int:
     """Return what unevenness tells as one number: magnitudes in powers of four, and a bit."""
     starts, coordinates, extent = x.held[pointer], x.held[coordinate], x.shape[mode]
     count, several = coordinates.size, starts.size - 1
-    if not count or several < 1:
+    if count < LEAST or several < 1:
         return 0
     drawn = _drawn(count)
     here = np.searchsorted(starts, drawn, side="right")
