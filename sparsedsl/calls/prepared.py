@@ -23,6 +23,7 @@ from sparsedsl.options import Options
 from sparsedsl.pipeline.groups import Group
 from sparsedsl.runtime.execute import Call, Rooms
 from sparsedsl.runtime.form import Form
+from sparsedsl.runtime.places import Places
 from sparsedsl.runtime.splits import Splits
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.values import all_finite, holds
@@ -44,7 +45,7 @@ class Prepared:
     ``options`` are those it was made under.  ``holes`` says of plain arrays where among the
     arguments they go.  ``finish`` makes what the user gets of the arguments and counts of a sparse
     output; without it the dense array is returned.  ``factored``: a result that is not finite is
-    computed the long way.  ``splits`` are those of the operands, for threads.
+    computed the long way.  ``splits`` and ``places`` are those of the operands, for threads.
     """
 
     options: Options
@@ -61,6 +62,7 @@ class Prepared:
     seen: Seen | None = None
     holes: tuple[tuple[int, int], ...] = ()
     splits: Splits = field(default_factory=Splits)
+    places: Places | None = None
 
     def run(self, given: Sequence[Any]) -> Any:
         """Return the result for these arguments, or ``MISS``."""
@@ -76,7 +78,7 @@ class Prepared:
             return MISS
         call = self.call
         if self.finish is not None:
-            counts = call.assemble(arguments, self.rooms, self.stored, self.parallel)
+            counts = call.assemble(arguments, self.rooms, self.stored, self.parallel, self.places)
             found = self.finish(arguments, counts)
         else:
             array = call.fresh(self.shape)
@@ -120,6 +122,8 @@ class Prepared:
         # names of modules are gone where the interpreter ends
         self.arguments, self.seen = [], None
         self.splits.forget()
+        if self.places is not None:
+            self.places.forget()
 
 
 @dataclass(slots=True)
@@ -303,6 +307,9 @@ def _one(
         return None
     call, sharing = ready.call, ready.call.sharing
     parallel, sparse = special.choices.parallel, ready.call.recipe.kind != "dense"
+    placed = sharing is not None and sharing.placeable
+    placed = placed and sharing is not None and sharing.worth(parallel, options, placed=True)
+    shared = sharing is not None and sharing.worth(parallel, options)
     return Prepared(
         options=options,
         call=call,
@@ -310,11 +317,12 @@ def _one(
         extents=extents,
         rooms=call.rooms(extents),
         stored=call.stored(tensors),
-        parallel=parallel if sharing is not None and sharing.worth(parallel, options) else False,
+        parallel=parallel if shared or placed else False,
         finish=finish(call, extents, scipy) if sparse else None,
         deliver=delivering(call, extents, scipy) if sparse else None,
         factored=ready.group.factored,
         shape=call.axes(extents),
+        places=Places() if placed else None,
     )
 
 

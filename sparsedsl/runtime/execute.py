@@ -28,6 +28,7 @@ from sparsedsl.runtime.outputs import (
     check_room,
     cut,
 )
+from sparsedsl.runtime.places import Places
 from sparsedsl.runtime.recipe import Made, Recipe
 from sparsedsl.runtime.sharing import Sharing
 from sparsedsl.runtime.splits import Splits
@@ -266,24 +267,22 @@ class Call:
         rooms: Rooms,
         stored: int,
         parallel: bool | str,
+        places: Places | None = None,
     ) -> tuple[int, ...]:
         """Run the kernel of a sparse output, put its arrays among the arguments, return counts.
 
         ``rooms`` says how to make the arrays, for the extents of this call.
         It is first given as much room as the operands hold, or just what it asked for when
         operands of as many values were there last; where it finds that too little, it is
-        called again with what it asks for.  Threads that share its loop count first.
+        called again with what it asks for.  Threads that share its loop count first, unless they
+        know their ``places``: these are of operands that are known to be as they were.
         """
         sharing, past = self.sharing, self.gather.piece.get("past")
-        if parallel is not False and sharing is not None and sharing.worth(parallel, current()):
-            _make(arguments, rooms, 0)
-            kernel = self._kernel or self._loaded(arguments)
-            # what is as long as an extent serves for both: counting writes nothing
-            grown = tuple(room for room in rooms if room[3] is None)
-            make = partial(self._make_checked, arguments, grown)
-            counts = sharing.append(kernel, arguments, make)
-            check_entries(self.recipe, counts[-1])
-            return counts
+        if parallel is not False and sharing is not None:
+            counts = self._shared(sharing, arguments, rooms, parallel, places)
+            if counts is not None:
+                check_entries(self.recipe, counts[-1])
+                return counts
         before, enough = self._room
         room = enough if before == stored else min(stored, MOST)
         while True:
@@ -297,9 +296,35 @@ class Call:
                     check_entries(self.recipe, counts[-1])
                 if sharing is not None and sharing.gaps:
                     sharing.close_gaps(arguments)
+                if sharing is not None and places is not None and self._kernel is not None:
+                    sharing.learn(self._kernel, arguments, places)
                 return counts
             room = max(counts[0], counts[-1])
             check_room(self.recipe, room)
+
+    def _shared(
+        self,
+        sharing: Sharing,
+        arguments: list[Any],
+        rooms: Rooms,
+        parallel: bool | str,
+        places: Places | None,
+    ) -> tuple[int, ...] | None:
+        """Have threads share the loop of a sparse output, if that is worth it."""
+        # what is as long as an extent is made first: counting writes nothing to it
+        grown = tuple(room for room in rooms if room[3] is None)
+        make = partial(self._make_checked, arguments, grown)
+        if places is not None and places.known(current().thread_count):
+            _make(arguments, rooms, 0)
+            kernel = self._kernel or self._loaded(arguments)
+            counts = sharing.placed(kernel, arguments, make, places)
+            if counts is not None:
+                return counts
+        if not sharing.worth(parallel, current()):
+            return None
+        _make(arguments, rooms, 0)
+        kernel = self._kernel or self._loaded(arguments)
+        return sharing.append(kernel, arguments, make, places)
 
     def _make_checked(self, arguments: list[Any], rooms: Rooms, room: int) -> None:
         check_room(self.recipe, room)

@@ -18,10 +18,11 @@ from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.options import Options, current
 from sparsedsl.runtime.arguments import Gather
 from sparsedsl.runtime.outputs import fits
+from sparsedsl.runtime.places import GROUPS, Counts, Places, Turns, rows_of
 from sparsedsl.runtime.recipe import Recipe, Share
 from sparsedsl.runtime.splits import Part, Splits
 from sparsedsl.runtime.threads import cuts, each
-from sparsedsl.runtime.windows import Piece, Windows, grouped
+from sparsedsl.runtime.windows import Output, Piece, Windows, grouped
 
 PIECES = 8
 """Pieces of a loop for each thread, where they cost nothing: they balance uneven turns."""
@@ -32,9 +33,12 @@ LEAST = 4096
 COUNTED = 8
 """Ranges for each thread whose entries are counted, so that pieces can be made equal."""
 
+FINE = 64
+"""The same where pieces are to be assembled in their places from then on."""
+
 STREAMING = 3
-"""Threads from which entries that stream by are shared out: one takes most of what the memory gives
-to two, and stores past the caches, which pieces in windows do not."""
+"""Threads from which entries that stream by are shared out in windows: one takes most of what the
+memory gives to two, and stores past the caches, which pieces in windows do not."""
 
 WINDOW = 1 << 17
 """Entries that a piece of a sparse output may have, about: they stay in a core's cache."""
@@ -76,6 +80,8 @@ class Sharing:
     ----------
     gaps:
         Places of the arrays in which rows that no turn visits are still to be ended.
+    placeable:
+        Whether pieces of the output can be assembled in their places.
     """
 
     def __init__(self, recipe: Recipe, share: Share, gather: Gather) -> None:
@@ -88,9 +94,12 @@ class Sharing:
             for made in (recipe.made if share.gaps else ())
             if made.ends and not made.used
         )
+        self._output = Output.of(recipe, gather.holes, gather.piece)
+        self._levels = len(recipe.results) - 1
+        self.placeable = recipe.kind != "dense" and len(self._output.rows) < 2
 
-    def worth(self, parallel: bool | str, options: Options) -> bool:
-        """Whether to cut the loop in pieces.
+    def worth(self, parallel: bool | str, options: Options, *, placed: bool = False) -> bool:
+        """Whether to cut the loop in pieces, ``placed``: that are assembled where they belong.
 
         Sums are cut on one thread too, so that their result does not depend on the threads.
         """
@@ -101,7 +110,8 @@ class Sharing:
         if parallel is not True and self.recipe.nanoseconds < least:
             return False
         # last, since the system is asked for its cores
-        least = STREAMING if self.share.streams and parallel is not True else 2
+        windows = self.share.streams and parallel is not True and not placed
+        least = STREAMING if windows else 2
         return not (self.share.apart and options.thread_count < least)
 
     def fill(
@@ -165,29 +175,123 @@ class Sharing:
         kernel: Function,
         arguments: list[Any],
         make: Callable[[int], None],
+        places: Places | None = None,
     ) -> tuple[int, ...]:
         """Run the kernel of a sparse output; return its counts.
 
         ``make`` puts arrays with room for a number of entries among the arguments, where arrays
-        without room stand first.
+        without room stand first.  ``places`` are of operands that are known to be as they were.
         """
         threads = current().thread_count
-        ranges = self._ranges(arguments, threads * COUNTED)
+        learning = places is not None and places.wanted(threads)
+        fine = learning and not self._tells_rows
+        ranges = self._ranges(arguments, threads * (FINE if fine else COUNTED))
+        rooms = self._rooms(kernel, arguments, ranges, threads)
+        total = sum(rooms)
+        make(total)
+        # places are counted in the dtype of the output's indices
+        threads = threads if fits(self.recipe, total) else 1
+        pieces = (
+            [Piece(*ends, room, counted=True) for ends, room in zip(ranges, rooms, strict=True)]
+            if fine
+            else self._pieces_of_rows(arguments, ranges, rooms, threads)
+        )
+        windows = Windows(self._output, arguments, pieces, self._levels)
+        totals = windows.fill(kernel, threads)
+        self.close_gaps(arguments)
+        if places is not None and learning:
+            self._learn(kernel, arguments, places, pieces if fine else (), windows.counts)
+        return (totals[-1], *totals)
+
+    def placed(
+        self, kernel: Function, arguments: list[Any], make: Callable[[int], None], places: Places
+    ) -> tuple[int, ...] | None:
+        """Run the kernel of a sparse output whose pieces have known places; return its counts.
+
+        None where they are not known, or not right any more.
+        """
+        totals = places.fill(current().thread_count, kernel, arguments, make, self._output)
+        if totals is None:
+            return None
+        self.close_gaps(arguments)
+        return (totals[-1], *totals)
+
+    def learn(self, kernel: Function, arguments: Sequence[Any], places: Places) -> None:
+        """Note where pieces of an output go that one thread assembled."""
+        if self._tells_rows and places.wanted(current().thread_count):
+            self._learn(kernel, arguments, places, (), ())
+
+    @property
+    def _tells_rows(self) -> bool:
+        """Whether the output says how many entries each turn appends."""
+        return self._levels == 1 and len(self._output.rows) == 1 and not self.share.gaps
+
+    def _learn(
+        self,
+        kernel: Function,
+        arguments: Sequence[Any],
+        places: Places,
+        pieces: Sequence[Piece],
+        counts: Sequence[Counts | None],
+    ) -> None:
+        """Note what pieces had; without any, what parts of the loop have as the output tells."""
+        threads = current().thread_count
+        if pieces:
+            turns = self._turns(arguments, pieces, counts)
+        else:
+            ends = arguments[self._output.rows[0]]
+            ranges = self._ranges(arguments, threads * FINE)
+            rooms = self._rooms(kernel, arguments, ranges, threads)
+            turns = [
+                Turns(a, b, room, (int(ends[b]) - int(ends[a]),), (a + 1, b + 1))
+                for (a, b), room in zip(ranges, rooms, strict=True)
+            ]
+        total = sum(t.room for t in turns)
+        groups = threads * GROUPS
+        if self.share.streams:
+            # each stores past the caches, where there is room for so many entries
+            groups = threads
+        if self.share.prepares:
+            # the last turns of each are run apart
+            groups = max(min(self._spared(arguments, total) // 2, groups), threads)
+        groups -= groups % threads
+        places.learn(threads, turns, groups, self._output, ahead=self.share.ahead)
+
+    def _turns(
+        self, arguments: Sequence[Any], pieces: Sequence[Piece], counts: Sequence[Counts | None]
+    ) -> list[Turns]:
+        """Return what pieces had, of an output that is complete."""
+        found: list[Turns] = []
+        before = 0
+        for piece, had in zip(pieces, counts, strict=True):
+            assert had is not None
+            rows = piece.begin + 1, piece.end + 1
+            if self.share.gaps and self._output.rows:
+                rows = rows_of(arguments[self._output.rows[0]], before, had[0])
+            found.append(Turns(piece.begin, piece.end, piece.room, had, rows))
+            before += had[0]
+        return found
+
+    def _rooms(
+        self,
+        kernel: Function,
+        arguments: Sequence[Any],
+        ranges: Sequence[tuple[int, int]],
+        threads: int,
+    ) -> list[int]:
+        """Return how many entries each range of the loop may append."""
         rooms = [0] * len(ranges)
 
         def count(k: int) -> None:
             rooms[k] = self._run(kernel, arguments, ranges[k], 0, NO_ROOM)[0]
 
         each(range(len(ranges)), count, threads)
-        total = sum(rooms)
-        make(total)
-        # places are counted in the dtype of the output's indices
-        threads = threads if fits(self.recipe, total) else 1
-        pieces = self._pieces_of_rows(arguments, ranges, rooms, threads)
-        windows = Windows(self.recipe, arguments, self.gather.holes, self.gather.piece, pieces)
-        totals = windows.fill(kernel, threads)
-        self.close_gaps(arguments)
-        return (totals[-1], *totals)
+        return rooms
+
+    def _spared(self, arguments: Sequence[Any], total: int) -> int:
+        """Return how many pieces may set up memory, for so many entries in all."""
+        setup = SETUP * max((1, *(arguments[k] for k in self._extents)))
+        return int(total * ENTRY * PREPARING / setup)
 
     def _pieces_of_rows(
         self,
@@ -200,8 +304,7 @@ class Sharing:
         total = sum(rooms)
         most = max(total // WINDOW, threads * PIECES) if threads > 1 else 1
         if (self.share.prepares or self.share.gaps) and threads > 1:
-            setup = SETUP * max((1, *(arguments[k] for k in self._extents)))
-            spared = int(total * ENTRY * PREPARING / setup) // threads * threads
+            spared = self._spared(arguments, total) // threads * threads
             most = min(most, max(spared, threads))
         if most <= len(ranges) or not total:
             return grouped(ranges, rooms, most)

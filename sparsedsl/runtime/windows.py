@@ -64,6 +64,80 @@ def grouped(ranges: Sequence[tuple[int, int]], rooms: Sequence[int], pieces: int
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An array of an output as long as there is room: its place among the arguments.
+
+    ``ends``: it is one longer, and ends what the entries of a level have below them.
+    """
+
+    hole: int
+    dtype: np.dtype
+    ends: int
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The arrays of a sparse output, and what a piece of the loop is given.
+
+    ``rows`` are the places of those as long as an extent, in which rows are ended, and ``gaps``
+    says whether rows may be missing.
+    """
+
+    stored: tuple[Stored, ...]
+    rows: tuple[int, ...]
+    gaps: bool
+    piece: Mapping[str, int]
+
+    @staticmethod
+    def of(recipe: Recipe, holes: Mapping[str, int], piece: Mapping[str, int]) -> Output:
+        """Return the arrays of the output that a kernel assembles."""
+        levels = recipe.results[1:]
+        return Output(
+            tuple(
+                Stored(holes[m.param], np.dtype(m.dtype), int(m.ends), levels.index(m.used))
+                for m in recipe.made
+                if m.length == "room"
+            ),
+            tuple(holes[m.param] for m in recipe.made if m.length != "room"),
+            recipe.shared is not None and recipe.shared.gaps,
+            piece,
+        )
+
+    def size(self, room: int) -> int:
+        """Return the bytes of memory with room for a piece."""
+        return sum(self._sizes(room))
+
+    def within(
+        self,
+        arguments: Sequence[Any],
+        room: int,
+        memory: np.ndarray | None = None,
+        *,
+        rows: bool = True,
+    ) -> list[Any]:
+        """Return the arguments with arrays that have room for a piece.
+
+        They lie in ``memory``, if it is given.  ``rows``: also with those of its own in which rows
+        are ended, if some may be missing.
+        """
+        given, sizes, at = list(arguments), self._sizes(room), 0
+        rest = np.empty(sum(sizes), np.uint8) if memory is None else memory
+        for array, size in zip(self.stored, sizes, strict=True):
+            used = (room + array.ends) * array.dtype.itemsize
+            given[array.hole] = rest[at : at + used].view(array.dtype)
+            at += size
+        for hole in self.rows if self.gaps and rows else ():
+            given[hole] = np.zeros_like(given[hole])
+        return given
+
+    def _sizes(self, room: int) -> list[int]:
+        """Return the bytes that each array takes, whole lines of the cache."""
+        bytes_of = ((room + a.ends) * a.dtype.itemsize for a in self.stored)
+        return [-(-size // LINE) * LINE for size in bytes_of]
+
+
 @dataclass(slots=True)
 class _Window:
     """Arguments of the kernel with memory for ``room`` entries; ``place`` is that of its piece."""
@@ -78,33 +152,25 @@ class Windows:
 
     Parameters
     ----------
-    recipe, arguments:
-        How the kernel is called, and its arguments; arrays of the output are long enough.
-    holes, piece:
-        Where the arrays of the output stand among them, and what a piece is given.
+    output, arguments:
+        The arrays of the output, and the arguments of the kernel; arrays are long enough.
     pieces:
         The pieces, in the order of the loop.
+    levels:
+        How many levels count their entries.
+
+    Attributes
+    ----------
+    counts:
+        How many entries each level has of each piece.
     """
 
     def __init__(
-        self,
-        recipe: Recipe,
-        arguments: Sequence[Any],
-        holes: Mapping[str, int],
-        piece: Mapping[str, int],
-        pieces: Sequence[Piece],
+        self, output: Output, arguments: Sequence[Any], pieces: Sequence[Piece], levels: int
     ) -> None:
-        self._arguments, self._piece, self._pieces = arguments, piece, pieces
-        levels = recipe.results[1:]
-        self._rows = [holes[m.param] for m in recipe.made if m.length != "room"]
-        self._gaps = recipe.shared is not None and recipe.shared.gaps
-        self._made = [
-            (holes[m.param], np.dtype(m.dtype), int(m.ends), levels.index(m.used))
-            for m in recipe.made
-            if m.length == "room"
-        ]
-        self._counts: list[tuple[int, ...] | None] = [None] * len(pieces)
-        self._before = [(0,) * len(levels)]
+        self._output, self._arguments, self._pieces = output, arguments, pieces
+        self.counts: list[tuple[int, ...] | None] = [None] * len(pieces)
+        self._before = [(0,) * levels]
         self._waiting: dict[int, list[_Window]] = {}
         self._free: dict[int, list[_Window]] = {}
         self._lock = Lock()
@@ -120,9 +186,10 @@ class Windows:
             mine = get_ident()
             if not place:
                 # the first piece is where it belongs
-                room = min(len(self._arguments[hole]) - ends for hole, _, ends, _ in self._made)
+                stored = self._output.stored
+                room = min(len(self._arguments[a.hole]) - a.ends for a in stored)
                 whole = _Window(list(self._arguments), room)
-                self._counts[0] = self._run(kernel, whole, self._pieces[0])
+                self.counts[0] = self._run(kernel, whole, self._pieces[0])
             else:
                 free = self._free.setdefault(mine, [])
                 window = self._filled(kernel, place, free or spare)
@@ -143,12 +210,12 @@ class Windows:
         if piece.counted and window.room < piece.room:
             window = self._window(piece.room)
         window.place = place
-        self._counts[place] = self._run(kernel, window, piece)
+        self.counts[place] = self._run(kernel, window, piece)
         return window
 
     def _run(self, kernel: Kernel, window: _Window, piece: Piece) -> tuple[int, ...]:
         """Append a piece at the start of a window, and return how many entries each level has."""
-        given, at = window.arguments, self._piece
+        given, at = window.arguments, self._output.piece
         given[at["begin"]], given[at["end"]] = piece.begin, piece.end
         given[at["first"]], given[at["past"]] = 0, window.room
         if "counted" in at:
@@ -164,7 +231,7 @@ class Windows:
         """Put the pieces of a thread in their places, as far as these are known."""
         with self._lock:
             while (known := len(self._before)) <= len(self._pieces):
-                counts = self._counts[known - 1]
+                counts = self.counts[known - 1]
                 if counts is None:
                     break
                 before = zip(self._before[-1], counts, strict=True)
@@ -176,10 +243,11 @@ class Windows:
 
     def _place(self, window: _Window) -> None:
         """Put the entries of a piece behind those of the pieces before, and count on from them."""
-        before, counts = self._before[window.place], self._counts[window.place]
+        before, counts = self._before[window.place], self.counts[window.place]
         assert counts is not None
-        for hole, _, ends, level in self._made:
-            array, given = self._arguments[hole], window.arguments[hole]
+        for stored in self._output.stored:
+            array, given = self._arguments[stored.hole], window.arguments[stored.hole]
+            level, ends = stored.level, stored.ends
             at, count = before[level] + ends, counts[level]
             if ends:
                 # a level's ends are places of the level below
@@ -187,10 +255,10 @@ class Windows:
             else:
                 array[at : at + count] = given[:count]
         piece = self._pieces[window.place]
-        for hole in self._rows:
+        for hole in self._output.rows:
             array, given = self._arguments[hole], window.arguments[hole]
             rows = slice(piece.begin + 1, piece.end + 1)
-            if self._gaps:
+            if self._output.gaps:
                 own = given.nonzero()[0]
                 rows = slice(own[0], own[-1] + 1) if len(own) else slice(0)
                 array[rows] = given[rows]
@@ -199,23 +267,10 @@ class Windows:
 
     def _windows(self, count: int, room: int) -> list[_Window]:
         """Return windows in one block of memory, which is used again by the next call."""
-        each_size = sum(self._sizes(room))
-        memory = blocks.empty(max(count * each_size, blocks.LEAST), np.dtype(np.uint8))
-        return [self._window(room, memory[k * each_size :]) for k in range(count)]
+        size = self._output.size(room)
+        memory = blocks.empty(max(count * size, blocks.LEAST), np.dtype(np.uint8))
+        return [self._window(room, memory[k * size :]) for k in range(count)]
 
     def _window(self, room: int, memory: np.ndarray | None = None) -> _Window:
         """Return room for a piece, in memory of its own unless some is given."""
-        arguments, sizes = list(self._arguments), self._sizes(room)
-        at = 0
-        rest = np.empty(sum(sizes), np.uint8) if memory is None else memory
-        for (hole, dtype, ends, _), size in zip(self._made, sizes, strict=True):
-            arguments[hole] = rest[at : at + (room + ends) * dtype.itemsize].view(dtype)
-            at += size
-        for hole in self._rows if self._gaps else ():
-            arguments[hole] = np.zeros_like(self._arguments[hole])
-        return _Window(arguments, room)
-
-    def _sizes(self, room: int) -> list[int]:
-        """Return the bytes that each array of a window takes, whole lines of the cache."""
-        bytes_of = ((room + ends) * dtype.itemsize for _, dtype, ends, _ in self._made)
-        return [-(-size // LINE) * LINE for size in bytes_of]
+        return _Window(self._output.within(self._arguments, room, memory), room)
