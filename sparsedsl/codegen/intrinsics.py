@@ -29,7 +29,7 @@ from numba.np.arrayobj import make_array
 
 from sparsedsl.codegen import llvm_packs
 from sparsedsl.codegen.choosing import chosen as chosen
-from sparsedsl.codegen.llvm_vectors import extreme, folded, kept, loaded, loaded_through, used
+from sparsedsl.codegen.llvm_vectors import farther, folded, kept, loaded, loaded_through, used
 
 
 def cttz(word: int) -> int:
@@ -114,19 +114,19 @@ def part_through(array: Any, places: Any, place: int, count: int, lanes: int) ->
     return found
 
 
-def first(value: Any, count: int) -> Any:
-    """Return a vector with all but the first ``count`` elements set to zero."""
-    return np.where(np.arange(len(value)) < count, value, np.zeros_like(value))
+def first(value: Any, count: int, other: float) -> Any:
+    """Return a vector with all but the first ``count`` elements set to ``other``."""
+    return np.where(np.arange(len(value)) < count, value, np.full_like(value, other))
 
 
 def larger(left: Any, right: Any) -> Any:
-    """Return the larger elements of two vectors, the first that is NaN where one is."""
-    return np.where((left >= right) | np.isnan(left), left, right)
+    """Return the larger elements of two vectors, those on the left where one is NaN."""
+    return np.where(right > left, right, left)
 
 
 def smaller(left: Any, right: Any) -> Any:
-    """Return the smaller elements of two vectors, the first that is NaN where one is."""
-    return np.where((left <= right) | np.isnan(left), left, right)
+    """Return the smaller elements of two vectors, those on the left where one is NaN."""
+    return np.where(right < left, right, left)
 
 
 def total(value: Any) -> Any:
@@ -137,14 +137,14 @@ def total(value: Any) -> Any:
 
 
 def largest(value: Any) -> Any:
-    """Return the largest element of a vector, or one that is NaN."""
+    """Return the largest element of a vector that has no NaN."""
     while len(value) > 1:
         value = larger(value[: len(value) // 2], value[len(value) // 2 :])
     return value[0]
 
 
 def smallest(value: Any) -> Any:
-    """Return the smallest element of a vector, or one that is NaN."""
+    """Return the smallest element of a vector that has no NaN."""
     while len(value) > 1:
         value = smaller(value[: len(value) // 2], value[len(value) // 2 :])
     return value[0]
@@ -153,6 +153,11 @@ def smallest(value: Any) -> Any:
 def differing(value: Any, other: Any, count: int) -> int:
     """Return the bits of the first ``count`` elements of a vector that are not ``other``."""
     return sum(int(x != other) << k for k, x in enumerate(value[: max(int(count), 0)]))
+
+
+def nans(value: Any) -> int:
+    """Return the bits of the elements of a vector that are NaN."""
+    return sum(int(x != x) << k for k, x in enumerate(value))
 
 
 def lower(value: Any, other: Any, count: int) -> int:
@@ -327,24 +332,25 @@ def _element(context: Any, builder: Any, array: Any, place: Any) -> Any:
 
 @type_callable(first)
 def _type_first(context: Any) -> Any:  # noqa: ARG001
-    def typer(value: Any, count: Any) -> Any:  # noqa: ARG001
+    def typer(value: Any, count: Any, other: Any) -> Any:  # noqa: ARG001
         return value if isinstance(value, _Vector) else None
 
     return typer
 
 
-@lower_builtin(first, _Vector, types.Integer)
+@lower_builtin(first, _Vector, types.Integer, types.Float)
 def _generate_first(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    value, count = zip(signature.args, arguments, strict=True)
-    return kept(builder, value[1], _mask(context, builder, count, value[0]))
+    value, count, (kind, other) = zip(signature.args, arguments, strict=True)
+    rest = context.cast(builder, other, kind, value[0].dtype)
+    return kept(builder, value[1], _mask(context, builder, count, value[0]), rest)
 
 
 _COMBINED: dict[str, Callable[[Any, Any, Any], Any]] = {
     "add": lambda builder, left, right: builder.fadd(left, right),
     "sub": lambda builder, left, right: builder.fsub(left, right),
     "mul": lambda builder, left, right: builder.fmul(left, right),
-    "minimum": lambda builder, left, right: extreme(builder, "<", left, right),
-    "maximum": lambda builder, left, right: extreme(builder, ">", left, right),
+    "minimum": lambda builder, left, right: farther(builder, "<", left, right),
+    "maximum": lambda builder, left, right: farther(builder, ">", left, right),
 }
 """What operators are of floats, as in ``codegen.llvm_scalars``.  Modules compiled ahead of time
 hold the text of this module and of ``codegen.llvm_vectors``, but not of that."""
@@ -382,6 +388,19 @@ def _type_bits(context: Any) -> Any:  # noqa: ARG001
 
 for _function in (differing, lower):
     type_callable(_function)(_type_bits)
+
+
+@type_callable(nans)
+def _type_nans(context: Any) -> Any:  # noqa: ARG001
+    def typer(value: Any) -> Any:
+        return types.int64 if isinstance(value, _Vector) else None
+
+    return typer
+
+
+@lower_builtin(nans, _Vector)
+def _generate_nans(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+    return llvm_packs.nans(builder, arguments[0])
 
 
 @lower_builtin(differing, _Vector, types.Float, types.Integer)

@@ -171,9 +171,11 @@ def _apply(f: Function, node: Apply) -> Value:
             f.builder, value, lambda a, b: combine(f.builder, [a, b], node.type, f.fast)
         )
     if node.function == "first":
-        value, count = (evaluate(f, argument) for argument in node.arguments)
+        value, count, other = (evaluate(f, argument) for argument in node.arguments)
         mask = llvm_vectors.used(f.builder, count, lanes(node.type))
-        return llvm_vectors.kept(f.builder, value, mask)
+        return llvm_vectors.kept(f.builder, value, mask, other)
+    if node.function == "nans":
+        return llvm_packs.nans(f.builder, evaluate(f, node.arguments[0]))
     if node.function == "differing":
         value, other, count = (evaluate(f, argument) for argument in node.arguments)
         return llvm_packs.differing(f.builder, value, other, count)

@@ -29,6 +29,12 @@ def differing(builder: Any, value: Any, other: Any, count: Any) -> Any:
     return builder.zext(builder.bitcast(kept, ir.IntType(lanes)), _WORD)
 
 
+def nans(builder: Any, value: Any) -> Any:
+    """Return the bits of the elements that are NaN."""
+    found = builder.fcmp_unordered("uno", value, value)
+    return builder.zext(builder.bitcast(found, ir.IntType(value.type.count)), _WORD)
+
+
 def lower(builder: Any, value: Any, other: Any, count: Any) -> Any:
     """Return the bits of the first ``count`` indices less than ``other``, a vector or an int64."""
     element, lanes = value.type.element, value.type.count

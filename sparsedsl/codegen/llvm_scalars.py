@@ -19,7 +19,7 @@ from sparsedsl.codegen.llvm_exponential import (
     hyperbolic_tangent_of,
 )
 from sparsedsl.codegen.llvm_logarithm import logarithm_of, logarithm_of_more
-from sparsedsl.codegen.llvm_vectors import extreme
+from sparsedsl.codegen.llvm_vectors import extreme, farther
 from sparsedsl.loops.nodes import BOOL, INT
 from sparsedsl.loops.vectors import element, lanes
 
@@ -146,7 +146,10 @@ def _comparison(symbol: str) -> Operation:
 
 
 def _extreme(symbol: str, bools: str) -> Operation:
-    """Return the smaller or larger; of floats the first that is NaN, as NumPy has it."""
+    """Return the smaller or larger; of floats the first that is NaN, as NumPy has it.
+
+    Of vectors as ``loops.vectors`` has it.
+    """
 
     def operation(builder: Any, values: list[Value], type: str, _: tuple[str, ...]) -> Value:
         left, right = values
@@ -157,7 +160,8 @@ def _extreme(symbol: str, bools: str) -> Operation:
                 compare = builder.icmp_signed if kind == "i" else builder.icmp_unsigned
                 return builder.select(compare(symbol, right, left), right, left)
             case "f":
-                return extreme(builder, symbol, left, right)
+                vectors = isinstance(left.type, ir.VectorType)
+                return (farther if vectors else extreme)(builder, symbol, left, right)
             case _:
                 raise NeedsNumbaError(type)
 

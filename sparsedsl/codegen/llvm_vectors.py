@@ -67,9 +67,9 @@ def stored(builder: Any, address: Any, value: Any, mask: Any) -> None:
     builder.call(function, [value, place, _INT(bits(kind.element) // 8), mask])
 
 
-def kept(builder: Any, value: Any, mask: Any) -> Any:
-    """Return a vector with the lanes that a mask does not say set to zero."""
-    return builder.select(mask, value, ir.Constant(value.type, None))
+def kept(builder: Any, value: Any, mask: Any, other: Any) -> Any:
+    """Return a vector with the lanes that a mask does not say set to ``other``."""
+    return builder.select(mask, value, broadcast(builder, other, value.type.count))
 
 
 def folded(builder: Any, value: Any, combine: Callable[[Any, Any], Any]) -> Any:
@@ -94,6 +94,14 @@ def extreme(builder: Any, symbol: str, left: Any, right: Any) -> Any:
     better = builder.fcmp_ordered(f"{symbol}=", left, right)
     stays = builder.or_(better, builder.fcmp_unordered("uno", left, left))
     return builder.select(stays, left, right)
+
+
+def farther(builder: Any, symbol: str, left: Any, right: Any) -> Any:
+    """Return the smaller (``<``) or larger (``>``) floats, those on the left where one is NaN.
+
+    x86 has an instruction for this, and not for what is NaN where either is.
+    """
+    return builder.select(builder.fcmp_ordered(symbol, right, left), right, left)
 
 
 def selected(builder: Any, condition: Any, yes: Any, no: Any) -> Any:

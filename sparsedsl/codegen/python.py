@@ -58,7 +58,7 @@ _RESERVED = frozenset(
         *INTRINSICS,
         *("chosen", "vector", "spread", "store_vector", "part", "part_through", "first"),
         *(*FOLDS, *VECTOR_CALLS.values()),
-        *("prefetch", "prefetch_to_store", "differing", "lower"),
+        *("prefetch", "prefetch_to_store", "differing", "lower", "nans"),
         *("pack", "pack_numbers", "pack_through"),
         *operators.STRAIGHT,
         *keyword.kwlist,

@@ -11,9 +11,9 @@
 
 A processor follows such a stream by itself, but not over the end of a page, and loses it between
 reads that lie anywhere.  Rows that a cache line holds on average have no loop over lines, nor have
-those beside which nothing is read anywhere.  Where an entry has a loop of its own, that takes
-longer than to read the entry.  What is fetched may lie outside of the array; a prefetch changes no
-value.  Takes and gives a kernel that ``loops.verify`` accepts.
+those beside which nothing is read anywhere; loops of vectors fetch in their turns.  Where an entry
+has a loop of its own, that takes longer than to read the entry.  What is fetched may lie outside of
+the array; a prefetch changes no value.  Takes and gives a kernel that ``loops.verify`` accepts.
 """
 
 from __future__ import annotations
@@ -88,9 +88,18 @@ class _Ahead:
                 new = [a for a in read if a in self.sizes and (a, statement.start) not in fetched]
                 fetched |= {(array, statement.start) for array in new}
                 found += self.fetched(statement, new)
-            inner = self.block(statement.body, statement.variable if statement.step == 1 else None)
-            found.append(replace(statement, body=inner))
+                statement = self.fetching(statement, new)
+            turning = statement.variable if statement.step == 1 else None
+            found.append(replace(statement, body=self.block(statement.body, turning)))
         return tuple(found)
+
+    def fetching(self, loop: For, arrays: list[str]) -> For:
+        """Return a loop of vectors, each a line, that fetches one in each turn."""
+        if loop.step == 1:
+            return loop
+        places = ((a, build.add(loop.variable, PAGE // self.sizes[a])) for a in arrays)
+        lines = (Prefetch(array, (place,), to_store=False) for array, place in places)
+        return replace(loop, body=(*lines, *loop.body))
 
     def fetched(self, loop: For, arrays: list[str]) -> Iterator[Stmt]:
         """Yield what fetches the elements of a row of some arrays, each a page ahead."""
@@ -101,7 +110,7 @@ class _Ahead:
             place = build.add(loop.start, PAGE // self.sizes[array])
             yield Prefetch(array, (place,), to_store=False)
         long = [a for a in arrays if self.rows[a] * self.sizes[a] > BYTES]
-        if not long or not _points(loop):
+        if not long or not _points(loop) or loop.step > 1:
             return
         step = BYTES // max(self.sizes[a] for a in long)
         line = Var(fresh(f"{long[0]}_line", self.taken), INT)

@@ -3,10 +3,11 @@
     s = -inf                            lanes = spread(s)
     for p in a .. b:                    for p in a .. whole by 32:
         s = maximum(s, A[p])     =>         lanes = maximum(lanes, A[p ..+32])
+                                            odd |= nans(A[p ..+32])
                                         most = largest(lanes)
                                         for p in whole .. b:
                                             most = maximum(most, A[p])
-                                        if most == 0 or most != most:
+                                        if most == 0 or most != most or odd:
                                             the loop as it was
                                         else:
                                             s = most
@@ -23,8 +24,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sparsedsl.loops import build
-from sparsedsl.loops.effects import fresh, names, reads, straight_names
-from sparsedsl.loops.lifting import substituted
+from sparsedsl.loops.effects import fresh, names, straight_names
+from sparsedsl.loops.lifting import neighbours, substituted
 from sparsedsl.loops.nodes import (
     INT,
     Apply,
@@ -38,17 +39,16 @@ from sparsedsl.loops.nodes import (
     For,
     If,
     Kernel,
-    Load,
     Stmt,
     Var,
 )
-from sparsedsl.loops.vectors import ARITHMETIC, FOLDS, lanes, vector
+from sparsedsl.loops.vectors import FOLDS, lanes, vector
 from sparsedsl.loops.walk import with_bodies
 
 REGISTERS = 4
 """Registers of a vector: as many maxima are on their way at once."""
 
-_FOLD_OF = {operator: fold for fold, operator in FOLDS.items() if operator != "add"}
+FOLD_OF = {operator: fold for fold, operator in FOLDS.items() if operator != "add"}
 
 
 def extremes(kernel: Kernel) -> Kernel:
@@ -87,7 +87,7 @@ def _extreme(loop: For, one: set[str], straight: set[str]) -> _Extreme | None:
     """Return what a loop finds, or None where it does not have this form."""
     match loop:
         case For(step=1, body=(*assigns, Assign(found, Apply(operator, (first, value))))) if (
-            operator in _FOLD_OF and first == found and found.type in ("float64", "float32")
+            operator in FOLD_OF and first == found and found.type in ("float64", "float32")
         ):
             pass
         case _:
@@ -97,23 +97,8 @@ def _extreme(loop: For, one: set[str], straight: set[str]) -> _Extreme | None:
         return None
     value = substituted(value, assigns)
     fixed = {found.name, loop.variable.name} | local
-    part = _lifted(value, loop.variable, one, vector(found.type, REGISTERS), fixed)
+    part = neighbours(value, loop.variable, one, vector(found.type, REGISTERS), fixed)
     return None if part is None or isinstance(part, Cast) else _Extreme(loop, found, operator, part)
-
-
-def _lifted(node: Expr, turn: Var, one: set[str], kind: str, moving: set[str]) -> Expr | None:
-    """Return a value as a vector of the elements from ``turn`` on, None where it has none."""
-    if not reads(node) & moving:
-        return Cast(node, kind) if node.type == kind.partition("*")[0] else None
-    match node:
-        case Load(array, (place,), type, True) if array in one and place == turn:
-            return Load(array, (turn,), kind) if type == kind.partition("*")[0] else None
-        case Apply(function, arguments, type) if function in ARITHMETIC and type in kind:
-            parts = [_lifted(a, turn, one, kind, moving) for a in arguments]
-            found = tuple(part for part in parts if part is not None)
-            return Apply(function, found, kind) if len(found) == len(parts) else None
-        case _:
-            return None
 
 
 def _in_vectors(extreme: _Extreme, taken: set[str]) -> list[Stmt]:
@@ -124,24 +109,41 @@ def _in_vectors(extreme: _Extreme, taken: set[str]) -> list[Stmt]:
         Var(fresh(f"{turn}_{name}", taken), INT) for name in ("first", "past", "whole")
     )
     many = Var(fresh(f"{found.name}_lanes", taken), kind)
-    most = Var(fresh(f"{found.name}_{_FOLD_OF[operator]}", taken), found.type)
+    odd = Var(fresh(f"{found.name}_odd", taken), INT)
+    most = Var(fresh(f"{found.name}_{FOLD_OF[operator]}", taken), found.type)
     left = build.mod(build.sub(past, first), lanes(kind))
     one_more = replace(loop.body[-1], variable=most, value=_of(loop.body[-1], most))
-    more = Assign(many, Apply(operator, (many, extreme.value), kind))
-    equals = Binary("==", most, Const(0.0, found.type), "bool")
-    is_nan = Binary("!=", most, most, "bool")
+    more = (
+        Assign(many, Apply(operator, (many, extreme.value), kind)),
+        Assign(odd, build.bit_or(odd, nans(extreme.value))),
+    )
     again = replace(loop, start=first, stop=past)
     return [
         Assign(first, loop.start),
         Assign(past, loop.stop),
         Assign(whole, build.max_(build.sub(past, left), first)),
         Assign(many, Cast(found, kind)),
-        For(loop.variable, first, whole, (more,), lanes(kind)),
-        Assign(most, Apply(_FOLD_OF[operator], (many,), found.type)),
+        Assign(odd, build.i(0)),
+        For(loop.variable, first, whole, more, lanes(kind)),
+        Assign(most, Apply(FOLD_OF[operator], (many,), found.type)),
         replace(loop, start=whole, stop=past, body=(*loop.body[:-1], one_more)),
-        Comment("which zero, or NaN, comes first"),
-        If(build.disj(equals, is_nan), (again,), (Assign(found, most),)),
+        *told(most, odd, again, Assign(found, most)),
     ]
+
+
+def nans(value: Expr) -> Expr:
+    """Return the bits of a vector's elements that are NaN: extremes of vectors lose them."""
+    return Apply("nans", (value,), INT)
+
+
+def told(most: Var, odd: Var, again: For, taken: Assign) -> tuple[Stmt, ...]:
+    """Return what takes an extreme, or has the loop as it was tell which zero, or NaN, is first."""
+    equals = Binary("==", most, Const(0.0, most.type), "bool")
+    is_nan = Binary("!=", most, most, "bool")
+    return (
+        Comment("which zero, or NaN, comes first"),
+        If(build.disj(equals, is_nan, build.ne(odd, 0)), (again,), (taken,)),
+    )
 
 
 def _of(last: Stmt, most: Var) -> Expr:

@@ -87,7 +87,7 @@ class _Summing:
         if found is None or not _points(found):
             return None
         if any(isinstance(part, Cast) for part in expressions(found)):
-            found = Apply("first", (found, count), kind)
+            found = Apply("first", (found, count, build.const(0.0, total.type)), kind)
         return self.loops(loop, total, found, count)
 
     def loops(self, loop: For, total: Var, value: Expr, count: Var) -> list[Stmt]:

@@ -7,6 +7,7 @@ before.  Gives: the same of a vector of turns, None where there is no such vecto
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 
 from sparsedsl.loops.effects import reads
 from sparsedsl.loops.nodes import Apply, Assign, Cast, Expr, Load, Stmt, Var
@@ -25,6 +26,26 @@ def substituted(value: Expr, definitions: Iterable[Stmt]) -> Expr:
         assert isinstance(definition, Assign)
         value = put(value, definition.variable, definition.value)
     return value
+
+
+def neighbours(
+    node: Expr, turn: Var, one: AbstractSet[str], kind: str, moving: AbstractSet[str]
+) -> Expr | None:
+    """Return a value as a vector of the elements from ``turn`` on, None where it has none.
+
+    Arrays ``one`` have one axis; what reads no name that is ``moving`` is the same in all elements.
+    """
+    if not reads(node) & moving:
+        return Cast(node, kind) if node.type == element(kind) else None
+    match node:
+        case Load(array, (place,), type, True) if array in one and place == turn:
+            return Load(array, (turn,), kind) if type == element(kind) else None
+        case Apply(function, arguments, type) if function in ARITHMETIC and type == element(kind):
+            parts = [neighbours(a, turn, one, kind, moving) for a in arguments]
+            found = tuple(part for part in parts if part is not None)
+            return Apply(function, found, kind) if len(found) == len(parts) else None
+        case _:
+            return None
 
 
 def along(node: Expr, column: Var, at: Expr, type: str) -> Expr | None:

@@ -131,10 +131,10 @@ class Apply:
 
     Intrinsics (type ``"int"``): ``cttz`` (count trailing zeros of a nonzero int64),
     ``ctpop`` (population count).  Of a vector ``first`` keeps a number of elements, the others
-    become zero; ``total`` gives the sum (the halves are added until one element is left),
-    ``largest`` and ``smallest`` the extreme one likewise; ``differing`` gives the bits, as an int,
-    of those of a number of elements that are not a constant, and ``lower`` of those that are less
-    than an int, or than the elements of another vector.
+    become a constant; ``total`` gives the sum (the halves are added until one element is left),
+    ``largest`` and ``smallest`` the extreme one likewise; ``nans`` gives the bits, as an int, of
+    those that are NaN, ``differing`` of those of a number of elements that are not a constant, and
+    ``lower`` of those that are less than an int, or than the elements of another vector.
     """
 
     function: str

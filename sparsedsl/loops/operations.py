@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,19 @@ def combine(monoid: str, left: Any, right: Any, type: str) -> Any:
     return converted(MONOIDS[monoid].ufunc(left, right), type)
 
 
+def _larger(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the larger elements of two vectors, those on the left where one is NaN."""
+    return np.where(right > left, right, left)
+
+
+def _smaller(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the smaller elements of two vectors, those on the left where one is NaN."""
+    return np.where(right < left, right, left)
+
+
+_FARTHER: Mapping[str, Callable[[Any, Any], Any]] = {"maximum": _larger, "minimum": _smaller}
+
+
 def apply(function: str, arguments: tuple[Any, ...], type: str) -> Any:
     """Return an intrinsic or an elementwise operator of ``arguments``, as ``type``."""
     if function == "cttz":
@@ -70,8 +84,10 @@ def apply(function: str, arguments: tuple[Any, ...], type: str) -> Any:
         (word,) = arguments
         return (word % 2**64).bit_count()
     if function == "first":
-        value, count = arguments
-        return np.where(np.arange(len(value)) < count, value, np.zeros_like(value))
+        value, count, other = arguments
+        return np.where(np.arange(len(value)) < count, value, np.full_like(value, other))
+    if function == "nans":
+        return sum(int(x != x) << k for k, x in enumerate(arguments[0]))
     if function == "differing":
         value, other, count = arguments
         return sum(int(x != other) << k for k, x in enumerate(value[: max(count, 0)]))
@@ -80,10 +96,13 @@ def apply(function: str, arguments: tuple[Any, ...], type: str) -> Any:
         return sum(int(less) << k for k, less in enumerate((value < other)[: max(count, 0)]))
     if function in vectors.FOLDS:
         (value,) = arguments
-        combined = OPERATORS[vectors.FOLDS[function]].numpy
+        operator = vectors.FOLDS[function]
+        combined = _FARTHER.get(operator, OPERATORS[operator].numpy)
         while len(value) > 1:
             value = combined(value[: len(value) // 2], value[len(value) // 2 :])
         return value[0]
+    if vectors.lanes(type) > 1 and function in _FARTHER:
+        return _FARTHER[function](*arguments)
     typed = [_typed(argument) for argument in arguments]
     if type == "float32" and all(a.dtype.kind in "biu" for a in typed):
         # NumPy would compute in half precision, which no value has

@@ -3,7 +3,8 @@
 A vector type is written ``"float64*8"``; its elements fill registers, or half of one.  A ``Load``
 of such a type takes as many elements from its subscripts on, a ``Store`` of such a value writes
 them, ``add``, ``sub``, ``mul``, ``maximum`` and ``minimum`` work on each float by itself, and a
-``Cast`` of a scalar gives it to all.  Vectors of indices are loaded, stored and compared only.
+``Cast`` of a scalar gives it to all.  Where either float is NaN, ``maximum`` and ``minimum`` of
+vectors give the left one, whatever it is.  Vectors of indices are loaded, stored and compared only.
 """
 
 from __future__ import annotations

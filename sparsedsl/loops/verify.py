@@ -385,13 +385,19 @@ class _Verifier:
     def apply(self, node: Apply, defined: frozenset[str]) -> None:
         types = [self.type(argument, defined) for argument in node.arguments]
         if node.function == "first":
-            good = types == [node.type, INT] and vectors.is_vector(node.type)
+            good = types == [node.type, INT, vectors.element(node.type)]
+            good = good and vectors.is_vector(node.type)
             self.need(good, f"first of {types} gives {node.type}")
             return
         if node.function in vectors.FOLDS:
             whole = len(types) == 1 and vectors.is_vector(types[0])
             good = whole and vectors.element(types[0]) == node.type
             self.need(good, f"{node.function} of {types} gives {node.type}")
+            return
+        if node.function == "nans":
+            good = len(types) == 1 and vectors.is_vector(types[0]) and node.type == INT
+            good = good and kind(vectors.element(types[0])) == "f"
+            self.need(good, f"nans of {types} gives {node.type}")
             return
         if node.function == "differing":
             good = len(types) == 3 and vectors.is_vector(types[0]) and node.type == INT

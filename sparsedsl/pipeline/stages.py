@@ -123,7 +123,8 @@ def _in_one_pass(group: Group, every: Sequence[tuple[Planned, ...]], settings: S
     if not saves(group.turn, sum(unit.cost for unit in units)):
         raise PlanError("what they read alike takes little of their time")
     long = any(p.proved.long for plans in every for p in plans)
-    inner = at_once(group.turn, long=long) and (how.always or _told(units, settings))
+    inner = at_once(group.turn, long=long and not _in_rows(settings))
+    inner = inner and (how.always or _told(units, settings))
     every_plan = [p for plans in every for p in plans]
     return _fused(group, units, every_plan, lowered, settings, inner=inner)
 
@@ -180,7 +181,7 @@ def _unit(
         checked=current().verify,
     )
     if alone:
-        kernel = _fetching(kernel, plans, settings)
+        kernel = _finished(kernel, plans, settings)
     verify_kernel(kernel)
     nests = tuple(p.nest for p in within)
     grows = min(p.grows for p in plans)
@@ -206,12 +207,22 @@ def _unit(
     )
 
 
-def _fetching(kernel: Kernel, plans: Iterable[Planned], settings: Settings) -> Kernel:
-    """Return a kernel that fetches what it reads of large operands one after another."""
+def _finished(kernel: Kernel, plans: Iterable[Planned], settings: Settings) -> Kernel:
+    """Return a kernel, of one output or several, after what is done for the entries of rows."""
     from sparsedsl.loops.ahead import ahead
+    from sparsedsl.loops.neighbours import rows_in_vectors
 
+    if settings.safe:
+        return kernel
     streams = {array: row for p in plans for array, row in p.proved.streamed}
-    return kernel if settings.safe else ahead(kernel, streams)
+    return ahead(rows_in_vectors(kernel) if _in_rows(settings) else kernel, streams)
+
+
+def _in_rows(settings: Settings) -> bool:
+    """Whether sums and extremes along rows may be vectors with unused lanes."""
+    from sparsedsl.codegen.processor import has_masks
+
+    return settings.fastmath and not settings.portable and has_masks()
 
 
 def _fused(
@@ -238,7 +249,7 @@ def _fused(
     named = [(unit.group.output.name, unit.kernel) for unit in units]
     quick = sum(unit.cost for unit in units) <= QUICK
     kernel = fused_kernel(named, mixed=quick, inner=inner)
-    kernel = verify_kernel(_fetching(kernel, plans, settings))
+    kernel = verify_kernel(_finished(kernel, plans, settings))
     own = units[group.ahead]
     beside = tuple(unit for unit in units if unit is not own)
     others = (*own.within, *(nest for unit in beside for nest in (*unit.within, unit.nest)))

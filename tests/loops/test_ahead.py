@@ -13,6 +13,7 @@ from sparsedsl.codegen.machine import kinds, linked
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.ahead import PAGE, ahead
 from sparsedsl.loops.interpret import interpret
+from sparsedsl.loops.neighbours import rows_in_vectors
 from sparsedsl.loops.nodes import (
     Apply,
     ArrayParam,
@@ -104,6 +105,15 @@ def test_short_rows_are_fetched_where_they_start():
     assert count == starts.size
     # nothing lies anywhere: the processor follows rows of any length by itself
     assert fetched(ahead(rows((add(VALUE),)), {"a": 50.0}), "a")[1] == starts.size
+
+
+def test_vectors_are_fetched_in_their_turns():
+    indptr = given()["indptr"]
+    places, count = fetched(ahead(rows_in_vectors(rows((add(VALUE),))), {"a": 20.0}), "a")
+    turns = [range(start, stop - 7, 8) for start, stop in pairwise(indptr)]
+    read = [*indptr[:-1], *(place for row in turns for place in row)]
+    assert places.tolist() == sorted({int(place) + PAGE // 8 for place in read})
+    assert count == len(read)
 
 
 def test_no_value_changes():

@@ -190,7 +190,7 @@ def test_text():
         (Part("a", p, n, "float64"), "float64", "a loaded as float64"),
         (Part("a", p, n, "float64*8", "s"), "float64*8", "s holds no places"),
         (Part("a", Const(1.0, "float64"), n, "float64*8"), "float64*8", "expected an int"),
-        (Apply("first", (PART, Const(1.0, "float64")), "float64*8"), "float64*8", "first of"),
+        (Apply("first", (PART, n), "float64*8"), "float64*8", "first of"),
         (Apply("total", (PART,), "float32"), "float32", "total of"),
         (Apply("total", (n,), "float64"), "float64", "total of"),
     ],
