@@ -26,7 +26,8 @@ from sparsedsl.options import Options
 from sparsedsl.runtime.execute import Call
 from sparsedsl.runtime.outputs import check_memory
 from sparsedsl.runtime.tensor import Tensor
-from sparsedsl.runtime.unchanged import still_holds
+from sparsedsl.runtime.unchanged import WHOLE, still_holds
+from sparsedsl.runtime.values import FACTS
 
 KINDS = 1024
 """Kinds of arguments of which the kernels are known."""
@@ -36,13 +37,15 @@ KINDS = 1024
 class Plan:
     """The one kernel for arguments of some kinds; ``scipy``: sparse results are to be scipy's.
 
-    ``deliver`` makes a sparse result of its shape and arrays, where no more is to be done.
+    ``facts`` must hold of the operands at which places.  ``deliver`` makes a sparse result of its
+    shape and arrays, where no more is to be done.
     """
 
     special: Specialisation
     options: Options
     call: Call
     told: tuple[Told, ...]
+    facts: tuple[tuple[str, int], ...]
     scipy: bool
     deliver: Callable[[tuple[int, ...], dict[str, np.ndarray]], Any] | None
 
@@ -52,11 +55,17 @@ class Plan:
         extents = read_off(self.told, [x.shape for x in operands])
         if extents is None:
             return MISS
-        named = dict(zip(special.names, operands, strict=True))
-        for fact, name in call.checks:
-            x = named[name]
-            if not (x.holds(fact) if isinstance(x, Tensor) else still_holds(fact, x.values)):
+        for fact, place in self.facts:
+            x = operands[place]
+            if type(x) is Tensor:
+                holds = x.holds(fact)
+            elif len(x.values) <= WHOLE:
+                holds = FACTS[fact](x.values)
+            else:
+                holds = still_holds(fact, x.values)
+            if not holds:
                 return MISS
+        named = dict(zip(special.names, operands, strict=True))
         arguments, parallel = call.gather(named, extents), special.choices.parallel
         if call.recipe.kind != "dense":
             rooms, stored = call.rooms(extents), call.stored(named)
@@ -106,7 +115,8 @@ class Plans:
         if len(self._plans) >= KINDS:
             self._plans.clear()
         deliver = delivering_any(ready.call, scipy)
-        plan = Plan(special, options, ready.call, special.told, scipy, deliver)
+        facts = tuple((fact, special.names.index(name)) for fact, name in ready.call.checks)
+        plan = Plan(special, options, ready.call, special.told, facts, scipy, deliver)
         self._plans[_kinds(operands)] = plan
 
 

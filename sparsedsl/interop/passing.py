@@ -37,7 +37,7 @@ class Operand(NamedTuple):
     """A tensor for one call: what kernels are given of it.
 
     ``kind`` says all that choosing a kernel depends on: layout, dtypes and orders of magnitude.
-    ``checks`` are those of its index arrays, if it has any.
+    ``checks`` are those of its index arrays, if it has any, and ``total`` the elements of all.
     """
 
     kind: tuple[Any, ...]
@@ -46,10 +46,12 @@ class Operand(NamedTuple):
     held: Mapping[str, np.ndarray]
     values: np.ndarray
     checks: Checks | None = None
+    total: int = 0
 
     def right(self) -> bool:
         """Whether the arrays keep what the layout promises; to be asked before they are used."""
-        return self.checks is None or self.checks.passes(self.shape, self.held)
+        checks = self.checks
+        return checks is None or checks.passes(self.shape, self.held, len(self.values), self.total)
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -94,33 +96,29 @@ def _compressed(name: str, attributes: Mapping[str, Any]) -> Operand | None:
         shape, indptr, indices, data = _parts(attributes)
     except KeyError:
         return None
-    for array in (indptr, indices, data):
-        if type(array) is not np.ndarray or array.ndim != 1 or array.size > WHOLE:
-            return None
-        if array.flags.num & PLAIN != PLAIN:
-            return None
-    dtype = data.dtype
-    if not _is_shape(shape) or dtype not in NATIVE_VALUES:
+    # written out: a loop over the three takes as long as all else
+    if not type(indptr) is type(indices) is type(data) is np.ndarray:
+        return None
+    if not indptr.ndim == indices.ndim == data.ndim == 1:
+        return None
+    if indptr.flags.num & indices.flags.num & data.flags.num & PLAIN != PLAIN:
+        return None
+    dtype, count, ends, total = data.dtype, len(data), len(indptr), len(indices)
+    if count > WHOLE or ends > WHOLE or total > WHOLE or type(shape) is not tuple:
         return None
     layout = _layout(name)
     checks = checks_of(layout, (indptr.dtype, indices.dtype))
-    if checks is None or checks.function is None:
+    if checks is None or checks.function is None or len(shape) != 2 or dtype not in NATIVE_VALUES:
+        return None
+    rows, columns = shape
+    if not type(rows) is type(columns) is int or not 0 <= rows <= INDEX_LIMIT >= columns >= 0:
         return None
     held = {"indptr": indptr, "indices": indices, "data": data}
-    rows, columns = shape
-    sizes = data.size.bit_length() // 2, rows.bit_length() // 2, columns.bit_length() // 2
-    kind = (checks, dtype, *sizes, ratio(data.size, indptr.size - 1))
+    sizes = count.bit_length() // 2, rows.bit_length() // 2, columns.bit_length() // 2
+    kind = (checks, dtype, *sizes, ratio(count, ends - 1))
+    total += count + ends
     # what a named tuple's own way of making one takes is worth a line here
-    return tuple.__new__(Operand, (kind, layout, shape, held, data, checks))
-
-
-def _is_shape(shape: Any) -> bool:
-    """Whether these are the extents of a matrix."""
-    if type(shape) is not tuple or len(shape) != 2:
-        return False
-    rows, columns = shape
-    whole = type(rows) is int and type(columns) is int
-    return whole and 0 <= rows <= INDEX_LIMIT and 0 <= columns <= INDEX_LIMIT
+    return tuple.__new__(Operand, (kind, layout, shape, held, data, checks, total))
 
 
 @cache

@@ -72,17 +72,22 @@ class Checks:
         (bad,) = self.function(*self.arguments(parameters, extents, arrays))
         return None if bad else values
 
-    def passes(self, extents: tuple[int, ...], arrays: Mapping[str, np.ndarray]) -> bool:
+    def passes(
+        self,
+        extents: tuple[int, ...],
+        arrays: Mapping[str, np.ndarray],
+        count: int,
+        total: int,
+    ) -> bool:
         """Whether machine code finds arrays right of which dtypes and order are known.
 
         Each has one axis, and the layout no parameters but extents, which are not multiplied.
+        There are ``count`` values, and ``total`` elements of all arrays.
         """
         if self.function is None:
             return False
-        room = ROOM + OVERLAP * sum(map(len, arrays.values()))
-        count = len(arrays[self.layout.value.function])
-        parts = self.indices(arrays)
-        (bad,) = self.function(*extents, count, room, reach(extents), *parts)
+        room = ROOM + OVERLAP * total
+        (bad,) = self.function(*extents, count, room, reach(extents), *self.indices(arrays))
         return not bad
 
     def arguments(

@@ -49,6 +49,9 @@ element more."""
 LONG = 1 << 14
 """Elements from which it pays not to fill an array with zeros first."""
 
+FEW = 1 << 12
+"""Entries of a result that the next one may have, too, though its operands hold fewer."""
+
 MOST = 1 << 26
 """Entries to make room for at first."""
 
@@ -272,10 +275,11 @@ class Call:
         """Run the kernel of a sparse output, put its arrays among the arguments, return counts.
 
         ``rooms`` says how to make the arrays, for the extents of this call.
-        It is first given as much room as the operands hold, or just what it asked for when
-        operands of as many values were there last; where it finds that too little, it is
-        called again with what it asks for.  Threads that share its loop count first, unless they
-        know their ``places``: these are of operands that are known to be as they were.
+        It is first given as much room as the operands hold, or the last result had, if that was
+        small; just what it asked for when operands of as many values were there last.  Where it
+        finds that too little, it is called again with what it asks for.  Threads that share its
+        loop count first, unless they know their ``places``: these are of operands that are known
+        to be as they were.
         """
         sharing, past = self.sharing, self.gather.piece.get("past")
         if parallel is not False and sharing is not None:
@@ -284,7 +288,7 @@ class Call:
                 check_entries(self.recipe, counts[-1])
                 return counts
         before, enough = self._room
-        room = enough if before == stored else min(stored, MOST)
+        room = enough if before == stored else min(max(stored, min(enough, FEW)), MOST)
         while True:
             _make(arguments, rooms, room)
             if past is not None:

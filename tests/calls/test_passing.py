@@ -197,6 +197,31 @@ def test_others_are_to_be_bound(odd):
     assert in_passing(odd(matrix(0))) is None
 
 
+def test_results_with_more_entries_than_operands_have_room_from_the_second_call_on():
+    @sd.kernel
+    def product(A, B):
+        i, j, k = sd.indices("i j k")
+        C = sd.output()
+        C[i, j] = A[i, k] * B[k, j]
+        return C
+
+    def given(n):
+        column = sp.csr_array(np.ones((n, 1)))
+        return column, column.T.tocsr()
+
+    def right(n):
+        np.testing.assert_array_equal(product(*given(n)).toarray(), np.ones((n, n)))
+
+    for n in (20, 24, 21, 70, 69, 3, 24):
+        right(n)
+    calls = []
+    for plan in product.engine._runner._plans._plans.values():
+        kernel = plan.call._kernel
+        plan.call._kernel = lambda *given, kernel=kernel: calls.append(given) or kernel(*given)
+    right(23)
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize("layout", ["csr", "csc", "coo"])
 def test_new_tensors_give_what_scipy_gives(layout, passed):
     x = np.random.default_rng(0).random(24)
