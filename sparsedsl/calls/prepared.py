@@ -179,7 +179,8 @@ class _Gathered:
 
     ``checks`` are the facts that must hold of what the kernels before give, ``after`` those of
     what it gives itself, ``holes`` says which arguments are arrays that a call gives, or a kernel
-    before.  ``sides`` are the shapes of the arrays that it fills besides.
+    before.  ``sides`` are the shapes of the arrays that it fills besides, ``splits`` those of the
+    operands, for threads.
     """
 
     call: Call
@@ -189,6 +190,7 @@ class _Gathered:
     holes: tuple[tuple[int, str], ...]
     shape: tuple[int, ...]
     sides: tuple[tuple[int, ...], ...]
+    splits: Splits = field(default_factory=Splits)
 
 
 @dataclass(slots=True)
@@ -223,7 +225,7 @@ class PreparedArrays:
             for hole, name in step.holes:
                 arguments[hole] = arrays[name]
             made = arrays[call.recipe.output] = call.fresh(step.shape)
-            call.compute(arguments, self.extents, made, self.parallel)
+            call.compute(arguments, self.extents, made, self.parallel, step.splits)
             for fact, name in step.after:
                 if not holds(fact, arrays[name]):
                     return MISS

@@ -47,16 +47,17 @@ def joined(
     """
     shared = [each.shared for each in lowered]
     sparse = any(each.sink.assembly.kind != "dense" for each in lowered)
-    ranges = {(s.parameter, s.place) for s in shared if s is not None}
-    if not ranges:
+    outermost = {s.parameter if s is not None and not s.place else None for s in shared}
+    if {*shared} == {None}:
         return Joined(whole=False, always=True)
-    pieces = not sparse or all(s is None or s.apart for s in shared)
-    if None not in shared and len(ranges) == 1 and ranges.pop()[1] == 0 and pieces:
+    # all outermost loops, or one loop inside, or entries of the same ranges
+    one = len({*shared}) == 1 or (len(outermost) == 1 and None not in outermost)
+    if one and (not sparse or all(s is None or s.apart for s in shared)):
         return Joined(whole=False, always=True)
     alone = [(c, one) for c, one in zip(costs, lowered, strict=True) if one.shared is not None]
-    most, one = max(alone, key=lambda pair: pair[0])
+    most, apart = max(alone, key=lambda pair: pair[0])
     if most >= shared_from:
-        raise PlanError(f"threads share a loop of {one.sink.name} by itself")
+        raise PlanError(f"threads share a loop of {apart.sink.name} by itself")
     sums = [each.sink.name for each in lowered if each.shared is not None and not each.shared.apart]
     if sums and most >= whole_below:
         # its pieces follow from sizes alone: it has some on one thread, too

@@ -8,7 +8,8 @@ plans do have the same outermost loop, and may take its turns together, is seen 
     y[i] = A[i, k] * x[k];  z[k] = A[i, k] * w[i]
 
 reads ``A`` once.  It pays where what both read is most of what one of them reads.  What each reads
-or writes at random besides is waited for at once.
+or writes at random besides is waited for at once.  One output may be sparse: its entries are
+counted before, so that none is computed twice for want of room.
 """
 
 from __future__ import annotations

@@ -357,6 +357,57 @@ def test_ranges_are_split_to_the_last_bit(monkeypatch, case, n):
     np.testing.assert_allclose(np.frombuffer(results[0]), expected(dense, x).ravel(), atol=1e-11)
 
 
+@sd.kernel
+def two_products(A, x, w):
+    i, j = sd.indices("i j")
+    y, z = sd.output(), sd.output()
+    y[i] = A[i, j] * x[j]
+    z[i] = A[i, j] * w[j]
+    return y, z
+
+
+@pytest.mark.parametrize("n", [1, 70])
+def test_ranges_of_one_pass_are_split_to_the_last_bit(monkeypatch, n):
+    dense, A, x = split_operands("vector", n, 4)
+    w = np.random.default_rng(6).standard_normal(n)
+    parts, whole = [], Splits.among
+
+    def noted(self, *given):
+        found = whole(self, *given)
+        parts.append(len(found))
+        return found
+
+    monkeypatch.setattr(Splits, "among", noted)
+    monkeypatch.setattr("sparsedsl.find.parallel.SPLIT", 1e9)
+    results = []
+    for threads in (1, 2, 3, 7):
+        with sd.options(parallel_threshold=0, threads=threads):
+            assert len(two_products.lower(A, x, w).units) == 1
+            for _ in range(PATIENCE + 3):
+                y, z = two_products(A, x, w)
+                results.append(y.tobytes() + z.tobytes())
+                np.testing.assert_allclose(y, dense @ x, atol=1e-11)
+                np.testing.assert_allclose(z, dense @ w, atol=1e-11)
+    assert len(set(results)) == 1
+    assert {2, 3, 7} <= set(parts)
+
+
+def test_ranges_of_one_pass_are_split_anew_after_a_change():
+    n, rng = 60, np.random.default_rng(7)
+    A = sp.random_array((n, n), density=0.4, format="csc", rng=rng)
+    A.sort_indices()
+    x, w = rng.standard_normal(n), rng.standard_normal(n)
+    with sd.options(parallel_threshold=0, threads=2):
+        for _ in range(3):
+            for _ in range(PATIENCE + 3):
+                y, z = two_products(A, x, w)
+                np.testing.assert_allclose(y, A @ x, atol=1e-12)
+                np.testing.assert_allclose(z, A @ w, atol=1e-12)
+            for j in range(n):
+                column = A.indices[A.indptr[j] : A.indptr[j + 1]]
+                column[:] = (n - 1 - column)[::-1]
+
+
 def test_ranges_are_split_anew_after_a_change():
     n, rng = 60, np.random.default_rng(5)
     A = sp.random_array((n, n), density=0.4, format="csc", rng=rng)
