@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import isfinite
 
+from sparsedsl.aot.regimes import Regime, compared, planned_length, regimes
 from sparsedsl.contraction.extent import index_extents
 from sparsedsl.errors import PlanError
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.loops.nodes import ArrayParam
 from sparsedsl.lowered import Lowered
-from sparsedsl.pipeline.groups import limits
+from sparsedsl.pipeline.groups import Settings, limits
 from sparsedsl.pipeline.stages import Unit, compile_group
 from sparsedsl.runtime.outputs import INT32_ENTRIES
 from sparsedsl.runtime.recipe import Argument, Recipe
@@ -45,6 +46,16 @@ def _shape(x):
 '''
 
 
+_LENGTH = '''
+
+def _length(x, starts, stored):
+    """The mean length of the ranges of an operand."""
+    parts = [x[n] if isinstance(x, dict) else getattr(x, n) for n in (starts, stored)]
+    return len(parts[1]) / max(len(parts[0]) - 1, 1)
+'''
+
+_DECORATED = "@njit("
+
 _OWN_IMPORT = re.compile(r"^from sparsedsl\.\S+ import (\([^)]*\)|.*)\n", re.MULTILINE)
 
 
@@ -53,8 +64,10 @@ def module_text(lowered: Lowered) -> str:
 
     Operands are NumPy arrays where dense; else scipy's sparse arrays of the layout, or dicts
     from ``"shape"`` and the names of the layout's arrays.  A dense result is an array, a sparse
-    one a dict of the same kind.  What index arrays hold is trusted; that extents, indices and
-    counts fit in the integers of the kernel is checked.
+    one a dict of the same kind.  Where two operands are searched in one another there are several
+    kernels, of which ``compute`` takes the one planned for ranges of about such lengths.  What
+    index arrays hold is trusted; that extents, indices and counts fit in the integers of the
+    kernel is checked.
 
     Raises
     ------
@@ -63,16 +76,69 @@ def module_text(lowered: Lowered) -> str:
         whose result is sorted after the kernel: choose layouts or an order that need none.
     """
     unit = only_unit(lowered)
-    recipe = unit.recipe
-    lines = [*_operands(unit), *_extents(unit)]
-    lines += _dense(unit) if recipe.kind == "dense" else _sparse(unit)
-    names = ", ".join(_read(unit))
     title = " ".join(unit.kernel.notes[0].split()) if unit.kernel.notes else "A kernel"
     head = f'"""{title}\n\nCompiled ahead of time; needs NumPy and Numba."""\n'
-    body = "".join(f"    {line}\n" for line in lines)
-    source = _alone(unit.source)
+    versions = regimes(unit, _settings(lowered))
+    if any(each.unit.source.count(_DECORATED) != 1 for each in versions):
+        versions = (Regime(unit, None),)
+    source = _alone(_together([each.unit.source for each in versions]))
     numpy = "" if "import numpy as np" in source else "import numpy as np\n"
-    return f"{head}\n{numpy}{source}{_PARTS}\n\ndef compute({names}):\n{body}"
+    if len(versions) == 1:
+        functions = _compute(versions[0].unit, "compute", "kernel")
+    else:
+        parts = [_compute(v.unit, f"_compute{n}", _numbered(n)) for n, v in enumerate(versions)]
+        functions = f"{_LENGTH}\n\n{''.join(parts)}{_choice(unit, versions)}"
+    return f"{head}\n{numpy}{source}{_PARTS}\n\n{functions.strip()}\n"
+
+
+def _compute(unit: Unit, name: str, kernel: str) -> str:
+    """Return the function that calls a kernel with the arrays of its operands."""
+    lines = [*_operands(unit), *_extents(unit)]
+    lines += _dense(unit, kernel) if unit.recipe.kind == "dense" else _sparse(unit, kernel)
+    body = "".join(f"    {line}\n" for line in lines)
+    return f"def {name}({', '.join(_read(unit))}):\n{body}\n\n"
+
+
+def _choice(unit: Unit, versions: Sequence[Regime]) -> str:
+    """Return the function that takes the version planned for such lengths of ranges."""
+    two = compared(unit)
+    assert two is not None
+    names = ", ".join(_read(unit))
+    first, second = (f'_length({x.tensor}, "{x.pointer}", "{x.coordinate}")' for x in two)
+    planned = planned_length(unit, two[1]) / planned_length(unit, two[0])
+    lines = [f"def compute({names}):", f"    ratio = {second} / max({first}, 1e-9)"]
+    for number, version in enumerate(versions):
+        own = f"_compute{number}({', '.join(_read(version.unit))})"
+        if version.below is None:
+            lines.append(f"    return {own}")
+        else:
+            lines += [f"    if ratio < {version.below * planned:.4g}:", f"        return {own}"]
+    return "\n".join([*lines, ""])
+
+
+def _numbered(number: int) -> str:
+    """Return the name of the kernel of a version."""
+    return f"kernel{number}" if number else "kernel"
+
+
+def _together(sources: Sequence[str]) -> str:
+    """Return the text of several kernels: their imports once, and each under a name of its own."""
+    heads = [source.partition(_DECORATED)[0].splitlines() for source in sources]
+    imports = dict.fromkeys(line for head in heads for line in head if line)
+    kernels = [
+        _DECORATED + source.partition(_DECORATED)[2].replace("def kernel(", f"def {name}(", 1)
+        for source, name in zip(sources, map(_numbered, range(len(sources))), strict=True)
+    ]
+    start = sources[0].partition(_DECORATED)[0] if len(sources) == 1 else _imported(imports)
+    return start + "\n\n".join(kernel.rstrip() + "\n" for kernel in kernels)
+
+
+def _imported(lines: Iterable[str]) -> str:
+    return "\n".join([*sorted(lines, key=_order_of), "", "", ""])
+
+
+def _order_of(line: str) -> tuple[bool, str]:
+    return line.startswith("from"), line
 
 
 def only_unit(lowered: Lowered) -> Unit:
@@ -87,8 +153,7 @@ def only_unit(lowered: Lowered) -> Unit:
             hint="compile one statement at a time",
         )
     (unit,) = lowered.units
-    settings = replace(lowered.settings, portable=True, turn=False)
-    unit = compile_group(unit.group, settings, unit.proofs)
+    unit = compile_group(unit.group, _settings(lowered), unit.proofs)
     if unit.recipe.copies:
         copied = ", ".join(copy.source for copy in unit.recipe.copies)
         raise PlanError(
@@ -101,6 +166,10 @@ def only_unit(lowered: Lowered) -> Unit:
             hint="choose another order of loops, or a dense result",
         )
     return unit
+
+
+def _settings(lowered: Lowered) -> Settings:
+    return replace(lowered.settings, portable=True, turn=False)
 
 
 def _alone(source: str) -> str:
@@ -177,19 +246,19 @@ def _extents(unit: Unit) -> Iterator[str]:
         yield f'    raise ValueError(f"expected less than {least} of {index}, found {{n_{index}}}")'
 
 
-def _dense(unit: Unit) -> Iterator[str]:
+def _dense(unit: Unit, kernel: str) -> Iterator[str]:
     recipe = unit.recipe
     shape = ", ".join(f"n_{recipe.indices[m]}" for m in recipe.places)
     comma = "," if len(recipe.places) == 1 else ""
     output = next(a.name for a in recipe.arguments if a.kind == "output")
     yield f'{output} = np.full(({shape}{comma}), {_number(recipe.initial)}, "{recipe.dtype}")'
-    yield f"kernel({', '.join(_value(a, unit) for a in recipe.arguments)})"
+    yield f"{kernel}({', '.join(_value(a, unit) for a in recipe.arguments)})"
     order = [recipe.places.index(m) for m in range(len(recipe.places))]
     turned = f".transpose({order})" if order != sorted(order) else ""
     yield f"return {output}{turned}" if recipe.places else f"return {output}[()]"
 
 
-def _sparse(unit: Unit) -> Iterator[str]:
+def _sparse(unit: Unit, kernel: str) -> Iterator[str]:
     recipe = unit.recipe
     arrays = [f"{a.tensor}_{a.name}" for a in recipe.arguments if a.kind == "array"]
     yield f"room = {' + '.join(f'{name}.size' for name in arrays)}"
@@ -200,7 +269,7 @@ def _sparse(unit: Unit) -> Iterator[str]:
         maker = "zeros" if made.ends else "empty"
         size = f"{length} + 1" if made.ends else length
         yield f'    {made.param} = np.{maker}({size}, "{made.dtype}")'
-    yield f"    counts = kernel({', '.join(_value(a, unit) for a in recipe.arguments)})"
+    yield f"    counts = {kernel}({', '.join(_value(a, unit) for a in recipe.arguments)})"
     yield "    needed = max(counts[0], counts[-1])"
     yield "    if counts[-1] <= room and counts[0] <= room:"
     yield "        break"

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import llvmlite.binding as llvm
 import numba
@@ -14,6 +15,8 @@ import scipy.sparse as sp
 
 import sparsedsl as sd
 from sparsedsl.aot import module_text, native
+from sparsedsl.aot.module import only_unit
+from sparsedsl.aot.regimes import regimes
 from sparsedsl.cli import main
 
 A = sp.random_array((9, 7), density=0.4, format="csr", rng=np.random.default_rng(0))
@@ -63,6 +66,65 @@ C = sp.csr_array((C["data"], C["indices"], C["indptr"]), shape=C["shape"])
 assert abs(C - A @ B).max() < 1e-12
 """
     run(module_text(product.lower(A, A.T.tocsr())), tmp_path, code)
+
+
+@sd.kernel
+def elementwise(A, B):
+    i, j = sd.indices("i j")
+    C = sd.output()
+    C[i, j] = A[i, j] * B[i, j]
+    return C
+
+
+def rows(length, seed):
+    return sp.random_array(
+        (200, 20_000), density=length / 20_000, format="csr", rng=np.random.default_rng(seed)
+    )
+
+
+def test_a_module_takes_the_kernel_for_the_lengths_of_its_operands(tmp_path):
+    short, other, long = rows(8, 1), rows(8, 2), rows(1000, 3)
+    for name, matrix in (("short", short), ("other", other), ("long", long)):
+        sp.save_npz(tmp_path / f"{name}.npz", matrix)
+    text = module_text(elementwise.lower(short, other))
+    code = """
+import scipy.sparse as sp
+import made
+def number(name):
+    return lambda *given, own=getattr(made, name): (taken.append(name), own(*given))[1]
+for name in [name for name in vars(made) if name.startswith("_compute")]:
+    setattr(made, name, number(name))
+short, other, long = (sp.csr_array(sp.load_npz(f"{n}.npz")) for n in ("short", "other", "long"))
+taken = []
+for A, B in ((short, other), (short, long), (long, short)):
+    C = made.compute(A, B)
+    C = sp.csr_array((C["data"], C["indices"], C["indptr"]), shape=C["shape"])
+    expected = A * B
+    assert C.nnz == expected.nnz
+    assert abs(C - expected).sum() < 1e-12
+print(*taken)
+"""
+    even, above, below = run(text, tmp_path, code).split()
+    assert len({even, above, below}) == 3
+    assert "finds: A_p by" in text.partition("def kernel(")[2].partition("def kernel1(")[0]
+
+
+def test_a_module_of_one_plan_has_one_kernel():
+    text = module_text(spmv.lower(A, np.ones(7)))
+    assert text.count("def kernel") == 1
+    assert "ratio" not in text
+
+
+@pytest.mark.parametrize("ratio", [1 / 64, 1.0, 64.0])
+def test_kernels_of_a_module_are_those_of_such_operands(ratio):
+    unit = only_unit(elementwise.lower(rows(16, 1), rows(16, 2)))
+    every = regimes(unit, replace(elementwise.lower(A, A).settings, portable=True, turn=False))
+    taken = next(r for r in every if r.below is None or ratio < r.below)
+    pair = rows(16, 1), rows(16 * max(ratio, 1), 2)
+    if ratio < 1:
+        pair = rows(16 / ratio, 1), rows(16, 2)
+    (own,) = elementwise.lower(*pair).units
+    assert [c[:2] for c in taken.unit.choices] == [c[:2] for c in own.choices]
 
 
 def test_a_module_brings_the_vectors_it_uses(tmp_path):
