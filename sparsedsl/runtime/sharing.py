@@ -65,6 +65,9 @@ put in their places last."""
 PREPARED = 2
 """Times the threshold where every piece does work of its own before the loop."""
 
+PARTED = 3
+"""Times the threshold where ranges are split: each thread goes through all of them."""
+
 Function = Callable[..., tuple[int, ...]]
 
 
@@ -105,8 +108,14 @@ class Sharing:
         """
         if parallel is False:
             return False
-        apart = 1 if self.recipe.kind == "dense" else APPENDED
-        least = options.parallel_threshold * max(apart, PREPARED if self.share.prepares else 1)
+        # several outputs are estimated each as if alone, though what they read is read once
+        times = max(
+            1 if self.recipe.kind == "dense" else APPENDED,
+            PREPARED if self.share.prepares else 1,
+            PARTED if self.share.split is not None else 1,
+            1 + len(self.recipe.sides),
+        )
+        least = options.parallel_threshold * times
         if parallel is not True and self.recipe.nanoseconds < least:
             return False
         # last, since the system is asked for its cores
