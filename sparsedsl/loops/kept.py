@@ -44,7 +44,7 @@ from sparsedsl.loops.nodes import (
     Store,
     Var,
 )
-from sparsedsl.loops.walk import expressions, statements, with_bodies, with_children
+from sparsedsl.loops.walk import expressions, with_bodies, with_children
 
 _CHOICES = frozenset({"maximum", "minimum", "where"})
 """Operators that give the fill for many arguments."""
@@ -66,21 +66,6 @@ def kept(kernel: Kernel) -> Kernel:
         return tuple(found)
 
     return replace(kernel, body=block(kernel.body, ()))
-
-
-def ahead(kernel: Kernel) -> bool:
-    """Whether entries are stored where they go if all are kept, before it is seen if they are."""
-    stored = (s for s in statements(kernel.body) if isinstance(s, Store))
-    return any(
-        isinstance(place, Binary) and place.operator == "+" and _from(place.right)
-        for s in stored
-        for place in s.subscripts
-    )
-
-
-def _from(place: Expr) -> bool:
-    """Whether a place is told as so far behind another one."""
-    return isinstance(place, Binary) and place.operator == "-" and isinstance(place.right, Var)
 
 
 @dataclass(frozen=True, slots=True)

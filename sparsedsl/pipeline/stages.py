@@ -159,8 +159,8 @@ def _unit(
     """Optimise the kernel of one output, and print it."""
     from sparsedsl.codegen.processor import gathers, has_masks
     from sparsedsl.codegen.python import source as print_source
-    from sparsedsl.loops.kept import ahead
     from sparsedsl.loops.optimise import optimise
+    from sparsedsl.loops.reach import reach
     from sparsedsl.loops.verify import verify as verify_kernel
     from sparsedsl.lowering.recipe import recipe_of
 
@@ -188,8 +188,9 @@ def _unit(
     recipe = recipe_of(lowered, planned.nest, kernel, group.checks, nests, grows=grows)
     if recipe.shared is not None and planned.proved.streams:
         recipe = replace(recipe, shared=replace(recipe.shared, streams=True))
-    if recipe.shared is not None and ahead(kernel):
-        recipe = replace(recipe, shared=replace(recipe.shared, ahead=True))
+    if recipe.shared is not None and recipe.kind != "dense":
+        appended = {made.param for made in recipe.made if made.length == "room" and not made.ends}
+        recipe = replace(recipe, shared=replace(recipe.shared, reach=reach(kernel, appended)))
     bounds = tuple(c for p in plans for c in p.proved.certificates)
     checked = settings.safe or any(c.verdict == "checked" for c in bounds)
     source = print_source(kernel, fastmath=settings.fastmath, safe=checked)

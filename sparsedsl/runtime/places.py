@@ -104,17 +104,16 @@ class Places:
         return new and self._calls > PATIENCE
 
     def learn(
-        self, threads: int, turns: Sequence[Turns], groups: int, output: Output, *, ahead: bool
+        self, threads: int, turns: Sequence[Turns], groups: int, output: Output, reach: str
     ) -> None:
         """Note what all turns have, in order; ``groups`` at most are made of them.
 
-        ``ahead``: the entries of all turns of a piece are stored before it is seen which of them
-        are the fill.
+        ``reach`` says how much is stored beside entries (``loops.reach``).
         """
         joined = not any(stored.ends for stored in output.stored)
         known = None
         while known is None and groups >= threads:
-            known = _known(turns, groups, ahead=ahead, joined=joined)
+            known = _known(turns, groups, reach, joined=joined)
             groups //= 2
         self._known[threads] = known
 
@@ -141,7 +140,7 @@ class Places:
         return None
 
 
-def _known(turns: Sequence[Turns], groups: int, *, ahead: bool, joined: bool) -> _Known | None:
+def _known(turns: Sequence[Turns], groups: int, reach: str, *, joined: bool) -> _Known | None:
     """Return steps for these turns; None where too much were to be put in place."""
     before = list(accumulate((t.counts for t in turns), _added, initial=_none(turns)))
     work = np.cumsum([t.room + t.end - t.begin for t in turns])
@@ -150,7 +149,7 @@ def _known(turns: Sequence[Turns], groups: int, *, ahead: bool, joined: bool) ->
     goals = [work[-1] * k / groups for k in range(1, groups)]
     bounds = sorted({0, *(int(end) for end in np.searchsorted(work, goals)), len(turns)})
     every = [
-        tuple(_steps(turns[a:b], before[a], ahead=ahead, alone=b == len(turns), joined=joined))
+        tuple(_steps(turns[a:b], before[a], reach, alone=b == len(turns), joined=joined))
         for a, b in pairwise(bounds)
     ]
     steps = [step for group in every for step in group]
@@ -161,20 +160,22 @@ def _known(turns: Sequence[Turns], groups: int, *, ahead: bool, joined: bool) ->
 
 
 def _steps(
-    turns: Sequence[Turns], before: Counts, *, ahead: bool, alone: bool, joined: bool
+    turns: Sequence[Turns], before: Counts, reach: str, *, alone: bool, joined: bool
 ) -> Iterator[_Step]:
     """Give the steps of a group: nothing of the group after it is written over.
 
-    ``alone``: there is no group after it.  ``joined``: a piece stores nothing but its entries,
-    where all that it needs room for are some.
+    ``alone``: there is no group after it.  ``joined``: what a piece stores are entries, none of
+    which ends those of a level.
     """
     whole = _joined(turns)
-    if alone or (joined and whole.room == whole.counts[-1]):
+    exact = reach == "entry" or whole.room == whole.counts[-1]
+    if alone or (joined and exact):
         yield _Step(whole, before, placed=True)
         return
-    for place in range(len(turns) - 1, 0, -1) if not ahead else ():
+    for place in range(len(turns) - 1, 0, -1) if reach != "piece" else ():
         main, rest = turns[:place], _joined(turns[place:])
-        if rest.counts[-1] >= max(t.room for t in main):
+        longest = 1 if reach in ("entry", "next") else max(t.room for t in main)
+        if rest.counts[-1] >= longest:
             first = _joined(main)
             yield _Step(first, before, placed=True)
             yield _Step(rest, _added(before, first.counts), placed=False)

@@ -77,7 +77,7 @@ class Share:
     loops outside of this one.  ``split`` is the array of sorted coordinates where pieces are ranges
     of these, and each of the ranges that ``pointer`` bounds is split.  ``streams``: turns read and
     write in order more than caches hold, so that they wait for nothing but the memory's bytes.
-    ``ahead``: entries of several turns are stored before it is seen which are the fill.
+    ``reach`` says how much is stored beside the entries of a sparse output (``loops.reach``).
     """
 
     extent: Argument
@@ -88,7 +88,7 @@ class Share:
     repeats: bool
     split: Argument | None = None
     streams: bool = False
-    ahead: bool = False
+    reach: str = "piece"
 
 
 @dataclass(frozen=True, slots=True)

@@ -264,7 +264,7 @@ class Sharing:
             # the last turns of each are run apart
             groups = max(min(self._spared(arguments, total) // 2, groups), threads)
         groups -= groups % threads
-        places.learn(threads, turns, groups, self._output, ahead=self.share.ahead)
+        places.learn(threads, turns, groups, self._output, self.share.reach)
 
     def _turns(
         self, arguments: Sequence[Any], pieces: Sequence[Piece], counts: Sequence[Counts | None]

@@ -114,19 +114,21 @@ def test_values_that_change_are_noticed(filled, case):
 def test_what_is_stored_ahead_of_what_is_kept():
     A = matrices(30, 1)["A"]
     scale, add = (sd.kernel(f) for f in (scaled, added))
-    assert [u.recipe.shared.ahead for u in scale.lower(A, np.ones(30)).units] == [True]
-    assert [u.recipe.shared.ahead for u in add.lower(A, A).units] == [False]
+    assert [u.recipe.shared.reach for u in scale.lower(A, np.ones(30)).units] == ["piece"]
+    assert [u.recipe.shared.reach for u in add.lower(A, A).units] == ["next"]
 
+
+reaches = st.sampled_from(("entry", "next", "turn", "piece"))
 
 rooms = st.lists(
     st.tuples(st.integers(0, 9), st.integers(0, 9)).map(lambda p: (max(p), min(p))), max_size=40
 )
 
 
-@given(rooms, st.integers(1, 8), st.booleans(), st.booleans())
-def test_steps_are_a_partition_that_nothing_is_written_over(lengths, groups, ahead, joined):
+@given(rooms, st.integers(1, 8), reaches, st.booleans())
+def test_steps_are_a_partition_that_nothing_is_written_over(lengths, groups, reach, joined):
     turns = turns_of(lengths)
-    known = _known(turns, groups, ahead=ahead, joined=joined)
+    known = _known(turns, groups, reach, joined=joined)
     if known is None:
         return
     steps = [step for group in known.groups for step in group]
@@ -138,13 +140,14 @@ def test_steps_are_a_partition_that_nothing_is_written_over(lengths, groups, ahe
         assert step.before[0] + step.turns.room <= known.length
         if step.placed and after is not None:
             longest = max(room for room, _ in lengths[step.turns.begin : step.turns.end])
-            exact = joined and step.turns.room == step.turns.counts[0]
-            assert exact or (not ahead and not after.placed)
-            assert exact or after.turns.counts[0] >= longest
+            longest = 1 if reach in ("entry", "next") else longest
+            exact = reach == "entry" or step.turns.room == step.turns.counts[0]
+            assert (joined and exact) or (reach != "piece" and not after.placed)
+            assert (joined and exact) or after.turns.counts[0] >= longest
 
 
-@given(rooms, st.integers(1, 4), st.booleans(), st.randoms(use_true_random=False))
-def test_whoever_comes_first(lengths, groups, ahead, draw):
+@given(rooms, st.integers(1, 4), reaches, st.randoms(use_true_random=False))
+def test_whoever_comes_first(lengths, groups, reach, draw):
     """Each turn stores as much as it has room for; what it leaves out is not to be seen."""
     turns = turns_of(lengths)
     output = Output((Stored(0, np.dtype(int), 0, 0),), (1,), False, PIECE)
@@ -154,12 +157,15 @@ def test_whoever_comes_first(lengths, groups, ahead, draw):
         part, at = lengths[begin:end], first
         needed = sum(room for room, _ in part)
         assert needed <= past - first
-        if ahead:
+        if reach == "piece":
             data[first : first + needed] = -2
         for turn in range(begin, end):
             room, count = lengths[turn]
-            data[at : at + room] = -3
+            if reach not in ("entry", "next"):
+                data[at : at + room] = -3
             data[at : at + count] = 100 * turn + np.arange(count)
+            if reach == "next" and room > count:
+                data[at + count] = -4
             at += count
             ends[turn + 1] = at
         return needed, at
@@ -177,7 +183,7 @@ def test_whoever_comes_first(lengths, groups, ahead, draw):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MOVED", 1.0)
         patch.setattr(module, "each", each)
-        places.learn(1, turns, groups, output, ahead=ahead)
+        places.learn(1, turns, groups, output, reach)
         counts = places.fill(1, kernel, arguments, make, output)
     if counts is None:
         assert not sum(count for _, count in lengths)
@@ -232,7 +238,7 @@ def test_places_are_forgotten_when_they_are_wrong_twice():
     places = Places()
     asked = [places.wanted(2) for _ in range(PATIENCE + 2)]
     assert asked == [False] * PATIENCE + [True] * 2
-    places.learn(2, [], 4, Output((), (), False, PIECE), ahead=False)
+    places.learn(2, [], 4, Output((), (), False, PIECE), "turn")
     assert not places.wanted(2)
     assert places.wanted(3)
     places.forget()
