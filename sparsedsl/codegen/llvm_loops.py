@@ -58,13 +58,21 @@ _IN_ORDER = tuple(Hints)
 
 
 def hints(loop: For) -> Hints:
-    """Return how a loop is worked through."""
-    return Hints.NONE if gathers() or not _scattered(loop.body) else Hints.SEVERAL
+    """Return how a loop is worked through.
+
+    A block has several sums already: where two are read in a turn, and there is one more, what is
+    read is not one stream to the processor.
+    """
+    if gathers():
+        return Hints.NONE
+    if _in_blocks(loop):
+        return Hints.ONE_BY_ONE
+    return Hints.SEVERAL if _scattered(loop.body) else Hints.NONE
 
 
 def sums_in_parts(loop: For) -> tuple[Var, ...]:
     """Return the sums that a loop takes in parts: it reads what it adds up at scattered places."""
-    if hints(loop) is Hints.NONE or loop.step != 1:
+    if hints(loop) is not Hints.SEVERAL or loop.step != 1:
         return ()
     if any(isinstance(s, Break) for s in loop.body):
         return ()
@@ -119,6 +127,17 @@ def _lies_anywhere(loop: For, store: Store) -> bool:
     """Whether an index that the loop loads tells where an element is."""
     found = _indices(loop.body)
     return any(_is_loaded(place, found) for place in store.subscripts)
+
+
+def _in_blocks(loop: For) -> bool:
+    """Whether a loop without others inside reads a block in each turn."""
+    if any(bodies(statement) for statement in loop.body):
+        return False
+    parts = (e for s in loop.body for operand in operands(s) for e in expressions(operand))
+    return any(
+        isinstance(e, Load) and e.subscripts[0] == loop.variable and len(e.subscripts) > 2
+        for e in parts
+    )
 
 
 def _scattered(body: tuple[Stmt, ...]) -> bool:

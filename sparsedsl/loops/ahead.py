@@ -11,13 +11,15 @@
 
 A processor follows such a stream by itself, but not over the end of a page, and loses it between
 reads that lie anywhere.  Rows that a cache line holds on average have no loop over lines, nor have
-those beside which nothing is read anywhere; loops of vectors fetch in their turns.  Where an entry
-has a loop of its own, that takes longer than to read the entry.  What is fetched may lie outside of
-the array; a prefetch changes no value.  Takes and gives a kernel that ``loops.verify`` accepts.
+those beside which nothing is read anywhere; loops of vectors and blocks fetch in their turns.
+Where an entry has a loop of its own, that takes longer than to read the entry.  What is fetched may
+lie outside of the array; a prefetch changes no value.  Takes and gives a kernel that
+``loops.verify`` accepts.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -29,6 +31,7 @@ from sparsedsl.loops.nodes import (
     INT,
     ArrayParam,
     Comment,
+    Const,
     Expr,
     For,
     If,
@@ -44,7 +47,10 @@ from sparsedsl.loops.vectors import BYTES
 from sparsedsl.loops.walk import bodies, expressions, operands, statements, with_bodies
 
 PAGE = 4096
-"""Bytes between what is read and what is fetched: processors foresee no further."""
+"""Bytes between what is read and what is fetched: processors foresee no further.
+
+For blocks it is twice as much: they are read as fast as memory gives them.
+"""
 
 
 def ahead(kernel: Kernel, streams: Mapping[str, float]) -> Kernel:
@@ -61,7 +67,7 @@ def ahead(kernel: Kernel, streams: Mapping[str, float]) -> Kernel:
     sizes = {
         p.name: np.dtype(p.dtype).itemsize
         for p in kernel.params
-        if isinstance(p, ArrayParam) and p.ndim == 1 and p.name in streams
+        if isinstance(p, ArrayParam) and p.name in streams
     }
     fetching = _Ahead(sizes, streams, names(kernel))
     return replace(kernel, body=fetching.block(kernel.body, None)) if sizes else kernel
@@ -89,6 +95,7 @@ class _Ahead:
                 fetched |= {(array, statement.start) for array in new}
                 found += self.fetched(statement, new)
                 statement = self.fetching(statement, new)
+                statement = self.blocks(statement)
             turning = statement.variable if statement.step == 1 else None
             found.append(replace(statement, body=self.block(statement.body, turning)))
         return tuple(found)
@@ -100,6 +107,18 @@ class _Ahead:
         places = ((a, build.add(loop.variable, PAGE // self.sizes[a])) for a in arrays)
         lines = (Prefetch(array, (place,), to_store=False) for array, place in places)
         return replace(loop, body=(*lines, *loop.body))
+
+    def blocks(self, loop: For) -> For:
+        """Return a loop that fetches the lines of one later block in each turn."""
+        found: list[Stmt] = []
+        for array, shape in _blocks(loop):
+            if array in self.sizes:
+                size = self.sizes[array]
+                later = build.add(loop.variable, math.ceil(2 * PAGE / (size * math.prod(shape))))
+                for at in range(0, math.prod(shape), BYTES // size):
+                    inside = (build.i(at // shape[1]), build.i(at % shape[1]))
+                    found.append(Prefetch(array, (later, *inside), to_store=False))
+        return replace(loop, body=(*found, *loop.body))
 
     def fetched(self, loop: For, arrays: list[str]) -> Iterator[Stmt]:
         """Yield what fetches the elements of a row of some arrays, each a page ahead."""
@@ -134,6 +153,22 @@ def _points(loop: For) -> bool:
     """Whether a loop reads indices, by which it reads or writes anywhere."""
     loads = (e for s in loop.body for o in operands(s) for e in expressions(o))
     return any(isinstance(e, Load) and e.type == INT for e in loads)
+
+
+def _blocks(loop: For) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Yield the arrays of which a block is read in each turn, and its shape."""
+    shapes: dict[str, tuple[int, int]] = {}
+    for statement in loop.body:
+        for node in (e for operand in operands(statement) for e in expressions(operand)):
+            match node:
+                case Load(array, (place, Const(row, "int"), Const(column, "int"))) if (
+                    place == loop.variable
+                ):
+                    rows, columns = shapes.get(array, (0, 0))
+                    shapes[array] = max(rows, int(row.real) + 1), max(columns, int(column.real) + 1)
+                case _:
+                    pass
+    yield from shapes.items()
 
 
 def _read(body: Iterable[Stmt], place: Var) -> Iterator[str]:

@@ -72,6 +72,19 @@ def test_a_loop_over_blocks_is_not(monkeypatch):
     assert "llvm.loop" not in text(summing(lambda index: lb.mul(index, 3)))
 
 
+def test_a_loop_that_reads_a_block_in_each_turn_reads_no_other(monkeypatch):
+    monkeypatch.setattr(llvm_loops, "gathers", lambda: False)
+    kernel = summing(lambda index: lb.mul(index, 3))
+    start, loop, store = kernel.body
+    place = [loop.variable, lb.i(0), lb.i(0)]
+    block = lb.load("blocks", *place, type="float64")
+    total = Var("total", "float64")
+    body = (*loop.body, Assign(total, lb.apply("add", total, block, type="float64")))
+    params = (*kernel.params, ArrayParam("blocks", "float64", 3))
+    kernel = replace(kernel, params=params, body=(start, replace(loop, body=body), store))
+    assert text(kernel).count("llvm.loop.unroll.disable") == 1
+
+
 @pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 7, 8, 9, 17, 1000])
 @pytest.mark.parametrize("fast", [True, False])
 def test_sums_are_right_either_way(n, fast, monkeypatch):

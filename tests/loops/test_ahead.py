@@ -116,6 +116,25 @@ def test_vectors_are_fetched_in_their_turns():
     assert count == len(read)
 
 
+def test_lines_of_blocks_are_fetched_in_their_turns():
+    block = [Load("b", (p, lb.i(r), lb.i(c)), "float64") for r in range(3) for c in range(3)]
+    body = tuple(add(element) for element in block)
+    plain = rows(body)
+    plain = replace(plain, params=(*plain.params, ArrayParam("b", "float64", 3)))
+    kernel = verify(ahead(plain, {"b": 20.0}))
+    (outer,) = kernel.body
+    loop = outer.body[1]
+    ahead_of_it = lb.add(p, 114)  # two pages have 113.8 blocks
+    lines = [(ahead_of_it, lb.i(0), lb.i(0)), (ahead_of_it, lb.i(2), lb.i(2))]
+    assert [s.subscripts for s in loop.body if isinstance(s, Prefetch)] == lines
+    assert ahead(plain, {"a": 20.0}) == plain
+    arguments = {**given(), "b": np.random.default_rng(1).random((820, 3, 3))}
+    expected = {**arguments, "y": np.zeros(41)}
+    interpret(kernel, arguments)
+    interpret(plain, expected)
+    assert arguments["y"].tobytes() == expected["y"].tobytes()
+
+
 def test_no_value_changes():
     kernel, arguments, expected = verify(ahead(rows(), {"a": 20.0})), given(), given()
     interpret(kernel, arguments)
