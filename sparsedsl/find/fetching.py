@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from sparsedsl.find.costs import NEAR, NEAREST
+from sparsedsl.find.costs import NEAR
 from sparsedsl.iteration.cost import Sizes
 from sparsedsl.iteration.nodes import Let, Nest, Operand
 from sparsedsl.iteration.weights import all_turns
@@ -22,6 +22,8 @@ INDEX = 4
 FEW = 2
 """Part of a sparse operand up to which rows that are picked do not follow each other."""
 
+FIRST = 1 << 15
+"""Bytes that stay in the first cache."""
 
 STREAMED = 2.0**24
 """Bytes of an operand from which on its entries are fetched: caches hold less beside others."""
@@ -86,7 +88,7 @@ def far_arrays(nest: Nest, algorithms: Iterable[str], sizes: Sizes) -> dict[str,
             size = min(stored, read) * _width(operand)
             rows = bool(told) and (sparse or operand.total) and size > NEAR
             few = bool(picked) and scattered and not operand.total and read <= stored / FEW
-            if rows or (few and size > NEAREST):
+            if rows or (few and size > FIRST):
                 row = sizes.fanout(operand.dims, operand.dims[-1])
                 arrays = (operand.value.function, *(name for _, name in operand.functions))
                 far |= dict.fromkeys(arrays, row)
