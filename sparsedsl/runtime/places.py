@@ -143,7 +143,8 @@ class Places:
 def _known(turns: Sequence[Turns], groups: int, reach: str, *, joined: bool) -> _Known | None:
     """Return steps for these turns; None where too much were to be put in place."""
     before = list(accumulate((t.counts for t in turns), _added, initial=_none(turns)))
-    work = np.cumsum([t.room + t.end - t.begin for t in turns])
+    # what is found takes about as long as what is delivered
+    work = np.cumsum([t.room + t.counts[-1] + t.end - t.begin for t in turns])
     if not turns or not before[-1][-1]:
         return None
     goals = [work[-1] * k / groups for k in range(1, groups)]
