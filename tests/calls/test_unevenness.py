@@ -1,5 +1,7 @@
 """How unevenly entries lie: found in a sample, kept with a tensor, and what plans make of it."""
 
+import importlib
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -129,6 +131,28 @@ def test_a_small_graph_is_uneven_too():
     graph = rmat(11, 4)
     assert found(graph).skew >= 4
     assert finds(triangles, sp.csr_array(sp.tril(graph + graph.T, -1))) == ["spread"]
+
+
+def test_matrices_of_several_kinds_in_turn_keep_a_kernel_each(monkeypatch):
+    even = uniform(4096, 13)
+    pairs = [(m, sp.csr_array(m[:, ::-1])) for m in (even, GRAPH)]
+    expected = [abs(a.multiply(b)).sum() for a, b in pairs]
+
+    @sd.kernel
+    def product(A, B):
+        i, j = sd.indices("i j")
+        C = sd.output()
+        C[i, j] = A[i, j] * B[i, j]
+        return C
+
+    for a, b in pairs:
+        product(a, b)
+    # any new plan now fails
+    monkeypatch.setattr(importlib.import_module("sparsedsl.kernel"), "specialise", None)
+    for _ in range(3):
+        for (a, b), total in zip(pairs, expected, strict=True):
+            assert abs(product(a.copy(), b.copy())).sum() == pytest.approx(total)
+    assert len(product.engine._current) == 2
 
 
 def test_matrices_without_entries_or_rows_lie_evenly():
