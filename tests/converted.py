@@ -11,6 +11,13 @@ SOURCES = (
     *("bcsr(2, 3)", "bcsc(3, 2)", "sell(3)", "csb(2)", "nm(2, 3)", "banded(6, 6)", "vbl", "jad"),
     "hyb(2)",
 )
+ONES = (
+    *("hyb(1)", "csb(1)", "nm(1, 1)", "nm(1, 4)", "nm(2, 1)", "sell(1)", "sell_sigma(1, 1)"),
+    *("sell_sigma(3, 1)", "sell_sigma(1, 3)", "hash(1)", "bcsr(1, 1)", "bcsr(1, 3)", "bcsc(2, 1)"),
+    *("hicoo(1)", "banded(6, 6)"),
+)
+"""Layouts whose parameters are 1."""
+
 TARGETS = (*SOURCES, "sell_sigma(2, 4)", "morton", "hicoo(2)", "hash(5)", "rle", "ragged")
 
 

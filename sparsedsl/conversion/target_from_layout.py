@@ -261,7 +261,9 @@ def _covered(target: Target) -> bool:
         reached |= _defined(layout, reached)
     if any(level.kind == "slots" for level in target.levels):
         # the rest are ends, or follow from them: known before entries are stored
-        return len(target.levels) == 1
+        reached |= {target.permuted.call.function} if target.permuted is not None else set()
+        orders = {x.function for x in layout.properties if isinstance(x, Permutation)}
+        return len(target.levels) == 1 and orders <= reached
     return set(layout.functions) <= reached
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from sparsedsl.errors import InvalidTensorError, LayoutError
 from sparsedsl.layouts.enumerate import different
 from sparsedsl.layouts.fill import Arrays
-from sparsedsl.layouts.levels import Affine, Position, levels
+from sparsedsl.layouts.levels import Affine, Position, levels, permutations
 from sparsedsl.layouts.order import lexsort, locate, morton_sort, sorted_order
 from sparsedsl.layouts.patterns import first_value, lone_call
 from sparsedsl.layouts.properties import Nondecreasing, Nonincreasing, Permutation
@@ -73,7 +73,20 @@ class Builder(Arrays):
         for level in positions:
             self._keys(level, count)
         self._marks(count)
+        self._permutations(count)
         self.defined()
+
+    def _permutations(self, count: int) -> None:
+        """Fill permutations of which no dim is a number, places without an entry in order."""
+        for call, value in permutations(self.layout, self.alternative):
+            shape = self._shape(call.function)
+            if call.function in self.arrays or shape is None or len(shape) != 1:
+                continue
+            places, held = self._column(call.arguments[0], count), self._column(value, count)
+            array, everything = np.empty(shape, np.int64), np.arange(shape[0])
+            array[np.setdiff1d(everything, places)] = np.setdiff1d(everything, held)
+            array[places] = held
+            self.arrays[call.function] = array
 
     def _known(self, level: Position) -> None:
         """Fill the arrays that tell where a dim of one value lies, if they follow by now."""
@@ -101,13 +114,10 @@ class Builder(Arrays):
         """Raise unless what every array holds follows from the entries."""
         missing = [name for name in self.layout.functions if name not in self.arrays]
         if missing:
-            hint = "relate the array to a coordinate or a range, or give an equality for it"
-            if 1 in self.layout.block_sizes:
-                hint = "block sizes above 1 leave entries to count; sd.from_arrays takes any"
             raise LayoutError(
                 f"'{self.layout.label}' cannot be built: nothing tells what "
                 f"{', '.join(missing)} holds",
-                hint=hint,
+                hint="relate the array to a coordinate or a range, or give an equality for it",
             )
 
     def store(self, values: np.ndarray, fill: object) -> None:

@@ -26,6 +26,7 @@ from sparsedsl.layouts.properties import (
     terms_of,
 )
 from sparsedsl.layouts.structure import Structure, require_calls, structures
+from sparsedsl.spf import isl
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.lex import span_of
 from sparsedsl.spf.nodes import UF, Conjunct, FloorDiv, Mod, Product, Relation, Term, Var
@@ -288,11 +289,24 @@ class Layout:
                 f"{len(block_sizes)}",
                 hint=f"the layout is {self.text}",
             )
+        factors = _factors(self.relation, self.value, self.properties)
         sizes = tuple(
-            _whole(size, f"block size {name} of '{self.name}'")
+            _whole(size, f"block size {name} of '{self.name}'", int(name in factors))
             for name, size in zip(names, block_sizes, strict=True)
         )
+        if 0 in sizes and not self._holds_some(names, sizes):
+            shown = ", ".join(f"{name} = {size}" for name, size in zip(names, sizes, strict=True))
+            raise LayoutError(
+                f"'{self.name}' has no place for any entry where {shown}",
+                hint=f"give sizes of at least 1; the layout is {self.text}",
+            )
         return Layout._sized(self, names, sizes)
+
+    def _holds_some(self, names: tuple[str, ...], sizes: tuple[int, ...]) -> bool:
+        """Whether an entry can have a place for these sizes."""
+        values: dict[str, Term] = {n: t.const(size) for n, size in zip(names, sizes, strict=True)}
+        parts = ([renewed(x, values) for x in c.constraints] for c in self.relation.conjuncts)
+        return not all(map(isl.is_empty, parts))
 
     @staticmethod
     @lru_cache(maxsize=256)
@@ -345,16 +359,23 @@ def checked_order(order: Sequence[int], rank: int, name: str) -> tuple[int, ...]
     return modes
 
 
-def _whole(size: object, what: str) -> int:
+def _whole(size: object, what: str, least: int) -> int:
     try:
         value = int(size)  # pyright: ignore[reportArgumentType]
         exact = value == size
     except (TypeError, ValueError):
         value, exact = 0, False
     if not exact or isinstance(size, bool | str):
-        raise LayoutError(f"expected a whole number for {what}, found {size!r}")
-    if not 1 <= value < 2**31:
-        raise LayoutError(f"expected at least 1 for {what}, found {value}")
+        raise LayoutError(
+            f"expected a whole number for {what}, found {size!r}",
+            hint='block sizes are ints, as in sd.layouts["bcsr"](2, 3)',
+        )
+    if not least <= value < 2**31:
+        limit = f"at least {least}" if value < least else "less than 2**31"
+        raise LayoutError(
+            f"expected {limit} for {what}, found {value}",
+            hint="it multiplies or divides in the relation" if least and value < least else None,
+        )
     return value
 
 

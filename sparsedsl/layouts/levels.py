@@ -94,9 +94,14 @@ def levels(layout: Layout, alternative: int = 0) -> tuple[Level, ...]:
     part = layout.structures[alternative]
     solver = _Solver(layout, alternative)
     affine: dict[str, Term] = {}
+    lone: set[str] = set()
     for name in part.dims:
         value = solver.solve(Var(name))
-        if value is not None:
+        if value is None or _follows(part, name, lone):
+            continue  # its place is that of a number, though the only one
+        if _lone(part, solver, name, value):
+            lone.add(name)
+        else:
             affine[name] = value
     positions: list[Position] = []
     known = {*part.parameters, *affine}
@@ -105,6 +110,37 @@ def levels(layout: Layout, alternative: int = 0) -> tuple[Level, ...]:
             positions.append(_position(layout, part, solver, name, known, affine))
             known.add(name)
     return (*(Affine(*item) for item in affine.items()), *positions)
+
+
+@lru_cache(maxsize=1024)
+def permutations(layout: Layout, alternative: int = 0) -> tuple[tuple[UF, Term], ...]:
+    """The calls of permutations with what each holds, where coordinates tell that."""
+    names = {item.function for item in layout.properties if isinstance(item, Permutation)}
+    solver = _Solver(layout, alternative)
+    calls = layout.structures[alternative].calls
+    found = ((call, solver.solve(call)) for call in calls if call.function in names)
+    return tuple((call, value) for call, value in found if value is not None)
+
+
+def _follows(part: Structure, name: str, others: set[str]) -> bool:
+    """Whether an equality gives a dim by some of the others."""
+    told = (t.variables(c.term) for c in part.scan if c.equality)
+    return any(name in names and names & others for names in told)
+
+
+def _lone(part: Structure, solver: _Solver, name: str, value: Term) -> bool:
+    """Whether a dim of one value numbers entries all the same: there is one at most.
+
+    An array that the coordinates do not tell says whether it is there, as the counts of a table of
+    one column do, or one that they tell holds its key, as the offset of a single diagonal.
+    """
+    if t.variables(value):
+        return False
+    ends = (c.term for c in part.scan if not c.equality and t.coefficient(c.term, name) < 0)
+    counts = (x for term in ends for _, x in term.parts if isinstance(x, UF))
+    keys = (solver.solve(call) for call in part.calls if call.arguments == (t.var(name),))
+    found = any(key is not None and t.variables(key) - {*part.parameters} for key in keys)
+    return found or any(solver.solve(call) is None for call in counts)
 
 
 @dataclass(slots=True)
@@ -155,13 +191,14 @@ def _position(
 ) -> Position:
     keys: list[tuple[UF, Term]] = []
     group: set[str] = set()
+    marks = t.all_ufs(c.term for c in part.filters)
     for call in (*part.calls, *t.all_ufs(layout.value.arguments)):
         names = t.variables(t.atom(call))
         if name not in names or not names <= {*known, name}:
             continue
         value = solver.solve(call)
-        if value is not None and t.variables(value) <= {*part.parameters}:
-            continue  # a mark, the same at every entry: it tells none apart
+        if value is not None and not t.variables(value) - {*part.parameters} and call in marks:
+            continue  # the same at every entry: it tells none apart
         if value is not None:
             keys.append((call, value))
         group |= names
