@@ -14,7 +14,7 @@ from sparsedsl.errors import InvalidTensorError, LayoutError
 from sparsedsl.layouts.build import Builder
 from sparsedsl.layouts.construct import INT32_MAX, construct, magnitude
 from sparsedsl.layouts.layout import Layout
-from sparsedsl.layouts.levels import packed
+from sparsedsl.layouts.levels import Level, Position, levels, packed
 from sparsedsl.layouts.properties import property_text
 from sparsedsl.spf import terms as t
 from sparsedsl.spf.nodes import Atom, Term, Var
@@ -160,6 +160,9 @@ def _factor(length: Term | None) -> str:
     return f"({shown})" if " " in shown else shown
 
 
+_CROWDED = [[5, 1, 0, 0, 0, 8], [0, 0, 2, 2, 0, 0], [0, 0, 0, 0, 0, 0], [6, 7, 0, 3, 4, 0]]
+"""Rows too long for a table of two columns, equal neighbours, an entry far along a curve."""
+
 _EXAMPLES = (
     [[5, 1, 0, 0, 0, 0], [0, 0, 2, 0, 0, 0], [0, 0, 0, 0, 0, 0], [0, 0, 0, 3, 4, 0]],
     [[1, 0, 0, 0], [2, 3, 0, 0], [0, 0, 4, 0], [0, 5, 0, 6]],
@@ -178,7 +181,8 @@ def example(layout: Layout) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     LayoutError
         When none of the examples fits.
     """
-    shown = [_shaped(rows, layout.rank) for rows in _EXAMPLES if layout.rank]
+    matrices = (_CROWDED, *_EXAMPLES) if _crowds(layout) else _EXAMPLES
+    shown = [_shaped(rows, layout.rank) for rows in matrices if layout.rank]
     for dense in shown:
         arrays = _stored(layout, dense)
         if arrays is not None:
@@ -191,6 +195,23 @@ def example(layout: Layout) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         if arrays is not None and held.any():
             return held, arrays
     raise LayoutError(f"no small example fits the layout '{layout.label}'")
+
+
+def _crowds(layout: Layout) -> bool:
+    """Whether few entries would leave a part empty, or look like those of another layout."""
+    numbered = (level for k in range(len(layout.structures)) for level in _levels(layout, k))
+    if any(isinstance(x, Position) and (x.by_value or x.morton) for x in numbered):
+        return True
+    first, *more = ({call.function for call in part.calls} for part in layout.structures)
+    return any(names - first for names in more)
+
+
+def _levels(layout: Layout, place: int) -> tuple[Level, ...]:
+    """The levels of an alternative, none where they cannot be told."""
+    try:
+        return levels(layout, place)
+    except LayoutError:
+        return ()
 
 
 def _shaped(rows: Sequence[Sequence[int]], rank: int) -> np.ndarray:

@@ -54,6 +54,23 @@ def test_a_picture_shows_the_arrays():
     assert arrays["counts"].tolist() == np.count_nonzero(dense, axis=1).tolist()
 
 
+def test_every_part_and_array_of_an_example_holds_something(member):
+    """Parts of a union, runs of equal values, and the order along a curve show, too."""
+    dense, arrays = example(member)
+    for name, array in arrays.items():
+        assert array.size, name
+    coords = np.array(np.nonzero(dense)).T.tolist()
+    match member.name:
+        case "hyb":
+            assert 0 < len(arrays["rest0"]) < len(coords)
+        case "rle":
+            assert len(arrays["data"]) < len(coords)
+        case "morton" if member.order is None:
+            assert np.array([arrays["crd0"], arrays["crd1"]]).T.tolist() != coords
+        case _:
+            pass
+
+
 def test_a_layout_without_a_fitting_example_says_so():
     with pytest.raises(LayoutError, match="no small example"):
         picture(resolve("dense", 0))
