@@ -74,7 +74,8 @@ def test_expressions(name):
     A, B = sd.convert(dense, ONES[name]), sp.csr_array(np.triu(np.ones((6, 7))))
     x = np.arange(1.0, 8.0)
     np.testing.assert_allclose(sd.evaluate("y[i] = A[i,j] * x[j]", A=A, x=x), dense @ x)
-    np.testing.assert_allclose(sd.evaluate("s[()] = A[i,j] * B[i,j]", A=A, B=B), np.triu(dense).sum())
+    total = sd.evaluate("s[()] = A[i,j] * B[i,j]", A=A, B=B)
+    np.testing.assert_allclose(total, np.triu(dense).sum())
     made = sd.evaluate("C[i,j] = A[i,j] + B[i,j]", out="csr", A=A, B=B)
     np.testing.assert_allclose(sd.asarray(made).to_numpy(), dense + B.toarray())
 
