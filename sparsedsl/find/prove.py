@@ -101,9 +101,7 @@ def prove_nest(
     signs: list[frozenset[str]] = []
     for chain in nest.chains:
         pruned = without_proved_guards(prover, nest.prefix, chain)
-        if nest.assembly.kind in ("dense", "stream"):
-            # other outputs close a segment after turns that deliver nothing, too
-            pruned = replace(pruned, steps=clipped(pruned.steps))
+        pruned = replace(pruned, steps=clipped(pruned.steps, _closing(nest, pruned.steps)))
         pruned = tightened(prover, nest.prefix, pruned)
         if flat and nest.assembly.kind == "dense" and not nest.prefix:
             pruned = flattened(prover, pruned)
@@ -137,6 +135,23 @@ def prove_nest(
         streams(proved, sizes),
         tuple(streamed_arrays(proved, sizes).items()),
     )
+
+
+def _closing(nest: Nest, steps: tuple[Step, ...]) -> int:
+    """Return how many steps of a chain close segments of the output after turns without entries.
+
+    Those of loops over its coordinates do, unless it has no segments; loops inside are sums.
+    """
+    if nest.assembly.kind in ("dense", "stream"):
+        return 0
+    given = {s.variable for s in nest.prefix if isinstance(s, Scan | Let | Merge)}
+    missing = {*nest.coordinates} - given
+    for place, step in enumerate(steps):
+        if not missing:
+            return place
+        if isinstance(step, Scan | Let | Merge):
+            missing.discard(step.variable)
+    return len(steps)
 
 
 def _finds(steps: tuple[Step, ...]) -> list[tuple[Find, int, Probe | None]]:

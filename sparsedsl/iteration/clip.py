@@ -20,14 +20,17 @@ from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import Term
 
 
-def clipped(steps: Sequence[Step]) -> tuple[Step, ...]:
-    """Return the steps with each guard that can be a bound of a scan before it made one."""
+def clipped(steps: Sequence[Step], whole: int = 0) -> tuple[Step, ...]:
+    """Return the steps with each guard that can be a bound of a scan before it made one.
+
+    The first steps, as many as ``whole``, stay as they are.
+    """
     kept: list[Step] = []
     for step in steps:
         bounded = None
         if isinstance(step, Guard) and not step.constraint.equality:
             bounded = _bounded(kept, step.constraint.term)
-        if bounded is None:
+        if bounded is None or bounded[0] < whole:
             kept.append(step)
         else:
             place, scan = bounded

@@ -38,3 +38,12 @@ def test_guards_that_bound_the_loop():
     assert first.lows == (terms.ZERO, terms.uf("f", Q))
     end = terms.add(terms.var("N"), terms.uf("f", Q), terms.ONE)
     assert first.highs == (terms.var("n"), end)
+
+
+def test_loops_that_close_segments_of_the_output_stay():
+    steps = (LOOP, Guard(Constraint(terms.subtract(J, Q), equality=False), "A"))
+    assert clipped(steps, 1) == steps
+    (inner,) = clipped(steps)
+    assert inner.lows == (terms.ZERO, Q)
+    outer = Scan("q", (terms.ZERO,), (terms.var("m"),), None)
+    assert clipped((outer, *steps), 1) == (outer, inner)
