@@ -13,6 +13,7 @@ from sparsedsl.loops.columns import columns
 from sparsedsl.loops.dots import WIDEST, dots
 from sparsedsl.loops.extremes import extremes
 from sparsedsl.loops.fetch import fetch
+from sparsedsl.loops.interior import interior
 from sparsedsl.loops.kept import kept
 from sparsedsl.loops.lanes import sums_in_lanes
 from sparsedsl.loops.nodes import Expr, Kernel
@@ -73,7 +74,7 @@ def _optimised(
     passes = (simplify, unroll, simplify, promote, reuse, strip, simplify, kept, apart)
     last: list[Callable[[Kernel], Kernel]] = []
     if vectors:
-        last = [*[sums_in_lanes] * masked, *[packs] * packed, extremes]
+        last = [*[sums_in_lanes] * masked, *[packs] * packed, extremes, interior]
         last += [*[partial(dots, likely=dict(likely))] * bool(likely), columns]
     last += [] if large is None else [partial(passing, room=large)]
     for step in (*passes, *last, partial(fetch, far=dict(far))):
