@@ -13,7 +13,7 @@ import numpy as np
 
 from sparsedsl.find.costs import NEAR
 from sparsedsl.iteration.cost import Sizes
-from sparsedsl.iteration.nodes import Let, Nest, Operand
+from sparsedsl.iteration.nodes import Chain, Let, Nest, Operand
 from sparsedsl.iteration.weights import all_turns
 
 INDEX = 4
@@ -24,6 +24,9 @@ FEW = 2
 
 FIRST = 1 << 15
 """Bytes that stay in the first cache."""
+
+BANDED = 16.0
+"""How many times as near each other as by chance the rows are that are met again soon."""
 
 STREAMED = 2.0**24
 """Bytes of an operand from which on its entries are fetched: caches hold less beside others."""
@@ -86,13 +89,25 @@ def far_arrays(nest: Nest, algorithms: Iterable[str], sizes: Sizes) -> dict[str,
                 continue
             stored = sizes.entries.get(operand.dims[-1], 1.0)
             size = min(stored, read) * _width(operand)
-            rows = bool(told) and (sparse or operand.total) and size > NEAR
+            apart = sparse and not _near(told, chain, sizes)
+            rows = bool(told) and (apart or operand.total) and size > NEAR
             few = bool(picked) and scattered and not operand.total and read <= stored / FEW
             if rows or (few and size > FIRST):
                 row = sizes.fanout(operand.dims, operand.dims[-1])
                 arrays = (operand.value.function, *(name for _, name in operand.functions))
                 far |= dict.fromkeys(arrays, row)
     return far
+
+
+def _near(told: set[str], chain: Chain, sizes: Sizes) -> bool:
+    """Whether operands that tell rows tell some near each other: those are met again soon."""
+    tells = (o for o in chain.operands if not o.total and o.dims and told & _last(o))
+    return any(sizes.unevenness(o.dims[-1]).near >= BANDED for o in tells)
+
+
+def _last(operand: Operand) -> set[str]:
+    """Return the indices of an operand's last subscript."""
+    return {index for subscript in operand.access.subscripts[-1:] for index in subscript.indices}
 
 
 def _width(operand: Operand) -> int:

@@ -219,6 +219,10 @@ def test_only_large_operands_of_products_that_take_every_entry_are_fetched():
     assert "prefetch(B_data" in source("C[i,j] = A[i,k] * B[k,j]", A=large, B=wide)
     assert "prefetch" not in source("C[i,j] = A[i,k] * B[k,j]", A=small, B=narrow)
     assert "prefetch(B_indices" in source("C[i,j] = A[i,k] * B[k,j]", A=large, B=large)
+    # rows that are near each other are met again soon
+    band = sp.diags_array([1.0] * 8, offsets=range(8), shape=large.shape, format="csr")
+    band.indices, band.indptr = (x.astype(np.int32) for x in (band.indices, band.indptr))
+    assert "prefetch" not in source("C[i,j] = A[i,k] * B[k,j]", A=band, B=large)
     masked = source("C[i,j] = M[i,j] * A[i,k] * B[k,j]", M=large, A=large, B=large)
     assert "prefetch" not in masked
     with sd.options(safe=True):
