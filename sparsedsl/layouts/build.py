@@ -270,6 +270,7 @@ class Builder(Arrays):
                 raise LayoutError(
                     f"'{self.layout.label}' cannot be built: the end {t.text(high)} of "
                     f"'{level.name}' does not follow from the entries",
+                    hint="let it be a parameter, an array of ends or counts, or a term over them",
                 )
             elif all(inner.function in self.arrays for inner in t.ufs(span)):
                 full = counts > np.asarray(t.evaluate(span, env, self.arrays))

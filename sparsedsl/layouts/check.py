@@ -379,6 +379,7 @@ class _Checker:
                 f"'{property_text(item)}' does not hold: "
                 f"{function}({', '.join(map(str, place))}) = {int(array[place])}, expected "
                 f"[{bottom}, {top})",
+                hint="numbers count from 0; mend the array, or pick a layout without that property",
             )
 
     def _equality(self, item: Equality) -> None:
@@ -399,6 +400,7 @@ class _Checker:
             found = [f"{t.text(side)} = {x}" for side, x in sides if side.parts]
             raise InvalidTensorError(
                 f"{purpose} does not hold: {', '.join(found)}{where(scan.env, place, dims)}",
+                hint="mend the arrays on both sides of it, or pick a layout without that property",
             )
 
 

@@ -194,7 +194,10 @@ def example(layout: Layout) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         arrays = _stored(layout, held)
         if arrays is not None and held.any():
             return held, arrays
-    raise LayoutError(f"no small example fits the layout '{layout.label}'")
+    raise LayoutError(
+        f"no small example fits the layout '{layout.label}'",
+        hint="store a matrix of your own with sd.convert and print its arrays",
+    )
 
 
 def _crowds(layout: Layout) -> bool:

@@ -136,7 +136,8 @@ def _inner_blocks(dense: int) -> Callable[[int, tuple[int, ...]], Specification]
 def _tuples_of_blocks(dense: int, rank: int, order: tuple[int, ...]) -> Specification:
     if dense > rank:
         raise LayoutError(
-            f"expected at most {rank} dense modes for a tensor of {rank} modes, found {dense}"
+            f"expected at most {rank} dense modes for a tensor of {rank} modes, found {dense}",
+            hint="the outer modes have coordinates, the dense ones a block at each",
         )
     indices, extents = _names(rank)
     outer = rank - dense

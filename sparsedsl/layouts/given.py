@@ -14,6 +14,7 @@ import numpy as np
 from sparsedsl.contraction.nodes import VALUE_DTYPES
 from sparsedsl.errors import InvalidTensorError, TensorTypeError
 from sparsedsl.layouts.layout import Layout
+from sparsedsl.spf import terms as t
 
 INDEX_DTYPES = ("int32", "int64")
 NATIVE_INDICES = frozenset(map(np.dtype, INDEX_DTYPES))
@@ -34,7 +35,10 @@ def check_shape(shape: Sequence[int], layout: Layout) -> tuple[int, ...]:
     except (TypeError, ValueError):
         extents, whole = (), False
     if not whole:
-        raise InvalidTensorError(f"expected shape to be a tuple of integers, found {shape!r}")
+        raise InvalidTensorError(
+            f"expected shape to be a tuple of integers, found {shape!r}",
+            hint=f"give one extent for each of the {layout.rank} modes of '{layout.label}'",
+        )
     if len(extents) != layout.rank:
         raise InvalidTensorError(
             f"expected {layout.rank} extents for the layout '{layout.label}', found {extents}",
@@ -117,12 +121,16 @@ def _refuse(layout: Layout, arrays: Mapping[str, np.ndarray]) -> None:
     for name in layout.arrays:
         array = arrays[name]
         if not isinstance(array, np.ndarray):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TensorTypeError(f"expected {name} to be an array, found {type(array).__name__}")
+            raise TensorTypeError(
+                f"expected {name} to be an array, found {type(array).__name__}",
+                hint="pass NumPy arrays, as numpy.asarray makes them",
+            )
         is_value = name == layout.value.function
         expected = len(layout.value.arguments) if is_value else layout.functions[name]
         if array.ndim != expected:
             raise InvalidTensorError(
-                f"expected {name} to have {expected} axes, found shape {array.shape}"
+                f"expected {name} to have {expected} axes, found shape {array.shape}",
+                hint=f"the layout is {layout.text}, its values are {t.text(t.atom(layout.value))}",
             )
         if array.dtype not in (NATIVE_VALUES if is_value else NATIVE_INDICES):
             allowed = VALUE_DTYPES if is_value else INDEX_DTYPES

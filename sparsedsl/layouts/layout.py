@@ -143,9 +143,11 @@ class Layout:
         put(self, "block_sizes", block_sizes)
         put(self, "order", order)
         if len(relation.parameters) < len(relation.outputs):
+            lacking = relation.outputs[len(relation.parameters)]
             raise LayoutError(
                 f"expected one extent per logical mode before other parameters, found "
-                f"parameters [{', '.join(relation.parameters)}] for {self.rank} modes",
+                f"parameters [{', '.join(relation.parameters)}] for {self.rank} modes: none "
+                f"for '{lacking}'",
                 hint="write [N, M] -> { [...] -> [i, j] : ... }",
             )
         put(self, "functions", _arities(relation, value))

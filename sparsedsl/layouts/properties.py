@@ -6,6 +6,7 @@ nodes.  Invariant: every function a property names is called in the layout's rel
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, assert_never
@@ -355,16 +356,19 @@ class _Reader:
         after = self.cursor.tokens[min(self.cursor.place + 1, len(self.cursor.tokens) - 1)]
         if start.kind == "name" and after.kind == "name":
             kinds = ", ".join(KINDS)
+            close = difflib.get_close_matches(start.text.lower(), KINDS, n=1)
             self.cursor.fail(
                 f"unknown property '{start.text}'; known are {kinds} and equalities",
                 start,
-                hint="leave out a promise that none of these makes: that costs speed alone",
+                hint=f"did you mean {close[0]}?"
+                if close
+                else "leave out a promise that none of these makes: that costs speed alone",
             )
         left = self._term()
         if not self.cursor.accept("=", "=="):
             self.cursor.fail(
                 f"expected '=' or a kind of property, found {self.cursor.describe()}",
-                hint=f"kinds are {', '.join((*KINDS, 'morton'))}",
+                hint=f"kinds are {', '.join(KINDS)}",
             )
         right = self._term()
         if not t.all_ufs((left, right)):

@@ -59,6 +59,8 @@ def tokens(source: str) -> list[Token]:
                     f"too long: at most {LENGTH} tokens, {DEPTH} open brackets and numbers of "
                     f"{DIGITS} digits can be read",
                     span=span_of(source, match.start(), match.end()),
+                    hint="declare a parameter for a number, [N, M, LIMIT] -> { ... }, or leave "
+                    "out brackets",
                 )
             found.append(
                 Token("op" if word in KEYWORDS else kind, word, match.start(), match.end())

@@ -102,7 +102,11 @@ def _name_list(cursor: Cursor, what: str) -> list[Token]:
             cursor.expect(",")
         token = cursor.name(what)
         if any(token.text == other.text for other in found):
-            cursor.fail(f"'{token.text}' is declared twice", token)
+            cursor.fail(
+                f"'{token.text}' is declared twice",
+                token,
+                hint="give each a name of its own, and relate them by an equality",
+            )
         found.append(token)
     cursor.expect("]")
     return found
@@ -139,6 +143,7 @@ def _joined(cursor: Cursor, parameters: tuple[str, ...], pieces: list[_Piece]) -
                 f"dimensions as in the first part, found {len(piece.inputs)} and "
                 f"{len(piece.outputs)}",
                 piece.place,
+                hint="give dimensions that a part has no use for one value, such as v = 0",
             )
     outputs: list[str] = []
     taken = {*parameters, *first.inputs, *(name for name in first.names if name)}

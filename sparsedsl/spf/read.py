@@ -78,7 +78,10 @@ def parse_term(
 def expect_end(cursor: Cursor) -> None:
     """Raise unless everything was read."""
     if cursor.token.kind != "end":
-        cursor.fail(f"expected the end, found {cursor.describe()}")
+        cursor.fail(
+            f"expected the end, found {cursor.describe()}",
+            hint="leave out what follows, or give it as a property or a constraint of its own",
+        )
 
 
 def equation(term: Term) -> Constraint:
