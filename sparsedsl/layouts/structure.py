@@ -121,23 +121,7 @@ def structures(relation: Relation) -> tuple[Structure, ...]:
     return tuple(_structure(relation, conjunct) for conjunct in relation.conjuncts)
 
 
-def _require_some(relation: Relation, conjunct: Conjunct) -> None:
-    """Raise where no position satisfies the constraints, whatever the arrays hold."""
-    if not isl.is_empty(conjunct.constraints):
-        return
-    met = range(1, len(conjunct.constraints) + 1)
-    last = next(k for k in met if isl.is_empty(conjunct.constraints[:k]))
-    excluded = conjunct.constraints[last - 1]
-    named = [name for name in relation.inputs if name in t.variables(excluded.term)]
-    about = f"'{named[0]}'" if named else "a position"
-    raise LayoutError(
-        f"no value of {about} satisfies {constraint_text(excluded)} and what stands before it",
-        hint="an alternative holds entries; leave out what excludes the rest",
-    )
-
-
 def _structure(relation: Relation, conjunct: Conjunct) -> Structure:
-    _require_some(relation, conjunct)
     known = {*relation.parameters, *relation.inputs}
     defined: dict[str, Term] = {}
     for name in (*relation.outputs, *conjunct.exists):

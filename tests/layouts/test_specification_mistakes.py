@@ -34,7 +34,6 @@ RELATIONS = {
         "< M; [q] -> [i, j] : i = q and j = q and 0 <= q < N }",
         "[",
     ),
-    "constraints that exclude each other": ("0 <= i < N", "0 <= i < N and i < 0", "i"),
 }
 
 
