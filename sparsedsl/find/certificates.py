@@ -232,12 +232,12 @@ def _verdict(
     # constants to the loops, such as the extents of indices that no operand has
     parameters |= {v for s in context.steps if isinstance(s, Scan) for v in _ends(s, context)}
     limits = _limits(context, pending, parameters)
-    top = terms.subtract(length, terms.ONE)
+    top, alike = terms.subtract(length, terms.ONE), _alike(limits, parameters)
 
     def inside(within: Bounds) -> bool:
         ways = (within.direct, within.maximum, within.cancelled)  # the cheapest first
         return any(
-            _plainly_positive(terms.subtract(top, t), parameters)
+            _plainly_positive(terms.subtract(top, t), parameters, alike)
             for way in ways
             for t in way(subscript, parameters)
         )
@@ -246,7 +246,7 @@ def _verdict(
         read is not None and inside(_relation(read, context, limits, parameters))
     )
     below = _sum_of(subscript, positive | parameters) or any(
-        _plainly_positive(t, parameters) for t in limits.minimum(subscript, parameters)
+        _plainly_positive(t, parameters, alike) for t in limits.minimum(subscript, parameters)
     )
     if above and below:
         return "ranges"
@@ -311,7 +311,7 @@ def _limits(context: Context, pending: tuple[Guard, ...], parameters: set[str]) 
 def _equalities(operand: Operand, limits: Bounds, parameters: set[str]) -> Iterator[Constraint]:
     """Yield the layout's equalities at the operand's own dimensions, where those are in range."""
     own = dict(zip(operand.layout.relation.inputs, operand.dims, strict=True))
-    put = fa.names_used(operand)
+    put, alike = fa.names_used(operand), _alike(limits, parameters)
     for item in operand.layout.properties:
         if not isinstance(item, pr.Equality):
             continue
@@ -330,7 +330,7 @@ def _equalities(operand: Operand, limits: Bounds, parameters: set[str]) -> Itera
             and terms.variables(c.term) <= used | parameters
         ]
         if used and all(
-            any(_plainly_positive(t, parameters) for t in limits.minimum(r, parameters))
+            any(_plainly_positive(t, parameters, alike) for t in limits.minimum(r, parameters))
             for r in ranges
         ):
             yield Constraint(gap, equality=True)
@@ -351,8 +351,25 @@ def _constraints(formula: fo.Formula) -> list[Constraint]:
             return []
 
 
-def _plainly_positive(term: Term, parameters: set[str]) -> bool:
-    return term.constant >= 0 and _sum_of(term, parameters)
+def _alike(limits: Bounds, parameters: set[str]) -> dict[str, Term]:
+    """Return the parameters that equal another one, such as the extents of a square, and that."""
+    found: dict[str, Term] = {}
+    for c in limits.constraints:
+        gap = terms.substitute(c.term, found)
+        match gap.parts:
+            case ((1, Var(one)), (-1, Var(other))) | ((-1, Var(one)), (1, Var(other))) if (
+                c.equality and not gap.constant and {one, other} <= parameters
+            ):
+                to = {one: terms.var(other)}
+                found = {name: terms.substitute(x, to) for name, x in found.items()} | to
+            case _:
+                pass
+    return found
+
+
+def _plainly_positive(term: Term, parameters: set[str], alike: Mapping[str, Term]) -> bool:
+    put = terms.substitute(term, alike)
+    return put.constant >= 0 and _sum_of(put, parameters)
 
 
 def _sum_of(term: Term, positive: frozenset[str] | set[str]) -> bool:

@@ -25,7 +25,7 @@ FEW = 2
 FIRST = 1 << 15
 """Bytes that stay in the first cache."""
 
-BANDED = 16.0
+NEARBY = 16.0
 """How many times as near each other as by chance the rows are that are met again soon."""
 
 STREAMED = 2.0**24
@@ -102,7 +102,7 @@ def far_arrays(nest: Nest, algorithms: Iterable[str], sizes: Sizes) -> dict[str,
 def _near(told: set[str], chain: Chain, sizes: Sizes) -> bool:
     """Whether operands that tell rows tell some near each other: those are met again soon."""
     tells = (o for o in chain.operands if not o.total and o.dims and told & _last(o))
-    return any(sizes.unevenness(o.dims[-1]).near >= BANDED for o in tells)
+    return any(sizes.unevenness(o.dims[-1]).near >= NEARBY for o in tells)
 
 
 def _last(operand: Operand) -> set[str]:

@@ -51,6 +51,30 @@ def test_every_subscript_is_proved(name, layout):
         assert read <= {c.array for c in unit.certificates}
 
 
+@pytest.mark.parametrize("layout", ["csr", "triangular", "symmetric", "skyline", "banded"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_extents_that_are_equal_bound_each_other(layout, turned):
+    """Two indices of a square tensor have extents of different names."""
+
+    @sd.kernel
+    def square(T):
+        i, j, k = sd.indices("i j k")
+        C = sd.output("csr")
+        C[i, j] = T[i, k] * (T[j, k] if turned else T[k, j])
+        return C
+
+    dense = np.tril(np.random.default_rng(0).random((7, 7)))
+    dense = dense + dense.T if layout == "symmetric" else dense
+    chosen = sd.layouts[layout]
+    T = sd.convert(dense, chosen(6, 0) if layout in BLOCKS else chosen)
+    special = square.engine.specialise([T])
+    with interpreting(), remembering_proofs():
+        np.testing.assert_allclose(square(T).to_numpy(), dense @ (dense.T if turned else dense))
+    found = [c for ready in special.ready.values() for c in ready.unit.certificates]
+    assert found
+    assert not [str(c) for c in found if c.verdict == "checked"]
+
+
 @pytest.mark.parametrize("layout", ["csr", "coo", "ell", "dia", "bcsr", "sell", "skyline"])
 def test_arrays_one_shorter_are_not_proved(layout, monkeypatch):
     lengths = certificates._lengths
