@@ -330,6 +330,8 @@ def convert(x: Any, layout: AnyLayout | str) -> Tensor:
 def storage_bytes(x: Any, layout: AnyLayout | str) -> int:
     """The bytes of all arrays of ``sd.convert(x, layout)``, which is not built for that.
 
+    Whether the layout has a place for every entry is left to the conversion.
+
     Parameters
     ----------
     x:
