@@ -83,4 +83,5 @@ def record(run: Run) -> dict[str, Any]:
             }
             for f in run.firsts
         ],
+        "growth": {g.kind: g.seconds for g in run.growths},
     }

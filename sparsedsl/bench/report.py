@@ -146,6 +146,7 @@ def markdown(run: Run, note: str = "") -> str:
         + _slower(run)
         + _overheads(run)
         + _firsts(run)
+        + _growths(run)
         + _memories(run)
         + _errors(run)
     )
@@ -272,6 +273,20 @@ def _firsts(run: Run) -> list[str]:
     )
     heads = ["kernel", "cold s", "from disk s", "import s"]
     return ["", "## First calls", "", about, "", *_markdown_table(heads, rows)] if rows else []
+
+
+def _growths(run: Run) -> list[str]:
+    counts = sorted({count for g in run.growths for count in g.seconds})
+    rows = [
+        [g.kind, *(f"{g.seconds[n]:.2f}" if n in g.seconds else "-" for n in counts)]
+        for g in run.growths
+    ]
+    about = (
+        "Seconds of the first call, nothing on disk, in a process that has called another kernel: "
+        "by the number of modes or of operands."
+    )
+    heads = ["kernel", *map(str, counts)]
+    return ["", "## Growth", "", about, "", *_markdown_table(heads, rows)] if rows else []
 
 
 def _memories(run: Run) -> list[str]:

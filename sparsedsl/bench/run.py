@@ -17,6 +17,7 @@ from pathlib import Path
 from sparsedsl.bench.cases import KERNELS, case
 from sparsedsl.bench.conversions import Conversion, conversions
 from sparsedsl.bench.first import First, first_calls
+from sparsedsl.bench.growth import Growth, growths
 from sparsedsl.bench.inputs import known
 from sparsedsl.bench.measure import FULL, QUICK, Measured, bandwidth, measure
 from sparsedsl.bench.memory import Memory, memories
@@ -47,6 +48,7 @@ class Run:
     speedups: tuple[Speedup, ...] = ()
     memories: tuple[Memory, ...] = ()
     conversions: tuple[Conversion, ...] = ()
+    growths: tuple[Growth, ...] = ()
 
 
 def chosen(kernels: str = "", inputs: str = "", quick: bool = False) -> list[tuple[str, str]]:
@@ -119,8 +121,8 @@ def run(
     """Measure cells; ``step`` is told what comes next.
 
     With more than one of ``threads`` every cell is also timed on one thread beside so many.
-    First calls and memory in new processes, one for each kernel, calls on tiny arguments and
-    conversions are measured in full runs alone.
+    First calls and memory in new processes, one for each kernel, first calls by order and operands,
+    calls on tiny arguments and conversions are measured in full runs alone.
     """
     from sparsedsl import __version__
 
@@ -141,6 +143,10 @@ def run(
             tiny = overheads()
             step("conversions")
             stored = conversions(quick)
+    grown: tuple[Growth, ...] = ()
+    if not quick:
+        step("first calls by order and operands")
+        grown = growths()
     faster = speedups(cells, threads, quick, step) if threads > 1 else ()
     firsts: list[First] = []
     taken: list[Memory] = []
@@ -174,4 +180,5 @@ def run(
         speedups=faster,
         memories=tuple(taken),
         conversions=stored,
+        growths=grown,
     )

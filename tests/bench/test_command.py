@@ -4,9 +4,10 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from sparsedsl.bench import overhead
+from sparsedsl.bench import growth, overhead
 from sparsedsl.bench.cases import KERNELS, case
 from sparsedsl.bench.conversions import Conversion
+from sparsedsl.bench.growth import Growth
 from sparsedsl.bench.measure import Measured, Timed, geometric_mean
 from sparsedsl.bench.memory import Memory
 from sparsedsl.bench.overhead import Overhead
@@ -105,6 +106,23 @@ def test_report_holds_tiny_calls():
     cells = "| SpMV | 4.0 | 9.0 | 3.0 | 2.5 | 8.0 | 9.0 | 7.0 | 6.0 | 5.0 | 20.0 |"
     assert cells in markdown(_run())
     assert record(_run())["tiny_calls"][0]["bound"] == 3e-6
+
+
+def test_report_holds_growth():
+    found = (Growth("sum", {2: 0.1, 3: 0.2}), Growth("product", {3: 0.3, 4: 0.5}))
+    text = markdown(replace(_run(), growths=found))
+    for part in ("| kernel | 2 | 3 | 4 |", "| sum | 0.10 | 0.20 | - |", "| product | - | 0.30 |"):
+        assert part in text
+    assert record(replace(_run(), growths=found))["growth"]["sum"] == {2: 0.1, 3: 0.2}
+
+
+def test_first_calls_are_measured_by_order_and_operands(monkeypatch, capsys):
+    few = {kind: (list(counts)[:1], make) for kind, (counts, make) in growth.KINDS.items()}
+    monkeypatch.setattr(growth, "KINDS", few)
+    growth.main()
+    found = json.loads(capsys.readouterr().out)
+    assert {kind: list(seconds) for kind, seconds in found.items()} == {kind: ["2"] for kind in few}
+    assert min(seconds["2"] for seconds in found.values()) > 0
 
 
 def test_report_holds_memory():
