@@ -34,6 +34,9 @@ def from_stream(
     combine = recipe.combine or "add"
     if combine == "add" and not recipe.fill:
         entries = _unlike(recipe.fill, entries)  # a zero adds nothing to others either
+        made = _stored_at_once(layout, entries, shape)
+        if made is not None:
+            return bound(layout, shape, made, recipe.fill)
     entries = _unlike(recipe.fill, _sorted(combine, entries, shape))
     listed = coordinates(len(shape))
     arrays = dict(zip(listed.arrays, entries, strict=True))
@@ -50,19 +53,32 @@ def _unlike(fill: object, entries: Columns) -> Columns:
     return entries if keep.all() else [column[keep] for column in entries]
 
 
+def _stored_at_once(
+    layout: Layout, entries: Columns, shape: tuple[int, ...]
+) -> dict[str, np.ndarray] | None:
+    """Add and store entries by one conversion; None where sums are zero or it is not worth it."""
+    made = _by_passes(entries, layout, shape)
+    if made is None or (made[layout.value.function] == 0).any():
+        return None
+    return made
+
+
 def _sorted(combine: str, entries: Columns, shape: tuple[int, ...]) -> Columns:
     """Return entries in order of their coordinates, the values of equal ones combined."""
-    made = _added_by_passes(entries, shape) if combine == "add" else None
-    if made is not None:
-        return made
+    if combine == "add":
+        listed = coordinates(len(shape))
+        made = _by_passes(entries, listed, shape)
+        if made is not None:
+            return [made[name] for name in listed.arrays]
     *coords, values = entries
     table, values = summed(np.stack(coords), values, MONOIDS[combine].ufunc)
     return [*table, values]
 
 
-def _added_by_passes(entries: Columns, shape: tuple[int, ...]) -> Columns | None:
-    """Do it by compiled passes; None where they are not worth being made."""
-    source, target = terms_of_sums(len(shape)), coordinates(len(shape))
+def _by_passes(
+    entries: Columns, target: Layout, shape: tuple[int, ...]
+) -> dict[str, np.ndarray] | None:
+    """Store sums of entries by compiled passes; None where they are not worth being made."""
+    source = terms_of_sums(len(shape))
     arrays = dict(zip(source.arrays, entries, strict=True))
-    made = conversions.by_passes(source, target, shape, arrays)
-    return None if made is None else [made[name] for name in target.arrays]
+    return conversions.by_passes(source, target, shape, arrays)
