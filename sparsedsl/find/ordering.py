@@ -46,7 +46,7 @@ FEW = 8.0
 """Values gathered for one flush up to which each is put in its place at once."""
 
 LONG = 16.0
-"""Turns of a loop, as they are rounded, from which its sums are taken by themselves."""
+"""Turns of a loop, as they are rounded, from which vectors pay."""
 
 SHORT = 48.0
 """Values gathered for one flush up to which a hash table is expected to sort by insertion."""

@@ -1,12 +1,12 @@
 """The passes that every kernel goes through, in order.
 
 Takes and gives a kernel that ``loops.verify`` accepts.  Invariant: results are the same bit for
-bit, but for sums in masked lanes, of long loops and along rows; each pass says why.
+bit, but for sums in masked lanes, of loops in loops and along rows; each pass says why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 
 from sparsedsl.loops.columns import columns
@@ -35,7 +35,7 @@ def optimise(
     masked: bool = False,
     packed: bool = False,
     far: Mapping[str, float] | None = None,
-    long: Collection[str] = (),
+    apart: bool = False,
     likely: Mapping[str, int] | None = None,
     large: Expr | None = None,
     checked: bool = False,
@@ -45,16 +45,14 @@ def optimise(
     ``vectors``: elements may be loaded and stored several at once.  ``masked``: sums of floats may
     be taken in another order, and lanes of vectors left unused.  ``packed``: entries that are kept
     may be stored several at once.  ``far``: arguments whose rows are worth being fetched before
-    they are read, as for ``fetch``.  ``long``: variables of loops that turn often, whose sums of
-    floats may be taken by themselves.  ``likely``: extents that sums along rows have versions for,
+    they are read, as for ``fetch``.  ``apart``: sums of floats that go on from loop to loop may be
+    taken loop by loop.  ``likely``: extents that sums along rows have versions for,
     as for ``dots``.  ``large``: how many entries there is room for, where they are more than
     caches hold.  ``checked``: what each pass gives is verified, not the last one's result alone.
     """
     fetched = tuple((far or {}).items())
     wide = tuple((name, n) for name, n in (likely or {}).items() if n <= WIDEST)
-    return _optimised(
-        kernel, vectors, masked, packed, fetched, frozenset(long), wide, large, checked
-    )
+    return _optimised(kernel, vectors, masked, packed, fetched, apart, wide, large, checked)
 
 
 @lru_cache(maxsize=64)
@@ -64,17 +62,16 @@ def _optimised(
     masked: bool,
     packed: bool,
     far: tuple[tuple[str, float], ...],
-    long: frozenset[str],
+    apart: bool,
     likely: tuple[tuple[str, int], ...],
     large: Expr | None,
     checked: bool,
 ) -> Kernel:
     """``optimise``, kept: plans for operands of other sizes mostly give the same loops."""
-    apart = partial(sums_by_loops, long=long)
-    passes = (simplify, unroll, simplify, promote, reuse, strip, simplify, kept, apart)
-    last: list[Callable[[Kernel], Kernel]] = []
+    passes = (simplify, unroll, simplify, promote, reuse, strip, simplify, kept)
+    last: list[Callable[[Kernel], Kernel]] = [*[sums_by_loops] * apart]
     if vectors:
-        last = [*[sums_in_lanes] * masked, *[packs] * packed, extremes, interior]
+        last += [*[sums_in_lanes] * masked, *[packs] * packed, extremes, interior]
         last += [*[partial(dots, likely=dict(likely))] * bool(likely), columns]
     last += [] if large is None else [partial(passing, room=large)]
     for step in (*passes, *last, partial(fetch, far=dict(far))):

@@ -6,15 +6,14 @@
                                                     s_part += f(p)
                                                 s += s_part
 
-A loop of vectors begins with the sum so far in one lane, and ends by adding up its lanes: the next
-one waits for that.  Apart, all that waits is one addition a loop.  Short loops pay more for it than
-they gain.  Takes and gives a kernel that ``loops.verify`` accepts; sums are taken in another order,
-the same for every number of threads.
+Else each addition waits for the one before, of the loop before too, and a loop of vectors, which
+begins with the sum so far in one lane, ends by adding up its lanes.  Apart, all that waits is one
+addition a loop.  Takes and gives a kernel that ``loops.verify`` accepts; sums are taken in another
+order, the same for every number of threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 
 from sparsedsl.loops import build
@@ -23,8 +22,8 @@ from sparsedsl.loops.nodes import Apply, Assign, For, Kernel, Stmt, Var
 from sparsedsl.loops.walk import with_bodies
 
 
-def sums_by_loops(kernel: Kernel, long: Collection[str]) -> Kernel:
-    """Return ``kernel`` with the sums of loops over the variables ``long`` taken by themselves."""
+def sums_by_loops(kernel: Kernel) -> Kernel:
+    """Return ``kernel`` with the sums of loops in loops taken by themselves."""
     taken = names(kernel)
 
     def inside(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
@@ -32,7 +31,7 @@ def sums_by_loops(kernel: Kernel, long: Collection[str]) -> Kernel:
         found: list[Stmt] = []
         for statement in body:
             made: list[Stmt] = []
-            if isinstance(statement, For) and statement.variable.name in long:
+            if isinstance(statement, For):
                 made = _apart(statement, _carried(statement, found), taken)
             found += made or [with_bodies(statement, inside)]
         return tuple(found)

@@ -166,7 +166,6 @@ def _unit(
 
     *within, planned = plans
     far = {array: elements for p in plans for array, elements in p.proved.far}
-    long = {variable for p in plans for variable in p.proved.long}
     likely = {extent_name(i): n for p in plans for i, n in p.request.extents.items()}
     kernel = optimise(
         verify_kernel(lowered.kernel),
@@ -175,7 +174,7 @@ def _unit(
         masked=settings.fastmath and not settings.portable and gathers(),
         packed=not settings.portable and has_masks(),
         far={} if settings.safe else far,
-        long=long if settings.fastmath else (),
+        apart=settings.fastmath,
         likely=likely if settings.fastmath else {},
         large=lowered.sink.given if planned.proved.large else None,
         checked=current().verify,
