@@ -4,7 +4,8 @@
     for j: for p in row(j): y[c(p)] =add= g(p)  =>                         y[c(p)] =add= g(p)
 
 Takes and gives the statements of a kernel.  Invariant: both only combine values into one array,
-by one monoid, and read it nowhere: each element meets the same values, in another order.
+by one monoid, and read it nowhere: each element meets the same values, in another order.  Sums
+over all turns are combined in a variable of each loop, in their order.
 Innermost loops over columns stay apart: they keep a row in registers, which is worth more.
 """
 
@@ -15,7 +16,7 @@ from dataclasses import replace
 
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.effects import changes, fresh, reads, straight_names, uses
-from sparsedsl.loops.nodes import Assign, Comment, Expr, For, If, Stmt, Store
+from sparsedsl.loops.nodes import Assign, Comment, Const, Expr, For, If, Stmt, Store
 from sparsedsl.loops.rows import renamed
 from sparsedsl.loops.walk import statements
 
@@ -28,45 +29,76 @@ def mirrored(body: Sequence[Stmt], names: Iterable[str]) -> list[Stmt]:
     ``names`` are those of the kernel's parameters.
     """
     places = [n for n, s in enumerate(body) if isinstance(s, For)]
-    if len(places) != 2 or not all(isinstance(s, Comment) for s in body[places[0] + 1 : places[1]]):
+    if len(places) != 2:
         return list(body)
     first, second = (body[place] for place in places)
     assert isinstance(first, For)
     assert isinstance(second, For)
-    joined = _joined(first, second, {*names, *changes(body)})
+    between, after = body[places[0] + 1 : places[1]], body[places[1] + 1 :]
+    summed = not all(isinstance(s, Comment) for s in between)
+    if summed and not _are_sums(between, after):
+        return list(body)
+    renames = _apart(first, second, between, {*names, *changes(body)})
+    if renames is None:
+        return list(body)
+    own = {**renames, second.variable.name: first.variable.name}
+    *begun, other = renamed((*(s for s in between if isinstance(s, Assign)), second), own)
+    assert isinstance(other, For)
+    joined = _joined(first, other, summed=summed)
     if joined is None:
         return list(body)
-    start = places[0] - 1 if places[0] and isinstance(body[places[0] - 1], Comment) else places[0]
-    apart = tuple(body[start : places[1] + 1])
-    once: tuple[Stmt, ...] = (Comment("both parts, each entry read once"), joined)
+    once: list[Stmt] = [*begun, Comment("both parts, each entry read once"), joined]
+    start, end = places[0], places[1] + 1
+    if summed:
+        once += [s for s in between if isinstance(s, Store)] + list(renamed(tuple(after), renames))
+        end = len(body)
+    elif start and isinstance(body[start - 1], Comment):
+        start -= 1
     if first.stop != second.stop:
-        once = (If(lb.eq(first.stop, second.stop), once, apart),)
-    return [*body[:start], *once, *body[places[1] + 1 :]]
+        once = [If(lb.eq(first.stop, second.stop), tuple(once), tuple(body[start:end]))]
+    return [*body[:start], *once, *body[end:]]
 
 
-def _joined(first: For, second: For, taken: set[str]) -> For | None:
-    """Return one loop for two, where they only combine into one array and read the same."""
+def _are_sums(between: Sequence[Stmt], after: Sequence[Stmt]) -> bool:
+    """Whether a variable holds what each loop combines, and is delivered after the loop."""
+    delivered = all(
+        isinstance(s, Comment) or (isinstance(s, Store) and s.combine is not None)
+        for s in (*(s for s in between if not isinstance(s, Assign)), *after)
+    )
+    begun = [s for s in between if isinstance(s, Assign)]
+    return delivered and all(isinstance(s.value, Const) for s in begun)
+
+
+def _joined(first: For, second: For, *, summed: bool) -> For | None:
+    """Return one loop for two, where they only combine into one array and read the same.
+
+    What they combine may be ``summed`` in variables instead: then neither stores anything.
+    """
     if first.start != second.start or first.step != 1 or second.step != 1:
         return None
     stores = [s for s in statements((first, second)) if isinstance(s, Store)]
+    if summed:
+        return None if stores else _nested(first, second)
     if len({(s.array, s.combine) for s in stores}) != 1 or stores[0].combine is None:
         return None
     if stores[0].array in set(uses((first, second))):
         return None
-    other = _apart(first, second, taken)
-    return None if other is None else _nested(first, other)
+    return _nested(first, second)
 
 
-def _apart(first: For, second: For, taken: set[str]) -> For | None:
-    """Give the second loop the first one's variable, and names of its own for all it assigns."""
-    arrays = {s.array for s in statements((first, second)) if isinstance(s, Store)}
-    clash = (changes((second,)) & changes((first,))) - arrays - {second.variable.name}
-    if not clash <= straight_names((second,)) | _loops(second) | _begun(second):
+def _apart(
+    first: For, second: For, between: Sequence[Stmt], taken: set[str]
+) -> dict[str, str] | None:
+    """Return names of its own for all that the second loop assigns and the first does, too."""
+    loops = (first, second)
+    stored = {s.array for s in statements((*loops, *between)) if isinstance(s, Store)}
+    if any(isinstance(s, Store) for s in between) and stored & set(uses(loops)):
+        return None
+    begun = {s.variable.name for s in between if isinstance(s, Assign)}
+    clash = (changes((second,)) & changes((first,))) - stored - {second.variable.name}
+    if not clash <= straight_names((second,)) | _loops(second) | _begun(second) | begun:
         return None  # a value that is carried from turn to turn
-    names = {name: fresh(name, taken) for name in sorted(clash)}
-    (other,) = renamed((second,), {**names, second.variable.name: first.variable.name})
-    assert isinstance(other, For)
-    return other
+    return {name: fresh(name, taken) for name in sorted(clash | begun)}
 
 
 def _begun(loop: For) -> set[str]:

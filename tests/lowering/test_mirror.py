@@ -51,6 +51,20 @@ def dense_columns(A, x):
     return y
 
 
+def between(A, x, y):
+    i, j = sd.indices("i j")
+    s = sd.output()
+    s[()] = x[i] * A[i, j] * y[j]
+    return s
+
+
+def nearest_pair(A, x, y):
+    i, j = sd.indices("i j")
+    s = sd.output(fill_value=np.inf)
+    s[()] = sd.min(sd.where(sd.pattern(A)[i, j], x[i] + A[i, j] - y[j], np.inf), over=(i, j))
+    return s
+
+
 def entries_loops(body):
     """Count the innermost loops of a body, of one branch where there are two versions."""
     found = 0
@@ -97,6 +111,26 @@ def test_entries_are_read_once(body, loops):
     doubled = body is total
     assert ("if i > j" in unit.source) == doubled
     assert ("each entry read once" in unit.source) == (loops == 1 and not doubled)
+
+
+@pytest.mark.parametrize("value", [None, np.inf, np.nan])
+@pytest.mark.parametrize("columns", [6, 4])
+@pytest.mark.parametrize("body", [between, nearest_pair])
+def test_sums_of_both_halves_read_entries_once(body, columns, value):
+    A, x = operands()
+    A = A[:, :columns]  # what has no mirror image in the shape is met by the first half alone
+    y = np.arange(columns) - 2.0
+    if value is not None:
+        x[2] = value
+    truth = {"A": A, "x": x, "y": y}
+    tensors = {"A": store(A, A != 0, "symmetric"), "x": sd.asarray(x), "y": sd.asarray(y)}
+    with np.errstate(all="ignore"), interpreting(), remembering_proofs():
+        special = sd.kernel(body).engine.specialise(list(tensors.values()))
+        check(special, tensors, truth)
+        unit = special.unit(0)
+    if value is None:
+        assert "each entry read once" in unit.source
+        assert entries_loops(unit.kernel.body) == 1
 
 
 def test_two_terms_of_one_matrix_share_its_loop():
