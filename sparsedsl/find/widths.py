@@ -53,7 +53,9 @@ class _Size:
         for step in steps:
             match step:
                 case Scan(variable, lows, highs, _):
-                    self._bind(variable, (*lows, *highs))
+                    # a turn is not below any end, nor above any: the tightest of each side counts
+                    ends = [min(self.all((t,)) for t in side) for side in (lows, highs)]
+                    self.known[variable] = max(self.known.get(variable, 0), *ends)
                 case Let(variable, value, _, _):
                     self._bind(variable, (value,))
                 case Guard(constraint, _):

@@ -52,6 +52,15 @@ def test_matrices_that_are_not_square_end_their_diagonal_early():
         np.testing.assert_array_equal(found.toarray(), given.toarray() + 2 * np.eye(*given.shape))
 
 
+@pytest.mark.parametrize("layout", ["csr", "csc", "coo", "dia", "bcsr", "csb", "hicoo", "sell"])
+def test_antidiagonals_are_those_of_numpy(layout):
+    # the blocks that a row meets are bounded by the extent of the columns, which no index has
+    rng = np.random.default_rng(6)
+    A = np.where(rng.random((9, 9)) < 0.7, rng.integers(1, 5, (9, 9)), 0).astype(float)
+    found = sd.evaluate("d[i] = A[i,8-i]", A=sd.asarray(sp.csr_array(A), layout))
+    np.testing.assert_array_equal(found, np.diagonal(A[:, ::-1]))
+
+
 def test_infinite_values_meet_the_zeros_beside_the_diagonal_as_in_numpy():
     d = np.array([1.0, np.inf, 2.0])
     A = sp.csr_array(np.zeros((3, 3)))
