@@ -116,7 +116,7 @@ class Lowered:
 
     @property
     def cost(self) -> float:
-        """The estimated time in nanoseconds; only ratios between plans mean much."""
+        """The estimated nanoseconds of a call on one thread, copies that are kept left out."""
         return sum(u.cost for u in self.units)
 
     def explain(self) -> str:

@@ -34,6 +34,8 @@ def plain(text: str) -> list[str]:
     timeless = re.sub(r"estimated [\d.]+x", "estimated RATIO", timeless)
     timeless = re.sub(r"\[\s*TIME\]", "[TIME]", timeless)
     timeless = re.sub(r"[\d.e+-]+ times the estimate", "RATIO times the estimate", timeless)
+    timeless = re.sub(r"[\d.e+-]+ times the plan's", "RATIO times the plan's", timeless)
+    timeless = re.sub(r"on \d+ threads", "on several threads", timeless)
     return [line.rstrip() for line in timeless.strip().splitlines()]
 
 

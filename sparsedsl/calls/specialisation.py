@@ -19,6 +19,7 @@ from sparsedsl.calls.choices import Choices
 from sparsedsl.calls.kernels import Ready, compiled, kept_tuned, planned_again, ready
 from sparsedsl.calls.sources import ShapeOf, source_of
 from sparsedsl.calls.tuning import chosen, record, tuned
+from sparsedsl.calls.unevenness import changes, uneven
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.bindings import apart
 from sparsedsl.contraction.extent import Told, check_shapes, read_off, told
@@ -187,15 +188,12 @@ class Specialisation:
         unit = self.unit(place)
         if len(given) != len(self.names):
             return unit
-        group, named = unit.group, dict(zip(self.names, given, strict=True))
-        known = self.extents_of(named)
-        extents = {index: known.get(index, n) for index, n in group.extents.items()}
-        sources = {
-            n: replace(source_of(named[n]), uneven=s.uneven) if n in named else s
-            for n, s in group.sources.items()
-        }
-        sized = replace(unit, group=replace(group, extents=extents, sources=sources))
-        return resized(sized, extents, sources)
+        named = dict(zip(self.names, given, strict=True))
+        data = {n: x for n, x in named.items() if isinstance(x, Tensor)}
+        sources = {n: source_of(x) for n, x in named.items()}
+        sources |= {n: replace(sources[n], changes=changes(x)) for n, x in data.items()}
+        lying = {n: found for n, x in data.items() if (found := uneven(x))}
+        return resized(unit, self.extents_of(named), sources, lying)
 
     def run(
         self,

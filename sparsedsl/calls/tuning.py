@@ -96,8 +96,8 @@ def candidates(group: Group, settings: Settings) -> Iterator[tuple[Settings, flo
     if settings.workspace == "auto" and unit.nest.assembly.kind == "workspace":
         yield replace(settings, workspace="sort"), 1.0
     orders, _ = other_orders(request_of(group, settings), unit.nest)
-    for cost, order in orders[:ORDERS]:
-        ratio = cost / max(unit.nest.cost, 1e-9)
+    for nest, order in orders[:ORDERS]:
+        ratio = nest.cost / max(unit.nest.cost, 1e-9)
         if ratio <= WORSE:
             yield replace(settings, order=order), ratio
 

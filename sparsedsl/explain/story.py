@@ -14,6 +14,7 @@ from sparsedsl.explain.plans import iteration_space, plan_text
 from sparsedsl.explain.storage import copied_bytes, size_text, workspaces
 from sparsedsl.find.smt import Proof
 from sparsedsl.layouts.levels import exact
+from sparsedsl.options import current
 from sparsedsl.pipeline.groups import Group, Settings
 from sparsedsl.pipeline.passes import shared
 from sparsedsl.pipeline.stages import Unit
@@ -62,11 +63,10 @@ def _pass(unit: Unit, settings: Settings, took: float | None) -> list[str]:
     if not unit.parts:
         return _unit(unit, settings, took)
     names = unit.group.made
-    told = "" if took is None else f", measured {1e3 * took:.3g} ms"
     lines = [
-        f"one pass computes {' and '.join(names)} (estimated {unit.cost / 1e6:.3g} ms one after "
-        f"the other{told}): what they read alike, {', '.join(shared(unit.group.turn))}, comes "
-        "from memory once"
+        *_time(unit, took),
+        f"one pass computes {' and '.join(names)}: what they read alike, "
+        f"{', '.join(shared(unit.group.turn))}, comes from memory once",
     ]
     for part in unit.parts:
         lines += ["", *_unit(part, settings, None)]
@@ -75,11 +75,10 @@ def _pass(unit: Unit, settings: Settings, took: float | None) -> list[str]:
 
 def _unit(unit: Unit, settings: Settings, took: float | None) -> list[str]:
     spaces = [iteration_space(nest) for nest in (*unit.within, unit.nest)]
-    lines = [*_storage(unit), *_mapped(unit.group, took)]
+    lines = _mapped(unit.group, took) if unit.group.mapped else _time(unit, took)
+    lines += _storage(unit)
     lines += ["iteration space", *_indented("\n".join(spaces))]
-    took = None if unit.group.mapped else took
-    lines += [f"plan (estimated {unit.cost / 1e6:.3g} ms{_against(unit, took)})"]
-    lines += _indented(plan_text(unit))
+    lines += ["plan", *_indented(plan_text(unit))]
     for variable, algorithm, rejected in unit.choices:
         lines.append(f"find {variable}: {algorithm} ({rejected})")
     lines += [f"alternative {line}" for line in alternatives(unit, settings)]
@@ -91,8 +90,6 @@ def _unit(unit: Unit, settings: Settings, took: float | None) -> list[str]:
 
 def _mapped(group: Group, took: float | None) -> list[str]:
     """Say that values are mapped as they lie, and what the kernel is there for then."""
-    if not group.mapped:
-        return []
     measured = "" if took is None else f" (measured {1e3 * took:.3g} ms)"
     runs = "where an entry becomes the fill" if exact(group.layout) else "for .njit and compute()"
     names = " and ".join(group.mapped)
@@ -120,15 +117,50 @@ def _threads(shared: Share) -> str:
 _CALL_NS = 1e4
 """Estimated nanoseconds below which most of a call is what any call costs."""
 
+_TOLD = 0.05
+"""Part of the estimate from which on it is told what it is for."""
 
-def _against(unit: Unit, took: float | None) -> str:
-    """Say how long the unit took beside its estimate."""
+_MEANS = {
+    "the call": "the call itself",
+    "loops": "turns of loops and arithmetic",
+    "memory": "memory",
+    "branches": "branches guessed wrongly",
+    "searches": "searches",
+    "delivery": "putting the result together",
+    "copies": "copies made at each call",
+}
+"""What is said of each kind of what a call spends."""
+
+
+def _time(unit: Unit, took: float | None) -> list[str]:
+    """Say how long a call is expected to take and what for, and how long one took."""
+    spent = unit.spent
+    total = spent.nanoseconds
+    parts = [(kind, n / total) for kind, n in spent.by_kind.items() if n >= _TOLD * total]
+    what = ", ".join(f"{part:.0%} {_means(kind, unit)}" for kind, part in parts)
+    lines = ["time of a call", f"  estimated {total / 1e6:.3g} ms on one thread: {what}"]
     if took is None:
-        return ""
-    told = f", measured {1e3 * took:.3g} ms"
-    if unit.cost < _CALL_NS:
-        return f"{told} with what any call costs"
-    return f"{told}: {took * 1e9 / unit.cost:.3g} times the estimate"
+        return lines
+    told = f"  measured {1e3 * took:.3g} ms{_on_threads(unit)}"
+    if total < _CALL_NS:
+        return [*lines, f"{told} with what any call costs"]
+    return [*lines, f"{told}: {took * 1e9 / total:.2g} times the estimate"]
+
+
+def _means(kind: str, unit: Unit) -> str:
+    """Say what a kind of time is, and name the searches."""
+    if kind != "searches":
+        return _MEANS[kind]
+    names = [f"{name} by {algorithm}" for each in unit.turn for name, algorithm, _ in each.choices]
+    return f"searches ({', '.join(names)})"
+
+
+def _on_threads(unit: Unit) -> str:
+    """Say that threads shared the loop, where they may have."""
+    options = current()
+    several = unit.recipe.shared is not None and options.thread_count > 1
+    shared = several and unit.recipe.nanoseconds >= options.parallel_threshold
+    return f" on {options.thread_count} threads" if shared else ""
 
 
 def _storage(unit: Unit) -> list[str]:
@@ -175,7 +207,7 @@ def _storage(unit: Unit) -> list[str]:
 def _is_halved(name: str, unit: Unit) -> bool:
     """Whether one half of a mirrored tensor is read instead of it all."""
     source = unit.group.sources.get(name)
-    read = [request.layouts[name] for request, _ in unit.planned if name in request.layouts]
+    read = [request.layouts[name] for request, _, _ in unit.planned if name in request.layouts]
     return source is not None and any(layout != source.layout for layout in read)
 
 

@@ -99,7 +99,7 @@ def choose(
     for key in find.keys:
         reads |= key.reads
     sparse = assembly.kind == "append"
-    load = _workload(context, find, place, depth, sizes, sparse=sparse)
+    load = workload(context, find, place, depth, sizes, sparse=sparse)
     load = replace(load, curved=curved)
     own = inside is None and reads == frozenset({find.variable})
     pays = load.queries > slots.CLEARING * load.length and load.extent <= slots.NEAR
@@ -257,7 +257,7 @@ def _bound_after(steps: tuple[Step, ...], names: frozenset[str]) -> int:
     return depth
 
 
-def _workload(
+def workload(
     context: Context, find: Find, place: int, depth: int, sizes: Sizes, *, sparse: bool
 ) -> al.Workload:
     steps, operands = context.steps, context.operands

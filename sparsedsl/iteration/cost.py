@@ -83,13 +83,17 @@ class Sizes:
     ``extents``: the extent of each logical index.  ``entries``: for each physical dimension
     of each operand, the number of tuples up to and including it, in storage order.  ``lengths``
     says of those that have ranges how long these are, ``uneven`` how unevenly entries lie in them;
-    numbers are rounded, so that a length is no quotient of two.
+    numbers are rounded, so that a length is no quotient of two.  ``changes`` says which part of
+    ranges is longer or shorter than the one before, and which part is in eights.
     """
 
     extents: Mapping[str, float]
     entries: Mapping[str, float]
     lengths: Mapping[str, float] = field(default_factory=dict[str, float])
     uneven: Mapping[str, Unevenness] = field(default_factory=dict[str, Unevenness])
+    changes: Mapping[str, tuple[float, float]] = field(
+        default_factory=dict[str, tuple[float, float]]
+    )
 
     def fanout(self, dims: tuple[str, ...], dim: str) -> float:
         """Return how many values ``dim`` takes for one value of the dimensions before it."""

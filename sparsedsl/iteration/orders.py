@@ -1,4 +1,4 @@
-"""Loop orders other than the one a plan took, with their predicted cost."""
+"""Loop orders other than the one a plan took, with their plans."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ EFFORT = 500
 
 def other_orders(
     request: Request, nest: Nest
-) -> tuple[list[tuple[float, tuple[str, ...]]], list[tuple[str, ...]]]:
-    """Return the orders with a plan and its cost, cheapest first, and those without one.
+) -> tuple[list[tuple[Nest, tuple[str, ...]]], list[tuple[str, ...]]]:
+    """Return the plans of other orders, cheapest first, and the orders without one.
 
     None of either where the order was forced, or indices are too few or too many.
     """
@@ -28,17 +28,17 @@ def other_orders(
     if request.order is not None or not 2 <= len(indices) <= FEW:
         return [], []
     taken = {_order(nest.prefix + c.steps, indices) for c in nest.chains}
-    found: list[tuple[float, tuple[str, ...]]] = []
+    found: list[tuple[Nest, tuple[str, ...]]] = []
     impossible: list[tuple[str, ...]] = []
     for order in itertools.permutations(indices):
         if order in taken:
             continue
         try:
             forced = replace(request, order=order, whole=None, effort=EFFORT, copying=0)
-            found.append((plan(forced).cost, order))
+            found.append((plan(forced), order))
         except PlanError:
             impossible.append(order)
-    return sorted(found), impossible
+    return sorted(found, key=lambda one: (one[0].cost, one[1])), impossible
 
 
 def _indices(chain: Chain) -> set[str]:

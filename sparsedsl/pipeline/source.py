@@ -22,8 +22,9 @@ class Source:
 
     ``entries`` gives the number of tuples up to each physical dimension; ``index_dtypes``
     the dtype of each index array by its own name.  ``uneven`` tells of dimensions whose indices
-    were looked at, where it matters.  ``implied`` says that no caller gives the
-    tensor: its coordinates follow from its layout, and its values are not read.
+    were looked at, where it matters, and ``changes`` how often ranges are longer or shorter than
+    the one before, which only estimates of times ask for.  ``implied`` says that no caller gives
+    the tensor: its coordinates follow from its layout, and its values are not read.
     """
 
     layout: Layout
@@ -32,6 +33,9 @@ class Source:
     index_dtypes: Mapping[str, str]
     implied: bool = False
     uneven: Mapping[str, Unevenness] = field(default_factory=dict[str, Unevenness])
+    changes: Mapping[str, tuple[float, float]] = field(
+        default_factory=dict[str, tuple[float, float]]
+    )
 
     @property
     def sizes(self) -> dict[str, float]:

@@ -22,8 +22,10 @@ from sparsedsl.contraction import text
 from sparsedsl.errors import PlanError
 from sparsedsl.find.certificates import Certificate
 from sparsedsl.find.choose import Choice
+from sparsedsl.find.prove import Proved
+from sparsedsl.find.rates import Spent
 from sparsedsl.find.smt import Proof
-from sparsedsl.iteration import plan as planning
+from sparsedsl.iteration.cost import Unevenness
 from sparsedsl.iteration.nodes import Nest
 from sparsedsl.iteration.request import Request
 from sparsedsl.iteration.space import extent_name
@@ -62,15 +64,33 @@ class Unit:
     widest: int
     checked: bool
     within: tuple[Nest, ...] = ()
-    planned: tuple[tuple[Request, Nest], ...] = ()
+    planned: tuple[tuple[Request, Nest, Proved], ...] = ()
     parts: tuple[Unit, ...] = ()
 
     @property
-    def cost(self) -> float:
-        """The estimated nanoseconds of a call."""
+    def work(self) -> float:
+        """What plans are compared by: like nanoseconds, but only ratios mean much."""
         if self.parts:
-            return sum(unit.cost for unit in self.parts)
+            return sum(unit.work for unit in self.parts)
         return sum(nest.cost for nest in (*self.within, self.nest))
+
+    @property
+    def spent(self) -> Spent:
+        """What a call on one thread is expected to spend, copies that are kept left out."""
+        from sparsedsl.pipeline.predicted import predicted
+
+        spent, warm = Spent(), frozenset[str]()
+        for unit in self.turn:
+            planned = ((request, proved) for request, _, proved in unit.planned)
+            spent = spent.plus(predicted(planned, unit.group.sources, warm))
+            warm |= unit.group.sources.keys()
+        # one call computes them all
+        return replace(spent, counts={**spent.counts, "call": 1.0})
+
+    @property
+    def cost(self) -> float:
+        """The estimated nanoseconds of a call on one thread."""
+        return self.spent.nanoseconds
 
     @property
     def turn(self) -> tuple[Unit, ...]:
@@ -120,7 +140,7 @@ def _in_one_pass(group: Group, every: Sequence[tuple[Planned, ...]], settings: S
         lowered = [_lowered(plans) for plans in every]
     parts = zip(group.turn, every, lowered, strict=True)
     units = [_unit(each, plans, one, settings, alone=False) for each, plans, one in parts]
-    if not saves(group.turn, sum(unit.cost for unit in units)):
+    if not saves(group.turn, sum(unit.work for unit in units)):
         raise PlanError("what they read alike takes little of their time")
     long = any(p.proved.long for plans in every for p in plans)
     inner = at_once(group.turn, long=long and not _in_rows(settings))
@@ -203,7 +223,7 @@ def _unit(
     widest = max(p.widest for p in plans)
     return Unit(
         *(group, planned.nest, choices, proofs, kernel, source, recipe, bounds, widest),
-        *(checked, nests, tuple((p.request, p.planned) for p in plans)),
+        *(checked, nests, tuple((p.request, p.planned, p.proved) for p in plans)),
     )
 
 
@@ -251,7 +271,7 @@ def _fused(
     from sparsedsl.lowering.recipe import recipe_of
 
     named = [(unit.group.output.name, unit.kernel) for unit in units]
-    quick = sum(unit.cost for unit in units) <= QUICK
+    quick = sum(unit.work for unit in units) <= QUICK
     kernel = fused_kernel(named, mixed=quick, inner=inner)
     kernel, faster = _finished(kernel, plans, settings)
     verify_kernel(kernel)
@@ -298,27 +318,31 @@ def _notes(every: Sequence[Planned]) -> tuple[str, ...]:
     )
 
 
-def resized(unit: Unit, extents: Mapping[str, int], sources: Mapping[str, Source]) -> Unit:
-    """Return the unit with its costs estimated for these sizes.
+def resized(
+    unit: Unit,
+    extents: Mapping[str, int],
+    sources: Mapping[str, Source],
+    uneven: Mapping[str, Mapping[str, Unevenness]],
+) -> Unit:
+    """Return the unit with its times estimated for these sizes; it was planned for rounded ones.
 
-    It was planned for rounded ones.  Where another plan were made for these, the costs stay.
+    ``uneven`` says how entries lie, of all tensors that were looked at.
     """
-    nests: list[Nest] = []
-    for (request, planned), nest in zip(unit.planned, (*unit.within, unit.nest), strict=True):
-        entries = {n: dict(s.entries) for n, s in sources.items()}
+    planned: list[tuple[Request, Nest, Proved]] = []
+    for request, nest, proved in unit.planned:
+        entries = {**request.entries, **{n: dict(s.entries) for n, s in sources.items()}}
         sizes = {i: extents.get(i, n) for i, n in request.extents.items()}
         lengths = {n: known for n, known in request.lengths.items() if n not in sources}
-        known = {**request.entries, **entries}
-        instead = planning.plan(replace(request, extents=sizes, entries=known, lengths=lengths))
-        same = _steps(instead) == _steps(planned)
-        nests.append(replace(nest, cost=instead.cost) if same else nest)
-    parts = tuple(resized(each, extents, sources) for each in unit.parts)
-    return replace(unit, within=tuple(nests[:-1]), nest=nests[-1], parts=parts)
-
-
-def _steps(nest: Nest) -> object:
-    chains = tuple(chain.steps for chain in nest.chains)
-    return nest.conversions, nest.assembly, nest.prefix, chains
+        lying = {**request.uneven, **uneven}
+        sized = replace(request, extents=sizes, entries=entries, lengths=lengths, uneven=lying)
+        planned.append((sized, nest, proved))
+    group = unit.group
+    known = {i: extents.get(i, n) for i, n in group.extents.items()}
+    # the plan was chosen for how entries lay then
+    own = {n: replace(sources.get(n, s), uneven=s.uneven) for n, s in group.sources.items()}
+    group = replace(group, extents=known, sources=own)
+    parts = tuple(resized(each, extents, sources, uneven) for each in unit.parts)
+    return replace(unit, group=group, planned=tuple(planned), parts=parts)
 
 
 def _finds_text(choices: Iterable[tuple[Choice, ...]]) -> str:

@@ -332,7 +332,7 @@ def test_the_explanation_tells():
     tensors, _ = operands("csr", 0)
     with sd.options(threads=1):
         text = kernel("pq").explain(*tensors.values())
-        assert "one pass computes p and q (estimated " in text
+        assert "one pass computes p and q: what they read alike, " in text
         assert "what they read alike, A, comes from memory once" in text
         assert text.count("\noutput ") == 2
         assert (

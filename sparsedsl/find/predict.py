@@ -1,0 +1,384 @@
+"""How long a call of a nest is expected to take, counted thing by thing.
+
+Takes: a nest, the finds that were chosen for it, and sizes.  Gives: ``Spent``.  Invariant: more
+entries never make less of anything; equal nests of equal sizes are predicted alike.
+
+The search for an order of loops (``iteration.search``) compares thousands of them by few numbers.
+This looks at one nest that is complete, and counts what its loops do: turns, branches that come
+unexpected, lines of memory by how many bytes come before they are read again, searches as
+``find.costs`` has them, and what becomes of each entry.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparsedsl.contraction import nodes as ct
+from sparsedsl.contraction.expressions import walk
+from sparsedsl.find import algorithms as al
+from sparsedsl.find.choose import Choice, workload
+from sparsedsl.find.known import INDEX, Known
+from sparsedsl.find.moving import Looped, anew, picked, way
+from sparsedsl.find.queries import Context
+from sparsedsl.find.rates import LINE, Spent
+from sparsedsl.iteration import weights
+from sparsedsl.iteration.cost import TRANSPOSE, TURNING, UNROLLED, Sizes
+from sparsedsl.iteration.nodes import (
+    Chain,
+    Exclude,
+    Find,
+    Guard,
+    Let,
+    Merge,
+    Nest,
+    Operand,
+    Probe,
+    Scan,
+    Step,
+)
+from sparsedsl.iteration.steps import depends_on, fixed_turns
+from sparsedsl.spf import terms
+from sparsedsl.spf.nodes import Term
+
+LANES = 8.0
+"""Elements of a vector."""
+
+LONG = 40.0
+"""Turns of a loop beyond which its end comes unexpected, however often it was there before."""
+
+OTHERWISE = 0.3
+"""Which part of the steps of a merge go on with another operand than is guessed, at most."""
+
+SLOW: Mapping[str, float] = {
+    **dict.fromkeys(("div", "sqrt"), 1.0),
+    **dict.fromkeys(("exp", "log", "exp2", "log2", "expm1", "log1p"), 2.0),
+    **dict.fromkeys(("sigmoid", "mod", "floordiv"), 3.0),
+    **dict.fromkeys(("tanh", "sin", "cos", "tan"), 4.0),
+    "pow": 8.0,
+}
+"""Operators that take long, as many times as a division does."""
+
+
+def predict(
+    nest: Nest,
+    choices: Iterable[Iterable[Choice]],
+    sizes: Sizes,
+    warm: frozenset[str] = frozenset(),
+) -> Spent:
+    """Return what a call of a nest is expected to spend, copies that are kept left out.
+
+    A search without a choice is done by the cheapest way.  ``warm`` names the tensors that another
+    nest of the same pass reads at the same time.
+    """
+    chosen = {c.variable: c for each in choices for c in each}
+    return _spent(Known(nest, chosen, sizes, warm))
+
+
+def _spent(of: Known) -> Spent:
+    """Count all that the nest does."""
+    spent, result = Spent(), of.result
+    spent.add("call", 1.0)
+    _turned(of, spent)
+    if of.nest.assembly.kind == "dense":
+        spent.stream(result, max(result, of.touched))
+    total, rows = 0.0, 1.0
+    for place, chain in enumerate(of.nest.chains):
+        rows, delivered = _Chain(of, chain, spent).walk(own=place > 0)
+        total += delivered
+    if of.nest.assembly.kind == "workspace":
+        _workspace(of, spent, total, max(rows, 1.0))
+    return spent
+
+
+def _turned(of: Known, spent: Spent) -> None:
+    """Count the copies that are made at each call, of dense operands."""
+    copies = {c.tensor.name for c in of.nest.conversions if c.tensor.total}
+    read = {o.tensor.name: o for chain in of.nest.chains for o in chain.operands}
+    for name in copies & read.keys():
+        size = of.stored(read[name]) / np.dtype(read[name].tensor.dtype).itemsize
+        spent.add("copied", TURNING + TRANSPOSE * size)
+
+
+def _workspace(of: Known, spent: Spent, total: float, rows: float) -> None:
+    """Count what gathers so many values in so many rows, and takes them out in order."""
+    assembly = of.nest.assembly
+    extent = of.sizes.extent(of.nest.coordinates[assembly.modes[-1]])
+    lying = of.sizes.uneven.values()
+    near = max((u.near for u in lying), default=1.0)
+    crowd = max((u.crowd for u in lying), default=1.0)
+    # rows that are banded, or crowded, give sums that are, so that more values meet
+    reach = max(extent * min(2.0 / near, 1.0) / math.sqrt(crowd), 1.0)
+    each = total / rows
+    kept = -math.expm1(-each / reach) * reach
+    _gathered(of, spent, total, rows, kept, near)
+    spent.add("flushed", rows * kept)
+    spent.add("row", rows)
+    spent.guess(rows, 1.0)
+    made = rows * kept * (of.width + INDEX)
+    spent.stream(made, of.touched + made)
+
+
+def _gathered(of: Known, spent: Spent, total: float, rows: float, kept: float, near: float) -> None:
+    """Count what brings the values of rows together, ``kept`` in each."""
+    ordering = of.nest.assembly.ordering
+    extent = of.sizes.extent(of.nest.coordinates[of.nest.assembly.modes[-1]])
+    each, sorting = total / rows, kept * math.log2(1.0 + kept)
+    if ordering == "run":
+        spent.add("insert", total * (1.0 + each / LANES))
+        spent.guess(total, 0.5 / math.sqrt(near))
+    elif ordering == "hash":
+        spent.add("hashed", total)
+        spent.add("sorted", rows * sorting)
+    elif ordering == "whole":
+        spent.add("vector", rows * extent / LANES)
+    else:
+        spent.add("gathered", total)
+        spent.jump(total * (ordering != "word"), min(extent * of.width, each * LINE))
+    if ordering == "list":
+        spent.add("sorted", rows * min(sorting, kept + extent / LINE))
+        new = kept / max(each, 1e-9)  # the part that is the first of its coordinate
+        spent.guess(total, max(min(new, 1.0 - new), 0.0) / math.sqrt(near))
+    elif ordering == "bitmap":
+        spent.add("sorted", rows * (kept + extent / LINE / LANES))
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """A chain of a nest, counted into ``spent``."""
+
+    of: Known
+    chain: Chain
+    spent: Spent
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All steps, outermost first."""
+        return self.of.nest.prefix + self.chain.steps
+
+    @property
+    def loops(self) -> list[int]:
+        """The places of the loops."""
+        return [k for k, s in enumerate(self.steps) if isinstance(s, Scan | Merge)]
+
+    def walk(self, *, own: bool) -> tuple[float, float]:
+        """Return how often the prefix is passed, and a value delivered.
+
+        ``own``: the loops of the prefix are counted with another chain.
+        """
+        steps, operands = self.steps, {o.name: o for o in self.chain.operands}
+        shared, vectors = len(self.of.nest.prefix), self._vectors()
+        visits, rows = 1.0, 1.0
+        trail: dict[int, Looped] = {}
+        for place, step in enumerate(steps):
+            rows = visits if place == shared else rows
+            before = visits
+            match step:
+                case Scan():
+                    visits *= self.of.turns(steps, place, operands)
+                    trail[place] = Looped(before, visits)
+                    if not (own and place < shared):
+                        self._loop(place, step, trail[place], vectors=vectors)
+                case Merge():
+                    visits *= self._merge(place, step, visits)
+                    trail[place] = Looped(before, visits)
+                case Find():
+                    self._find(place, step)
+                    hits = weights.hits(steps[:place], operands[step.operand], step, self.of.sizes)
+                    visits *= hits
+                    trail[place] = Looped(before, visits)
+                case Probe():
+                    self.spent.add("probe", visits)
+                    for find in (s for s in step.steps if isinstance(s, Find)):
+                        self._find(place, find)
+                case Guard() | Exclude():
+                    self.spent.add("guard", visits)
+                case Let():
+                    pass
+        self._combine(visits, vectors=vectors)
+        self._reads(visits, trail)
+        delivered = self._delivered(visits, trail)
+        self._deliver(delivered, trail, vectors=vectors)
+        return (visits if shared >= len(steps) else rows), delivered
+
+    def _loop(self, place: int, scan: Scan, at: Looped, *, vectors: bool) -> None:
+        inner, first = place == self.loops[-1], place == self.loops[0]
+        fixed = fixed_turns(scan)
+        unrolled = fixed is not None and fixed <= UNROLLED
+        vectors = vectors and inner
+        if vectors and not unrolled:
+            self.spent.add("fold", at.entered)
+            self.spent.add("vector", at.turned / LANES + 0.5 * at.entered)
+        elif inner:
+            self.spent.add("turn", at.turned / (LANES if vectors else 1.0))
+            self.spent.add("begin", at.entered * (not unrolled))
+        else:
+            self.spent.add("outer", at.turned * (not unrolled))
+        if not first and fixed is None and scan.operand is not None:
+            turns = at.turns / LANES if vectors else at.turns
+            part = self._changes(scan.variable, at.turns, vectors=vectors)
+            self.spent.guess(at.entered, 1.0 if turns > LONG else part)
+
+    def _changes(self, dim: str, length: float, *, vectors: bool) -> float:
+        """Return which part of ranges is of another length than the one before, as guesses go."""
+        known = self.of.sizes.changes.get(dim)
+        if known is not None:
+            return known[vectors]
+        # lengths that chance makes, unless they are short
+        return min(0.1 + (length / 100.0 if vectors else 0.5 * math.sqrt(length)), 0.8)
+
+    def _merge(self, place: int, merge: Merge, visits: float) -> float:
+        """Count the merge, and return how many coordinates it has each time."""
+        operands = {o.name: o for o in self.chain.operands}
+        lengths: list[float] = []
+        for part in merge.parts:
+            scan = Scan(part.variable, part.lows, part.highs, part.operand)
+            own = operands[part.operand]
+            lengths.append(weights.length(self.steps[:place], own, scan, self.of.sizes))
+        near = min(self.of.sizes.unevenness(part.variable).near for part in merge.parts)
+        turns = max(sum(lengths), 1e-6)
+        self.spent.add("begin", visits)
+        self.spent.add("merged", visits * turns)
+        changes = self._changes(merge.parts[0].variable, lengths[0], vectors=False)
+        self.spent.guess(visits, 0.5 * changes)
+        self.spent.guess(visits * turns, OTHERWISE / math.sqrt(near))
+        return turns
+
+    def _find(self, place: int, find: Find) -> None:
+        context = Context(self.steps, {o.name: o for o in self.chain.operands})
+        sparse = self.of.nest.assembly.kind == "append"
+        choice = self.of.choices.get(find.variable)
+        depth = choice.depth if choice else 0
+        load = workload(context, find, place, depth, self.of.sizes, sparse=sparse)
+        own = choice.algorithm if choice else "hash" if len(find.keys) > 1 else ""
+        ways = [own] if own else ["table", "binary"]
+        every = (al.algorithm("table" if name == al.SLOTS.name else name) for name in ways)
+        self.spent.add("finds", min(way.cost(load) for way in every if way is not None))
+
+    def _vectors(self) -> bool:
+        """Whether the innermost loop takes several elements an instruction."""
+        steps, loops = self.steps, self.loops
+        inner = steps[loops[-1]] if loops else None
+        if not isinstance(inner, Scan):
+            return False
+        stops = Find | Probe | Guard | Exclude
+        ways = (way(self.steps, o.value.arguments) for o in self.chain.operands)
+        if any(isinstance(s, stops) for s in steps[loops[-1] :]) or not {*ways} <= {"same", "next"}:
+            return False
+        kind, how = self.of.nest.assembly.kind, way(self.steps, self._place)
+        if how == "same":
+            return True
+        if kind == "dense":
+            return inner.operand is None and how == "next"
+        return kind == "append" and not any(isinstance(s, stops) for s in steps)
+
+    @property
+    def _place(self) -> tuple[Term, ...]:
+        """Where values are delivered to."""
+        return tuple(map(terms.var, self.of.nest.coordinates))
+
+    def _combine(self, visits: float, *, vectors: bool) -> None:
+        """Count the operators of the expression."""
+        calls = [n.operator for n in walk(self.chain.expression) if isinstance(n, ct.Call)]
+        slow = sum(SLOW.get(name, 0.0) for name in calls)
+        short = sum(name not in SLOW for name in calls)
+        self.spent.add("operator", visits * short / (LANES if vectors else 1.0))
+        self.spent.add("slow operator", visits * slow / (LANES / 2.0 if vectors else 1.0))
+
+    def _reads(self, visits: float, trail: Mapping[int, Looped]) -> None:
+        """Count the lines of memory that operands are read from."""
+        keys, seen = self._read_keys(), set[tuple[str, object]]()
+        for operand in self.chain.operands:
+            what = operand.tensor.name, operand.value
+            if what in seen or operand.tensor.name in self.of.warm:
+                continue
+            seen.add(what)
+            width = np.dtype(operand.tensor.dtype).itemsize + INDEX * (operand.name in keys)
+            self._read(operand, width, visits, trail)
+
+    def _read(
+        self, operand: Operand, width: int, visits: float, trail: Mapping[int, Looped]
+    ) -> None:
+        steps, last = self.steps, self.loops[-1] if self.loops else -1
+        size, less, spent = self.of.stored(operand), self._closer(), self.spent
+        jumps, arguments = picked(steps, operand), operand.value.arguments
+        outer = [(k, at.turned) for k, at in trail.items() if k < last]
+        match way(self.steps, arguments):
+            case "next" | "found":
+                read = visits * width * anew(self.steps, arguments, trail)
+                again = size if read > 2.0 * size else max(self.of.touched, size)
+                spent.stream(read, again / (less if jumps else 1.0))
+                if jumps:
+                    rows = trail[last].entered
+                    row = max(LINE, read / max(rows, 1.0))
+                    spent.jump(min(rows, read / width), min(size, rows * row) / less)
+            case "gather":
+                spent.add("gather", visits)
+                spent.jump(visits, min(size, visits * LINE) / less)
+                spent.stream(min(size, visits * LINE), max(self.of.touched, size))
+            case _:
+                count = outer[-1][1] if outer else 1.0
+                if jumps:
+                    spent.jump(count, min(size, count * LINE) / less)
+                spent.stream(min(count * width, size), max(self.of.touched, size))
+
+    def _read_keys(self) -> frozenset[str | None]:
+        """Return the operands whose coordinates are read, not the values alone."""
+        steps = self.steps
+        values = [a for o in self.chain.operands for a in o.value.arguments]
+        keys = [k.value for s in steps if isinstance(s, Find) for k in s.keys]
+        needed = frozenset[str]().union(*map(terms.variables, (*values, *keys, *self._place)))
+        needed = depends_on(steps, needed)
+        found: set[str | None] = set()
+        for step in steps:
+            match step:
+                case Let(variable, _, "load", operand) if variable in needed:
+                    found.add(operand)
+                case Find():
+                    found.add(step.operand)
+                case Merge():
+                    found.update(part.operand for part in step.parts)
+                case _:
+                    pass
+        return frozenset(found)
+
+    def _closer(self) -> float:
+        """Return how many times fewer bytes are read by turns than are read in all."""
+        lying = [self.of.sizes.unevenness(s.variable) for s in self.steps if isinstance(s, Scan)]
+        near = max((u.near for u in lying), default=1.0)
+        return max(near, math.sqrt(max((u.crowd for u in lying), default=1.0)))
+
+    def _delivered(self, visits: float, trail: Mapping[int, Looped]) -> float:
+        """Return how often a value is delivered: sums of later loops are delivered once."""
+        wanted, count = {*self.of.nest.coordinates}, 1.0
+        for place, step in enumerate(self.steps):
+            if isinstance(step, Scan | Merge) and not wanted:
+                return count
+            count = trail[place].turned if place in trail else count
+            if isinstance(step, Scan | Let | Merge):
+                wanted.discard(step.variable)
+        return visits
+
+    def _deliver(self, count: float, trail: Mapping[int, Looped], *, vectors: bool) -> None:
+        """Count what becomes of values; those of a workspace are counted all together."""
+        spent, width = self.spent, self.of.width
+        match self.of.nest.assembly.kind:
+            case "dense":
+                how, result = way(self.steps, self._place), self.of.result
+                spent.add("update", count * (how == "gather" or (how == "next" and not vectors)))
+                if how == "gather":
+                    spent.jump(count, min(result, count * LINE) / self._closer())
+                elif how == "next" and count * width > 1.5 * result:
+                    # added to, row by row: what is there is read, and written
+                    spent.stream(2.0 * count * width * anew(self.steps, self._place, trail), result)
+            case "append":
+                made = count * (width + INDEX)
+                spent.stream(made, self.of.touched + made)
+                spent.add("append", count * (not vectors))
+            case "stream":
+                spent.add("streamed", count)
+            case _:
+                pass
