@@ -9,18 +9,61 @@ from dataclasses import dataclass, field
 from random import Random
 
 import numpy as np
+import user_functions
 from expressions.draw import structured
 from levels import store
 
 import sparsedsl as sd
 
 MATRICES = (
-    *("csr", "csr", "csc", "coo", "coo_unsorted", "coo_repeated", "dcsr", "dcsc", "csf", "dense"),
-    *("bcsr", "bcsc", "dia", "ell", "sell", "sell_sigma", "hyb", "jad", "vbl", "rle", "hicoo"),
-    *("morton", "bitmap", "hash", "csb", "banded", "skyline", "triangular", "symmetric", "ragged"),
-    *("nm", "pattern", "mode_generic"),
+    *(
+        "csr",
+        "csr",
+        "csc",
+        "coo",
+        "coo_unsorted",
+        "coo_repeated",
+        "dcsr",
+        "dcsc",
+        "csf",
+        "dense",
+    ),
+    *(
+        "bcsr",
+        "bcsc",
+        "dia",
+        "ell",
+        "sell",
+        "sell_sigma",
+        "hyb",
+        "jad",
+        "vbl",
+        "rle",
+        "hicoo",
+    ),
+    *(
+        "morton",
+        "bitmap",
+        "hash",
+        "csb",
+        "banded",
+        "skyline",
+        "triangular",
+        "symmetric",
+        "ragged",
+    ),
+    *("nm", "pattern", "mode_generic", "packed"),
 )
-OTHER_RANKS = ("csf", "csf", "coo", "coo_unsorted", "bitmap", "dense", "hicoo", "morton")
+OTHER_RANKS = (
+    "csf",
+    "csf",
+    "coo",
+    "coo_unsorted",
+    "bitmap",
+    "dense",
+    "hicoo",
+    "morton",
+)
 BLOCKS = {
     "bcsr": (2, 3),
     "bcsc": (3, 2),
@@ -35,7 +78,17 @@ BLOCKS = {
 }
 DTYPES = (
     *("float64",) * 8,
-    *("float32", "int64", "int32", "int16", "int8", "uint8", "uint32", "uint64", "bool"),
+    *(
+        "float32",
+        "int64",
+        "int32",
+        "int16",
+        "int8",
+        "uint8",
+        "uint32",
+        "uint64",
+        "bool",
+    ),
     *("complex128", "complex64"),
 )
 FILLS = {
@@ -47,33 +100,122 @@ FILLS = {
 }
 OUTPUTS = (
     *(None,) * 6,
-    *("dense", "csf", "csr", "csc", "coo", "dcsr", "dcsc", "ell", "dia", "bcsr", "sell", "hyb"),
+    *(
+        "dense",
+        "csf",
+        "csr",
+        "csc",
+        "coo",
+        "dcsr",
+        "dcsc",
+        "ell",
+        "dia",
+        "bcsr",
+        "sell",
+        "hyb",
+    ),
     *("jad", "vbl", "rle", "hicoo", "morton", "bitmap", "hash", "csb", "mode_generic"),
 )
-FINDS = ("merge", "gallop", "binary", "hash", "bitmap", "linear", "table", "count", "spread")
+FINDS = (
+    "merge",
+    "gallop",
+    "binary",
+    "hash",
+    "bitmap",
+    "linear",
+    "table",
+    "count",
+    "spread",
+)
 
-COMPARISONS = ("({} != {})", "({} == {})", "({} < {})", "({} >= {})", "({} > {})", "({} <= {})")
-ARITHMETIC = ("({} + {})", "({} + {})", "({} - {})", "({} * {})", "({} * {})", "({} * {})")
+COMPARISONS = (
+    "({} != {})",
+    "({} == {})",
+    "({} < {})",
+    "({} >= {})",
+    "({} > {})",
+    "({} <= {})",
+)
+ARITHMETIC = (
+    "({} + {})",
+    "({} + {})",
+    "({} - {})",
+    "({} * {})",
+    "({} * {})",
+    "({} * {})",
+)
 EXTREMES = ("sd.minimum({}, {})", "sd.maximum({}, {})")
 DIVISIONS = ("({} / {})", "({} // {})", "({} % {})")
 FUNCTIONS = (
     *("(-{})", "sd.square({})", "sd.abs({})", "sd.relu({})", "sd.sign({})", "(+{})"),
     *("sd.floor({})", "sd.ceil({})", "sd.rint({})", "sd.trunc({})"),
-    *("sd.isnan({})", "sd.isinf({})", "sd.isfinite({})"),
+    *(
+        "sd.isnan({})",
+        "sd.isinf({})",
+        "sd.isfinite({})",
+        "sd.clip({}, -1, 2)",
+        "sd.nan_to_num({})",
+    ),
+)
+COMPLEX_FUNCTIONS = (
+    "(-{})",
+    "sd.square({})",
+    "sd.conj({})",
+    "sd.real({})",
+    "sd.imag({})",
+)
+USER_FUNCTIONS = (
+    *(
+        "user.shrink({})",
+        "user.shifted({})",
+        "user.gate({}, {})",
+        "user.furthest({}, {})",
+    ),
 )
 CURVES = (
-    *("sd.exp({})", "sd.tanh({})", "sd.sigmoid({})", "sd.sqrt({})", "sd.expm1({})", "sd.cos({})"),
-    *("sd.log({})", "sd.log1p({})", "sd.arctan({})", "sd.silu({})"),
+    *(
+        "sd.exp({})",
+        "sd.tanh({})",
+        "sd.sigmoid({})",
+        "sd.sqrt({})",
+        "sd.expm1({})",
+        "sd.cos({})",
+    ),
+    *(
+        "sd.log({})",
+        "sd.log1p({})",
+        "sd.arctan({})",
+        "sd.silu({})",
+        "sd.sin({})",
+        "sd.tan({})",
+    ),
+    *("sd.log2({})", "sd.log10({})", "sd.sinh({})", "sd.cosh({})"),
 )
 # NumPy's roots of scalars and of arrays differ at minus infinity: no power is 0.5
-POWERS = ("({} ** 2.0)", "({} ** 3)", "({} ** 1.5)", "({} ** -1.0)", "(2.0 ** {})", "({} ** 0)")
+POWERS = (
+    "({} ** 2.0)",
+    "({} ** 3)",
+    "({} ** 1.5)",
+    "({} ** -1.0)",
+    "(2.0 ** {})",
+    "({} ** 0)",
+)
 PREDICATES = (
-    *("(i < j)", "(j <= i)", "(i == j)", "(k != i)", "(i + j < 4)", "(j == 1)", "(2*i < j)"),
+    *(
+        "(i < j)",
+        "(j <= i)",
+        "(i == j)",
+        "(k != i)",
+        "(i + j < 4)",
+        "(j == 1)",
+        "(2*i < j)",
+    ),
     *("(i == j + 1)", "((i + k) % 2 == 0)", "(j < i + 2)", "(k == j)", "(2*i == j)"),
 )
 PLACES = ("(1*i + 0.5)", "(i * j)", "((i + 2*j) % 3)", "(1.0 * k)", "(i // 2)")
 BEYOND = ("{0}-1", "{0}+1", "{0}+{1}-1", "2*{0}-1", "1-{0}", "-1")
 STARTS = ("1", "-1", "float('inf')", "float('-inf')", "float('nan')", "True")
+RESULTS = ("float32", "float64", "complex128", "int64")
 REDUCTIONS = ("sum", "sum", "sum", "sum", "prod", "any", "all", "min", "max")
 
 
@@ -106,6 +248,7 @@ class Program:
 
     ``exact`` where sums of any order agree; else results may differ by a factor of ``1 + rtol``.
     Where it is ``square`` all indices have one extent, so that any of them may subscript any mode.
+    ``names`` are the letters of its indices.
     ``twins`` are operands that store the same places.
     """
 
@@ -115,6 +258,7 @@ class Program:
     exact: bool = True
     square: bool = False
     twins: tuple[str, ...] = ()
+    names: str = "ijk"
 
     @property
     def text(self):
@@ -132,7 +276,7 @@ class Program:
         return 0.0 if self.exact else 1e-4 if rounded else 1e-9
 
     def kernel(self):
-        names = {"sd": sd}
+        names = {"sd": sd, "user": user_functions}
         exec(self.text, names)
         return sd.kernel(**self.choices)(names["body"])
 
@@ -146,8 +290,15 @@ class Maker:
 
     def __init__(self, random: Random) -> None:
         self.random = random
-        self.program = Program()
-        self.operands = {name: self.operand() for name in "ABC"[: random.choice((1, 2, 2, 3))]}
+        self.names = "ijklmnop"[
+            : 3 if random.random() < 0.95 else random.choice((4, 4, 5, 5, 6, 8))
+        ]
+        self.few = len(self.names) == 3  # with many indices plans take seconds, if much is read
+        self.program = Program(names=self.names)
+        self.operands = {
+            name: self.operand()
+            for name in "ABC"[: random.choice((1, 2, 2, 3) if self.few else (1, 2))]
+        }
         self.program.square = random.random() < 0.3
         if random.random() < 0.2 and len(self.operands) > 1:
             first, second = self.program.twins = tuple(random.sample(sorted(self.operands), 2))
@@ -158,7 +309,7 @@ class Maker:
 
     def make(self) -> Program:
         read = frozenset()
-        self.program.lines.append('i, j, k = sd.indices("i j k")')
+        self.program.lines.append(f'{", ".join(self.names)} = sd.indices("{" ".join(self.names)}")')
         if self.random.random() < 0.2:
             part = self.statement("T")
             read |= part.read
@@ -181,16 +332,27 @@ class Maker:
 
     def operand(self):
         pick = self.random
-        rank = pick.choice((1, 2, 2, 2, 2, 2, 3, 0))
+        rank = (
+            pick.choice((1, 2, 2, 2, 2, 2, 3, 0)) if self.few else pick.randint(1, len(self.names))
+        )
         layout = pick.choice(MATRICES if rank == 2 else OTHER_RANKS) if rank else "dense"
         dtype = pick.choice(DTYPES)
         fill = 0
         if layout != "dense" and pick.random() < 0.15:
             fill = pick.choice(FILLS[np.dtype(dtype).kind])
-        modes = pick.sample("ijk", rank)
+        modes = pick.sample(self.names, rank)
         if rank and pick.random() < 0.15:
-            i, j = pick.sample("ijk", 2)
-            forms = (i, f"{i}+{j}", f"2*{i}", f"{i}+1", f"2*{i}+1", "2", f"4-{i}", f"{i}+2*{j}")
+            i, j = pick.sample(self.names, 2)
+            forms = (
+                i,
+                f"{i}+{j}",
+                f"2*{i}",
+                f"{i}+1",
+                f"2*{i}+1",
+                "2",
+                f"4-{i}",
+                f"{i}+2*{j}",
+            )
             modes[pick.randrange(rank)] = pick.choice(forms)
         return Operand(tuple(modes), layout, dtype, fill)
 
@@ -204,18 +366,22 @@ class Maker:
             return self.random.choice(self.intermediates)
         name = self.random.choice(sorted(self.operands))
         modes = self.operands[name].modes
-        if self.program.square and set(modes) <= set("ijk") and self.random.random() < 0.5:
-            modes = self.random.choices("ijk", k=len(modes))
-        elif form == "{}" and self.random.random() < 0.06:
+        if self.program.square and set(modes) <= set(self.names) and self.random.random() < 0.5:
+            modes = self.random.choices(self.names, k=len(modes))
+        elif form == "{}" and self.few and self.random.random() < 0.06:
             form = "sd.padded({})"
             modes = [
-                self.random.choice(BEYOND).format(*self.random.sample("ijk", 2)) for _ in modes
+                self.random.choice(BEYOND).format(*self.random.sample(self.names, 2)) for _ in modes
             ]
         text = f"{form.format(name)}[{', '.join(modes) or '()'}]"
-        return Part(text, frozenset("ijk") & frozenset("".join(modes)), frozenset(name))
+        return Part(text, frozenset(self.names) & frozenset("".join(modes)), frozenset(name))
 
     def literal(self):
-        return Part(self.random.choice(("0", "1", "2", "-1", "3", "0.5")), frozenset(), frozenset())
+        return Part(
+            self.random.choice(("0", "1", "2", "-1", "3", "0.5")),
+            frozenset(),
+            frozenset(),
+        )
 
     def number(self, depth):
         """An expression whose value is exact: of small integers and halves."""
@@ -230,10 +396,15 @@ class Maker:
             form = pick.choice(EXTREMES)
             return self.combined(form, self.number(depth - 1), self.number(depth - 1))
         if draw < 0.72:
-            form = pick.choice(FUNCTIONS[:2] if self.complex else FUNCTIONS)
-            return self.combined(form, self.number(depth - 1))
+            forms = USER_FUNCTIONS if pick.random() < 0.15 else FUNCTIONS
+            form = pick.choice(COMPLEX_FUNCTIONS if self.complex else forms)
+            return self.combined(form, *(self.number(depth - 1) for _ in range(form.count("{}"))))
         if draw < 0.82:
-            parts = self.truth(depth - 1), self.number(depth - 1), self.number(depth - 1)
+            parts = (
+                self.truth(depth - 1),
+                self.number(depth - 1),
+                self.number(depth - 1),
+            )
             return self.combined("sd.where({}, {}, {})", *parts)
         if draw < 0.86:
             return self.combined("(1 * {})", self.truth(depth - 1))
@@ -275,7 +446,7 @@ class Maker:
         return Part(text, part.free - frozenset(over), part.read)
 
     def right_side(self):
-        part = self.number(self.random.choice((1, 2, 2, 3)))
+        part = self.number(self.random.choice((1, 2, 2, 3) if self.few else (1, 1, 2)))
         if self.random.random() < 0.1:
             self.program.exact = False
             part = self.combined(self.random.choice(CURVES[: 2 if self.complex else None]), part)
@@ -287,12 +458,14 @@ class Maker:
         while not part.read:
             part = self.right_side()
         free = sorted(part.free)
-        self.left = [i for i in pick.sample(free, len(free)) if pick.random() < 0.6][:2]
+        most = 2 if self.few else len(self.names) - 2
+        self.left = [i for i in pick.sample(free, len(free)) if pick.random() < 0.6][:most]
         part = self.reduced(part, [i for i in free if i not in self.left])
         layout = f'"{pick.choice(("csf", "dense"))}"' if pick.random() < 0.3 and self.left else ""
         fill = f"fill_value={pick.choice(STARTS)}" if pick.random() < 0.1 else ""
+        dtype = f'dtype="{pick.choice(RESULTS)}"' if pick.random() < 0.04 else ""
         self.program.lines += [
-            f"{target} = sd.output({', '.join(filter(None, (layout, fill)))})",
+            f"{target} = sd.output({', '.join(filter(None, (layout, dtype, fill)))})",
             f"{target}[{', '.join(self.left) or '()'}] = {part.text}",
         ]
         return part
@@ -317,7 +490,9 @@ class Maker:
         ):
             choices["out"] = out
         if pick.random() < 0.06:
-            used = [i for i in "ijk" if re.search(rf"\b{i}\b", "".join(self.program.lines[1:]))]
+            used = [
+                i for i in self.names if re.search(rf"\b{i}\b", "".join(self.program.lines[1:]))
+            ]
             choices["order"] = " ".join(pick.sample(used, len(used)))
         if pick.random() < 0.08:
             choices["workspace"] = pick.choice(("dense", "hash", "sort"))
@@ -342,12 +517,14 @@ def extent_of(mode, extents):
 def draw_arguments(program: Program, random: Random, *, finite: bool = True, most: int = 0):
     """Return ``(tensors, truth)`` for a program; extents of 0 and 1 are common.
 
-    They are ``most`` at most, a few if that is 0.
+    They are ``most`` at most, a few if that is 0, and fewer where there are many indices.
     """
     most = most or random.choice((1, 3, 5, 5))
-    extents = {i: random.randint(0, most) for i in "ijk"}
+    if len(program.names) > 3:
+        most = min(most, int(4096 ** (1 / len(program.names))))
+    extents = {i: random.randint(0, most) for i in program.names}
     if program.square:
-        extents = dict.fromkeys("ijk", extents["i"])
+        extents = dict.fromkeys(program.names, extents["i"])
     rng = np.random.default_rng(random.getrandbits(32))
     tensors, truth, masks = {}, {}, {}
     for name, operand in program.operands.items():
@@ -377,7 +554,7 @@ def values(operand, shape, rng, finite, mask=None):
     if not finite and dtype.kind == "f":
         odd = rng.choice([np.inf, -np.inf, np.nan], shape)
         dense = np.where(rng.random(shape) < 0.15, odd, dense).astype(dtype)
-    if operand.layout == "symmetric":
+    if operand.layout in ("symmetric", "packed"):
         n = min(shape)
         dense[:n, :n] = np.tril(dense[:n, :n]) + np.tril(dense[:n, :n], -1).T
     if operand.layout == "pattern":
