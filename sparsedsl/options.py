@@ -73,6 +73,11 @@ class Options:
         Measure the best few plans of the cost model at the first call with operands of a kind
         (layouts, dtypes, sizes up to a factor of four) and keep the fastest on disk, for later
         calls under the same setting.  The first call takes seconds.
+    expected_calls:
+        Calls with the same sparse operands that are expected.  A copy of one in another layout is
+        made once and kept with it, so that so many times less is charged for it where plans are
+        compared; from 2 on, plans with such copies and without are compared by the times that
+        ``explain`` shows.
     tune_budget_ms:
         Milliseconds after which no further plan of a loop nest is compiled and measured.
 
@@ -96,6 +101,7 @@ class Options:
     parallel_threshold: int = 500_000
     tune: bool = False
     tune_budget_ms: int = 10_000
+    expected_calls: int = 1
 
     def __post_init__(self) -> None:
         for name, minimum in _MINIMA.items():
@@ -125,6 +131,7 @@ _MINIMA = {
     "solver_timeout_ms": 1,
     "parallel_threshold": 0,
     "tune_budget_ms": 0,
+    "expected_calls": 1,
 }
 
 

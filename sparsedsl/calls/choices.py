@@ -100,6 +100,7 @@ class Choices:
             safe=options.safe,
             share=self.parallel is not False,
             tune=options.tune,
+            calls=options.expected_calls,
         )
 
 

@@ -59,12 +59,12 @@ def plan(request: Request) -> Nest:
     entries = sum(max(e.values(), default=1.0) for e in request.entries.values())
     used = accesses(request)
     bad = BAD if len(used) <= MANY else BAD_OF_MANY
-    if best is None or best.cost > bad * entries:
+    if best is None or best.cost > bad * entries or request.calls > 1:
         tried = copies.variants(request, used)
         effort = min(FEWER, ALL_FEWER // max(len(tried), 1))
         for variant, more in tried:
             conversions = (*made, *more)
-            ceiling = float("inf") if best is None else best.cost - _copying(request, conversions)
+            ceiling = float("inf") if best is None else best.cost - copying(request, conversions)
             if ceiling <= 0:
                 continue  # the copies alone cost more than the best plan
             try:
@@ -88,7 +88,7 @@ def _united(request: Request, made: tuple[Conversion, ...], best: Nest) -> Nest:
     order = best.assembly.modes
     for variant, more in copies.variants(request, accesses(request)):
         conversions = (*made, *more)
-        ceiling = best.cost - _copying(request, conversions, rows=True)
+        ceiling = best.cost - copying(request, conversions, rows=True)
         if ceiling <= 0 or any(c.order != order or c.thin for c in more):
             continue
         try:
@@ -106,7 +106,7 @@ def _along(request: Request, best: Nest) -> Nest:
     if best.conversions:
         return best
     variant, conversions = copies.turned(request, best)
-    ceiling = best.cost - _copying(request, conversions)
+    ceiling = best.cost - copying(request, conversions)
     if not conversions or ceiling <= 0:
         return best
     try:
@@ -133,16 +133,21 @@ def _plan(request: Request, conversions: tuple[Conversion, ...], *, rows: bool =
         nest = _separate(request, cases, goal)
     else:
         nest = _shared(request, cases, goal)
-    copying = _copying(request, conversions, rows=rows)
-    return replace(nest, coordinates=coordinates, conversions=conversions, cost=nest.cost + copying)
+    total = nest.cost + copying(request, conversions, rows=rows)
+    return replace(nest, coordinates=coordinates, conversions=conversions, cost=total)
 
 
-def _copying(request: Request, conversions: tuple[Conversion, ...], *, rows: bool = False) -> float:
-    """Return the estimated nanoseconds of making the copies, ``rows`` of them in order."""
+def copying(request: Request, conversions: tuple[Conversion, ...], *, rows: bool = False) -> float:
+    """Return the estimated nanoseconds a call of making the copies, ``rows`` of them in order.
+
+    Those of dense operands are made at each call, others once for all that are expected.
+    """
     each = [(c, max(request.entries[c.source].values(), default=1.0)) for c in conversions]
     turning = cost.TURNING if any(c.tensor.total for c, _ in each) else 0.0
     convert = cost.rows_cost if rows else cost.convert_cost
-    each_cost = (n * cost.TRANSPOSE if c.tensor.total else convert(n) for c, n in each)
+    each_cost = (
+        n * cost.TRANSPOSE if c.tensor.total else convert(n) / request.calls for c, n in each
+    )
     return turning + sum(each_cost)
 
 

@@ -26,6 +26,8 @@ class Request:
     the tensors that no caller gives, and that are not copied.
     ``whole`` is the statement before it was split into terms, if its operands may be merged.
     ``strict`` says which coordinates are taken to come out of order, as ``output.Target`` does.
+    ``calls`` are expected with the same operands, so that copies that are kept cost as many times
+    less.
     ``effort`` bounds the states a search visits, ``ceiling`` the cost of a plan;
     ``copying`` is how many accesses a plan must read from copies at least.
     """
@@ -54,6 +56,7 @@ class Request:
         default_factory=dict[str, Mapping[str, Unevenness]]
     )
     strict: int = 0
+    calls: int = 1
 
 
 def accesses(request: Request) -> list[ct.Access]:

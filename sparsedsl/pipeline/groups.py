@@ -46,7 +46,7 @@ class Settings:
     is the fastest of those measured, under these settings' own key.  ``portable``: it
     counts on nothing that this processor has and others have not.  ``turn``: the caller copies
     dense operands in the order that the kernel reads.  ``by_rows``: loops stay inside of others
-    where they could be one over all entries.
+    where they could be one over all entries.  ``calls`` are expected with the same operands.
     """
 
     order: tuple[str, ...] | None = None
@@ -61,6 +61,7 @@ class Settings:
     portable: bool = False
     turn: bool = True
     by_rows: bool = False
+    calls: int = 1
 
 
 @dataclass(frozen=True, slots=True)
