@@ -16,54 +16,12 @@ from levels import store
 import sparsedsl as sd
 
 MATRICES = (
-    *(
-        "csr",
-        "csr",
-        "csc",
-        "coo",
-        "coo_unsorted",
-        "coo_repeated",
-        "dcsr",
-        "dcsc",
-        "csf",
-        "dense",
-    ),
-    *(
-        "bcsr",
-        "bcsc",
-        "dia",
-        "ell",
-        "sell",
-        "sell_sigma",
-        "hyb",
-        "jad",
-        "vbl",
-        "rle",
-        "hicoo",
-    ),
-    *(
-        "morton",
-        "bitmap",
-        "hash",
-        "csb",
-        "banded",
-        "skyline",
-        "triangular",
-        "symmetric",
-        "ragged",
-    ),
+    *("csr", "csr", "csc", "coo", "coo_unsorted", "coo_repeated", "dcsr", "dcsc", "csf", "dense"),
+    *("bcsr", "bcsc", "dia", "ell", "sell", "sell_sigma", "hyb", "jad", "vbl", "rle", "hicoo"),
+    *("morton", "bitmap", "hash", "csb", "banded", "skyline", "triangular", "symmetric", "ragged"),
     *("nm", "pattern", "mode_generic", "packed"),
 )
-OTHER_RANKS = (
-    "csf",
-    "csf",
-    "coo",
-    "coo_unsorted",
-    "bitmap",
-    "dense",
-    "hicoo",
-    "morton",
-)
+OTHER_RANKS = ("csf", "csf", "coo", "coo_unsorted", "bitmap", "dense", "hicoo", "morton")
 BLOCKS = {
     "bcsr": (2, 3),
     "bcsc": (3, 2),
@@ -78,17 +36,7 @@ BLOCKS = {
 }
 DTYPES = (
     *("float64",) * 8,
-    *(
-        "float32",
-        "int64",
-        "int32",
-        "int16",
-        "int8",
-        "uint8",
-        "uint32",
-        "uint64",
-        "bool",
-    ),
+    *("float32", "int64", "int32", "int16", "int8", "uint8", "uint32", "uint64", "bool"),
     *("complex128", "complex64"),
 )
 FILLS = {
@@ -100,116 +48,33 @@ FILLS = {
 }
 OUTPUTS = (
     *(None,) * 6,
-    *(
-        "dense",
-        "csf",
-        "csr",
-        "csc",
-        "coo",
-        "dcsr",
-        "dcsc",
-        "ell",
-        "dia",
-        "bcsr",
-        "sell",
-        "hyb",
-    ),
+    *("dense", "csf", "csr", "csc", "coo", "dcsr", "dcsc", "ell", "dia", "bcsr", "sell", "hyb"),
     *("jad", "vbl", "rle", "hicoo", "morton", "bitmap", "hash", "csb", "mode_generic"),
 )
-FINDS = (
-    "merge",
-    "gallop",
-    "binary",
-    "hash",
-    "bitmap",
-    "linear",
-    "table",
-    "count",
-    "spread",
-)
+FINDS = ("merge", "gallop", "binary", "hash", "bitmap", "linear", "table", "count", "spread")
 
-COMPARISONS = (
-    "({} != {})",
-    "({} == {})",
-    "({} < {})",
-    "({} >= {})",
-    "({} > {})",
-    "({} <= {})",
-)
-ARITHMETIC = (
-    "({} + {})",
-    "({} + {})",
-    "({} - {})",
-    "({} * {})",
-    "({} * {})",
-    "({} * {})",
-)
+COMPARISONS = ("({} != {})", "({} == {})", "({} < {})", "({} >= {})", "({} > {})", "({} <= {})")
+ARITHMETIC = ("({} + {})", "({} + {})", "({} - {})", "({} * {})", "({} * {})", "({} * {})")
 EXTREMES = ("sd.minimum({}, {})", "sd.maximum({}, {})")
 DIVISIONS = ("({} / {})", "({} // {})", "({} % {})")
 FUNCTIONS = (
     *("(-{})", "sd.square({})", "sd.abs({})", "sd.relu({})", "sd.sign({})", "(+{})"),
     *("sd.floor({})", "sd.ceil({})", "sd.rint({})", "sd.trunc({})"),
-    *(
-        "sd.isnan({})",
-        "sd.isinf({})",
-        "sd.isfinite({})",
-        "sd.clip({}, -1, 2)",
-        "sd.nan_to_num({})",
-    ),
+    *("sd.isnan({})", "sd.isinf({})", "sd.isfinite({})", "sd.clip({}, -1, 2)", "sd.nan_to_num({})"),
 )
-COMPLEX_FUNCTIONS = (
-    "(-{})",
-    "sd.square({})",
-    "sd.conj({})",
-    "sd.real({})",
-    "sd.imag({})",
-)
+COMPLEX_FUNCTIONS = ("(-{})", "sd.square({})", "sd.conj({})", "sd.real({})", "sd.imag({})")
 USER_FUNCTIONS = (
-    *(
-        "user.shrink({})",
-        "user.shifted({})",
-        "user.gate({}, {})",
-        "user.furthest({}, {})",
-    ),
+    *("user.shrink({})", "user.shifted({})", "user.gate({}, {})", "user.furthest({}, {})"),
 )
 CURVES = (
-    *(
-        "sd.exp({})",
-        "sd.tanh({})",
-        "sd.sigmoid({})",
-        "sd.sqrt({})",
-        "sd.expm1({})",
-        "sd.cos({})",
-    ),
-    *(
-        "sd.log({})",
-        "sd.log1p({})",
-        "sd.arctan({})",
-        "sd.silu({})",
-        "sd.sin({})",
-        "sd.tan({})",
-    ),
+    *("sd.exp({})", "sd.tanh({})", "sd.sigmoid({})", "sd.sqrt({})", "sd.expm1({})", "sd.cos({})"),
+    *("sd.log({})", "sd.log1p({})", "sd.arctan({})", "sd.silu({})", "sd.sin({})", "sd.tan({})"),
     *("sd.log2({})", "sd.log10({})", "sd.sinh({})", "sd.cosh({})"),
 )
 # NumPy's roots of scalars and of arrays differ at minus infinity: no power is 0.5
-POWERS = (
-    "({} ** 2.0)",
-    "({} ** 3)",
-    "({} ** 1.5)",
-    "({} ** -1.0)",
-    "(2.0 ** {})",
-    "({} ** 0)",
-)
+POWERS = ("({} ** 2.0)", "({} ** 3)", "({} ** 1.5)", "({} ** -1.0)", "(2.0 ** {})", "({} ** 0)")
 PREDICATES = (
-    *(
-        "(i < j)",
-        "(j <= i)",
-        "(i == j)",
-        "(k != i)",
-        "(i + j < 4)",
-        "(j == 1)",
-        "(2*i < j)",
-    ),
+    *("(i < j)", "(j <= i)", "(i == j)", "(k != i)", "(i + j < 4)", "(j == 1)", "(2*i < j)"),
     *("(i == j + 1)", "((i + k) % 2 == 0)", "(j < i + 2)", "(k == j)", "(2*i == j)"),
 )
 PLACES = ("(1*i + 0.5)", "(i * j)", "((i + 2*j) % 3)", "(1.0 * k)", "(i // 2)")
@@ -290,14 +155,13 @@ class Maker:
 
     def __init__(self, random: Random) -> None:
         self.random = random
-        self.names = "ijklmnop"[
-            : 3 if random.random() < 0.95 else random.choice((4, 4, 5, 5, 6, 8))
-        ]
-        self.few = len(self.names) == 3  # with many indices plans take seconds, if much is read
+        many = random.random() < 0.05  # then plans take seconds, if much is read
+        self.names = "ijklmnop"[: random.choice((4, 4, 5, 5, 6, 8)) if many else 3]
+        self.few = not many
         self.program = Program(names=self.names)
         self.operands = {
             name: self.operand()
-            for name in "ABC"[: random.choice((1, 2, 2, 3) if self.few else (1, 2))]
+            for name in "ABC"[: random.choice((1, 2) if many else (1, 2, 2, 3))]
         }
         self.program.square = random.random() < 0.3
         if random.random() < 0.2 and len(self.operands) > 1:
@@ -332,9 +196,8 @@ class Maker:
 
     def operand(self):
         pick = self.random
-        rank = (
-            pick.choice((1, 2, 2, 2, 2, 2, 3, 0)) if self.few else pick.randint(1, len(self.names))
-        )
+        ranks = (1, 2, 2, 2, 2, 2, 3, 0) if self.few else range(1, len(self.names) + 1)
+        rank = pick.choice(ranks)
         layout = pick.choice(MATRICES if rank == 2 else OTHER_RANKS) if rank else "dense"
         dtype = pick.choice(DTYPES)
         fill = 0
@@ -343,16 +206,7 @@ class Maker:
         modes = pick.sample(self.names, rank)
         if rank and pick.random() < 0.15:
             i, j = pick.sample(self.names, 2)
-            forms = (
-                i,
-                f"{i}+{j}",
-                f"2*{i}",
-                f"{i}+1",
-                f"2*{i}+1",
-                "2",
-                f"4-{i}",
-                f"{i}+2*{j}",
-            )
+            forms = (i, f"{i}+{j}", f"2*{i}", f"{i}+1", f"2*{i}+1", "2", f"4-{i}", f"{i}+2*{j}")
             modes[pick.randrange(rank)] = pick.choice(forms)
         return Operand(tuple(modes), layout, dtype, fill)
 
@@ -371,17 +225,13 @@ class Maker:
         elif form == "{}" and self.few and self.random.random() < 0.06:
             form = "sd.padded({})"
             modes = [
-                self.random.choice(BEYOND).format(*self.random.sample(self.names, 2)) for _ in modes
+                self.random.choice(BEYOND).format(*self.random.sample("ijk", 2)) for _ in modes
             ]
         text = f"{form.format(name)}[{', '.join(modes) or '()'}]"
         return Part(text, frozenset(self.names) & frozenset("".join(modes)), frozenset(name))
 
     def literal(self):
-        return Part(
-            self.random.choice(("0", "1", "2", "-1", "3", "0.5")),
-            frozenset(),
-            frozenset(),
-        )
+        return Part(self.random.choice(("0", "1", "2", "-1", "3", "0.5")), frozenset(), frozenset())
 
     def number(self, depth):
         """An expression whose value is exact: of small integers and halves."""
@@ -400,11 +250,7 @@ class Maker:
             form = pick.choice(COMPLEX_FUNCTIONS if self.complex else forms)
             return self.combined(form, *(self.number(depth - 1) for _ in range(form.count("{}"))))
         if draw < 0.82:
-            parts = (
-                self.truth(depth - 1),
-                self.number(depth - 1),
-                self.number(depth - 1),
-            )
+            parts = self.truth(depth - 1), self.number(depth - 1), self.number(depth - 1)
             return self.combined("sd.where({}, {}, {})", *parts)
         if draw < 0.86:
             return self.combined("(1 * {})", self.truth(depth - 1))
@@ -458,8 +304,8 @@ class Maker:
         while not part.read:
             part = self.right_side()
         free = sorted(part.free)
-        most = 2 if self.few else len(self.names) - 2
-        self.left = [i for i in pick.sample(free, len(free)) if pick.random() < 0.6][:most]
+        self.left = [i for i in pick.sample(free, len(free)) if pick.random() < 0.6]
+        self.left = self.left[: max(2, len(self.names) - 2)]
         part = self.reduced(part, [i for i in free if i not in self.left])
         layout = f'"{pick.choice(("csf", "dense"))}"' if pick.random() < 0.3 and self.left else ""
         fill = f"fill_value={pick.choice(STARTS)}" if pick.random() < 0.1 else ""
