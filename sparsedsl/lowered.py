@@ -131,15 +131,34 @@ class Lowered:
         units = self.units
         trials = [special.prepare(place).trials for place in range(len(units))]
         text = program_text(self.program)
-        alike, apart = special.alike, special.apart
-        return explanation(text, units, special.settings, alike, measured, trials, apart)
+        alike, apart, same = special.alike, special.apart, self._same()
+        return explanation(text, units, special.settings, alike, same, measured, trials, apart)
 
-    def _measured(self) -> list[float]:
+    def _same(self) -> str:
+        """Say how long a call takes where operands have one pattern; "" where they have not."""
+        named = self._data()
+        version = self._special.matching(named) if named else self._special
+        if version is self._special:
+            return ""
+        given = tuple(named.values())
+        cost = sum(version.unit_for(k, given).cost for k in range(len(version.groups)))
+        took = sum(version.measure(named)) if cost <= EXPLAINED_NS else None
+        measured = "" if took is None else f", measured {1e3 * took:.3g} ms"
+        return (
+            "these operands have one pattern: a call runs a version without searches, estimated "
+            f"{cost / 1e6:.3g} ms{measured}; what follows is for others"
+        )
+
+    def _data(self) -> dict[str, Tensor]:
+        """The arguments by name, none where some are no data."""
         tensors = [x for x in self._given if isinstance(x, Tensor)]
         names = self._special.names
-        if not names or len(tensors) != len(names) or self.cost > EXPLAINED_NS:
-            return []
-        return self._special.measure(dict(zip(names, tensors, strict=True)))
+        same = bool(names) and len(tensors) == len(names)
+        return dict(zip(names, tensors, strict=True)) if same else {}
+
+    def _measured(self) -> list[float]:
+        named = self._data()
+        return self._special.measure(named) if named and self.cost <= EXPLAINED_NS else []
 
     def compile(self) -> Compiled:
         """Return the compiled kernel."""

@@ -104,6 +104,47 @@ def test_alternatives_and_workspaces(A):
     assert ratios == sorted(ratios)
 
 
+def test_operands_of_one_pattern_are_told_of_their_version(A):
+    B = A * 2.0
+    assert "what follows is for others" not in product().explain(A, A[:, ::-1])
+    told = product().explain(A, B)
+    assert re.search(
+        r"these operands have one pattern: a call runs a version without searches, estimated "
+        r"[\d.e-]+ ms, measured [\d.e-]+ ms; what follows is for others",
+        told,
+    )
+
+
+def test_the_fastest_of_many_orders_are_told_and_the_others_counted():
+    @sd.kernel
+    def mttkrp(X, B, C):
+        i, j, k, r = sd.indices("i j k r")
+        M = sd.output()
+        M[i, r] = X[i, j, k] * B[j, r] * C[k, r]
+        return M
+
+    X = sd.asarray(np.arange(60.0).reshape(3, 4, 5), "csf")
+    text = mttkrp.explain(X, np.ones((4, 3)), np.ones((5, 3)))
+    told = re.findall(r"alternative loops [ijkr ]+\b", text)
+    (others,) = re.findall(r"alternative loops in (\d+) other orders: estimated", text)
+    assert len(told) == len(set(told)) == 6
+    assert int(others) + 6 <= 23
+
+
+def test_outputs_are_told_apart():
+    @sd.kernel
+    def two(A, x):
+        i, j, k = sd.indices("i j k")
+        t, y = sd.output(), sd.output("csr")
+        t[i] = A[i, j] * x[j]
+        y[i, k] = A[i, k] * t[i]
+        return t, y
+
+    A = sp.random_array((50, 50), density=0.1, format="csr", rng=0)
+    text = two.explain(A, np.ones(50))
+    assert re.findall("time of .*", text) == ["time of t", "time of y"]
+
+
 def test_workspaces_are_those_of_the_arguments_given():
     kernel = spgemm()
     for n, density in ((40, 0.35), (60, 0.2)):  # of one kind, planned once

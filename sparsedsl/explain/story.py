@@ -28,6 +28,7 @@ def explanation(
     units: tuple[Unit, ...],
     settings: Settings,
     alike: tuple[tuple[str, str], ...] = (),
+    same: str = "",
     measured: Sequence[float] = (),
     trials: Sequence[Sequence[str]] = (),
     apart: Sequence[str] = (),
@@ -35,14 +36,15 @@ def explanation(
     """Return the whole story of a kernel.
 
     ``alike`` pairs operands for which there is a version where they have one pattern;
-    ``measured`` are the seconds each unit took, where it was run on the arguments; ``trials`` say
-    what it was chosen from, where that was measured; ``apart`` says of outputs that read the same
-    why no pass computes both.
+    ``same`` tells of that version where these arguments have it.  ``measured`` are the seconds each
+    unit took, where it was run on the arguments; ``trials`` say what it was chosen from, where that
+    was measured; ``apart`` says of outputs that read the same why no pass computes both.
     """
-    lines = ["expression", *_indented(program)]
+    lines = ["expression", *_indented(program), *([same] if same else [])]
     for place, unit in enumerate(units):
         took = measured[place] if place < len(measured) else None
-        lines += ["", *_pass(unit, settings, took)]
+        head = "a call" if len(units) == 1 else " and ".join(unit.group.made)
+        lines += ["", *_pass(unit, settings, head, took)]
         if place < len(trials) and trials[place]:
             lines += ["measured to choose the plan, on operands of this kind"]
             lines += [f"  {trial}" for trial in trials[place]]
@@ -58,24 +60,24 @@ def _indented(text: str) -> list[str]:
     return [f"  {line}" for line in text.splitlines()]
 
 
-def _pass(unit: Unit, settings: Settings, took: float | None) -> list[str]:
+def _pass(unit: Unit, settings: Settings, head: str, took: float | None) -> list[str]:
     """Tell of each output of a pass, and what they share."""
     if not unit.parts:
-        return _unit(unit, settings, took)
+        return _unit(unit, settings, head, took)
     names = unit.group.made
     lines = [
-        *_time(unit, took),
+        *_time(unit, head, took),
         f"one pass computes {' and '.join(names)}: what they read alike, "
         f"{', '.join(shared(unit.group.turn))}, comes from memory once",
     ]
     for part in unit.parts:
-        lines += ["", *_unit(part, settings, None)]
+        lines += ["", *_unit(part, settings, f"{part.nest.output.name} by itself", None)]
     return lines
 
 
-def _unit(unit: Unit, settings: Settings, took: float | None) -> list[str]:
+def _unit(unit: Unit, settings: Settings, head: str, took: float | None) -> list[str]:
     spaces = [iteration_space(nest) for nest in (*unit.within, unit.nest)]
-    lines = _mapped(unit.group, took) if unit.group.mapped else _time(unit, took)
+    lines = _mapped(unit.group, took) if unit.group.mapped else _time(unit, head, took)
     lines += _storage(unit)
     lines += ["iteration space", *_indented("\n".join(spaces))]
     lines += ["plan", *_indented(plan_text(unit))]
@@ -132,13 +134,13 @@ _MEANS = {
 """What is said of each kind of what a call spends."""
 
 
-def _time(unit: Unit, took: float | None) -> list[str]:
+def _time(unit: Unit, head: str, took: float | None) -> list[str]:
     """Say how long a call is expected to take and what for, and how long one took."""
     spent = unit.spent
     total = spent.nanoseconds
     parts = [(kind, n / total) for kind, n in spent.by_kind.items() if n >= _TOLD * total]
     what = ", ".join(f"{part:.0%} {_means(kind, unit)}" for kind, part in parts)
-    lines = ["time of a call", f"  estimated {total / 1e6:.3g} ms on one thread: {what}"]
+    lines = [f"time of {head}", f"  estimated {total / 1e6:.3g} ms on one thread: {what}"]
     if took is None:
         return lines
     told = f"  measured {1e3 * took:.3g} ms{_on_threads(unit)}"

@@ -78,7 +78,7 @@ def choose(
         If the forced algorithm is not legal, or none is.
     """
     operand = context.operands[find.operand]
-    depth = _depth(context.steps, find, inside)
+    depth = depth_of(context.steps, find, inside)
     if depth > 0:
         # a set-up reads arrays at variables that only the guards after them keep in range
         depth += len(ensuring(context.steps[:place], depth))
@@ -221,7 +221,7 @@ def _before(context: Context, find: Find, place: int, inside: Probe | None) -> C
     return Context(steps, context.operands)
 
 
-def _depth(steps: tuple[Step, ...], find: Find, inside: Probe | None) -> int:
+def depth_of(steps: tuple[Step, ...], find: Find, inside: Probe | None) -> int:
     """Return after how many steps the range and the key functions are fixed, -1 if never."""
     reads = frozenset[str]()
     for term in (*find.lows, *find.highs):

@@ -20,7 +20,7 @@ import numpy as np
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.expressions import walk
 from sparsedsl.find import algorithms as al
-from sparsedsl.find.choose import Choice, workload
+from sparsedsl.find.choose import Choice, depth_of, workload
 from sparsedsl.find.known import INDEX, Known
 from sparsedsl.find.moving import Looped, anew, picked, way
 from sparsedsl.find.queries import Context
@@ -186,14 +186,14 @@ class _Chain:
                     visits *= self._merge(place, step, visits)
                     trail[place] = Looped(before, visits)
                 case Find():
-                    self._find(place, step)
+                    self._find(place, step, None)
                     hits = weights.hits(steps[:place], operands[step.operand], step, self.of.sizes)
                     visits *= hits
                     trail[place] = Looped(before, visits)
                 case Probe():
                     self.spent.add("probe", visits)
                     for find in (s for s in step.steps if isinstance(s, Find)):
-                        self._find(place, find)
+                        self._find(place, find, step)
                 case Guard() | Exclude():
                     self.spent.add("guard", visits)
                 case Let():
@@ -247,14 +247,14 @@ class _Chain:
         self.spent.guess(visits * turns, OTHERWISE / math.sqrt(near))
         return turns
 
-    def _find(self, place: int, find: Find) -> None:
+    def _find(self, place: int, find: Find, inside: Probe | None) -> None:
         context = Context(self.steps, {o.name: o for o in self.chain.operands})
         sparse = self.of.nest.assembly.kind == "append"
         choice = self.of.choices.get(find.variable)
-        depth = choice.depth if choice else 0
+        depth = choice.depth if choice else depth_of(self.steps, find, inside)
         load = workload(context, find, place, depth, self.of.sizes, sparse=sparse)
         own = choice.algorithm if choice else "hash" if len(find.keys) > 1 else ""
-        ways = [own] if own else ["table", "binary"]
+        ways = [own] if own else ["table", "binary"] if depth >= 0 else ["binary"]
         every = (al.algorithm("table" if name == al.SLOTS.name else name) for name in ways)
         self.spent.add("finds", min(way.cost(load) for way in every if way is not None))
 

@@ -3,6 +3,7 @@
 Each statement below is one output of a kernel; kernels are sequences of them.
 """
 
+import re
 from itertools import permutations
 from random import Random
 
@@ -333,6 +334,7 @@ def test_the_explanation_tells():
     with sd.options(threads=1):
         text = kernel("pq").explain(*tensors.values())
         assert "one pass computes p and q: what they read alike, " in text
+        assert re.findall("time of .*", text)[1:] == ["time of p by itself", "time of q by itself"]
         assert "what they read alike, A, comes from memory once" in text
         assert text.count("\noutput ") == 2
         assert (
