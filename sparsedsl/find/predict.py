@@ -296,25 +296,32 @@ class _Chain:
             if what in seen or operand.tensor.name in self.of.warm:
                 continue
             seen.add(what)
-            width = np.dtype(operand.tensor.dtype).itemsize + INDEX * (operand.name in keys)
-            self._read(operand, width, visits, trail)
+            self._read(operand, visits, trail, keys=operand.name in keys)
 
     def _read(
-        self, operand: Operand, width: int, visits: float, trail: Mapping[int, Looped]
+        self, operand: Operand, visits: float, trail: Mapping[int, Looped], *, keys: bool
     ) -> None:
+        """Count the lines that one operand is read from, its coordinates too where ``keys``."""
         steps, last = self.steps, self.loops[-1] if self.loops else -1
         size, less, spent = self.of.stored(operand), self._closer(), self.spent
         jumps, arguments = picked(steps, operand), operand.value.arguments
         outer = [(k, at.turned) for k, at in trail.items() if k < last]
+        width = np.dtype(operand.tensor.dtype).itemsize
         match way(self.steps, arguments):
             case "next" | "found":
-                read = visits * width * anew(self.steps, arguments, trail)
+                # a loop over its entries reads the coordinate of each, and values where it goes on
+                scanned = _operand(steps[last]) == operand.name
+                turned = trail[last].turned if scanned else visits
+                read = visits * width + turned * INDEX * keys
+                read *= anew(self.steps, arguments, trail)
                 again = size if read > 2.0 * size else max(self.of.touched, size)
                 spent.stream(read, again / (less if jumps else 1.0))
                 if jumps:
                     rows = trail[last].entered
                     row = max(LINE, read / max(rows, 1.0))
-                    spent.jump(min(rows, read / width), min(size, rows * row) / less)
+                    spent.jump(min(rows, turned), min(size, rows * row) / less)
+                    if scanned and not operand.total:
+                        self._pointers(operand, rows)
             case "gather":
                 spent.add("gather", visits)
                 spent.jump(visits, min(size, visits * LINE) / less)
@@ -323,7 +330,14 @@ class _Chain:
                 count = outer[-1][1] if outer else 1.0
                 if jumps:
                     spent.jump(count, min(size, count * LINE) / less)
-                spent.stream(min(count * width, size), max(self.of.touched, size))
+                read = count * (width + INDEX * keys)
+                spent.stream(min(read, size), max(self.of.touched, size))
+
+    def _pointers(self, operand: Operand, rows: float) -> None:
+        """Count the lines that tell where rows begin that are anywhere."""
+        known = [self.of.sizes.entries.get(dim, 1.0) for dim in operand.dims[:-1]]
+        size = INDEX * (known[-1] if known else 1.0)
+        self.spent.jump(rows, min(size, rows * LINE) / self._closer())
 
     def _read_keys(self) -> frozenset[str | None]:
         """Return the operands whose coordinates are read, not the values alone."""
@@ -382,3 +396,8 @@ class _Chain:
                 spent.add("streamed", count)
             case _:
                 pass
+
+
+def _operand(step: Step) -> str | None:
+    """Return the operand whose entries a loop goes over, if one alone."""
+    return step.operand if isinstance(step, Scan) else None
