@@ -116,6 +116,16 @@ static inline I leap(IN crd, I at, I end, I wanted) {
         out[s] = sum;                                                                           \
       }                                                                                         \
   }                                                                                             \
+  /* M[i,r] = sum over j and k of X[i,j,k] * B[j,r] * C[k,r], M zero at first. */               \
+  void mttkrp_##name(I width, I xn, IN xr, IN xf, IN xm, IN xs, IN xl, VALUES xv, IN bp, IN bc, \
+                     VALUES bv, IN cp, IN cc, VALUES cv, double *m) {                           \
+    for (I a = 0; a < xn; a++)                                                                  \
+      for (I f = xf[a]; f < xf[a + 1]; f++)                                                     \
+        for (I s = xs[f]; s < xs[f + 1]; s++) {                                                 \
+          I k = xl[s], p = cp[k], pe = cp[k + 1], q = bp[xm[f]], qe = bp[xm[f] + 1];            \
+          MEET(cc, p, pe, bc, q, qe, m[xr[a] * width + j] += xv[s] * cv[p] * bv[q])             \
+        }                                                                                       \
+  }                                                                                             \
   /* Tensors of order 3 by three levels: roots, fibers of a root, entries of a fiber. */        \
   double inner_##name(I xn, IN xr, IN xf, IN xm, IN xs, IN xl, VALUES xv, I yn, IN yr, IN yf,   \
                       IN ym, IN ys, IN yl, VALUES yv) {                                         \
@@ -138,6 +148,20 @@ KERNELS(gallop, GALLOP)
 void spmspv_columns(IN ap, IN ac, VALUES av, I count, IN xc, VALUES xv, double *y) {
   for (I q = 0; q < count; q++)
     for (I p = ap[xc[q]]; p < ap[xc[q] + 1]; p++) y[ac[p]] += av[p] * xv[q];
+}
+
+/* The same, the products of a fiber and C gathered in a row that B then reads. */
+void mttkrp_workspace(I width, I xn, IN xr, IN xf, IN xm, IN xs, IN xl, VALUES xv, IN bp, IN bc,
+                      VALUES bv, IN cp, IN cc, VALUES cv, double *m) {
+  double *row = malloc(sizeof(double) * width);
+  for (I a = 0; a < xn; a++)
+    for (I f = xf[a]; f < xf[a + 1]; f++) {
+      memset(row, 0, sizeof(double) * width);
+      for (I s = xs[f]; s < xs[f + 1]; s++)
+        for (I p = cp[xl[s]]; p < cp[xl[s] + 1]; p++) row[cc[p]] += xv[s] * cv[p];
+      for (I q = bp[xm[f]]; q < bp[xm[f] + 1]; q++) m[xr[a] * width + bc[q]] += row[bc[q]] * bv[q];
+    }
+  free(row);
 }
 
 void add_merge(I n, IN ap, IN ac, VALUES av, IN bp, IN bc, VALUES bv, I *pos, I *crd,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from .dense import columns_fixed
+from .dense import columns_fixed, khatri_rao_sparse
 from .elementwise import (
     add3,
     add_branch_free,
@@ -35,7 +35,7 @@ from .products import (
     spgemm_sort,
     triangles,
 )
-from .tensors import inner, ttm_fixed, ttv
+from .tensors import inner, ttm_fixed, ttv, ttv_bitmap, ttv_flat, ttv_table
 from .vectors import (
     both_products,
     both_products_at_once,
@@ -174,6 +174,19 @@ def tensor_vector(o: Any) -> Any:
     )
 
 
+def tensor_sparse_vector(kernel: Any) -> Any:
+    def variant(o: Any) -> Any:
+        x, v = o["X"], o["v"]
+        held = u(x.starts), u(x.last), x.values, u(v.coords[0]), v.data, v.shape[0]
+        first = x.first
+        return (
+            lambda: kernel(*held),
+            lambda val: sp.csr_array((val, (first, x.middles)), shape=x.shape[:2]),
+        )
+
+    return variant
+
+
 def tensor_dense(o: Any) -> Any:
     x = o["X"]
     held = arrays_of(x)
@@ -202,6 +215,22 @@ def khatri_rao(o: Any) -> Any:
     return lambda: mttkrp_32(*held, o["B"], o["C"], x.shape[0]), same
 
 
+def sparse_factors(kernel: Any) -> Any:
+    def variant(o: Any) -> Any:
+        x = o["X"]
+        held = *arrays_of(x), *csr(o["B"]), *csr(o["C"])
+        return lambda: kernel(*held, x.shape[0]), same
+
+    return variant
+
+
+def dense_factors(o: Any) -> Any:
+    """Make both factors dense within the call."""
+    x = o["X"]
+    held, b, c = arrays_of(x), o["B"], o["C"]
+    return lambda: mttkrp_32(*held, b.toarray(), c.toarray(), x.shape[0]), same
+
+
 def inner_product(o: Any) -> Any:
     held = (*arrays_of(o["X"]), *arrays_of(o["Y"]))
     return lambda: inner(*held), same
@@ -213,6 +242,12 @@ BY_ROWS = {
 }
 BY_COLUMNS = {"": sparse_vector(spmspv_columns, 0)}
 SUMS = {"branches": elementwise(add_branches), "branch-free": elementwise(add_branch_free)}
+BY_FIBERS = {
+    "table": tensor_sparse_vector(ttv_table),
+    "bitmap": tensor_sparse_vector(ttv_bitmap),
+    "flat": tensor_sparse_vector(ttv_flat),
+}
+SAMPLED = {"table": with_mask(sampled), "scatter": with_mask(sampled_scatter)}
 PRODUCTS = {
     "branches": elementwise(mul_branches),
     "branch-free": elementwise(mul_branch_free),
@@ -245,14 +280,18 @@ KERNELS: dict[str, dict[str, Any]] = {
         "scatter": with_mask(masked_product_scatter),
     },
     "triangles": {"": count},
-    "sampled inner products": {
-        "table": with_mask(sampled),
-        "scatter": with_mask(sampled_scatter),
-    },
+    "sampled inner products": SAMPLED,
+    "sampled inner products, 200 against 2": SAMPLED,
     "TTV": {"": tensor_vector},
+    "TTV sparse 1 %": BY_FIBERS,
+    "TTV sparse 10 %": BY_FIBERS,
     "TTM dense 16": {"": tensor_dense},
     "TTM sparse 16": {"": tensor_sparse},
     "MTTKRP 32": {"": khatri_rao},
+    "MTTKRP sparse 32": {
+        "dense": dense_factors,
+        **{name: sparse_factors(kernel) for name, kernel in khatri_rao_sparse(32).items()},
+    },
     "inner product, order 3": {"": inner_product},
     "A x and A' w": {
         "one after the other": two_products(both_products),

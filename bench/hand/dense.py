@@ -55,3 +55,70 @@ def columns_fixed(width: int) -> tuple[Callable[..., Any], Callable[..., Any], C
         return m
 
     return spmm, sddmm, mttkrp
+
+
+def khatri_rao_sparse(width: int) -> dict[str, Callable[..., Any]]:
+    """Make MTTKRP with sparse factors: what is dense meanwhile has a constant width."""
+
+    @njit(cache=True, fastmath={"contract"})
+    def workspace(roots, root_of, middles, starts, last, val, bp, bc, bv, cp, cc, cv, n):
+        """Gather a fiber's products with C in a row, which the entries of B read."""
+        m = np.zeros((n, width))
+        row = np.zeros(width)
+        for a in range(roots.size):
+            out = m[roots[a]]
+            for f in range(root_of[a], root_of[a + uint32(1)]):
+                j = middles[f]
+                for r in range(width):
+                    row[r] = 0.0
+                for p in range(starts[f], starts[f + uint32(1)]):
+                    factor, k = val[p], last[p]
+                    for q in range(cp[k], cp[k + uint32(1)]):
+                        row[cc[q]] += factor * cv[q]
+                for q in range(bp[j], bp[j + uint32(1)]):
+                    out[bc[q]] += row[bc[q]] * bv[q]
+        return m
+
+    @njit(cache=True, fastmath={"contract", "reassoc"})
+    def spread(roots, root_of, middles, starts, last, val, bp, bc, bv, cp, cc, cv, n):
+        """Lay a row of B out over zeros: products of what does not meet are zero."""
+        m = np.zeros((n, width))
+        row = np.zeros(width)
+        for a in range(roots.size):
+            out = m[roots[a]]
+            for f in range(root_of[a], root_of[a + uint32(1)]):
+                j = middles[f]
+                for q in range(bp[j], bp[j + uint32(1)]):
+                    row[bc[q]] = bv[q]
+                for p in range(starts[f], starts[f + uint32(1)]):
+                    factor, k = val[p], last[p]
+                    for q in range(cp[k], cp[k + uint32(1)]):
+                        out[cc[q]] += factor * cv[q] * row[cc[q]]
+                for q in range(bp[j], bp[j + uint32(1)]):
+                    row[bc[q]] = 0.0
+        return m
+
+    @njit(cache=True, fastmath={"contract"})
+    def dense_rows(roots, root_of, middles, starts, last, val, bp, bc, bv, cp, cc, cv, n):
+        """Make C dense once, so that a fiber's products are vectors; B stays sparse."""
+        m = np.zeros((n, width))
+        c = np.zeros((cp.size - 1, width))
+        for k in range(c.shape[0]):
+            for q in range(cp[k], cp[k + 1]):
+                c[k, cc[q]] = cv[q]
+        row = np.empty(width)
+        for a in range(roots.size):
+            out = m[roots[a]]
+            for f in range(root_of[a], root_of[a + uint32(1)]):
+                j = middles[f]
+                for r in range(width):
+                    row[r] = 0.0
+                for p in range(starts[f], starts[f + uint32(1)]):
+                    factor, other = val[p], c[last[p]]
+                    for r in range(width):
+                        row[r] += factor * other[r]
+                for q in range(bp[j], bp[j + uint32(1)]):
+                    out[bc[q]] += row[bc[q]] * bv[q]
+        return m
+
+    return {"workspace": workspace, "spread": spread, "dense rows": dense_rows}

@@ -22,6 +22,59 @@ def ttv(starts, last, val, v):
     return out
 
 
+@njit(cache=True, fastmath={"reassoc"})
+def ttv_table(starts, last, val, at, xv, m):
+    """Lay the vector out over zeros, which stays in the first cache."""
+    v = np.zeros(m)
+    for p in range(at.size):
+        v[at[p]] = xv[p]
+    out = np.empty(starts.size - 1)
+    for f in range(out.size):
+        total = 0.0
+        for p in range(starts[f], starts[f + 1]):
+            total += val[p] * v[last[p]]
+        out[f] = total
+    return out
+
+
+@njit(cache=True)
+def ttv_bitmap(starts, last, val, at, xv, m):
+    """Ask a bitmap before the vector, and read no value that meets nothing."""
+    v = np.zeros(m)
+    bits = np.zeros((m >> 6) + 1, np.uint64)
+    for p in range(at.size):
+        v[at[p]] = xv[p]
+        bits[at[p] >> uint32(6)] |= uint64(1) << uint64(at[p] & uint32(63))
+    out = np.empty(starts.size - 1)
+    for f in range(out.size):
+        total = 0.0
+        for p in range(starts[f], starts[f + 1]):
+            k = last[p]
+            if (bits[k >> uint32(6)] >> uint64(k & uint32(63))) & uint64(1):
+                total += val[p] * v[k]
+        out[f] = total
+    return out
+
+
+@njit(cache=True)
+def ttv_flat(starts, last, val, at, xv, m):
+    """Go through all entries in one loop, and find the fiber of those that meet the vector."""
+    v = np.zeros(m)
+    bits = np.zeros((m >> 6) + 1, np.uint64)
+    for p in range(at.size):
+        v[at[p]] = xv[p]
+        bits[at[p] >> uint32(6)] |= uint64(1) << uint64(at[p] & uint32(63))
+    out = np.zeros(starts.size - 1)
+    f = uint64(0)
+    for p in range(uint64(last.size)):
+        k = last[p]
+        if (bits[k >> uint32(6)] >> uint64(k & uint32(63))) & uint64(1):
+            while uint64(starts[f + uint64(1)]) <= p:
+                f += uint64(1)
+            out[f] += val[p] * v[k]
+    return out
+
+
 def ttm_fixed(width: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Make products with a matrix of ``width`` (at most 64) columns: one word is the bitmap."""
 

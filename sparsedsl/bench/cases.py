@@ -16,27 +16,31 @@ import scipy.sparse as sp
 import sparsedsl as sd
 from sparsedsl.api import statement_engine
 from sparsedsl.bench.inputs import Fibers, load, moved, other_values, shuffled
+from sparsedsl.bench.jobs import Operands
+from sparsedsl.bench.operands import (
+    COLUMNS,
+    NARROW,
+    lower,
+    mttkrp,
+    skewed,
+    skewed_sampled,
+    sought,
+    sparse_along,
+    sparse_factor,
+    sparse_mttkrp,
+    vector,
+)
 from sparsedsl.calls.choices import Choices
 from sparsedsl.kernel import Kernel as Program
 from sparsedsl.lowered import Lowered
-
-COLUMNS = 64
-"""Columns of the dense factors of SpMM, inner extent of SDDMM."""
-
-RANK = 32
-"""Columns of the factors of MTTKRP."""
-
-NARROW = 16
-"""Columns of the matrix in tensor times matrix, whose dense result is large."""
-
-Operands = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """A statement, the inputs it runs on, and how one input gives its operands.
 
-    ``streams`` marks kernels whose time is that of reading their operands once.  ``program`` has
+    ``streams`` marks kernels whose time is that of reading their operands once, ``coiterates``
+    those in which entries of sparse operands meet: targets are set on these.  ``program`` has
     several statements, which are told as one text.  ``turns`` says on how many matrices of one size
     and of different patterns a kernel runs, one after another.
     """
@@ -48,6 +52,7 @@ class Kernel:
     streams: bool = False
     program: Program | None = None
     turns: int = 1
+    coiterates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +81,6 @@ class Case:
             return self.kernel.program.lower(*self.arguments.values())
         names, given = tuple(self.arguments), tuple(self.arguments.values())
         return statement_engine(self.kernel.statement, names, Choices()).lower(given)
-
-    @property
-    def coiterates(self) -> bool:
-        """Whether entries of several sparse operands meet."""
-        return sum(not isinstance(x, np.ndarray) for x in self.operands.values()) > 1
 
     @property
     def bytes(self) -> int:
@@ -137,49 +137,6 @@ def plain(result: Any) -> Any:
     return array.reshape(-1, array.shape[-1]) if array.ndim > 2 else array
 
 
-def sparse_vector(n: int, part: float, rng: np.random.Generator) -> Any:
-    """Return a sparse vector with ``part`` of its ``n`` places filled, sorted, int32."""
-    places = np.sort(rng.choice(n, max(int(n * part), 1), replace=False)).astype(np.int32)
-    return sp.coo_array((rng.random(places.size), (places,)), shape=(n,))
-
-
-def _vector(form: Callable[[Any], Any]) -> Callable[[Any, np.random.Generator], Operands]:
-    return lambda m, rng: {"A": form(m), "x": rng.random(m.shape[1])}
-
-
-def _sought(form: Callable[[Any], Any], part: float) -> Any:
-    def operands(m: Any, rng: np.random.Generator) -> Operands:
-        return {"A": form(m), "x": sparse_vector(m.shape[1], part, rng)}
-
-    return operands
-
-
-def _skewed(m: Any, rng: np.random.Generator) -> Operands:
-    n = m.shape[0]
-    rows = np.repeat(np.arange(n, dtype=np.int32), 2)
-    columns = rng.integers(0, n, rows.size).astype(np.int32)
-    thin = sp.coo_array((rng.random(rows.size), (rows, columns)), shape=m.shape).tocsr()
-    thin.sum_duplicates()
-    return {"A": m, "B": thin}
-
-
-def _lower(m: Any) -> Any:
-    both = sp.csr_array(m + m.T)
-    both.data = np.ones_like(both.data)
-    lower = sp.csr_array(sp.tril(both, k=-1, format="csr"))
-    lower.sort_indices()
-    return lower
-
-
-def _sparse_factor(x: Fibers, rng: np.random.Generator) -> Any:
-    rows = np.repeat(np.arange(x.shape[2], dtype=np.int32), 2)
-    columns = rng.integers(0, NARROW, rows.size).astype(np.int32)
-    shape = (x.shape[2], NARROW)
-    factor = sp.coo_array((rng.random(rows.size), (rows, columns)), shape=shape).tocsr()
-    factor.sum_duplicates()
-    return factor
-
-
 @sd.kernel
 def _both_products(A: Any, x: Any, w: Any) -> Any:
     i, j = sd.indices("i j")
@@ -198,11 +155,9 @@ def _sums_and_maxima(A: Any) -> Any:
     return s, m
 
 
-def _mttkrp(x: Fibers, rng: np.random.Generator) -> Operands:
-    return {"X": x, "B": rng.random((x.shape[1], RANK)), "C": rng.random((x.shape[2], RANK))}
-
-
 _MATVEC = "y[i] = A[i,j] * x[j]"
+_TTV = "M[i,j] = X[i,j,k] * v[k]"
+_MTTKRP = "M[i,r] = X[i,j,k] * B[j,r] * C[k,r]"
 _SQUARE = ("a", "b", "c", "d", "e")
 _PRODUCTS = ("a", "b'", "c", "d'", "e")
 _TENSORS = ("t1", "t2")
@@ -210,14 +165,38 @@ _TENSORS = ("t1", "t2")
 KERNELS: dict[str, Kernel] = {
     k.name: k
     for k in (
-        Kernel("SpMV CSR", _MATVEC, (*_SQUARE, "A_real"), _vector(lambda m: m), streams=True),
-        Kernel("SpMV CSC", _MATVEC, ("a", "b", "c", "e"), _vector(lambda m: m.tocsc()), True),
-        Kernel("SpMV BCSR", _MATVEC, ("d",), _vector(lambda m: m.tobsr((3, 3))), True),
-        Kernel("SpMV DIA", _MATVEC, ("c",), _vector(lambda m: m.todia()), True),
-        Kernel("SpMSpV CSR 1 %", _MATVEC, ("a", "b", "c", "e"), _sought(lambda m: m, 0.01)),
-        Kernel("SpMSpV CSR 10 %", _MATVEC, ("a", "b", "c", "e"), _sought(lambda m: m, 0.1)),
-        Kernel("SpMSpV CSC 1 %", _MATVEC, ("a", "b", "c"), _sought(lambda m: m.tocsc(), 0.01)),
-        Kernel("SpMSpV CSC 10 %", _MATVEC, ("a", "b", "c"), _sought(lambda m: m.tocsc(), 0.1)),
+        Kernel("SpMV CSR", _MATVEC, (*_SQUARE, "A_real"), vector(lambda m: m), streams=True),
+        Kernel("SpMV CSC", _MATVEC, ("a", "b", "c", "e"), vector(lambda m: m.tocsc()), True),
+        Kernel("SpMV BCSR", _MATVEC, ("d",), vector(lambda m: m.tobsr((3, 3))), True),
+        Kernel("SpMV DIA", _MATVEC, ("c",), vector(lambda m: m.todia()), True),
+        Kernel(
+            "SpMSpV CSR 1 %",
+            _MATVEC,
+            ("a", "b", "c", "e"),
+            sought(lambda m: m, 0.01),
+            coiterates=True,
+        ),
+        Kernel(
+            "SpMSpV CSR 10 %",
+            _MATVEC,
+            ("a", "b", "c", "e"),
+            sought(lambda m: m, 0.1),
+            coiterates=True,
+        ),
+        Kernel(
+            "SpMSpV CSC 1 %",
+            _MATVEC,
+            ("a", "b", "c"),
+            sought(lambda m: m.tocsc(), 0.01),
+            coiterates=True,
+        ),
+        Kernel(
+            "SpMSpV CSC 10 %",
+            _MATVEC,
+            ("a", "b", "c"),
+            sought(lambda m: m.tocsc(), 0.1),
+            coiterates=True,
+        ),
         Kernel(
             "SpMM 64",
             "C[i,j] = A[i,k] * B[k,j]",
@@ -239,30 +218,35 @@ KERNELS: dict[str, Kernel] = {
             "C[i,j] = A[i,j] + B[i,j]",
             (*_SQUARE, "A_real"),
             lambda m, _: {"A": m, "B": moved(m)},
+            coiterates=True,
         ),
         Kernel(
             "A + B, one pattern",
             "C[i,j] = A[i,j] + B[i,j]",
             ("a", "d"),
             lambda m, _: {"A": m, "B": other_values(m)},
+            coiterates=True,
         ),
         Kernel(
             "A + B + C",
             "D[i,j] = A[i,j] + B[i,j] + C[i,j]",
             ("a", "c", "e"),
             lambda m, _: {"A": m, "B": moved(m), "C": moved(moved(m))},
+            coiterates=True,
         ),
         Kernel(
             "A .* B",
             "C[i,j] = A[i,j] * B[i,j]",
             (*_SQUARE, "A_real"),
             lambda m, _: {"A": m, "B": moved(m)},
+            coiterates=True,
         ),
         Kernel(
             "A .* B, one pattern",
             "C[i,j] = A[i,j] * B[i,j]",
             ("a", "d"),
             lambda m, _: {"A": m, "B": other_values(m)},
+            coiterates=True,
         ),
         Kernel(
             "A + B, 16 in turn",
@@ -270,6 +254,7 @@ KERNELS: dict[str, Kernel] = {
             ("A_real",),
             lambda m, _: {"A": m, "B": moved(m)},
             turns=16,
+            coiterates=True,
         ),
         Kernel(
             "A .* B, 16 in turn",
@@ -277,39 +262,55 @@ KERNELS: dict[str, Kernel] = {
             ("A_real",),
             lambda m, _: {"A": m, "B": moved(m)},
             turns=16,
+            coiterates=True,
         ),
-        Kernel("A .* B, 200 against 2", "C[i,j] = A[i,j] * B[i,j]", ("200:2",), _skewed),
+        Kernel(
+            "A .* B, 200 against 2", "C[i,j] = A[i,j] * B[i,j]", ("200:2",), skewed, coiterates=True
+        ),
         Kernel(
             "SpGEMM",
             "C[i,j] = A[i,k] * B[k,j]",
             _PRODUCTS,
             lambda m, _: {"A": m, "B": other_values(m)},
+            coiterates=True,
         ),
         Kernel(
             "masked SpGEMM",
             "C[i,j] = M[i,j] * A[i,k] * B[k,j]",
-            _PRODUCTS,
+            _SQUARE,
             lambda m, _: {"M": m, "A": m, "B": other_values(m)},
+            coiterates=True,
         ),
         Kernel(
             "triangles",
             "s[()] = L[i,j] * L[i,k] * L[k,j]",
-            ("a", "b'", "c", "d'"),
-            lambda m, _: {"L": _lower(m)},
+            ("a", "b", "c", "d"),
+            lambda m, _: {"L": lower(m)},
+            coiterates=True,
         ),
         Kernel(
             "sampled inner products",
             "C[i,j] = M[i,j] * A[i,k] * B[j,k]",
-            ("a", "b'", "d'"),
+            ("a", "b", "d"),
             lambda m, _: {"M": m, "A": m, "B": other_values(m)},
+            coiterates=True,
+        ),
+        Kernel(
+            "sampled inner products, 200 against 2",
+            "C[i,j] = M[i,j] * A[i,k] * B[j,k]",
+            ("200:2",),
+            skewed_sampled,
+            coiterates=True,
         ),
         Kernel(
             "TTV",
-            "M[i,j] = X[i,j,k] * v[k]",
+            _TTV,
             _TENSORS,
             lambda x, rng: {"X": x, "v": rng.random(x.shape[2])},
             streams=True,
         ),
+        Kernel("TTV sparse 1 %", _TTV, _TENSORS, sparse_along(0.01), coiterates=True),
+        Kernel("TTV sparse 10 %", _TTV, _TENSORS, sparse_along(0.1), coiterates=True),
         Kernel(
             "TTM dense 16",
             "M[i,j,r] = X[i,j,k] * B[k,r]",
@@ -320,14 +321,17 @@ KERNELS: dict[str, Kernel] = {
             "TTM sparse 16",
             "M[i,j,r] = X[i,j,k] * B[k,r]",
             _TENSORS,
-            lambda x, rng: {"X": x, "B": _sparse_factor(x, rng)},
+            lambda x, rng: {"X": x, "B": sparse_factor(x, rng)},
+            coiterates=True,
         ),
-        Kernel("MTTKRP 32", "M[i,r] = X[i,j,k] * B[j,r] * C[k,r]", _TENSORS, _mttkrp),
+        Kernel("MTTKRP 32", _MTTKRP, _TENSORS, mttkrp),
+        Kernel("MTTKRP sparse 32", _MTTKRP, _TENSORS, sparse_mttkrp, coiterates=True),
         Kernel(
             "inner product, order 3",
             "s[()] = X[i,j,k] * Y[i,j,k]",
             _TENSORS,
             lambda x, _: {"X": x, "Y": other_values(x)},
+            coiterates=True,
         ),
         Kernel(
             "A x and A' w",

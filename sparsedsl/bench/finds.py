@@ -19,9 +19,11 @@ import numpy as np
 import scipy.sparse as sp
 
 import sparsedsl as sd
-from sparsedsl.bench.cases import Operands, plain, sparse_vector
+from sparsedsl.bench.cases import plain
 from sparsedsl.bench.inputs import uniform
+from sparsedsl.bench.jobs import Operands
 from sparsedsl.bench.measure import TOLERANCE, Spent, difference, geometric_mean, in_turn
+from sparsedsl.bench.operands import sparse_vector
 from sparsedsl.errors import PlanError
 from sparsedsl.find.algorithms import ALGORITHMS
 

@@ -45,14 +45,17 @@ class Spent:
     most: int
 
 
-PATIENCE = 30.0
+PATIENCE = 12.0
 """Seconds after which no further round is begun, though there were fewer than wanted."""
 
 FAR, LONG = 30.0, 0.02
 """A peer so many times slower, whose call takes so many seconds, is timed in rounds of its own."""
 
-ONCE = 5.0
+ONCE = 2.0
 """Seconds of a call that is not made again: one that was made before, or is steady, is its time."""
+
+HOPELESS = 2.0
+"""A variant that took so many times as long as the fastest when it was checked is not tried."""
 
 FULL = Spent(0.4, 7, 31)
 QUICK = Spent(0.0, 3, 3)
@@ -140,8 +143,9 @@ def difference(found: Any, expected: Any) -> float:
 
 def measure(case: Case, peers: Peers, spent: Spent = FULL) -> Measured:
     """Check every result against scipy's, then time all of them in turn."""
-    jobs = peers.jobs(case)
-    reference = plain(jobs[0][2].finish(jobs[0][2].call()))
+    scipy, *others = peers.jobs(case)
+    found, took = _called(scipy[2])
+    reference, found = plain(scipy[2].finish(found)), None
     errors: dict[str, str] = {}
     first = float("nan")
     ours: list[tuple[str, str, Job]] = []
@@ -157,18 +161,25 @@ def measure(case: Case, peers: Peers, spent: Spent = FULL) -> Measured:
     except Exception as error:  # a failure is a row of the report, not its end
         errors["sparsedsl"] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         result = None
-    checked = [(job, _checked(job, reference, errors)) for job in jobs]
-    right = [job for job, took in checked if took is not None and not _once(job[2], took)]
-    long = [(job, took) for job, took in checked if took is not None and _once(job[2], took)]
-    right = _fastest_variants([*ours, *right])
+    checked = [(scipy, took), *((job, _checked(job, reference, errors)) for job in others)]
+    right = [(job, took) for job, took in checked if took is not None]
+    long = [(job, took) for job, took in right if _once(job[2], took)]
+    short = [(job, took) for job, took in right if not _once(job[2], took)]
     size = case.bytes + result_bytes(result)
     result = reference = None
-    what = case.kernel.name, case.input, case.kernel.streams, case.coiterates
+    what = case.kernel.name, case.input, case.kernel.streams, case.kernel.coiterates
     if not ours:
         return Measured(*what, size, None, first, (), errors)
-    base, *compared = _timed(right, spent)
+    base, *compared = _timed([*ours, *_fastest_variants(short)], spent)
     compared += _timed_once(long, base, {timed.name for timed in compared})
     return Measured(*what, size, base, first, tuple(compared), errors)
+
+
+def _called(job: Job) -> tuple[Any, float]:
+    """Return the result of a call, and its seconds."""
+    start = time.perf_counter()
+    result = job.call()
+    return result, time.perf_counter() - start
 
 
 def _once(job: Job, took: float) -> bool:
@@ -232,9 +243,7 @@ def _checked(job: tuple[str, str, Job], reference: Any, errors: dict[str, str]) 
     name, variant, run = job
     label = f"{name} ({variant})" if variant else name
     try:
-        start = time.perf_counter()
-        result = run.call()
-        took = time.perf_counter() - start
+        result, took = _called(run)
         gap = difference(plain(run.finish(result)), reference)
     except Exception as error:  # a peer's failure is its own
         errors[label] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
@@ -245,13 +254,20 @@ def _checked(job: tuple[str, str, Job], reference: Any, errors: dict[str, str]) 
     return None
 
 
-def _fastest_variants(jobs: list[tuple[str, str, Job]]) -> list[tuple[str, str, Job]]:
-    """Of the variants of one peer, keep the one that is fastest in three short rounds."""
-    kept: dict[str, list[tuple[str, str, Job]]] = {}
-    for job in jobs:
-        kept.setdefault(job[0], []).append(job)
+def _fastest_variants(
+    checked: list[tuple[tuple[str, str, Job], float]],
+) -> list[tuple[str, str, Job]]:
+    """Of the variants of one peer, keep the one that is fastest in three short rounds.
+
+    A steady one that was far slower than another when both were checked has no chance.
+    """
+    kept: dict[str, list[tuple[tuple[str, str, Job], float]]] = {}
+    for job, took in checked:
+        kept.setdefault(job[0], []).append((job, took))
     best: list[tuple[str, str, Job]] = []
-    for group in kept.values():
+    for variants in kept.values():
+        most = HOPELESS * min(took for _, took in variants)
+        group = [job for job, took in variants if took <= most or not job[2].steady]
         if len(group) > 1:
             trial = in_turn([job.call for _, _, job in group], Spent(0.0, 3, 3))
             group = [group[int(np.argmin([min(t) for t in trial]))]]

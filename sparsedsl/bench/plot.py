@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sparsedsl.bench.report import names, peer
 from sparsedsl.bench.run import Run
+from sparsedsl.bench.summary import names, peer
 from sparsedsl.errors import SparseDSLError
 
 

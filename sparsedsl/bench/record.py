@@ -10,8 +10,8 @@ from dataclasses import asdict
 from typing import Any
 
 from sparsedsl.bench.measure import Timed
-from sparsedsl.bench.report import summary
 from sparsedsl.bench.run import Run
+from sparsedsl.bench.summary import Row, coiterating, summary, targets
 
 
 def record(run: Run) -> dict[str, Any]:
@@ -43,9 +43,11 @@ def record(run: Run) -> dict[str, Any]:
         "bandwidth": run.bandwidth,
         "versions": run.versions,
         "absent": run.absent,
-        "summary": [
-            {"peer": n, "cells": c, "mean_ratio": mean if c else None, "under_par": under}
-            for n, c, mean, under in summary(run)
+        "summary": [_row(row) for row in summary(run)],
+        "coiteration": [_row(row) for row in summary(run, coiterating(run))],
+        "targets": [
+            {**asdict(t), "reached": None if math.isnan(t.reached) else t.reached, "met": t.met}
+            for t in targets(run)
         ],
         "cells": cells,
         "tiny_calls": [
@@ -85,3 +87,8 @@ def record(run: Run) -> dict[str, Any]:
         ],
         "growth": {g.kind: g.seconds for g in run.growths},
     }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    mean = row.mean if row.cells else None
+    return {"peer": row.peer, "cells": row.cells, "mean_ratio": mean, "under_par": row.under}

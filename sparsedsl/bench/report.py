@@ -6,39 +6,49 @@ rounds: above 1, this library is faster.
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from sparsedsl.bench.measure import Measured, Timed, geometric_mean, on_threads
+from sparsedsl.bench.measure import Timed, on_threads
 from sparsedsl.bench.memory import LEAST, SLACK
 from sparsedsl.bench.overhead import ENTRIES, ORDER
 from sparsedsl.bench.run import Run
 from sparsedsl.bench.speedup import LONG
+from sparsedsl.bench.summary import (
+    CACHE,
+    HAND,
+    PAR,
+    Row,
+    Target,
+    coiterating,
+    fraction,
+    names,
+    peer,
+    speedup,
+    summary,
+    targets,
+)
 from sparsedsl.console import print_figures
-
-HAND = "hand"
-"""The kernels written by hand: what is possible, not what there is to choose from."""
-
-PAR = 0.95
-"""A ratio below which a cell counts as slower than a peer."""
 
 METHOD = """\
 Times are medians of warm calls as a user makes them, with scipy arrays or bound tensors as
-arguments, checks of arguments and making of results included. Hand-written kernels take and
-give raw arrays. Each result was compared with scipy's before anything was timed. Each round
-runs every peer once, in an order drawn anew, and a short call again for half a millisecond; a
-ratio is the median over rounds of the peer's time over that of sparsedsl in the same round, the
-quartiles in parentheses: above 1, sparsedsl is faster. A peer that is 30 times slower has three
-rounds with sparsedsl alone; one whose call takes more than 5 seconds is timed once, over the median
-of sparsedsl. Rows of sparse results are sorted: scipy's and the others' are, where they leave them
-unsorted, sorted within the time. Where a peer has several variants, the one faster in a short trial
-was taken; its name follows the ratio. Variants of TACO are schedules, and TACO default has that
-which it chooses itself. Merging C is C in the form that TACO's schedules have
-(`bench/merging.c`): it stands in for TACO where that is not installed, and is not its output.
-tensora runs in a process of its own: a call there is a message there and back. Everything but what
-stands under Threads runs on one thread."""
+arguments, checks of arguments and making of results included. Hand-written kernels take and give
+raw arrays. Each result was compared with scipy's before anything was timed. Each round runs every
+peer once, in an order drawn anew, and a short call again for half a millisecond; a ratio is the
+median over rounds of the peer's time over that of sparsedsl in the same round, the quartiles in
+parentheses: above 1, sparsedsl is faster. A peer that is 30 times slower has three rounds with
+sparsedsl alone; one whose call takes more than 2 seconds is timed once, over the median of
+sparsedsl. scipy makes products under a mask by as many rows at once as there is room for. Rows of
+sparse results are sorted: scipy's and the others' are, where they leave them unsorted, sorted
+within the time. Where a peer has several variants, the one faster in a short trial was taken; its
+name follows the ratio. Variants of TACO are schedules, and TACO default has that which it chooses
+itself. Merging C is C in the form that TACO's schedules have (`bench/merging.c`): it stands in for
+TACO where that is not installed, and is not its output. tensora runs in a process of its own: a
+call there is a message there and back. Everything but what stands under Threads runs on one
+thread."""
 
 
 def duration(seconds: float) -> str:
@@ -47,51 +57,12 @@ def duration(seconds: float) -> str:
     return f"{ms:.0f}" if ms >= 100 else f"{ms:.3g}"
 
 
-def peer(cell: Measured, name: str) -> Timed | None:
-    """Return the times of one peer, None where it was not timed."""
-    return next((t for t in cell.peers if t.name == name), None)
-
-
 def _ratio(timed: Timed | None) -> str:
     if timed is None:
         return "-"
     low, high = timed.spread
     variant = f" {timed.variant}" if timed.variant else ""
     return f"{timed.ratio:.2f} ({low:.2f}-{high:.2f}){variant}"
-
-
-def names(run: Run) -> list[str]:
-    """Return the peers that were timed."""
-    return [n for n in run.versions if any(peer(c, n) for c in run.cells)]
-
-
-def summary(run: Run) -> list[tuple[str, int, float, int]]:
-    """Return (peer, cells, geometric mean of ratios, cells under ``PAR``), the fastest last."""
-    rows: list[tuple[str, int, float, int]] = []
-    groups = {
-        name: [t.ratio for c in run.cells if (t := peer(c, name)) is not None]
-        for name in names(run)
-    }
-    libraries = tuple(name for name in names(run) if name != HAND)
-    together = [c for c in run.cells if c.coiterates]
-    groups["fastest of all"] = _fastest(run.cells, names(run))
-    groups[f"fastest but {HAND}"] = _fastest(run.cells, libraries)
-    groups[f"fastest but {HAND}, several sparse operands"] = _fastest(together, libraries)
-    for name, ratios in groups.items():
-        rows.append((name, len(ratios), geometric_mean(ratios), sum(r < PAR for r in ratios)))
-    return rows
-
-
-def _fastest(cells: Iterable[Measured], peers: Collection[str]) -> list[float]:
-    """Return each cell's ratio to the fastest of some peers, where any was timed."""
-    by_cell = ([t.ratio for t in c.peers if t.name in peers] for c in cells)
-    return [min(ratios) for ratios in by_cell if ratios]
-
-
-def _fraction(run: Run, cell: Measured) -> str:
-    if not cell.streams or cell.ours is None:
-        return ""
-    return f"{cell.bytes / cell.ours.median / run.bandwidth['read']:.0%}"
 
 
 def _markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -132,10 +103,8 @@ def markdown(run: Run, note: str = "") -> str:
     lines += [f"- bandwidth, {n}: {v / 1e9:.1f} GB/s" for n, v in run.bandwidth.items()]
     lines += [f"- left out, {name}: {reason}" for name, reason in run.absent.items()]
     lines += ["", "## Summary", ""]
-    heads = ["peer", "cells", "geometric mean of ratios", f"cells under {PAR}"]
-    lines += _markdown_table(
-        heads, [[n, str(c), f"{mean:.2f}", str(under)] for n, c, mean, under in summary(run)]
-    )
+    lines += _summary(run)
+    lines += ["", "## Targets", "", *_targets(run)]
     lines += ["", "## Inputs", ""]
     lines += _markdown_table(["name", "what"], [[n, about] for n, about in run.inputs.items()])
     lines += ["", "## Kernels", "", *_markdown_table(_heads(run), _cell_rows(run))]
@@ -153,6 +122,42 @@ def markdown(run: Run, note: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
+def _summary(run: Run) -> list[str]:
+    together = summary(run, coiterating(run))
+    rows = [
+        [row.peer, *_figures(row), *_figures(part)]
+        for row, part in zip(summary(run), together, strict=True)
+    ]
+    columns = ["cells", "geometric mean of ratios", f"cells under {PAR}"]
+    heads = ["peer", *columns, *(f"co-iteration: {name}" for name in columns)]
+    kernels = dict.fromkeys(c.kernel for c in coiterating(run))
+    about = f"Co-iteration is where entries of sparse operands meet: {'; '.join(kernels)}."
+    return [*([about, ""] if kernels else []), *_markdown_table(heads, rows)]
+
+
+def _figures(row: Row) -> list[str]:
+    return [str(row.cells), f"{row.mean:.2f}" if row.cells else "-", str(row.under)]
+
+
+def _targets(run: Run) -> list[str]:
+    rows = [
+        [t.about, str(t.cells), f"{t.reached:.2f}", f"{t.wanted:.2f}", _verdict(t)]
+        for t in targets(run)
+    ]
+    about = (
+        "Geometric means of ratios, or the least of all cells. Streams count as out of cache "
+        f"from {CACHE // 2**20} MiB of operands and result, and are over the memory's bytes a "
+        f"second; cells are long from {LONG * 1e3:.0f} ms on one thread."
+    )
+    return [about, "", *_markdown_table(["target", "cells", "reached", "wanted", "met"], rows)]
+
+
+def _verdict(target: Target) -> str:
+    if math.isnan(target.reached):
+        return "not measured"
+    return "yes" if target.met else f"no, {target.reached / target.wanted:.0%} of it"
+
+
 def _streams(run: Run) -> list[str]:
     rows = [
         [
@@ -160,7 +165,7 @@ def _streams(run: Run) -> list[str]:
             c.input,
             f"{c.bytes / 2**20:.0f}",
             f"{c.bytes / c.ours.median / 1e9:.1f}",
-            _fraction(run, c),
+            f"{fraction(run, c):.0%}",
         ]
         for c in run.cells
         if c.streams and c.ours
@@ -226,11 +231,6 @@ def _ceiling(run: Run, threads: int) -> str:
     if not gains:
         return ""
     return f" The memory gives {' and '.join(gains)} on {threads} threads: streams gain no more."
-
-
-def speedup(run: Run) -> float:
-    """Return the geometric mean of the speed-up by threads over long cells; NaN without any."""
-    return geometric_mean(cell.ratio for cell in run.speedups if cell.long)
 
 
 def _slower(run: Run) -> list[str]:
@@ -316,8 +316,11 @@ def show(run: Run) -> None:
     """Print the table and the summary to the terminal."""
     title = "time over that of sparsedsl: above 1, sparsedsl is faster"
     print_figures([_heads(run), *_cell_rows(run)], title=title, left=2)
-    for name, cells, mean, under in summary(run):
-        print(f"{name}: {mean:.2f} over {cells} cells, {under} under {PAR}")
+    for what, cells in (("", run.cells), ("co-iteration, ", coiterating(run))):
+        for row in summary(run, cells):
+            if row.cells:
+                figures = f"{row.mean:.2f} over {row.cells} cells, {row.under} under {PAR}"
+                print(f"{what}{row.peer}: {figures}")
     for cell in run.speedups:
         about = f"{cell.kernel} on {cell.input}, {cell.threads} threads"
         print(f"{about}: {cell.ratio:.2f}{'' if cell.same else ', results differ'}")

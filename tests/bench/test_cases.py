@@ -9,7 +9,7 @@ import sparsedsl as sd
 from sparsedsl.bench.cases import KERNELS, case, plain
 from sparsedsl.bench.inputs import MATRICES, TENSORS, Fibers, real
 from sparsedsl.bench.measure import difference
-from sparsedsl.bench.peers import find
+from sparsedsl.bench.peers import find, scipy_kernels
 from sparsedsl.bench.peers.scipy_kernels import SCIPY
 
 
@@ -70,6 +70,16 @@ def test_scipy_computes_the_statement(kernel):
 def test_every_kernel_has_a_reference_and_a_hand_written_kernel():
     assert {*SCIPY} == {*KERNELS}
     assert {*find().kernels["hand"]} == {*KERNELS}
+
+
+@pytest.mark.parametrize("kernel", ["masked SpGEMM", "triangles", "sampled inner products"])
+def test_scipy_takes_products_by_rows_as_at_once(kernel, monkeypatch):
+    """Large ones have no room for the whole product before its mask."""
+    made = case(kernel, "b", quick=True)
+    job = SCIPY[kernel](made.operands)
+    monkeypatch.setattr(scipy_kernels, "ROOM", 100)
+    by_rows = SCIPY[kernel](made.operands)
+    assert difference(plain(by_rows.call()), plain(job.call())) < 1e-14
 
 
 def test_merging_loops_agree_with_scipy_or_say_why_they_cannot_run():

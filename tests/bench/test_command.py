@@ -5,14 +5,14 @@ import pytest
 from typer.testing import CliRunner
 
 from sparsedsl.bench import growth, overhead
-from sparsedsl.bench.cases import KERNELS, case
+from sparsedsl.bench.cases import KERNELS
 from sparsedsl.bench.conversions import Conversion
 from sparsedsl.bench.growth import Growth
-from sparsedsl.bench.measure import Measured, Timed, geometric_mean
+from sparsedsl.bench.measure import Measured, Timed
 from sparsedsl.bench.memory import Memory
 from sparsedsl.bench.overhead import Overhead
 from sparsedsl.bench.record import record
-from sparsedsl.bench.report import markdown, slower, summary
+from sparsedsl.bench.report import markdown, slower
 from sparsedsl.bench.run import Run, chosen
 from sparsedsl.bench.speedup import Speedup
 from sparsedsl.cli.app import app
@@ -155,24 +155,6 @@ def test_tiny_calls_are_measured(monkeypatch):
     for o in found:
         assert min(o.scipy, o.arguments, o.bound, o.compiled, *o.cold, *o.new) > 0
         assert (len(o.cold), len(o.new)) == (4, 2)
-
-
-def test_summary_takes_geometric_means():
-    assert geometric_mean([0.5, 2.0]) == pytest.approx(1.0)
-    rows = {name: rest for name, *rest in summary(_run())}
-    assert rows["scipy"] == [1, pytest.approx(2.0), 0]
-    assert rows["fastest of all"] == [1, pytest.approx(0.5), 1]
-    assert rows["fastest but hand"] == [1, pytest.approx(2.0), 0]
-
-
-def test_summary_tells_of_cells_with_several_sparse_operands():
-    run = _run()
-    both = (run.cells[0], replace(run.cells[0], coiterates=True, peers=run.cells[0].peers[:1]))
-    rows = {name: rest for name, *rest in summary(replace(run, cells=both))}
-    assert rows["fastest but hand"][0] == 2
-    assert rows["fastest but hand, several sparse operands"] == [1, pytest.approx(2.0), 0]
-    assert case("SpGEMM", "a", quick=True).coiterates
-    assert not case("SpMV CSR", "a", quick=True).coiterates
 
 
 def test_slower_cells_are_listed():

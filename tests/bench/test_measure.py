@@ -109,6 +109,35 @@ def test_the_fastest_variant_counts():
     assert [(t.name, t.variant) for t in found.peers] == [("scipy", ""), ("p", "quick")]
 
 
+def test_a_steady_variant_that_was_far_slower_when_checked_is_not_tried():
+    import time
+
+    def prepared(name, seconds, steady):
+        def prepare(o):
+            def call():
+                calls[name] += 1
+                time.sleep(seconds)
+                return o["A"] @ o["x"]
+
+            return Job(call, steady=steady)
+
+        return prepare
+
+    calls = {"quick": 0, "steady": 0, "warming": 0}
+    every = peers()
+    every.kernels["p"] = {
+        "SpMV CSR": [
+            ("quick", prepared("quick", 0.0, True)),
+            ("steady", prepared("steady", 0.05, True)),
+            ("warming", prepared("warming", 0.05, False)),
+        ]
+    }
+    found = m.measure(case("SpMV CSR", "a", quick=True), every, m.QUICK)
+    assert found.peers[1].variant == "quick"
+    assert calls["steady"] == 1
+    assert calls["warming"] > 1
+
+
 def test_a_peer_far_slower_has_rounds_of_its_own(monkeypatch):
     def counting(name):
         def prepare(o):

@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sparsedsl.bench.jobs import Job, Known, Missing, Operands, Prepare, single
-from sparsedsl.bench.peers.scipy_kernels import PRODUCTS, SCIPY, SUMS
+from sparsedsl.bench.peers.scipy_kernels import PRODUCTS, SAMPLED, SCIPY, SUMS, placed
 
 
 def _graphblas() -> dict[str, Prepare]:
@@ -61,13 +61,19 @@ def _graphblas() -> dict[str, Prepare]:
     def vector(h: Any) -> Any:
         return times(h["A"] @ h["x"]).new()
 
+    def by_fiber(o: Operands) -> Job:
+        x = o["X"]
+        product = job(vector)({"A": x.by_fiber, "x": o["v"]})
+        return Job(product.call, lambda y: placed(x, product.finish(y)))
+
     return {
         **{n: job(vector) for n in SCIPY if n.startswith(("SpMV CS", "SpMSpV"))},
         **{n: job(lambda h: h["A"].ewise_add(h["B"], gb.binary.plus).new()) for n in SUMS},
         **{n: job(lambda h: h["A"].ewise_mult(h["B"], gb.binary.times).new()) for n in PRODUCTS},
         "SpGEMM": job(lambda h: times(h["A"] @ h["B"]).new()),
         "masked SpGEMM": job(lambda h: masked(h["A"], h["B"], h["M"])),
-        "sampled inner products": job(lambda h: masked(h["A"], h["B"].T, h["M"])),
+        **{n: job(lambda h: masked(h["A"], h["B"].T, h["M"])) for n in SAMPLED},
+        **{f"TTV sparse {part} %": by_fiber for part in (1, 10)},
         "triangles": job(
             lambda h: masked(h["L"], h["L"], h["L"]).reduce_scalar(gb.monoid.plus).get(0.0)
         ),

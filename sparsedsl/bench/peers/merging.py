@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import scipy.sparse as sp
 from sparsedsl.bench.inputs import Fibers
 from sparsedsl.bench.jobs import Job, Known, Missing, Operands, Prepare
 from sparsedsl.bench.peers.c_code import FLAGS, library
+from sparsedsl.bench.peers.scipy_kernels import placed
 
 SOURCE = Path(__file__).parents[3] / "bench" / "merging.c"
 
@@ -79,13 +81,20 @@ def kernels(library: ctypes.CDLL) -> dict[str, list[tuple[str, Prepare]]]:
         "masked SpGEMM": both(_masked, "masked"),
         "triangles": both(_triangles, "triangles"),
         "sampled inner products": both(_sampled, "sampled"),
+        "sampled inner products, 200 against 2": both(_sampled, "sampled"),
+        "TTV sparse 1 %": both(_tensor_times_vector, "spmspv"),
+        "TTV sparse 10 %": both(_tensor_times_vector, "spmspv"),
         "TTM sparse 16": [("", _bound(_tensor_times_matrix, library))],
+        "MTTKRP sparse 32": [
+            *both(_mttkrp, "mttkrp"),
+            ("workspace", _bound(_mttkrp, library.mttkrp_workspace)),
+        ],
         "inner product, order 3": both(_inner, "inner"),
     }
 
 
 def _bound(make: Callable[[Any, Operands], Job], function: Any) -> Prepare:
-    return lambda operands: make(function, operands)
+    return lambda operands: replace(make(function, operands), steady=True)
 
 
 def _address(a: np.ndarray) -> ctypes.c_void_p:
@@ -172,6 +181,26 @@ def _tensor_times_matrix(library: Any, o: Operands) -> Job:
         return sp.csr_array((val, (np.repeat(joined, np.diff(pos)), crd)), shape=shape)
 
     return Job(_multiply(library, [x.starts, x.last, x.values], b), finish)
+
+
+def _tensor_times_vector(function: Any, o: Operands) -> Job:
+    """Every fiber meets the whole of the vector."""
+    x = o["X"]
+    job = _sparse_vector(function, {"A": x.by_fiber, "x": o["v"]})
+    return Job(job.call, lambda y: placed(x, y))
+
+
+def _mttkrp(function: Any, o: Operands) -> Job:
+    x, b, c = o["X"], o["B"], o["C"]
+    shape = x.shape[0], b.shape[1]
+    given = [shape[1], *_fibers(x), *_matrix(b), *_matrix(c)]
+
+    def call() -> Any:
+        m = np.zeros(shape)
+        function(*given, _address(m))
+        return m
+
+    return Job(call)
 
 
 def _masked(function: Any, o: Operands) -> Job:

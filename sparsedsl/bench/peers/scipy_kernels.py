@@ -5,6 +5,8 @@ Takes: operands as scipy and NumPy hold them.  Gives: jobs by the kernel's name.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,9 @@ import scipy.sparse as sp
 
 from sparsedsl.bench.inputs import Fibers
 from sparsedsl.bench.jobs import Job, Operands, Prepare
+
+ROOM = 1 << 26
+"""Products of two entries that are made before a mask is put on them."""
 
 
 def _times_vector(o: Operands) -> Job:
@@ -59,18 +64,46 @@ def _product(o: Operands) -> Job:
     return Job(call)
 
 
+def _masked(a: Any, b: Any, mask: Any) -> Callable[[], Any]:
+    """Multiply, and keep what the mask holds, by as many rows at once as there is room for."""
+    products = np.concatenate([[0], np.cumsum(np.diff(b.indptr)[a.indices], dtype=np.int64)])
+    parts = products[a.indptr] // ROOM
+    ends = np.concatenate([[0], np.flatnonzero(np.diff(parts)) + 1, [a.shape[0]]])
+    blocks = [slice(*pair) for pair in itertools.pairwise(np.unique(ends).tolist())]
+
+    def by_rows() -> Any:
+        done = [(a[part] @ b).multiply(mask[part]) for part in blocks]
+        return sp.vstack(done, format="csr")
+
+    return by_rows if len(blocks) > 1 else lambda: (a @ b).multiply(mask)
+
+
+def _masked_product(o: Operands) -> Job:
+    return Job(_masked(o["A"], o["B"], o["M"]), steady=True)
+
+
 def _sampled(o: Operands) -> Job:
-    transposed = sp.csr_array(o["B"].T)
-    return Job(lambda: (o["A"] @ transposed).multiply(o["M"]))
+    return Job(_masked(o["A"], sp.csr_array(o["B"].T), o["M"]), steady=True)
+
+
+def _triangles(o: Operands) -> Job:
+    inside = _masked(o["L"], o["L"], o["L"])
+    return Job(lambda: inside().sum(), steady=True)
 
 
 def _by_fiber(o: Operands, other: str) -> Job:
     x: Fibers = o["X"]
     fibers = x.by_fiber
-    return Job(lambda: fibers @ o[other], lambda y: _placed(x, y))
+    return Job(lambda: fibers @ o[other], lambda y: placed(x, y))
 
 
-def _placed(x: Fibers, values: Any) -> Any:
+def _by_fiber_sparse(o: Operands) -> Job:
+    x: Fibers = o["X"]
+    product = _times_sparse_vector({"A": x.by_fiber, "x": o["v"]})
+    return Job(product.call, lambda y: placed(x, product.finish(y)))
+
+
+def placed(x: Fibers, values: Any) -> Any:
     """Put one value, or one row, for each fiber in its place; the first two modes joined."""
     if values.ndim == 1:
         return sp.csr_array((values, (x.first, x.middles)), shape=x.shape[:2])
@@ -82,11 +115,21 @@ def _placed(x: Fibers, values: Any) -> Any:
 
 def _mttkrp(o: Operands) -> Job:
     x: Fibers = o["X"]
-    fibers, first, count = x.by_fiber, x.first, x.middles.size
-    summing = sp.csr_array(
-        (np.ones(count), (first, np.arange(count, dtype=np.int32))), shape=(x.shape[0], count)
-    )
+    fibers, summing = x.by_fiber, _summing(x)
     return Job(lambda: summing @ ((fibers @ o["C"]) * o["B"][x.middles]))
+
+
+def _sparse_mttkrp(o: Operands) -> Job:
+    x: Fibers = o["X"]
+    fibers, summing = x.by_fiber, _summing(x)
+    return Job(lambda: summing @ (fibers @ o["C"]).multiply(o["B"][x.middles, :]))
+
+
+def _summing(x: Fibers) -> Any:
+    """Return the matrix that adds up the fibers of each first coordinate."""
+    count = x.middles.size
+    places = (x.first, np.arange(count, dtype=np.int32))
+    return sp.csr_array((np.ones(count), places), shape=(x.shape[0], count))
 
 
 def _inner(o: Operands) -> Job:
@@ -104,6 +147,8 @@ SUMS = ("A + B", "A + B, one pattern", "A + B, 16 in turn")
 PRODUCTS = ("A .* B", "A .* B, one pattern", "A .* B, 200 against 2", "A .* B, 16 in turn")
 """Kernels that are one sum or product of two matrices, element by element."""
 
+SAMPLED = ("sampled inner products", "sampled inner products, 200 against 2")
+
 SCIPY: dict[str, Prepare] = {
     **dict.fromkeys(("SpMV CSR", "SpMV CSC", "SpMV BCSR", "SpMV DIA"), _times_vector),
     **{f"SpMSpV {f} {p} %": _times_sparse_vector for f in ("CSR", "CSC") for p in (1, 10)},
@@ -113,13 +158,16 @@ SCIPY: dict[str, Prepare] = {
     "A + B + C": lambda o: Job(lambda: o["A"] + o["B"] + o["C"]),
     **dict.fromkeys(PRODUCTS, lambda o: Job(lambda: o["A"].multiply(o["B"]))),
     "SpGEMM": _product,
-    "masked SpGEMM": lambda o: Job(lambda: (o["A"] @ o["B"]).multiply(o["M"])),
-    "triangles": lambda o: Job(lambda: (o["L"] @ o["L"]).multiply(o["L"]).sum()),
-    "sampled inner products": _sampled,
+    "masked SpGEMM": _masked_product,
+    "triangles": _triangles,
+    **dict.fromkeys(SAMPLED, _sampled),
     "TTV": lambda o: _by_fiber(o, "v"),
+    "TTV sparse 1 %": _by_fiber_sparse,
+    "TTV sparse 10 %": _by_fiber_sparse,
     "TTM dense 16": lambda o: _by_fiber(o, "B"),
     "TTM sparse 16": lambda o: _by_fiber(o, "B"),
     "MTTKRP 32": _mttkrp,
+    "MTTKRP sparse 32": _sparse_mttkrp,
     "inner product, order 3": _inner,
     "A x and A' w": _both_products,
     "sums and maxima of rows": _sums_and_maxima,

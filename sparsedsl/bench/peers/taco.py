@@ -68,6 +68,12 @@ _SPARSE_VECTOR = _statement(_VECTOR, "y:d A:ds x:s", gallop="mergeby(j,Gallop)")
 _BY_COLUMNS = _statement(_VECTOR, "y:d A:ds:1,0 x:s")
 _SUM = _statement("C(i,j)=A(i,j)+B(i,j)", _MATRICES)
 _TIMES = _statement("C(i,j)=A(i,j)*B(i,j)", _MATRICES, gallop="mergeby(j,Gallop)")
+_SAMPLED = _statement(
+    "C(i,j)=M(i,j)*A(i,k)*B(j,k)", f"M:ds {_MATRICES}", gallop="mergeby(k,Gallop)"
+)
+_FIBERS_BY_VECTOR = _statement("M(i,j)=X(i,j,k)*v(k)", "M:ss X:sss v:s", gallop="mergeby(k,Gallop)")
+_MTTKRP = "M(i,r)=X(i,j,k)*C(k,r)*B(j,r)"
+_ROWS_OF_FIBERS = "reorder(i,j,k,r),precompute(X(i,j,k)*C(k,r),r,r)"
 _ROWS_OF_PRODUCTS = "reorder(i,j,k,r),precompute(X(i,j,k)*B(k,r),r,r)"
 _STATEMENTS = {
     "SpMV CSR": _statement(_VECTOR, "y:d A:ds x:d"),
@@ -101,20 +107,23 @@ _STATEMENTS = {
         "A=L B=L",
         gallop="mergeby(k,Gallop)",
     ),
-    "sampled inner products": _statement(
-        "C(i,j)=M(i,j)*A(i,k)*B(j,k)", f"M:ds {_MATRICES}", gallop="mergeby(k,Gallop)"
-    ),
+    "sampled inner products": _SAMPLED,
     "TTV": _statement("M(i,j)=X(i,j,k)*v(k)", "M:ss X:sss v:d"),
+    "sampled inner products, 200 against 2": _SAMPLED,
+    "TTV sparse 1 %": _FIBERS_BY_VECTOR,
+    "TTV sparse 10 %": _FIBERS_BY_VECTOR,
     "TTM dense 16": _statement(
         "M(i,j,r)=X(i,j,k)*B(k,r)", "M:ssd X:sss B:dd", workspace=_ROWS_OF_PRODUCTS
     ),
     "TTM sparse 16": _statement(
         "M(i,j,r)=X(i,j,k)*B(k,r)", "M:sss X:sss B:ds", workspace=_ROWS_OF_PRODUCTS
     ),
-    "MTTKRP 32": _statement(
-        "M(i,r)=X(i,j,k)*C(k,r)*B(j,r)",
-        "M:dd X:sss B:dd C:dd",
-        workspace="reorder(i,j,k,r),precompute(X(i,j,k)*C(k,r),r,r)",
+    "MTTKRP 32": _statement(_MTTKRP, "M:dd X:sss B:dd C:dd", workspace=_ROWS_OF_FIBERS),
+    "MTTKRP sparse 32": _statement(
+        _MTTKRP,
+        "M:dd X:sss B:ds C:ds",
+        gallop="mergeby(r,Gallop)",
+        workspace=_ROWS_OF_FIBERS,
     ),
     "inner product, order 3": _statement(
         "s=X(i,j,k)*Y(i,j,k)", "X:sss Y:sss", gallop="mergeby(k,Gallop)"

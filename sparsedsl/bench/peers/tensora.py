@@ -41,6 +41,14 @@ _STATEMENTS: dict[str, tuple[str, dict[str, str]]] = {
         ("C(i,j) = A(i,j) * B(i,j)", _ELEMENTWISE),
     ),
     "TTV": ("M(i,j) = X(i,j,k) * v(k)", {"X": "sss", "v": "d", "M": "ss"}),
+    **dict.fromkeys(
+        ("TTV sparse 1 %", "TTV sparse 10 %"),
+        ("M(i,j) = X(i,j,k) * v(k)", {"X": "sss", "v": "s", "M": "ss"}),
+    ),
+    "MTTKRP sparse 32": (
+        "M(i,r) = X(i,j,k) * B(j,r) * C(k,r)",
+        {"X": "sss", "B": "ds", "C": "ds", "M": "dd"},
+    ),
     "MTTKRP 32": (
         "M(i,r) = X(i,j,k) * B(j,r) * C(k,r)",
         {"X": "sss", "B": "dd", "C": "dd", "M": "dd"},
