@@ -74,6 +74,15 @@ class Function:
             builder.store(start, place)
         return place
 
+    def nowhere(self, kind: Any) -> Value:
+        """Return memory on the stack of which LLVM does not know that nothing reads it.
+
+        It would branch around what is stored there.
+        """
+        builder = ir.IRBuilder(self.entry)
+        place = builder.alloca(kind)
+        return builder.asm(ir.FunctionType(place.type, [place.type]), "", "=r,0", [place], False)
+
     def variable(self, name: str, type: str) -> Value:
         """Return where a variable is kept."""
         found = self.variables.get(name)

@@ -35,7 +35,7 @@ from sparsedsl.codegen.llvm_scalars import (
     kind_of,
     stored_type,
 )
-from sparsedsl.codegen.llvm_vectors import extreme
+from sparsedsl.codegen.llvm_vectors import extreme, selected
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.loops.nodes import (
     BOOL,
@@ -347,7 +347,33 @@ def _turns(f: Function, node: For, start: Value, stop: Value, hints: Hints) -> N
     builder.position_at_end(after)
 
 
+def _kept(f: Function, node: If) -> None:
+    """Write statements whose effects are kept only where a condition holds, without a branch.
+
+    What is not to be stored goes to memory that nothing reads.  Sums are in the order of turns.
+    """
+    free = f.fast
+    f.fast = tuple(name for name in free if name != "reassoc")
+    condition = evaluate(f, node.condition)
+    for statement in node.then:
+        match statement:
+            case Assign(variable):
+                place = f.variable(variable.name, variable.type)
+                before = f.builder.load(place)
+                _step(f, statement)
+                after = f.builder.load(place)
+                f.builder.store(selected(f.builder, condition, after, before), place)
+            case Store():
+                _store(f, statement, condition)
+            case _:
+                raise AssertionError(f"{statement} is not without a branch")
+    f.fast = free
+
+
 def _branches(f: Function, node: If) -> None:
+    if node.even:
+        _kept(f, node)
+        return
     then, after = f.block("then"), f.block("after")
     otherwise = f.block("else") if node.otherwise else after
     branch = f.builder.cbranch(evaluate(f, node.condition), then, otherwise)
@@ -361,7 +387,8 @@ def _branches(f: Function, node: If) -> None:
     f.builder.position_at_end(after)
 
 
-def _store(f: Function, node: Store) -> None:
+def _store(f: Function, node: Store, kept: Value = None) -> None:
+    """Write a store: one that is not ``kept``, a bit, goes nowhere."""
     array = f.arrays[node.array]
     if lanes(node.value.type) > 1:
         if node.combine is not None:
@@ -380,6 +407,8 @@ def _store(f: Function, node: Store) -> None:
         value = operation(operator)(f.builder, [old, value], array.dtype, f.fast)
     if array.dtype == BOOL:
         value = f.builder.zext(value, stored_type(BOOL))
+    if kept is not None:
+        place = selected(f.builder, kept, place, f.nowhere(value.type))
     if node.passing is not None and f.passing:
         _store_past(f, value, place, array.dtype)
     else:

@@ -20,7 +20,7 @@ import numpy as np
 from llvmlite import ir
 
 from sparsedsl.codegen.processor import gathers
-from sparsedsl.loops.nodes import Apply, Assign, Break, Expr, For, Load, Stmt, Store, Var
+from sparsedsl.loops.nodes import Apply, Assign, Break, Expr, For, If, Load, Stmt, Store, Var
 from sparsedsl.loops.vectors import lanes
 from sparsedsl.loops.walk import bodies, expressions, operands
 
@@ -48,6 +48,7 @@ class Hints(Enum):
         '!{!"llvm.loop.interleave.count", i32 1}',
         '!{!"llvm.loop.unroll.disable"}',
     )
+    WHOLE = ('!{!"llvm.loop.unroll.full"}',)
     SEVERAL = (
         '!{!"llvm.loop.vectorize.width", i32 1}',
         '!{!"llvm.loop.interleave.count", i32 4}',
@@ -61,8 +62,10 @@ def hints(loop: For) -> Hints:
     """Return how a loop is worked through.
 
     A block has several sums already: where two are read in a turn, and there is one more, what is
-    read is not one stream to the processor.
+    read is not one stream to the processor.  Turns that are kept or not are few (``loops.heads``).
     """
+    if any(isinstance(s, If) and s.even for s in loop.body):
+        return Hints.WHOLE
     if gathers():
         return Hints.NONE
     if _in_blocks(loop):

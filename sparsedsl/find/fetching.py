@@ -28,6 +28,12 @@ FIRST = 1 << 15
 NEARBY = 16.0
 """How many times as near each other as by chance the rows are that are met again soon."""
 
+SHORT = 32.0
+"""Entries of rows up to which first ones may be computed before it is known how many there are."""
+
+MANY = 2048.0
+"""Rows of an operand from which on: how long fewer are a processor learns from call to call."""
+
 STREAMED = 2.0**24
 """Bytes of an operand from which on its entries are fetched: caches hold less beside others."""
 
@@ -47,6 +53,18 @@ def streamed_arrays(nest: Nest, sizes: Sizes) -> dict[str, float]:
             arrays = (operand.value.function, *(name for _, name in operand.functions))
             found |= dict.fromkeys(arrays, row)
     return found
+
+
+def short_rows(nest: Nest, sizes: Sizes) -> tuple[tuple[frozenset[str], float], ...]:
+    """Return the arrays of each sparse operand whose rows have few entries, and how many."""
+    found: list[tuple[frozenset[str], float]] = []
+    for operand in (o for chain in nest.chains for o in chain.operands if not o.total and o.dims):
+        row = sizes.fanout(operand.dims, operand.dims[-1])
+        stored = sizes.entries.get(operand.dims[-1], 1.0)
+        if row <= SHORT and stored >= row * MANY:
+            arrays = operand.value.function, *(name for _, name in operand.functions)
+            found.append((frozenset(arrays), row))
+    return tuple(found)
 
 
 def far_arrays(nest: Nest, algorithms: Iterable[str], sizes: Sizes) -> dict[str, float]:

@@ -36,8 +36,12 @@ REPEATED = 1e-3
 through them, and there are several for each thread."""
 
 
-SPLIT = 0.7
-"""The same part where ranges are split: each thread goes through them once."""
+SPLIT = 0.12
+"""The same part where ranges are split: each thread goes through them once.
+
+Ranges of fewer than four entries take one thread less time, which computes the first ones whether
+there are any or not (``loops.heads``): of parts it would read what another thread writes.
+"""
 
 
 @dataclass(frozen=True, slots=True)

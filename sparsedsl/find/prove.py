@@ -16,7 +16,7 @@ from sparsedsl.find import ordering, parallel
 from sparsedsl.find.blocks import Whole, whole_blocks
 from sparsedsl.find.certificates import Certificate, certify
 from sparsedsl.find.choose import Choice, choose, guided
-from sparsedsl.find.fetching import far_arrays, streamed_arrays
+from sparsedsl.find.fetching import far_arrays, short_rows, streamed_arrays
 from sparsedsl.find.flatten import flattened
 from sparsedsl.find.guards import ensuring, tightened, without_proved_guards
 from sparsedsl.find.opening import opened_rows
@@ -51,7 +51,8 @@ class Proved:
     fetched before they are read; each is with the number of elements that its rows have, about.
     Loops over the variables ``long`` are expected to turn often.  A ``large`` result is stored in
     order and more than caches hold; where it ``streams``, a thread waits for nothing but memory.
-    Operands that are more than caches hold have the arrays ``streamed``, with lengths of rows, too.
+    Operands that are more than caches hold have the arrays ``streamed``, with lengths of rows, too;
+    of those whose rows are ``short`` each has the set of its arrays, with their length.
     """
 
     nest: Nest
@@ -67,6 +68,7 @@ class Proved:
     large: bool = False
     streams: bool = False
     streamed: tuple[tuple[str, float], ...] = ()
+    short: tuple[tuple[frozenset[str], float], ...] = ()
 
 
 def prove_nest(
@@ -134,6 +136,7 @@ def prove_nest(
         *(ordering.long_loops(proved, sizes), passes_caches(proved, sizes)),
         streams(proved, sizes),
         tuple(streamed_arrays(proved, sizes).items()),
+        short_rows(proved, sizes),
     )
 
 

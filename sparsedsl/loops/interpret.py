@@ -157,7 +157,9 @@ class _Machine:
                 while self.evaluate(condition):
                     if self.run(body):
                         break
-            case If(condition, then, otherwise):
+            case If(condition, then, otherwise, even=even):
+                if even:
+                    self.look_at(then)
                 return self.run(then if self.evaluate(condition) else otherwise)
             case Break():
                 return True
@@ -194,6 +196,20 @@ class _Machine:
         self.allocate(name, old.dtype.name, (length,), None)
         self.arrays[name][:kept] = old[:kept]
         self.written[name] = written
+
+    def look_at(self, body: tuple[Stmt, ...]) -> None:
+        """Evaluate what statements read that are computed whether they are kept or not."""
+        known = dict(self.scalars)
+        for statement in body:
+            match statement:
+                case Assign(variable, value):
+                    self.scalars[variable.name] = self.evaluate(value)
+                case Store(value=value):
+                    self.place(statement)
+                    self.evaluate(value)
+                case _:
+                    raise ExecutionError(f"not without a branch: {text.statement(statement)}")
+        self.scalars = known
 
     def place(self, node: Load | Store) -> tuple[Any, ...]:
         """Return the checked subscripts of a load or a store: a slice last for a vector."""

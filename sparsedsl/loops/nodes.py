@@ -193,12 +193,16 @@ class If:
     """``if condition: then else: otherwise``.
 
     ``odds``: how many times as often ``otherwise`` is expected as ``then``; 1 says nothing.
+    ``even``: what ``then`` reads is there anyway; it is computed, and kept only where the condition
+    holds, so that this is not guessed as a branch would be.  ``then`` has assignments to variables
+    that have values, and stores of single elements, and there is nothing ``otherwise``.
     """
 
     condition: Expr
     then: tuple[Stmt, ...]
     otherwise: tuple[Stmt, ...] = ()
     odds: int = 1
+    even: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sparsedsl.loops.nodes import Assign, Expr, For, Kernel, Load, Store, Var, While
+from sparsedsl.loops.nodes import Assign, Expr, For, If, Kernel, Load, Store, Var, While
 from sparsedsl.loops.walk import expressions, statements, with_children
 
 
 def only_scatters(kernel: Kernel) -> bool:
-    """Return whether all innermost loops of a kernel add to elements that index arrays tell."""
+    """Return whether all innermost loops of a kernel add to elements that index arrays tell.
+
+    Those around which there is none, and that store nothing, look at a few samples.
+    """
     loops = [s for s in statements(kernel.body) if isinstance(s, For | While)]
-    inner = [s for s in loops if not any(isinstance(x, For | While) for x in statements(s.body))]
+    around = [s for s in loops if any(isinstance(x, For | While) for x in statements(s.body))]
+    nested = [x for s in around for x in statements(s.body)]
+    inner = [
+        s
+        for s in loops
+        if s not in around
+        if s in nested or any(isinstance(x, Store) for x in statements(s.body))
+    ]
     return bool(inner) and all(isinstance(s, For) and _scatters(s) for s in inner)
 
 
@@ -27,7 +37,7 @@ def _scatters(loop: For) -> bool:
         and s.combine is not None
         and any(_told(subscript, loop.variable, known) for subscript in s.subscripts)
         for s in loop.body
-    )
+    ) or any(isinstance(s, If) and s.even and isinstance(s.then[-1], Store) for s in loop.body)
 
 
 def _told(subscript: Expr, turn: Var, known: Mapping[str, Expr]) -> bool:

@@ -92,6 +92,16 @@ def kind(type: str) -> str:
     return "i" if type == INT else np.dtype(vectors.element(type)).kind
 
 
+def _may_be_even(node: If, defined: frozenset[str]) -> bool:
+    """Whether there are only variables with values, and elements, that may stay as they are."""
+    single = [
+        s.variable.name in defined if isinstance(s, Assign) else vectors.lanes(s.value.type) == 1
+        for s in node.then
+        if isinstance(s, Assign | Store)
+    ]
+    return all(single) and len(single) == len(node.then) and not node.otherwise
+
+
 def known_type(type: str) -> bool:
     """Whether a value may have this type."""
     return type == INT or type in VALUE_DTYPES or vectors.is_vector(type)
@@ -203,8 +213,9 @@ class _Verifier:
             case While(condition, body):
                 self.bool(condition, defined)
                 self.loop(body, defined)
-            case If(condition, then, otherwise):
+            case If(condition, then, otherwise, even=even):
                 self.bool(condition, defined)
+                self.need(not even or _may_be_even(node, defined), "not without a branch")
                 ends = (self.block(then, defined), self.block(otherwise, defined))
                 reached = [end for end in ends if end is not None]
                 return frozenset.intersection(*reached) if reached else None

@@ -130,6 +130,7 @@ def _in_one_pass(group: Group, every: Sequence[tuple[Planned, ...]], settings: S
     PlanError
         If their loops cannot be one, or that does not pay.
     """
+    from sparsedsl.loops.heads import without_branch
     from sparsedsl.lowering.fusion import joined
 
     lowered = [_lowered(plans) for plans in every]
@@ -146,7 +147,12 @@ def _in_one_pass(group: Group, every: Sequence[tuple[Planned, ...]], settings: S
     inner = at_once(group.turn, long=long and not _in_rows(settings))
     inner = inner and (how.always or _told(units, settings))
     every_plan = [p for plans in every for p in plans]
-    return _fused(group, units, every_plan, lowered, settings, inner=inner)
+    unit = _fused(group, units, every_plan, lowered, settings, inner=inner)
+    alone = (_finished(u.kernel, plans, settings)[0] for u, plans in zip(units, every, strict=True))
+    if inner and not how.always and without_branch(unit.kernel) < sum(map(without_branch, alone)):
+        # sums would begin otherwise than they do alone
+        return _fused(group, units, every_plan, lowered, settings, inner=False)
+    return unit
 
 
 def _told(units: Iterable[Unit], settings: Settings) -> bool:
@@ -233,13 +239,18 @@ def _finished(kernel: Kernel, plans: Iterable[Planned], settings: Settings) -> t
     With it comes how many times less the entries take than they are estimated to.
     """
     from sparsedsl.loops.ahead import ahead
+    from sparsedsl.loops.heads import heads
     from sparsedsl.loops.neighbours import rows_in_vectors
+    from sparsedsl.lowering.pieces import first_of, past_of
 
     if settings.safe:
         return kernel, 1.0
     streams = {array: row for p in plans for array, row in p.proved.streamed}
     kernel, faster = rows_in_vectors(kernel) if _in_rows(settings) else (kernel, 1.0)
-    return ahead(kernel, streams), faster
+    short = [row for p in plans for row in p.proved.short]
+    shared = next((s for p in plans if (s := p.proved.parallel) is not None and s.split), None)
+    parts = None if shared is None else (first_of(shared), past_of(shared))
+    return heads(ahead(kernel, streams), short, parts), faster
 
 
 def _in_rows(settings: Settings) -> bool:
