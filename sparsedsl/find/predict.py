@@ -186,14 +186,14 @@ class _Chain:
                     visits *= self._merge(place, step, visits)
                     trail[place] = Looped(before, visits)
                 case Find():
-                    self._find(place, step, None)
+                    self._find(place, step, None, visits)
                     hits = weights.hits(steps[:place], operands[step.operand], step, self.of.sizes)
                     visits *= hits
                     trail[place] = Looped(before, visits)
                 case Probe():
                     self.spent.add("probe", visits)
                     for find in (s for s in step.steps if isinstance(s, Find)):
-                        self._find(place, find, step)
+                        self._find(place, find, step, visits)
                 case Guard() | Exclude():
                     self.spent.add("guard", visits)
                 case Let():
@@ -247,7 +247,7 @@ class _Chain:
         self.spent.guess(visits * turns, OTHERWISE / math.sqrt(near))
         return turns
 
-    def _find(self, place: int, find: Find, inside: Probe | None) -> None:
+    def _find(self, place: int, find: Find, inside: Probe | None, visits: float) -> None:
         context = Context(self.steps, {o.name: o for o in self.chain.operands})
         sparse = self.of.nest.assembly.kind == "append"
         choice = self.of.choices.get(find.variable)
@@ -257,6 +257,16 @@ class _Chain:
         ways = [own] if own else ["table", "binary"] if depth >= 0 else ["binary"]
         every = (al.algorithm("table" if name == al.SLOTS.name else name) for name in ways)
         self.spent.add("finds", min(way.cost(load) for way in every if way is not None))
+        operand = context.operands[find.operand]
+        loops = [k for k in self.loops if k < place]
+        if loops and not 0 <= depth <= loops[-1] and picked(self.steps, operand):
+            # each search is in a range that is anywhere, and of any length
+            self._pointers(operand, visits)
+            size = self.of.stored(operand)
+            self.spent.jump(visits, min(size, visits * LINE) / self._closer())
+            length = weights.length(self.steps[:place], operand, find, self.of.sizes)
+            # how long it is, and what is found in it
+            self.spent.guess(2.0 * visits, self._changes(find.variable, length, vectors=False))
 
     def _vectors(self) -> bool:
         """Whether the innermost loop takes several elements an instruction."""
@@ -394,6 +404,7 @@ class _Chain:
                 spent.add("append", count * (not vectors))
             case "stream":
                 spent.add("streamed", count)
+                spent.add("stream", 1.0)
             case _:
                 pass
 

@@ -62,7 +62,7 @@ CAUSES = {
     "finds": Cause(SEARCHES, 1.0),
     # an element of a dense result that is added to; an entry appended, and one of a merge; one
     # gathered in a workspace, put in its place, or in a hash table; one taken out again, one
-    # sorted, and a row of those; an entry of a stream
+    # sorted, and a row of those; an entry of a stream, and sorting one
     "update": Cause(DELIVERY, 0.17),
     "append": Cause(DELIVERY, 0.56),
     "merged": Cause(DELIVERY, 0.034),
@@ -72,7 +72,8 @@ CAUSES = {
     "flushed": Cause(DELIVERY, 0.85),
     "sorted": Cause(DELIVERY, 0.1),
     "row": Cause(DELIVERY, 1.6),
-    "streamed": Cause(DELIVERY, 40.0),
+    "streamed": Cause(DELIVERY, 14.0),
+    "stream": Cause(DELIVERY, 3.0e5),
     # a nanosecond of copies of dense operands in another order
     "copied": Cause(COPIES, 1.0),
 }

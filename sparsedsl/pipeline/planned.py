@@ -205,7 +205,7 @@ def _attempt(
         return None
 
 
-FEWER = 0.7
+FEWER = 0.5
 """Part of the time of a plan for one call that one for many calls may take."""
 
 MOST_COPIES = 3
