@@ -100,6 +100,13 @@ class Sharing:
         self._output = Output.of(recipe, gather.holes, gather.piece)
         self._levels = len(recipe.results) - 1
         self.placeable = recipe.kind != "dense" and len(self._output.rows) < 2
+        # several outputs are estimated each as if alone, though what they read is read once
+        self._times = max(
+            1 if recipe.kind == "dense" else APPENDED,
+            PREPARED if share.prepares else 1,
+            PARTED if share.split is not None else 1,
+            1 + len(recipe.sides),
+        )
 
     def worth(self, parallel: bool | str, options: Options, *, placed: bool = False) -> bool:
         """Whether to cut the loop in pieces, ``placed``: that are assembled where they belong.
@@ -108,14 +115,7 @@ class Sharing:
         """
         if parallel is False:
             return False
-        # several outputs are estimated each as if alone, though what they read is read once
-        times = max(
-            1 if self.recipe.kind == "dense" else APPENDED,
-            PREPARED if self.share.prepares else 1,
-            PARTED if self.share.split is not None else 1,
-            1 + len(self.recipe.sides),
-        )
-        least = options.parallel_threshold * times
+        least = options.parallel_threshold * self._times
         if parallel is not True and self.recipe.nanoseconds < least:
             return False
         # last, since the system is asked for its cores
