@@ -75,7 +75,7 @@ _VECTOR_SYMBOLS = {"add": "+", "sub": "-", "mul": "*"}
 VECTOR_CALLS = {"maximum": "larger", "minimum": "smaller"}
 """Operators on two vectors that are functions of ``codegen.intrinsics``."""
 
-_OF_VECTORS = frozenset({"first", "differing", "lower", "nans", *FOLDS})
+_OF_VECTORS = frozenset({"first", "differing", "lower", "alike", "added", "nans", *FOLDS})
 
 
 def dtype_of(type: str) -> str:

@@ -65,7 +65,7 @@ def _generate_ctpop(context: Any, builder: Any, signature: Any, arguments: Any) 
     return builder.ctpop(arguments[0])
 
 
-class _Vector(types.Type):
+class Vector(types.Type):
     """Several values of one type, in registers."""
 
     def __init__(self, dtype: Any, count: int) -> None:
@@ -74,7 +74,7 @@ class _Vector(types.Type):
         super().__init__(name=f"vector({dtype} x {count})")
 
 
-@register_model(_Vector)
+@register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
         value = manager.lookup(kind.dtype).get_data_type()
@@ -220,7 +220,7 @@ _define_prefetch(prefetch_to_store, to_store=True)
 def _type_vector(context: Any) -> Any:  # noqa: ARG001
     def typer(array: Any, place: Any, count: Any) -> Any:  # noqa: ARG001
         literal = isinstance(count, types.IntegerLiteral)
-        return _Vector(array.dtype, count.literal_value) if literal else None
+        return Vector(array.dtype, count.literal_value) if literal else None
 
     return typer
 
@@ -237,7 +237,7 @@ def _type_store(context: Any) -> Any:  # noqa: ARG001
 def _type_spread(context: Any) -> Any:  # noqa: ARG001
     def typer(value: Any, count: Any) -> Any:
         literal = isinstance(count, types.IntegerLiteral)
-        return _Vector(value, count.literal_value) if literal else None
+        return Vector(value, count.literal_value) if literal else None
 
     return typer
 
@@ -269,7 +269,7 @@ def _generate_vector(context: Any, builder: Any, signature: Any, arguments: Any)
     return loaded
 
 
-@lower_builtin(store_vector, types.Array, types.BaseTuple, _Vector)
+@lower_builtin(store_vector, types.Array, types.BaseTuple, Vector)
 def _generate_store(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     array, place, (kind, value) = zip(signature.args, arguments, strict=True)
     stored = builder.store(value, _pointer(context, builder, kind, array, place))
@@ -289,7 +289,7 @@ def _generate_spread(context: Any, builder: Any, signature: Any, arguments: Any)
 def _type_part(context: Any) -> Any:  # noqa: ARG001
     def typer(array: Any, place: Any, count: Any, lanes: Any) -> Any:  # noqa: ARG001
         literal = isinstance(lanes, types.IntegerLiteral)
-        return _Vector(array.dtype, lanes.literal_value) if literal else None
+        return Vector(array.dtype, lanes.literal_value) if literal else None
 
     return typer
 
@@ -298,7 +298,7 @@ def _type_part(context: Any) -> Any:  # noqa: ARG001
 def _type_part_through(context: Any) -> Any:  # noqa: ARG001
     def typer(array: Any, places: Any, place: Any, count: Any, lanes: Any) -> Any:  # noqa: ARG001
         literal = isinstance(lanes, types.IntegerLiteral)
-        return _Vector(array.dtype, lanes.literal_value) if literal else None
+        return Vector(array.dtype, lanes.literal_value) if literal else None
 
     return typer
 
@@ -321,7 +321,7 @@ def _generate_part_through(context: Any, builder: Any, signature: Any, arguments
 
 def _mask(context: Any, builder: Any, count: Any, vector: Any) -> Any:
     """Return the mask of the first lanes; ``count`` is (type, value)."""
-    return used(builder, _word(context, builder, count), vector.count)
+    return used(builder, int64_of(context, builder, count), vector.count)
 
 
 def _element(context: Any, builder: Any, array: Any, place: Any) -> Any:
@@ -333,12 +333,12 @@ def _element(context: Any, builder: Any, array: Any, place: Any) -> Any:
 @type_callable(first)
 def _type_first(context: Any) -> Any:  # noqa: ARG001
     def typer(value: Any, count: Any, other: Any) -> Any:  # noqa: ARG001
-        return value if isinstance(value, _Vector) else None
+        return value if isinstance(value, Vector) else None
 
     return typer
 
 
-@lower_builtin(first, _Vector, types.Integer, types.Float)
+@lower_builtin(first, Vector, types.Integer, types.Float)
 def _generate_first(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     value, count, (kind, other) = zip(signature.args, arguments, strict=True)
     rest = context.cast(builder, other, kind, value[0].dtype)
@@ -362,11 +362,11 @@ def _define_fold(function: Any, operator: str) -> None:
     @type_callable(function)
     def _(context: Any) -> Any:  # noqa: ARG001
         def typer(value: Any) -> Any:
-            return value.dtype if isinstance(value, _Vector) else None
+            return value.dtype if isinstance(value, Vector) else None
 
         return typer
 
-    @lower_builtin(function, _Vector)
+    @lower_builtin(function, Vector)
     def _(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         def combine(left: Any, right: Any) -> Any:
             return _COMBINED[operator](builder, left, right)
@@ -381,7 +381,7 @@ _define_fold(smallest, "minimum")
 
 def _type_bits(context: Any) -> Any:  # noqa: ARG001
     def typer(value: Any, other: Any, count: Any) -> Any:  # noqa: ARG001
-        return types.int64 if isinstance(value, _Vector) else None
+        return types.int64 if isinstance(value, Vector) else None
 
     return typer
 
@@ -393,17 +393,17 @@ for _function in (differing, lower):
 @type_callable(nans)
 def _type_nans(context: Any) -> Any:  # noqa: ARG001
     def typer(value: Any) -> Any:
-        return types.int64 if isinstance(value, _Vector) else None
+        return types.int64 if isinstance(value, Vector) else None
 
     return typer
 
 
-@lower_builtin(nans, _Vector)
+@lower_builtin(nans, Vector)
 def _generate_nans(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
     return llvm_packs.nans(builder, arguments[0])
 
 
-@lower_builtin(differing, _Vector, types.Float, types.Integer)
+@lower_builtin(differing, Vector, types.Float, types.Integer)
 def _generate_differing(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     (vector, value), (kind, other), (ints, count) = zip(signature.args, arguments, strict=True)
     constant = context.cast(builder, other, kind, vector.dtype)
@@ -411,17 +411,17 @@ def _generate_differing(context: Any, builder: Any, signature: Any, arguments: A
     return llvm_packs.differing(builder, value, constant, number)
 
 
-@lower_builtin(lower, _Vector, types.Any, types.Integer)
+@lower_builtin(lower, Vector, types.Any, types.Integer)
 def _generate_lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     (_, value), other, count = zip(signature.args, arguments, strict=True)
-    bound = other[1] if isinstance(other[0], _Vector) else _word(context, builder, other)
-    return llvm_packs.lower(builder, value, bound, _word(context, builder, count))
+    bound = other[1] if isinstance(other[0], Vector) else int64_of(context, builder, other)
+    return llvm_packs.lower(builder, value, bound, int64_of(context, builder, count))
 
 
 @type_callable(pack)
 def _type_pack(context: Any) -> Any:  # noqa: ARG001
     def typer(array: Any, place: Any, value: Any, kept: Any) -> Any:  # noqa: ARG001
-        return types.none if isinstance(value, _Vector) else None
+        return types.none if isinstance(value, Vector) else None
 
     return typer
 
@@ -442,11 +442,11 @@ def _type_through(context: Any) -> Any:  # noqa: ARG001
     return typer
 
 
-@lower_builtin(pack, types.Array, types.Integer, _Vector, types.Integer)
+@lower_builtin(pack, types.Array, types.Integer, Vector, types.Integer)
 def _generate_pack(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     array, place, (_, value), kept = zip(signature.args, arguments, strict=True)
     into = _element(context, builder, array, place)
-    llvm_packs.pack(builder, into, value, _word(context, builder, kept))
+    llvm_packs.pack(builder, into, value, int64_of(context, builder, kept))
     return context.get_dummy_value()
 
 
@@ -454,7 +454,7 @@ def _generate_pack(context: Any, builder: Any, signature: Any, arguments: Any) -
 def _generate_numbers(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     array, place, first, kept, lanes = zip(signature.args, arguments, strict=True)
     into = _element(context, builder, array, place)
-    numbers = _word(context, builder, first), _word(context, builder, kept)
+    numbers = int64_of(context, builder, first), int64_of(context, builder, kept)
     llvm_packs.pack_numbers(builder, into, *numbers, lanes[1].constant)
     return context.get_dummy_value()
 
@@ -467,12 +467,12 @@ def _generate_through(context: Any, builder: Any, signature: Any, arguments: Any
     array, place, source, start, kept, lanes = zip(signature.args, arguments, strict=True)
     into = _element(context, builder, array, place)
     held = _element(context, builder, source, start)
-    mask = _word(context, builder, kept)
+    mask = int64_of(context, builder, kept)
     llvm_packs.pack_through(builder, into, held, mask, lanes[1].constant)
     return context.get_dummy_value()
 
 
-def _word(context: Any, builder: Any, number: Any) -> Any:
+def int64_of(context: Any, builder: Any, number: Any) -> Any:
     """Return an int as int64; ``number`` is (type, value)."""
     return context.cast(builder, number[1], number[0], types.int64)
 
@@ -483,11 +483,11 @@ def _define_operator(function: Any, name: str) -> None:
     @type_callable(function)
     def _(context: Any) -> Any:  # noqa: ARG001
         def typer(left: Any, right: Any) -> Any:
-            return left if isinstance(left, _Vector) and left == right else None
+            return left if isinstance(left, Vector) and left == right else None
 
         return typer
 
-    @lower_builtin(function, _Vector, _Vector)
+    @lower_builtin(function, Vector, Vector)
     def _(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
         return _COMBINED[name](builder, *arguments)
 

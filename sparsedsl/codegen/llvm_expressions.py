@@ -182,6 +182,12 @@ def _apply(f: Function, node: Apply) -> Value:
     if node.function == "lower":
         value, other, count = (evaluate(f, argument) for argument in node.arguments)
         return llvm_packs.lower(f.builder, value, other, count)
+    if node.function == "alike":
+        return llvm_packs.alike(f.builder, *(evaluate(f, argument) for argument in node.arguments))
+    if node.function == "added":
+        value, keys, key, term = (evaluate(f, argument) for argument in node.arguments)
+        total = operation("add")(f.builder, [value, term], node.type, f.fast)
+        return llvm_packs.where_equal(f.builder, keys, key, total, value)
     if lanes(node.type) > 1:
         values = [evaluate(f, argument) for argument in node.arguments]
         return operation(node.function)(f.builder, values, node.type, f.fast)

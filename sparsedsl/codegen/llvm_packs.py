@@ -46,6 +46,40 @@ def lower(builder: Any, value: Any, other: Any, count: Any) -> Any:
     return builder.zext(builder.bitcast(less, ir.IntType(lanes)), _WORD)
 
 
+def alike(builder: Any, left: Any, count: Any, right: Any, others: Any) -> Any:
+    """Return bit ``8 * i + k`` where the ``i``-th of ``count`` is the ``k``-th of the ``others``.
+
+    Both are vectors of 8 indices, of which a register holds each several times over.  What is not
+    among them becomes two numbers that are no indices.
+    """
+    element = left.type.element
+    left = vectors.kept(builder, left, vectors.used(builder, count, 8), element(-1))
+    right = vectors.kept(builder, right, vectors.used(builder, others, 8), element(-2))
+    lanes = REGISTER // vectors.bits(element)
+    turned = _chosen(builder, right, [k % 8 for k in range(lanes)])
+    found = _WORD(0)
+    for start in range(0, 64, lanes):
+        spread = _chosen(builder, left, [(start + k) // 8 for k in range(lanes)])
+        equal = builder.icmp_signed("==", spread, turned)
+        wide = builder.zext(builder.bitcast(equal, ir.IntType(lanes)), _WORD)
+        found = builder.or_(found, builder.shl(wide, _WORD(start)))
+    return found
+
+
+def where_equal(builder: Any, keys: Any, key: Any, yes: Any, no: Any) -> Any:
+    """Return elements of ``yes`` where an index of a vector is ``key``, else of ``no``."""
+    element = keys.type.element
+    sought = key if element == _WORD else builder.trunc(key, element)
+    equal = builder.icmp_signed("==", keys, vectors.broadcast(builder, sought, keys.type.count))
+    return builder.select(equal, yes, no)
+
+
+def _chosen(builder: Any, value: Any, places: list[int]) -> Any:
+    """Return a vector of the elements at some places of another one."""
+    chosen = ir.Constant(ir.VectorType(_INT, len(places)), places)
+    return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), chosen)
+
+
 def pack(builder: Any, address: Any, value: Any, kept: Any) -> None:
     """Store the kept elements of a vector from an address on, a register at a time."""
     element = value.type.element

@@ -50,6 +50,9 @@ from sparsedsl.loops.operations import INTRINSICS
 from sparsedsl.loops.vectors import FOLDS, element, lanes
 from sparsedsl.loops.walk import statements
 
+_COMPARING = frozenset({"added", "alike"})
+"""Functions of ``codegen.comparing``."""
+
 _RESERVED = frozenset(
     {
         *("np", "math", "njit", "register_jitable"),
@@ -58,7 +61,7 @@ _RESERVED = frozenset(
         *INTRINSICS,
         *("chosen", "vector", "spread", "store_vector", "part", "part_through", "first"),
         *(*FOLDS, *VECTOR_CALLS.values()),
-        *("prefetch", "prefetch_to_store", "differing", "lower", "nans"),
+        *("prefetch", "prefetch_to_store", "differing", "lower", "nans", *_COMPARING),
         *("pack", "pack_numbers", "pack_through"),
         *operators.STRAIGHT,
         *keyword.kwlist,
@@ -226,10 +229,12 @@ def _imports(printer: Printer, text: str) -> str:
     if helpers:
         lines.append("from numba.extending import register_jitable")
     lines += [f"from numpy import {d} as {CONSTRUCTORS[d]}" for d in sorted(printer.constructors)]
-    straight = printer.intrinsics & operators.STRAIGHT
+    straight, compared = (printer.intrinsics & s for s in (operators.STRAIGHT, _COMPARING))
+    others = printer.intrinsics - straight - compared
     if printer.intrinsics:
         lines.append("")
-    for module, names in (("intrinsics", printer.intrinsics - straight), ("straight", straight)):
+    parts = ("comparing", compared), ("intrinsics", others), ("straight", straight)
+    for module, names in parts:
         if names:
             lines.append(f"from sparsedsl.codegen.{module} import {', '.join(sorted(names))}")
     return "\n".join(lines) + "\n"

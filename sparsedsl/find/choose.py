@@ -15,6 +15,7 @@ from sparsedsl.errors import PlanError
 from sparsedsl.find import algorithms as al
 from sparsedsl.find import site as si
 from sparsedsl.find import slots
+from sparsedsl.find.fetching import NEARBY
 from sparsedsl.find.guards import ensuring
 from sparsedsl.find.queries import Context, Prover, sought_extent
 from sparsedsl.find.reads import read_by
@@ -26,6 +27,7 @@ from sparsedsl.iteration.nodes import (
     Exclude,
     Find,
     Guard,
+    Key,
     Let,
     Nest,
     Operand,
@@ -35,7 +37,7 @@ from sparsedsl.iteration.nodes import (
 )
 from sparsedsl.iteration.steps import depends_on
 from sparsedsl.spf import terms
-from sparsedsl.spf.nodes import Term
+from sparsedsl.spf.nodes import UF, Term
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,9 @@ def choose(
         reads |= key.reads
     sparse = assembly.kind == "append"
     load = workload(context, find, place, depth, sizes, sparse=sparse)
-    load = replace(load, curved=curved)
+    paired = inside is None and _is_paired(context.steps[:place], find)
+    level = sizes.unevenness(find.variable).near >= NEARBY
+    load = replace(load, curved=curved, paired=paired, level=level)
     own = inside is None and reads == frozenset({find.variable})
     pays = load.queries > slots.CLEARING * load.length and load.extent <= slots.NEAR
     gathered = assembly.kind == "workspace" and pays
@@ -152,6 +156,21 @@ def guided(
         return replace(choice, algorithm=al.SLOTS.name)
 
     return tuple(tuple(better(choice) for choice in chosen) for chosen in choices)
+
+
+def _is_paired(steps: tuple[Step, ...], find: Find) -> bool:
+    """Whether a loop reads the keys it seeks from an array, and a range holds them in another."""
+    match steps, find.keys:
+        case (*_, Scan(turn), Let(sought, Term(((1, UF(_, (place,))),), 0))), (
+            Key(UF(_, (at,)), value, None),
+        ):
+            return (
+                place == terms.var(turn)
+                and value == terms.var(sought)
+                and at == terms.var(find.variable)
+            )
+        case _:
+            return False
 
 
 def _names(forced: str | Mapping[str, str]) -> frozenset[str]:

@@ -19,7 +19,9 @@ class Workload:
     ``met`` is the length of the range that a query searches, ``hits`` the part of the queries that
     find something; ``known`` says that they rest on how the entries lie.  Queries come in ``loops``
     a setup, of which so many ``idle`` ones find nothing and deliver nothing but for that.
-    ``curved`` says that comparing keys means comparing their interleaved bits.
+    ``curved`` says that comparing keys means comparing their interleaved bits, ``paired`` that the
+    keys of a loop lie one behind the other, as those of the range do, ``level`` that ranges are of
+    like length, as in grids: what is near each other there is known to be.
     """
 
     length: float
@@ -32,6 +34,8 @@ class Workload:
     loops: float = 0.0
     idle: float = 0.0
     curved: bool = False
+    paired: bool = False
+    level: bool = False
 
 
 MISTAKEN = 6.5
@@ -65,6 +69,13 @@ COMPARED = 0.021
 
 APART = 0.1
 """Comparing a key that is left over, alone."""
+
+AT_ONCE, FORESEEN = 0.8, 1.25
+"""Comparing the keys of a short loop with those of a short range at once, without mistaking where
+either ends: as seen from other finds, which do, and which do not."""
+
+MET = 2.5
+"""Going to what was found so."""
 
 INSTRUCTION = 8
 """Keys that an instruction compares, about: as many are left over on average, at most."""
@@ -227,5 +238,18 @@ def hashed(load: Workload) -> float:
 
 
 def linear(load: Workload) -> float:
-    """Return the cost of comparing keys one after the other: half of a range, all on a miss."""
-    return load.setups * load.queries * (0.2 + 0.25 * load.met)
+    """Return the cost of comparing keys one after the other: half of a range, all on a miss.
+
+    A loop of at most 8 keys is compared with a range of at most 8 at once, in which nothing is
+    guessed but whether, and where, something is found.
+    """
+    apart = load.queries * (0.2 + 0.25 * load.met)
+    if not load.paired:
+        return load.setups * apart
+    loops = max(load.loops, 1.0)
+    found = load.queries * (MET * load.hits + MISTAKEN * _surprise(load))
+    # lengths are averages: some are longer
+    inner = load.queries / loops
+    longer = min((inner / (INSTRUCTION + 1)) ** 4 + (load.met / (INSTRUCTION + 1)) ** 4, 1.0)
+    at_once = (FORESEEN if load.level else AT_ONCE) * loops + found
+    return load.setups * ((1.0 - longer) * at_once + longer * apart)

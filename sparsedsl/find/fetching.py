@@ -7,7 +7,7 @@ Invariant: a wrong guess costs time only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import numpy as np
 
@@ -38,13 +38,14 @@ STREAMED = 2.0**24
 """Bytes of an operand from which on its entries are fetched: caches hold less beside others."""
 
 
-def streamed_arrays(nest: Nest, sizes: Sizes) -> dict[str, float]:
+def streamed_arrays(nest: Nest, algorithms: Collection[str], sizes: Sizes) -> dict[str, float]:
     """Return the arrays of sparse operands that caches do not hold, and the elements of a row.
 
-    None where entries are stored one by one: what is waited for then is not what is read.
+    None where entries are stored one by one, unless short rows are compared at once: what is waited
+    for then is not what is read.
     """
     found: dict[str, float] = {}
-    if nest.assembly.kind != "dense":
+    if nest.assembly.kind != "dense" and set(algorithms) != {"linear"}:
         return found
     for operand in (o for chain in nest.chains for o in chain.operands if not o.total and o.dims):
         entries = sizes.entries.get(operand.dims[-1], 1.0)
@@ -67,7 +68,7 @@ def short_rows(nest: Nest, sizes: Sizes) -> tuple[tuple[frozenset[str], float], 
     return tuple(found)
 
 
-def far_arrays(nest: Nest, algorithms: Iterable[str], sizes: Sizes) -> dict[str, float]:
+def far_arrays(nest: Nest, algorithms: Collection[str], sizes: Sizes) -> dict[str, float]:
     """Return the arrays of operands whose rows are worth being fetched, and the elements of a row.
 
     Parameters
@@ -90,7 +91,7 @@ def far_arrays(nest: Nest, algorithms: Iterable[str], sizes: Sizes) -> dict[str,
         is not foreseen.
     """
     every = set(algorithms)
-    sparse = every == {"spread"} or (not every and nest.assembly.kind == "workspace")
+    sparse = every in ({"spread"}, {"linear"}) or (not every and nest.assembly.kind == "workspace")
     scattered = not every and nest.assembly.kind == "dense"
     far: dict[str, float] = {}
     for chain in nest.chains:

@@ -129,13 +129,13 @@ def prove_nest(
     bounds = certify(prover, proved, tuple(signs))
     proofs = tuple(prover.proofs)
     opened = opened_rows(proved, shared, sizes) if whole is None else 0
-    algorithms = (c.algorithm for chosen in chosen_finds for c in chosen)
+    algorithms = [c.algorithm for chosen in chosen_finds for c in chosen]
     far = tuple(far_arrays(proved, algorithms, sizes).items())
     return Proved(
         *(proved, chosen_finds, tuple(signs), proofs, shared, whole, bounds, opened, far),
         *(ordering.long_loops(proved, sizes), passes_caches(proved, sizes)),
         streams(proved, sizes),
-        tuple(streamed_arrays(proved, sizes).items()),
+        tuple(streamed_arrays(proved, algorithms, sizes).items()),
         short_rows(proved, sizes),
     )
 

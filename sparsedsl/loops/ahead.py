@@ -30,6 +30,7 @@ from sparsedsl.loops.effects import fresh, names
 from sparsedsl.loops.nodes import (
     INT,
     ArrayParam,
+    Assign,
     Comment,
     Const,
     Expr,
@@ -70,7 +71,7 @@ def ahead(kernel: Kernel, streams: Mapping[str, float]) -> Kernel:
         if isinstance(p, ArrayParam) and p.name in streams
     }
     fetching = _Ahead(sizes, streams, names(kernel))
-    return replace(kernel, body=fetching.block(kernel.body, None)) if sizes else kernel
+    return replace(kernel, body=fetching.block(kernel.body, None, {})) if sizes else kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +82,22 @@ class _Ahead:
     rows: Mapping[str, float]
     taken: set[str]
 
-    def block(self, body: tuple[Stmt, ...], turn: Var | None) -> tuple[Stmt, ...]:
-        """Change statements in a turn of a loop; each row of an array is fetched once."""
+    def block(
+        self, body: tuple[Stmt, ...], turn: Var | None, known: Mapping[Expr, Expr]
+    ) -> tuple[Stmt, ...]:
+        """Change statements in a turn of a loop; each row of an array is fetched once.
+
+        ``known`` are variables with what they were assigned in this turn.
+        """
         found: list[Stmt] = []
         fetched: set[tuple[str, Expr]] = set()
+        starts = dict(known)
         for statement in body:
+            if isinstance(statement, Assign):
+                starts[statement.variable] = statement.value
+                found += self.compared(statement, starts, turn)
             if not isinstance(statement, For):
-                found.append(with_bodies(statement, lambda inner: self.block(inner, turn)))
+                found.append(with_bodies(statement, lambda inner: self.block(inner, turn, starts)))
                 continue
             if turn is not None and _follows(statement.start, turn) and _short(statement):
                 read = dict.fromkeys(_read(statement.body, statement.variable))
@@ -97,8 +107,19 @@ class _Ahead:
                 statement = self.fetching(statement, new)
                 statement = self.blocks(statement)
             turning = statement.variable if statement.step == 1 else None
-            found.append(replace(statement, body=self.block(statement.body, turning)))
+            found.append(replace(statement, body=self.block(statement.body, turning, {})))
         return tuple(found)
+
+    def compared(
+        self, statement: Assign, starts: Mapping[Expr, Expr], turn: Var | None
+    ) -> Iterator[Stmt]:
+        """Yield what fetches the elements after those of short rows that are read at once."""
+        rows = [node for node in expressions(statement.value) if isinstance(node, Part)]
+        for node in rows:
+            start = starts.get(node.place, node.place)
+            if turn is not None and node.array in self.sizes and _follows(start, turn):
+                place = build.add(node.place, PAGE // self.sizes[node.array])
+                yield Prefetch(node.array, (place,), to_store=False)
 
     def fetching(self, loop: For, arrays: list[str]) -> For:
         """Return a loop of vectors, each a line, that fetches one in each turn."""

@@ -46,7 +46,7 @@ from sparsedsl.loops.nodes import (
     Var,
 )
 from sparsedsl.loops.vectors import BYTES, lanes
-from sparsedsl.loops.walk import expressions, operands, statements, with_bodies, with_children
+from sparsedsl.loops.walk import bodies, expressions, operands, with_bodies, with_children
 
 AHEAD = 12
 """Turns after which a row that is fetched is read."""
@@ -202,7 +202,7 @@ def _look(array: str, again: Var) -> Iterator[Stmt]:
 
 def _rows(loop: For, lines: Mapping[str, _Lines]) -> Iterator[_Row]:
     """Yield the rows of large arrays that a later turn of ``loop`` reads for sure."""
-    if any(isinstance(statement, Break) for statement in statements(loop.body)):
+    if _leaves(loop.body):
         return
     moving = changes(loop.body) | {loop.variable.name}
     known: dict[str, Expr] = {}
@@ -229,6 +229,13 @@ def _rows(loop: For, lines: Mapping[str, _Lines]) -> Iterator[_Row]:
                     pass
 
     yield from walk(loop.body, {})
+
+
+def _leaves(body: tuple[Stmt, ...]) -> bool:
+    """Whether a loop of this body may end before its last turn."""
+    return any(
+        isinstance(s, Break) or (isinstance(s, If) and any(map(_leaves, bodies(s)))) for s in body
+    )
 
 
 def _joined(rows: list[_Row]) -> list[_Row]:

@@ -134,7 +134,11 @@ class Apply:
     become a constant; ``total`` gives the sum (the halves are added until one element is left),
     ``largest`` and ``smallest`` the extreme one likewise; ``nans`` gives the bits, as an int, of
     those that are NaN, ``differing`` of those of a number of elements that are not a constant, and
-    ``lower`` of those that are less than an int, or than the elements of another vector.
+    ``lower`` of those that are less than an int, or than the elements of another vector.  ``alike``
+    takes two vectors of 8 indices that are not negative, each with a number of elements, and gives
+    bit ``8 * i + k`` where element ``i`` of the first equals element ``k`` of the second.
+    ``added`` takes a vector, as many indices, an index and a vector of terms: it gives the first
+    one with the terms added where the index is that one.
     """
 
     function: str

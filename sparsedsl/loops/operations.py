@@ -94,6 +94,15 @@ def apply(function: str, arguments: tuple[Any, ...], type: str) -> Any:
     if function == "lower":
         value, other, count = arguments
         return sum(int(less) << k for k, less in enumerate((value < other)[: max(count, 0)]))
+    if function == "alike":
+        value, count, other, others = arguments
+        if min(*value, *other) < 0:
+            raise ExecutionError("alike of a negative index")
+        equal = value[: max(count, 0), None] == other[None, : max(others, 0)]
+        return wrapped(sum(1 << int(8 * i + k) for i, k in np.argwhere(equal)))
+    if function == "added":
+        value, keys, key, term = arguments
+        return np.where(keys == key, value + term, value)
     if function in vectors.FOLDS:
         (value,) = arguments
         operator = vectors.FOLDS[function]

@@ -13,9 +13,11 @@ from sparsedsl.loops.columns import columns
 from sparsedsl.loops.dots import WIDEST, dots
 from sparsedsl.loops.extremes import extremes
 from sparsedsl.loops.fetch import fetch
+from sparsedsl.loops.held import held
 from sparsedsl.loops.interior import interior
 from sparsedsl.loops.kept import kept
 from sparsedsl.loops.lanes import sums_in_lanes
+from sparsedsl.loops.meets import meets
 from sparsedsl.loops.nodes import Expr, Kernel
 from sparsedsl.loops.packs import packs
 from sparsedsl.loops.parts import sums_by_loops
@@ -71,7 +73,7 @@ def _optimised(
     passes = (simplify, unroll, simplify, promote, reuse, strip, simplify, kept)
     last: list[Callable[[Kernel], Kernel]] = [*[sums_by_loops] * apart]
     if vectors:
-        last += [*[sums_in_lanes] * masked, *[packs] * packed, extremes, interior]
+        last += [*[sums_in_lanes] * masked, *[meets, packs, held] * packed, extremes, interior]
         last += [*[partial(dots, likely=dict(likely))] * bool(likely), columns]
     last += [] if large is None else [partial(passing, room=large)]
     for step in (*passes, *last, partial(fetch, far=dict(far))):

@@ -421,6 +421,17 @@ class _Verifier:
             good = good and kind(vectors.element(types[0])) == "i"
             self.need(good, f"lower of {types} gives {node.type}")
             return
+        if node.function == "alike":
+            good = types in ([kind, INT, kind, INT] for kind in ("int32*8", "int64*8"))
+            self.need(good and node.type == INT, f"alike of {types} gives {node.type}")
+            return
+        if node.function == "added":
+            good = len(types) == 4 and types[2] == INT and types[0] == types[3] == node.type
+            good = good and vectors.is_vector(types[0]) and vectors.is_vector(types[1])
+            good = good and vectors.lanes(types[0]) == vectors.lanes(types[1])
+            good = good and kind(types[0]) == "f" and kind(types[1]) == "i"
+            self.need(good, f"added of {types} gives {node.type}")
+            return
         if node.function in INTRINSICS:
             self.need(types == [INT] and node.type == INT, f"{node.function} of {types}")
             return
