@@ -102,9 +102,7 @@ def choose(
         reads |= key.reads
     sparse = assembly.kind == "append"
     load = workload(context, find, place, depth, sizes, sparse=sparse)
-    paired = inside is None and _is_paired(context.steps[:place], find)
-    level = sizes.unevenness(find.variable).near >= NEARBY
-    load = replace(load, curved=curved, paired=paired, level=level)
+    load = replace(load, curved=curved)
     own = inside is None and reads == frozenset({find.variable})
     pays = load.queries > slots.CLEARING * load.length and load.extent <= slots.NEAR
     gathered = assembly.kind == "workspace" and pays
@@ -302,4 +300,6 @@ def workload(
         known=find.variable in sizes.uneven,
         loops=loops,
         idle=loops * max(1.0 - hits * inner, 0.0) if sparse else 0.0,
+        paired=find in steps and _is_paired(before, find),
+        level=sizes.unevenness(find.variable).near >= NEARBY,
     )
