@@ -39,6 +39,9 @@ from sparsedsl.iteration.steps import depends_on
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import UF, Term
 
+NARROW = 256.0
+"""Extent of a mode up to which coordinates of a workspace may be touched without a value."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -94,15 +97,17 @@ def choose(
         facts |= {si.EXTENT}
     if depth == 0 and all(key.stop is None for key in find.keys):
         facts |= {si.INVARIANT}
-    scalar = assembly.kind in ("dense", "append")
-    if scalar and inside is None and _is_neutral(chain, context.steps[place + 1 :], find):
-        facts |= {si.NEUTRAL}
     reads = frozenset[str]()
     for key in find.keys:
         reads |= key.reads
     sparse = assembly.kind == "append"
     load = workload(context, find, place, depth, sizes, sparse=sparse)
     load = replace(load, curved=curved)
+    # a workspace leaves out the zeros, but each coordinate touched is looked at
+    narrow = assembly.kind == "workspace" and load.extent <= NARROW
+    scalar = narrow or assembly.kind in ("dense", "append")
+    if scalar and inside is None and _is_neutral(chain, context.steps[place + 1 :], find):
+        facts |= {si.NEUTRAL}
     own = inside is None and reads == frozenset({find.variable})
     pays = load.queries > slots.CLEARING * load.length and load.extent <= slots.NEAR
     gathered = assembly.kind == "workspace" and pays

@@ -21,7 +21,7 @@ are far apart where the mode is wide.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -54,7 +54,7 @@ SHORT = 48.0
 ACCUMULATOR = 2.0**31
 """Extent above which there is no array over the mode: its values would take 16 GiB."""
 
-CACHED = 2.0**20
+CACHED = 2.0**21
 """Bytes of rows laid out whole that stay in the second cache of most processors."""
 
 NEAR = 2.0**19
@@ -107,18 +107,19 @@ def ordered(
     sizes: Sizes,
     workspace: str,
     prover: Prover,
+    spread: Collection[str] = (),
 ) -> Nest:
     """Return ``nest`` with the ordering of its workspace.
 
     ``facts`` gives for each find of each chain the number of steps after which its range is
-    fixed, and what was proved of it.
+    fixed, and what was proved of it; ``spread`` are those whose values are laid out by key.
     """
     if nest.assembly.kind != "workspace":
         return nest
     hashed = replace(nest, assembly=replace(nest.assembly, ordering="hash"))
     if workspace == "hash":
         return hashed
-    dense = _dense(nest, facts, sizes, prover)
+    dense = _dense(nest, facts, sizes, prover, spread)
     if workspace != "auto" or dense.assembly.ordering in ("word", "whole"):
         return dense
     counted = all(counted_steps(nest, chain) is not None for chain in nest.chains)
@@ -140,6 +141,7 @@ def _dense(
     facts: tuple[Mapping[str, tuple[int, frozenset[str]]], ...],
     sizes: Sizes,
     prover: Prover,
+    spread: Collection[str],
 ) -> Nest:
     """Return ``nest`` with the best ordering of an array over the last mode."""
     assembly = nest.assembly
@@ -151,7 +153,8 @@ def _dense(
     if sizes.extent(nest.coordinates[assembly.modes[-1]]) <= NARROW:
         laid = laid_rows(nest)
         ordering = "word"
-        if laid is not None and _laying_pays(nest, laid, sizes):
+        met = laid is not None and set(laid.finds) <= set(spread)
+        if laid is not None and met and _laying_pays(nest, laid, sizes):
             once = prover.one_place(laid.operand, "rows laid out whole")
             ordering = "whole" if once else "word"
         return replace(nest, assembly=replace(assembly, ordering=ordering))

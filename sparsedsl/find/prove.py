@@ -118,7 +118,8 @@ def prove_nest(
     proved = replace(nest, chains=tuple(chains))
     proved = _confirm_delivery(prover, proved)
     found = tuple({c.variable: (c.depth, c.facts) for c in chosen} for chosen in choices)
-    proved = ordering.ordered(proved, found, sizes, workspace, prover)
+    spread = {c.variable for chosen in choices for c in chosen if c.algorithm == "spread"}
+    proved = ordering.ordered(proved, found, sizes, workspace, prover, spread)
     chosen_finds = guided(tuple(choices), proved, forced)
     for chain in proved.chains:
         parallel.prove_closed_forms(prover, chain)

@@ -8,7 +8,8 @@
 
 Takes: a nest that gathers its last mode in a workspace.  Gives: the scan of which each turn is
 one of those coordinates.  Invariant: the sum is the same with the operand's fill in the places
-that hold no entry; that no coordinate is stored twice in a row is for ``find`` to prove.
+that hold no entry; that no coordinate is stored twice in a row, and that searches for the
+coordinate give a value everywhere, is for ``find`` to prove.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.expressions import walk
-from sparsedsl.iteration.nodes import Chain, Let, Nest, Operand, Scan
+from sparsedsl.iteration.nodes import Chain, Find, Let, Nest, Operand, Scan
 from sparsedsl.iteration.request import indices_of
 from sparsedsl.iteration.steps import expand
 from sparsedsl.spf import terms
@@ -29,7 +30,7 @@ class Laid:
     """The innermost scan of a chain: rows of ``operand``, which ``pointer`` bounds.
 
     It runs over row ``row``, which is the value of ``index``, where it is that of one; ``column``
-    loads the coordinate of an entry.
+    loads the coordinate of an entry.  ``finds`` are the variables of the searches that follow.
     """
 
     operand: Operand
@@ -38,6 +39,7 @@ class Laid:
     pointer: str
     row: Term
     index: str | None
+    finds: tuple[str, ...]
 
 
 def laid_rows(nest: Nest) -> Laid | None:
@@ -45,9 +47,13 @@ def laid_rows(nest: Nest) -> Laid | None:
     if len(nest.chains) != 1 or nest.assembly.kind != "workspace":
         return None
     (chain,) = nest.chains
-    match chain.steps:
-        case (*_, Scan(variable, (low,), (high,), str(name)) as scan, Let(last, value) as column):
-            pass
+    match [step for step in chain.steps if not isinstance(step, Find)]:
+        case [*_, Scan(variable, (low,), (high,), str(name)) as scan, Let(last, value) as column]:
+            finds = tuple(
+                step.variable
+                for step in chain.steps[chain.steps.index(column) :]
+                if isinstance(step, Find)
+            )
         case _:
             return None
     operand, ends = chain.operand(name), _pointed(low, high)
@@ -58,7 +64,7 @@ def laid_rows(nest: Nest) -> Laid | None:
         return None
     if name not in chain.neutral or not _multiplies(nest, chain):
         return None
-    return Laid(operand, scan, column, *ends, _index(nest, chain, ends[1]))
+    return Laid(operand, scan, column, *ends, _index(nest, chain, ends[1]), finds)
 
 
 def _index(nest: Nest, chain: Chain, row: Term) -> str | None:

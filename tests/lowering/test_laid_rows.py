@@ -93,6 +93,52 @@ def test_infinities_meet_no_zero_that_is_not_stored():
     np.testing.assert_array_equal(found, expected)
 
 
+def khatri_rao(X, B, C):
+    i, j, k, r = sd.indices("i j k r")
+    M = sd.output("csr")
+    M[i, r] = X[i, j, k] * B[j, r] * C[k, r]
+    return M
+
+
+def khatri_rao_of(width, find="auto", dtype="float64", seed=0):
+    """Return the product with two sparse matrices, what is expected, and the unit."""
+    x, c = operands(width, dtype, seed)
+    rng = np.random.default_rng(seed)
+    b = rng.integers(-2, 3, (6, width)) * (rng.random((6, width)) < 0.4)
+    b[2] = 0
+    b = b.astype(dtype)
+    given = [store(x, x != 0, "csf"), store(b, b != 0, "csr"), store(c, c != 0, "csr")]
+    kernel = sd.kernel(khatri_rao, order="i j k r", find={"B": find}).engine.specialise(given)
+    with remembering_proofs():
+        unit = kernel.unit(0)
+        found = kernel.run(dict(zip("XBC", given, strict=True)))["M"]
+    check_result(found, np.einsum("ijk,jr,kr->ir", x, b, c))
+    return found, unit
+
+
+@pytest.mark.parametrize("width", [1, 7, 16, 65])
+def test_what_a_search_spreads_is_multiplied_by_whole_rows(width):
+    found, unit = khatri_rao_of(width, "spread")
+    assert unit.nest.assembly.ordering == "whole"
+    other, unit = khatri_rao_of(width, "table")
+    assert unit.nest.assembly.ordering == "word"
+    np.testing.assert_array_equal(found.arrays["indices"], other.arrays["indices"])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64"])
+def test_a_search_that_spreads_interpreted(dtype):
+    with interpreting():
+        khatri_rao_of(19, "spread", dtype)
+
+
+def test_wide_workspaces_are_not_touched_in_vain():
+    """Each place that is touched is looked at, with a value or without."""
+    _, unit = khatri_rao_of(1500)
+    assert ("B_p", "spread") not in {choice[:2] for choice in unit.choices}
+    with pytest.raises(sd.PlanError, match="neutral"):
+        khatri_rao_of(1500, "spread")
+
+
 def test_rows_not_proved_to_hold_a_coordinate_once_are_not_laid_out():
     """In a row that held a column twice, the first value would be lost."""
     rows = sd.Layout(
