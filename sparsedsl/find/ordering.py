@@ -147,7 +147,7 @@ def _dense(
     assembly = nest.assembly
     if not _starts_from_fill(nest):
         return nest
-    guide = _guide(nest, facts[0]) if len(nest.chains) == 1 else None
+    guide = _guide(nest, facts[0], spread) if len(nest.chains) == 1 else None
     if guide is not None:
         return replace(nest, assembly=replace(assembly, ordering="range", guide=guide))
     if sizes.extent(nest.coordinates[assembly.modes[-1]]) <= NARROW:
@@ -207,17 +207,20 @@ def _starts_from_fill(nest: Nest) -> bool:
     return same and fill == fill
 
 
-def _guide(nest: Nest, facts: Mapping[str, tuple[int, frozenset[str]]]) -> str | None:
+def _guide(
+    nest: Nest, facts: Mapping[str, tuple[int, frozenset[str]]], spread: Collection[str]
+) -> str | None:
     """Return a find whose range, in order, holds every last coordinate that is delivered.
 
-    The range is fixed between two flushes: nothing but definitions comes before it is.
+    The range is fixed between two flushes: nothing but definitions comes before it is.  What is
+    ``spread`` gives values, and no positions.
     """
     (chain,) = nest.chains
     last = terms.var(nest.coordinates[nest.assembly.modes[-1]])
     steps = nest.prefix + chain.steps
     outside = len(nest.prefix) + len(leading_lets(chain))
     for step in chain.steps:
-        if isinstance(step, Find) and len(step.keys) == 1:
+        if isinstance(step, Find) and len(step.keys) == 1 and step.variable not in spread:
             depth, proved = facts[step.variable]
             delivered = expand(steps, step.keys[0].value) == last
             if delivered and 0 <= depth <= outside and {si.SORTED, si.EXTENT} <= proved:

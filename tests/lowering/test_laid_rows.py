@@ -131,6 +131,27 @@ def test_a_search_that_spreads_interpreted(dtype):
         khatri_rao_of(19, "spread", dtype)
 
 
+def masked(M, A, B):
+    i, j, k = sd.indices("i j k")
+    C = sd.output("csr")
+    C[i, j] = M[i, j] * A[i, k] * B[k, j]
+    return C
+
+
+@pytest.mark.parametrize("workspace", ["auto", "dense", "hash"])
+@pytest.mark.parametrize("layout", ["csr", "dcsr"])
+def test_masks_that_are_spread_leave_the_rest_out(workspace, layout):
+    """Positions of the mask do not guide the workspace then."""
+    rng = np.random.default_rng(5)
+    dense = [rng.integers(-2, 3, (30, 30)) * (rng.random((30, 30)) < 0.2) for _ in range(3)]
+    given = [store(x.astype("float64"), x != 0, layout) for x in dense]
+    kernel = sd.kernel(masked, find={"M": "spread"}, workspace=workspace)
+    m, a, b = dense
+    found = kernel(*given)
+    check_result(found, m * (a @ b).astype("float64"))
+    assert 0 not in found.arrays["data"]
+
+
 def test_wide_workspaces_are_not_touched_in_vain():
     """Each place that is touched is looked at, with a value or without."""
     _, unit = khatri_rao_of(1500)
