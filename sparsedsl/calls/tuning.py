@@ -25,7 +25,7 @@ CALLS = 4
 """Calls it takes to measure one."""
 
 SEARCHES = 2
-"""Ways to find that are measured beside the plan's, for each thing that is sought."""
+"""Ways to find that are measured beside the plan's and a merge, for each thing that is sought."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def candidates(group: Group, settings: Settings) -> Iterator[tuple[Settings, flo
     if settings.find == "auto":
         owners = {d: o.tensor.name for c in unit.nest.chains for o in c.operands for d in o.dims}
         for variable, _, rejected in unit.choices:
-            for name, ratio in list(_legal(rejected))[:SEARCHES]:
+            for name, ratio in _searches(rejected):
                 yield replace(settings, find=((owners[variable], name),)), ratio
     if settings.workspace == "auto" and unit.nest.assembly.kind == "workspace":
         yield replace(settings, workspace="sort"), 1.0
@@ -100,6 +100,15 @@ def candidates(group: Group, settings: Settings) -> Iterator[tuple[Settings, flo
         ratio = nest.cost / max(unit.nest.cost, 1e-9)
         if ratio <= WORSE:
             yield replace(settings, order=order), ratio
+
+
+def _searches(rejected: str) -> list[tuple[str, float]]:
+    """Return the ways to find that are measured.
+
+    Merges always: what their branches cost on operands that come again is estimated too high.
+    """
+    legal = list(_legal(rejected))
+    return legal[:SEARCHES] + [found for found in legal[SEARCHES:] if found[0] == "merge"]
 
 
 def _legal(rejected: str) -> Iterator[tuple[str, float]]:

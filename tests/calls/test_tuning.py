@@ -40,6 +40,7 @@ def times(monkeypatch):
         return None, 1e-6 * len(taken)
 
     monkeypatch.setattr(specialisation.Specialisation, "_timed", timed)
+    monkeypatch.setattr(specialisation, "SETTLING", 0.0)
     return taken
 
 
@@ -69,6 +70,17 @@ def test_nothing_is_measured_again(matrices, times):
     np.testing.assert_allclose(first, (A @ B.T).toarray(), rtol=1e-12)
 
 
+def test_short_plans_run_until_their_branches_are_learned(matrices, times, monkeypatch):
+    """A call takes a microsecond at first, one more each time: 45 of 10 calls."""
+    A, B = matrices
+    monkeypatch.setattr(specialisation, "SETTLING", 45e-6)
+    with sd.options(tune=True, tune_budget_ms=0):
+        sd.kernel(gram)(A.astype("float32"), B.astype("float32"))
+    loading, *measured = range(1, len(times) + 1)
+    assert loading == 1
+    assert sum(measured[:-1]) < 45 <= sum(measured)
+
+
 def test_without_a_budget_the_estimate_stands(matrices, times):
     A, B = matrices
     A = A.astype("float32")
@@ -88,6 +100,15 @@ def test_every_candidate_plans_and_computes_the_same(matrices):
     for settings, ratio in found:
         assert ratio > 0
         assert stages.compile_group(group, settings).source
+
+
+def test_merges_are_measured_whatever_they_are_estimated_to_take():
+    rejected = "; ".join(
+        f"{name}: estimated {ratio}x the cost of table"
+        for name, ratio in (("gallop", 2.0), ("binary", 3.0), ("linear", 4.0), ("merge", 11.5))
+    )
+    found = tuning._searches(f"hash: not proved: invariant; {rejected}")
+    assert found == [("gallop", 2.0), ("binary", 3.0), ("merge", 11.5)]
 
 
 def test_a_record_tells_the_settings():
