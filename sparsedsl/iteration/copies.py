@@ -192,6 +192,14 @@ def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[
     return changed, unique
 
 
+def of_operands(conversions: tuple[Conversion, ...]) -> tuple[Conversion, ...]:
+    """Return the copies, each made of an operand: a copy of a copy is one of what that is of."""
+    sources: dict[str, str] = {}
+    for copy in conversions:
+        sources[copy.tensor.name] = sources.get(copy.source, copy.source)
+    return tuple(replace(copy, source=sources[copy.tensor.name]) for copy in conversions)
+
+
 def with_sizes(request: Request, nest: Nest) -> Request:
     """Return the request with the sizes of the copies that a nest reads."""
     entries, lengths, uneven = dict(request.entries), dict(request.lengths), dict(request.uneven)

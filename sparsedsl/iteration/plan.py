@@ -134,7 +134,8 @@ def _plan(request: Request, conversions: tuple[Conversion, ...], *, rows: bool =
     else:
         nest = _shared(request, cases, goal)
     total = nest.cost + copying(request, conversions, rows=rows)
-    return replace(nest, coordinates=coordinates, conversions=conversions, cost=total)
+    made = copies.of_operands(conversions)
+    return replace(nest, coordinates=coordinates, conversions=made, cost=total)
 
 
 def copying(request: Request, conversions: tuple[Conversion, ...], *, rows: bool = False) -> float:
