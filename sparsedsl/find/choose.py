@@ -17,6 +17,7 @@ from sparsedsl.find import site as si
 from sparsedsl.find import slots
 from sparsedsl.find.fetching import NEARBY
 from sparsedsl.find.guards import ensuring
+from sparsedsl.find.ordering import NARROW
 from sparsedsl.find.queries import Context, Prover, sought_extent
 from sparsedsl.find.reads import read_by
 from sparsedsl.iteration import weights
@@ -38,9 +39,6 @@ from sparsedsl.iteration.nodes import (
 from sparsedsl.iteration.steps import depends_on
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import UF, Term
-
-NARROW = 256.0
-"""Extent of a mode up to which coordinates of a workspace may be touched without a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ def choose(
     sparse = assembly.kind == "append"
     load = workload(context, find, place, depth, sizes, sparse=sparse)
     load = replace(load, curved=curved)
-    # a workspace leaves out the zeros, but each coordinate touched is looked at
+    # a narrow workspace leaves out the zeros of coordinates that are touched in vain
     narrow = assembly.kind == "workspace" and load.extent <= NARROW
     scalar = narrow or assembly.kind in ("dense", "append")
     if scalar and inside is None and _is_neutral(chain, context.steps[place + 1 :], find):

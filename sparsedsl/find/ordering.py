@@ -55,7 +55,7 @@ ACCUMULATOR = 2.0**31
 """Extent above which there is no array over the mode: its values would take 16 GiB."""
 
 CACHED = 2.0**21
-"""Bytes of rows laid out whole that stay in the second cache of most processors."""
+"""Bytes of rows laid out whole that stay in near caches, told from sizes that are rounded up."""
 
 NEAR = 2.0**19
 """Bytes of an array up to which its elements are as near as those of a hash table."""
