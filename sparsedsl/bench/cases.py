@@ -22,6 +22,7 @@ from sparsedsl.bench.operands import (
     NARROW,
     lower,
     mttkrp,
+    product,
     skewed,
     skewed_sampled,
     sought,
@@ -159,54 +160,56 @@ _MATVEC = "y[i] = A[i,j] * x[j]"
 _TTV = "M[i,j] = X[i,j,k] * v[k]"
 _MTTKRP = "M[i,r] = X[i,j,k] * B[j,r] * C[k,r]"
 _SQUARE = ("a", "b", "c", "d", "e")
-_PRODUCTS = ("a", "b'", "c", "d'", "e")
+_MATRICES = (*_SQUARE, "A_real")
+_PRODUCTS = ("a", "b'", "c", "d'", "e", "A_real", "N_real")
+_GRAPHS = (*_SQUARE, "N_real")
 _TENSORS = ("t1", "t2")
 
 KERNELS: dict[str, Kernel] = {
     k.name: k
     for k in (
-        Kernel("SpMV CSR", _MATVEC, (*_SQUARE, "A_real"), vector(lambda m: m), streams=True),
-        Kernel("SpMV CSC", _MATVEC, ("a", "b", "c", "e"), vector(lambda m: m.tocsc()), True),
+        Kernel("SpMV CSR", _MATVEC, _MATRICES, vector(lambda m: m), streams=True),
+        Kernel("SpMV CSC", _MATVEC, _MATRICES, vector(lambda m: m.tocsc()), True),
         Kernel("SpMV BCSR", _MATVEC, ("d",), vector(lambda m: m.tobsr((3, 3))), True),
         Kernel("SpMV DIA", _MATVEC, ("c",), vector(lambda m: m.todia()), True),
         Kernel(
             "SpMSpV CSR 1 %",
             _MATVEC,
-            ("a", "b", "c", "e"),
+            _MATRICES,
             sought(lambda m: m, 0.01),
             coiterates=True,
         ),
         Kernel(
             "SpMSpV CSR 10 %",
             _MATVEC,
-            ("a", "b", "c", "e"),
+            _MATRICES,
             sought(lambda m: m, 0.1),
             coiterates=True,
         ),
         Kernel(
             "SpMSpV CSC 1 %",
             _MATVEC,
-            ("a", "b", "c"),
+            _MATRICES,
             sought(lambda m: m.tocsc(), 0.01),
             coiterates=True,
         ),
         Kernel(
             "SpMSpV CSC 10 %",
             _MATVEC,
-            ("a", "b", "c"),
+            _MATRICES,
             sought(lambda m: m.tocsc(), 0.1),
             coiterates=True,
         ),
         Kernel(
             "SpMM 64",
             "C[i,j] = A[i,k] * B[k,j]",
-            ("a", "b", "c", "d"),
+            ("a", "b", "c", "d", "A_real"),
             lambda m, rng: {"A": m, "B": rng.random((m.shape[1], COLUMNS))},
         ),
         Kernel(
             "SDDMM 64",
             "C[i,j] = S[i,j] * P[i,k] * Q[j,k]",
-            ("a", "b", "d"),
+            ("a", "b", "c", "d", "A_real"),
             lambda m, rng: {
                 "S": m,
                 "P": rng.random((m.shape[0], COLUMNS)),
@@ -216,35 +219,35 @@ KERNELS: dict[str, Kernel] = {
         Kernel(
             "A + B",
             "C[i,j] = A[i,j] + B[i,j]",
-            (*_SQUARE, "A_real"),
+            _MATRICES,
             lambda m, _: {"A": m, "B": moved(m)},
             coiterates=True,
         ),
         Kernel(
             "A + B, one pattern",
             "C[i,j] = A[i,j] + B[i,j]",
-            ("a", "d"),
+            _MATRICES,
             lambda m, _: {"A": m, "B": other_values(m)},
             coiterates=True,
         ),
         Kernel(
             "A + B + C",
             "D[i,j] = A[i,j] + B[i,j] + C[i,j]",
-            ("a", "c", "e"),
+            _MATRICES,
             lambda m, _: {"A": m, "B": moved(m), "C": moved(moved(m))},
             coiterates=True,
         ),
         Kernel(
             "A .* B",
             "C[i,j] = A[i,j] * B[i,j]",
-            (*_SQUARE, "A_real"),
+            _MATRICES,
             lambda m, _: {"A": m, "B": moved(m)},
             coiterates=True,
         ),
         Kernel(
             "A .* B, one pattern",
             "C[i,j] = A[i,j] * B[i,j]",
-            ("a", "d"),
+            _MATRICES,
             lambda m, _: {"A": m, "B": other_values(m)},
             coiterates=True,
         ),
@@ -271,27 +274,27 @@ KERNELS: dict[str, Kernel] = {
             "SpGEMM",
             "C[i,j] = A[i,k] * B[k,j]",
             _PRODUCTS,
-            lambda m, _: {"A": m, "B": other_values(m)},
+            product,
             coiterates=True,
         ),
         Kernel(
             "masked SpGEMM",
             "C[i,j] = M[i,j] * A[i,k] * B[k,j]",
-            _SQUARE,
+            _GRAPHS,
             lambda m, _: {"M": m, "A": m, "B": other_values(m)},
             coiterates=True,
         ),
         Kernel(
             "triangles",
             "s[()] = L[i,j] * L[i,k] * L[k,j]",
-            ("a", "b", "c", "d"),
+            _GRAPHS,
             lambda m, _: {"L": lower(m)},
             coiterates=True,
         ),
         Kernel(
             "sampled inner products",
             "C[i,j] = M[i,j] * A[i,k] * B[j,k]",
-            ("a", "b", "d"),
+            _GRAPHS,
             lambda m, _: {"M": m, "A": m, "B": other_values(m)},
             coiterates=True,
         ),
@@ -314,7 +317,7 @@ KERNELS: dict[str, Kernel] = {
         Kernel(
             "TTM dense 16",
             "M[i,j,r] = X[i,j,k] * B[k,r]",
-            ("t1",),
+            _TENSORS,
             lambda x, rng: {"X": x, "B": rng.random((x.shape[2], NARROW))},
         ),
         Kernel(
@@ -336,14 +339,14 @@ KERNELS: dict[str, Kernel] = {
         Kernel(
             "A x and A' w",
             "y[i] = A[i,j] * x[j]; z[j] = A[i,j] * w[i]",
-            ("a", "b", "c", "d"),
+            _MATRICES,
             lambda m, rng: {"A": m, "x": rng.random(m.shape[1]), "w": rng.random(m.shape[0])},
             program=_both_products,
         ),
         Kernel(
             "sums and maxima of rows",
             "s[i] = sum(A[i,j], over=j); m[i] = max(A[i,j], over=j)",
-            ("a", "b", "c", "d"),
+            _MATRICES,
             lambda m, _: {"A": m},
             program=_sums_and_maxima,
         ),

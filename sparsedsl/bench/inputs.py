@@ -170,15 +170,28 @@ def moved(matrix: Any) -> Any:
 
 
 def real(quick: bool) -> dict[str, Any]:
-    """Return the matrices that scipy ships for its tests, by name; int32 indices, float64."""
+    """Return the matrices that scipy ships for its tests, by name; int32 indices, float64.
+
+    Those that are not square have their normal matrix beside them.
+    """
     found: dict[str, Any] = {}
     for item in from_scipy():
-        matrix = item.matrix.astype(np.float64) if item.matrix.dtype.kind != "c" else None
-        if matrix is not None:
-            matrix = sp.csr_array(matrix)
-            matrix.sum_duplicates()
-            found[item.name] = matrix[:200, :200] if quick else matrix
+        if item.matrix.dtype.kind == "c":
+            continue
+        matrix = sp.csr_array(item.matrix.astype(np.float64))
+        matrix.sum_duplicates()
+        part: Any = matrix[:200, :200] if quick else matrix
+        found[item.name] = part
+        rows, columns = item.matrix.shape
+        if rows != columns:
+            normal = sp.csr_array(part.T @ part)
+            normal.sort_indices()
+            found[_normal(item.name)] = normal
     return found
+
+
+def _normal(name: str) -> str:
+    return f"N{name.removeprefix('A')}"
 
 
 MATRICES: dict[str, Input] = {
@@ -221,13 +234,16 @@ TENSORS: dict[str, Input] = {
 def known(quick: bool) -> dict[str, str]:
     """Return a line about every input, by name."""
     about = {name: i.about for name, i in {**MATRICES, **TENSORS}.items()}
-    for name, matrix in real(quick).items():
+    there = real(quick)
+    for name, matrix in there.items():
         rows, columns = matrix.shape
-        about[name] = f"shipped with scipy: {rows} x {columns}, {matrix.nnz} entries"
+        whose = {_normal(other): other for other in there}.get(name)
+        source = f"{whose}' {whose}" if whose else "shipped with scipy"
+        about[name] = f"{source}: {rows} x {columns}, {matrix.nnz} entries"
     return about
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def load(name: str, quick: bool) -> Any:
     """Make an input by name; ``KeyError`` for unknown names."""
     for group in (MATRICES, TENSORS):

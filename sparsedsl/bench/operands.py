@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from sparsedsl.bench.inputs import Fibers
+from sparsedsl.bench.inputs import Fibers, other_values
 from sparsedsl.bench.jobs import Operands
 
 COLUMNS = 64
@@ -46,6 +46,12 @@ def sought(form: Callable[[Any], Any], part: float) -> Any:
         return {"A": form(m), "x": sparse_vector(m.shape[1], part, rng)}
 
     return operands
+
+
+def product(m: Any, _: np.random.Generator) -> Operands:
+    """Return a matrix, and its pattern with other values, transposed where it is not square."""
+    square = m.shape[0] == m.shape[1]
+    return {"A": m, "B": other_values(m if square else sp.csr_array(m.T))}
 
 
 def skewed(m: Any, rng: np.random.Generator) -> Operands:

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 import sparsedsl as sd
 from sparsedsl.bench.cases import KERNELS, case, plain
-from sparsedsl.bench.inputs import MATRICES, TENSORS, Fibers, real
+from sparsedsl.bench.inputs import MATRICES, TENSORS, Fibers, grid, real
 from sparsedsl.bench.measure import difference
 from sparsedsl.bench.peers import find, scipy_kernels
 from sparsedsl.bench.peers.scipy_kernels import SCIPY
@@ -106,6 +106,22 @@ def test_peers_leave_small_numbers_as_they_are():
 def test_inputs_of_kernels_exist():
     there = {*MATRICES, *TENSORS, *real(quick=True)}
     assert {name for kernel in KERNELS.values() for name in kernel.inputs} <= there
+
+
+def test_kernels_that_coiterate_run_on_every_matrix_or_every_tensor():
+    """But those of one input made for them: matrices in turn, and rows of 200 beside rows of 2."""
+    matrices = {"a", "b", "c", "d", "e"}
+    for kernel in KERNELS.values():
+        of = {name.removesuffix("'") for name in kernel.inputs}
+        if kernel.coiterates and len(of) > 1:
+            assert of >= matrices or of == {*TENSORS}, kernel.name
+
+
+def test_products_are_of_extents_that_match():
+    by_transposed = KERNELS["SpGEMM"].operands(grid(3)[:4], np.random.default_rng(0))
+    a, b = by_transposed["A"], by_transposed["B"]
+    assert (a.shape, b.shape) == ((4, 9), (9, 4))
+    np.testing.assert_array_equal(b.toarray() != 0, a.toarray().T != 0)
 
 
 def test_plain_joins_leading_modes():

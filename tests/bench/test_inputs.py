@@ -66,6 +66,18 @@ def test_every_input_has_a_line_about_it():
     assert {*inputs.MATRICES, *inputs.TENSORS} <= {*about}
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_real_matrices_that_are_not_square_have_their_normal_matrix(quick):
+    there = inputs.real(quick)
+    if not there:
+        pytest.skip("scipy is installed without its tests")
+    given, normal = there["A_real"].toarray(), inputs.load("N_real", quick)
+    np.testing.assert_allclose(normal.toarray(), given.T @ given, rtol=1e-12, atol=1e-12)
+    assert normal.has_sorted_indices
+    assert normal.indices.dtype == np.int32
+    assert "A_real' A_real" in inputs.known(quick)["N_real"]
+
+
 def test_unknown_inputs_are_key_errors():
     with pytest.raises(KeyError):
         inputs.load("nothing", quick=True)
