@@ -110,7 +110,8 @@ def _number(x: Tensor, pointer: str, coordinate: str, mode: int) -> int:
     if count < LEAST or several < 1:
         return 0
     drawn = _drawn(count)
-    here = np.searchsorted(starts, drawn, side="right")
+    # of another dtype, all of ``starts`` would be copied
+    here = np.searchsorted(starts, drawn.astype(starts.dtype), side="right")
     low, high = starts[here - 1], starts[here]
     lengths, stored = (high - low).astype(np.float64), coordinates[drawn]
     length = float(lengths.mean())

@@ -201,8 +201,10 @@ def rows_of(ends: np.ndarray, before: int, count: int) -> tuple[int, int]:
     >>> rows_of(np.array([0, 0, 2, 2, 5, 5]), 2, 3)
     (4, 5)
     """
-    first, last = np.searchsorted(ends, before, "right"), np.searchsorted(ends, before + count)
-    return int(first), int(last) + 1
+    # numbers of another dtype would have all of ``ends`` copied
+    of = ends.dtype.type
+    first = np.searchsorted(ends, of(before), "right")
+    return int(first), int(np.searchsorted(ends, of(before + count))) + 1
 
 
 def _added(left: Counts, right: Counts) -> Counts:

@@ -1,6 +1,7 @@
 """How unevenly entries lie: found in a sample, kept with a tensor, and what plans make of it."""
 
 import importlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -47,6 +48,21 @@ def scaled(A, x):
 
 def finds(kernel, *given):
     return [name for unit in kernel.lower(*given).units for _, name, _ in unit.choices]
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_pointers_are_looked_at_without_a_copy(dtype):
+    rows = 200_000
+    starts = np.minimum(np.arange(rows + 1), 20_000).astype(dtype)
+    matrix = sp.csr_array(([1.0] * 20_000, np.arange(20_000).astype(dtype), starts), (rows, rows))
+    tensor = sd.asarray(matrix)
+    tracemalloc.start()
+    try:
+        assert uneven(tensor)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < starts.nbytes
 
 
 def test_a_graph_is_uneven_in_rows_and_columns_alike():

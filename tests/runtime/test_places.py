@@ -1,5 +1,7 @@
 """Pieces of sparse outputs assembled in their places: the same bits, nothing else written over."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -218,6 +220,18 @@ def test_rows_of_some_entries(lengths, data):
     assert all(first <= row < past for row in with_some)
     if with_some:
         assert (first, past) == (with_some[0], with_some[-1] + 1)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_rows_are_found_without_a_copy_of_their_ends(dtype):
+    ends = np.arange(100_000).astype(dtype)
+    tracemalloc.start()
+    try:
+        assert rows_of(ends, 70_000, 5) == (70_001, 70_006)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000
 
 
 def scaled(A, x):
