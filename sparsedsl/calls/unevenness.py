@@ -31,6 +31,10 @@ the kernel that another one had (``calls.passing``) until one is met again."""
 TWINS = 16
 """Pairs of them in one place from which on that is not taken to be chance."""
 
+RAGGED, FIRST = 4, 6
+"""One in so many ranges is longer or shorter than the one before where ranges are ragged, of which
+so many entries count: more first ones are never computed whether they are there or not."""
+
 PLACES = 16
 """Magnitudes of a number, to put several into one."""
 
@@ -56,22 +60,21 @@ def changes(x: Tensor) -> dict[str, tuple[float, float]]:
     """
     found: dict[str, tuple[float, float]] = {}
     for dim, (pointer, _, _) in ranges(x.form.layout).items():
-        starts = x.held[pointer]
-        if starts.size > 2:
-            drawn = np.unique(np.linspace(1, starts.size - 2, DRAWN).astype(np.int64))
-            own, before = starts[drawn + 1] - starts[drawn], starts[drawn] - starts[drawn - 1]
-            eights = -(-own // 8) != -(-before // 8)
-            found[dim] = float((own != before).mean()), float(eights.mean())
+        own, before = _neighbours(x.held[pointer])
+        if own.size:
+            eights = float((-(-own // 8) != -(-before // 8)).mean())
+            found[dim] = float((own != before).mean()), eights
     return found
 
 
 @functools.lru_cache(maxsize=256)
 def _unevenness(number: int) -> Unevenness:
     """Return what a number of ``_number`` tells."""
-    number, mutual = divmod(number, 2)
+    number, flags = divmod(number, 4)
     number, near = divmod(number, PLACES)
     skew, crowd = divmod(number, PLACES)
-    return Unevenness(4.0**skew, 4.0**crowd, 4.0**near, bool(mutual))
+    mutual, ragged = bool(flags & 2), bool(flags & 1)
+    return Unevenness(4.0**skew, 4.0**crowd, 4.0**near, mutual, ragged=ragged)
 
 
 def matters(program: ct.Program) -> bool:
@@ -104,7 +107,7 @@ def _reads(node: ct.Expression, sparse: frozenset[str]) -> int:
 
 
 def _number(x: Tensor, pointer: str, coordinate: str, mode: int) -> int:
-    """Return what unevenness tells as one number: magnitudes in powers of four, and a bit."""
+    """Return what unevenness tells as one number: magnitudes in powers of four, two bits."""
     starts, coordinates, extent = x.held[pointer], x.held[coordinate], x.shape[mode]
     count, several = coordinates.size, starts.size - 1
     if count < LEAST or several < 1:
@@ -129,7 +132,17 @@ def _number(x: Tensor, pointer: str, coordinate: str, mode: int) -> int:
     number = 0
     for ratio in (skew, crowd, near):
         number = PLACES * number + _magnitude(ratio)
-    return 2 * number + mutual
+    own, before = _neighbours(starts)
+    differ = np.minimum(own, FIRST + 1) != np.minimum(before, FIRST + 1)
+    ragged = int(differ.sum()) * RAGGED >= differ.size > 0
+    return 4 * number + 2 * mutual + ragged
+
+
+def _neighbours(starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lengths of some ranges, and those of the ranges before them."""
+    drawn = _drawn(starts.size - 2) if starts.size > 2 else np.zeros(0, np.int64)
+    at = starts[drawn + 1]
+    return starts[drawn + 2] - at, at - starts[drawn]
 
 
 def _twins(stored: np.ndarray) -> float:

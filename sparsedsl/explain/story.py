@@ -227,6 +227,8 @@ def _lying(name: str, group: Group) -> Iterator[str]:
             yield f"  a coordinate comes again {found.crowd:g} times as often as by chance"
         if found.near > 1.0:
             yield f"  coordinates are {found.near:g} times as near each other as by chance"
+        if found.ragged:
+            yield "  ranges are often longer or shorter than the one before"
 
 
 _BOUNDS = (

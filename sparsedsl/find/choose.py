@@ -15,7 +15,7 @@ from sparsedsl.errors import PlanError
 from sparsedsl.find import algorithms as al
 from sparsedsl.find import site as si
 from sparsedsl.find import slots
-from sparsedsl.find.fetching import NEARBY
+from sparsedsl.find.fetching import NEARBY, width
 from sparsedsl.find.guards import ensuring
 from sparsedsl.find.ordering import NARROW
 from sparsedsl.find.queries import Context, Prover, sought_extent
@@ -39,6 +39,12 @@ from sparsedsl.iteration.nodes import (
 from sparsedsl.iteration.steps import depends_on
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import UF, Term
+
+HEADS, ROWS = 6.0, 8192.0
+"""Entries of rows up to which first ones are computed anyway, and rows from which on."""
+
+ROW = 12.0
+"""Bytes that are read and written for each row besides its entries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,22 +283,46 @@ def _bound_after(steps: tuple[Step, ...], names: frozenset[str]) -> int:
     return depth
 
 
+def ends(scan: Scan | None, turns: float, entries: float, sizes: Sizes) -> float:
+    """Return the part of a loop's ends that first entries computed anyway would foresee.
+
+    They are computed so where rows are many, short, and of any length.
+    """
+    if scan is None or turns > HEADS or entries < ROWS * turns:
+        return 0.0
+    return 1.0 if sizes.unevenness(scan.variable).ragged else 0.0
+
+
+def _passed(
+    scan: Scan | None, operands: Mapping[str, Operand], sizes: Sizes
+) -> tuple[float, float]:
+    """Return the bytes that are read of the operand of a loop and of its rows; its entries."""
+    operand = operands.get(scan.operand or "") if scan is not None else None
+    if operand is None or operand.total or not operand.dims:
+        return 0.0, 0.0
+    entries = sizes.entries.get(operand.dims[-1], 1.0)
+    rows = entries / sizes.fanout(operand.dims, operand.dims[-1])
+    return entries * width(operand) + rows * ROW, entries
+
+
 def workload(
     context: Context, find: Find, place: int, depth: int, sizes: Sizes, *, sparse: bool
 ) -> al.Workload:
     steps, operands = context.steps, context.operands
     operand = operands[find.operand]
     setups, queries, inner = 1.0, 1.0, 1.0
+    loop: Scan | None = None
     for index, step in enumerate(steps[:place]):
         if isinstance(step, Scan):
             count = weights.turns(steps, index, operands, sizes)
             if index < depth:
                 setups *= count
             else:
-                queries, inner = queries * count, count
+                queries, inner, loop = queries * count, count, step
     before = steps[:place]
     hits = weights.hits(before, operand, find, sizes)
     loops = queries / inner
+    passed, entries = _passed(loop, operands, sizes)
     return al.Workload(
         length=weights.length(steps[: max(depth, 0)], operand, find, sizes),
         queries=queries,
@@ -305,4 +335,7 @@ def workload(
         idle=loops * max(1.0 - hits * inner, 0.0) if sparse else 0.0,
         paired=find in steps and _is_paired(before, find),
         level=sizes.unevenness(find.variable).near >= NEARBY,
+        ends=ends(loop, inner, entries, sizes),
+        passed=passed if setups <= 1.0 else 0.0,
+        near=1.0 if loop is None else sizes.unevenness(loop.variable).near,
     )

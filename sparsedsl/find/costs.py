@@ -21,7 +21,10 @@ class Workload:
     a setup, of which so many ``idle`` ones find nothing and deliver nothing but for that.
     ``curved`` says that comparing keys means comparing their interleaved bits, ``paired`` that the
     keys of a loop lie one behind the other, as those of the range do, ``level`` that ranges are of
-    like length, as in grids: what is near each other there is known to be.
+    like length, as in grids: what is near each other there is known to be.  ``ends`` is the part of
+    loops whose end comes unexpected, unless nothing in them is guessed.  Loops go over ``passed``
+    bytes in all, of which they read values where something is found; the keys that they seek lie
+    ``near`` times as near each other as by chance.
     """
 
     length: float
@@ -36,6 +39,9 @@ class Workload:
     curved: bool = False
     paired: bool = False
     level: bool = False
+    ends: float = 0.0
+    passed: float = 0.0
+    near: float = 1.0
 
 
 MISTAKEN = 6.5
@@ -51,6 +57,12 @@ most calls, unlike a matrix."""
 
 TESTED = 0.05
 """A branch predicted well."""
+
+ENDED = 3.8
+"""A loop whose end was mistaken, more than one of few turns in which nothing is guessed takes."""
+
+FAR, CACHED = 60.0, 24e6
+"""Waiting for a line of memory that nothing read before told of, and bytes that caches hold."""
 
 WASTED, FETCHED_IN_VAIN = 0.05, 0.25
 """Combining a value that was not needed, and one that is read for nothing else from far away."""
@@ -123,7 +135,7 @@ def _log(x: float) -> float:
 
 def _lookup(load: Workload, width: float) -> float:
     """Return what one access to an array over the keys costs, ``width`` bytes an element."""
-    size = max(load.extent * width, NEAREST)
+    size = max(load.extent * width / load.near, NEAREST)
     return 0.1 + 0.05 * math.log2(size / NEAREST) if size <= NEAR else 1.0
 
 
@@ -174,6 +186,18 @@ def _surprise(load: Workload) -> float:
     return rare * _guessed(load, bits)
 
 
+def _otherwise(load: Workload) -> float:
+    """Return what is waited for a setup unless values are looked up: ends of loops, and values.
+
+    Where little is found a value lies in a line that was not read before, of those of eight each;
+    where much is found a processor fetches the lines in time.
+    """
+    read = 1.0 - (1.0 - load.hits) ** 8
+    beyond = min(max(load.passed / CACHED - 0.5, 0.0), 1.0)
+    waited = FAR * beyond * load.queries / 8.0 * read * (1.0 - read)
+    return ENDED * load.ends * load.loops + waited
+
+
 def _sums(load: Workload) -> float:
     """Return what adding values up that were not needed costs a setup."""
     if load.setups <= 1.0:
@@ -185,7 +209,7 @@ def count(load: Workload) -> float:
     """Return the cost of counting all keys before the sought one."""
     lines = load.met * 4.0 / LINE
     each = 1.7 + COMPARED * load.met + APART * min(load.met, INSTRUCTION)
-    return load.setups * (1.0 + STREAMED * lines + load.queries * each)
+    return load.setups * (1.0 + STREAMED * lines + load.queries * each + _otherwise(load))
 
 
 def gallop(load: Workload) -> float:
@@ -193,7 +217,8 @@ def gallop(load: Workload) -> float:
     gap = _gap(load)
     bits = _log(gap) + 1.0
     wrong = 0.5 * bits * _guessed(load, bits)
-    return load.setups * load.queries * (1.0 + LEAP * _log(gap + 1.0) + MISTAKEN * wrong)
+    each = 1.0 + LEAP * _log(gap + 1.0) + MISTAKEN * wrong
+    return load.setups * (load.queries * each + _otherwise(load))
 
 
 def binary(load: Workload) -> float:
@@ -202,13 +227,15 @@ def binary(load: Workload) -> float:
     bits = min(steps, _log(_gap(load)) + 2.0)
     wrong = 0.5 * bits * _guessed(load, bits)
     step = (2.0 if load.curved else 1.0) * HALVED
-    return load.setups * load.queries * (1.5 + step * steps + (MISTAKEN + WAITED) * wrong)
+    each = 1.5 + step * steps + (MISTAKEN + WAITED) * wrong
+    return load.setups * (load.queries * each + _otherwise(load))
 
 
 def table(load: Workload) -> float:
     """Return the cost of looking up positions in an array that each range is stored in."""
     each = _lookup(load, 4) + TESTED + MISTAKEN * _surprise(load)
-    return _initial(load, 4) + load.setups * (_fill(load, 4) + load.queries * each)
+    each = load.queries * each + _otherwise(load)
+    return _initial(load, 4) + load.setups * (_fill(load, 4) + each)
 
 
 def spread(load: Workload) -> float:
@@ -220,7 +247,8 @@ def spread(load: Workload) -> float:
 def bitmap(load: Workload) -> float:
     """Return the cost of looking up bits, once a range that never changes is stored in them."""
     each = _lookup(load, BITS) + TESTED + COUNTED + MISTAKEN * _surprise(load)
-    return _initial(load, BITS) + MARKED * load.length + load.queries * each
+    kept = _initial(load, BITS) + MARKED * load.length
+    return kept + load.queries * each + _otherwise(load)
 
 
 def merge(load: Workload) -> float:
@@ -229,12 +257,13 @@ def merge(load: Workload) -> float:
     It changes to the other operand and back for each key of the shorter one, unexpectedly.
     """
     turns = min(load.length, load.queries)
-    return load.setups * (STEP * (load.length + load.queries) + (MISTAKEN + 0.5) * turns)
+    each = STEP * (load.length + load.queries) + (MISTAKEN + 0.5) * turns
+    return load.setups * (each + _otherwise(load))
 
 
 def hashed(load: Workload) -> float:
     """Return the cost of looking keys up in a hash table."""
-    return load.setups * (15.0 * load.length + 8.0 * load.queries)
+    return load.setups * (15.0 * load.length + 8.0 * load.queries + _otherwise(load))
 
 
 def linear(load: Workload) -> float:
@@ -243,7 +272,7 @@ def linear(load: Workload) -> float:
     A loop of at most 8 keys is compared with a range of at most 8 at once, in which nothing is
     guessed but whether, and where, something is found.
     """
-    apart = load.queries * (0.2 + 0.25 * load.met)
+    apart = load.queries * (0.2 + 0.25 * load.met) + _otherwise(load)
     if not load.paired:
         return load.setups * apart
     loops = max(load.loops, 1.0)

@@ -49,7 +49,7 @@ def streamed_arrays(nest: Nest, algorithms: Collection[str], sizes: Sizes) -> di
         return found
     for operand in (o for chain in nest.chains for o in chain.operands if not o.total and o.dims):
         entries = sizes.entries.get(operand.dims[-1], 1.0)
-        if entries * _width(operand) >= STREAMED:
+        if entries * width(operand) >= STREAMED:
             row = sizes.fanout(operand.dims, operand.dims[-1])
             arrays = (operand.value.function, *(name for _, name in operand.functions))
             found |= dict.fromkeys(arrays, row)
@@ -107,7 +107,7 @@ def far_arrays(nest: Nest, algorithms: Collection[str], sizes: Sizes) -> dict[st
             if len(operand.dims) < 2:
                 continue
             stored = sizes.entries.get(operand.dims[-1], 1.0)
-            size = min(stored, read) * _width(operand)
+            size = min(stored, read) * width(operand)
             apart = sparse and not _near(told, chain, sizes)
             rows = bool(told) and (apart or operand.total) and size > NEAR
             few = bool(picked) and scattered and not operand.total and read <= stored / FEW
@@ -129,7 +129,7 @@ def _last(operand: Operand) -> set[str]:
     return {index for subscript in operand.access.subscripts[-1:] for index in subscript.indices}
 
 
-def _width(operand: Operand) -> int:
+def width(operand: Operand) -> int:
     """Return the bytes of an entry."""
     value = np.dtype(operand.tensor.dtype).itemsize
     return value if operand.total else value + INDEX

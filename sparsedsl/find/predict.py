@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.expressions import walk
 from sparsedsl.find import algorithms as al
-from sparsedsl.find.choose import Choice, depth_of, workload
+from sparsedsl.find.choose import Choice, depth_of, ends, workload
 from sparsedsl.find.known import INDEX, Known
 from sparsedsl.find.moving import Looped, anew, picked, way
 from sparsedsl.find.queries import Context
@@ -218,9 +218,23 @@ class _Chain:
         else:
             self.spent.add("outer", at.turned * (not unrolled))
         if not first and fixed is None and scan.operand is not None:
+            if self._foreseen(place, at):
+                return
             turns = at.turns / LANES if vectors else at.turns
             part = self._changes(scan.variable, at.turns, vectors=vectors)
             self.spent.guess(at.entered, 1.0 if turns > LONG else part)
+
+    def _foreseen(self, place: int, at: Looped) -> bool:
+        """Whether first entries of the rows that a loop goes over are computed anyway."""
+        inner = self.steps[place:]
+        if place != self.loops[-1] or any(isinstance(s, Guard | Exclude | Probe) for s in inner):
+            return False
+        chosen = (self.of.choices.get(s.variable) for s in inner if isinstance(s, Find))
+        if any(choice is None or choice.algorithm != "spread" for choice in chosen):
+            return False
+        scan = self.steps[place]
+        assert isinstance(scan, Scan)
+        return ends(scan, at.turns, at.turned, self.of.sizes) > 0.0
 
     def _changes(self, dim: str, length: float, *, vectors: bool) -> float:
         """Return which part of ranges is of another length than the one before, as guesses go."""
@@ -253,6 +267,8 @@ class _Chain:
         choice = self.of.choices.get(find.variable)
         depth = choice.depth if choice else depth_of(self.steps, find, inside)
         load = workload(context, find, place, depth, self.of.sizes, sparse=sparse)
+        # ends of loops, and values that are read, are counted with the loops and the operands
+        load = replace(load, ends=0.0, passed=0.0)
         own = choice.algorithm if choice else "hash" if len(find.keys) > 1 else ""
         ways = [own] if own else ["table", "binary"] if depth >= 0 else ["binary"]
         every = (al.algorithm("table" if name == al.SLOTS.name else name) for name in ways)

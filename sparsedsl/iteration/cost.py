@@ -59,6 +59,7 @@ class Unevenness:
     is stored by another one.  ``near`` is how many times as densely as by chance a range is filled
     between its first and its last coordinate.  ``mutual``: coordinates that are stored often are
     the numbers of long ranges.  ``turned``: it is of a copy whose ranges were coordinates.
+    ``ragged``: ranges are often longer or shorter than the one before.
     """
 
     skew: float = 1.0
@@ -66,6 +67,7 @@ class Unevenness:
     near: float = 1.0
     mutual: bool = False
     turned: bool = False
+    ragged: bool = False
 
     @property
     def across(self) -> Unevenness:

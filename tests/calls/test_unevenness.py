@@ -83,6 +83,35 @@ def test_a_band_is_near_and_not_skewed(matrix):
     assert (lying.skew, lying.crowd) == (1, 1)
 
 
+def short_rows(lengths):
+    """A matrix with so many entries in each row, in columns drawn anywhere."""
+    rng = np.random.default_rng(3)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    keys = rng.random(starts[-1]) + np.repeat(np.arange(len(lengths)), lengths)
+    columns = (np.sort(keys) % 1 * len(lengths)).astype(np.int32)
+    matrix = sp.csr_array((rng.random(columns.size), columns, starts), shape=(len(lengths),) * 2)
+    matrix.sum_duplicates()
+    return matrix
+
+
+ROWS = 20_000
+DRAWN = np.random.default_rng(2).integers(0, 6, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "ragged"),
+    [(DRAWN, True), (np.full(ROWS, 3), False), (np.sort(DRAWN), False), (9 + DRAWN, False)],
+)
+def test_ranges_are_ragged_where_many_differ_from_the_one_before(lengths, ragged):
+    assert found(short_rows(lengths)).ragged is ragged
+
+
+def test_values_are_looked_up_in_ragged_rows_and_positions_in_even_ones():
+    x = sp.coo_array(([1.0] * 10, (np.arange(10) * 1999,)), shape=(ROWS,))
+    assert finds(scaled, short_rows(DRAWN), x) == ["spread"]
+    assert finds(scaled, short_rows(np.full(ROWS, 3)), x) == ["table"]
+
+
 def test_columns_drawn_alone_make_no_skewed_rows_and_are_not_mutual():
     rng = np.random.default_rng(0)
     rows = np.repeat(np.arange(4000), 16)
@@ -190,7 +219,8 @@ def test_ranges_of_every_level_are_told():
     dense[tuple(coords)] = 1.0
     tensor = sd.asarray(dense).convert("csf")
     told = source_of(tensor, looking=True).uneven
-    assert told == {"p1": Unevenness(), "p2": Unevenness()}
+    # all rows are full, and fibers of any length
+    assert told == {"p1": Unevenness(), "p2": Unevenness(ragged=True)}
 
 
 def test_the_find_is_that_for_how_entries_lie():
