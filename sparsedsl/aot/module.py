@@ -302,7 +302,7 @@ def _value(argument: Argument, unit: Unit) -> str:
         case "end":
             assert unit.recipe.shared is not None
             return _value(unit.recipe.shared.extent, unit)
-        case "begin" | "first" | "counted" | "split":
+        case "begin" | "first" | "counted" | "split" | "guessed":
             return "0"
         case "past":
             return "room"

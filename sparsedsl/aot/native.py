@@ -116,6 +116,9 @@ def _said(unit: Unit) -> Iterator[str]:
         yield f"{named['first']}, {named['past']}: 0, and the entries that there is room for."
     if "counted" in named:
         yield f"{named['counted']}: 0, or the entries that there may be, if that is known."
+    for argument, param in zip(recipe.arguments, params, strict=True):
+        if argument.kind == "guessed":
+            yield f"{param.name}: 0, or how many ranges are merged by branches whatever they hold."
     for made in recipe.made:
         yield f"{made.param}: {_length(made, named)}"
         if recipe.shared is not None and recipe.shared.gaps and made.ends and not made.used:

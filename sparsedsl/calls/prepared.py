@@ -7,6 +7,7 @@ Invariant: they compute exactly what the specialisation would, and keep no opera
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from sparsedsl.calls.kernels import Ready
+from sparsedsl.calls.learnt import acting_fast
 from sparsedsl.calls.results import Finish, delivering, finish, is_finite, result
 from sparsedsl.calls.seen import Seen, seen
 from sparsedsl.calls.specialisation import Specialisation
@@ -104,7 +106,12 @@ class Prepared:
         holes = _left_out(self.call, self.arguments, name)
         self.holes += tuple((place, hole) for hole, _ in holes)
 
-    def action(self) -> Action | None:
+    def act(self, look: functools.partial[bool]) -> Callable[..., Any] | None:
+        """Return what looks at operands and makes the call; None where there is more to do."""
+        action = self._action()
+        return None if action is None else acting_fast(look, action, self.call)
+
+    def _action(self) -> Action | None:
         """Return what machine code does for a call; None where there is more to do."""
         from sparsedsl.runtime import actions
 
@@ -279,7 +286,7 @@ def prepare(
     if made.seen is None:
         return None
     if isinstance(made, Prepared):
-        made.seen.action = made.action
+        made.seen.act = made.act
     for operand in made.seen.plain:
         made.leave_out(operand.place, operand.name)
     return made

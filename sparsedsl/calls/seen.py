@@ -19,7 +19,6 @@ import numpy as np
 from sparsedsl.interop import Known, known
 from sparsedsl.runtime.looks import (
     Followed,
-    acting,
     as_copied,
     as_watched,
     fact_of,
@@ -31,7 +30,7 @@ from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.unchanged import SELDOM, Watch, still_holds
 
 if TYPE_CHECKING:
-    from sparsedsl.codegen.looking import Action, Record, Source
+    from sparsedsl.codegen.looking import Record, Source
 
 FIRST_LOOK = 8
 """Calls after which machine code looks at the operands: it takes some milliseconds to make."""
@@ -64,8 +63,8 @@ class _Plain(NamedTuple):
     facts: tuple[str, ...]
 
 
-def _nothing() -> None:
-    """Return the action of a call that takes more than one step."""
+def _nothing(_: object) -> None:
+    """Make nothing of what looks: the call takes more than one step."""
 
 
 @dataclass(slots=True)
@@ -76,8 +75,8 @@ class Seen:
     step whether they are what they were, but for ``facts``, what was found of bound tensors and
     must hold; ``long_looks`` counts the calls that were looked at array by array.  ``watches`` are
     those of arrays that ``look`` does not read from end to end, and ``turns`` counts its calls
-    then.  ``run`` looks and, in the same step, does the ``action`` that the owner of this gives; it
-    gives False where the arguments are others, or more than the action is to be done.  ``places``
+    then.  ``run``, which ``act`` makes of what looks, looks and makes the call in the same step; it
+    gives False where the arguments are others, or where more than that is to be done.  ``places``
     are those of the arguments that must be the very objects, and ``mark`` is that of these.
     ``drop`` is called once one of the operands is gone.
     """
@@ -90,7 +89,7 @@ class Seen:
     facts: tuple[tuple[Mapping[str, int], str], ...] = ()
     look: functools.partial[bool] | None = None
     run: Callable[..., Any] | None = None
-    action: Callable[[], Action | None] = _nothing
+    act: Callable[[functools.partial[bool]], Callable[..., Any] | None] = _nothing
     watches: tuple[Watch, ...] = ()
     places: tuple[int, ...] = ()
     mark: int = 0
@@ -189,8 +188,7 @@ class Seen:
         self.watches = tuple(watch for watch in watches if watch.sampled)
         self.run = None
         if self.look is not None and not self.watches:
-            action = self.action()
-            self.run = None if action is None else acting(self.look, action)
+            self.run = self.act(self.look)
 
     def replaced_by(self, other: Seen) -> bool:
         """Whether the other one is about the same objects, and plain arrays of the same kinds."""

@@ -73,7 +73,7 @@ class ChainWalk:
         self.emitter = finds.emitter
         self.steps = nest.prefix + chain.steps
         self.values = Values(self.emitter, chain.expression)
-        self.merging = Merging(self.emitter, self.values, finds.top)
+        self.merging = Merging(self.emitter, self.values, finds.top, told=shared is not None)
         wanted = [c.name for c in chain.coordinates if c.name is not None]
         delivered = bound_at(self.steps, wanted) if wanted else 0
         known = max(delivered, len(nest.prefix))

@@ -17,6 +17,9 @@ equal, nested, or both those of a stencil) the branches are guessed, and cost le
 it is shows in the outcomes.  The last ones are kept in the bits of a word, and words that ranges
 ended with in a small table: if one was there before, ranges after it are guessed, twice as many
 each time that this is confirmed.
+
+A processor also guesses what it saw in the call before.  So many ranges as the kernel is told are
+guessed first: all of them, where the same short operands come again and again.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from sparsedsl.iteration.nodes import Merge, MergePart
+from sparsedsl.iteration.nodes import Merge, MergePart, Operand
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import BOOL, INT, Allocate, Assign, Expr, If, Load, Stmt, Var, While
 from sparsedsl.lowering import deliver as dl
@@ -57,6 +60,11 @@ LONGEST = 8
 """Power of two of the ranges that are guessed before one is looked at again."""
 
 
+def guessed(operand: Operand) -> str:
+    """Return the parameter that tells how many ranges of its merges are guessed first."""
+    return local(operand, "guessed", INT).name
+
+
 class Even:
     """Emits merges without branches on coordinates, of one chain."""
 
@@ -81,10 +89,16 @@ class Even:
             return False
         return not self.values.uses(operand)[0] or self.values.load(operand).subscripts == place
 
-    def start(self, merge: Merge) -> list[Stmt]:
-        """Return what is assigned once a kernel: nothing is known of the patterns."""
+    def start(self, merge: Merge, *, told: bool) -> list[Stmt]:
+        """Return what is assigned once a kernel: nothing is known of the patterns.
+
+        ``told``: a parameter says how many ranges are guessed first.
+        """
         table, zero = Allocate(self._table(merge), "int64", (lb.i(2**KEPT),), lb.i(0)), lb.i(0)
-        return [table, *(Assign(state, zero) for state in self._state(merge))]
+        guess, *others = self._state(merge)
+        name = guessed(self.emitter.operands[merge.parts[0].operand])
+        first = self.emitter.variable(name) if told else zero
+        return [table, Assign(guess, first), *(Assign(state, zero) for state in others)]
 
     def _table(self, merge: Merge) -> str:
         operand = self.emitter.operands[merge.parts[0].operand]

@@ -21,12 +21,13 @@ Body = Callable[[], list[Stmt]]
 
 
 class Merging:
-    """Emits merges of one chain."""
+    """Emits merges of one chain, of a kernel that is ``told`` how many ranges it guesses first."""
 
-    def __init__(self, emitter: Emitter, values: Values, top: list[Stmt]) -> None:
+    def __init__(self, emitter: Emitter, values: Values, top: list[Stmt], *, told: bool) -> None:
         self.emitter = emitter
         self.values = values
         self.top = top
+        self.told = told
 
     def emit(self, merge: Merge, body: Body) -> list[Stmt]:
         """Advance one cursor an operand; where it is not at the coordinate, it has its fill."""
@@ -56,7 +57,7 @@ class Merging:
         alone = [While(live[k], tuple(self._alone(merge, (k,), body))) for k in places]
         if not even.possible(merge):
             return [*out, *guessed, *(alone if len(keys) == 2 else [])]
-        self.top += even.start(merge)
+        self.top += even.start(merge, told=self.told)
         return [*out, *even.or_guessed(merge, keys, ends, body, guessed), *alone]
 
     def _turn_of_two(self, merge: Merge, body: Body) -> list[Stmt]:

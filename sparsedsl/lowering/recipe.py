@@ -11,6 +11,7 @@ from sparsedsl.loops.nodes import Allocate, Kernel
 from sparsedsl.loops.walk import statements
 from sparsedsl.lowering import deliver as dl
 from sparsedsl.lowering import pieces
+from sparsedsl.lowering.even import guessed
 from sparsedsl.lowering.nest import Lowered
 from sparsedsl.lowering.once import stores_each_once
 from sparsedsl.runtime.recipe import Argument, Copy, Made, Recipe, Share
@@ -125,6 +126,8 @@ def _argument(
         return Argument(("first", "past")[own.index(name)], "", "")
     if lowered.sink.pieced and name == lowered.sink.counted_before.name:
         return Argument("counted", "", "")
+    if name in map(guessed, operands):
+        return Argument("guessed", "", "")
     if name == output:
         return Argument("output", nest.output.name, name)
     if name in made:

@@ -28,7 +28,7 @@ def several(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
 
 _PIECE = ("begin", "end", "first", "past", "counted", "split", "low", "high")
 
-_ZEROS = _PIECE[2:6]
+_ZEROS = (*_PIECE[2:6], "guessed")
 """What is 0 in a call for the whole loop, beside where it begins."""
 
 
@@ -69,6 +69,8 @@ class Gather:
         Where the array stands that bounds the work of that loop's turns, if one does.
     split:
         Where the array of sorted coordinates stands, where ranges are split by them.
+    guessed:
+        Where the numbers stand of ranges of merges that are guessed first: 0, or any other.
     holes:
         From each output array's name to its place among the arguments.
     """
@@ -76,6 +78,7 @@ class Gather:
     def __init__(self, recipe: Recipe) -> None:
         kinds = [a.kind for a in recipe.arguments]
         self.piece = {kind: kinds.index(kind) for kind in _PIECE if kind in kinds}
+        self.guessed = tuple(k for k, kind in enumerate(kinds) if kind == "guessed")
         share = recipe.shared
         pointer = None if share is None else share.pointer
         split = None if share is None else share.split

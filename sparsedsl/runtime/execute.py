@@ -135,6 +135,8 @@ class Call:
         was written (None: all of it) and whether there is one element more.
     sides:
         What makes the outputs beside that one: none of them is called.
+    latest:
+        Stands for the operands of the last call, where calls tell.
     """
 
     def __init__(
@@ -174,6 +176,7 @@ class Call:
         )
         self._forms: dict[tuple[int, ...], Form] = {}
         self._room = (0, 0)
+        self.latest: object = None
 
     def __call__(
         self,

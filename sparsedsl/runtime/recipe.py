@@ -17,13 +17,14 @@ Scalar = bool | int | float | complex
 class Argument:
     """One kernel parameter.
 
-    ``kind`` is ``"array"`` (array ``name`` of ``tensor``), ``"size"`` (parameter ``name`` of
-    its layout), ``"mode"`` (extent of mode ``name`` of ``tensor``), ``"extent"`` (of index
-    ``name``), ``"begin"`` and ``"end"`` (of a piece of the shared loop), ``"first"`` and
-    ``"past"`` (the places of the entries of that piece), ``"counted"`` (how many these are at
-    most, 0 if not known), ``"low"`` and ``"high"`` (where the piece's parts of ranges begin and
-    end: that array itself for all of them) and ``"split"`` (0 for that array, whose next element
-    ends a range), ``"made"`` (an array of a sparse output) or ``"output"`` (a dense one).
+    ``kind`` is ``"array"`` (array ``name`` of ``tensor``), ``"size"`` (parameter ``name`` of its
+    layout), ``"mode"`` (extent of mode ``name`` of ``tensor``), ``"extent"`` (of index ``name``),
+    ``"begin"`` and ``"end"`` (of a piece of the shared loop), ``"first"`` and ``"past"`` (the
+    places of the entries of that piece), ``"counted"`` (how many these are at most, 0 if not
+    known), ``"guessed"`` (how many ranges of a merge are guessed first), ``"low"`` and ``"high"``
+    (where the piece's parts of ranges begin and end: that array itself for all of them) and
+    ``"split"`` (0 for that array, whose next element ends a range), ``"made"`` (an array of a
+    sparse output) or ``"output"`` (a dense one).
     """
 
     kind: str

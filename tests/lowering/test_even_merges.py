@@ -14,6 +14,7 @@ import sparsedsl as sd
 from sparsedsl.loops.build import i, ivar, lt
 from sparsedsl.loops.interpret import ExecutionError, interpret
 from sparsedsl.loops.nodes import ArrayParam, Assign, Const, IntParam, Kernel, Load, Select, Var
+from sparsedsl.runtime.arguments import Gather
 
 COLUMNS = 40
 KINDS = ("unrelated", "same", "shifted", "nested", "empty", "one", "full")
@@ -121,6 +122,24 @@ def test_two_operands(kinds, seed, name):
 def test_three_operands(kinds, seed):
     tensors, (a, b, c) = _operands(3, kinds, seed)
     _checked(three, tensors, a + b - c)
+
+
+@pytest.mark.parametrize("guesses", [1, 3, 1 << 62])
+def test_ranges_that_are_guessed_first(monkeypatch, guesses):
+    gather, told = Gather.__call__, []
+
+    def gathered(self, tensors, extents):
+        found = gather(self, tensors, extents)
+        for place in self.guessed:
+            found[place] = guesses
+            told.append(place)
+        return found
+
+    monkeypatch.setattr(Gather, "__call__", gathered)
+    tensors, (a, b, c) = _operands(3, KINDS, 4)
+    _checked(PAIRS["sum"][0], tensors[:2], a + b)
+    _checked(three, tensors, a + b - c)
+    assert told
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64", "int8", "uint16", "complex128", "bool"])

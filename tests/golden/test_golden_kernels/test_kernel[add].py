@@ -8,7 +8,7 @@ from sparsedsl.codegen.intrinsics import chosen
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def kernel(A_indptr, B_indptr, A_indices, B_indices, A_data, B_data, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, C_from, C_until):
+def kernel(A_indptr, B_indptr, A_indices, B_indices, A_data, B_data, C_indices, C_indptr, C_data, n_i, n_j, i_begin, i_end, A_guessed, C_from, C_until):
     """C[i, j] = A[i, j]; C[i, j] += B[i, j]
     A: csr
     B: csr
@@ -21,7 +21,7 @@ def kernel(A_indptr, B_indptr, A_indices, B_indices, A_data, B_data, C_indices, 
     A_words = np.empty(64, np.int64)
     for A_words_place in range(len(A_words)):
         A_words[u64(A_words_place)] = 0
-    A_guess = 0
+    A_guess = A_guessed
     A_streak = 0
     A_word = 0
     for i in range(i_begin, i_end):
