@@ -91,11 +91,52 @@ def closed_form(operand: Operand, target: str, bound: frozenset[str]) -> Term | 
 
 @lru_cache(maxsize=65536)
 def _closed_form(operand: Operand, target: str, bound: frozenset[str]) -> Term | None:
-    plain = abstract(operand.constraints)
-    if not any(c.equality and target in terms.variables(c.term) for c in plain.constraints):
+    known = _known(operand, abstract(operand.constraints), bound)
+    return _value(operand, target, _near(operand, target).intersection(known))
+
+
+@lru_cache(maxsize=4096)
+def _near(operand: Operand, target: str) -> frozenset[str]:
+    """Return the names and symbols that constraints link with ``target``: no others matter to it.
+
+    There are none of them where no equality has it.
+    """
+    constraints = abstract(operand.constraints).constraints
+    if not any(c.equality and target in terms.variables(c.term) for c in constraints):
+        return frozenset()
+    near, grown = frozenset[str](), frozenset({target})
+    while grown != near:
+        near = grown
+        reads = (terms.variables(c.term) for c in constraints)
+        grown = near.union(*(names for names in reads if names & near))
+    return near
+
+
+@lru_cache(maxsize=65536)
+def _value(operand: Operand, target: str, known: frozenset[str]) -> Term | None:
+    if not _near(operand, target):
         return None
-    found = isl.closed_form(plain.constraints, _known(operand, plain, bound), target)
+    plain = abstract(operand.constraints)
+    found = isl.closed_form(plain.constraints, sorted(known), target)
     return None if found is None else concrete(found, plain.symbols)
+
+
+def follows(operand: Operand, bound: frozenset[str]) -> tuple[str, Term] | None:
+    """Return the first index or dimension that bound names determine, with its value, if any."""
+    return _follows(operand, bound & mentioned(operand))
+
+
+@lru_cache(maxsize=65536)
+def _follows(operand: Operand, bound: frozenset[str]) -> tuple[str, Term] | None:
+    known = _known(operand, abstract(operand.constraints), bound)
+    indices = (i for s in operand.access.subscripts for i in s.indices)
+    for name in dict.fromkeys((*indices, *operand.dims, *operand.existentials)):
+        if name in bound:
+            continue
+        value = _value(operand, name, _near(operand, name).intersection(known))
+        if value is not None:
+            return name, value
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,23 +45,18 @@ def _access_bound(operand: Operand, bound: frozenset[str]) -> bool:
 
 def advance(problem: Problem, state: State, operand: Operand) -> State | None:
     """Take one step that follows for ``operand``, or return None when there is none."""
-    indices = [i for s in operand.access.subscripts for i in s.indices if i not in state.bound]
-    waiting = [
-        *dict.fromkeys(indices),
-        *(d for d in operand.dims + operand.existentials if d not in state.bound),
-    ]
-    for name in waiting:
-        value = classify.closed_form(operand, name, state.bound)
-        if value is not None:
-            let = Let(name, value, "load" if terms.ufs(value) else "determined", operand.name)
-            bound = replace(
-                state,
-                bound=state.bound | {name},
-                steps=(*state.steps, let),
-                spent=state.spent + (state.visits * 0.3 if let.kind == "load" else 0.0),
-                history=logical(problem, state.history, name),
-            )
-            return with_guards(bound, operand, let)
+    follows = classify.follows(operand, state.bound)
+    if follows is not None:
+        name, value = follows
+        let = Let(name, value, "load" if terms.ufs(value) else "determined", operand.name)
+        bound = replace(
+            state,
+            bound=state.bound | {name},
+            steps=(*state.steps, let),
+            spent=state.spent + (state.visits * 0.3 if let.kind == "load" else 0.0),
+            history=logical(problem, state.history, name),
+        )
+        return with_guards(bound, operand, let)
     if operand.total:
         return None
     leading = leader(operand, problem.required)

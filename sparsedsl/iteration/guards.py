@@ -7,6 +7,7 @@ constraint is met once for each operand: when the last of its variables is bound
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from sparsedsl.iteration import classify
 from sparsedsl.iteration.nodes import Find, Guard, Let, Operand, Scan
@@ -19,22 +20,27 @@ from sparsedsl.spf.nodes import Constraint, Term, Var
 
 def with_guards(state: State, operand: Operand, cause: Let | Find | Scan) -> State:
     """Add a guard for each constraint that is bound now and that nothing else ensures."""
-    names = state.bound | classify.parameters(operand)
-    met = [
-        constraint
-        for constraint in operand.constraints
-        if terms.variables(constraint.term) <= names
-        and (operand.name, constraint) not in state.handled
-    ]
+    met = [item for item in _met(operand, state.bound) if item not in state.handled]
     if not met:
         return state
     guards = [
         Guard(constraint, operand.name)
-        for constraint in dict.fromkeys(met)
+        for _, constraint in met
         if not _ensured(state, operand, constraint, cause)
     ]
-    handled = state.handled.union((operand.name, constraint) for constraint in met)
-    return replace(state, steps=(*state.steps, *guards), handled=handled)
+    return replace(state, steps=(*state.steps, *guards), handled=state.handled.union(met))
+
+
+def _met(operand: Operand, bound: frozenset[str]) -> tuple[tuple[str, Constraint], ...]:
+    return _met_by(operand, bound & classify.mentioned(operand))
+
+
+@lru_cache(maxsize=65536)
+def _met_by(operand: Operand, bound: frozenset[str]) -> tuple[tuple[str, Constraint], ...]:
+    """Return the constraints, each once, all of whose variables are bound."""
+    names = bound | classify.parameters(operand)
+    constraints = dict.fromkeys(operand.constraints)
+    return tuple((operand.name, c) for c in constraints if terms.variables(c.term) <= names)
 
 
 def _ensured(

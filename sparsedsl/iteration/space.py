@@ -11,6 +11,7 @@ layout relation.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.errors import PlanError
@@ -63,6 +64,7 @@ def make_operand(
     return _operand(name, tensor, access, layout, pattern, 0)
 
 
+@lru_cache(maxsize=1024)
 def _operand(
     name: str, tensor: ct.Tensor, access: ct.Access, layout: Layout, pattern: str, part: int
 ) -> Operand:

@@ -49,6 +49,10 @@ def computed_from(steps: tuple[Step, ...], name: str) -> frozenset[str]:
 def expand(steps: tuple[Step, ...], term: Term) -> Term:
     """Put in the definitions of variables that are determined affinely by logical indices."""
     for step in reversed(steps):
-        if isinstance(step, Let) and step.kind == "determined":
+        if (
+            isinstance(step, Let)
+            and step.kind == "determined"
+            and step.variable in terms.variables(term)
+        ):
             term = terms.substitute(term, {step.variable: step.value})
     return term
