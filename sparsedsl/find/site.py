@@ -103,16 +103,21 @@ def _lexicographically_less(left: tuple[Expr, ...], right: tuple[Expr, ...]) -> 
 def _less_along_curve(left: tuple[Expr, ...], right: tuple[Expr, ...]) -> Expr:
     """Compare the numbers with the highest bit that differs: it comes first in the place.
 
-    ``bits`` has a higher one than ``top`` where what it has beyond ``top`` is greater.
+    They are the first that no later ones surpass.  Each pair of numbers is compared once, so that
+    the text grows with the square of their number.
     """
-    (a, b), *rest = zip(left, right, strict=True)
-    top = lb.bit_xor(a, b)
-    for x, y in rest:
-        bits = lb.bit_xor(x, y)
-        higher = lb.lt(top, lb.bit_xor(bits, lb.bit_and(bits, top)))
-        a, b = lb.select(higher, x, a), lb.select(higher, y, b)
-        top = lb.select(higher, bits, top)
-    return lb.lt(a, b)
+    pairs = [*zip(left, right, strict=True)]
+    bits = [lb.bit_xor(a, b) for a, b in pairs]
+    less = lb.lt(*pairs[-1])
+    for place in reversed(range(len(pairs) - 1)):
+        surpassed = lb.disj(*(_higher(later, bits[place]) for later in bits[place + 1 :]))
+        less = lb.select(surpassed, less, lb.lt(*pairs[place]))
+    return less
+
+
+def _higher(bits: Expr, top: Expr) -> Expr:
+    """Whether a bit is higher than all of ``top``: what is beyond these is greater then."""
+    return lb.lt(top, lb.bit_xor(bits, lb.bit_and(bits, top)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,14 @@ def found_on_curve(rank, points, *, curved):
 
 
 @pytest.mark.parametrize(
-    "numbers", [((0, 1, 2), (0, 1, 3)), ((0, 3, 4, 5), (2, 5)), ((0, 1), (0, 2), (1, 4))]
+    "numbers",
+    [
+        ((0, 1, 2), (0, 1, 3)),
+        ((0, 3, 4, 5), (2, 5)),
+        ((0, 1), (0, 2), (1, 4)),
+        ((1, 4), (0, 2), (3,), (0, 8)),
+        ((2,), (1, 2), (0, 4), (6,), (0, 4)),
+    ],
 )
 def test_binary_search_along_the_morton_curve(numbers):
     points = list(itertools.product(*numbers))
@@ -155,6 +162,14 @@ def test_binary_search_along_the_morton_curve(numbers):
         assert found == expected
     plain = found_on_curve(len(numbers), points, curved=False)
     assert any(found != expected for found, expected in plain)
+
+
+def test_comparisons_along_the_morton_curve_grow_with_the_square_of_the_numbers():
+    def size(rank):
+        text = source(kernel(al.algorithm("binary"), rank, curved=True))
+        return len(text)
+
+    assert size(8) < 5 * size(4)
 
 
 def wrong(algorithm):
