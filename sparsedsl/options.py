@@ -22,7 +22,7 @@ from sparsedsl.errors import PlanError
 
 
 class OptionError(PlanError, TypeError):
-    """A setting that does not exist, or a value of the wrong type."""
+    """A setting that does not exist, or a value of the wrong type or out of range."""
 
 
 class OptionNameError(OptionError, AttributeError):
@@ -65,6 +65,9 @@ class Options:
         is first used, statements to source; empty means none.
     solver_timeout_ms:
         Time in milliseconds for each proof; one not found in time counts as not provable.
+    search_limit:
+        Loops, each after those outside of it, that the search for the plan of an output tries, some
+        thousand a second.  Then the cheapest plan so far is taken, and ``explain`` says so.
     parallel_threshold:
         Estimated nanoseconds of a call below which ``parallel="auto"`` stays on one thread;
         three times as many for sparse results, twice as many where each thread sets up a table of
@@ -84,9 +87,7 @@ class Options:
     Raises
     ------
     OptionError
-        A value of the wrong type.
-    PlanError
-        A value out of range.
+        A value of the wrong type or out of range.
     """
 
     threads: int = 0
@@ -98,6 +99,7 @@ class Options:
     cache_limit_mb: int = 512
     dump: str = ""
     solver_timeout_ms: int = 300
+    search_limit: int = 6_000
     parallel_threshold: int = 500_000
     tune: bool = False
     tune_budget_ms: int = 10_000
@@ -108,7 +110,7 @@ class Options:
             value = getattr(self, name)
             _expect(name, isinstance(value, int) and not isinstance(value, bool), "an int", value)
             if value < minimum:
-                raise PlanError(
+                raise OptionError(
                     f"option '{name}': expected at least {minimum}, found {value}",
                     hint=f"pass {name}={max(minimum, getattr(_defaults(), name))}, the default",
                 )
@@ -129,6 +131,7 @@ _MINIMA = {
     "threads": 0,
     "cache_limit_mb": 1,
     "solver_timeout_ms": 1,
+    "search_limit": 1,
     "parallel_threshold": 0,
     "tune_budget_ms": 0,
     "expected_calls": 1,
@@ -173,6 +176,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], Any]]] = {
     "SPARSEDSL_CACHE_LIMIT_MB": ("cache_limit_mb", _number),
     "SPARSEDSL_DUMP": ("dump", str),
     "SPARSEDSL_SOLVER_TIMEOUT_MS": ("solver_timeout_ms", _number),
+    "SPARSEDSL_SEARCH_LIMIT": ("search_limit", _number),
     "SPARSEDSL_PARALLEL_THRESHOLD": ("parallel_threshold", _number),
     "SPARSEDSL_TUNE": ("tune", _truth),
     "SPARSEDSL_TUNE_BUDGET_MS": ("tune_budget_ms", _number),
@@ -184,7 +188,7 @@ def from_environment(environment: Mapping[str, str]) -> Options:
 
     Raises
     ------
-    PlanError
+    OptionError
         Naming the variable, what it may hold and what it holds.
 
     >>> from_environment({"SPARSEDSL_NUM_THREADS": "2", "SPARSEDSL_NO_CACHE": "1"}).threads
@@ -197,10 +201,12 @@ def from_environment(environment: Mapping[str, str]) -> Options:
             continue
         try:
             result = replace(result, **{name: read(text)})
-        except PlanError as error:
-            raise PlanError(f"environment variable {variable}={text!r}: {error.message}") from None
+        except OptionError as error:
+            raise OptionError(
+                f"environment variable {variable}={text!r}: {error.message}"
+            ) from None
         except ValueError as error:
-            raise PlanError(
+            raise OptionError(
                 f"environment variable {variable}: expected {error}, found {text!r}",
                 hint=f"unset {variable}, or set it to {error}",
             ) from None
@@ -359,9 +365,7 @@ def options(**changes: Any) -> Block:
     Raises
     ------
     OptionError
-        An unknown setting or a value of the wrong type.
-    PlanError
-        A value out of range.
+        An unknown setting, or a value of the wrong type or out of range.
 
     >>> with options(threads=2, verify=True) as chosen:
     ...     chosen.threads, chosen.verify

@@ -119,8 +119,10 @@ def test_unknown_and_wrong_options_are_refused():
         Options(verify=1)
     with pytest.raises(PlanError, match="option 'threads': expected an int, found True"):
         Options(threads=True)
-    with pytest.raises(ValueError, match="expected at least 1, found 0"):
-        Options(solver_timeout_ms=0)
+    for name in ("solver_timeout_ms", "search_limit", "expected_calls"):
+        with pytest.raises(ValueError, match="expected at least 1, found 0") as caught:
+            Options(**{name: 0})
+        assert isinstance(caught.value, OptionError)
 
 
 def test_config_reads_and_sets():

@@ -81,6 +81,7 @@ KINDS: dict[str, tuple[Iterable[int], Make]] = {
     "product of two tensors, CSF, by order": (range(2, 8), _of_order("*", "csf")),
     "sum of two tensors, CSF, by order": (range(2, 8), _of_order("+", "csf")),
     "sum of two tensors, COO, by order": (range(2, 8), _of_order("+", "coo")),
+    "product of two tensors, Morton curve, by order": (range(2, 8), _of_order("*", "morton")),
     "elementwise product, CSR, by operands": (range(2, 7), _of_matrices("*")),
     "sum, CSR, by operands": (range(2, 7), _of_matrices("+")),
     "matrix product, CSR, by operands": (range(2, 7), _of_matrices("*", chain=True)),

@@ -97,6 +97,7 @@ class Choices:
             find=find,
             workspace=self.workspace,
             solver_timeout_ms=options.solver_timeout_ms,
+            search_limit=options.search_limit,
             safe=options.safe,
             share=self.parallel is not False,
             tune=options.tune,

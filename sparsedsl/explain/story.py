@@ -83,6 +83,11 @@ def _unit(unit: Unit, settings: Settings, head: str, took: float | None) -> list
     lines += ["plan", *_indented(plan_text(unit))]
     for variable, algorithm, rejected in unit.choices:
         lines.append(f"find {variable}: {algorithm} ({rejected})")
+    if unit.nest.cut:
+        lines.append(
+            f"the search ended after {settings.search_limit} loops tried: the plan is the cheapest "
+            "found till then (search_limit lets it try more, order= says which loops to take)"
+        )
     lines += [f"alternative {line}" for line in alternatives(unit, settings)]
     if unit.recipe.shared is not None:
         lines.append(_threads(unit.recipe.shared))

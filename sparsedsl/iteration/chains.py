@@ -7,6 +7,7 @@ is ``neutral`` only if the body without it is the identity that it is accumulate
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from sparsedsl.iteration.cases import Case
 from sparsedsl.iteration.nodes import Chain, Operand
 from sparsedsl.iteration.request import Request, indices_of
 from sparsedsl.iteration.state import Problem, State
+from sparsedsl.iteration.work import Searched
 
 
 def sizes_of(request: Request, operands: tuple[Operand, ...]) -> cost.Sizes:
@@ -94,7 +96,12 @@ def chain_of(
         ceiling=request.ceiling,
         strict=request.strict,
     )
-    found = search.search(problem)
+    told = (tuple(known.items()) for known in (sizes.entries, sizes.lengths, sizes.uneven))
+    asked = (
+        (case.required, case.total, case.probed, case.excluded, indices),
+        (problem.order, request.strict, bound, visits, goal, *told),
+    )
+    found = _searched(problem, request, asked)
     if found is None:
         raise _no_plan(request, case)
     state, spent = found
@@ -109,6 +116,16 @@ def chain_of(
         neutral=_neutral(request, case),
     )
     return chain, state
+
+
+def _searched(problem: Problem, request: Request, asked: Hashable) -> tuple[State, float] | None:
+    """Search, unless the same was searched for before: plans with copies share most cases."""
+    work = request.work
+    known = work.known(asked, problem.limit, problem.ceiling)
+    if known is None:
+        found = search.search(problem, work)
+        known = work.searches[asked] = Searched(problem.limit, problem.ceiling, found)
+    return known.found
 
 
 def _neutral(request: Request, case: Case) -> frozenset[str]:

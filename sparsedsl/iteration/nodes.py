@@ -250,7 +250,7 @@ class Nest:
     """One output computed by chains that share the steps of ``prefix`` (may be empty).
 
     ``initial`` is the value of coordinates no chain reaches; ``cost`` is in estimated
-    nanoseconds, conversions included.
+    nanoseconds, conversions included.  ``cut``: the limit ended the search for cheaper ones.
     """
 
     output: ct.Tensor
@@ -262,3 +262,4 @@ class Nest:
     prefix: tuple[Step, ...]
     chains: tuple[Chain, ...]
     cost: float
+    cut: bool = False

@@ -25,6 +25,7 @@ from sparsedsl.iteration.chains import chain_of
 from sparsedsl.iteration.nodes import Assembly, Chain, Conversion, Nest, Scan, Step
 from sparsedsl.iteration.request import Request, accesses, accesses_of
 from sparsedsl.iteration.space import extent_name
+from sparsedsl.iteration.state import State
 from sparsedsl.spf import terms
 
 FEWER = 500
@@ -75,7 +76,8 @@ def plan(request: Request) -> Nest:
                 best = other
     if best is None:
         raise failure
-    return _along(request, _united(request, made, best))
+    best = _along(request, _united(request, made, best))
+    return replace(best, cut=request.work.left < 0)
 
 
 def _united(request: Request, made: tuple[Conversion, ...], best: Nest) -> Nest:
@@ -157,8 +159,7 @@ def _separate(request: Request, cases: list[Case], goal: output.Target) -> Nest:
     chains: list[Chain] = []
     prefix: tuple[Step, ...] = ()
     assembly = goal.assembly or Assembly("stream", (), (), "")
-    for case in cases:
-        chain, state = chain_of(request, case, goal, (), 1.0)
+    for chain, state in _chains(request, cases, goal, (), 1.0):
         if assembly.kind != "dense":
             kind, depth = output.delivery(state.steps, goal, frozenset())
             sort = goal.assembly is None or (kind == "workspace" and request.workspace == "sort")
@@ -173,26 +174,78 @@ def _separate(request: Request, cases: list[Case], goal: output.Target) -> Nest:
 
 def _shared(request: Request, cases: list[Case], goal: output.Target) -> Nest:
     """Plan several cases of a sparse output: shared loops and a workspace, or a stream."""
-    stream = Assembly("stream", (), (), "")
-    free = [chain_of(request, c, output.Target(goal.coordinates, None), (), 1.0)[0] for c in cases]
-    streamed = _nest(request, stream, (), tuple(free), sum(c.cost for c in free))
+    streamed = _streamed(request, cases, goal)
     forced = request.order is not None or request.workspace == "sort" or request.strict > 2
     if goal.assembly is None or forced:
-        return streamed
+        gathered = None
+    else:
+        most = request.ceiling if streamed is None else streamed.cost
+        gathered = _gathered(request, cases, goal, goal.assembly, most)
+    if gathered is None or (streamed is not None and streamed.cost < gathered.cost):
+        gathered = streamed
+    if gathered is None:
+        raise PlanError("every plan costs more than the one that is known")
+    return gathered
+
+
+def _streamed(request: Request, cases: list[Case], goal: output.Target) -> Nest | None:
+    """Plan cases that deliver to one stream; None if that costs more than the ceiling."""
+    stream = Assembly("stream", (), (), "")
+    unordered = output.Target(goal.coordinates, None)
+    try:
+        chains = tuple(chain for chain, _ in _chains(request, cases, unordered, (), 1.0))
+    except PlanError:
+        if request.ceiling == float("inf"):
+            raise
+        return None
+    return _nest(request, stream, (), chains, sum(c.cost for c in chains))
+
+
+def _gathered(
+    request: Request, cases: list[Case], goal: output.Target, assembly: Assembly, most: float
+) -> Nest | None:
+    """Plan cases in shared loops; None if these alone, or all of it, cost too much."""
     outer = goal.coordinates[:-1]
     visits = 1.0
     steps: list[Step] = []
     for index in outer:
         visits *= max(float(request.extents.get(index, 1)), 1.0)
         steps.append(Scan(index, (terms.const(0),), (terms.var(extent_name(index)),), None))
-    if visits > 8.0 * streamed.cost:
-        return streamed
-    shared_goal = replace(goal, shared=True)
-    chains = [chain_of(request, c, shared_goal, outer, visits)[0] for c in cases]
-    total = visits * (cost.LOOP + cost.START) + sum(c.cost for c in chains)
-    assembly = replace(goal.assembly, kind="workspace")
-    shared = _nest(request, assembly, tuple(steps), tuple(chains), total)
-    return shared if shared.cost <= streamed.cost else streamed
+    if visits > 8.0 * most:
+        return None
+    around = visits * (cost.LOOP + cost.START)
+    inside = replace(request, ceiling=request.ceiling - around)
+    try:
+        found = _chains(inside, cases, replace(goal, shared=True), outer, visits)
+    except PlanError:
+        if request.ceiling == float("inf"):
+            raise
+        return None
+    chains = tuple(chain for chain, _ in found)
+    total = around + sum(c.cost for c in chains)
+    return _nest(request, replace(assembly, kind="workspace"), tuple(steps), chains, total)
+
+
+def _chains(
+    request: Request,
+    cases: list[Case],
+    goal: output.Target,
+    bound: tuple[str, ...],
+    visits: float,
+) -> list[tuple[Chain, State]]:
+    """Plan cases one after the other, each for what those before it leave of the ceiling.
+
+    Raises
+    ------
+    PlanError
+        If one has no plan, or together they cost more.
+    """
+    made: list[tuple[Chain, State]] = []
+    left = request.ceiling
+    for case in cases:
+        made.append(chain_of(replace(request, ceiling=left), case, goal, bound, visits))
+        left -= made[-1][0].cost
+    return made
 
 
 def _merged(request: Request, whole: ct.Assign, goal: output.Target) -> Nest | None:

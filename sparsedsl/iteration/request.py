@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.iteration.cost import Unevenness
+from sparsedsl.iteration.work import Work
 from sparsedsl.layouts.layout import Layout
 
 
@@ -28,7 +29,8 @@ class Request:
     ``strict`` says which coordinates are taken to come out of order, as ``output.Target`` does.
     ``calls`` are expected with the same operands, so that copies that are kept cost as many times
     less.
-    ``effort`` bounds the states a search visits, ``ceiling`` the cost of a plan;
+    ``effort`` bounds the states a search visits, ``work`` those of all searches, ``ceiling`` the
+    cost of a plan;
     ``copying`` is how many accesses a plan must read from copies at least.
     """
 
@@ -57,6 +59,7 @@ class Request:
     )
     strict: int = 0
     calls: int = 1
+    work: Work = field(default_factory=Work, compare=False, repr=False)
 
 
 def accesses(request: Request) -> list[ct.Access]:

@@ -21,6 +21,7 @@ from sparsedsl.iteration.nodes import Operand, Scan
 from sparsedsl.iteration.space import extent_name
 from sparsedsl.iteration.state import Problem, State
 from sparsedsl.iteration.steps import fixed_turns
+from sparsedsl.iteration.work import LIMIT, Work
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import Constraint
 
@@ -31,8 +32,10 @@ DEPARTURES = ((11, 6), (14, 3), (float("inf"), 1))
 """For up to so many indices and dimensions, departures from the cheapest next loop on a path."""
 
 
-def search(problem: Problem) -> tuple[State, float] | None:
+def search(problem: Problem, work: Work) -> tuple[State, float] | None:
     """Return the cheapest complete plan found and its cost, or None if there is none.
+
+    ``work`` is what it may do: when that is spent, the cheapest plan so far is taken, or the first.
 
     Plans that scan one operand as it is stored, then the others, come first: what they cost bounds
     others.  Then loops are tried cheapest first.  The search departs from the cheapest next loop
@@ -46,7 +49,7 @@ def search(problem: Problem) -> tuple[State, float] | None:
     hoped = problem.ceiling < float("inf")  # for a cheaper plan, which is not needed
     size = len(problem.indices) + sum(len(o.dims) for o in problem.required)
     departures = next(d for most, d in DEPARTURES if size <= most)
-    looked = _Search(problem, problem.limit)
+    looked = _Search(problem, problem.limit, work)
     for operand in problem.required:
         looked.dive(first, operand.name)
     root = looked.node(first)
@@ -77,6 +80,7 @@ class _Search:
 
     problem: Problem
     budget: int
+    work: Work
     best: tuple[State, float] | None = None
     dived: tuple[State, float] | None = None
 
@@ -99,7 +103,13 @@ class _Search:
     def exhausted(self) -> bool:
         """Whether no further state is visited, though a plan may be missing."""
         found = self.found is not None or self.problem.ceiling < float("inf")
-        return self.budget < (0 if found else -PATIENCE * self.problem.limit)
+        more = 0 if found else -PATIENCE
+        return self.budget < more * self.problem.limit or self.work.left < more * LIMIT
+
+    def count(self) -> None:
+        """Count a state that is visited."""
+        self.budget -= 1
+        self.work.left -= 1
 
     def dive(self, state: State, name: str) -> None:
         """Scan an operand as it is stored, then the others."""
@@ -111,7 +121,7 @@ class _Search:
             deeper = next(_deeper(problem, looped), None)
             if deeper is None:
                 return
-            self.budget -= 1
+            self.count()
             state = deeper
         total = state.spent + problem.finish(state)
         if total < (self.dived[1] if self.dived else problem.ceiling):
@@ -137,7 +147,7 @@ class _Search:
         state = None if self.exhausted else next(node.following, None)
         if state is None:
             return False
-        self.budget -= 1
+        self.count()
         node.known.append(self.node(state))
         return True
 

@@ -27,6 +27,7 @@ from sparsedsl.iteration.chains import sizes_of
 from sparsedsl.iteration.copies import with_sizes
 from sparsedsl.iteration.nodes import Chain, Nest, Scan
 from sparsedsl.iteration.request import Request, accesses
+from sparsedsl.iteration.work import Work
 from sparsedsl.magnitudes import bucket, rounded
 from sparsedsl.pipeline.groups import Group, Settings, index_dtype, reads
 from sparsedsl.pipeline.mirrors import once
@@ -126,6 +127,7 @@ def request_of(group: Group, settings: Settings) -> Request:
         implied=frozenset(n for n, s in group.sources.items() if s.implied),
         lengths={n: s.lengths for n, s in group.sources.items()},
         uneven={n: s.uneven for n, s in group.sources.items() if s.uneven},
+        work=Work(settings.search_limit),
     )
 
 
