@@ -13,8 +13,10 @@
 How many entries a row has is what a processor guesses wrongly row by row, and waits for longer than
 for the entries.  What is computed of entries that a row does not have is of later rows', or of the
 last entry; it is not kept.  Rows that are all as long are guessed rightly: the kernel looks at some
-first, and ``heads`` is 0 there.  Sums have the same terms in the same order.  Takes and gives a
-kernel that ``loops.verify`` accepts; no pass comes after this one.
+first, and ``heads`` is 0 there.  Sums have the same terms in the same order.  Rows that are sought,
+not met one after another, are left as they are where they are added to elements far apart: those
+that are touched in vain are not the next row's.  Takes and gives a kernel that ``loops.verify``
+accepts; no pass comes after this one.
 """
 
 from __future__ import annotations
@@ -130,6 +132,7 @@ class _Heads:
         self.parts = parts
         self.straight = straight_names(kernel.body) - set(kernel.results)
         self.taken = names(kernel)
+        self.turns = {s.variable for s in statements(kernel.body) if isinstance(s, For)}
         self.begin: list[Stmt] = []
         self.told: dict[tuple[str, str], tuple[Var, Var]] = {}
 
@@ -161,6 +164,8 @@ class _Heads:
                     begin.append(statement)
                 case _:
                     return None
+        if self.is_sought(loop) and any(isinstance(s, Store) for s in kept):
+            return None
         if not kept or any(kind(value.type) not in "fiu" for value in read):
             return None
         entries = _Entries(loop.variable, {loop.variable.name, *changes(loop.body)})
@@ -172,6 +177,10 @@ class _Heads:
         counts = [n for arrays, n in self.short if entries.arrays and entries.arrays <= arrays]
         array = min(entries.arrays, default="")
         return _Row(loop, tuple(begin), tuple(kept), array, counts[0]) if counts else None
+
+    def is_sought(self, loop: For) -> bool:
+        """Whether rows are not those of a loop over all of them."""
+        return isinstance(loop.start, Load) and loop.start.subscripts[0] not in self.turns
 
     def pointers(self, loop: For) -> tuple[str, str] | None:
         """Return the arrays that tell where rows begin and end.

@@ -224,6 +224,15 @@ def test_other_loops_are_left_alone():
     assert heads(rows(), [(ARRAYS - {"a"}, 1.0)]) == rows()
 
 
+def test_rows_that_are_sought_are_left_alone_where_elements_far_apart_are_added_to():
+    sought = Assign(k, lb.load("indices", i))
+    ends = {"start": lb.load("indptr", k), "stop": lb.load("indptr", lb.add(k, 1))}
+    scattered = rows(body(gather=False, scatter=True), begin=(sought,), **ends)
+    assert headed(scattered) == scattered
+    gathered = rows(begin=(sought,), **ends)
+    assert headed(gathered) != gathered
+
+
 def test_only_what_may_stay_as_it_is_goes_without_a_branch():
     total = Var("total", "float64")
     fresh, store = Assign(Var("other", "float64"), total), Store("y", (i,), total)
