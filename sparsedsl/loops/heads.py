@@ -1,14 +1,16 @@
 """The first entries of short rows, computed whether a row has them or not.
 
-    for p in a[i] .. a[i + 1]:              if heads:
-        j = indices[p]                          for head in 0 .. 2:
-        s += A[p] * x[j]            =>              p = min(a[i] + head, last)
+    for i in 0 .. n:                    if heads:
+        for p in a[i] .. a[i + 1]:          for i in 0 .. n:
+            j = indices[p]        =>            for head in 0 .. 2:
+            s += A[p] * x[j]                        p = min(a[i] + head, last)
                                                     j = indices[p]
                                                     if a[i] + head < a[i + 1], without a branch:
                                                         s += A[p] * x[j]
-                                            for p in a[i] + heads .. a[i + 1]:
-                                                j = indices[p]
-                                                s += A[p] * x[j]
+                                                for p in a[i] + heads .. a[i + 1]:
+                                                    j = indices[p]
+                                                    s += A[p] * x[j]
+                                        else: as before
 
 How many entries a row has is what a processor guesses wrongly row by row, and waits for longer than
 for the entries.  What is computed of entries that a row does not have is of later rows', or of the
@@ -26,7 +28,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from sparsedsl.loops import build
-from sparsedsl.loops.effects import changes, fresh, names, reads, straight_names
+from sparsedsl.loops.effects import changes, fresh, names, reads, straight_names, uses
 from sparsedsl.loops.lifting import put, substituted
 from sparsedsl.loops.nodes import (
     INT,
@@ -137,10 +139,31 @@ class _Heads:
         self.told: dict[tuple[str, str], tuple[Var, Var]] = {}
 
     def block(self, body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+        return tuple(s for statement in body for s in self.statement(statement))
+
+    def statement(self, statement: Stmt) -> tuple[Stmt, ...]:
+        """Return a statement with first entries of rows; an outermost loop also as it was.
+
+        In that one, nothing is asked row by row where none are computed anyway.
+        """
+        if not isinstance(statement, For):
+            return (with_bodies(statement, self.block),)
+        row = self.row(statement)
+        if row is not None:
+            return tuple(self.headed(row))
+        headed = replace(statement, body=self.inner(statement.body))
+        asked = [several for several, _ in self.told.values() if several.name in {*uses((headed,))}]
+        if not asked:
+            return (statement,)
+        anyway = build.disj(*(build.gt(several, 0) for several in asked))
+        return (If(anyway, (headed,), (statement,)),)
+
+    def inner(self, body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+        """Return what is inside of a loop, with first entries of rows."""
         found: list[Stmt] = []
         for statement in body:
             row = self.row(statement) if isinstance(statement, For) else None
-            found += [with_bodies(statement, self.block)] if row is None else self.headed(row)
+            found += [with_bodies(statement, self.inner)] if row is None else self.headed(row)
         return tuple(found)
 
     def row(self, loop: For) -> _Row | None:

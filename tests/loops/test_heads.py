@@ -188,6 +188,20 @@ def test_rows_are_looked_at_first():
     assert several(np.zeros(2 * ROWS, int), 2.0) == 0
 
 
+def test_even_rows_have_the_loop_as_it_was():
+    """Nothing is asked row by row; a loop inside of another one is not there twice by itself."""
+    plain = rows(body(scatter=True))
+    *_, choice = headed(plain).body
+    assert isinstance(choice, If)
+    assert choice.otherwise == plain.body
+    assert sum(isinstance(s, If) and s.even for s in statements(choice.then)) == 1
+    (loop,) = plain.body
+    nested = replace(plain, body=(For(k, lb.i(0), lb.i(2), (loop,)),))
+    *_, choice = headed(nested).body
+    assert choice.otherwise == nested.body
+    assert [type(s) for s in choice.then[0].body] == [For]
+
+
 def test_other_loops_are_left_alone():
     value, total = Load("a", (p,), "float64"), Var("total", "float64")
 
