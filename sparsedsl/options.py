@@ -99,7 +99,7 @@ class Options:
     cache_limit_mb: int = 512
     dump: str = ""
     solver_timeout_ms: int = 300
-    search_limit: int = 6_000
+    search_limit: int = 4_000
     parallel_threshold: int = 500_000
     tune: bool = False
     tune_budget_ms: int = 10_000

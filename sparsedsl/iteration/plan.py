@@ -64,6 +64,8 @@ def plan(request: Request) -> Nest:
         tried = copies.variants(request, used)
         effort = min(FEWER, ALL_FEWER // max(len(tried), 1))
         for variant, more in tried:
+            if best is not None and request.work.left < 0:
+                break  # no search would look beyond its first plans
             conversions = (*made, *more)
             ceiling = float("inf") if best is None else best.cost - copying(request, conversions)
             if ceiling <= 0:
@@ -89,6 +91,8 @@ def _united(request: Request, made: tuple[Conversion, ...], best: Nest) -> Nest:
         return best
     order = best.assembly.modes
     for variant, more in copies.variants(request, accesses(request)):
+        if request.work.left < 0:
+            break
         conversions = (*made, *more)
         ceiling = best.cost - copying(request, conversions, rows=True)
         if ceiling <= 0 or any(c.order != order or c.thin for c in more):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from sparsedsl.iteration.state import State
 
-LIMIT = 6000
+LIMIT = 4000
 """States that the searches of a plan visit together at most, unless the user says otherwise."""
 
 

@@ -54,7 +54,7 @@ class Settings:
     workspace: str = "auto"
     annihilating: bool = True
     solver_timeout_ms: int = 400
-    search_limit: int = 6_000
+    search_limit: int = 4_000
     fastmath: bool = True
     safe: bool = False
     share: bool = True

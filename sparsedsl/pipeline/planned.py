@@ -224,7 +224,8 @@ def _planned(
     found = _proved(request, settings, known)
     request, nest, proved = found
     unordered = proved.nest.assembly.kind == "stream" != nest.assembly.kind
-    if not unordered or request.order is not None or settings.workspace != "auto":
+    forced = request.order is not None or settings.workspace != "auto"
+    if not unordered or forced or request.work.left < 0:
         return found
     # sorting all entries costs more than most orders of loops, and less than some
     few = len(accesses(request)) <= planning.MANY
