@@ -51,7 +51,7 @@ docs examples fuzz distributed wheel: $(VENV)/test.stamp
 	$(BIN)/python -m pytest $(SUITE)
 
 nightly: $(VENV)/test.stamp
-	$(BIN)/python tests/nightly.py --cases $(CASES) --seed $(SEED)
+	$(BIN)/python tests/nightly.py --cases $(CASES) --seed $(SEED) --workers $(WORKERS)
 
 $(VENV)/made.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

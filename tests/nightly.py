@@ -10,9 +10,12 @@ seed that draws it again (``--seed S --cases 1``); the exit status is 1 then.
 
 import argparse
 import collections
+import contextlib
+import itertools
 import sys
 import time
 import traceback
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from random import Random
 
@@ -62,24 +65,49 @@ def shared():
     return sd.options(cache=False, threads=2, parallel_threshold=0)
 
 
+def outcome(number):
+    """Run one kernel; return how many cases that were, why it was refused, how it failed."""
+    try:
+        with np.errstate(all="ignore"), remembering_proofs():
+            return run(number), None, None
+    except (sd.NotationError, sd.PlanError) as refusal:
+        return 1, refusal.message, None
+    except Exception:
+        return 1, None, f"seed {number}\n{program(Random(number))}{traceback.format_exc()}"
+
+
+def outcomes(first, workers):
+    """Yield what becomes of the kernels from the ``first`` number on, in order."""
+    numbers = itertools.count(first)
+    if workers < 2:
+        yield from map(outcome, numbers)
+    with ProcessPoolExecutor(workers) as pool:
+        begun = collections.deque(pool.submit(outcome, next(numbers)) for _ in range(8 * workers))
+        try:
+            while begun:
+                yield begun.popleft().result()
+                begun.append(pool.submit(outcome, next(numbers)))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--cases", type=int, default=20_000, help="cases to run, at least")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the first kernel")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the kernels")
     given = parser.parse_args()
     number = given.seed if given.seed >= APART else given.seed * APART
     cases, kernels, failures, refused = 0, 0, 0, collections.Counter()
-    while cases < given.cases:
-        try:
-            with np.errstate(all="ignore"), remembering_proofs():
-                cases += run(number)
-        except (sd.NotationError, sd.PlanError) as refusal:
-            cases += 1
-            refused[refusal.message] += 1
-        except Exception:
-            cases, failures = cases + 1, failures + 1
-            print(f"seed {number}\n{program(Random(number))}{traceback.format_exc()}", flush=True)
-        kernels, number = kernels + 1, number + 1
+    with contextlib.closing(outcomes(number, given.workers)) as every:
+        for count, refusal, failure in every:
+            cases, kernels = cases + count, kernels + 1
+            refused.update([] if refusal is None else [refusal])
+            if failure is not None:
+                failures += 1
+                print(failure, flush=True)
+            if cases >= given.cases:
+                break
     for reason, count in refused.most_common():
         print(f"refused {count:5}  {reason}")
     print(f"{cases} cases of {kernels} kernels, {refused.total()} refused, {failures} failed")
