@@ -44,6 +44,8 @@ NEAR, FAR = 1e5, 20.0
 """Tuples whose table stays in the second cache, and waiting for a slot of a larger one."""
 START = 1.0
 """Entering a loop or starting a find: a mispredicted branch, two loads."""
+UNEXPECTED = 3.8
+"""The end of a loop that comes unexpected."""
 STRAIGHT = 0.15
 """One turn of a loop that is unrolled, since it has a constant number of turns."""
 UNROLLED = 8
@@ -71,8 +73,12 @@ class Unevenness:
 
     @property
     def across(self) -> Unevenness:
-        """The same of a copy whose ranges are those of the coordinates."""
-        return replace(self, skew=self.crowd, crowd=self.skew, turned=not self.turned)
+        """The same of a copy whose ranges are those of the coordinates.
+
+        How many entries have a coordinate is left to chance, unless ranges are bands.
+        """
+        ragged, turned = self.near <= 1.0, not self.turned
+        return replace(self, skew=self.crowd, crowd=self.skew, turned=turned, ragged=ragged)
 
 
 EVEN = Unevenness()
@@ -125,14 +131,15 @@ class Sizes:
         return max(room, 1.0)
 
 
-def loop_cost(entries: float, turns: float, fixed: int | None) -> float:
+def loop_cost(entries: float, turns: float, fixed: int | None, *, ragged: bool = False) -> float:
     """Return the cost of a loop entered ``entries`` times, ``turns`` in all.
 
-    ``fixed`` is the constant number of turns of one entry, if it has one.
+    ``fixed`` is the constant number of turns of one entry, if it has one.  ``ragged``: it turns
+    more or less often than the time before.
     """
     if fixed is not None and fixed <= UNROLLED:
         return turns * STRAIGHT
-    return entries * START + turns * LOOP
+    return entries * (START + UNEXPECTED * ragged) + turns * LOOP
 
 
 def convert_cost(entries: float) -> float:

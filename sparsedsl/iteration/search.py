@@ -210,13 +210,14 @@ def _deeper(problem: Problem, looped: Iterable[tuple[State, Scan]]) -> Iterator[
 def _looped(problem: Problem, state: State, limit: float) -> Iterator[tuple[State, Scan]]:
     """Yield every state with one more loop that costs less than ``limit``, and the loop."""
     for scan, used, fanout in _candidates(problem, state):
-        visits = state.visits * fanout
+        visits, fixed = state.visits * fanout, fixed_turns(scan)
+        ragged = scan.operand is not None and problem.sizes.unevenness(scan.variable).ragged
         grown = replace(
             state,
             bound=state.bound | {scan.variable},
             steps=(*state.steps, scan),
             visits=visits,
-            spent=state.spent + cost.loop_cost(state.visits, visits, fixed_turns(scan)),
+            spent=state.spent + cost.loop_cost(state.visits, visits, fixed, ragged=ragged),
             handled=state.handled | used,
             history=logical(problem, state.history, scan.variable),
             trail=(*state.trail, visits),

@@ -112,6 +112,28 @@ def test_values_are_looked_up_in_ragged_rows_and_positions_in_even_ones():
     assert finds(scaled, short_rows(np.full(ROWS, 3)), x) == ["table"]
 
 
+def test_loops_over_rows_that_differ_are_avoided():
+    """Rows of B are all as long; those of its transpose, which products could go by, are not."""
+    rng, n = np.random.default_rng(4), 9000
+    columns = np.sort(np.stack([2 * rng.permutation(n // 2), 1 + 2 * rng.permutation(n // 2)], 1))
+    even = sp.csr_array((np.ones(n), columns.ravel(), np.arange(0, n + 1, 2)), (n // 2, n))
+    even = sp.vstack([even, even[::-1]], format="csr")
+    long = sp.csr_array(uniform(n, 200))
+
+    @sd.kernel
+    def sampled(M, A, B):
+        i, j, k = sd.indices("i j k")
+        C = sd.output()
+        C[i, j] = M[i, j] * A[i, k] * B[j, k]
+        return C
+
+    (unit,) = sampled.lower(long, long.copy(), even).units
+    assert [name for name, _, _ in unit.choices] == ["A_p"]
+    assert not unit.nest.conversions
+    expected = long.multiply(long @ even.T)
+    assert abs(sampled(long, long.copy(), even) - expected).max() <= 1e-9
+
+
 def test_columns_drawn_alone_make_no_skewed_rows_and_are_not_mutual():
     rng = np.random.default_rng(0)
     rows = np.repeat(np.arange(4000), 16)
