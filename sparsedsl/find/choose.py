@@ -338,4 +338,5 @@ def workload(
         ends=ends(loop, inner, entries, sizes),
         passed=passed if setups <= 1.0 else 0.0,
         near=1.0 if loop is None else sizes.unevenness(loop.variable).near,
+        even=find.variable in sizes.uneven and not sizes.uneven[find.variable].ragged,
     )

@@ -24,7 +24,8 @@ class Workload:
     like length, as in grids: what is near each other there is known to be.  ``ends`` is the part of
     loops whose end comes unexpected, unless nothing in them is guessed.  Loops go over ``passed``
     bytes in all, of which they read values where something is found; the keys that they seek lie
-    ``near`` times as near each other as by chance.
+    ``near`` times as near each other as by chance.  ``even``: ranges next to each other are of one
+    length.
     """
 
     length: float
@@ -42,6 +43,7 @@ class Workload:
     ends: float = 0.0
     passed: float = 0.0
     near: float = 1.0
+    even: bool = False
 
 
 MISTAKEN = 6.5
@@ -277,8 +279,9 @@ def linear(load: Workload) -> float:
         return load.setups * apart
     loops = max(load.loops, 1.0)
     found = load.queries * (MET * load.hits + MISTAKEN * _surprise(load))
-    # lengths are averages: some are longer
+    # lengths are averages: some are longer, unless all are alike
     inner = load.queries / loops
-    longer = min((inner / (INSTRUCTION + 1)) ** 4 + (load.met / (INSTRUCTION + 1)) ** 4, 1.0)
+    beyond = float(load.met > INSTRUCTION) if load.even else (load.met / (INSTRUCTION + 1)) ** 4
+    longer = min((inner / (INSTRUCTION + 1)) ** 4 + beyond, 1.0)
     at_once = (FORESEEN if load.level else AT_ONCE) * loops + found
     return load.setups * ((1.0 - longer) * at_once + longer * apart)
