@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sparsedsl.contraction import text
 from sparsedsl.errors import PlanError
 from sparsedsl.find.certificates import Certificate
@@ -29,7 +31,7 @@ from sparsedsl.iteration.cost import Unevenness
 from sparsedsl.iteration.nodes import Nest
 from sparsedsl.iteration.request import Request
 from sparsedsl.iteration.space import extent_name
-from sparsedsl.loops.nodes import Kernel
+from sparsedsl.loops.nodes import Allocate, Kernel, Var
 from sparsedsl.options import current
 from sparsedsl.pipeline.groups import Group, Settings
 from sparsedsl.pipeline.passes import QUICK, at_once, saves
@@ -39,6 +41,10 @@ from sparsedsl.runtime.recipe import Recipe
 
 if TYPE_CHECKING:
     from sparsedsl.lowering.nest import Lowered
+
+APART, FILLED = 1 << 22, 3.0
+"""Bytes that threads may each make for themselves, and estimated nanoseconds of a call for each of
+these from which on they win by it: the system gives them such memory one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +219,8 @@ def _unit(
     recipe = replace(recipe, nanoseconds=recipe.nanoseconds / faster)
     if recipe.shared is not None and planned.proved.streams:
         recipe = replace(recipe, shared=replace(recipe.shared, streams=True))
+    if recipe.shared is not None and _is_far(_prepared(kernel, group), recipe.nanoseconds):
+        recipe = replace(recipe, shared=replace(recipe.shared, far=True))
     if recipe.shared is not None and recipe.kind != "dense":
         appended = {made.param for made in recipe.made if made.length == "room" and not made.ends}
         recipe = replace(recipe, shared=replace(recipe.shared, reach=reach(kernel, appended)))
@@ -251,6 +259,24 @@ def _finished(kernel: Kernel, plans: Iterable[Planned], settings: Settings) -> t
     shared = next((s for p in plans if (s := p.proved.parallel) is not None and s.split), None)
     parts = None if shared is None else (first_of(shared), past_of(shared))
     return heads(ahead(kernel, streams), short, parts), faster
+
+
+def _is_far(prepared: int, nanoseconds: float) -> bool:
+    """Whether so many bytes that each thread makes for itself take longer than what it saves."""
+    return prepared > APART and nanoseconds < FILLED * prepared
+
+
+def _prepared(kernel: Kernel, group: Group) -> int:
+    """Return the bytes of the largest array over an index that every call of a kernel makes."""
+    extents = {extent_name(i): n for i, n in group.extents.items()}
+    most = 0
+    for statement in kernel.body:
+        match statement:
+            case Allocate(_, dtype, (Var(name),)):
+                most = max(most, extents.get(name, 0) * np.dtype(dtype).itemsize)
+            case _:
+                pass
+    return most
 
 
 def _in_rows(settings: Settings) -> bool:

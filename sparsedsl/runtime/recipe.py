@@ -73,7 +73,8 @@ class Share:
 
     ``pointer`` is the array that bounds the work of each turn, None if none does.  ``apart``:
     turns write apart; else pieces write to outputs of their own, which are combined.
-    ``prepares``: each call does work of its own before the loop.  ``gaps``: rows of a sparse
+    ``prepares``: each call does work of its own before the loop, ``far``: so much that threads
+    would win nothing.  ``gaps``: rows of a sparse
     output that no turn visits are still to be ended.  ``repeats``: each piece goes through the
     loops outside of this one.  ``split`` is the array of sorted coordinates where pieces are ranges
     of these, and each of the ranges that ``pointer`` bounds is split.  ``streams``: turns read and
@@ -90,6 +91,7 @@ class Share:
     split: Argument | None = None
     streams: bool = False
     reach: str = "piece"
+    far: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ class Sharing:
         if parallel is False:
             return False
         least = options.parallel_threshold * self._times
-        if parallel is not True and self.recipe.nanoseconds < least:
+        if parallel is not True and (self.share.far or self.recipe.nanoseconds < least):
             return False
         # last, since the system is asked for its cores
         windows = self.share.streams and parallel is not True and not placed

@@ -16,6 +16,7 @@ from levels import interpreting, store
 
 import sparsedsl as sd
 from sparsedsl.runtime import threads as pools
+from sparsedsl.runtime.arguments import Gather
 from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.sharing import Sharing
 from sparsedsl.runtime.splits import PATIENCE, Splits, split
@@ -450,3 +451,27 @@ def test_a_split_is_where_the_coordinates_reach_the_bound(ranges, bound, dtype):
     assert found.dtype == dtype
     wanted = [p + np.searchsorted(sorted(r), bound) for p, r in zip(pointer, ranges, strict=False)]
     assert found.tolist() == wanted
+
+
+@pytest.mark.parametrize(("rows", "entries", "far"), [(1 << 20, 1, True), (1 << 20, 12, False)])
+def test_threads_that_would_each_fill_much_memory_for_little_are_not_used(rows, entries, far):
+    columns = np.random.default_rng(0).integers(0, rows // entries, (rows, entries), np.int32)
+    columns += (rows // entries) * np.arange(entries, dtype=np.int32)
+    pointers = np.arange(0, rows * entries + 1, entries)
+    A = sp.csr_array((np.ones(columns.size), columns.ravel(), pointers), (rows, rows))
+    x = sp.coo_array((np.ones(rows // 10), (np.arange(0, rows - 9, 10),)), (rows,))
+
+    @sd.kernel(find={"x": "spread"})
+    def product(A, x):
+        i, j = sd.indices("i j")
+        y = sd.output()
+        y[i] = A[i, j] * x[j]
+        return y
+
+    (unit,) = product.lower(A, x).units
+    assert unit.recipe.shared is not None
+    assert unit.recipe.shared.far is far
+    sharing = Sharing(unit.recipe, unit.recipe.shared, Gather(unit.recipe))
+    with sd.options(threads=2) as chosen:
+        assert sharing.worth("auto", chosen) is not far
+        assert sharing.worth(True, chosen)
