@@ -219,8 +219,10 @@ def _unit(
     recipe = replace(recipe, nanoseconds=recipe.nanoseconds / faster)
     if recipe.shared is not None and planned.proved.streams:
         recipe = replace(recipe, shared=replace(recipe.shared, streams=True))
-    if recipe.shared is not None and _is_far(_prepared(kernel, group), recipe.nanoseconds):
-        recipe = replace(recipe, shared=replace(recipe.shared, far=True))
+    # where pieces are combined, their number is part of what a sum is
+    if (share := recipe.shared) is not None and share.apart:
+        apart = _is_far(_prepared(kernel, group), recipe.nanoseconds)
+        recipe = replace(recipe, shared=replace(share, far=apart))
     if recipe.shared is not None and recipe.kind != "dense":
         appended = {made.param for made in recipe.made if made.length == "room" and not made.ends}
         recipe = replace(recipe, shared=replace(recipe.shared, reach=reach(kernel, appended)))
