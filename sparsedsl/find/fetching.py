@@ -7,7 +7,8 @@ Invariant: a wrong guess costs time only.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
@@ -66,6 +67,29 @@ def short_rows(nest: Nest, sizes: Sizes) -> tuple[tuple[frozenset[str], float], 
             arrays = operand.value.function, *(name for _, name in operand.functions)
             found.append((frozenset(arrays), row))
     return tuple(found)
+
+
+def large_arrays(nest: Nest, sizes: Sizes) -> tuple[str, ...]:
+    """Return the arrays of dense vectors, given or made, that the second cache does not hold."""
+    total = [o for chain in nest.chains for o in chain.operands if o.total]
+    found = {
+        o.value.function: (o.access.subscripts[0].indices, o.tensor.dtype)
+        for o in total
+        if len(o.access.subscripts) == 1
+    }
+    if nest.assembly.kind == "dense" and len(nest.coordinates) == 1:
+        result = f"{nest.output.name}_{nest.layout.value.function}"
+        found[result] = nest.coordinates, nest.output.dtype
+    return tuple(
+        name
+        for name, (indices, dtype) in found.items()
+        if _room(indices, sizes) * np.dtype(dtype).itemsize > NEAR
+    )
+
+
+def _room(indices: Iterable[str], sizes: Sizes) -> float:
+    """Return how many values some indices take together."""
+    return math.prod(map(sizes.extent, indices))
 
 
 def far_arrays(nest: Nest, algorithms: Collection[str], sizes: Sizes) -> dict[str, float]:

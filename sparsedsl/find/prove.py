@@ -16,7 +16,7 @@ from sparsedsl.find import ordering, parallel
 from sparsedsl.find.blocks import Whole, whole_blocks
 from sparsedsl.find.certificates import Certificate, certify
 from sparsedsl.find.choose import Choice, choose, guided
-from sparsedsl.find.fetching import far_arrays, short_rows, streamed_arrays
+from sparsedsl.find.fetching import far_arrays, large_arrays, short_rows, streamed_arrays
 from sparsedsl.find.flatten import flattened
 from sparsedsl.find.guards import ensuring, tightened, without_proved_guards
 from sparsedsl.find.opening import opened_rows
@@ -52,7 +52,8 @@ class Proved:
     Loops over the variables ``long`` are expected to turn often.  A ``large`` result is stored in
     order and more than caches hold; where it ``streams``, a thread waits for nothing but memory.
     Operands that are more than caches hold have the arrays ``streamed``, with lengths of rows, too;
-    of those whose rows are ``short`` each has the set of its arrays, with their length.
+    of those whose rows are ``short`` each has the set of its arrays, with their length.  Arrays
+    ``wide`` are of dense vectors that the second cache does not hold.
     """
 
     nest: Nest
@@ -69,6 +70,7 @@ class Proved:
     streams: bool = False
     streamed: tuple[tuple[str, float], ...] = ()
     short: tuple[tuple[frozenset[str], float], ...] = ()
+    wide: tuple[str, ...] = ()
 
 
 def prove_nest(
@@ -138,6 +140,7 @@ def prove_nest(
         streams(proved, sizes),
         tuple(streamed_arrays(proved, algorithms, sizes).items()),
         short_rows(proved, sizes),
+        large_arrays(proved, sizes),
     )
 
 

@@ -44,6 +44,7 @@ from sparsedsl.loops.nodes import (
     If,
     Kernel,
     Load,
+    Prefetch,
     Stmt,
     Store,
     Var,
@@ -110,7 +111,7 @@ class _Row:
     """
 
     loop: For
-    begin: tuple[Assign, ...]
+    begin: tuple[Assign | Prefetch, ...]
     kept: tuple[Assign | Store, ...]
     array: str
     count: int
@@ -170,7 +171,7 @@ class _Heads:
         """Return a row whose turns may be computed and not be kept; None for another loop."""
         if loop.step != 1 or self.pointers(loop) is None:
             return None
-        begin: list[Assign] = []
+        begin: list[Assign | Prefetch] = []
         kept: list[Assign | Store] = []
         read: list[Expr] = []
         for statement in loop.body:
@@ -185,6 +186,8 @@ class _Heads:
                     read += [value, *places]
                 case Assign(variable) if variable.name in self.straight:
                     begin.append(statement)
+                case Prefetch():
+                    begin.append(statement)
                 case _:
                     return None
         if self.is_sought(loop) and any(isinstance(s, Store) for s in kept):
@@ -192,7 +195,8 @@ class _Heads:
         if not kept or any(kind(value.type) not in "fiu" for value in read):
             return None
         entries = _Entries(loop.variable, {loop.variable.name, *changes(loop.body)})
-        values = [substituted(value, begin) for value in read]
+        given = [s for s in begin if isinstance(s, Assign)]
+        values = [substituted(value, given) for value in read]
         if changes(kept) & {name for value in values for name in reads(value)}:
             return None
         if not all(map(entries.there, values)) or not entries.arrays <= self.given:

@@ -14,7 +14,7 @@ stored values or indices, only on layouts, dtypes, extents and entry counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from sparsedsl.contraction import text
 from sparsedsl.errors import PlanError
 from sparsedsl.find.certificates import Certificate
 from sparsedsl.find.choose import Choice
+from sparsedsl.find.costs import NEAR
 from sparsedsl.find.prove import Proved
 from sparsedsl.find.rates import Spent
 from sparsedsl.find.smt import Proof
@@ -243,7 +244,7 @@ def _unit(
     )
 
 
-def _finished(kernel: Kernel, plans: Iterable[Planned], settings: Settings) -> tuple[Kernel, float]:
+def _finished(kernel: Kernel, plans: Sequence[Planned], settings: Settings) -> tuple[Kernel, float]:
     """Return a kernel, of one output or several, after what is done for the entries of rows.
 
     With it comes how many times less the entries take than they are estimated to.
@@ -251,6 +252,7 @@ def _finished(kernel: Kernel, plans: Iterable[Planned], settings: Settings) -> t
     from sparsedsl.loops.ahead import ahead
     from sparsedsl.loops.heads import heads
     from sparsedsl.loops.neighbours import rows_in_vectors
+    from sparsedsl.loops.scattered import scattered
     from sparsedsl.lowering.pieces import first_of, past_of
 
     if settings.safe:
@@ -260,7 +262,10 @@ def _finished(kernel: Kernel, plans: Iterable[Planned], settings: Settings) -> t
     short = [row for p in plans for row in p.proved.short]
     shared = next((s for p in plans if (s := p.proved.parallel) is not None and s.split), None)
     parts = None if shared is None else (first_of(shared), past_of(shared))
-    return heads(ahead(kernel, streams), short, parts), faster
+    wide = {array for p in plans for array in p.proved.wide}
+    extents = {i: n for p in plans for i, n in p.request.extents.items()}
+    wide |= {array for array, size in _made(kernel, extents) if size > NEAR}
+    return heads(scattered(ahead(kernel, streams), wide), short, parts), faster
 
 
 def _is_far(prepared: int, nanoseconds: float) -> bool:
@@ -270,15 +275,18 @@ def _is_far(prepared: int, nanoseconds: float) -> bool:
 
 def _prepared(kernel: Kernel, group: Group) -> int:
     """Return the bytes of the largest array over an index that every call of a kernel makes."""
-    extents = {extent_name(i): n for i, n in group.extents.items()}
-    most = 0
+    return max((size for _, size in _made(kernel, group.extents)), default=0)
+
+
+def _made(kernel: Kernel, extents: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    """Yield the arrays over an index that every call of a kernel makes, and their bytes."""
+    named = {extent_name(i): n for i, n in extents.items()}
     for statement in kernel.body:
         match statement:
-            case Allocate(_, dtype, (Var(name),)):
-                most = max(most, extents.get(name, 0) * np.dtype(dtype).itemsize)
+            case Allocate(array, dtype, (Var(name),)):
+                yield array, named.get(name, 0) * np.dtype(dtype).itemsize
             case _:
                 pass
-    return most
 
 
 def _in_rows(settings: Settings) -> bool:
@@ -291,7 +299,7 @@ def _in_rows(settings: Settings) -> bool:
 def _fused(
     group: Group,
     units: Sequence[Unit],
-    plans: Iterable[Planned],
+    plans: Sequence[Planned],
     lowered: Sequence[Lowered],
     settings: Settings,
     *,
