@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 from typing import Any, TypeAlias, overload
 
 from sparsedsl.calls.choices import Choices
-from sparsedsl.calls.prepared import MISS
+from sparsedsl.calls.seen import MISS
 from sparsedsl.errors import NotationError
 from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.frontend.einsum import einsum_program

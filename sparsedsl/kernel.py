@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparsedsl.calls.choices import Choices
-from sparsedsl.calls.prepared import MISS
 from sparsedsl.calls.runner import Runner
+from sparsedsl.calls.seen import MISS
 from sparsedsl.calls.sources import ShapeOf, info_of, signature_of, unevenness_of
 from sparsedsl.calls.specialisation import Specialisation, specialise
 from sparsedsl.calls.unevenness import matters

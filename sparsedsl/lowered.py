@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
-from sparsedsl.calls.prepared import MISS
 from sparsedsl.calls.reuse import store, target_of
 from sparsedsl.calls.runner import Runner
+from sparsedsl.calls.seen import MISS
 from sparsedsl.calls.sources import ShapeOf, signature_of
 from sparsedsl.calls.specialisation import Specialisation
 from sparsedsl.contraction import nodes as ct

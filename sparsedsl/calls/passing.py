@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from sparsedsl.calls.prepared import MISS, alone
+from sparsedsl.calls.prepared import alone
 from sparsedsl.calls.results import delivering_any, finish
+from sparsedsl.calls.seen import MISS
 from sparsedsl.calls.sources import signature_of
 from sparsedsl.calls.specialisation import Specialisation
 from sparsedsl.contraction.extent import Told, read_off

@@ -1,8 +1,8 @@
 """A call with arguments like those of the call before, with nothing left to look up.
 
-Takes: a specialisation and the arguments of one call.  Gives: ``Prepared``, or ``PreparedArrays``
-or ``PreparedSteps`` for several kernels, which run the next call if its arguments were ``seen``.
-Invariant: they compute exactly what the specialisation would, and keep no operand alive.
+Takes: a specialisation and the arguments of one call.  Gives: ``Prepared``, or ``PreparedSteps`` or
+``calls.arrays`` for several kernels or results, which run the next call if its arguments were
+``seen``.  Invariant: they compute exactly what the specialisation would, and keep no operand alive.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsedsl.calls.arrays import PreparedArrays, left_out, prepared_arrays
 from sparsedsl.calls.kernels import Ready
 from sparsedsl.calls.learnt import acting_fast
 from sparsedsl.calls.results import Finish, delivering, finish, is_finite, result
-from sparsedsl.calls.seen import Seen, seen
+from sparsedsl.calls.seen import MISS, Checks, Seen, seen
 from sparsedsl.calls.specialisation import Specialisation
 from sparsedsl.interop import scipy_maker
-from sparsedsl.layouts.catalogue import plain
 from sparsedsl.options import Options
 from sparsedsl.pipeline.groups import Group
 from sparsedsl.runtime.execute import Call, Rooms
@@ -28,16 +28,10 @@ from sparsedsl.runtime.form import Form
 from sparsedsl.runtime.places import Places
 from sparsedsl.runtime.splits import Splits
 from sparsedsl.runtime.tensor import Tensor
-from sparsedsl.runtime.values import all_finite, holds
+from sparsedsl.runtime.values import all_finite
 
 if TYPE_CHECKING:
     from sparsedsl.codegen.looking import Action
-
-MISS = object()
-"""Returned for arguments that need the long way."""
-
-Checks: TypeAlias = "tuple[tuple[str, str], ...]"
-"""Facts that must hold of the values of which tensors."""
 
 
 @dataclass(slots=True)
@@ -103,7 +97,7 @@ class Prepared:
 
     def leave_out(self, place: int, name: str) -> None:
         """Take the array called ``name`` from the arguments of each call."""
-        holes = _left_out(self.call, self.arguments, name)
+        holes = left_out(self.call, self.arguments, name)
         self.holes += tuple((place, hole) for hole, _ in holes)
 
     def act(self, look: functools.partial[bool]) -> Callable[..., Any] | None:
@@ -180,86 +174,6 @@ class PreparedSteps:
         self.tensors, self.seen = {}, None
 
 
-@dataclass(slots=True)
-class _Gathered:
-    """One kernel of several that each give a plain array of ``shape``, its arguments gathered.
-
-    ``checks`` are the facts that must hold of what the kernels before give, ``after`` those of
-    what it gives itself, ``holes`` says which arguments are arrays that a call gives, or a kernel
-    before.  ``sides`` are the shapes of the arrays that it fills besides, ``splits`` those of the
-    operands, for threads.
-    """
-
-    call: Call
-    checks: Checks
-    after: Checks
-    arguments: list[Any]
-    holes: tuple[tuple[int, str], ...]
-    shape: tuple[int, ...]
-    sides: tuple[tuple[int, ...], ...]
-    splits: Splits = field(default_factory=Splits)
-
-
-@dataclass(slots=True)
-class PreparedArrays:
-    """Kernels that run one after another and give plain arrays.
-
-    ``given`` are the plain arrays of a call, by place and name; ``results`` names those that the
-    user gets, ``several`` says that they are a tuple.
-    """
-
-    options: Options
-    steps: tuple[_Gathered, ...]
-    extents: Mapping[str, int]
-    parallel: bool | str
-    results: tuple[str, ...]
-    several: bool
-    seen: Seen | None = None
-    given: tuple[tuple[int, str], ...] = ()
-
-    def run(self, given: Sequence[Any]) -> Any:
-        """Return the result for these arguments, or ``MISS``."""
-        if self.seen is None or not self.seen.again(given):
-            return MISS
-        arrays: dict[str, np.ndarray] = {name: given[place] for place, name in self.given}
-        for step in self.steps:
-            for fact, name in step.checks:
-                if not holds(fact, arrays[name]):
-                    return MISS
-            arguments, call = step.arguments.copy(), step.call
-            for side, shape in zip(call.sides, step.sides, strict=True):
-                arrays[side.recipe.output] = side.fresh(shape)
-            for hole, name in step.holes:
-                arguments[hole] = arrays[name]
-            made = arrays[call.recipe.output] = call.fresh(step.shape)
-            call.compute(arguments, self.extents, made, self.parallel, step.splits)
-            for fact, name in step.after:
-                if not holds(fact, arrays[name]):
-                    return MISS
-        found = tuple([a if a.ndim else a[()] for a in map(arrays.__getitem__, self.results)])
-        return found if self.several else found[0]
-
-    def leave_out(self, place: int, name: str) -> None:
-        """Take the array called ``name`` from the arguments of each call."""
-        self.given += ((place, name),)
-        for step in self.steps:
-            step.holes += _left_out(step.call, step.arguments, name)
-
-    def drop(self) -> None:
-        """Let go of the arrays."""
-        self.steps, self.seen = (), None
-
-
-def _left_out(call: Call, arguments: list[Any], name: str) -> tuple[tuple[int, str], ...]:
-    """Take the arrays of a tensor from a kernel's arguments; return where they were."""
-    places = [
-        k for k, a in enumerate(call.recipe.arguments) if (a.tensor, a.kind) == (name, "array")
-    ]
-    for place in places:
-        arguments[place] = None
-    return tuple((place, name) for place in places)
-
-
 def prepare(
     special: Specialisation,
     options: Options,
@@ -279,13 +193,13 @@ def prepare(
     checks = [check for group in special.groups for check in group.checks]
     made = (
         _one(special, options, tensors, extents, scipy)
-        or _arrays(special, options, tensors, extents)
+        or prepared_arrays(special, options, tensors, extents)
         or _several(special, options, tensors, extents, scipy)
     )
     made.seen = seen(given, tensors, checks, made.drop)
     if made.seen is None:
         return None
-    if isinstance(made, Prepared):
+    if not isinstance(made, PreparedSteps):
         made.seen.act = made.act
     for operand in made.seen.plain:
         made.leave_out(operand.place, operand.name)
@@ -333,42 +247,6 @@ def _one(
         shape=call.axes(extents),
         places=Places() if placed else None,
     )
-
-
-def _arrays(
-    special: Specialisation,
-    options: Options,
-    tensors: Mapping[str, Tensor],
-    extents: Mapping[str, int],
-) -> PreparedArrays | None:
-    """Return the preparation of kernels that all give plain arrays and read no copies."""
-    steps: list[_Gathered] = []
-    values = dict(tensors)
-    if any(group.mapped for group in special.groups):
-        return None
-    for place, group in enumerate(special.groups):
-        call = special.prepare(place).call
-        if any(g.layout != plain(g.output.rank) for g in group.turn) or call.recipe.copies:
-            return None
-        for side in call.sides:
-            values[side.recipe.output] = _to_come(side, extents)
-        later = tuple((fact, name) for fact, name in call.checks if name not in tensors)
-        arguments = call.gather(values, extents)
-        before = [name for name in values if name not in tensors]
-        holes = tuple(hole for name in before for hole in _left_out(call, arguments, name))
-        sides = tuple(side.axes(extents) for side in call.sides)
-        shape = call.axes(extents)
-        steps.append(_Gathered(call, later, group.after, arguments, holes, shape, sides))
-        values[call.recipe.output] = _to_come(call, extents)
-    results, several = special.results, special.traced.result_is_tuple
-    names = tuple(name for name, _ in results)
-    parallel = special.choices.parallel
-    return PreparedArrays(options, tuple(steps), extents, parallel, names, several)
-
-
-def _to_come(call: Call, extents: Mapping[str, int]) -> Tensor:
-    """Return what stands for the tensor that a kernel will give, whose form is known."""
-    return Tensor.of(call.form(extents), {call.layout.value.function: np.empty(0)})
 
 
 def _several(

@@ -12,7 +12,7 @@ import functools
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -34,6 +34,13 @@ if TYPE_CHECKING:
 
 FIRST_LOOK = 8
 """Calls after which machine code looks at the operands: it takes some milliseconds to make."""
+
+
+MISS = object()
+"""Returned for arguments that need the long way."""
+
+Checks: TypeAlias = "tuple[tuple[str, str], ...]"
+"""Facts that must hold of the values of which tensors."""
 
 
 class _Held(NamedTuple):

@@ -36,6 +36,36 @@ def dense(call: Call, arguments: Sequence[Any], shape: tuple[int, ...]) -> Actio
     return Action(((call.maker(shape), shape, call.dtype),), call.kernel, tuple(filled), None)
 
 
+def arrays(
+    call: Call,
+    arguments: Sequence[Any],
+    shapes: Sequence[tuple[int, ...]],
+    holes: Sequence[tuple[int, int]],
+    results: Sequence[int],
+    several: bool,
+) -> Action | None:
+    """Return what makes the dense arrays of a call and its sides, of these shapes, and runs it.
+
+    ``holes`` say which of the arrays goes where among the arguments, ``results`` which the user
+    gets, in order; ``several``: as a tuple.
+    """
+    if call.kernel is None:
+        return None
+    filled = list(arguments)
+    for number, hole in (*holes, *[(0, hole) for hole in call.gather.holes.values()]):
+        filled[hole] = Made(number)
+    makers = tuple(
+        (each.maker(shape), shape, each.dtype)
+        for each, shape in zip((call, *call.sides), shapes, strict=True)
+    )
+
+    def finish(*made: np.ndarray) -> Any:
+        found = tuple([made[number] for number in results])
+        return found if several else found[0]
+
+    return Action(makers, call.kernel, tuple(filled), finish)
+
+
 def sparse(
     call: Call,
     arguments: Sequence[Any],

@@ -10,8 +10,7 @@ import scipy.sparse as sp
 from kernels_called import matrix, product, spgemm, spmv, unsorted
 
 import sparsedsl as sd
-from sparsedsl.calls.prepared import MISS
-from sparsedsl.calls.seen import mark
+from sparsedsl.calls.seen import MISS, mark
 
 
 def test_calls_keep_no_operand_alive():

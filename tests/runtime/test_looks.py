@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 import sparsedsl as sd
 from sparsedsl.calls import seen
-from sparsedsl.calls.prepared import MISS
+from sparsedsl.calls.seen import MISS
 from sparsedsl.runtime import unchanged
 
 LONG = unchanged.WHOLE + 5
@@ -121,3 +121,66 @@ def test_one_look_keeps_no_operand_alive():
     assert [ref() for ref in gone] == [None, None]
     assert newest.seen is None
     assert newest.run(()) is MISS
+
+
+@sd.kernel
+def both_ways(A, x, w):
+    i, j = sd.indices("i j")
+    y, z = sd.output(), sd.output()
+    y[i] = A[i, j] * x[j]
+    z[j] = A[i, j] * w[i]
+    return z, y, z
+
+
+def test_several_arrays_that_one_pass_fills_are_made_and_filled_in_the_same_step():
+    A = sp.csr_array(_matrix())
+    rng = np.random.default_rng(8)
+
+    def agrees(A):
+        x, w = rng.random(30), rng.random(40)
+        z, y, again = both_ways(A, x, w)
+        assert z is again
+        np.testing.assert_allclose(y, A.toarray() @ x)
+        np.testing.assert_allclose(z, A.toarray().T @ w)
+
+    with sd.options(threads=1):
+        for _ in range(6):
+            agrees(A)
+        (newest, *_) = both_ways.engine._runner._prepared
+        assert newest.seen.run is not None
+        looks = newest.seen.long_looks
+        agrees(A)
+        A.data[3] = -7.0
+        agrees(A)
+        assert newest.seen.long_looks == looks
+        infinite = np.full(30, np.inf)
+        with np.errstate(invalid="ignore"):
+            expected = A.toarray() @ infinite
+        np.testing.assert_allclose(both_ways(A, infinite, np.ones(40))[1], expected)
+        A.indices[0] = 30
+        with pytest.raises(sd.InvalidTensorError, match="indices"):
+            both_ways(A, np.ones(30), np.ones(40))
+        A.indices[0] = 0
+        A.sort_indices()
+        agrees(A)
+        gone = weakref.ref(A)
+        del A
+        gc.collect()
+        assert (gone(), newest.seen) == (None, None)
+
+
+@pytest.mark.parametrize("order", ["000111000", "010101", "00110011", "012012", "0001222110"])
+def test_operands_in_any_turn_give_their_own_results(order):
+    matrices = [_matrix(rows) for rows in (40, 41, 42)]
+    vectors = [_vector(30), sp.coo_array(([5.0], ([3],)), shape=(30,)), np.ones(30)]
+    for _ in range(6):
+        for each in map(int, order):
+            for other in map(int, order[::2]):
+                A, x = matrices[each], vectors[other]
+                np.testing.assert_allclose(product(A, x), A.toarray() @ _dense(x))
+    with sd.options(safe=True):
+        np.testing.assert_allclose(product(A, x), A.toarray() @ _dense(x))
+    matrices[0].indices[0] = 40
+    for x in vectors:
+        with pytest.raises(sd.InvalidTensorError, match="indices"):
+            product(matrices[0], x)

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 import sparsedsl as sd
 from sparsedsl.calls import seen as seen_module
-from sparsedsl.calls.prepared import MISS
+from sparsedsl.calls.seen import MISS
 from sparsedsl.codegen import looking
 from sparsedsl.runtime import looks, pages, spans
 from sparsedsl.runtime.pages import PAGE, Tracked
