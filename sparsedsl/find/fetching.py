@@ -14,8 +14,9 @@ import numpy as np
 
 from sparsedsl.find.costs import NEAR
 from sparsedsl.iteration.cost import Sizes
-from sparsedsl.iteration.nodes import Chain, Let, Nest, Operand
+from sparsedsl.iteration.nodes import Chain, Find, Let, Nest, Operand, Scan, Step
 from sparsedsl.iteration.weights import all_turns
+from sparsedsl.spf import terms
 
 INDEX = 4
 """Bytes of an index, about: int64 ones are rare."""
@@ -34,6 +35,9 @@ SHORT = 32.0
 
 MANY = 2048.0
 """Rows of an operand from which on: how long fewer are a processor learns from call to call."""
+
+POINTERS = 1 << 20
+"""Bytes of pointers to rows from which on the second cache does not hold them, beside others."""
 
 STREAMED = 2.0**24
 """Bytes of an operand from which on its entries are fetched: caches hold less beside others."""
@@ -112,7 +116,8 @@ def far_arrays(nest: Nest, algorithms: Collection[str], sizes: Sizes) -> dict[st
         gathered in a workspace or with values that are spread out: a search that finds little goes
         on to the rows after by itself.  Where products are added to a dense result, a few rows
         picked out of many are fetched from the second cache, too: each is short, and the next one
-        is not foreseen.
+        is not foreseen.  Those that say where rows begin only where they do not stay in cache
+        themselves, and rows are read in any order.
     """
     every = set(algorithms)
     sparse = every in ({"spread"}, {"linear"}) or (not every and nest.assembly.kind == "workspace")
@@ -138,8 +143,16 @@ def far_arrays(nest: Nest, algorithms: Collection[str], sizes: Sizes) -> dict[st
             if rows or (few and size > FIRST):
                 row = sizes.fanout(operand.dims, operand.dims[-1])
                 arrays = (operand.value.function, *(name for _, name in operand.functions))
-                far |= dict.fromkeys(arrays, row)
+                begun = INDEX * sizes.entries.get(operand.dims[-2], 1.0)
+                near = set[str]() if rows and begun >= POINTERS else _pointers(operand, steps)
+                far |= dict.fromkeys([array for array in arrays if array not in near], row)
     return far
+
+
+def _pointers(operand: Operand, steps: tuple[Step, ...]) -> set[str]:
+    """Return the arrays that say where rows of an operand begin."""
+    ranges = (s for s in steps if isinstance(s, Scan | Find) and s.operand == operand.name)
+    return {call.function for s in ranges for call in terms.all_ufs(s.lows)}
 
 
 def _near(told: set[str], chain: Chain, sizes: Sizes) -> bool:

@@ -8,7 +8,8 @@
                                                 for j in 0 .. n:
                                                     ... B[k, j] ...
 
-and likewise for ``B[q]`` with ``q`` in ``indptr[k] .. indptr[k + 1]``, rows of a sparse operand.
+and likewise for ``B[q]`` with ``q`` in ``indptr[k] .. indptr[k + 1]``, rows of a sparse operand,
+that are walked or searched from there on; its pointers are fetched before (``loops.pointers``).
 Rows lie where an index array says, which the processor cannot foresee, and in an array larger than
 the caches each one is waited for.  Beyond the end of the loop the next rows are those of its next
 run.  Where rows of a dense operand are met again soon, a look at some places of ``indices`` tells
@@ -32,7 +33,6 @@ from sparsedsl.loops.nodes import (
     INT,
     ArrayParam,
     Assign,
-    Break,
     Comment,
     Const,
     Expr,
@@ -44,9 +44,11 @@ from sparsedsl.loops.nodes import (
     Prefetch,
     Stmt,
     Var,
+    While,
 )
+from sparsedsl.loops.told import later, leaves, put, told
 from sparsedsl.loops.vectors import BYTES, lanes
-from sparsedsl.loops.walk import bodies, expressions, operands, with_bodies, with_children
+from sparsedsl.loops.walk import expressions, operands, with_bodies
 
 AHEAD = 12
 """Turns after which a row that is fetched is read."""
@@ -140,14 +142,14 @@ class _Fetching:
         found = dict.fromkeys(_rows(loop, self.lines))
         rows = _joined([row for row in found if row.told in self.given])
         made: list[Stmt] = []
-        for told in dict.fromkeys(row.told for row in rows):
+        for index in dict.fromkeys(row.told for row in rows):
             soon: dict[Expr, Var] = {}
-            fetched = [part for r in rows if r.told == told for part in self.fetched(r, soon)]
+            fetched = [part for r in rows if r.told == index for part in self.fetched(r, soon)]
             where = [Assign(variable, place) for place, variable in soon.items()]
-            if any(r.told == told and r.sparse for r in rows):
+            if any(r.told == index and r.sparse for r in rows):
                 made += [*where, *fetched]
                 continue
-            again = self.again.setdefault(told, Var(f"{told}_again", INT))
+            again = self.again.setdefault(index, Var(f"{index}_again", INT))
             made.append(If(build.lt(again, SAMPLES // 2), (*where, *fetched)))
         if not made:
             return loop
@@ -202,7 +204,7 @@ def _look(array: str, again: Var) -> Iterator[Stmt]:
 
 def _rows(loop: For, lines: Mapping[str, _Lines]) -> Iterator[_Row]:
     """Yield the rows of large arrays that a later turn of ``loop`` reads for sure."""
-    if _leaves(loop.body):
+    if leaves(loop.body):
         return
     moving = changes(loop.body) | {loop.variable.name}
     known: dict[str, Expr] = {}
@@ -216,26 +218,21 @@ def _rows(loop: For, lines: Mapping[str, _Lines]) -> Iterator[_Row]:
                             yield from _row(node, loop.variable, known, inner, moving)
                         case Part(array, place, through=through):
                             if (array := through or array) in lines:
-                                start = _put(place, known)
+                                start = put(place, known)
                                 yield from _pointed(array, start, loop.variable, moving)
                         case _:
                             pass
             match statement:
                 case Assign(Var(name, "int"), value) if body is loop.body:
-                    known[name] = _put(value, known)
+                    known[name] = put(value, known)
                 case For(variable, step=1):
                     yield from walk(statement.body, {**inner, variable.name: statement})
+                case While(body=searching):
+                    yield from walk(searching, inner)
                 case _:
                     pass
 
     yield from walk(loop.body, {})
-
-
-def _leaves(body: tuple[Stmt, ...]) -> bool:
-    """Whether a loop of this body may end before its last turn."""
-    return any(
-        isinstance(s, Break) or (isinstance(s, If) and any(map(_leaves, bodies(s)))) for s in body
-    )
 
 
 def _joined(rows: list[_Row]) -> list[_Row]:
@@ -253,62 +250,35 @@ def _row(
     node: Load, turn: Var, known: Mapping[str, Expr], inner: Mapping[str, For], moving: set[str]
 ) -> Iterator[_Row]:
     """Yield the row around an element, if an index array tells where it is some turns later."""
-    *outer, last = (_put(subscript, known) for subscript in node.subscripts)
+    *outer, last = (put(subscript, known) for subscript in node.subscripts)
     if lanes(node.type) > 1:
         start, stop = last, build.add(last, lanes(node.type))
     elif isinstance(last, Var) and last.name in inner:
         start, stop = inner[last.name].start, inner[last.name].stop
+    elif isinstance(last, Load) and not outer:
+        start = stop = last
     else:
         return
     others = moving - {turn.name}
     if outer:
-        told = {array for place in outer if (array := _told(place, turn)) is not None}
-        later = tuple(_later(place, turn) for place in outer)
-        fixed = [start, stop, *(place for place in outer if _told(place, turn) is None)]
+        arrays = {array for place in outer if (array := told(place, turn)) is not None}
+        soon = tuple(later(place, turn, AHEAD) for place in outer)
+        fixed = [start, stop, *(place for place in outer if told(place, turn) is None)]
         sure = not any(reads(place) & moving for place in fixed)
-        if len(told) == 1 and sure and not any(reads(place) & others for place in later):
-            yield _Row(node.array, later, start, stop, *told)
+        if len(arrays) == 1 and sure and not any(reads(place) & others for place in soon):
+            yield _Row(node.array, soon, start, stop, *arrays)
         return
-    yield from _pointed(node.array, _put(start, known), turn, moving)
+    yield from _pointed(node.array, put(start, known), turn, moving)
 
 
 def _pointed(array: str, start: Expr, turn: Var, moving: set[str]) -> Iterator[_Row]:
     """Yield the row that begins where an array of pointers says, if it can be told."""
     match start:
-        case Load(pointer, (place,), "int", True) if (told := _told(place, turn)) is not None:
+        case Load(pointer, (place,), "int", True) if index := told(place, turn):
             end = build.sub(build.length(pointer), 1)
-            inside = build.min_(build.max_(_later(place, turn), 0), end)
+            inside = build.min_(build.max_(later(place, turn, AHEAD), 0), end)
             if not reads(inside) & (moving - {turn.name}) and pointer not in moving:
                 begins = build.load(pointer, inside)
-                yield _Row(array, (), begins, begins, told)
+                yield _Row(array, (), begins, begins, index)
         case _:
             pass
-
-
-def _told(node: Expr, turn: Var) -> str | None:
-    """Return the index array that tells a place at a turn, if one does and nothing else."""
-    told = [
-        part.array
-        for part in expressions(node)
-        if isinstance(part, Load) and part.subscripts == (turn,) and part.proved
-    ]
-    alone = sum(part == turn for part in expressions(node)) == 1
-    return told[0] if told and alone else None
-
-
-def _later(node: Expr, turn: Var) -> Expr:
-    """Return an expression with what index arrays hold at ``turn`` read some turns later."""
-    match node:
-        case Load(array, (place,), "int", True) if place == turn:
-            last = build.sub(build.length(array), 1)
-            place = build.min_(build.add(turn, AHEAD), last)
-            return replace(node, subscripts=(place,), natural=False)
-        case _:
-            return with_children(node, lambda child: _later(child, turn))
-
-
-def _put(node: Expr, known: Mapping[str, Expr]) -> Expr:
-    """Put the definitions of variables in."""
-    if isinstance(node, Var):
-        return known.get(node.name, node)
-    return with_children(node, lambda child: _put(child, known))

@@ -22,6 +22,7 @@ from sparsedsl.loops.nodes import Expr, Kernel
 from sparsedsl.loops.packs import packs
 from sparsedsl.loops.parts import sums_by_loops
 from sparsedsl.loops.passing import passing
+from sparsedsl.loops.pointers import pointers
 from sparsedsl.loops.promote import promote
 from sparsedsl.loops.reuse import reuse
 from sparsedsl.loops.simplify import simplify
@@ -76,7 +77,8 @@ def _optimised(
         last += [*[sums_in_lanes] * masked, *[meets, packs, held] * packed, extremes, interior]
         last += [*[partial(dots, likely=dict(likely))] * bool(likely), columns]
     last += [] if large is None else [partial(passing, room=large)]
-    for step in (*passes, *last, partial(fetch, far=dict(far))):
+    last += [partial(fetch, far=dict(far)), partial(pointers, far=dict(far).keys())]
+    for step in (*passes, *last):
         kernel = step(kernel)
         if checked:
             verify(kernel)
