@@ -63,13 +63,12 @@ class Runner:
     ``_met_before`` has calls by the identities of kernel and operands, and what says that these are
     alive.  ``_prepared`` are the newest first; where they are more than a few, they are looked up
     by ``_alike``: of each set of places where operands are no plain arrays, those by what is there.
-    ``_before`` served the call before, and ``_latest`` is asked first: it served several in a row.
+    Of many, ``_before`` served the call before, and ``_latest``, asked first, several in a row.
     """
 
     def __init__(self) -> None:
         self._met_before: dict[tuple[int, ...], tuple[weakref.ref[Any], ...]] = {}
         self._prepared: tuple[_AnyPrepared, ...] = ()
-        self._few: tuple[_AnyPrepared, ...] = ()
         self._alike: dict[tuple[int, ...], dict[int, list[_AnyPrepared]]] = {}
         self._before: _AnyPrepared | None = None
         self._latest: _Latest = _NONE
@@ -77,31 +76,42 @@ class Runner:
 
     def again(self, given: Sequence[Any]) -> Any:
         """Return the result of a call like one of those before, or ``MISS``."""
-        options = current()
-        first, one, last, other, latest = self._latest
+        options, found = current(), MISS
         try:
-            if (
-                latest is not None
-                and latest.options is options
-                and last < len(given)
-                and id(given[first]) == one
-                and id(given[last]) == other
-            ):
-                found = latest.run(given)
-                if found is not MISS:
-                    return found
-            for prepared in self._few or self._like(given):
-                if prepared.options is not options:
-                    continue
+            if self._alike:
+                found = self._among_many(given, options)
+            else:
+                for prepared in self._prepared:
+                    if prepared.options is options:
+                        found = prepared.run(given)
+                        if found is not MISS:
+                            break
+        except (ValueError, MemoryError) as error:
+            raise refused(error) from None
+        return self._in_passing(given, options) if found is MISS else found
+
+    def _among_many(self, given: Sequence[Any], options: Options) -> Any:
+        """Return the result of a call like one of many before, or ``MISS``."""
+        first, one, last, other, latest = self._latest
+        if (
+            latest is not None
+            and latest.options is options
+            and last < len(given)
+            and id(given[first]) == one
+            and id(given[last]) == other
+        ):
+            found = latest.run(given)
+            if found is not MISS:
+                return found
+        for prepared in self._like(given):
+            if prepared.options is options:
                 found = prepared.run(given)
                 if found is not MISS:
                     if prepared is self._before:
                         self._latest = _at_ends(prepared, given)
                     self._before = prepared
                     return found
-        except (ValueError, MemoryError) as error:
-            raise refused(error) from None
-        return self._in_passing(given, options)
+        return MISS
 
     def _like(self, given: Sequence[Any]) -> list[_AnyPrepared]:
         """Return the preparations of calls with these very operands, and perhaps others."""
@@ -127,7 +137,7 @@ class Runner:
     def again_into(self, given: Sequence[Any], target: Tensor) -> bool:
         """Store the sparse result of a call like one of the last; False where there is none."""
         options = current()
-        for prepared in self._few or self._like(given):
+        for prepared in self._like(given) if self._alike else self._prepared:
             if prepared.options is not options or not isinstance(prepared, Prepared):
                 continue
             call = prepared.call
@@ -213,8 +223,8 @@ class Runner:
             seen = one.seen
             if seen is not None:  # an operand may go at any time
                 alike.setdefault(seen.places, {}).setdefault(seen.mark, []).append(one)
-        self._alike, self._before, self._latest = alike, None, _NONE
-        self._few = self._prepared if len(self._prepared) <= FEW else ()
+        self._alike = alike if len(self._prepared) > FEW else {}
+        self._before, self._latest = None, _NONE
 
 
 def _at_ends(prepared: _AnyPrepared, given: Sequence[Any]) -> _Latest:
