@@ -7,6 +7,7 @@ many visits are counted as entries can be delivered.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from sparsedsl.iteration.nodes import (
     Chain,
@@ -15,14 +16,18 @@ from sparsedsl.iteration.nodes import (
     Let,
     Merge,
     Nest,
+    Operand,
     Probe,
     Scan,
-    Step,
 )
 from sparsedsl.iteration.space import extent_name
 from sparsedsl.iteration.steps import depends_on, expand, fixed_turns
+from sparsedsl.layouts.properties import Equality, Nondecreasing
 from sparsedsl.spf import terms
-from sparsedsl.spf.nodes import UF, Term
+from sparsedsl.spf.nodes import UF, Term, Var
+
+Counting: TypeAlias = Scan | Let | Merge
+"""A step that counting takes."""
 
 DEEPEST = 4
 """Loops that counting may nest; deeper counts cost more than growing the output."""
@@ -32,7 +37,7 @@ DEEPEST = 4
 class Counted:
     """Steps to count over, the last a loop, and how many visits each of its turns stands for."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[Counting, ...]
     times: int
 
 
@@ -56,7 +61,7 @@ def counted_steps(nest: Nest, chain: Chain) -> Counted | None:
             steps = (*nest.prefix, whole)
         case _:
             pass
-    kept: list[Step] = []
+    kept: list[Counting] = []
     unknown: set[str] = set()
     for step in steps:
         if not missing:
@@ -92,8 +97,70 @@ def counted_steps(nest: Nest, chain: Chain) -> Counted | None:
     return Counted(tuple(kept[: loops[-1] + 1]), times)
 
 
-def _turns_in_block(step: Step) -> int | None:
+def _turns_in_block(step: Counting) -> int | None:
     return fixed_turns(step) if isinstance(step, Scan) else None
+
+
+@dataclass(frozen=True, slots=True)
+class OneRange:
+    """A loop whose ranges make up one range in all turns of the loop around it.
+
+    ``begin``: where its range begins, from the variable of that loop; ``later`` steps come after.
+    """
+
+    loop: Scan
+    begin: Term
+    later: tuple[Counting, ...]
+
+
+def one_range(chain: Chain, steps: tuple[Counting, ...]) -> OneRange | None:
+    """Return the loop that makes up one range in all turns of the first of ``steps``, if one does.
+
+    Each range begins where the one before ends, none ends before it begins, since pointers are
+    validated, and later steps do not ask which of them they are in.
+    """
+    outer = steps[0]
+    place = next((at for at, s in enumerate(steps[1:], 1) if not _is_affine(s)), len(steps))
+    between, later = steps[1:place], steps[place + 1 :]
+    inner = steps[place] if place < len(steps) else None
+    every = isinstance(outer, Scan) and _is_extent(outer)
+    if not every or not isinstance(inner, Scan) or len(inner.lows) != 1 or len(inner.highs) != 1:
+        return None
+    lost = {outer.variable, *(s.variable for s in between)}
+    operand = next((o for o in chain.operands if o.name == inner.operand), None)
+    if operand is None or any(lost & _reads(s) for s in later):
+        return None
+    at, after = terms.var(outer.variable), terms.add(terms.var(outer.variable), terms.const(1))
+    begin = expand(between, inner.lows[0])
+    match begin:
+        case Term(((1, UF(array, (argument,))),), 0) if argument == at:
+            ends = expand(between, inner.highs[0]) == terms.uf(array, after)
+            return OneRange(inner, begin, later) if ends and _starts(operand, array) else None
+        case _:
+            return None
+
+
+def _starts(operand: Operand, array: str) -> bool:
+    """Whether an array is validated not to decrease, and to have an element 0 whatever comes."""
+    own = {used: name for name, used in operand.functions}.get(array)
+    properties = operand.layout.properties
+    first = (x.left for x in properties if isinstance(x, Equality))
+    if own is None or Nondecreasing(own) not in properties:
+        return False
+    return terms.uf(own, terms.const(0)) in first
+
+
+def _is_extent(scan: Scan) -> bool:
+    """Whether a loop goes over a whole extent."""
+    match scan.highs:
+        case (Term(((1, Var()),), 0),):
+            return scan.lows == (terms.const(0),)
+        case _:
+            return False
+
+
+def _is_affine(step: Counting) -> bool:
+    return isinstance(step, Let) and step.kind == "determined"
 
 
 def loaded_from(nest: Nest) -> tuple[str, ...]:
@@ -128,7 +195,7 @@ def leading_lets(chain: Chain) -> tuple[Let, ...]:
     return tuple(found)
 
 
-def _reads(step: Scan | Let | Merge) -> frozenset[str]:
+def _reads(step: Counting) -> frozenset[str]:
     found: list[Term] = []
     match step:
         case Scan(_, lows, highs, _):

@@ -20,9 +20,20 @@ from dataclasses import replace
 
 from sparsedsl.loops.effects import changes, reads
 from sparsedsl.loops.fetch import AHEAD
-from sparsedsl.loops.nodes import Assign, Comment, Expr, For, Kernel, Load, Prefetch, Stmt, Var
+from sparsedsl.loops.nodes import (
+    Assign,
+    Comment,
+    Expr,
+    For,
+    Kernel,
+    Load,
+    Prefetch,
+    Stmt,
+    Var,
+    While,
+)
 from sparsedsl.loops.told import later, leaves, put, told
-from sparsedsl.loops.walk import expressions, operands, with_bodies
+from sparsedsl.loops.walk import expressions, operands, statements, with_bodies
 
 EARLIER = 2 * AHEAD
 """Turns after which a row begins at a pointer that is fetched."""
@@ -58,8 +69,12 @@ def pointers(kernel: Kernel, far: Collection[str]) -> Kernel:
 
 
 def _pointers(loop: For) -> Iterator[tuple[str, str, Expr]]:
-    """Yield arrays of integers, what tells where they are read, and where some turns later."""
-    if leaves(loop.body):
+    """Yield arrays of integers, what tells where they are read, and where some turns later.
+
+    Turns that do no more than read them are short enough that a processor goes on with later ones
+    by itself.
+    """
+    if leaves(loop.body) or not any(isinstance(s, For | While) for s in statements(loop.body)):
         return
     others = changes(loop.body)
     known: dict[str, Expr] = {}

@@ -8,13 +8,15 @@ and guards are taken to succeed always.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import assert_never
 
 from sparsedsl.find.parallel import Shared
-from sparsedsl.iteration.counted import counted_steps
-from sparsedsl.iteration.nodes import Let, Merge, Nest, Scan, Step
+from sparsedsl.iteration.counted import Counting, counted_steps, one_range
+from sparsedsl.iteration.nodes import Chain, Let, Merge, Nest, Scan, Step
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import Assign, Const, Expr, For, If, Stmt, Var
 from sparsedsl.loops.rows import renamed
+from sparsedsl.loops.told import put
 from sparsedsl.lowering import pieces
 from sparsedsl.lowering.emitter import Emitter
 from sparsedsl.spf.nodes import Term
@@ -26,11 +28,14 @@ def count_visits(
     emitter: Emitter,
     room: Var,
     shared: Shared | None,
+    *,
+    by_rows: bool = False,
 ) -> list[Stmt]:
     """Return statements that add up the visits, or none where they cannot be counted.
 
     ``signs`` names the variables proved non-negative in each chain; of the loop ``shared`` a
-    piece is counted.
+    piece is counted.  Ranges that make up one range are counted over in one loop, so that the
+    length of none is to be foreseen, unless visits are wanted ``by_rows``.
     """
     out: list[Stmt] = []
     steps = [counted_steps(nest, chain) for chain in nest.chains]
@@ -40,7 +45,8 @@ def count_visits(
         assert counted is not None
         emitter.nonnegative = known
         piece = None if shared is None else (nest.prefix + chain.steps)[0]
-        out += _Counter(emitter, room, counted.times, shared, piece).count(counted.steps)
+        counter = _Counter(emitter, room, counted.times, shared, piece, None if by_rows else chain)
+        out += counter.count(counted.steps)
     return out
 
 
@@ -57,7 +63,7 @@ def longest_row(
     There are none where they cannot be counted, or the outermost step is no loop.
     """
     row = Var(f"{room.name}_of_row", room.type)
-    counted = count_visits(nest, signs, emitter, row, None)
+    counted = count_visits(nest, signs, emitter, row, None, by_rows=True)
     loops = [s for s in counted if isinstance(s, For)]
     if not loops or len(loops) < len(counted) or len({s.variable for s in loops}) > 1:
         return []
@@ -90,15 +96,22 @@ class _Counter:
     """Emits counting loops; its own variables shadow those of the nest, assigned later."""
 
     def __init__(
-        self, emitter: Emitter, room: Var, times: int, shared: Shared | None, piece: Step | None
+        self,
+        emitter: Emitter,
+        room: Var,
+        times: int,
+        shared: Shared | None,
+        piece: Step | None,
+        chain: Chain | None,
     ) -> None:
         self.emitter = emitter
         self.room = room
         self.times = times
         self.shared = shared
         self.piece = piece
+        self.chain = chain
 
-    def count(self, steps: tuple[Step, ...]) -> list[Stmt]:
+    def count(self, steps: tuple[Counting, ...]) -> list[Stmt]:
         """Return the loops over all but the last range, and the addition of that one."""
         step, rest = steps[0], steps[1:]
         match step:
@@ -115,11 +128,16 @@ class _Counter:
                 if not rest:
                     return [self._add(low, high)]
                 loop = self.emitter.bind(variable)
+                joined = None if self.chain is None else one_range(self.chain, steps)
+                if joined is not None and joined.later:
+                    begin = self.emitter.term(joined.begin)
+                    low, high = (put(begin, {loop.name: end}) for end in (low, high))
+                    loop, rest = self.emitter.bind(joined.loop.variable), joined.later
                 return [For(loop, low, high, tuple(self.count(rest)))]
             case Merge(_, parts):
                 return [self._add(*self._ends(p.lows, p.highs)) for p in parts]
             case _:
-                raise AssertionError(f"{step} was not kept")
+                assert_never(step)
 
     def _add(self, low: Expr, high: Expr) -> Stmt:
         visits = lb.mul(lb.max_(lb.sub(high, low), 0), self.times)

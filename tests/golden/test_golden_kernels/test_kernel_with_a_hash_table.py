@@ -17,10 +17,9 @@ def kernel(A_indptr, A_indices, B_indptr, A_data, B_data, B_indices, C_indices, 
     C_n1 = C_from
     C_room = C_counted
     if C_room == 0:
-        for i in range(i_begin, i_end):
-            for A_p in range(i64(A_indptr[u64(i)]), i64(A_indptr[u64(i + 1)])):
-                k = i64(A_indices[u64(A_p)])
-                C_room += max(B_indptr[u64(k + 1)] - B_indptr[u64(k)], 0)
+        for A_p in range(i64(A_indptr[u64(i_begin)]), i64(A_indptr[u64(i_end)])):
+            k = i64(A_indices[u64(A_p)])
+            C_room += max(B_indptr[u64(k + 1)] - B_indptr[u64(k)], 0)
     if C_room <= C_until - C_from:
         # hash table: a slot holds a place in the list of touched coordinates
         C_entries = 32
