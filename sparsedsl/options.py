@@ -69,9 +69,9 @@ class Options:
         Loops, each after those outside of it, that the search for the plan of an output tries, some
         thousand a second.  Then the cheapest plan so far is taken, and ``explain`` says so.
     parallel_threshold:
-        Estimated nanoseconds of a call below which ``parallel="auto"`` stays on one thread;
-        three times as many for sparse results, twice as many where each thread sets up a table of
-        its own.
+        Estimated nanoseconds of a call below which ``parallel="auto"`` stays on one thread; twice
+        as many for sparse results and where threads each go through all rows, one and a half times
+        as many where each sets up a table of its own.
     tune:
         Measure the best few plans of the cost model at the first call with operands of a kind
         (layouts, dtypes, sizes up to a factor of four) and keep the fastest on disk, for later
@@ -100,7 +100,7 @@ class Options:
     dump: str = ""
     solver_timeout_ms: int = 300
     search_limit: int = 4_000
-    parallel_threshold: int = 500_000
+    parallel_threshold: int = 350_000
     tune: bool = False
     tune_budget_ms: int = 10_000
     expected_calls: int = 1

@@ -20,6 +20,7 @@ from sparsedsl.pipeline.passes import shared
 from sparsedsl.pipeline.stages import Unit
 from sparsedsl.runtime.outputs import entry_bytes
 from sparsedsl.runtime.recipe import Share
+from sparsedsl.runtime.sharing import pays
 from sparsedsl.runtime.splits import PATIENCE
 
 
@@ -165,8 +166,8 @@ def _means(kind: str, unit: Unit) -> str:
 def _on_threads(unit: Unit) -> str:
     """Say that threads shared the loop, where they may have."""
     options = current()
-    several = unit.recipe.shared is not None and options.thread_count > 1
-    shared = several and unit.recipe.nanoseconds >= options.parallel_threshold
+    share, threshold = unit.recipe.shared, options.parallel_threshold
+    shared = share is not None and options.thread_count > 1 and pays(unit.recipe, share, threshold)
     return f" on {options.thread_count} threads" if shared else ""
 
 

@@ -42,48 +42,29 @@ from sparsedsl.loops.nodes import (
     Var,
 )
 from sparsedsl.loops.vectors import lanes, vector
-from sparsedsl.loops.walk import expressions, operands, with_bodies, with_children
+from sparsedsl.loops.walk import expressions, with_bodies, with_children
 
 _MONOID_OF = {MONOIDS[name].operator: name for name in ("add", "max", "min")}
 
 
-FASTER = 4.0
-"""Times that entries take less than one by one, at most: 1.3 to 4 times were measured, least where
-rows have five entries.  Sums that are near the time from which threads pay stay on one."""
-
-
-def rows_in_vectors(kernel: Kernel) -> tuple[Kernel, float]:
-    """Return ``kernel`` with sums and extremes of floats along rows taken in vectors.
-
-    With it comes how many times less the entries take: 1 where not all is taken in vectors.
-    """
+def rows_in_vectors(kernel: Kernel) -> Kernel:
+    """Return ``kernel`` with sums and extremes of floats along rows taken in vectors."""
     one = {p.name for p in kernel.params if isinstance(p, ArrayParam) and p.ndim == 1}
     straight = straight_names(kernel.body) - set(kernel.results)
     taken = names(kernel)
-    rows: list[_Row | None] = []
 
     def inside(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
         """Change loops in the body of a loop."""
         found: list[Stmt] = []
         for statement in body:
             row = _row(statement, one, straight) if isinstance(statement, For) else None
-            if isinstance(statement, For):
-                rows.append(row)
             found += [with_bodies(statement, inside)] if row is None else _in_vectors(row, taken)
         return tuple(found)
 
     def block(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
         return tuple(with_bodies(s, inside if isinstance(s, For) else block) for s in body)
 
-    body = block(kernel.body)
-    every = all(row is not None and not _loads(row.rest) for row in rows)
-    return replace(kernel, body=body), FASTER if rows and every else 1.0
-
-
-def _loads(body: Iterable[Stmt]) -> bool:
-    """Whether elements are read: entries that are only counted take no time."""
-    nodes = (e for s in body for operand in operands(s) for e in expressions(operand))
-    return any(isinstance(e, Load) for e in nodes)
+    return replace(kernel, body=block(kernel.body))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ def recipe_of(
     nest: Nest,
     kernel: Kernel,
     checks: Sequence[tuple[str, str]],
+    nanoseconds: float,
     others: tuple[Nest, ...] = (),
     sides: Sequence[tuple[Recipe, str]] = (),
     *,
@@ -31,8 +32,8 @@ def recipe_of(
     """Return how to call ``kernel``, which computes ``nest``, and the ``others`` too.
 
     ``checks`` say what is checked at each call of the values of which tensors.  ``sides`` are the
-    recipes of the other outputs, each with the name of its array in its layout.  ``grows`` is as
-    the recipe has it.
+    recipes of the other outputs, each with the name of its array in its layout.  ``nanoseconds``
+    and ``grows`` are as the recipe has them.
     """
     sink = lowered.sink
     nests = (*others, nest)
@@ -79,7 +80,7 @@ def recipe_of(
         nonzero=tuple(name for fact, name in checks if fact == "nonzero"),
         bounded=tuple(check for check in checks if check[0] in BOUNDS),
         shared=_shared(operands, lowered, kernel, output, made, nest),
-        nanoseconds=sum(n.cost for n in nests),
+        nanoseconds=nanoseconds,
         sides=tuple(side for side, _ in sides),
         grows=grows,
     )

@@ -43,7 +43,7 @@ from sparsedsl.runtime.recipe import Recipe
 if TYPE_CHECKING:
     from sparsedsl.lowering.nest import Lowered
 
-APART, FILLED = 1 << 22, 3.0
+APART, FILLED = 1 << 22, 1.0
 """Bytes that threads may each make for themselves, and estimated nanoseconds of a call for each of
 these from which on they win by it: the system gives them such memory one after the other."""
 
@@ -84,15 +84,12 @@ class Unit:
     @property
     def spent(self) -> Spent:
         """What a call on one thread is expected to spend, copies that are kept left out."""
-        from sparsedsl.pipeline.predicted import predicted
+        from sparsedsl.pipeline.predicted import in_one_call
 
-        spent, warm = Spent(), frozenset[str]()
-        for unit in self.turn:
-            planned = ((request, proved) for request, _, proved in unit.planned)
-            spent = spent.plus(predicted(planned, unit.group.sources, warm))
-            warm |= unit.group.sources.keys()
-        # one call computes them all
-        return replace(spent, counts={**spent.counts, "call": 1.0})
+        return in_one_call(
+            ([(request, proved) for request, _, proved in unit.planned], unit.group.sources)
+            for unit in self.turn
+        )
 
     @property
     def cost(self) -> float:
@@ -141,7 +138,7 @@ def _in_one_pass(group: Group, every: Sequence[tuple[Planned, ...]], settings: S
     from sparsedsl.lowering.fusion import joined
 
     lowered = [_lowered(plans) for plans in every]
-    costs = [p[-1].nest.cost for p in every]
+    costs = [_estimated([plans]) for plans in every]
     how = joined(lowered, costs, group.shared_from, group.whole_below)
     if how.whole:
         every = [tuple(p.unshared() for p in plans) for plans in every]
@@ -154,11 +151,12 @@ def _in_one_pass(group: Group, every: Sequence[tuple[Planned, ...]], settings: S
     inner = at_once(group.turn, long=long and not _in_rows(settings))
     inner = inner and (how.always or _told(units, settings))
     every_plan = [p for plans in every for p in plans]
-    unit = _fused(group, units, every_plan, lowered, settings, inner=inner)
-    alone = (_finished(u.kernel, plans, settings)[0] for u, plans in zip(units, every, strict=True))
+    taking = _estimated(every)
+    unit = _fused(group, units, every_plan, lowered, settings, taking, inner=inner)
+    alone = (_finished(u.kernel, plans, settings) for u, plans in zip(units, every, strict=True))
     if inner and not how.always and without_branch(unit.kernel) < sum(map(without_branch, alone)):
         # sums would begin otherwise than they do alone
-        return _fused(group, units, every_plan, lowered, settings, inner=False)
+        return _fused(group, units, every_plan, lowered, settings, taking, inner=False)
     return unit
 
 
@@ -212,12 +210,12 @@ def _unit(
         large=lowered.sink.given if planned.proved.large else None,
         checked=current().verify,
     )
-    kernel, faster = _finished(kernel, plans, settings) if alone else (kernel, 1.0)
+    kernel = _finished(kernel, plans, settings) if alone else kernel
     verify_kernel(kernel)
     nests = tuple(p.nest for p in within)
     grows = min(p.grows for p in plans)
-    recipe = recipe_of(lowered, planned.nest, kernel, group.checks, nests, grows=grows)
-    recipe = replace(recipe, nanoseconds=recipe.nanoseconds / faster)
+    taking = _estimated([plans])
+    recipe = recipe_of(lowered, planned.nest, kernel, group.checks, taking, nests, grows=grows)
     if recipe.shared is not None and planned.proved.streams:
         recipe = replace(recipe, shared=replace(recipe.shared, streams=True))
     # where pieces are combined, their number is part of what a sum is
@@ -244,11 +242,17 @@ def _unit(
     )
 
 
-def _finished(kernel: Kernel, plans: Sequence[Planned], settings: Settings) -> tuple[Kernel, float]:
-    """Return a kernel, of one output or several, after what is done for the entries of rows.
+def _estimated(every: Iterable[Sequence[Planned]]) -> float:
+    """Return the nanoseconds of a call on one thread, as sizes are rounded for the plans."""
+    from sparsedsl.pipeline.predicted import in_one_call
 
-    With it comes how many times less the entries take than they are estimated to.
-    """
+    return in_one_call(
+        ([(p.request, p.proved) for p in plans], plans[-1].group.sources) for plans in every
+    ).nanoseconds
+
+
+def _finished(kernel: Kernel, plans: Sequence[Planned], settings: Settings) -> Kernel:
+    """Return a kernel, of one output or several, after what is done for the entries of rows."""
     from sparsedsl.loops.ahead import ahead
     from sparsedsl.loops.heads import heads
     from sparsedsl.loops.neighbours import rows_in_vectors
@@ -256,16 +260,16 @@ def _finished(kernel: Kernel, plans: Sequence[Planned], settings: Settings) -> t
     from sparsedsl.lowering.pieces import first_of, past_of
 
     if settings.safe:
-        return kernel, 1.0
+        return kernel
     streams = {array: row for p in plans for array, row in p.proved.streamed}
-    kernel, faster = rows_in_vectors(kernel) if _in_rows(settings) else (kernel, 1.0)
+    kernel = rows_in_vectors(kernel) if _in_rows(settings) else kernel
     short = [row for p in plans for row in p.proved.short]
     shared = next((s for p in plans if (s := p.proved.parallel) is not None and s.split), None)
     parts = None if shared is None else (first_of(shared), past_of(shared))
     wide = {array for p in plans for array in p.proved.wide}
     extents = {i: n for p in plans for i, n in p.request.extents.items()}
     wide |= {array for array, size in _made(kernel, extents) if size > NEAR}
-    return heads(scattered(ahead(kernel, streams), wide), short, parts), faster
+    return heads(scattered(ahead(kernel, streams), wide), short, parts)
 
 
 def _is_far(prepared: int, nanoseconds: float) -> bool:
@@ -302,10 +306,13 @@ def _fused(
     plans: Sequence[Planned],
     lowered: Sequence[Lowered],
     settings: Settings,
+    taking: float,
     *,
     inner: bool,
 ) -> Unit:
     """Join the kernels of several outputs, and the loops ``inner`` of those.
+
+    A call is estimated to be ``taking`` so many nanoseconds.
 
     Raises
     ------
@@ -320,7 +327,7 @@ def _fused(
     named = [(unit.group.output.name, unit.kernel) for unit in units]
     quick = sum(unit.work for unit in units) <= QUICK
     kernel = fused_kernel(named, mixed=quick, inner=inner)
-    kernel, faster = _finished(kernel, plans, settings)
+    kernel = _finished(kernel, plans, settings)
     verify_kernel(kernel)
     own = units[group.ahead]
     beside = tuple(unit for unit in units if unit is not own)
@@ -328,8 +335,7 @@ def _fused(
     sides = tuple((unit.recipe, unit.nest.layout.value.function) for unit in beside)
     main = with_pointer(lowered[group.ahead], lowered)
     grows = min(unit.recipe.grows for unit in units)
-    recipe = recipe_of(main, own.nest, kernel, group.checks, others, sides, grows=grows)
-    recipe = replace(recipe, nanoseconds=recipe.nanoseconds / faster)
+    recipe = recipe_of(main, own.nest, kernel, group.checks, taking, others, sides, grows=grows)
     checked = any(unit.checked for unit in units)
     source = print_source(kernel, fastmath=settings.fastmath, safe=checked)
     return replace(

@@ -48,6 +48,9 @@ PART = 1 << 16
 ROWS = 1 << 17
 """Values of rows that are put together at a time: each step of them is a call of NumPy's."""
 
+VALUE = 0.7
+"""Nanoseconds that a value is estimated to take, to say whether threads pay."""
+
 FORMS = 16
 """Forms of operands of which that of the result is known."""
 
@@ -249,8 +252,8 @@ def _threads(parallel: bool | str, count: int) -> int:
     if parallel is False:
         return 1
     options = current()
-    # about a nanosecond each, or more
-    return options.thread_count if parallel is True or count >= options.parallel_threshold else 1
+    long = count * VALUE >= options.parallel_threshold
+    return options.thread_count if parallel is True or long else 1
 
 
 def _view(values: Values, rows: Indices) -> Values | None:

@@ -58,17 +58,27 @@ SETUP = 0.5
 SPARED = 0.04
 """Part of the time of a sum that may go into setting up workspaces again."""
 
-APPENDED = 3
+APPENDED = 2.0
 """Times the threshold from which sparse results are shared: their entries are counted first, and
 put in their places last."""
 
-PREPARED = 2
+PREPARED = 1.5
 """Times the threshold where every piece does work of its own before the loop."""
 
-PARTED = 3
+PARTED = 2.0
 """Times the threshold where ranges are split: each thread goes through all of them."""
 
 Function = Callable[..., tuple[int, ...]]
+
+
+def pays(recipe: Recipe, share: Share, threshold: float) -> bool:
+    """Whether a call is estimated to take so long that threads gain by sharing a loop of it."""
+    times = max(
+        1.0 if recipe.kind == "dense" else APPENDED,
+        PREPARED if share.prepares else 1.0,
+        PARTED if share.split is not None else 1.0,
+    )
+    return not share.far and recipe.nanoseconds >= threshold * times
 
 
 class Sharing:
@@ -100,13 +110,6 @@ class Sharing:
         self._output = Output.of(recipe, gather.holes, gather.piece)
         self._levels = len(recipe.results) - 1
         self.placeable = recipe.kind != "dense" and len(self._output.rows) < 2
-        # several outputs are estimated each as if alone, though what they read is read once
-        self._times = max(
-            1 if recipe.kind == "dense" else APPENDED,
-            PREPARED if share.prepares else 1,
-            PARTED if share.split is not None else 1,
-            1 + len(recipe.sides),
-        )
 
     def worth(self, parallel: bool | str, options: Options, *, placed: bool = False) -> bool:
         """Whether to cut the loop in pieces, ``placed``: that are assembled where they belong.
@@ -115,8 +118,7 @@ class Sharing:
         """
         if parallel is False:
             return False
-        least = options.parallel_threshold * self._times
-        if parallel is not True and (self.share.far or self.recipe.nanoseconds < least):
+        if parallel is not True and not pays(self.recipe, self.share, options.parallel_threshold):
             return False
         # last, since the system is asked for its cores
         windows = self.share.streams and parallel is not True and not placed

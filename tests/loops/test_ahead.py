@@ -109,7 +109,7 @@ def test_short_rows_are_fetched_where_they_start():
 
 def test_vectors_are_fetched_in_their_turns():
     indptr = given()["indptr"]
-    places, count = fetched(ahead(rows_in_vectors(rows((add(VALUE),)))[0], {"a": 20.0}), "a")
+    places, count = fetched(ahead(rows_in_vectors(rows((add(VALUE),))), {"a": 20.0}), "a")
     turns = [range(start, stop - 7, 8) for start, stop in pairwise(indptr)]
     read = [*indptr[:-1], *(place for row in turns for place in row)]
     assert places.tolist() == sorted({int(place) + PAGE // 8 for place in read})
