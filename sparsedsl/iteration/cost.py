@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import FloorDiv, Term
@@ -125,10 +126,16 @@ class Sizes:
         for value in values:
             for name in terms.variables(value):
                 room *= self.extents.get(name, 1.0)
-            for atom in terms.atoms(value):
-                if isinstance(atom, FloorDiv) and not atom.denominator.parts:
-                    room /= atom.denominator.constant
+            for divisor in _divisors(value):
+                room /= divisor
         return max(room, 1.0)
+
+
+@lru_cache(maxsize=16384)
+def _divisors(value: Term) -> tuple[int, ...]:
+    """Return the constants that a term, or a part of it, is divided by."""
+    divisions = (a for a in terms.atoms(value) if isinstance(a, FloorDiv))
+    return tuple(a.denominator.constant for a in divisions if not a.denominator.parts)
 
 
 def loop_cost(entries: float, turns: float, fixed: int | None, *, ragged: bool = False) -> float:

@@ -12,7 +12,7 @@ from sparsedsl.iteration import classify, cost, weights
 from sparsedsl.iteration.guards import with_guards
 from sparsedsl.iteration.nodes import Exclude, Find, Guard, Key, Let, Operand, Probe, Scan
 from sparsedsl.iteration.state import Problem, State
-from sparsedsl.iteration.steps import computed_from, depends_on
+from sparsedsl.iteration.steps import computed_from, reads_of
 from sparsedsl.spf import terms
 
 
@@ -149,14 +149,15 @@ def _setup_visits(state: State, find: Find) -> float:
     reads = frozenset[str]().union(*(terms.variables(t) for t in find.lows + find.highs))
     for key in find.keys:
         reads |= key.reads - {find.variable}
-    reads = depends_on(state.steps, reads)
-    visits, loop = 1.0, 0
-    for step in state.steps:
+    loop = len(state.trail)
+    for step in reversed(state.steps):
         if isinstance(step, Scan):
+            loop -= 1
             if step.variable in reads:
-                visits = state.trail[loop]
-            loop += 1
-    return visits
+                return state.trail[loop]
+        else:
+            reads = reads_of(step, reads)
+    return 1.0
 
 
 def _probe(problem: Problem, state: State, operand: Operand) -> State | None:

@@ -6,6 +6,7 @@ constraint is met once for each operand: when the last of its variables is bound
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
 
@@ -23,10 +24,11 @@ def with_guards(state: State, operand: Operand, cause: Let | Find | Scan) -> Sta
     met = [item for item in _met(operand, state.bound) if item not in state.handled]
     if not met:
         return state
+    lets = [step for step in reversed(state.steps) if isinstance(step, Let)]
     guards = [
         Guard(constraint, operand.name)
         for _, constraint in met
-        if not _ensured(state, operand, constraint, cause)
+        if not _ensured(state, operand, constraint, cause, lets)
     ]
     return replace(state, steps=(*state.steps, *guards), handled=state.handled.union(met))
 
@@ -44,35 +46,58 @@ def _met_by(operand: Operand, bound: frozenset[str]) -> tuple[tuple[str, Constra
 
 
 def _ensured(
-    state: State, operand: Operand, constraint: Constraint, cause: Let | Find | Scan
+    state: State,
+    operand: Operand,
+    constraint: Constraint,
+    cause: Let | Find | Scan,
+    lets: Iterable[Let],
 ) -> bool:
-    """Whether the definition itself, the data's invariants or an index's range say it."""
-    if constraint.equality and isinstance(cause, Let):
+    """Whether the definition itself, the data's invariants or an index's range say it.
+
+    ``lets`` are the definitions of the state, the last first.
+    """
+    names, read = terms.variables(constraint.term), list[Let]()
+    for let in lets:
+        if let.variable in names:
+            names |= terms.variables(let.value)
+            read.append(let)
+    if constraint.equality:
+        return _is_equal(
+            operand, constraint, cause if isinstance(cause, Let) else None, tuple(reversed(read))
+        )
+    ensured, range_ = _in_range(operand, constraint, tuple(reversed(read)))
+    # a guard may have stated it of the array that the coordinate was loaded from
+    return ensured or any(isinstance(s, Guard) and s.constraint == range_ for s in state.steps)
+
+
+@lru_cache(maxsize=65536)
+def _is_equal(
+    operand: Operand, constraint: Constraint, cause: Let | None, lets: tuple[Let, ...]
+) -> bool:
+    """Whether an equality says what a definition does, or is one of the data's invariants."""
+    if cause is not None:
         gap = terms.substitute(constraint.term, {cause.variable: cause.value})
         if gap == terms.const(0):
             return True
-    if constraint in operand.invariants or _is_loaded_range(operand, constraint, state):
-        return True
-    expanded = expand(state.steps, constraint.term)
-    if constraint.equality:
-        return expanded == terms.const(0)
-    own = {s.variable for s in state.steps if isinstance(s, Let) and s.operand == operand.name}
-    return _is_index_range(expanded, own)
+    return constraint in operand.invariants or expand(lets, constraint.term) == terms.const(0)
 
 
-def _is_loaded_range(operand: Operand, constraint: Constraint, state: State) -> bool:
-    """Whether the constraint is the validated range of a coordinate this operand loaded.
+@lru_cache(maxsize=65536)
+def _in_range(
+    operand: Operand, constraint: Constraint, lets: tuple[Let, ...]
+) -> tuple[bool, Constraint]:
+    """Whether an inequality is an index's range, or the validated one of a loaded coordinate.
 
-    So is one that a guard has stated of the array that the coordinate was loaded from.
+    With it comes what it says of the arrays that the operand's coordinates were loaded from.
+    ``lets`` are the definitions that its variables depend on, in their order.
     """
-    loads = {
-        s.variable: s.value
-        for s in state.steps
-        if isinstance(s, Let) and s.kind == "load" and s.operand == operand.name
-    }
-    stated = [s.constraint for s in state.steps if isinstance(s, Guard)]
+    own = [let for let in lets if let.operand == operand.name]
+    loads = {let.variable: let.value for let in own if let.kind == "load"}
     range_ = Constraint(terms.substitute(constraint.term, loads), equality=False)
-    return not constraint.equality and range_ in (*operand.invariants, *stated)
+    if constraint in operand.invariants or range_ in operand.invariants:
+        return True, range_
+    expanded = expand(lets, constraint.term)
+    return _is_index_range(expanded, {let.variable for let in own}), range_
 
 
 def _is_index_range(term: Term, own: set[str]) -> bool:

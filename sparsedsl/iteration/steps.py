@@ -23,18 +23,22 @@ def fixed_turns(scan: Scan) -> int | None:
 def depends_on(steps: tuple[Step, ...], names: frozenset[str]) -> frozenset[str]:
     """Close ``names`` under the definitions in ``steps``: all variables they depend on."""
     for step in reversed(steps):
-        match step:
-            case Let(variable, value, _, _) if variable in names:
-                names |= terms.variables(value)
-            case Find(variable, lows, highs, keys, _) if variable in names:
-                for term in (*lows, *highs, *(k.value for k in keys)):
-                    names |= terms.variables(term)
-            case Scan(variable, lows, highs, _) if variable in names:
-                for term in (*lows, *highs):
-                    names |= terms.variables(term)
-            case _:
-                pass
+        names = reads_of(step, names)
     return names
+
+
+def reads_of(step: Step, names: frozenset[str]) -> frozenset[str]:
+    """Return ``names`` and, where the step binds one of them, the variables that it reads."""
+    match step:
+        case Let(variable, value, _, _) if variable in names:
+            return names | terms.variables(value)
+        case Find(variable, lows, highs, keys, _) if variable in names:
+            read = (*lows, *highs, *(k.value for k in keys))
+        case Scan(variable, lows, highs, _) if variable in names:
+            read = (*lows, *highs)
+        case _:
+            return names
+    return names.union(*map(terms.variables, read))
 
 
 def computed_from(steps: tuple[Step, ...], name: str) -> frozenset[str]:

@@ -93,9 +93,11 @@ def hits(before: tuple[Step, ...], operand: Operand, find: Find, sizes: Sizes) -
     """Return which part of the keys sought after some steps is expected to be found."""
     room = sizes.room(key.value for key in find.keys)
     own = sizes.unevenness(find.variable)
-    origin = _origin(before, _sought(find))
-    stored = [u for u in map(sizes.unevenness, origin) if _alike(own, u, across=False)]
-    more = max([own.near, *(together(own.crowd, u.crowd) for u in stored)])
+    more = own.near
+    if own.crowd > 1.0:
+        origin = _origin(before, _sought(find))
+        stored = [u for u in map(sizes.unevenness, origin) if _alike(own, u, across=False)]
+        more = max([more, *(together(own.crowd, u.crowd) for u in stored)])
     return min(length(before, operand, find, sizes) / room * more, 1.0)
 
 
