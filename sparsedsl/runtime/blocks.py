@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import math
 import mmap
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count as numbers
@@ -76,8 +77,9 @@ class _Block(np.ndarray[Any, Any]):
     def __array_finalize__(self, of: Any) -> None:
         self.memory = None  # a view of a block is none
 
-    def __del__(self) -> None:
-        if self.memory is not None:
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        # as a process ends, names of modules are gone
+        if self.memory is not None and not ending():
             _keep(self.memory)
 
 

@@ -249,3 +249,17 @@ def test_a_kernel_finds_the_pages_of_its_table_again(tmp_path):
             timeout=300,
         ).stdout
     assert float(told) < 64
+
+
+LEFT = """
+import numpy as np
+from sparsedsl.runtime import blocks
+blocks._left = blocks.empty((1 << 20,), np.dtype("float64"))
+"""
+
+
+def test_a_process_that_ends_with_an_array_says_nothing():
+    ended = subprocess.run(
+        [sys.executable, "-c", LEFT], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert (ended.stdout, ended.stderr) == ("", "")
