@@ -6,6 +6,8 @@ from typing import assert_never
 
 from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
+from sparsedsl.find.choose import Choice
+from sparsedsl.find.site import WHOLE
 from sparsedsl.iteration.nodes import (
     Chain,
     Exclude,
@@ -55,12 +57,18 @@ def plan_text(unit: Unit) -> str:
     if unit.parts:
         head = f"the outermost loops of {' and '.join(unit.group.made)} are one:"
         return "\n".join([head, *(plan_text(part) for part in unit.parts)])
-    chosen = {variable: algorithm for variable, algorithm, _ in unit.choices}
+    chains = (chain for _, _, proved in unit.planned for chain in proved.choices)
+    chosen = {choice.variable: _way(choice) for chain in chains for choice in chain}
     lines: list[str] = []
     for within in unit.within:
         lines.append(f"in each turn of the outermost loop, a row of {within.output.name}:")
         lines += [f"  {line}" for line in _nest(within, chosen)]
     return "\n".join([*lines, *_nest(unit.nest, chosen)])
+
+
+def _way(choice: Choice) -> str:
+    """Return how a find is done, in a word or a few."""
+    return f"{choice.algorithm} of all rows at once" if WHOLE in choice.facts else choice.algorithm
 
 
 def _nest(nest: Nest, chosen: dict[str, str]) -> list[str]:

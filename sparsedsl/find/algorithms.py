@@ -18,7 +18,8 @@ Takes: a ``Site`` (range, key functions, sought values).  Gives: loop IR.  Invar
 | slots | unique, extent, guiding | one load (slots of a workspace by key), often untested |
 
 ``sorted`` keys increase as tuples; ``ordered`` ones do that, or increase along the Morton curve.
-``spread`` binds no position: the value found replaces the operand's own.
+``spread`` binds no position: the value found replaces the operand's own.  Where an operand has few
+rows, met often, the values of all are laid out before the first query.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ from sparsedsl.find.site import (
     SORTED,
     UNIQUE,
     Emission,
+    Rows,
     Site,
+    Stored,
 )
 from sparsedsl.find.slots import slots
 from sparsedsl.loops import build as lb
@@ -48,6 +51,7 @@ from sparsedsl.loops.nodes import (
     Allocate,
     Assign,
     Break,
+    Comment,
     Expr,
     For,
     If,
@@ -235,6 +239,8 @@ def _spread(site: Site) -> Emission:
     assert site.stored is not None
     laid, entry, stored = site.name("values"), site.var("entry"), site.stored
     (key,) = site.keys(entry)
+    if site.rows is not None:
+        return _spread_rows(site, site.rows, stored, site.extent)
     fill = For(entry, site.low, site.high, (lb.store(laid, (key,), stored.at(entry)),))
     clear = For(entry, site.low, site.high, (lb.store(laid, (key,), stored.fill),))
     return Emission(
@@ -244,6 +250,27 @@ def _spread(site: Site) -> Emission:
         hit=lb.TRUE,
         after=(clear,),
         value=lb.load(laid, site.sought[0], type=stored.dtype),
+    )
+
+
+def _spread_rows(site: Site, rows: Rows, stored: Stored, extent: Expr) -> Emission:
+    """Lay the values of all rows out by row and key, once a kernel."""
+    laid, entry, row = site.name("values"), site.var("entry"), site.var("row")
+    low, high = rows.ends(row)
+    (key,) = site.keys(entry)
+    # what was proved of keys, was of rows that are asked
+    put = If(lb.within(lb.i(0), key, extent), (lb.store(laid, (row, key), stored.at(entry)),))
+    fill = For(entry, low, high, (put,))
+    return Emission(
+        top=(
+            Comment("values of all rows"),
+            Allocate(laid, stored.dtype, (rows.count, extent), stored.fill),
+            For(row, lb.i(0), rows.count, (fill,)),
+        ),
+        setup=(),
+        query=(),
+        hit=lb.TRUE,
+        value=lb.load(laid, rows.row, site.sought[0], type=stored.dtype),
     )
 
 

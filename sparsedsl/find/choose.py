@@ -13,8 +13,8 @@ from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.expressions import walk
 from sparsedsl.errors import PlanError
 from sparsedsl.find import algorithms as al
+from sparsedsl.find import costs, slots
 from sparsedsl.find import site as si
-from sparsedsl.find import slots
 from sparsedsl.find.fetching import NEARBY, width
 from sparsedsl.find.guards import ensuring
 from sparsedsl.find.ordering import NARROW
@@ -22,6 +22,7 @@ from sparsedsl.find.queries import Context, Prover, sought_extent
 from sparsedsl.find.reads import read_by
 from sparsedsl.iteration import weights
 from sparsedsl.iteration.cost import Sizes
+from sparsedsl.iteration.laid import pointed
 from sparsedsl.iteration.nodes import (
     Assembly,
     Chain,
@@ -107,12 +108,14 @@ def choose(
     sparse = assembly.kind == "append"
     load = workload(context, find, place, depth, sizes, sparse=sparse)
     load = replace(load, curved=curved)
+    own = inside is None and reads == frozenset({find.variable})
+    if own and depth > 0 and _is_row(find, operand) and si.EXTENT in facts:
+        load = replace(load, rows=_rows(find, operand, sizes))
     # a narrow workspace leaves out the zeros of coordinates that are touched in vain
     narrow = assembly.kind == "workspace" and load.extent <= NARROW
     scalar = narrow or assembly.kind in ("dense", "append")
     if scalar and inside is None and _is_neutral(chain, context.steps[place + 1 :], find):
         facts |= {si.NEUTRAL}
-    own = inside is None and reads == frozenset({find.variable})
     pays = load.queries > slots.CLEARING * load.length and load.extent <= slots.NEAR
     gathered = assembly.kind == "workspace" and pays
     if own and gathered and _is_for_value(chain, context.steps[place + 1 :], find):
@@ -134,6 +137,8 @@ def choose(
         Context(context.steps[:depth], context.operands), find
     ):
         facts |= {si.FORWARD}
+    if taken.name == "spread" and load.rows and costs.spread_rows(load) <= taken.cost(load):
+        facts |= {si.WHOLE}
     rejected.extend(
         (a.name, f"estimated {c / max(legal[0][0], 1e-9):.1f}x the cost of {legal[0][1].name}")
         for c, a in legal
@@ -148,6 +153,26 @@ def choose(
         facts,
         tuple(rejected),
     )
+
+
+def _rows(find: Find, operand: Operand, sizes: Sizes) -> float:
+    """Return how many rows an operand has of which a find goes over one."""
+    place = operand.dims.index(find.variable)
+    return sizes.entries.get(operand.dims[place - 1], 0.0) if place else 0.0
+
+
+def _is_row(find: Find, operand: Operand) -> bool:
+    """Whether a find goes over all of a row that pointers bound, the last mode of its operand."""
+    return operand.dims[-1:] == (find.variable,) and row_of(find) is not None
+
+
+def row_of(find: Find) -> tuple[str, Term] | None:
+    """Return the array of pointers that bound the range of a find, and the row that it is."""
+    match find.lows, find.highs:
+        case (low,), (high,):
+            return pointed(low, high)
+        case _:
+            return None
 
 
 def guided(

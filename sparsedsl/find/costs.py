@@ -9,7 +9,7 @@ those of an AMD EPYC with AVX-512, fitted on ``bench/sweep.md`` and on matrices 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Workload:
     loops whose end comes unexpected, unless nothing in them is guessed.  Loops go over ``passed``
     bytes in all, of which they read values where something is found; the keys that they seek lie
     ``near`` times as near each other as by chance.  ``even``: ranges next to each other are of one
-    length.
+    length.  The operand has so many ``rows``, 0 where not all of them can be laid out.
     """
 
     length: float
@@ -44,6 +44,7 @@ class Workload:
     passed: float = 0.0
     near: float = 1.0
     even: bool = False
+    rows: float = 0.0
 
 
 MISTAKEN = 6.5
@@ -241,7 +242,24 @@ def table(load: Workload) -> float:
 
 
 def spread(load: Workload) -> float:
-    """Return the cost of looking up values in an array that each range is laid out in."""
+    """Return the cost of looking up values in an array that ranges are laid out in."""
+    return min(_spread(load), spread_rows(load))
+
+
+def spread_rows(load: Workload) -> float:
+    """Return the cost of ``spread`` where all rows are laid out once, in the second cache.
+
+    It is infinite where they cannot be, or are more than that holds.
+    """
+    every = replace(load, extent=load.extent * load.rows, length=load.length * load.rows)
+    if not 0.0 < every.extent * 8 <= NEAR:
+        return math.inf
+    laid = load.rows * BEGUN + _fill(every, 8) + _initial(every, 8)
+    return laid + load.setups * (load.queries * _lookup(every, 8) + _sums(load))
+
+
+def _spread(load: Workload) -> float:
+    """Return the cost of ``spread`` where each range is laid out for its queries."""
     each = load.queries * _lookup(load, 8) + _sums(load)
     return _initial(load, 8) + load.setups * (_fill(load, 8) + _clear(load) + each)
 

@@ -22,6 +22,7 @@ INVARIANT = "invariant"
 NEUTRAL = "neutral"
 FORWARD = "forward"
 GUIDING = "guiding"
+WHOLE = "whole"
 
 APART = 64
 """Slots beside those of a workspace for what is not to be kept."""
@@ -37,6 +38,18 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """All ranges of an operand, which pointers bound: ``count`` rows, of which ``row`` is asked.
+
+    ``ends`` gives where a row begins and ends.
+    """
+
+    row: Expr
+    count: Expr
+    ends: Callable[[Expr], tuple[Expr, Expr]]
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """One find to emit.
 
@@ -48,7 +61,8 @@ class Site:
     from query to query; no two finds of a kernel share it.  ``positions`` is a dtype that
     holds every position of the range, ``stored`` the values there.  ``curved`` says that keys
     are ordered by their interleaved bits, the first key's before the others'.  ``forward``: the
-    range is known not to end before it begins.
+    range is known not to end before it begins.  ``rows`` are there where all ranges may be laid
+    out before the first query.
     """
 
     position: Var
@@ -64,6 +78,7 @@ class Site:
     stop: Callable[[Expr], Expr] | None = None
     curved: bool = False
     forward: bool = False
+    rows: Rows | None = None
 
     def name(self, suffix: str) -> str:
         """Return the name of an auxiliary variable or array of this find."""

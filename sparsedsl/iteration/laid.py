@@ -14,11 +14,12 @@ coordinate give a value everywhere, is for ``find`` to prove.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.expressions import walk
-from sparsedsl.iteration.nodes import Chain, Find, Let, Nest, Operand, Scan
+from sparsedsl.iteration.nodes import Chain, Find, Let, Nest, Operand, Scan, Step
 from sparsedsl.iteration.request import indices_of
 from sparsedsl.iteration.steps import expand
 from sparsedsl.spf import terms
@@ -56,7 +57,7 @@ def laid_rows(nest: Nest) -> Laid | None:
             )
         case _:
             return None
-    operand, ends = chain.operand(name), _pointed(low, high)
+    operand, ends = chain.operand(name), pointed(low, high)
     place = terms.var(variable)
     loaded = any(call.arguments == (place,) and value == _call(call) for call in terms.ufs(value))
     delivered = last == nest.coordinates[nest.assembly.modes[-1]]
@@ -64,19 +65,20 @@ def laid_rows(nest: Nest) -> Laid | None:
         return None
     if name not in chain.neutral or not _multiplies(nest, chain):
         return None
-    return Laid(operand, scan, column, *ends, _index(nest, chain, ends[1]), finds)
+    index = index_of(nest.prefix + chain.steps, ends[1], indices_of(chain.expression))
+    return Laid(operand, scan, column, *ends, index, finds)
 
 
-def _index(nest: Nest, chain: Chain, row: Term) -> str | None:
-    """Return the index that a row is the value of."""
-    match expand(nest.prefix + chain.steps, row):
-        case Term(((1, Var(name)),), 0) if name in indices_of(chain.expression):
+def index_of(steps: tuple[Step, ...], row: Term, indices: Collection[str]) -> str | None:
+    """Return that of some indices which a row is the value of."""
+    match expand(steps, row):
+        case Term(((1, Var(name)),), 0) if name in indices:
             return name
         case _:
             return None
 
 
-def _pointed(low: Term, high: Term) -> tuple[str, Term] | None:
+def pointed(low: Term, high: Term) -> tuple[str, Term] | None:
     """Return the array and the row of a range from one of its elements to the next."""
     match low.parts:
         case ((1, UF(pointer, (row,))),):

@@ -13,8 +13,10 @@ import numpy as np
 
 from sparsedsl.find import algorithms as al
 from sparsedsl.find import site as si
-from sparsedsl.find.choose import Choice
+from sparsedsl.find.choose import Choice, row_of
+from sparsedsl.iteration.laid import index_of
 from sparsedsl.iteration.nodes import Find, Let, Probe, Step
+from sparsedsl.iteration.space import extent_name
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import Assign, Expr, Stmt, Var
 from sparsedsl.lowering import deliver as dl
@@ -58,7 +60,7 @@ class Finds:
                 self.ready.add(find.variable)
                 self.top.extend(emission.top)
                 self._ends.setdefault(place, []).extend(emission.after)
-                out += [*ends, *emission.setup]
+                out += [*ends, *emission.setup] if site.rows is None else []
         return out
 
     def endings(self, place: int) -> list[Stmt]:
@@ -147,8 +149,26 @@ class Finds:
             (lambda at: stored(at, stops)[0]) if stops else None,
             si.CURVED in choice.facts,
             si.FORWARD in choice.facts,
+            self._rows(find) if si.WHOLE in choice.facts else None,
         )
         return site, ends
+
+    def _rows(self, find: Find) -> si.Rows:
+        """Return the rows of an operand: those of the index that says which is asked, or all."""
+        found = row_of(find)
+        assert found is not None
+        pointer, row = found
+        accesses = (operand.access for operand in self.emitter.operands.values())
+        indices = {i for access in accesses for s in access.subscripts for i in s.indices}
+        index = index_of(self.steps, row, indices)
+        count: Expr = lb.sub(lb.length(pointer), 1)
+        if index is not None:
+            count = self.emitter.variable(extent_name(index))
+
+        def ends(at: Expr) -> tuple[Expr, Expr]:
+            return lb.load(pointer, at), lb.load(pointer, lb.add(at, 1))
+
+        return si.Rows(self.emitter.term(row), count, ends)
 
     def _positions(self, find: Find, choice: Choice) -> str:
         """Return a dtype that holds every position of a range: that of the array that ends it.

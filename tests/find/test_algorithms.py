@@ -314,12 +314,18 @@ def value_at(position):
     return lb.load("value", position, type="float64")
 
 
-def laid_out(algorithm):
+def laid_out(algorithm, *, at_once=False):
     """``found[q]`` becomes the value whose key is query ``q``, 0 where there is none, twice.
 
-    The range ``[0, middle)`` comes first, then ``[middle, len(key0))``.
+    The range ``[0, middle)`` comes first, then ``[middle, len(key0))``; ``at_once``: both are rows.
     """
     q, low, high = Var("q", INT), Var("low", INT), Var("high", INT)
+    middle, end, row = lb.ivar("middle"), lb.ivar("end"), lb.ivar("row")
+
+    def both(at):
+        first = lb.eq(at, 0)
+        return lb.select(first, 0, middle), lb.select(first, middle, end)
+
     site = si.Site(
         position=Var("p", INT),
         low=low,
@@ -330,16 +336,16 @@ def laid_out(algorithm):
         verify=False,
         state="p",
         stored=si.Stored("float64", lb.const(0.0, "float64"), value_at),
+        rows=si.Rows(row, lb.i(2), both) if at_once else None,
     )
     emission = algorithm.emit(site)
     assert emission.value is not None
     assert emission.hit == lb.TRUE
     body = [*emission.top]
-    for turn, (first, last) in enumerate([(lb.i(0), "middle"), ("middle", "end")]):
-        ends = [lb.ivar(e) if isinstance(e, str) else e for e in (first, last)]
+    for turn, ends in enumerate([(lb.i(0), middle), (middle, end)]):
         store = lb.store("found", (lb.i(turn), q), emission.value)
         queries = For(q, lb.i(0), lb.i(EXTENT), (*emission.query, store))
-        body += [Assign(low, ends[0]), Assign(high, ends[1])]
+        body += [Assign(row, lb.i(turn)), Assign(low, ends[0]), Assign(high, ends[1])]
         body += [*emission.setup, queries, *emission.after]
     params = (
         ArrayParam("key0", "int32", 1),
@@ -351,9 +357,9 @@ def laid_out(algorithm):
     return verify(Kernel("kernel", params, tuple(body), ("found",)))
 
 
-def values_found(algorithm):
+def values_found(algorithm, *, at_once=False):
     """Yield what two ranges of each small model give, and what they should."""
-    run = interpreted(laid_out(algorithm))
+    run = interpreted(laid_out(algorithm, at_once=at_once))
     for keys, middle, end in models(al.algorithm("spread").needs):
         value = np.arange(1.0, len(keys) + 1)
         expected = np.zeros((2, EXTENT))
@@ -364,9 +370,19 @@ def values_found(algorithm):
         yield found, expected
 
 
-def test_spread():
-    for found, expected in values_found(al.algorithm("spread")):
+@pytest.mark.parametrize("at_once", [False, True])
+def test_spread(at_once):
+    for found, expected in values_found(al.algorithm("spread"), at_once=at_once):
         assert np.array_equal(found, expected)
+
+
+def test_spread_of_all_rows_leaves_keys_out_that_nothing_was_proved_of():
+    run = interpreted(laid_out(al.algorithm("spread"), at_once=True))
+    keys, value = np.array([1, -1, EXTENT], np.int32), np.arange(1.0, 4.0)
+    (found,) = run(keys, value, np.full((2, EXTENT), np.nan), 1, 3)
+    expected = np.zeros((2, EXTENT))
+    expected[0, 1] = 1.0
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_spread_that_is_not_cleared_is_caught():

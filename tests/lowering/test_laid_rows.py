@@ -1,11 +1,17 @@
 """Rows of a narrow sparse operand laid out whole, against NumPy, and where they must not be."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from levels import check_result, interpreting, remembering_proofs, store
 
 import sparsedsl as sd
 from sparsedsl.codegen import processor
+from sparsedsl.find import costs
+from sparsedsl.find.costs import Workload
+from sparsedsl.loops.nodes import Allocate
+from sparsedsl.loops.walk import statements
 from sparsedsl.lowering import laying
 
 
@@ -131,6 +137,50 @@ def test_a_search_that_spreads_interpreted(dtype):
         khatri_rao_of(19, "spread", dtype)
 
 
+@pytest.fixture(params=[0.0, np.inf], ids=["all rows", "row by row"])
+def rows_cost(request, monkeypatch):
+    """What values of all rows are taken to cost: nothing, or more than anything."""
+    monkeypatch.setattr(costs, "spread_rows", lambda _: request.param)
+    return request.param
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64"])
+@pytest.mark.parametrize("width", [1, 7, 16, 65])
+def test_values_of_all_rows_are_spread_at_once(rows_cost, width, dtype):
+    found, unit = khatri_rao_of(width, "spread", dtype)
+    (shape,) = (s.shape for s in statements(unit.kernel.body) if is_made(s, "B_p_values"))
+    assert len(shape) == (1 if rows_cost else 2)
+    other, _ = khatri_rao_of(width, "binary", dtype)
+    np.testing.assert_array_equal(found.arrays["indices"], other.arrays["indices"])
+
+
+def is_made(statement, array):
+    return isinstance(statement, Allocate) and statement.array == array
+
+
+@pytest.mark.parametrize("matrix", ["csr", "dcsr", "csc", "ell"])
+def test_values_of_all_rows_beside_other_layouts(rows_cost, matrix):
+    x, c = operands(16)
+    b = np.array([[0, 1, 2, 0] * 4, [0] * 16, [3, 0] * 8, [-1] * 16, [0] * 16, [4] + [0] * 15])
+    given = store(x, x != 0, "csf"), store(b * 1.0, b != 0, matrix), store(c, c != 0, "csr")
+    kernel = sd.kernel(khatri_rao, order="i j k r")
+    with remembering_proofs(), interpreting():
+        check_result(kernel(*given), np.einsum("ijk,jr,kr->ir", x, b * 1.0, c))
+
+
+def test_values_of_all_rows_where_few_fit_are_spread_row_by_row():
+    """What is more than the second cache holds is waited for again and again."""
+    often = Workload(
+        length=4.0, queries=1e4, setups=1e6, extent=32.0, met=4.0, hits=0.1, rows=4096.0
+    )
+    assert costs.spread_rows(often) < costs.table(often)
+    assert costs.spread_rows(replace(often, rows=3 * 4096.0)) == np.inf
+    assert costs.spread_rows(replace(often, rows=0.0)) == np.inf
+    # of rows that are met once each, most places are laid out in vain
+    once = replace(often, setups=4096.0, queries=2.0)
+    assert costs.spread(once) < costs.spread_rows(once)
+
+
 def masked(M, A, B):
     i, j, k = sd.indices("i j k")
     C = sd.output("csr")
@@ -195,3 +245,13 @@ def test_the_memory_of_laid_rows_is_announced():
         store(x, x != 0, "csf"), store(b, b != 0, "csr")
     )
     assert "workspace B_p_rows: float64[n_k, n_r] (2.56 kB)" in shown
+
+
+def test_values_of_all_rows_are_announced(monkeypatch):
+    monkeypatch.setattr(costs, "spread_rows", lambda _: 0.0)
+    x, c = operands(16)
+    b = np.ones((6, 16))
+    given = store(x, x != 0, "csf"), store(b, b != 0, "csr"), store(c, c != 0, "csr")
+    shown = sd.kernel(khatri_rao, order="i j k r", find={"B": "spread"}).explain(*given)
+    assert "workspace B_p_values: float64[n_j, n_r] (768 bytes)" in shown
+    assert "find in B by spread of all rows at once: B_p with B_indices(B_p) = r" in shown
