@@ -8,6 +8,7 @@ its type was compared; where the fields of an array lie is said in ``codegen.mac
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,7 +33,10 @@ _USAGE, _FAULTS = 18, (8, 9)
 _UNROLLED = 4
 """Vectors of values between two branches."""
 
-_WORD, _BYTE, _INT, _BIT = ir.IntType(64), ir.IntType(8), ir.IntType(32), ir.IntType(1)
+_LANES = 16
+"""Indices in a vector."""
+
+_WORD, _INT, _HALF, _BYTE, _BIT = (ir.IntType(bits) for bits in (64, 32, 16, 8, 1))
 _POINTER, _WORDS = _BYTE.as_pointer(), _WORD.as_pointer()
 _OBJECTS = _POINTER.as_pointer()
 
@@ -174,6 +178,9 @@ def _comparison(module: ir.Module) -> ir.Function:
         builder.position_at_end(blocks[ask])
         _finite_values(builder, data, count, real, differs)
         builder.branch(blocks[Ask.NOTHING])
+    builder.position_at_end(blocks[Ask.NARROW])
+    _narrow_values(builder, data, count, rest, differs)
+    builder.branch(blocks[Ask.NOTHING])
     return function
 
 
@@ -272,6 +279,38 @@ def _finite_values(
     done = builder.mul(whole, _WORD(step))
     with each(builder, builder.sub(count, done)) as k:
         check(real, [builder.add(done, k)], ir.IntType(1))
+
+
+def _narrow_values(
+    builder: ir.IRBuilder, data: Any, count: Any, held: Any, differs: ir.Block
+) -> None:
+    """Go to ``differs`` unless so many integers of 32 bits are those held in 16 bits each."""
+    values = builder.bitcast(data, _INT.as_pointer())
+    narrow = builder.bitcast(held, _HALF.as_pointer())
+
+    def difference(lanes: int, place: Any) -> Any:
+        wide, short = (ir.VectorType(kind, lanes) for kind in (_INT, _HALF))
+        at = builder.bitcast(builder.gep(values, [place]), wide.as_pointer())
+        kept = builder.bitcast(builder.gep(narrow, [place]), short.as_pointer())
+        wanted = builder.zext(builder.load(kept, align=2), wide)
+        return builder.xor(builder.load(at, align=4), wanted)
+
+    def check(lanes: int, places: Sequence[Any]) -> None:
+        differences = [difference(lanes, place) for place in places]
+        total: Any = functools.reduce(builder.or_, differences)
+        differing = builder.icmp_unsigned("!=", total, ir.Constant(total.type, [0] * lanes))
+        mask = ir.IntType(lanes)
+        bits = builder.bitcast(differing, mask)
+        _go_on_if(builder, builder.icmp_unsigned("==", bits, mask(0)), differs)
+
+    step = _LANES * _UNROLLED
+    whole = builder.sdiv(count, _WORD(step))
+    with each(builder, whole) as k:
+        first = builder.mul(k, _WORD(step))
+        check(_LANES, [builder.add(first, _WORD(_LANES * n)) for n in range(_UNROLLED)])
+    done = builder.mul(whole, _WORD(step))
+    with each(builder, builder.sub(count, done)) as k:
+        check(1, [builder.add(done, k)])
 
 
 def _go_on_if(builder: ir.IRBuilder, condition: Any, otherwise: ir.Block) -> None:

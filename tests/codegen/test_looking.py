@@ -20,8 +20,9 @@ DTYPES = ["int8", "int32", "uint32", "int64", "float32", "float64", "complex128"
 
 @given(st.data())
 def test_arrays_are_the_same_where_numpy_says_so(data):
-    count = data.draw(st.integers(0, 70))
-    array = np.arange(count).astype(data.draw(st.sampled_from(DTYPES)))
+    count = data.draw(st.integers(0, 130))
+    first = data.draw(st.sampled_from([0, 0, 65536 - 130, 65536 - 20, -20]))
+    array = np.arange(first, first + count).astype(data.draw(st.sampled_from(DTYPES)))
     places = None
     if count and array.itemsize in (4, 8) and data.draw(st.booleans()):
         places = np.array(data.draw(st.lists(st.integers(0, count - 1), max_size=9)), np.intp)
