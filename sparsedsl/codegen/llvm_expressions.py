@@ -155,12 +155,28 @@ def _binary(f: Function, node: Binary) -> Value:
 
 def _part(f: Function, node: Part) -> Value:
     """Write a vector of which the first elements alone are loaded."""
+    if isinstance(node.count, Const) and node.count.value == lanes(node.type):
+        return _all_of(f, node)
     mask = llvm_vectors.used(f.builder, evaluate(f, node.count), lanes(node.type))
     where = [evaluate(f, node.place)]
     if not node.through:
         return llvm_vectors.loaded(f.builder, f.place(node.array, where), mask)
     places = llvm_vectors.loaded(f.builder, f.place(node.through, where), mask)
     return llvm_vectors.loaded_through(f.builder, f.arrays[node.array].address(), places, mask)
+
+
+def _all_of(f: Function, node: Part) -> Value:
+    """Write a vector whose elements are all loaded, those at scattered places one by one."""
+    if not node.through:
+        return evaluate(f, Load(node.array, (node.place,), node.type, True))
+    builder, value = f.builder, ir.Constant(llvm_type(node.type), ir.Undefined)
+    start = evaluate(f, node.place)
+    for lane in range(lanes(node.type)):
+        index = f.builder.load(f.place(node.through, [builder.add(start, WORD(lane))]))
+        index = index if index.type == WORD else builder.zext(index, WORD)
+        loaded = builder.load(f.place(node.array, [index]))
+        value = builder.insert_element(value, loaded, ir.IntType(32)(lane))
+    return value
 
 
 def _apply(f: Function, node: Apply) -> Value:

@@ -18,7 +18,7 @@ last entry; it is not kept.  Rows that are all as long are guessed rightly: the 
 first, and ``heads`` is 0 there.  Sums have the same terms in the same order.  Rows that are sought,
 not met one after another, are left as they are where they are added to elements far apart: those
 that are touched in vain are not the next row's.  Takes and gives a kernel that ``loops.verify``
-accepts; no pass comes after this one.
+accepts; no pass comes after this one but ``firsts``.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ comes after this one but ``columns`` and ``fetch``, since others know no vectors
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 
 from sparsedsl.loops import build
@@ -83,8 +84,9 @@ class _Summing:
         value = substituted(value, assigns)
         kind = vector(total.type)
         count = build.ivar(fresh(f"{loop.variable.name}_left", self.taken))
-        found = self.lifted(value, loop.variable, kind, count, changes(loop.body))
-        if found is None or not _points(found):
+        arrays = self.one, self.indices
+        found = entries_from(value, loop.variable, kind, count, changes(loop.body), arrays)
+        if found is None or not is_gathered(found):
             return None
         if any(isinstance(part, Cast) for part in expressions(found)):
             found = Apply("first", (found, count, build.const(0.0, total.type)), kind)
@@ -109,28 +111,40 @@ class _Summing:
             Assign(total, Apply("add", (total, Apply("total", (added,), total.type)), total.type)),
         ]
 
-    def lifted(self, node: Expr, turn: Var, kind: str, count: Var, moving: set[str]) -> Expr | None:
-        """Return a value as a vector of the entries from ``turn`` on, None where it has none."""
-        if turn.name not in reads(node) and not reads(node) & moving:
-            return Cast(build.cast(node, element(kind)), kind)
-        match node:
-            case Load(array, (place,), type, True) if array in self.one and type in kind:
-                if place == turn:
-                    return Part(array, turn, count, kind)
-                match place:
-                    case Load(through, (inner,), "int", True) if inner == turn:
-                        held = through in self.indices
-                        return Part(array, turn, count, kind, through) if held else None
-                    case _:
-                        return None
-            case Apply(function, arguments) if function in ARITHMETIC:
-                parts = [self.lifted(a, turn, kind, count, moving) for a in arguments]
-                found = tuple(part for part in parts if part is not None)
-                return Apply(function, found, kind) if len(found) == len(parts) else None
-            case _:
-                return None
+
+def entries_from(
+    node: Expr,
+    turn: Var,
+    kind: str,
+    count: Expr,
+    moving: set[str],
+    arrays: tuple[Container[str], Container[str]],
+) -> Expr | None:
+    """Return a value as a vector of ``count`` entries from ``turn`` on, None where it has none.
+
+    ``moving`` is what differs from entry to entry, ``arrays`` are those of one axis that may be
+    read, and those of indices.
+    """
+    if turn.name not in reads(node) and not reads(node) & moving:
+        return Cast(build.cast(node, element(kind)), kind)
+    one, indices = arrays
+    match node:
+        case Load(array, (place,), type, True) if array in one and type in kind:
+            if place == turn:
+                return Part(array, turn, count, kind)
+            match place:
+                case Load(through, (inner,), "int", True) if inner == turn:
+                    return Part(array, turn, count, kind, through) if through in indices else None
+                case _:
+                    return None
+        case Apply(function, arguments) if function in ARITHMETIC:
+            parts = [entries_from(a, turn, kind, count, moving, arrays) for a in arguments]
+            found = tuple(part for part in parts if part is not None)
+            return Apply(function, found, kind) if len(found) == len(parts) else None
+        case _:
+            return None
 
 
-def _points(node: Expr) -> bool:
+def is_gathered(node: Expr) -> bool:
     """Whether some part of a value lies where an index array says."""
     return any(isinstance(part, Part) and part.through for part in expressions(node))

@@ -134,6 +134,7 @@ def _in_one_pass(group: Group, every: Sequence[tuple[Planned, ...]], settings: S
     PlanError
         If their loops cannot be one, or that does not pay.
     """
+    from sparsedsl.loops.firsts import begun_by_vectors
     from sparsedsl.loops.heads import without_branch
     from sparsedsl.lowering.fusion import joined
 
@@ -153,8 +154,11 @@ def _in_one_pass(group: Group, every: Sequence[tuple[Planned, ...]], settings: S
     every_plan = [p for plans in every for p in plans]
     taking = _estimated(every)
     unit = _fused(group, units, every_plan, lowered, settings, taking, inner=inner)
-    alone = (_finished(u.kernel, plans, settings) for u, plans in zip(units, every, strict=True))
-    if inner and not how.always and without_branch(unit.kernel) < sum(map(without_branch, alone)):
+    alone = [_finished(u.kernel, plans, settings) for u, plans in zip(units, every, strict=True)]
+    begun = (
+        count(unit.kernel) < sum(map(count, alone)) for count in (without_branch, begun_by_vectors)
+    )
+    if inner and not how.always and any(begun):
         # sums would begin otherwise than they do alone
         return _fused(group, units, every_plan, lowered, settings, taking, inner=False)
     return unit
@@ -254,6 +258,7 @@ def _estimated(every: Iterable[Sequence[Planned]]) -> float:
 def _finished(kernel: Kernel, plans: Sequence[Planned], settings: Settings) -> Kernel:
     """Return a kernel, of one output or several, after what is done for the entries of rows."""
     from sparsedsl.loops.ahead import ahead
+    from sparsedsl.loops.firsts import firsts
     from sparsedsl.loops.heads import heads
     from sparsedsl.loops.neighbours import rows_in_vectors
     from sparsedsl.loops.scattered import scattered
@@ -269,7 +274,8 @@ def _finished(kernel: Kernel, plans: Sequence[Planned], settings: Settings) -> K
     wide = {array for p in plans for array in p.proved.wide}
     extents = {i: n for p in plans for i, n in p.request.extents.items()}
     wide |= {array for array, size in _made(kernel, extents) if size > NEAR}
-    return heads(scattered(ahead(kernel, streams), wide), short, parts)
+    kernel = heads(scattered(ahead(kernel, streams), wide), short, parts)
+    return firsts(kernel, short) if _in_rows(settings) else kernel
 
 
 def _is_far(prepared: int, nanoseconds: float) -> bool:
