@@ -119,7 +119,7 @@ class _Firsts:
 
     def rows(self, rows: For) -> list[Stmt] | None:
         """Return a loop over rows twice, first with sums begun by vectors; None for another one."""
-        if rows.step != 1:
+        if rows.step != 1 or changes(rows.body) & (reads(rows.start) | reads(rows.stop)):
             return None
         body: list[Stmt] = []
         ends: list[tuple[str, str]] = []

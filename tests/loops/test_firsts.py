@@ -197,6 +197,10 @@ def test_other_loops_are_left_alone():
             begin=(Assign(k, lb.load("indices", i)),),
         ),
     ]
+    until = Var("until", "int")
+    plain = rows(begin=(Assign(until, lb.sub(until, 1)),), before=(Assign(until, n),))
+    *before, loop = plain.body
+    kernels.append(verify(replace(plain, body=(*before, replace(loop, stop=until)))))
     for kernel in kernels:
         assert begun(kernel) == kernel
     for mean in (FEWEST - 0.1, MOST + 0.1):
