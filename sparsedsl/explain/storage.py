@@ -9,7 +9,7 @@ import numpy as np
 from sparsedsl.iteration.counted import loaded_from
 from sparsedsl.iteration.nodes import Conversion
 from sparsedsl.iteration.space import extent_name
-from sparsedsl.loops.nodes import INT, Allocate, Binary, Cast, Const, Expr, Var
+from sparsedsl.loops.nodes import INT, Allocate, Binary, Cast, Const, Expr, Length, Var
 from sparsedsl.loops.text import expression
 from sparsedsl.loops.walk import statements
 from sparsedsl.lowering.hashed import LEAST
@@ -47,6 +47,7 @@ def workspaces(unit: Unit) -> Iterator[tuple[str, str, int | None]]:
     are about the most that its longest row can take.
     """
     extents = {extent_name(i): n for i, n in unit.group.extents.items()} | _slots(unit)
+    extents |= _lengths(unit)
     if unit.nest.assembly.ordering == "hash" and loaded_from(unit.nest):
         extents[f"{unit.nest.output.name}_entries"] = _longest(unit, extents)
     for statement in statements(unit.kernel.body):
@@ -93,6 +94,22 @@ def _longest(unit: Unit, extents: Mapping[str, int]) -> int:
     return 1 << max(int(min(most, extent)), LEAST - 1).bit_length()
 
 
+def _lengths(unit: Unit) -> dict[str, int]:
+    """Return the lengths of the arrays of dense operands."""
+    operands = [o for chain in unit.nest.chains for o in chain.operands if o.total]
+    return {
+        _length(o.value.function, axis): extent
+        for o in operands
+        if o.tensor.name in unit.group.sources
+        for axis, extent in enumerate(unit.group.sources[o.tensor.name].shape)
+    }
+
+
+def _length(array: str, axis: int) -> str:
+    """Return a name for the length of an array."""
+    return f"{array} {axis}"
+
+
 def _value(node: Expr, known: Mapping[str, int]) -> int | None:
     """Return the value of a length, None where it is not one of the extents alone."""
     match node:
@@ -100,6 +117,8 @@ def _value(node: Expr, known: Mapping[str, int]) -> int | None:
             return int(value.real)
         case Var(name, _):
             return known.get(name)
+        case Length(array, axis):
+            return known.get(_length(array, axis))
         case Cast(operand, _):
             return _value(operand, known)
         case Binary(operator, left, right, _):

@@ -39,6 +39,9 @@ MANY = 2048.0
 POINTERS = 1 << 20
 """Bytes of pointers to rows from which on the second cache does not hold them, beside others."""
 
+OFTEN = 64.0
+"""Times that a dense matrix is read from which on a copy of it takes little beside that."""
+
 STREAMED = 2.0**24
 """Bytes of an operand from which on its entries are fetched: caches hold less beside others."""
 
@@ -89,6 +92,23 @@ def large_arrays(nest: Nest, sizes: Sizes) -> tuple[str, ...]:
         for name, (indices, dtype) in found.items()
         if _room(indices, sizes) * np.dtype(dtype).itemsize > NEAR
     )
+
+
+def often_arrays(nest: Nest, sizes: Sizes) -> tuple[str, ...]:
+    """Return the arrays of dense matrices that stay in the second cache and are read many times."""
+    if nest.assembly.kind != "dense":
+        return ()
+    found: list[str] = []
+    for chain in nest.chains:
+        steps = nest.prefix + chain.steps
+        read = all_turns(steps, {o.name: o for o in chain.operands}, sizes)
+        for operand in chain.operands:
+            indices = [i for s in operand.access.subscripts for i in s.indices]
+            stored = _room(indices, sizes)
+            near = FIRST < stored * width(operand) <= NEAR
+            if operand.total and len(operand.access.subscripts) == 2 and near:
+                found += [operand.value.function] * (read >= OFTEN * stored)
+    return tuple(dict.fromkeys(found))
 
 
 def _room(indices: Iterable[str], sizes: Sizes) -> float:

@@ -16,7 +16,13 @@ from sparsedsl.find import ordering, parallel
 from sparsedsl.find.blocks import Whole, whole_blocks
 from sparsedsl.find.certificates import Certificate, certify
 from sparsedsl.find.choose import Choice, choose, guided
-from sparsedsl.find.fetching import far_arrays, large_arrays, short_rows, streamed_arrays
+from sparsedsl.find.fetching import (
+    far_arrays,
+    large_arrays,
+    often_arrays,
+    short_rows,
+    streamed_arrays,
+)
 from sparsedsl.find.flatten import flattened
 from sparsedsl.find.guards import ensuring, tightened, without_proved_guards
 from sparsedsl.find.opening import opened_rows
@@ -53,7 +59,8 @@ class Proved:
     order and more than caches hold; where it ``streams``, a thread waits for nothing but memory.
     Operands that are more than caches hold have the arrays ``streamed``, with lengths of rows, too;
     of those whose rows are ``short`` each has the set of its arrays, with their length.  Arrays
-    ``wide`` are of dense vectors that the second cache does not hold.
+    ``wide`` are of dense vectors that the second cache does not hold, those read ``often`` of dense
+    matrices that it holds.
     """
 
     nest: Nest
@@ -71,6 +78,7 @@ class Proved:
     streamed: tuple[tuple[str, float], ...] = ()
     short: tuple[tuple[frozenset[str], float], ...] = ()
     wide: tuple[str, ...] = ()
+    often: tuple[str, ...] = ()
 
 
 def prove_nest(
@@ -141,6 +149,7 @@ def prove_nest(
         tuple(streamed_arrays(proved, algorithms, sizes).items()),
         short_rows(proved, sizes),
         large_arrays(proved, sizes),
+        often_arrays(proved, sizes),
     )
 
 

@@ -260,6 +260,7 @@ def _finished(kernel: Kernel, plans: Sequence[Planned], settings: Settings) -> K
     from sparsedsl.loops.ahead import ahead
     from sparsedsl.loops.firsts import firsts
     from sparsedsl.loops.heads import heads
+    from sparsedsl.loops.lined import lined
     from sparsedsl.loops.neighbours import rows_in_vectors
     from sparsedsl.loops.scattered import scattered
     from sparsedsl.lowering.pieces import first_of, past_of
@@ -271,6 +272,7 @@ def _finished(kernel: Kernel, plans: Sequence[Planned], settings: Settings) -> K
     short = [row for p in plans for row in p.proved.short]
     shared = next((s for p in plans if (s := p.proved.parallel) is not None and s.split), None)
     parts = None if shared is None else (first_of(shared), past_of(shared))
+    kernel = lined(kernel, {array for p in plans for array in p.proved.often})
     wide = {array for p in plans for array in p.proved.wide}
     extents = {i: n for p in plans for i, n in p.request.extents.items()}
     wide |= {array for array, size in _made(kernel, extents) if size > NEAR}
