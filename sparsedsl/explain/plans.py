@@ -84,6 +84,7 @@ def _nest(nest: Nest, chosen: dict[str, str]) -> list[str]:
 _ORDERINGS = {
     "bitmap": "by a bitmap",
     "list": "by sorting short lists, long ones by a bitmap",
+    "blocks": "by touched blocks where rows are full, else as lists are",
     "run": "by insertion in the output while it is short, else by a bitmap",
     "word": "by the bits of one word",
     "whole": "as rows laid out whole are",

@@ -23,6 +23,7 @@ from sparsedsl.find import algorithms as al
 from sparsedsl.find.choose import Choice, depth_of, ends, workload
 from sparsedsl.find.known import INDEX, Known
 from sparsedsl.find.moving import Looped, anew, picked, way
+from sparsedsl.find.ordering import BLOCK, FULL
 from sparsedsl.find.queries import Context
 from sparsedsl.find.rates import LINE, Spent
 from sparsedsl.iteration import weights
@@ -127,6 +128,8 @@ def _gathered(of: Known, spent: Spent, total: float, rows: float, kept: float, n
     ordering = of.nest.assembly.ordering
     extent = of.sizes.extent(of.nest.coordinates[of.nest.assembly.modes[-1]])
     each, sorting = total / rows, kept * math.log2(1.0 + kept)
+    if ordering == "blocks" and each * FULL < extent:
+        ordering = "list"
     if ordering == "run":
         spent.add("insert", total * (1.0 + each / LANES))
         spent.guess(total, 0.5 / math.sqrt(near))
@@ -142,6 +145,8 @@ def _gathered(of: Known, spent: Spent, total: float, rows: float, kept: float, n
         spent.add("sorted", rows * min(sorting, kept + extent / LINE))
         new = kept / max(each, 1e-9)  # the part that is the first of its coordinate
         spent.guess(total, max(min(new, 1.0 - new), 0.0) / math.sqrt(near))
+    elif ordering == "blocks":
+        spent.add("vector", rows * min(kept * BLOCK, extent) / LANES)
     elif ordering == "bitmap":
         spent.add("sorted", rows * (kept + extent / LINE / LANES))
 

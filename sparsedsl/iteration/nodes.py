@@ -7,7 +7,7 @@ variables and parameters only; uninterpreted functions are named as the arrays t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from sparsedsl.contraction import nodes as ct
@@ -212,7 +212,8 @@ class Assembly:
     ``ordering`` is ``bitmap`` (bits of touched coordinates are walked), ``list`` (touched
     coordinates are listed; short lists are sorted, long ones go through the bitmap), ``run``
     (entries are put where they belong among those of the output itself; what grows long goes on
-    as a list),
+    as a list), ``blocks`` (as list, but where the entries counted say that rows are full, touched
+    blocks of the array over the mode are looked at whole),
     ``word`` (as bitmap, folded into one word), ``whole`` (rows of the operand that is scanned
     innermost are laid out, fill where nothing is stored, and every coordinate is gathered),
     ``range`` (entries are a part of the sorted
@@ -263,3 +264,8 @@ class Nest:
     chains: tuple[Chain, ...]
     cost: float
     cut: bool = False
+
+
+def with_ordering(nest: Nest, ordering: str) -> Nest:
+    """Return ``nest`` with the entries of its workspace put in order in another way."""
+    return replace(nest, assembly=replace(nest.assembly, ordering=ordering))

@@ -25,6 +25,7 @@ from sparsedsl.iteration.nodes import (
     Merge,
     Operand,
     Scan,
+    with_ordering,
 )
 from sparsedsl.iteration.space import extent_name
 from sparsedsl.loops import build as lb
@@ -35,6 +36,7 @@ from sparsedsl.loops.nodes import (
     Assign,
     Comment,
     Expr,
+    For,
     If,
     IntParam,
     Kernel,
@@ -94,6 +96,8 @@ def lower(
     PlanError
         If it is not known how long a row may be.
     """
+    if room == "row" and proved.nest.assembly.ordering == "blocks":
+        proved = replace(proved, nest=with_ordering(proved.nest, "list"))
     nest = proved.nest
     operands = {o.name: o for chain in nest.chains for o in chain.operands}
     emitter = Emitter(program, operands, index_dtypes)
@@ -145,13 +149,14 @@ class _NestWalk:
     """One walk over the steps of a nest."""
 
     def __init__(self, proved: Proved, emitter: Emitter, sink: dl.Sink, room: Room) -> None:
+        self.proved = proved
         self.nest = proved.nest
         self.choices = proved.choices
         self.signs = proved.nonnegative
         self.shared = None if room == "row" else proved.parallel
         # a row that is held is made anew by ``loops.rows``
         self.opened = 0 if room == "row" else proved.opened
-        self.room = room
+        self.room: Room = room
         self.emitter = emitter
         self.sink = sink
         self.top: list[Stmt] = []
@@ -164,26 +169,12 @@ class _NestWalk:
         needed = self._needed()
         if kind != "dense" and not needed:
             self.shared = None
-        self.sink = replace(
-            self.sink,
-            counted=bool(needed),
-            pieced=bool(needed) and self.shared is not None,
-            most=self._most(counted=bool(needed)),
-        )
-        work = ws.start(self.sink) if kind == "workspace" else []
+        before, main, end = self._filled(counted=bool(needed))
         start: list[Stmt] = []
         if kind == "stream":
             start = [Assign(self.sink.var("n"), lb.i(0))]
         elif kind != "dense":
             start = dl.append_start(self.sink)
-        main = self._prefix(0, self._walkers())
-        end: list[Stmt] = []
-        levels = self.nest.assembly.levels
-        if kind in ("append", "workspace") and levels[0].dense:
-            self.visited = self._all_visited()
-            self.gaps = self.sink.pieced and not self.visited
-            end = [] if self.visited or self.gaps else dl.fill_gaps(self.sink, 0)
-        before = [*dl.first_segments(self.sink), *work, *self.top]
         if kind == "dense":
             return [*before, *main, *end]
         room = self.sink.capacity
@@ -192,6 +183,8 @@ class _NestWalk:
         if self.sink.pieced:
             for end_of_piece in self.sink.piece:
                 self.emitter.variable(end_of_piece.name)
+        if self.nest.assembly.ordering == "blocks":
+            before, main, end = [], [self._by_fullness(before, main, end)], []
         enough = lb.le(room, self.sink.given)
         by_rows = counting.by_rows(needed, main, enough) if self._merges_two() else None
         if by_rows is not None and all(isinstance(s, Assign | Allocate) for s in before):
@@ -202,6 +195,33 @@ class _NestWalk:
         counted = self.emitter.variable(self.sink.counted_before.name)
         count = If(lb.eq(room, 0), tuple(needed))
         return [*start, Assign(room, counted), count, rest]
+
+    def _filled(self, *, counted: bool) -> tuple[list[Stmt], list[Stmt], list[Stmt]]:
+        """Return what begins, does and ends the work, where there is room for the entries."""
+        kind = self.nest.assembly.kind
+        pieced = counted and self.shared is not None
+        most = self._most(counted=counted)
+        self.sink = replace(self.sink, counted=counted, pieced=pieced, most=most)
+        work = ws.start(self.sink) if kind == "workspace" else []
+        main = self._prefix(0, self._walkers())
+        end: list[Stmt] = []
+        levels = self.nest.assembly.levels
+        if kind in ("append", "workspace") and levels[0].dense:
+            self.visited = self._all_visited()
+            self.gaps = self.sink.pieced and not self.visited
+            end = [] if self.visited or self.gaps else dl.fill_gaps(self.sink, 0)
+        return [*dl.first_segments(self.sink), *work, *self.top], main, end
+
+    def _by_fullness(self, before: list[Stmt], main: list[Stmt], end: list[Stmt]) -> Stmt:
+        """Return the work in blocks where rows turn out to be full, and in lists elsewhere."""
+        (rows,) = (s for s in main if isinstance(s, For))
+        full = ws.rows_are_full(self.sink, lb.sub(rows.stop, rows.start))
+        by_list = with_ordering(self.nest, "list")
+        sink = replace(self.sink, assembly=by_list.assembly)
+        other = _NestWalk(replace(self.proved, nest=by_list), self.emitter, sink, self.room)
+        other.shared = self.shared
+        listed = (s for part in other._filled(counted=True) for s in part)
+        return If(full, (*before, *main, *end), tuple(listed))
 
     def _merges_two(self) -> bool:
         """Whether the loops inside do nothing but merge two operands.

@@ -13,7 +13,7 @@ from sparsedsl.contraction import nodes as ct
 from sparsedsl.errors import PlanError
 from sparsedsl.find.parallel import Shared
 from sparsedsl.find.prove import Proved
-from sparsedsl.iteration.nodes import Nest, Scan
+from sparsedsl.iteration.nodes import Nest, Scan, with_ordering
 from sparsedsl.iteration.space import extent_name
 from sparsedsl.loops import rows
 from sparsedsl.loops.nodes import INT, IntParam, Param, Var
@@ -108,8 +108,9 @@ def _kept(last: Part, notes: tuple[str, ...]) -> Lowered:
     assembly = last.nest.assembly
     if assembly.kind == "dense":
         return last.lowered(notes)
-    if assembly.ordering in ("list", "run"):  # they write beyond the entries there will be
-        nest = replace(last.nest, assembly=replace(assembly, ordering="bitmap"))
+    # they write beyond the entries there will be, or ask how many there may be
+    if assembly.ordering in ("list", "run", "blocks"):
+        nest = with_ordering(last.nest, "bitmap")
         last = replace(last, proved=replace(last.proved, nest=nest))
     return last.lowered(notes, "grown")
 

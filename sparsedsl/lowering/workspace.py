@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sparsedsl.find.ordering import BLOCK, FULL
 from sparsedsl.find.site import APART
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import (
@@ -43,6 +44,9 @@ A list of ``n`` moves about a quarter of the square of ``n``, whatever the exten
 """
 
 
+BLOCK_SHIFT = BLOCK.bit_length() - 1
+
+
 @dataclass(frozen=True, slots=True)
 class Guide:
     """The sorted range that entries are a part of: its ends, and the coordinate at a position."""
@@ -56,13 +60,22 @@ class Guide:
 def start(sink: Sink) -> list[Stmt]:
     """Allocate the accumulator, at the identity, and the bitmap if there is one."""
     extent = sink.extents[sink.last.coordinates[-1][1]]
-    room = lb.add(extent, APART) if sink.assembly.ordering == "range" else extent
+    padded = sink.assembly.ordering in ("range", "blocks")
+    room = lb.add(extent, APART) if padded else extent
     sums = Allocate(sink.array("sums"), sink.dtype, (room,), constant(sink.identity, sink.dtype))
     match sink.assembly.ordering:
         case "hash":
             return hashed.start(sink)
         case "range" | "word" | "whole":
             return [Comment("dense accumulator"), sums]
+        case "blocks":
+            blocks = lb.add(lb.shift_right(extent, BLOCK_SHIFT), 1)
+            note = Comment("dense accumulator, and which of its blocks are touched")
+            return [
+                note,
+                sums,
+                Allocate(sink.array("blocks"), "uint8", (blocks,), lb.const(0, "uint8")),
+            ]
         case ordering:
             pass
     zero = Const(0, "int64")
@@ -118,6 +131,10 @@ def add(
                 lb.store(sums, (coordinate,), value, combine),
                 Assign(touched, lb.bit_or(touched, _bit(coordinate))),
             ]
+        case "blocks":
+            block = lb.shift_right(coordinate, BLOCK_SHIFT)
+            touch = lb.store(sink.array("blocks"), (block,), lb.const(1, "uint8"))
+            return [lb.store(sums, (coordinate,), value, combine), touch]
         case "list":
             return _note(sink, coordinate, value, combine)
         case "hash":
@@ -151,6 +168,8 @@ def flush(sink: Sink, coordinates: Sequence[Expr | None], guide: Guide | None) -
         case "whole":
             extent = sink.extents[sink.last.coordinates[-1][1]]
             return [For(at, lb.i(0), extent, _read(sink, coordinates, at, at))]
+        case "blocks":
+            return [_flush_blocks(sink, coordinates)]
         case "hash":
             return hashed.flush(sink, coordinates)
         case "list":
@@ -216,6 +235,29 @@ def _flush_word(sink: Sink, coordinates: Sequence[Expr | None]) -> list[Stmt]:
     )
     block = (Assign(left, sink.var("touched")), While(lb.ne(left, 0), step))
     return [For(base, lb.i(0), extent, block, step=WORD_MASK + 1)]
+
+
+def rows_are_full(sink: Sink, flushes: Expr) -> Expr:
+    """Whether the entries counted for so many flushes are many for the extent they lie in."""
+    extent = sink.extents[sink.last.coordinates[-1][1]]
+    return lb.ge(lb.mul(sink.capacity, FULL), lb.mul(flushes, extent))
+
+
+def _flush_blocks(sink: Sink, coordinates: Sequence[Expr | None]) -> Stmt:
+    """Look at all coordinates of each block that was touched.
+
+    A vector waits for its elements where one was just written by itself: that blocks come one after
+    another with tests in between, and not all of them, leaves time for that.
+    """
+    block, at, touched = sink.var("block"), sink.var("at"), sink.array("blocks")
+    begin = lb.shift_left(block, BLOCK_SHIFT)
+    past = lb.add(begin, BLOCK)
+    look = (
+        lb.store(touched, (block,), lb.const(0, "uint8")),
+        For(at, begin, past, _take(sink, coordinates, at, at)),
+    )
+    some = lb.ne(lb.load(touched, block), 0)
+    return For(block, lb.i(0), lb.length(touched), (If(some, look),))
 
 
 def _note(sink: Sink, coordinate: Expr, value: Expr, combine: str | None) -> list[Stmt]:

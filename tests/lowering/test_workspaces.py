@@ -5,12 +5,13 @@ import pytest
 from levels import check_result, interpreting, remembering_proofs, store
 
 import sparsedsl as sd
+from sparsedsl.find import ordering as orderings
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import If, While
 from sparsedsl.lowering import run as runs
 from sparsedsl.lowering import workspace
 
-ORDERINGS = {"word": 300, "run": 1100, "list": 1100, "range": 1100, "bitmap": 1100}
+ORDERINGS = {"word": 300, "run": 1100, "blocks": 1100, "range": 1100, "bitmap": 1100}
 """Orderings, and an extent at which each is chosen."""
 
 
@@ -94,13 +95,48 @@ def test_compiled(ordering):
 
 def test_short_rows_are_sorted():
     # every row stays below the length that is sorted by insertion
-    dense = {"A": np.eye(6, 12) + np.eye(6, 12, 1), "B": operands("list")["B"]}
+    dense = {"A": np.eye(6, 12) + np.eye(6, 12, 1), "B": operands("blocks")["B"]}
     dense["B"][:, 100:-1] = 0
     tensors = {n: store(x, x != 0, "csr") for n, x in dense.items()}
     with interpreting():
-        found = special_of("list", tensors).run(dict(tensors))["C"]
+        found = special_of("blocks", tensors).run(dict(tensors))["C"]
     assert np.diff(found.arrays["indptr"]).max() <= workspace.SHORT
     check_result(found, dense["A"] @ dense["B"])
+
+
+@pytest.mark.parametrize("width", [1087, 1088, 1089])
+@pytest.mark.parametrize("level", ["interpreted", "compiled"])
+def test_rows_that_are_full_and_others(width, level):
+    """One kernel for both, which sees by their number where entries are taken from."""
+    rng = np.random.default_rng(width)
+    a = rng.integers(-1, 2, (9, 12)).astype(float)
+    b = np.where(rng.random((12, width)) < 0.2, rng.integers(-2, 3, (12, width)), 0) * 1.0
+    b[:, -1] = 1
+    few = b * (np.arange(width) % 19 == width % 19 - 1)
+    tensors = {"A": store(a, a != 0, "csr"), "B": store(b, b != 0, "csr")}
+    special = special_of("blocks", tensors)
+    for dense, layout in ((b, b != 0), (few, few != 0)):
+        given = {"A": tensors["A"], "B": store(dense, layout, "csr")}
+        visits = (a != 0).sum(axis=0) @ layout.sum(axis=1)
+        assert (visits * orderings.FULL >= 9 * width) == (dense is b)
+        if level == "interpreted":
+            with interpreting():
+                found = special.run(given)["C"]
+        else:
+            found = special.run(given)["C"]
+        check_result(found, a @ dense)
+
+
+def test_a_block_that_is_not_touched_is_caught(monkeypatch):
+    right = workspace.add
+
+    def without_touching(sink, *arguments):
+        first, *rest = right(sink, *arguments)
+        return [first] if sink.assembly.ordering == "blocks" else [first, *rest]
+
+    monkeypatch.setattr(workspace, "add", without_touching)
+    with pytest.raises((sd.InvalidTensorError, AssertionError)), interpreting():
+        run("blocks")
 
 
 def test_a_list_that_is_not_sorted_is_caught(monkeypatch):
