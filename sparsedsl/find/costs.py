@@ -202,9 +202,12 @@ def _otherwise(load: Workload) -> float:
 
 
 def _sums(load: Workload) -> float:
-    """Return what adding values up that were not needed costs a setup."""
+    """Return what adding values up that were not needed costs a setup.
+
+    Those of an operand that a near cache holds are as near as what is needed.
+    """
     if load.setups <= 1.0:
-        return load.queries * FETCHED_IN_VAIN
+        return load.queries * (FETCHED_IN_VAIN if load.passed > NEAREST else WASTED)
     return load.queries * WASTED + load.loops * SUMMED + load.idle * DELIVERED
 
 
