@@ -19,6 +19,7 @@ import struct
 import sys
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -242,7 +243,9 @@ class Range:
                 self.generation += 1  # another range may follow the same pages later
                 return False
 
-    def __del__(self) -> None:
+    def __del__(self, ending: Callable[[], bool] = sys.is_finalizing) -> None:
+        if ending():
+            return  # names of modules are gone, and the system lets go of everything
         with _lock:
             place = self.start, self.length
             held = _ranges.get(place)

@@ -3,6 +3,8 @@
 import gc
 import mmap
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -143,6 +145,21 @@ def test_pages_whose_memory_was_given_back_can_be_followed_again():
     again = _tracked(x)
     x[20_000] = 2
     assert not again.holds(x)
+
+
+LEFT = """
+import numpy as np
+from sparsedsl.runtime import pages
+pages.left = pages.Tracked.of(np.arange(40_000))
+assert pages.left is not None
+"""
+
+
+def test_a_process_that_ends_while_pages_are_followed_says_nothing():
+    ended = subprocess.run(
+        [sys.executable, "-c", LEFT], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert (ended.stdout, ended.stderr) == ("", "")
 
 
 def test_a_forked_process_begins_anew():
