@@ -184,7 +184,7 @@ class _NestWalk:
             for end_of_piece in self.sink.piece:
                 self.emitter.variable(end_of_piece.name)
         if self.nest.assembly.ordering == "blocks":
-            before, main, end = [], [self._by_fullness(before, main, end)], []
+            before, main, end = [], self._by_fullness(before, main, end), []
         enough = lb.le(room, self.sink.given)
         by_rows = counting.by_rows(needed, main, enough) if self._merges_two() else None
         if by_rows is not None and all(isinstance(s, Assign | Allocate) for s in before):
@@ -212,16 +212,21 @@ class _NestWalk:
             end = [] if self.visited or self.gaps else dl.fill_gaps(self.sink, 0)
         return [*dl.first_segments(self.sink), *work, *self.top], main, end
 
-    def _by_fullness(self, before: list[Stmt], main: list[Stmt], end: list[Stmt]) -> Stmt:
-        """Return the work in blocks where rows turn out to be full, and in lists elsewhere."""
-        (rows,) = (s for s in main if isinstance(s, For))
-        full = ws.rows_are_full(self.sink, lb.sub(rows.stop, rows.start))
+    def _by_fullness(self, before: list[Stmt], main: list[Stmt], end: list[Stmt]) -> list[Stmt]:
+        """Return the work in blocks where rows turn out to be full, and in lists elsewhere.
+
+        Rows of several loops, one after another, are not counted together: they are in lists.
+        """
+        loops = [s for s in main if isinstance(s, For)]
         by_list = with_ordering(self.nest, "list")
         sink = replace(self.sink, assembly=by_list.assembly)
         other = _NestWalk(replace(self.proved, nest=by_list), self.emitter, sink, self.room)
         other.shared = self.shared
-        listed = (s for part in other._filled(counted=True) for s in part)
-        return If(full, (*before, *main, *end), tuple(listed))
+        listed = [s for part in other._filled(counted=True) for s in part]
+        if len(loops) != 1:
+            return listed
+        full = ws.rows_are_full(self.sink, lb.sub(loops[0].stop, loops[0].start))
+        return [If(full, (*before, *main, *end), tuple(listed))]
 
     def _merges_two(self) -> bool:
         """Whether the loops inside do nothing but merge two operands.

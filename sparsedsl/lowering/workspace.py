@@ -10,7 +10,7 @@ marking or listing one twice does no harm, so that no branch depends on the data
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sparsedsl.find.ordering import BLOCK, FULL
 from sparsedsl.find.site import APART
@@ -247,17 +247,23 @@ def _flush_blocks(sink: Sink, coordinates: Sequence[Expr | None]) -> Stmt:
     """Look at all coordinates of each block that was touched.
 
     A vector waits for its elements where one was just written by itself: that blocks come one after
-    another with tests in between, and not all of them, leaves time for that.
+    another with tests in between, and not all of them, leaves time for that.  More are looked at
+    than entries were counted for: in the last rows, where places may be beyond the room there is or
+    in another thread's piece, each is tested before it is stored.
     """
     block, at, touched = sink.var("block"), sink.var("at"), sink.array("blocks")
     begin = lb.shift_left(block, BLOCK_SHIFT)
     past = lb.add(begin, BLOCK)
-    look = (
-        lb.store(touched, (block,), lb.const(0, "uint8")),
-        For(at, begin, past, _take(sink, coordinates, at, at)),
-    )
     some = lb.ne(lb.load(touched, block), 0)
-    return For(block, lb.i(0), lb.length(touched), (If(some, look),))
+
+    def flush(into: Sink) -> Stmt:
+        taken = For(at, begin, past, _take(into, coordinates, at, at))
+        look = lb.store(touched, (block,), lb.const(0, "uint8")), taken
+        return For(block, lb.i(0), lb.length(touched), (If(some, look),))
+
+    most = lb.add(counter(sink, len(sink.assembly.levels) - 1), lb.length(sink.array("sums")))
+    end = sink.piece[1] if sink.pieced else lb.length(sink.values)
+    return If(lb.le(most, end), (flush(sink),), (flush(replace(sink, counted=False)),))
 
 
 def _note(sink: Sink, coordinate: Expr, value: Expr, combine: str | None) -> list[Stmt]:

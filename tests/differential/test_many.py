@@ -5,6 +5,7 @@ import pytest
 from levels import interpreting, remembering_proofs, store
 
 import sparsedsl as sd
+from sparsedsl.find import ordering
 
 LAYOUTS = ("csf", "coo", "coo_unsorted", "csf", "bitmap", "csf")
 
@@ -64,6 +65,17 @@ def test_six_operands(name, turn):
         found = sd.evaluate(STATEMENTS[name], **tensors)
     found = found.to_numpy() if isinstance(found, sd.Tensor) else found
     np.testing.assert_array_equal(found, ORACLES[name](*(dense for dense, _ in given)))
+
+
+@pytest.mark.parametrize("turn", range(3))
+def test_six_operands_in_a_wide_workspace(monkeypatch, turn):
+    """Of rows in several loops, one after another, no loop tells how full they are."""
+    monkeypatch.setattr(ordering, "NARROW", 0.0)
+    # other names: a kernel that was planned before would serve
+    wide = STATEMENTS["least"].replace("i", "x").replace("mxnxmum", "minimum").replace("j", "y")
+    monkeypatch.setitem(STATEMENTS, "wide", wide)
+    monkeypatch.setitem(ORACLES, "wide", ORACLES["least"])
+    test_six_operands("wide", turn)
 
 
 @pytest.mark.parametrize("spec", ["ab,bc,cd,de,ef,fg,gh,hi->ai", "ab,ac,ad,ae,af,ag,ah->bch"])

@@ -5,6 +5,7 @@ import pytest
 from levels import check_result, interpreting, remembering_proofs, store
 
 import sparsedsl as sd
+from sparsedsl.codegen import processor
 from sparsedsl.find import ordering as orderings
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.nodes import If, While
@@ -125,6 +126,25 @@ def test_rows_that_are_full_and_others(width, level):
         else:
             found = special.run(given)["C"]
         check_result(found, a @ dense)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("masks", [True, False])
+@pytest.mark.parametrize("dtype", ["float64", "int64"])
+def test_full_rows_that_take_all_the_room_there_is(monkeypatch, dtype, masks, threads):
+    """No two products meet: where the last entry is, there is no place for one more."""
+    if not masks:
+        monkeypatch.setattr(processor, "has_masks", lambda: False)
+    rng = np.random.default_rng(3)
+    a = np.eye(12)[rng.permutation(12)[:9]].astype(dtype)
+    b = (rng.random((12, 1087)) < 0.3).astype(dtype)
+    given = {"A": store(a, a != 0, "csr"), "B": store(b, b != 0, "csr")}
+    special = special_of("blocks", given)
+    with sd.options(threads=threads):
+        with interpreting():
+            for _ in range(2):  # the second time it is known how many there are
+                check_result(special.run(given)["C"], a @ b)
+        check_result(special.run(given)["C"], a @ b)
 
 
 def test_a_block_that_is_not_touched_is_caught(monkeypatch):
