@@ -35,6 +35,10 @@ RAGGED, FIRST = 4, 6
 """One in so many ranges is longer or shorter than the one before where ranges are ragged, of which
 so many entries count: more first ones are never computed whether they are there or not."""
 
+COMPARED, SEVERAL, RUNS = 8, 4, 0.4
+"""Entries by which two ranges are compared, the first and the last among them, how many ranges have
+to have, and which part of them equals the next one where they are alike: half do in pairs."""
+
 PLACES = 16
 """Magnitudes of a number, to put several into one."""
 
@@ -70,11 +74,12 @@ def changes(x: Tensor) -> dict[str, tuple[float, float]]:
 @functools.lru_cache(maxsize=256)
 def _unevenness(number: int) -> Unevenness:
     """Return what a number of ``_number`` tells."""
-    number, flags = divmod(number, 4)
+    number, flags = divmod(number, 8)
     number, near = divmod(number, PLACES)
     skew, crowd = divmod(number, PLACES)
-    mutual, ragged = bool(flags & 2), bool(flags & 1)
-    return Unevenness(4.0**skew, 4.0**crowd, 4.0**near, mutual, ragged=ragged)
+    alike, mutual, ragged = (bool(flags & bit) for bit in (4, 2, 1))
+    told = 4.0**skew, 4.0**crowd, 4.0**near
+    return Unevenness(*told, mutual, ragged=ragged, alike=alike)
 
 
 def matters(program: ct.Program) -> bool:
@@ -107,7 +112,7 @@ def _reads(node: ct.Expression, sparse: frozenset[str]) -> int:
 
 
 def _number(x: Tensor, pointer: str, coordinate: str, mode: int) -> int:
-    """Return what unevenness tells as one number: magnitudes in powers of four, two bits."""
+    """Return what unevenness tells as one number: magnitudes in powers of four, three bits."""
     starts, coordinates, extent = x.held[pointer], x.held[coordinate], x.shape[mode]
     count, several = coordinates.size, starts.size - 1
     if count < LEAST or several < 1:
@@ -135,7 +140,22 @@ def _number(x: Tensor, pointer: str, coordinate: str, mode: int) -> int:
     own, before = _neighbours(starts)
     differ = np.minimum(own, FIRST + 1) != np.minimum(before, FIRST + 1)
     ragged = int(differ.sum()) * RAGGED >= differ.size > 0
-    return 4 * number + 2 * mutual + ragged
+    alike = _alike(starts, coordinates, here[::COMPARED]) >= RUNS
+    return 8 * number + 4 * alike + 2 * mutual + ragged
+
+
+def _alike(starts: np.ndarray, coordinates: np.ndarray, after: np.ndarray) -> float:
+    """Return which part of some ranges, those before ``after``, has the coordinates of the next."""
+    after = after[after < starts.size - 1]
+    low, high, past = starts[after - 1], starts[after], starts[after + 1]
+    length = high - low
+    several = (length == past - high) & (length >= SEVERAL)
+    if not several.any():
+        return 0.0
+    first, length = (each[several, None].astype(np.int64) for each in (low, length))
+    places = first + (length - 1) * np.arange(COMPARED) // (COMPARED - 1)
+    same = (coordinates[places] == coordinates[places + length]).all(axis=1)
+    return float(same.sum()) / max(after.size, 1)
 
 
 def _neighbours(starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -235,6 +235,8 @@ def _lying(name: str, group: Group) -> Iterator[str]:
             yield f"  coordinates are {found.near:g} times as near each other as by chance"
         if found.ragged:
             yield "  ranges are often longer or shorter than the one before"
+        if found.alike:
+            yield "  ranges often have the coordinates of the one before"
 
 
 _BOUNDS = (

@@ -76,6 +76,16 @@ def short_rows(nest: Nest, sizes: Sizes) -> tuple[tuple[frozenset[str], float], 
     return tuple(found)
 
 
+def alike_rows(nest: Nest, sizes: Sizes) -> tuple[frozenset[str], ...]:
+    """Return the arrays of each sparse operand whose rows often have the indices of the last."""
+    operands = (o for chain in nest.chains for o in chain.operands if not o.total and o.dims)
+    return tuple(
+        frozenset((operand.value.function, *(name for _, name in operand.functions)))
+        for operand in operands
+        if sizes.unevenness(operand.dims[-1]).alike
+    )
+
+
 def large_arrays(nest: Nest, sizes: Sizes) -> tuple[str, ...]:
     """Return the arrays of dense vectors, given or made, that the second cache does not hold."""
     total = [o for chain in nest.chains for o in chain.operands if o.total]

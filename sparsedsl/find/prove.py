@@ -17,6 +17,7 @@ from sparsedsl.find.blocks import Whole, whole_blocks
 from sparsedsl.find.certificates import Certificate, certify
 from sparsedsl.find.choose import Choice, choose, guided
 from sparsedsl.find.fetching import (
+    alike_rows,
     far_arrays,
     large_arrays,
     often_arrays,
@@ -60,7 +61,8 @@ class Proved:
     Operands that are more than caches hold have the arrays ``streamed``, with lengths of rows, too;
     of those whose rows are ``short`` each has the set of its arrays, with their length.  Arrays
     ``wide`` are of dense vectors that the second cache does not hold, those read ``often`` of dense
-    matrices that it holds.
+    matrices that it holds.  Sparse operands whose rows come in runs of equal indices, ``alike``,
+    have the set of their arrays each.
     """
 
     nest: Nest
@@ -79,6 +81,7 @@ class Proved:
     short: tuple[tuple[frozenset[str], float], ...] = ()
     wide: tuple[str, ...] = ()
     often: tuple[str, ...] = ()
+    alike: tuple[frozenset[str], ...] = ()
 
 
 def prove_nest(
@@ -150,6 +153,7 @@ def prove_nest(
         short_rows(proved, sizes),
         large_arrays(proved, sizes),
         often_arrays(proved, sizes),
+        alike_rows(proved, sizes),
     )
 
 

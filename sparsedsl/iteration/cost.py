@@ -62,7 +62,9 @@ class Unevenness:
     is stored by another one.  ``near`` is how many times as densely as by chance a range is filled
     between its first and its last coordinate.  ``mutual``: coordinates that are stored often are
     the numbers of long ranges.  ``turned``: it is of a copy whose ranges were coordinates.
-    ``ragged``: ranges are often longer or shorter than the one before.
+    ``ragged``: ranges are often longer or shorter than the one before.  ``alike``: they often have
+    the coordinates of the one before, several of them, as where points of a grid have several
+    unknowns each.
     """
 
     skew: float = 1.0
@@ -71,6 +73,7 @@ class Unevenness:
     mutual: bool = False
     turned: bool = False
     ragged: bool = False
+    alike: bool = False
 
     @property
     def across(self) -> Unevenness:
@@ -79,7 +82,8 @@ class Unevenness:
         How many entries have a coordinate is left to chance, unless ranges are bands.
         """
         ragged, turned = self.near <= 1.0, not self.turned
-        return replace(self, skew=self.crowd, crowd=self.skew, turned=turned, ragged=ragged)
+        exchanged = replace(self, skew=self.crowd, crowd=self.skew, alike=False)
+        return replace(exchanged, turned=turned, ragged=ragged)
 
 
 EVEN = Unevenness()

@@ -134,6 +134,47 @@ def test_loops_over_rows_that_differ_are_avoided():
     assert abs(sampled(long, long.copy(), even) - expected).max() <= 1e-9
 
 
+def in_runs(lengths, each):
+    """A matrix whose rows come in runs of so many with equal columns, drawn anywhere."""
+    one = uniform(len(lengths), each)
+    rows = np.repeat(np.arange(len(lengths)), lengths)
+    return sp.csr_array(one[rows])
+
+
+RUNS = np.random.default_rng(5).integers(1, 4, 1500)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "alike"),
+    [
+        (in_runs(np.full(1000, 2), 6), True),
+        (in_runs(np.full(700, 3), 6), True),
+        (in_runs(RUNS, 5), True),
+        (in_runs(np.full(3000, 2), 3), False),
+        (in_runs(np.repeat([1, 2], [3000, 300]), 6), False),
+        (blocks(8), True),
+        (sp.csr_array(sp.tril(blocks(8), -1)), False),
+        (GRAPH, False),
+        (EVEN, False),
+        (BANDED, False),
+    ],
+)
+def test_rows_are_alike_where_many_have_the_columns_of_the_one_before(matrix, alike):
+    assert found(matrix).alike is alike
+    wide = sp.csr_array(
+        (matrix.data, matrix.indices.astype(np.int64), matrix.indptr.astype(np.int64)), matrix.shape
+    )
+    assert found(wide) == found(matrix)
+
+
+def test_rows_as_long_as_the_one_before_are_not_alike_where_one_column_differs():
+    matrix = in_runs(np.full(700, 3), 24)
+    other = matrix.copy()
+    other.indices[other.indptr[1:-1:2]] += 1  # the first of every other row
+    assert found(matrix).alike
+    assert not found(other).alike
+
+
 def test_columns_drawn_alone_make_no_skewed_rows_and_are_not_mutual():
     rng = np.random.default_rng(0)
     rows = np.repeat(np.arange(4000), 16)
@@ -242,7 +283,7 @@ def test_ranges_of_every_level_are_told():
     tensor = sd.asarray(dense).convert("csf")
     told = source_of(tensor, looking=True).uneven
     # all rows are full, and fibers of any length
-    assert told == {"p1": Unevenness(), "p2": Unevenness(ragged=True)}
+    assert told == {"p1": Unevenness(alike=True), "p2": Unevenness(ragged=True)}
 
 
 def test_the_find_is_that_for_how_entries_lie():
@@ -291,3 +332,5 @@ def test_the_explanation_says_what_was_found():
     assert "ranges of p: of about 16 entries, of 64 where an entry is" in text
     assert "times as often as by chance" in text
     assert "ranges of p: of about 16 entries\n" in triangles.lower(lower(EVEN)).explain()
+    text = masked.lower(blocks(8), blocks(8), blocks(8)).explain()
+    assert "ranges often have the coordinates of the one before" in text
