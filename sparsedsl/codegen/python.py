@@ -19,6 +19,7 @@ import numpy as np
 from sparsedsl.codegen import operators
 from sparsedsl.codegen.expressions import CONSTRUCTORS, VECTOR_CALLS, Printer
 from sparsedsl.contraction.operators import MONOIDS
+from sparsedsl.loops.effects import array_dtypes, names
 from sparsedsl.loops.nodes import (
     BOOL,
     INT,
@@ -111,11 +112,11 @@ def source(kernel: Kernel, *, fastmath: bool = True, safe: bool = False, cache: 
         return (y,)
     <BLANKLINE>
     """
-    used = _names(kernel)
-    printer = Printer(_dtypes(kernel), _renamed(kernel, used), used, unsigned=safe)
+    used = names(kernel)
+    printer = Printer(array_dtypes(kernel), _renamed(kernel, used), used, unsigned=safe)
     body = [*_entry(kernel, printer), *_body(kernel.body, printer)]
-    names = [printer.name(name) for name in kernel.results]
-    body.append(f"return ({', '.join(names)}{',' if len(names) == 1 else ''})")
+    results = [printer.name(name) for name in kernel.results]
+    body.append(f"return ({', '.join(results)}{',' if len(results) == 1 else ''})")
     params = ", ".join(printer.name(param.name) for param in kernel.params)
     flags = ["cache=True"] if cache else []
     flags += ["nogil=True", 'error_model="numpy"']
@@ -135,29 +136,6 @@ def source(kernel: Kernel, *, fastmath: bool = True, safe: bool = False, cache: 
     )
 
 
-def _dtypes(kernel: Kernel) -> dict[str, str]:
-    """Return the dtype of every array of the kernel."""
-    found = {p.name: p.dtype for p in kernel.params if isinstance(p, ArrayParam)}
-    for statement in statements(kernel.body):
-        if isinstance(statement, Allocate):
-            found[statement.array] = statement.dtype
-    return found
-
-
-def _names(kernel: Kernel) -> set[str]:
-    """Return the names of the kernel's parameters, variables and arrays."""
-    used = {param.name for param in kernel.params}
-    for statement in statements(kernel.body):
-        match statement:
-            case Assign(variable) | For(variable):
-                used.add(variable.name)
-            case Allocate(array):
-                used.add(array)
-            case _:
-                pass
-    return used
-
-
 def _renamed(kernel: Kernel, used: set[str]) -> dict[str, str]:
     """Return new names for those that mean something else in the generated module."""
     renamed: dict[str, str] = {}
@@ -175,7 +153,7 @@ def freedoms(kernel: Kernel) -> tuple[str, ...]:
 
     A kernel that accumulates no floating-point sum has none.
     """
-    if not _sums_floats(kernel.body, _dtypes(kernel)):
+    if not _sums_floats(kernel.body, array_dtypes(kernel)):
         return ()
     return ("contract", "reassoc") if _sums_always(kernel) else ("contract",)
 
@@ -191,7 +169,7 @@ def _sums_always(kernel: Kernel) -> bool:
     Sums may then be taken in another order, in vectors.  Where each addition depends on a
     condition, vectors would make all of them, with masks, which takes longer.
     """
-    dtypes = _dtypes(kernel)
+    dtypes = array_dtypes(kernel)
     loops = (s for s in statements(kernel.body) if isinstance(s, For | While))
     return any(_is_float_sum(part, dtypes) for loop in loops for part in loop.body)
 
@@ -234,9 +212,9 @@ def _imports(printer: Printer, text: str) -> str:
     if printer.intrinsics:
         lines.append("")
     parts = ("comparing", compared), ("intrinsics", others), ("straight", straight)
-    for module, names in parts:
-        if names:
-            lines.append(f"from sparsedsl.codegen.{module} import {', '.join(sorted(names))}")
+    for module, found in parts:
+        if found:
+            lines.append(f"from sparsedsl.codegen.{module} import {', '.join(sorted(found))}")
     return "\n".join(lines) + "\n"
 
 

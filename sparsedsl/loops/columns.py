@@ -20,13 +20,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sparsedsl.loops import build
-from sparsedsl.loops.effects import changes, fresh, names, reads, straight_names, touched
+from sparsedsl.loops.effects import (
+    array_dtypes,
+    changes,
+    fresh,
+    names,
+    reads,
+    straight_names,
+    touched,
+)
 from sparsedsl.loops.lifting import along, substituted
 from sparsedsl.loops.nodes import (
     INT,
-    Allocate,
     Apply,
-    ArrayParam,
     Assign,
     Cast,
     Comment,
@@ -50,17 +56,13 @@ of 64 columns in one go, and half of one reads rows of 4."""
 
 def columns(kernel: Kernel) -> Kernel:
     """Return ``kernel`` with accumulations over rows of a dense operand done in vectors."""
-    dtypes = {p.name: p.dtype for p in kernel.params if isinstance(p, ArrayParam)}
-    for statement in statements(kernel.body):
-        if isinstance(statement, Allocate):
-            dtypes[statement.array] = statement.dtype
+    held, taken = array_dtypes(kernel), names(kernel)
     straight = straight_names(kernel.body) - set(kernel.results)
-    taken = names(kernel)
 
     def block(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
         found: list[Stmt] = []
         for statement in body:
-            rows = _rows(statement, dtypes, straight) if isinstance(statement, For) else None
+            rows = _rows(statement, held, straight) if isinstance(statement, For) else None
             if rows is None:
                 found.append(with_bodies(statement, block))
                 continue

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from sparsedsl.loops.nodes import (
     Allocate,
+    ArrayParam,
     Assign,
     Expr,
     For,
@@ -29,6 +30,12 @@ from sparsedsl.loops.walk import bodies, expressions, operands, statements
 def names(kernel: Kernel) -> set[str]:
     """Return every name of the kernel: parameters, variables and arrays."""
     return {param.name for param in kernel.params} | changes(kernel.body)
+
+
+def array_dtypes(kernel: Kernel) -> dict[str, str]:
+    """Return the dtype of every array of the kernel, given or made."""
+    found = {p.name: p.dtype for p in kernel.params if isinstance(p, ArrayParam)}
+    return found | {s.array: s.dtype for s in statements(kernel.body) if isinstance(s, Allocate)}
 
 
 def fresh(name: str, taken: set[str]) -> str:

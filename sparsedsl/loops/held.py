@@ -23,12 +23,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sparsedsl.loops import build
-from sparsedsl.loops.effects import changes, fresh, names, reads, touched, uses
+from sparsedsl.loops.effects import array_dtypes, changes, fresh, names, reads, touched, uses
 from sparsedsl.loops.nodes import (
     INT,
-    Allocate,
     Apply,
-    ArrayParam,
     Assign,
     Binary,
     Cast,
@@ -50,11 +48,7 @@ from sparsedsl.loops.walk import statements, with_bodies
 
 def held(kernel: Kernel) -> Kernel:
     """Return ``kernel`` with sums of short rows held in registers."""
-    dtypes = {p.name: p.dtype for p in kernel.params if isinstance(p, ArrayParam)}
-    for statement in statements(kernel.body):
-        if isinstance(statement, Allocate):
-            dtypes[statement.array] = statement.dtype
-    return replace(kernel, body=_Holding(dtypes, names(kernel)).block(kernel.body))
+    return replace(kernel, body=_Holding(array_dtypes(kernel), names(kernel)).block(kernel.body))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sparsedsl.loops import build
-from sparsedsl.loops.effects import changes, fresh, names, reads, straight_names
+from sparsedsl.loops.effects import array_dtypes, changes, fresh, names, reads, straight_names
 from sparsedsl.loops.nodes import (
     INT,
-    Allocate,
     Apply,
-    ArrayParam,
     Assign,
     Binary,
     Break,
@@ -40,7 +38,7 @@ from sparsedsl.loops.nodes import (
     Var,
     While,
 )
-from sparsedsl.loops.walk import statements, with_bodies
+from sparsedsl.loops.walk import with_bodies
 
 LANES = 8
 """Indices of a range that are compared at once: a word has a bit for each pair."""
@@ -48,12 +46,8 @@ LANES = 8
 
 def meets(kernel: Kernel) -> Kernel:
     """Return ``kernel`` with ranges searched for those of others several at once."""
-    dtypes = {p.name: p.dtype for p in kernel.params if isinstance(p, ArrayParam)}
-    for statement in statements(kernel.body):
-        if isinstance(statement, Allocate):
-            dtypes[statement.array] = statement.dtype
     straight = straight_names(kernel.body) - set(kernel.results)
-    meeting = _Meeting(dtypes, straight, names(kernel))
+    meeting = _Meeting(array_dtypes(kernel), straight, names(kernel))
     return replace(kernel, body=meeting.block(kernel.body))
 
 

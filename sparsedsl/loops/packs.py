@@ -24,12 +24,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from sparsedsl.loops import build
-from sparsedsl.loops.effects import changes, fresh, names, reads, straight_names
+from sparsedsl.loops.effects import array_dtypes, changes, fresh, names, reads, straight_names
 from sparsedsl.loops.nodes import (
     INT,
-    Allocate,
     Apply,
-    ArrayParam,
     Assign,
     Binary,
     Cast,
@@ -46,16 +44,14 @@ from sparsedsl.loops.nodes import (
     While,
 )
 from sparsedsl.loops.vectors import lanes, vector
-from sparsedsl.loops.walk import statements, with_bodies
+from sparsedsl.loops.walk import with_bodies
 
 
 def packs(kernel: Kernel) -> Kernel:
     """Return ``kernel`` with loops that append what is kept of a range done in vectors."""
-    dtypes = {p.name: p.dtype for p in kernel.params if isinstance(p, ArrayParam)}
-    for statement in statements(kernel.body):
-        if isinstance(statement, Allocate):
-            dtypes[statement.array] = statement.dtype
-    packing = _Packing(dtypes, straight_names(kernel.body) - set(kernel.results), names(kernel))
+    packing = _Packing(
+        array_dtypes(kernel), straight_names(kernel.body) - set(kernel.results), names(kernel)
+    )
     return replace(kernel, body=packing.block(kernel.body))
 
 

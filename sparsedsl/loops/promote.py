@@ -23,12 +23,10 @@ from itertools import combinations
 
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.loops import build
-from sparsedsl.loops.effects import changes, fresh, names, reads, touched
+from sparsedsl.loops.effects import array_dtypes, changes, fresh, names, reads, touched
 from sparsedsl.loops.nodes import (
     INT,
-    Allocate,
     Apply,
-    ArrayParam,
     Assign,
     Break,
     Const,
@@ -54,11 +52,7 @@ def promote(kernel: Kernel) -> Kernel:
     Only an accumulation that runs in every iteration is moved, so that no element is touched
     which the original would not have touched.
     """
-    dtypes = {p.name: p.dtype for p in kernel.params if isinstance(p, ArrayParam)}
-    for statement in statements(kernel.body):
-        if isinstance(statement, Allocate):
-            dtypes[statement.array] = statement.dtype
-    return replace(kernel, body=_Promotion(dtypes, names(kernel)).block(kernel.body))
+    return replace(kernel, body=_Promotion(array_dtypes(kernel), names(kernel)).block(kernel.body))
 
 
 class _Promotion:

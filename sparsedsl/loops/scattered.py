@@ -43,6 +43,7 @@ from sparsedsl.loops.nodes import (
     Var,
     While,
 )
+from sparsedsl.loops.told import later
 from sparsedsl.loops.vectors import lanes
 from sparsedsl.loops.walk import expressions, operands, statements, with_bodies
 
@@ -121,12 +122,12 @@ class _Scattered:
         found = dict.fromkeys(self.elements(loop)) if _follows(loop, turns) else {}
         if not found:
             return loop
-        soon = {
-            a: Var(fresh(f"{a}_soon", self.taken), INT)
-            for a in dict.fromkeys(e.told for e in found)
-        }
+        entries = {e.told: e.tells for e in found}
+        soon = {a: Var(fresh(f"{a}_soon", self.taken), INT) for a in entries}
         told |= {*soon}
-        ahead = [Assign(place, _later(array, loop.variable)) for array, place in soon.items()]
+        ahead = [
+            Assign(soon[a], later(entry, loop.variable, AHEAD)) for a, entry in entries.items()
+        ]
         fetched = [
             Prefetch(e.array, (put(e.place, e.tells, soon[e.told]),), to_store=e.to_store)
             for e in found
@@ -190,12 +191,6 @@ def _follows(loop: For, turns: frozenset[Var]) -> bool:
             return place in turns
         case _:
             return not turns
-
-
-def _later(array: str, turn: Var) -> Expr:
-    """Return what an index array holds some turns later."""
-    last = build.sub(build.length(array), 1)
-    return build.load(array, build.min_(build.add(turn, AHEAD), last))
 
 
 def _look(array: str, seen: Var) -> Iterator[Stmt]:
