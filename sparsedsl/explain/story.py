@@ -14,6 +14,7 @@ from sparsedsl.explain.plans import iteration_space, plan_text
 from sparsedsl.explain.storage import copied_bytes, size_text, workspaces
 from sparsedsl.find.smt import Proof
 from sparsedsl.layouts.levels import exact
+from sparsedsl.loops.alike import takes_rows_together
 from sparsedsl.options import current
 from sparsedsl.pipeline.groups import Group, Settings
 from sparsedsl.pipeline.passes import shared
@@ -84,6 +85,8 @@ def _unit(unit: Unit, settings: Settings, head: str, took: float | None) -> list
     lines += ["plan", *_indented(plan_text(unit))]
     for variable, algorithm, rejected in unit.choices:
         lines.append(f"find {variable}: {algorithm} ({rejected})")
+    if takes_rows_together(unit.kernel):
+        lines.append("rows whose indices equal those of the row before are taken together")
     if unit.nest.cut:
         lines.append(
             f"the search ended after {settings.search_limit} loops tried: the plan is the cheapest "

@@ -27,6 +27,7 @@ from sparsedsl.loops.promote import promote
 from sparsedsl.loops.reuse import reuse
 from sparsedsl.loops.simplify import simplify
 from sparsedsl.loops.strip import strip
+from sparsedsl.loops.supernodes import supernodes
 from sparsedsl.loops.unroll import unroll
 from sparsedsl.loops.verify import verify
 
@@ -41,6 +42,7 @@ def optimise(
     apart: bool = False,
     likely: Mapping[str, int] | None = None,
     large: Expr | None = None,
+    alike: tuple[frozenset[str], ...] = (),
     checked: bool = False,
 ) -> Kernel:
     """Return a kernel of the same meaning that runs faster.
@@ -51,11 +53,13 @@ def optimise(
     they are read, as for ``fetch``.  ``apart``: sums of floats that go on from loop to loop may be
     taken loop by loop.  ``likely``: extents that sums along rows have versions for,
     as for ``dots``.  ``large``: how many entries there is room for, where they are more than
-    caches hold.  ``checked``: what each pass gives is verified, not the last one's result alone.
+    caches hold.  ``alike``: the arrays of operands whose rows are worth being taken together, as
+    for ``supernodes``.  ``checked``: what each pass gives is verified, not the last one's result
+    alone.
     """
     fetched = tuple((far or {}).items())
     wide = tuple((name, n) for name, n in (likely or {}).items() if n <= WIDEST)
-    return _optimised(kernel, vectors, masked, packed, fetched, apart, wide, large, checked)
+    return _optimised(kernel, vectors, masked, packed, fetched, apart, wide, large, alike, checked)
 
 
 @lru_cache(maxsize=64)
@@ -68,11 +72,13 @@ def _optimised(
     apart: bool,
     likely: tuple[tuple[str, int], ...],
     large: Expr | None,
+    alike: tuple[frozenset[str], ...],
     checked: bool,
 ) -> Kernel:
     """``optimise``, kept: plans for operands of other sizes mostly give the same loops."""
     passes = (simplify, unroll, simplify, promote, reuse, strip, simplify, kept)
-    last: list[Callable[[Kernel], Kernel]] = [*[sums_by_loops] * apart]
+    last: list[Callable[[Kernel], Kernel]] = [partial(supernodes, alike=alike)] * bool(alike)
+    last += [sums_by_loops] * apart
     if vectors:
         last += [*[sums_in_lanes] * masked, *[meets, packs, held] * packed, extremes, interior]
         last += [*[partial(dots, likely=dict(likely))] * bool(likely), columns]

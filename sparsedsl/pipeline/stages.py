@@ -202,6 +202,7 @@ def _unit(
     *within, planned = plans
     far = {array: elements for p in plans for array, elements in p.proved.far}
     likely = {extent_name(i): n for p in plans for i, n in p.request.extents.items()}
+    alike = tuple(dict.fromkeys(arrays for p in plans for arrays in p.proved.alike))
     kernel = optimise(
         verify_kernel(lowered.kernel),
         # each subscript of a vector's elements is not there to be checked, nor is one looked ahead
@@ -212,6 +213,7 @@ def _unit(
         apart=settings.fastmath,
         likely=likely if settings.fastmath else {},
         large=lowered.sink.given if planned.proved.large else None,
+        alike=alike if settings.fastmath and not settings.safe else (),
         checked=current().verify,
     )
     kernel = _finished(kernel, plans, settings) if alone else kernel
