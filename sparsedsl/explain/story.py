@@ -13,8 +13,11 @@ from sparsedsl.explain.alternatives import alternatives
 from sparsedsl.explain.plans import iteration_space, plan_text
 from sparsedsl.explain.storage import copied_bytes, size_text, workspaces
 from sparsedsl.find.smt import Proof
+from sparsedsl.iteration.nodes import Operand
 from sparsedsl.layouts.levels import exact
 from sparsedsl.loops.alike import takes_rows_together
+from sparsedsl.loops.mirror import ONCE
+from sparsedsl.loops.walk import statements
 from sparsedsl.options import current
 from sparsedsl.pipeline.groups import Group, Settings
 from sparsedsl.pipeline.passes import shared
@@ -196,7 +199,7 @@ def _storage(unit: Unit) -> list[str]:
         layout = operand.layout if source is None else source.layout
         lines.append(f"  {name}: {operand.tensor.dtype} in {layout.label}")
         lines += [f"    {text}" for text in _lying(name, group)]
-        if _is_halved(name, unit):
+        if _is_halved(name, unit) or _is_joined(operand, unit):
             lines.append("    each stored entry is visited once, for both of its coordinates")
     for conversion in nest.conversions:
         size = size_text(copied_bytes(conversion, group))
@@ -220,6 +223,13 @@ def _is_halved(name: str, unit: Unit) -> bool:
     source = unit.group.sources.get(name)
     read = [request.layouts[name] for request, _, _ in unit.planned if name in request.layouts]
     return source is not None and any(layout != source.layout for layout in read)
+
+
+def _is_joined(operand: Operand, unit: Unit) -> bool:
+    """Whether one loop visits what two parts of a layout both store."""
+    parts = operand.layout.structures
+    alike = len(parts) == 2 and parts[0].dims == parts[1].dims
+    return alike and ONCE in statements(unit.kernel.body)
 
 
 def _lying(name: str, group: Group) -> Iterator[str]:

@@ -42,11 +42,11 @@ def opened_rows(nest: Nest, shared: Shared | None, sizes: Sizes) -> int:
     0 where the outermost loops are not whole ones over coordinates of the output, where these
     are all of its coordinates, where threads share a loop inside of a row, where rows are
     narrow, and where less is expected to be added to a row than it has elements, whose memory is
-    then best left alone.
+    then best left alone.  Of two chains the first is meant: the other must not come before it.
     """
-    if nest.assembly.kind != "dense" or len(nest.chains) != 1:
+    if nest.assembly.kind != "dense" or len(nest.chains) not in (1, 2):
         return 0
-    (chain,) = nest.chains
+    chain = nest.chains[0]
     names = {c.name for c in chain.coordinates}
     if chain.monoid is None or None in names or not starts_at_identity(nest, chain.monoid):
         return 0

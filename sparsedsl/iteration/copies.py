@@ -167,7 +167,7 @@ def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[
         if copy not in inputs:
             inputs.append(copy)
         layouts[copy.name] = layout
-        total = max(request.entries[source.name].values(), default=1.0)
+        total = held(request, source.name)
         entries[copy.name] = _estimate(layout, modes, access, request, total)
         lengths[copy.name] = _lengths(layout, modes, access, request)
         uneven[copy.name] = _uneven(request, source.name, layout, modes)
@@ -192,6 +192,13 @@ def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[
     return changed, unique
 
 
+def held(request: Request, name: str) -> float:
+    """Return how many entries a copy of a tensor holds: both halves of what is stored once."""
+    layout = request.layouts[name]
+    alike = [part.dims for part in layout.structures].count(layout.structures[0].dims)
+    return alike * max(request.entries[name].values(), default=1.0)
+
+
 def of_operands(conversions: tuple[Conversion, ...]) -> tuple[Conversion, ...]:
     """Return the copies, each made of an operand: a copy of a copy is one of what that is of."""
     sources: dict[str, str] = {}
@@ -207,7 +214,7 @@ def with_sizes(request: Request, nest: Nest) -> Request:
     for copy in nest.conversions:
         name = copy.tensor.name
         if name in read:
-            total = max(request.entries[copy.source].values(), default=1.0)
+            total = held(request, copy.source)
             entries[name] = _estimate(copy.layout, copy.order, read[name], request, total)
             source = replace(read[name], tensor=copy.source)
             lengths[name] = _lengths(copy.layout, copy.order, source, request)

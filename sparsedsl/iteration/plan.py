@@ -149,7 +149,7 @@ def copying(request: Request, conversions: tuple[Conversion, ...], *, rows: bool
 
     Those of dense operands are made at each call, others once for all that are expected.
     """
-    each = [(c, max(request.entries[c.source].values(), default=1.0)) for c in conversions]
+    each = [(c, copies.held(request, c.source)) for c in conversions]
     turning = cost.TURNING if any(c.tensor.total for c, _ in each) else 0.0
     convert = cost.rows_cost if rows else cost.convert_cost
     each_cost = (

@@ -46,6 +46,7 @@ from sparsedsl.loops.nodes import (
     Store,
     Var,
 )
+from sparsedsl.loops.reflected import Halves, Row, halves, strips
 from sparsedsl.loops.vectors import lanes, vector
 from sparsedsl.loops.walk import statements, with_bodies
 
@@ -59,17 +60,32 @@ def columns(kernel: Kernel) -> Kernel:
     held, taken = array_dtypes(kernel), names(kernel)
     straight = straight_names(kernel.body) - set(kernel.results)
 
+    def reflected(both: Halves, opening: For | None) -> tuple[Stmt, ...] | None:
+        loop = both.loop
+        if not (changes((loop,)) - _loops(loop) - {both.held.store.array}) <= straight:
+            return None
+        first = None if opening is None else _constant(opening)
+        return strips(both, held[both.held.store.array], WIDTHS, first, taken)
+
     def block(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
         found: list[Stmt] = []
         for statement in body:
             rows = _rows(statement, held, straight) if isinstance(statement, For) else None
-            if rows is None:
+            both = halves(statement) if rows is None and isinstance(statement, For) else None
+            form = rows or (both and both.held)
+            opening = _opening(found[-1], form) if form is not None and found else None
+            if rows is not None:
+                wide = _strips(replace(rows, opening=opening), taken)
+            elif both is not None:
+                wide = reflected(both, opening)
+            else:
+                wide = None
+            if wide is None:
                 found.append(with_bodies(statement, block))
                 continue
-            if found and (opening := _opening(found[-1], rows)) is not None:
-                rows = replace(rows, opening=opening)
+            if opening is not None:
                 found.pop()
-            found += _strips(rows, taken)
+            found += wide
         return tuple(found)
 
     return replace(kernel, body=block(kernel.body))
@@ -93,14 +109,17 @@ class _Rows:
     @property
     def first(self) -> Expr | None:
         """What every column begins with, if that is known."""
-        if self.opening is None:
-            return None
-        (store,) = self.opening.body
-        assert isinstance(store, Store)
-        return store.value
+        return None if self.opening is None else _constant(self.opening)
 
 
-def _opening(statement: Stmt, rows: _Rows) -> For | None:
+def _constant(opening: For) -> Expr:
+    """Return what a loop sets columns to."""
+    (store,) = opening.body
+    assert isinstance(store, Store)
+    return store.value
+
+
+def _opening(statement: Stmt, rows: _Rows | Row) -> For | None:
     """Return the loop before, if it sets the columns of the row to a constant and no others."""
     match statement:
         case For(variable, start, stop, (Store(array, (*outer, last), Const(), None, True),), 1):

@@ -6,7 +6,8 @@
 Takes and gives the statements of a kernel.  Invariant: both only combine values into one array,
 by one monoid, and read it nowhere: each element meets the same values, in another order.  Sums
 over all turns are combined in a variable of each loop, in their order.
-Innermost loops over columns stay apart: they keep a row in registers, which is worth more.
+Where both loop over columns inside, two rows must be known to differ: one is then kept in
+registers (``loops.reflected``), without which the loops are faster apart.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from dataclasses import replace
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.effects import changes, fresh, reads, straight_names, uses
 from sparsedsl.loops.nodes import Assign, Comment, Const, Expr, For, If, Stmt, Store
+from sparsedsl.loops.reflected import halves, is_later, opening
 from sparsedsl.loops.rows import renamed
 from sparsedsl.loops.walk import statements
 
 Body = tuple[Stmt, ...]
+
+ONCE = Comment("both parts, each entry read once")
+"""What is said of loops that were joined."""
 
 
 def mirrored(body: Sequence[Stmt], names: Iterable[str]) -> list[Stmt]:
@@ -47,7 +52,7 @@ def mirrored(body: Sequence[Stmt], names: Iterable[str]) -> list[Stmt]:
     joined = _joined(first, other, summed=summed)
     if joined is None:
         return list(body)
-    once: list[Stmt] = [*begun, Comment("both parts, each entry read once"), joined]
+    once: list[Stmt] = [*begun, ONCE, joined]
     start, end = places[0], places[1] + 1
     if summed:
         once += [s for s in between if isinstance(s, Store)] + list(renamed(tuple(after), renames))
@@ -134,13 +139,54 @@ def _nested(first: For, second: For) -> For | None:
     assert isinstance(two, For)
     if (one.start, one.stop, one.step) != (two.start, two.stop, two.step):
         return None
-    if any(isinstance(s, For) for s in statements((*one.body, *two.body))):
-        return None
-    both = _nested(one, two)
+    columns = any(isinstance(s, For) for s in statements((*one.body, *two.body)))
+    both = _two_rows(one, two) if columns else _nested(one, two)
     if both is None:
         return None
     after = (*first.body[inner[0] + 1 :], *second.body[others[0] + 1 :])
     return replace(first, body=(*first.body[: inner[0]], *before, both, *after))
+
+
+def _two_rows(first: For, second: For) -> For | None:
+    """Join loops over entries with loops over columns inside, where one row stays in registers."""
+    both = replace(first, body=_once(first.body, second.body))
+    return None if halves(both) is None else both
+
+
+def opened(body: Sequence[Stmt], shape: Sequence[Expr], start: Expr) -> list[Stmt] | None:
+    """Return a joined body with every row of a matrix set to ``start`` where it begins.
+
+    None where it is not known that each row is set before anything is added to it: rows that
+    are written beside that of a turn must be those of turns before.
+    """
+    match body:
+        case [Comment() as title, For() as loop]:
+            row = _row_of(loop, shape, start)
+            return None if row is None else [title, _begun_with(loop, row)]
+        case [If(_, (Comment() as title, For() as loop), apart) as both]:
+            row = _row_of(loop, shape, start)
+            if row is None:
+                return None
+            filled = replace(loop, body=(row,))
+            return [replace(both, then=(title, _begun_with(loop, row)), otherwise=(filled, *apart))]
+        case _:
+            return None
+
+
+def _row_of(loop: For, shape: Sequence[Expr], start: Expr) -> For | None:
+    """Return the loop that sets the row of a turn, None where that may be too late or not all."""
+    inner = [s for s in loop.body if isinstance(s, For)]
+    found = halves(inner[0]) if len(inner) == 1 else None
+    if found is None or not is_later(found) or len(shape) != 2:
+        return None
+    whole = (loop.start, loop.stop, found.held.column.stop) == (lb.i(0), *shape)
+    return opening(found, start) if whole and found.held.place == (loop.variable,) else None
+
+
+def _begun_with(loop: For, row: For) -> For:
+    """Return a loop that sets a row right before the entries that are added to it."""
+    place = next(n for n, s in enumerate(loop.body) if isinstance(s, For))
+    return replace(loop, body=(*loop.body[:place], row, *loop.body[place:]))
 
 
 def _once(first: Body, second: Body) -> Body:

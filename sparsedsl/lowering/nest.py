@@ -29,7 +29,7 @@ from sparsedsl.iteration.nodes import (
 )
 from sparsedsl.iteration.space import extent_name
 from sparsedsl.loops import build as lb
-from sparsedsl.loops.mirror import mirrored
+from sparsedsl.loops.mirror import mirrored, opened
 from sparsedsl.loops.nodes import (
     Allocate,
     ArrayParam,
@@ -49,6 +49,7 @@ from sparsedsl.lowering.chain import ChainWalk
 from sparsedsl.lowering.closing import closings
 from sparsedsl.lowering.emitter import Emitter
 from sparsedsl.lowering.finds import Finds
+from sparsedsl.spf import terms
 
 DEEP = 2.0**18
 """Extent above which a workspace's bitmap gets a third level."""
@@ -117,7 +118,7 @@ def lower(
         identity,
         deep=widest > DEEP,
     )
-    walk = _NestWalk(proved, emitter, sink, room)
+    walk, late = _NestWalk(proved, emitter, sink, room), False
     body = walk.row() if room == "row" else walk.body()
     if proved.whole is not None:
         filled = _NestWalk(replace(proved, nest=proved.whole.nest), emitter, sink, room).body()
@@ -129,6 +130,8 @@ def lower(
         body = [If(lb.conj(*exact), (comment, *filled), tuple(body))]
     elif nest.assembly.kind == "dense" and len(nest.chains) > 1:
         body = mirrored(body, [*emitter.arrays, *emitter.integers])
+        rows = _with_rows(body, proved, emitter) if room != "row" else None
+        body, late = rows or body, rows is not None
     params: list[ArrayParam | IntParam] = [*emitter.arrays.values()]
     results: tuple[str, ...] = ()
     if nest.assembly.kind == "dense":
@@ -142,7 +145,17 @@ def lower(
         results = (sink.capacity.name, *dl.append_results(sink))
     params.extend(emitter.integers.values())
     kernel = Kernel("kernel", tuple(params), tuple(body), results, notes)
-    return Lowered(kernel, walk.sink, walk.shared, walk.gaps, walk.visited, walk.opened > 0)
+    return Lowered(kernel, walk.sink, walk.shared, walk.gaps, walk.visited, late or walk.opened > 0)
+
+
+def _with_rows(body: list[Stmt], proved: Proved, emitter: Emitter) -> list[Stmt] | None:
+    """Return the body of two chains with each row set where its sums start, if that may be."""
+    nest = proved.nest
+    if not proved.opened:
+        return None
+    modes = [nest.layout.relation.outputs.index(terms.text(a)) for a in nest.layout.value.arguments]
+    shape = [emitter.variable(extent_name(nest.coordinates[mode])) for mode in modes]
+    return opened(body, shape, dl.constant(nest.initial, nest.output.dtype))
 
 
 class _NestWalk:
@@ -155,7 +168,7 @@ class _NestWalk:
         self.signs = proved.nonnegative
         self.shared = None if room == "row" else proved.parallel
         # a row that is held is made anew by ``loops.rows``
-        self.opened = 0 if room == "row" else proved.opened
+        self.opened = 0 if room == "row" or len(self.nest.chains) > 1 else proved.opened
         self.room: Room = room
         self.emitter = emitter
         self.sink = sink
