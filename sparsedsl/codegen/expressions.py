@@ -214,8 +214,9 @@ class Printer:
         """Return a vector of which the first elements alone are loaded."""
         arrays = [self.name(node.array)] + [self.name(node.through)] * bool(node.through)
         ends = self.subscript(node.place, True), self.exact(node.count)
-        call = "part_through" if node.through else "part"
-        return self.intrinsic(f"{call}({', '.join((*arrays, *ends))}, {lanes(node.type)})")
+        call = "part_through" if node.through else "part" if node.apart == 1 else "part_apart"
+        sizes = [str(lanes(node.type))] + [str(node.apart)] * (node.apart > 1)
+        return self.intrinsic(f"{call}({', '.join((*arrays, *ends, *sizes))})")
 
     def pack(self, node: Pack) -> str:
         """Return the call that stores what is kept, one behind the other."""

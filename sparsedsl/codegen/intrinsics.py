@@ -278,6 +278,7 @@ def _generate_store(context: Any, builder: Any, signature: Any, arguments: Any) 
 
 
 @lower_builtin(spread, types.Float, types.Any)
+@lower_builtin(spread, types.Integer, types.Any)
 def _generate_spread(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     kind = context.get_value_type(signature.return_type)
     zero, chosen = ir.IntType(32)(0), ir.VectorType(ir.IntType(32), kind.count)

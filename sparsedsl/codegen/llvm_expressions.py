@@ -155,10 +155,13 @@ def _binary(f: Function, node: Binary) -> Value:
 
 def _part(f: Function, node: Part) -> Value:
     """Write a vector of which the first elements alone are loaded."""
-    if isinstance(node.count, Const) and node.count.value == lanes(node.type):
+    if isinstance(node.count, Const) and node.count.value == lanes(node.type) and node.apart == 1:
         return _all_of(f, node)
-    mask = llvm_vectors.used(f.builder, evaluate(f, node.count), lanes(node.type))
     where = [evaluate(f, node.place)]
+    if node.apart > 1:
+        first, count = f.place(node.array, where), evaluate(f, node.count)
+        return llvm_vectors.loaded_apart(f.builder, first, count, lanes(node.type), node.apart)
+    mask = llvm_vectors.used(f.builder, evaluate(f, node.count), lanes(node.type))
     if not node.through:
         return llvm_vectors.loaded(f.builder, f.place(node.array, where), mask)
     places = llvm_vectors.loaded(f.builder, f.place(node.through, where), mask)

@@ -38,6 +38,17 @@ def loaded(builder: Any, address: Any, mask: Any) -> Any:
     return builder.call(function, [place, _INT(bits(element) // 8), mask, ir.Constant(kind, None)])
 
 
+def loaded_apart(builder: Any, address: Any, count: Any, lanes: int, apart: int) -> Any:
+    """Return the first ``count`` of elements so many places apart, from an address on.
+
+    They are taken out of all that lie between the first and the last: a few instructions.
+    """
+    total = builder.sub(builder.mul(count, _WORD(apart)), _WORD(apart - 1))
+    every = loaded(builder, address, used(builder, total, lanes * apart))
+    chosen = ir.Constant(ir.VectorType(_INT, lanes), list(range(0, lanes * apart, apart)))
+    return builder.shuffle_vector(every, ir.Constant(every.type, ir.Undefined), chosen)
+
+
 def loaded_through(builder: Any, address: Any, places: Any, mask: Any) -> Any:
     """Return the elements of an array that begins at an address, at the places that a mask says."""
     element, lanes = address.type.pointee, mask.type.count

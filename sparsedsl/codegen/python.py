@@ -54,6 +54,9 @@ from sparsedsl.loops.walk import statements
 _COMPARING = frozenset({"added", "alike"})
 """Functions of ``codegen.comparing``."""
 
+_APART = frozenset({"part_apart"})
+"""Functions of ``codegen.apart``."""
+
 _RESERVED = frozenset(
     {
         *("np", "math", "njit", "register_jitable"),
@@ -62,7 +65,7 @@ _RESERVED = frozenset(
         *INTRINSICS,
         *("chosen", "vector", "spread", "store_vector", "part", "part_through", "first"),
         *(*FOLDS, *VECTOR_CALLS.values()),
-        *("prefetch", "prefetch_to_store", "differing", "lower", "nans", *_COMPARING),
+        *("prefetch", "prefetch_to_store", "differing", "lower", "nans", *_COMPARING, *_APART),
         *("pack", "pack_numbers", "pack_through"),
         *operators.STRAIGHT,
         *keyword.kwlist,
@@ -178,6 +181,9 @@ def _is_float_sum(statement: Stmt, dtypes: Mapping[str, str]) -> bool:
     match statement:
         case Store(array, _, _, "add"):
             return np.dtype(dtypes[array]).kind in "fc"
+        case Store(array, there, Apply("add", (Load(read, here), _), type)) if type != INT:
+            number = np.dtype(element(type)).kind in "fc"
+            return array == read and there == here and number
         case Assign(Var(name, type), Apply("add", (Var(first), _))):
             number = type not in (INT, BOOL) and np.dtype(element(type)).kind in "fc"
             return name == first and number
@@ -207,12 +213,13 @@ def _imports(printer: Printer, text: str) -> str:
     if helpers:
         lines.append("from numba.extending import register_jitable")
     lines += [f"from numpy import {d} as {CONSTRUCTORS[d]}" for d in sorted(printer.constructors)]
-    straight, compared = (printer.intrinsics & s for s in (operators.STRAIGHT, _COMPARING))
-    others = printer.intrinsics - straight - compared
+    kinds = operators.STRAIGHT, _COMPARING, _APART
+    straight, compared, apart = (printer.intrinsics & names for names in kinds)
+    others = printer.intrinsics - straight - compared - apart
     if printer.intrinsics:
         lines.append("")
-    parts = ("comparing", compared), ("intrinsics", others), ("straight", straight)
-    for module, found in parts:
+    parts = {"apart": apart, "comparing": compared, "intrinsics": others, "straight": straight}
+    for module, found in parts.items():
         if found:
             lines.append(f"from sparsedsl.codegen.{module} import {', '.join(sorted(found))}")
     return "\n".join(lines) + "\n"

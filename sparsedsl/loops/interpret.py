@@ -295,7 +295,7 @@ class _Machine:
         lanes = vectors.lanes(node.type)
         count = min(max(self.evaluate(node.count), 0), lanes)
         start = self.evaluate(node.place)
-        places = range(start, start + count)
+        places = range(start, start + count * node.apart, node.apart)
         if node.through:
             places = [int(self.element(node.through, place)) for place in places]
         found = np.zeros(lanes, vectors.element(node.type))

@@ -51,9 +51,10 @@ class Load:
 class Part:
     """A vector of ``type`` whose first ``count`` elements are of ``array``, the others zero.
 
-    They lie from ``place`` on; or, where ``through`` names an index array, at the places that it
-    holds from ``place`` on.  ``count`` may be negative, for none, or more than there are elements,
-    for all; what is not taken need not be there.  Arrays have one axis.
+    They lie from ``place`` on, so many places ``apart``; or, where ``through`` names an index
+    array, at the places that it holds from ``place`` on.  ``count`` may be negative, for none, or
+    more than there are elements, for all; what is not taken need not be there.  Arrays have one
+    axis.
     """
 
     array: str
@@ -61,6 +62,7 @@ class Part:
     count: Expr
     type: str
     through: str = ""
+    apart: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from sparsedsl.loops.columns import columns
 from sparsedsl.loops.dots import WIDEST, dots
 from sparsedsl.loops.extremes import extremes
 from sparsedsl.loops.fetch import fetch
+from sparsedsl.loops.grouped import grouped
 from sparsedsl.loops.held import held
 from sparsedsl.loops.interior import interior
 from sparsedsl.loops.kept import kept
@@ -54,8 +55,8 @@ def optimise(
     taken loop by loop.  ``likely``: extents that sums along rows have versions for,
     as for ``dots``.  ``large``: how many entries there is room for, where they are more than
     caches hold.  ``alike``: the arrays of operands whose rows are worth being taken together, as
-    for ``supernodes``.  ``checked``: what each pass gives is verified, not the last one's result
-    alone.
+    for ``supernodes`` and ``grouped``.  ``checked``: what each pass gives is verified, not the last
+    one's result alone.
     """
     fetched = tuple((far or {}).items())
     wide = tuple((name, n) for name, n in (likely or {}).items() if n <= WIDEST)
@@ -80,7 +81,14 @@ def _optimised(
     last: list[Callable[[Kernel], Kernel]] = [partial(supernodes, alike=alike)] * bool(alike)
     last += [sums_by_loops] * apart
     if vectors:
-        last += [*[sums_in_lanes] * masked, *[meets, packs, held] * packed, extremes, interior]
+        together = [partial(grouped, alike=alike)] * bool(alike and packed)
+        last += [
+            *[sums_in_lanes] * masked,
+            *together,
+            *[meets, packs, held] * packed,
+            extremes,
+            interior,
+        ]
         last += [*[partial(dots, likely=dict(likely))] * bool(likely), columns]
     last += [] if large is None else [partial(passing, room=large)]
     last += [partial(fetch, far=dict(far)), partial(pointers, far=dict(far).keys())]

@@ -46,6 +46,9 @@ from sparsedsl.loops.nodes import (
 from sparsedsl.loops.vectors import lanes, vector
 from sparsedsl.loops.walk import with_bodies
 
+FARTHEST = 8
+"""Places between elements up to which they are taken out of all that lie between them."""
+
 
 def packs(kernel: Kernel) -> Kernel:
     """Return ``kernel`` with loops that append what is kept of a range done in vectors."""
@@ -65,6 +68,7 @@ class _Appended:
     keys: tuple[Store, ...]
     values: Store
     cleared: Store | None
+    apart: int
 
 
 class _Packing:
@@ -107,10 +111,8 @@ class _Packing:
                 pass
             case _:
                 return None
-        if (
-            not _along(place, turn, changes(loop.body) | {turn.name})
-            or self.dtypes.get(load.array) != value.type
-        ):
+        apart = _apart(place, turn, changes(loop.body) | {turn.name})
+        if apart is None or self.dtypes.get(load.array) != value.type:
             return None
         if value.type not in ("float64", "float32"):
             return None
@@ -127,11 +129,14 @@ class _Packing:
             return None
         if any(not isinstance(s.value, Const) or s.subscripts != (place,) for s in cleared):
             return None
+        if cleared and apart > 1:
+            return None
         written = [s.array for s in (*keys, *values, *cleared)]
         told = [_key(s.value, turn) for s in keys]
         if len(set(written)) < len(written) or set(written) & {*told, *reads(loop.stop)}:
             return None
-        return _Appended(after, load, fill, tuple(keys), values[0], next(iter(cleared), None))
+        clear = next(iter(cleared), None)
+        return _Appended(after, load, fill, tuple(keys), values[0], clear, apart)
 
     def packed(self, loop: For, found: _Appended) -> list[Stmt]:
         """Return the loop in vectors."""
@@ -144,7 +149,7 @@ class _Packing:
         place = found.value.subscripts[0]
         body: list[Stmt] = [
             Assign(left, build.sub(past, turn)),
-            Assign(held, Part(found.value.array, place, left, kind)),
+            Assign(held, Part(found.value.array, place, left, kind, apart=found.apart)),
         ]
         if found.cleared is not None:
             # of so few entries that a word has a bit for each
@@ -191,13 +196,15 @@ class _Packing:
         ]
 
 
-def _along(place: Expr, turn: Var, moving: set[str]) -> bool:
-    """Whether a place is the next one at each turn."""
+def _apart(place: Expr, turn: Var, moving: set[str]) -> int | None:
+    """Return how many places it is from one turn's place to the next one's, None if not known."""
     match place:
-        case Binary("+" | "-", first, offset) if first == turn:
-            return not reads(offset) & moving
+        case Binary("+" | "-", first, offset) if not reads(offset) & moving:
+            return _apart(first, turn, moving)
+        case Binary("*", first, Const(apart)) if first == turn and 0 < apart.real <= FARTHEST:
+            return int(apart.real)
         case _:
-            return place == turn
+            return 1 if place == turn else None
 
 
 def _uncast(node: Expr) -> Expr:

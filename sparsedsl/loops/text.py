@@ -81,8 +81,9 @@ def _expression(node: Expr) -> tuple[str, int]:
         case Load(array, subscripts, type, proved):
             mark = "" if proved else "?"
             return f"{array}[{_places(subscripts, type)}]{mark}", _ATOM
-        case Part(array, place, count, type, through):
-            where = f"{expression(place)} ..+{lanes(type)}"
+        case Part(array, place, count, type, through, apart):
+            steps = f" by {apart}" if apart > 1 else ""
+            where = f"{expression(place)} ..+{lanes(type) * apart}{steps}"
             where = f"{through}[{where}]" if through else where
             return f"{array}[{where}, at most {expression(count)}]", _ATOM
         case Length(array, axis):

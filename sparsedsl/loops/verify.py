@@ -389,7 +389,9 @@ class _Verifier:
             self.need(self.arrays[array][1] == 1, f"array {array} is not 1-D")
         good = vectors.is_vector(node.type) and holds(self.arrays[node.array][0], node.type)
         self.need(good, f"{node.array} loaded as {node.type}")
+        self.need(node.apart > 0, f"elements {node.apart} places apart")
         if node.through:
+            self.need(node.apart == 1, f"places of {node.through} that are apart")
             whole = self.arrays[node.through][0] in ("int32", "int64")
             self.need(whole, f"{node.through} holds no places")
 
