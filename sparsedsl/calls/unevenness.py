@@ -74,12 +74,12 @@ def changes(x: Tensor) -> dict[str, tuple[float, float]]:
 @functools.lru_cache(maxsize=256)
 def _unevenness(number: int) -> Unevenness:
     """Return what a number of ``_number`` tells."""
-    number, flags = divmod(number, 8)
+    number, flags = divmod(number, 16)
     number, near = divmod(number, PLACES)
     skew, crowd = divmod(number, PLACES)
-    alike, mutual, ragged = (bool(flags & bit) for bit in (4, 2, 1))
+    lower, alike, mutual, ragged = (bool(flags & bit) for bit in (8, 4, 2, 1))
     told = 4.0**skew, 4.0**crowd, 4.0**near
-    return Unevenness(*told, mutual, ragged=ragged, alike=alike)
+    return Unevenness(*told, mutual, ragged=ragged, alike=alike, lower=lower)
 
 
 def matters(program: ct.Program) -> bool:
@@ -112,7 +112,7 @@ def _reads(node: ct.Expression, sparse: frozenset[str]) -> int:
 
 
 def _number(x: Tensor, pointer: str, coordinate: str, mode: int) -> int:
-    """Return what unevenness tells as one number: magnitudes in powers of four, three bits."""
+    """Return what unevenness tells as one number: magnitudes in powers of four, four bits."""
     starts, coordinates, extent = x.held[pointer], x.held[coordinate], x.shape[mode]
     count, several = coordinates.size, starts.size - 1
     if count < LEAST or several < 1:
@@ -141,7 +141,8 @@ def _number(x: Tensor, pointer: str, coordinate: str, mode: int) -> int:
     differ = np.minimum(own, FIRST + 1) != np.minimum(before, FIRST + 1)
     ragged = int(differ.sum()) * RAGGED >= differ.size > 0
     alike = _alike(starts, coordinates, here[::COMPARED]) >= RUNS
-    return 8 * number + 4 * alike + 2 * mutual + ragged
+    lower = several == extent and bool((stored < here - 1).all())
+    return 16 * number + 8 * lower + 4 * alike + 2 * mutual + ragged
 
 
 def _alike(starts: np.ndarray, coordinates: np.ndarray, after: np.ndarray) -> float:

@@ -250,6 +250,8 @@ def _lying(name: str, group: Group) -> Iterator[str]:
             yield "  ranges are often longer or shorter than the one before"
         if found.alike:
             yield "  ranges often have the coordinates of the one before"
+        if found.lower:
+            yield "  coordinates are less than the number of their range"
 
 
 _BOUNDS = (

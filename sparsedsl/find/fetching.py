@@ -16,6 +16,7 @@ from sparsedsl.find.costs import NEAR
 from sparsedsl.iteration.cost import Sizes
 from sparsedsl.iteration.nodes import Chain, Find, Let, Nest, Operand, Scan, Step
 from sparsedsl.iteration.weights import all_turns
+from sparsedsl.layouts.properties import Increasing
 from sparsedsl.spf import terms
 
 INDEX = 4
@@ -26,6 +27,9 @@ FEW = 2
 
 FIRST = 1 << 15
 """Bytes that stay in the first cache."""
+
+LONG = 16.0
+"""Entries of rows from which on it pays to ask where another one begins."""
 
 NEARBY = 16.0
 """How many times as near each other as by chance the rows are that are met again soon."""
@@ -84,6 +88,18 @@ def alike_rows(nest: Nest, sizes: Sizes) -> tuple[frozenset[str], ...]:
         for operand in operands
         if sizes.unevenness(operand.dims[-1]).alike
     )
+
+
+def near_rows(nest: Nest, sizes: Sizes) -> tuple[str, ...]:
+    """Return the index arrays of lower triangles of bands, which rise along long rows."""
+    found: list[str] = []
+    for operand in (o for chain in nest.chains for o in chain.operands if not o.total and o.dims):
+        dim = operand.dims[-1]
+        lying, row = sizes.unevenness(dim), sizes.fanout(operand.dims, dim)
+        if lying.lower and lying.near >= NEARBY and row >= LONG:
+            rising = {p.function for p in operand.layout.properties if isinstance(p, Increasing)}
+            found += [name for own, name in operand.functions if own in rising]
+    return tuple(dict.fromkeys(found))
 
 
 def large_arrays(nest: Nest, sizes: Sizes) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from sparsedsl.find.fetching import (
     alike_rows,
     far_arrays,
     large_arrays,
+    near_rows,
     often_arrays,
     short_rows,
     streamed_arrays,
@@ -62,7 +63,8 @@ class Proved:
     of those whose rows are ``short`` each has the set of its arrays, with their length.  Arrays
     ``wide`` are of dense vectors that the second cache does not hold, those read ``often`` of dense
     matrices that it holds.  Sparse operands whose rows come in runs of equal indices, ``alike``,
-    have the set of their arrays each.
+    have the set of their arrays each.  Index arrays ``near`` rise along long rows of lower
+    triangles, in bands.
     """
 
     nest: Nest
@@ -82,6 +84,7 @@ class Proved:
     wide: tuple[str, ...] = ()
     often: tuple[str, ...] = ()
     alike: tuple[frozenset[str], ...] = ()
+    near: tuple[str, ...] = ()
 
 
 def prove_nest(
@@ -154,6 +157,7 @@ def prove_nest(
         large_arrays(proved, sizes),
         often_arrays(proved, sizes),
         alike_rows(proved, sizes),
+        near_rows(proved, sizes),
     )
 
 

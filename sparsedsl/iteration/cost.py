@@ -64,7 +64,8 @@ class Unevenness:
     the numbers of long ranges.  ``turned``: it is of a copy whose ranges were coordinates.
     ``ragged``: ranges are often longer or shorter than the one before.  ``alike``: they often have
     the coordinates of the one before, several of them, as where points of a grid have several
-    unknowns each.
+    unknowns each.  ``lower``: coordinates are less than the number of their range, as in a strict
+    lower triangle.
     """
 
     skew: float = 1.0
@@ -74,6 +75,7 @@ class Unevenness:
     turned: bool = False
     ragged: bool = False
     alike: bool = False
+    lower: bool = False
 
     @property
     def across(self) -> Unevenness:
@@ -82,7 +84,7 @@ class Unevenness:
         How many entries have a coordinate is left to chance, unless ranges are bands.
         """
         ragged, turned = self.near <= 1.0, not self.turned
-        exchanged = replace(self, skew=self.crowd, crowd=self.skew, alike=False)
+        exchanged = replace(self, skew=self.crowd, crowd=self.skew, alike=False, lower=False)
         return replace(exchanged, turned=turned, ragged=ragged)
 
 

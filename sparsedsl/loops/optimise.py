@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 
+from sparsedsl.loops.backwards import backwards
 from sparsedsl.loops.columns import columns
 from sparsedsl.loops.dots import WIDEST, dots
 from sparsedsl.loops.extremes import extremes
@@ -44,6 +45,7 @@ def optimise(
     likely: Mapping[str, int] | None = None,
     large: Expr | None = None,
     alike: tuple[frozenset[str], ...] = (),
+    near: tuple[str, ...] = (),
     checked: bool = False,
 ) -> Kernel:
     """Return a kernel of the same meaning that runs faster.
@@ -55,12 +57,14 @@ def optimise(
     taken loop by loop.  ``likely``: extents that sums along rows have versions for,
     as for ``dots``.  ``large``: how many entries there is room for, where they are more than
     caches hold.  ``alike``: the arrays of operands whose rows are worth being taken together, as
-    for ``supernodes`` and ``grouped``.  ``checked``: what each pass gives is verified, not the last
-    one's result alone.
+    for ``supernodes`` and ``grouped``; ``near``: index arrays, as for ``backwards``.  ``checked``:
+    what each pass gives is verified, not the last one's result alone.
     """
     fetched = tuple((far or {}).items())
     wide = tuple((name, n) for name, n in (likely or {}).items() if n <= WIDEST)
-    return _optimised(kernel, vectors, masked, packed, fetched, apart, wide, large, alike, checked)
+    return _optimised(
+        kernel, vectors, masked, packed, fetched, apart, wide, large, alike, near, checked
+    )
 
 
 @lru_cache(maxsize=64)
@@ -74,12 +78,13 @@ def _optimised(
     likely: tuple[tuple[str, int], ...],
     large: Expr | None,
     alike: tuple[frozenset[str], ...],
+    near: tuple[str, ...],
     checked: bool,
 ) -> Kernel:
     """``optimise``, kept: plans for operands of other sizes mostly give the same loops."""
     passes = (simplify, unroll, simplify, promote, reuse, strip, simplify, kept)
     last: list[Callable[[Kernel], Kernel]] = [partial(supernodes, alike=alike)] * bool(alike)
-    last += [sums_by_loops] * apart
+    last += [*[sums_by_loops] * apart, *[partial(backwards, near=near)] * bool(near)]
     if vectors:
         together = [partial(grouped, alike=alike)] * bool(alike and packed)
         last += [

@@ -12,18 +12,28 @@ from dataclasses import dataclass, field
 
 from sparsedsl.loops import build
 from sparsedsl.loops.alike import ROOM, Rows, Runs
-from sparsedsl.loops.effects import changes, fresh, touched
+from sparsedsl.loops.effects import (
+    array_dtypes,
+    changes,
+    fresh,
+    names,
+    straight_names,
+    touched,
+    uses,
+)
 from sparsedsl.loops.lifting import substituted
 from sparsedsl.loops.nodes import (
     INT,
     Allocate,
     Apply,
+    ArrayParam,
     Assign,
     Binary,
     Cast,
     Const,
     Expr,
     For,
+    Kernel,
     Load,
     Stmt,
     Store,
@@ -116,6 +126,47 @@ def pointer_of(loop: For, row: Var, defined: Iterable[Stmt]) -> str | None:
             return low if whole else None
         case _:
             return None
+
+
+def facts_of(kernel: Kernel) -> Facts:
+    """Return what is known of a kernel."""
+    made = [s for s in statements(kernel.body) if isinstance(s, Allocate) and len(s.shape) == 1]
+    given = [p for p in kernel.params if isinstance(p, ArrayParam) and p.ndim == 1]
+    return Facts(
+        {p.name for p in given} - changes(kernel.body),
+        array_dtypes(kernel),
+        {s.array: s.value for s in made},
+        straight_names(kernel.body) - set(kernel.results),
+        [*uses(kernel.body), *kernel.results],
+        names(kernel),
+    )
+
+
+def row_of(loop: For) -> Row | None:
+    """Return what a loop sets up for each row, walks over and clears, if it does."""
+    first = next((k for k, s in enumerate(loop.body) if isinstance(s, For)), 0)
+    before, after = loop.body[:first], loop.body[first + 3 :]
+    match loop.body[first : first + 3]:
+        case (
+            For(entry, body=(Store(array, (Load(indices, (at,), "int", True),)), *_)) as setup,
+            For() as walk,
+            For(body=(*known, Store(cleared, where))) as clear,
+        ) if entry == at and array == cleared and loop.step == 1:
+            pass
+        case _:
+            return None
+    given = [s for s in known if isinstance(s, Assign)]
+    match [substituted(place, given) for place in where]:
+        case [Load(again, (last,))]:
+            same = again == indices and last == clear.variable
+        case _:
+            same = False
+    pointer = pointer_of(setup, loop.variable, before)
+    if not same or len(given) < len(known) or pointer is None:
+        return None
+    if pointer != pointer_of(clear, loop.variable, before):
+        return None
+    return Row(loop, before, setup, walk, clear, after, array, Rows(pointer, (indices,)))
 
 
 @dataclass(slots=True)

@@ -33,7 +33,7 @@ SUMS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class _Walk:
+class Walk:
     """What a walk does for an entry: definitions, a sum that ``inner`` takes, what is done then."""
 
     before: tuple[Assign, ...]
@@ -46,7 +46,7 @@ class _Walk:
 
 def sums_of_rows(row: Row, facts: Facts, found: Runs) -> Together | None:
     """Return what takes rows together whose entries are looked up, None for other rows."""
-    walk = _walk(row, facts)
+    walk = walk_of(row, facts)
     pointer = pointer_of(row.walk, row.loop.variable, row.before)
     match row.setup.body, row.clear.body:
         case (
@@ -97,7 +97,7 @@ def sums_of_rows(row: Row, facts: Facts, found: Runs) -> Together | None:
     return Together(lanes.rows, lanes.most, made, computed, (kept,))
 
 
-def _walk(row: Row, facts: Facts) -> _Walk | None:
+def walk_of(row: Row, facts: Facts) -> Walk | None:
     """Return what a row's walk does for each entry, None where it takes no sum of look-ups."""
     body = row.walk.body
     place = next((k for k, s in enumerate(body) if isinstance(s, For)), 0)
@@ -118,10 +118,10 @@ def _walk(row: Row, facts: Facts) -> _Walk | None:
     looked_up = sum(touched(s).count(row.array) for s in inner.body)
     if not row.keeps(row.array, looked_up + 2) or total.name in reads(value):
         return None
-    return _Walk(before, total, first, inner, substituted(value, given), body[place + 1 :])
+    return Walk(before, total, first, inner, substituted(value, given), body[place + 1 :])
 
 
-def _summed(walk: _Walk, lanes: RowLanes, value: Expr, sums: str) -> Iterator[Stmt]:
+def _summed(walk: Walk, lanes: RowLanes, value: Expr, sums: str) -> Iterator[Stmt]:
     """Yield what takes the sum of an entry in all lanes, and stores it."""
     facts, inner, kind = lanes.facts, walk.inner, lanes.kind
     totals = [facts.named(f"{walk.total.name}_lanes", kind) for _ in range(SUMS)]
@@ -143,12 +143,12 @@ def _summed(walk: _Walk, lanes: RowLanes, value: Expr, sums: str) -> Iterator[St
     body = tuple(added(total, turn) for total, turn in zip(totals, turns, strict=True))
     yield For(inner.variable, low, whole, body, SUMS)
     yield For(inner.variable, whole, high, (added(totals[0], inner.variable),))
-    yield Store(sums, (lanes.at(lanes.entry),), _total(totals))
+    yield Store(sums, (lanes.at(lanes.entry),), total_of(totals))
 
 
-def _total(parts: Sequence[Expr]) -> Expr:
+def total_of(parts: Sequence[Expr]) -> Expr:
     """Return the sum of parts: that of each half, added."""
     if len(parts) == 1:
         return parts[0]
     half = len(parts) // 2
-    return Apply("add", (_total(parts[:half]), _total(parts[half:])), parts[0].type)
+    return Apply("add", (total_of(parts[:half]), total_of(parts[half:])), parts[0].type)

@@ -31,24 +31,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from sparsedsl.loops import build
-from sparsedsl.loops.alike import Rows, begun, looked_for, runs
-from sparsedsl.loops.effects import array_dtypes, changes, names, straight_names, uses
-from sparsedsl.loops.lifting import substituted
+from sparsedsl.loops.alike import begun, looked_for, runs
 from sparsedsl.loops.nodes import (
-    Allocate,
-    ArrayParam,
-    Assign,
     For,
     If,
     Kernel,
-    Load,
     Stmt,
-    Store,
 )
 from sparsedsl.loops.rowadds import adds_of_rows
-from sparsedsl.loops.rowlanes import Facts, Row, pointer_of
+from sparsedsl.loops.rowlanes import Facts, facts_of, row_of
 from sparsedsl.loops.rowsums import sums_of_rows
-from sparsedsl.loops.walk import statements, with_bodies
+from sparsedsl.loops.walk import with_bodies
 
 
 def supernodes(kernel: Kernel, alike: Iterable[frozenset[str]]) -> Kernel:
@@ -62,7 +55,7 @@ def supernodes(kernel: Kernel, alike: Iterable[frozenset[str]]) -> Kernel:
         The arrays of each operand whose rows often have the indices of the one before.
     """
     arrays = tuple(alike)
-    facts = _facts(kernel)
+    facts = facts_of(kernel)
 
     def block(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
         found: list[Stmt] = []
@@ -74,23 +67,9 @@ def supernodes(kernel: Kernel, alike: Iterable[frozenset[str]]) -> Kernel:
     return replace(kernel, body=block(kernel.body))
 
 
-def _facts(kernel: Kernel) -> Facts:
-    """Return what is known of a kernel."""
-    made = [s for s in statements(kernel.body) if isinstance(s, Allocate) and len(s.shape) == 1]
-    given = [p for p in kernel.params if isinstance(p, ArrayParam) and p.ndim == 1]
-    return Facts(
-        {p.name for p in given} - changes(kernel.body),
-        array_dtypes(kernel),
-        {s.array: s.value for s in made},
-        straight_names(kernel.body) - set(kernel.results),
-        [*uses(kernel.body), *kernel.results],
-        names(kernel),
-    )
-
-
 def _together(loop: For, alike: tuple[frozenset[str], ...], facts: Facts) -> list[Stmt] | None:
     """Return a loop over rows with those alike taken together, None for another loop."""
-    row = _row(loop)
+    row = row_of(loop)
     if row is None or not any(row.rows.pointer in arrays for arrays in alike):
         return None
     if not {row.rows.pointer, *row.rows.indices} <= facts.given:
@@ -107,30 +86,3 @@ def _together(loop: For, alike: tuple[frozenset[str], ...], facts: Facts) -> lis
         *row.after,
     )
     return [*made.made, *begun(found, loop.start), replace(loop, body=body)]
-
-
-def _row(loop: For) -> Row | None:
-    """Return what a loop sets up for each row, walks over and clears, if it does."""
-    first = next((k for k, s in enumerate(loop.body) if isinstance(s, For)), 0)
-    before, after = loop.body[:first], loop.body[first + 3 :]
-    match loop.body[first : first + 3]:
-        case (
-            For(entry, body=(Store(array, (Load(indices, (at,), "int", True),)), *_)) as setup,
-            For() as walk,
-            For(body=(*known, Store(cleared, where))) as clear,
-        ) if entry == at and array == cleared and loop.step == 1:
-            pass
-        case _:
-            return None
-    given = [s for s in known if isinstance(s, Assign)]
-    match [substituted(place, given) for place in where]:
-        case [Load(again, (last,))]:
-            same = again == indices and last == clear.variable
-        case _:
-            same = False
-    pointer = pointer_of(setup, loop.variable, before)
-    if not same or len(given) < len(known) or pointer is None:
-        return None
-    if pointer != pointer_of(clear, loop.variable, before):
-        return None
-    return Row(loop, before, setup, walk, clear, after, array, Rows(pointer, (indices,)))

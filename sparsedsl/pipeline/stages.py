@@ -203,6 +203,8 @@ def _unit(
     far = {array: elements for p in plans for array, elements in p.proved.far}
     likely = {extent_name(i): n for p in plans for i, n in p.request.extents.items()}
     alike = tuple(dict.fromkeys(arrays for p in plans for arrays in p.proved.alike))
+    near = tuple(dict.fromkeys(array for p in plans for array in p.proved.near))
+    free = settings.fastmath and not settings.safe
     kernel = optimise(
         verify_kernel(lowered.kernel),
         # each subscript of a vector's elements is not there to be checked, nor is one looked ahead
@@ -213,7 +215,8 @@ def _unit(
         apart=settings.fastmath,
         likely=likely if settings.fastmath else {},
         large=lowered.sink.given if planned.proved.large else None,
-        alike=alike if settings.fastmath and not settings.safe else (),
+        alike=alike if free else (),
+        near=near if free else (),
         checked=current().verify,
     )
     kernel = _finished(kernel, plans, settings) if alone else kernel

@@ -167,6 +167,15 @@ def test_rows_are_alike_where_many_have_the_columns_of_the_one_before(matrix, al
     assert found(wide) == found(matrix)
 
 
+@pytest.mark.parametrize("matrix", [GRAPH, EVEN, BANDED])
+def test_lower_triangles_are_told(matrix):
+    for diagonal, is_lower in ((-1, True), (0, False)):
+        triangle = sp.csr_array(sp.tril(matrix + sp.eye_array(matrix.shape[0]), diagonal))
+        assert found(triangle).lower is is_lower
+    assert not found(matrix).lower
+    assert not found(sp.csr_array(sp.triu(matrix, 1))).lower
+
+
 def test_rows_as_long_as_the_one_before_are_not_alike_where_one_column_differs():
     matrix = in_runs(np.full(700, 3), 24)
     other = matrix.copy()
