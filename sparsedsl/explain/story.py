@@ -227,9 +227,7 @@ def _is_halved(name: str, unit: Unit) -> bool:
 
 def _is_joined(operand: Operand, unit: Unit) -> bool:
     """Whether one loop visits what two parts of a layout both store."""
-    parts = operand.layout.structures
-    alike = len(parts) == 2 and parts[0].dims == parts[1].dims
-    return alike and ONCE in statements(unit.kernel.body)
+    return operand.layout.halves > 1 and ONCE in statements(unit.kernel.body)
 
 
 def _lying(name: str, group: Group) -> Iterator[str]:

@@ -40,6 +40,7 @@ def sizes_of(request: Request, operands: tuple[Operand, ...]) -> cost.Sizes:
         lying = request.uneven.get(operand.tensor.name, {})
         open_indices = {i for s in operand.access.subscripts for i in s.indices}
         bound, before, guessed = frozenset[str](), 1.0, False
+        whole = math.prod(extents.get(i, 1.0) for i in open_indices) / operand.layout.halves
         for dim, name in zip(operand.layout.relation.inputs, operand.dims, strict=True):
             bound |= {name}
             told = {i for i in open_indices if classify.closed_form(operand, i, bound) is not None}
@@ -49,6 +50,7 @@ def sizes_of(request: Request, operands: tuple[Operand, ...]) -> cost.Sizes:
                 room = math.prod(extents.get(i, 1.0) for i in told)
                 guessed = guessed or count > before * room
                 count = min(count, before * room)
+            count = min(count, whole) if operand.layout.halves > 1 else count
             entries[name] = before = count
             if dim in ranged and not guessed:
                 lengths[name] = min(ranged[dim], room)

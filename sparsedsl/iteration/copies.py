@@ -194,9 +194,7 @@ def _converted(request: Request, changes: list[Change]) -> tuple[Request, tuple[
 
 def held(request: Request, name: str) -> float:
     """Return how many entries a copy of a tensor holds: both halves of what is stored once."""
-    layout = request.layouts[name]
-    alike = [part.dims for part in layout.structures].count(layout.structures[0].dims)
-    return alike * max(request.entries[name].values(), default=1.0)
+    return request.layouts[name].halves * max(request.entries[name].values(), default=1.0)
 
 
 def of_operands(conversions: tuple[Conversion, ...]) -> tuple[Conversion, ...]:

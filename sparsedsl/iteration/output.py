@@ -303,5 +303,9 @@ def _access_cost(state: State, arguments: tuple[Term, ...], inner: str) -> float
         isinstance(s, Let) and s.kind == "load" and s.variable in terms.variables(last)
         for s in state.steps
     )
+    ranges = frozenset[str]().union(
+        *(terms.variables(a) for f in terms.ufs(last) for a in f.arguments)
+    )
+    loaded = loaded or inner in depends_on(state.steps, ranges)  # where each turn's range begins
     contiguous = moving == [False] * (len(moving) - 1) + [True] and direct and not loaded
     return 0.15 if contiguous else cost.SCATTER

@@ -180,6 +180,11 @@ class Layout:
         return relation_text(self.relation)
 
     @cached_property
+    def halves(self) -> int:
+        """Number of alternatives that store the same: 2 where one mirrors the other."""
+        return [part.dims for part in self.structures].count(self.structures[0].dims)
+
+    @cached_property
     def rank(self) -> int:
         """Number of logical modes."""
         return len(self.relation.outputs)

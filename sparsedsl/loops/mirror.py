@@ -17,7 +17,7 @@ from dataclasses import replace
 
 from sparsedsl.loops import build as lb
 from sparsedsl.loops.effects import changes, fresh, reads, straight_names, uses
-from sparsedsl.loops.nodes import Assign, Comment, Const, Expr, For, If, Stmt, Store
+from sparsedsl.loops.nodes import Assign, Binary, Comment, Const, Expr, For, If, Stmt, Store
 from sparsedsl.loops.reflected import halves, is_later, opening
 from sparsedsl.loops.rows import renamed
 from sparsedsl.loops.walk import statements
@@ -79,7 +79,9 @@ def _joined(first: For, second: For, *, summed: bool) -> For | None:
 
     What they combine may be ``summed`` in variables instead: then neither stores anything.
     """
-    if first.start != second.start or first.step != 1 or second.step != 1:
+    if first.step != 1 or second.step != 1:
+        return None
+    if first.start != second.start and not _starts_empty(second, first.start):
         return None
     stores = [s for s in statements((first, second)) if isinstance(s, Store)]
     if summed:
@@ -137,14 +139,45 @@ def _nested(first: For, second: For) -> For | None:
         return None
     (two,) = renamed((two,), {two.variable.name: one.variable.name})
     assert isinstance(two, For)
-    if (one.start, one.stop, one.step) != (two.start, two.stop, two.step):
+    if (one.start, one.step) != (two.start, two.step):
         return None
+    rest: Body = ()
+    if one.stop != two.stop:
+        if not _reaches(one.stop, two.stop, second):
+            return None
+        rest = (replace(one, start=two.stop),)
+        one = replace(one, stop=two.stop)
     columns = any(isinstance(s, For) for s in statements((*one.body, *two.body)))
     both = _two_rows(one, two) if columns else _nested(one, two)
     if both is None:
         return None
-    after = (*first.body[inner[0] + 1 :], *second.body[others[0] + 1 :])
+    after = (*rest, *first.body[inner[0] + 1 :], *second.body[others[0] + 1 :])
     return replace(first, body=(*first.body[: inner[0]], *before, both, *after))
+
+
+def _starts_empty(loop: For, start: Expr) -> bool:
+    """Whether a loop may start one earlier, at ``start``, since it does nothing there."""
+    inner = [s for s in loop.body if isinstance(s, For)]
+    plain = all(isinstance(s, For | Assign | Comment) for s in loop.body)
+    if loop.start != lb.add(start, 1) or len(inner) != 1 or not plain:
+        return False
+    return (inner[0].start, inner[0].stop) == (start, loop.variable)
+
+
+def _reaches(stop: Expr, other: Expr, outer: For) -> bool:
+    """Whether a range ends no earlier than another one in each turn of a loop around it."""
+    if isinstance(stop, Binary) and stop.operator == "min":
+        return _reaches(stop.left, other, outer) and _reaches(stop.right, other, outer)
+    return stop in (other, lb.add(other, 1)) or (
+        other == outer.variable and stop in _least(outer.stop)
+    )
+
+
+def _least(stop: Expr) -> list[Expr]:
+    """Return what the end of a range is the least of."""
+    if isinstance(stop, Binary) and stop.operator == "min":
+        return [*_least(stop.left), *_least(stop.right)]
+    return [stop]
 
 
 def _two_rows(first: For, second: For) -> For | None:
@@ -176,7 +209,7 @@ def opened(body: Sequence[Stmt], shape: Sequence[Expr], start: Expr) -> list[Stm
 def _row_of(loop: For, shape: Sequence[Expr], start: Expr) -> For | None:
     """Return the loop that sets the row of a turn, None where that may be too late or not all."""
     inner = [s for s in loop.body if isinstance(s, For)]
-    found = halves(inner[0]) if len(inner) == 1 else None
+    found = halves(inner[0]) if inner else None
     if found is None or not is_later(found) or len(shape) != 2:
         return None
     whole = (loop.start, loop.stop, found.held.column.stop) == (lb.i(0), *shape)

@@ -28,6 +28,7 @@ from sparsedsl.loops.pointers import pointers
 from sparsedsl.loops.promote import promote
 from sparsedsl.loops.reuse import reuse
 from sparsedsl.loops.simplify import simplify
+from sparsedsl.loops.starts import starts
 from sparsedsl.loops.strip import strip
 from sparsedsl.loops.supernodes import supernodes
 from sparsedsl.loops.unroll import unroll
@@ -95,6 +96,7 @@ def _optimised(
             interior,
         ]
         last += [*[partial(dots, likely=dict(likely))] * bool(likely), columns]
+    last += [starts]
     last += [] if large is None else [partial(passing, room=large)]
     last += [partial(fetch, far=dict(far)), partial(pointers, far=dict(far).keys())]
     for step in (*passes, *last):

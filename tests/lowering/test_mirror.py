@@ -5,6 +5,7 @@ import pytest
 from levels import check, compiling, interpreting, remembering_proofs, store
 
 import sparsedsl as sd
+from sparsedsl.iteration.nodes import Scan
 from sparsedsl.loops.nodes import For, If
 from sparsedsl.loops.walk import bodies
 
@@ -136,11 +137,13 @@ def test_sums_of_both_halves_read_entries_once(body, columns, value):
 @pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "complex128"])
 @pytest.mark.parametrize("width", [1, 3, 20, 70])
 @pytest.mark.parametrize("columns", [6, 4])
-def test_rows_of_a_dense_operand(columns, width, dtype):
+@pytest.mark.parametrize("layout", ["symmetric", "packed"])
+def test_rows_of_a_dense_operand(layout, columns, width, dtype):
     A, _ = operands()
     A = A[:, :columns].astype(dtype)  # rows below have no mirror image
     x = np.random.default_rng(1).integers(-3, 4, (columns, width)).astype(dtype)
-    tensors = {"A": store(A, A != 0, "symmetric"), "x": sd.asarray(x)}
+    stored = np.ones(A.shape, bool) if layout == "packed" else A != 0
+    tensors = {"A": store(A, stored, layout), "x": sd.asarray(x)}
     with interpreting(), remembering_proofs():
         special = sd.kernel(dense_columns).engine.specialise(list(tensors.values()))
         check(special, tensors, {"A": A, "x": x})
@@ -165,6 +168,30 @@ def test_rows_are_set_where_their_sums_start(width):
     for threads in (1, 2):
         with sd.options(threads=threads, parallel_threshold=0):
             np.testing.assert_allclose(kernel.compile(*tensors).compute(*tensors, out=out), A @ x)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7])
+@pytest.mark.parametrize("body", [multiplied, turned, dense_columns])
+def test_packed_entries_are_read_once(body, n):
+    A = np.arange(1.0, n * n + 1).reshape(n, n)
+    A += A.T
+    x = np.arange(3.0 * n).reshape(n, 3) if body is dense_columns else np.arange(1.0, n + 1)
+    tensors = {"A": store(A, np.ones((n, n), bool), "packed"), "x": sd.asarray(x)}
+    with interpreting(), remembering_proofs():
+        special = sd.kernel(body).engine.specialise(list(tensors.values()))
+        check(special, tensors, {"A": A, "x": x})
+        with compiling():
+            check(special, tensors, {"A": A, "x": x})
+    assert n < 7 or "each entry read once" in special.unit(0).source
+
+
+def test_triangles_are_read_along_their_rows():
+    """Each turn of a loop down a column begins in another row."""
+    T = store(np.tril(np.ones((300, 300))), np.tril(np.ones((300, 300), bool)), "triangular")
+    for body in (multiplied, turned):
+        (unit,) = sd.kernel(body).lower(T, np.ones(300)).units
+        loops = [s.variable for s in unit.nest.chains[0].steps if isinstance(s, Scan)]
+        assert loops[0] == "i"
 
 
 def test_no_copy_of_both_halves_is_made():
