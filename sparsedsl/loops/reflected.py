@@ -65,7 +65,8 @@ class Halves:
     """A loop that accumulates into a row that stays, ``held``, and after that into ``other`` ones.
 
     Both do ``before`` in each turn; the other row is written where ``guard`` holds, if there is
-    one, after ``between``.
+    one, after ``between``.  ``turned``: the other row comes first and is written in every turn,
+    the one that is held where the guard holds.
     """
 
     loop: For
@@ -74,6 +75,7 @@ class Halves:
     guard: Expr | None
     between: Body
     other: Row
+    turned: bool = False
 
 
 def halves(loop: For) -> Halves | None:
@@ -89,14 +91,18 @@ def halves(loop: For) -> Halves | None:
         between += inner
     if len(last) != 1 or not isinstance(last[0], For):
         return None
-    held, other = _row(rest[0]), _row(last[0])
-    if held is None or other is None or held.store.array != other.store.array:
+    one, two = _row(rest[0]), _row(last[0])
+    if one is None or two is None or one.store.array != two.store.array:
         return None
-    found = Halves(loop, before, held, guard, between, other)
+    if one.column.stop != two.column.stop:
+        return None
     moving = changes(loop.body) | {loop.variable.name}
-    ends = (held.column.start, held.column.stop) == (other.column.start, other.column.stop)
-    fixed = not any(reads(s) & moving for s in (*held.place, held.column.stop))
-    return found if ends and fixed and _are_apart(found) else None
+    for held, other, turned in ((one, two, False), (two, one, True)):
+        found = Halves(loop, before, held, guard, between, other, turned)
+        fixed = not any(reads(s) & moving for s in (*held.place, held.column.stop))
+        if fixed and _are_apart(found):
+            return found
+    return None
 
 
 def _assigned(body: Body) -> tuple[Body, Body]:
@@ -126,7 +132,7 @@ def _are_apart(found: Halves) -> bool:
 def is_later(found: Halves) -> bool:
     """Whether the row that is held is a later one than all the others that are written."""
     match found.held.place, _other_place(found):
-        case ((one,), (two,)):
+        case ((one,), (two,)) if not found.turned:
             return _exceeds(one, two, found)
         case _:
             return False
@@ -177,7 +183,7 @@ def strips(
         start = stop
     both: Body = tuple(body)
     begun: Body = () if first is None else (opening(found, first),)
-    if found.guard is not None:
+    if found.guard is not None and not found.turned:
         guard = put(substituted(found.guard, found.before), loop.variable, loop.start)
         both = (If(guard, both, (*begun, loop)),)
     return (If(lb.lt(loop.start, loop.stop), both, begun),)
@@ -200,27 +206,23 @@ def _strip(
     begin = Load(array, place, type) if first is None else Cast(first, type)
     fixed = _Fixed(changes(found.loop.body) | {found.loop.variable.name, array}, taken)
     there = (*found.other.place, at)
-    other = fixed.outside(_lifted(found.other, at, type))
-    turn = (
-        *found.before,
-        Assign(total, Apply("add", (total, _lifted(found.held, at, type)), type)),
-        *_guarded(
-            found,
-            Store(array, there, Apply("add", (Load(array, there, type), other), type)),
-        ),
-    )
+    value = fixed.outside(_lifted(found.other, at, type))
+    add = Assign(total, Apply("add", (total, _lifted(found.held, at, type)), type))
+    other = Store(array, there, Apply("add", (Load(array, there, type), value), type))
+    if found.guard is None:
+        turn: Body = (add, *found.between, other)
+    elif not found.turned:
+        turn = (add, If(found.guard, (*found.between, other)))
+    else:  # elsewhere it may be the row that is held
+        row = Store(array, place, total), other, Assign(total, Load(array, place, type))
+        turn = (If(found.guard, (*found.between, add, other), row),)
     body = (
         *fixed.assigned,
         Assign(total, begin),
-        replace(found.loop, body=turn),
+        replace(found.loop, body=(*found.before, *turn)),
         Store(array, place, total),
     )
     return For(at, *ends, body, lanes(type))
-
-
-def _guarded(found: Halves, store: Store) -> Body:
-    body = (*found.between, store)
-    return body if found.guard is None else (If(found.guard, body),)
 
 
 def _lifted(row: Row, at: Var, type: str) -> Expr:

@@ -37,13 +37,15 @@ def added(dtype, row, other, combine="add"):
     return For(j, lb.i(0), n, (Store("C", (row, j), term, combine),))
 
 
-def entries(dtype, guard=LATER, combine="add", first=None):
-    """Both rows of the entries of row i."""
+def entries(dtype, guard=LATER, combine="add", first=None, turned=False):
+    """Both rows of the entries of row i; ``turned``: row i where the guard holds alone."""
+    rows = [added(dtype, i, k, combine), added(dtype, k, i, combine)]
+    one, two = reversed(rows) if turned else rows
     body = (
         Assign(Var("a_v", dtype), Load("a", (p,), dtype)),
         Assign(k, lb.load("indices", p)),
-        first or added(dtype, i, k, combine),
-        If(guard, (added(dtype, k, i, combine),)),
+        first or one,
+        If(guard, (two,)),
     )
     return For(p, lb.load("indptr", i), lb.load("indptr", lb.add(i, 1)), body)
 
@@ -73,15 +75,16 @@ def ran(run, arguments):
     return arguments["C"]
 
 
+@pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("opened", [False, True])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_each_width_gives_the_same_bits(dtype, opened):
+def test_each_width_gives_the_same_bits(dtype, opened, turned):
     start = For(j, lb.i(0), n, (Store("C", (i, j), Const(8.0, dtype)),))
-    plain = verify(rows(dtype, before=(start,) if opened else ()))
+    plain = verify(rows(dtype, before=(start,) if opened else (), turned=turned))
     vectorised = verify(columns(plain))
     text = source(vectorised, cache=False)
     assert "columns of both rows" in text
-    assert ("C_columns = vector(C" in text) != opened
+    assert ("C_columns = vector(C" in text) == (turned or not opened)
     compiled = numba_jit.load(text)
     for width in (0, 1, 7, 8, 15, 16, 31, 40, 63, 64, 100, 129):
         arguments = given(dtype, width)
@@ -101,6 +104,10 @@ def test_rows_that_may_be_the_same_are_not_held():
     earlier = halves(entries("float64", guard=other))
     assert earlier is not None
     assert not is_later(earlier)
+    turned = halves(entries("float64", turned=True))
+    assert turned is not None
+    assert turned.turned
+    assert not is_later(turned)
     for guard in (
         Binary(">=", i, lb.load("indices", p), "bool"),
         Binary(">=", m, lb.add(lb.load("indices", p), 1), "bool"),

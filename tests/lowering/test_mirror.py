@@ -52,6 +52,13 @@ def dense_columns(A, x):
     return y
 
 
+def turned_columns(A, x):
+    i, j, k = sd.indices("i j k")
+    y = sd.output()
+    y[j, k] = A[i, j] * x[i, k]
+    return y
+
+
 def between(A, x, y):
     i, j = sd.indices("i j")
     s = sd.output()
@@ -137,15 +144,23 @@ def test_sums_of_both_halves_read_entries_once(body, columns, value):
 @pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "complex128"])
 @pytest.mark.parametrize("width", [1, 3, 20, 70])
 @pytest.mark.parametrize("columns", [6, 4])
-@pytest.mark.parametrize("layout", ["symmetric", "packed"])
-def test_rows_of_a_dense_operand(layout, columns, width, dtype):
+@pytest.mark.parametrize(
+    ("layout", "body"),
+    [
+        ("symmetric", dense_columns),
+        ("symmetric", turned_columns),
+        ("packed", dense_columns),
+    ],
+)
+def test_rows_of_a_dense_operand(layout, body, columns, width, dtype):
     A, _ = operands()
     A = A[:, :columns].astype(dtype)  # rows below have no mirror image
-    x = np.random.default_rng(1).integers(-3, 4, (columns, width)).astype(dtype)
+    rows = columns if body is dense_columns else 6
+    x = np.random.default_rng(1).integers(-3, 4, (rows, width)).astype(dtype)
     stored = np.ones(A.shape, bool) if layout == "packed" else A != 0
     tensors = {"A": store(A, stored, layout), "x": sd.asarray(x)}
     with interpreting(), remembering_proofs():
-        special = sd.kernel(dense_columns).engine.specialise(list(tensors.values()))
+        special = sd.kernel(body).engine.specialise(list(tensors.values()))
         check(special, tensors, {"A": A, "x": x})
         text = special.unit(0).source
         with compiling():
