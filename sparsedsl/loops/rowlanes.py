@@ -51,13 +51,14 @@ class Facts:
     """What is known of a kernel.
 
     ``given`` are arrays with one axis that it does not change, ``dtypes`` those of all arrays,
-    ``fills`` what allocated ones are filled with.  ``straight`` names are read in one turn alone;
-    ``used`` has every use of a name, ``taken`` the names that there are.
+    ``fills`` what allocated ones are filled with, ``lengths`` how long they are.  Names that are
+    ``straight`` are read in one turn alone; ``used`` has every use, ``taken`` all names.
     """
 
     given: set[str]
     dtypes: Mapping[str, str]
     fills: Mapping[str, Const | None]
+    lengths: Mapping[str, Expr]
     straight: set[str]
     used: list[str]
     taken: set[str]
@@ -136,6 +137,7 @@ def facts_of(kernel: Kernel) -> Facts:
         {p.name for p in given} - changes(kernel.body),
         array_dtypes(kernel),
         {s.array: s.value for s in made},
+        {s.array: s.shape[0] for s in made},
         straight_names(kernel.body) - set(kernel.results),
         [*uses(kernel.body), *kernel.results],
         names(kernel),
@@ -288,7 +290,7 @@ class RowLanes:
         Those that have ``fills`` have a vector for each element, others for entries of a row.
         """
         return tuple(
-            Allocate(rows, self.dtype, (self.at(build.length(array)),), fills[array])
+            Allocate(rows, self.dtype, (self.at(self.facts.lengths[array]),), fills[array])
             if array in fills
             else self.room(rows)
             for array, rows in self.beside.items()

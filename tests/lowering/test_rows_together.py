@@ -140,7 +140,10 @@ def test_only_operands_with_rows_alike_have_the_version(name, monkeypatch):
         (unit,) = lowered.units
         assert takes_rows_together(unit.kernel) is together
         told = "rows whose indices equal those of the row before are taken together"
-        assert (told in lowered.explain()) is together
+        explained = lowered.explain()
+        assert (told in explained) is together
+        assert ("_rows: float64[" in explained) is together  # what the lanes lie in
+        assert ("float64[len(" in explained) is False  # of which the size is known
 
 
 ALIKE = unevenness._alike
