@@ -308,8 +308,9 @@ class _Chain:
 
     @property
     def _place(self) -> tuple[Term, ...]:
-        """Where values are delivered to."""
-        return tuple(map(terms.var, self.of.nest.coordinates))
+        """Where values are delivered to, as the result lies in memory."""
+        nest = self.of.nest
+        return tuple(terms.var(nest.coordinates[mode]) for mode in nest.assembly.modes)
 
     def _combine(self, visits: float, *, vectors: bool) -> None:
         """Count the operators of the expression."""

@@ -34,7 +34,7 @@ FEWER = 500
 ALL_FEWER = 4000
 """States that the searches of all variants visit."""
 
-BAD, BAD_OF_MANY = 15.0, 40.0
+BAD, BAD_OF_MANY = 5.0, 40.0
 """Nanoseconds an entry above which copies in other layouts are considered, of few and of many."""
 
 MANY = 3
@@ -54,7 +54,7 @@ def plan(request: Request) -> Nest:
     request, made = copies.summed(request, accesses(request))
     try:
         if request.copying == 0:
-            best = _plan(request, made)
+            best = _along(request, _plan(request, made))
     except PlanError as error:
         failure = error
     entries = sum(max(e.values(), default=1.0) for e in request.entries.values())

@@ -1,5 +1,8 @@
 """Copies of operands in other layouts: what each is made of."""
 
+import numpy as np
+import scipy.sparse as sp
+
 import sparsedsl as sd
 from sparsedsl.contraction.nodes import Tensor
 from sparsedsl.iteration.copies import of_operands
@@ -22,3 +25,25 @@ def test_a_copy_of_a_copy_is_made_of_the_operand():
         ("B_01_10", "B"),
     ]
     assert [c.order for c in found] == [(0, 1), (1, 0), (1, 0)]
+
+
+@sd.kernel
+def product(A, B):
+    i, j = sd.indices("i j")
+    C = sd.output("csr")
+    C[i, j] = A[i, j] * B[i, j]
+    return C
+
+
+def test_columns_are_copied_by_rows_rather_than_searched():
+    """To convert a matrix takes less than to look each entry of another one up in it."""
+    rng = np.random.default_rng(0)
+    A, B = (
+        sp.random_array((10000, 10000), density=0.004, format=f, rng=rng) for f in ("csc", "csr")
+    )
+    explained = product.lower(A, B).explain()
+    assert "A_01: copy of A in mode order (0, 1), made once for the same values" in explained
+    found, expected = product(A, B), A.multiply(B)
+    assert abs(found - expected).max() == 0.0
+    A.data[:] = 2.0
+    assert abs(product(A, B) - A.multiply(B)).max() == 0.0

@@ -26,6 +26,14 @@ def product(A, X):
     return C
 
 
+@sd.kernel
+def rows(X, A):
+    i, j, k = sd.indices("i j k")
+    Y = sd.output()
+    Y[k, j] = X[k, i] * A[i, j]
+    return Y
+
+
 def sparse(seed=0):
     return sp.random_array((N, N), density=0.1, format="csr", rng=np.random.default_rng(seed))
 
@@ -64,6 +72,16 @@ def test_a_matrix_given_by_rows_is_turned_for_a_product():
     np.testing.assert_allclose(product(sparse(), X), sparse() @ X.T, rtol=1e-12)
     assert not copies(product.lower(sparse(), np.asfortranarray(X)))
     np.testing.assert_allclose(product(sparse(), np.asfortranarray(X)), sparse() @ X.T, rtol=1e-12)
+
+
+@pytest.mark.parametrize("count", [8, 64])
+def test_rows_times_a_sparse_matrix_turn_the_rows_and_copy_no_entries(count):
+    X = np.random.default_rng(4).random((count, N))
+    (line,) = copies(rows.lower(X, sparse()))
+    assert line.startswith("X_10: copy of X in mode order (1, 0), made at each call (about ")
+    for threads in (1, 2):
+        with sd.options(threads=threads):
+            np.testing.assert_allclose(rows(X, sparse()), X @ sparse(), rtol=1e-12)
 
 
 def test_what_runs_without_the_library_reads_operands_as_they_are():
