@@ -96,6 +96,62 @@ def test_other_loops_are_left_alone(kernel):
     assert sums_by_loops(kernel) == kernel
 
 
+B, T = Var("t", TYPE), Var("s_turn", TYPE)
+TWICE, SQUARE = (Apply(name, (A, A), TYPE) for name in ("add", "mul"))
+
+
+def turning(*inner):
+    """A sum of one loop."""
+    loop = For(p, lb.i(0), lb.ivar("n"), inner)
+    body = (Assign(S, Const(2.0, TYPE)), Assign(B, ZERO), loop, Store("out", (lb.i(0),), S))
+    params = ArrayParam("a", TYPE, 1), ArrayParam("out", TYPE, 1), IntParam("n")
+    return verify(Kernel("turning", params, body, ()))
+
+
+def test_several_terms_of_a_turn_are_added_up_first():
+    kernel = turning(added(S, A), added(S, TWICE), Assign(VALUE, SQUARE), added(S, VALUE))
+    apart = verify(sums_by_loops(kernel))
+    loop = apart.body[2]
+    assert loop.body == (
+        Assign(T, A),
+        added(T, TWICE),
+        Assign(VALUE, SQUARE),
+        added(T, VALUE),
+        added(S, T),
+    )
+    out, a = np.zeros(1), np.random.default_rng(0).standard_normal(7)
+    interpret(apart, {"a": a, "out": out, "n": 7})
+    np.testing.assert_allclose(out[0], 2.0 + (3 * a + a * a).sum(), rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        (added(S, A), added(S, TWICE)),
+        (added(S, A), added(S, TWICE), added(S, S)),
+        (added(S, A), added(S, TWICE), Assign(B, S), added(S, A)),
+        (added(S, A), added(S, TWICE), Assign(S, A), added(S, A)),
+        (added(S, A), added(S, TWICE), If(lb.lt(p, 2), (added(S, A),))),
+        (added(S, A), added(B, TWICE), added(S, SQUARE), added(B, A)),
+    ],
+    ids=["few", "of itself", "read", "assigned", "not always", "two sums"],
+)
+def test_other_turns_are_left_alone(inner):
+    assert sums_by_loops(turning(*inner)) == turning(*inner)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_blocks_are_added_up_by_themselves(size):
+    rng = np.random.default_rng(size)
+    A = sp.random_array((48, 60), density=0.2, format="csr", rng=rng).tobsr((size, size))
+    B = rng.standard_normal((48, 60))
+    kernel = sd.kernel(total)
+    assert "s_sum_turn" in kernel.lower(A, B).source
+    for threads in (1, 2):
+        with sd.options(threads=threads):
+            np.testing.assert_allclose(kernel(A, B), (A.toarray() * B).sum())
+
+
 def total(A, B):
     i, j = sd.indices("i j")
     s = sd.output()
