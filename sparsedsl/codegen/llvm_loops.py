@@ -118,7 +118,18 @@ def in_order(loop: For) -> bool:
     """
     lone = not any(bodies(s) for s in loop.body)
     stored = lone and any(_lies_anywhere(loop, s) for s in _adding(loop))
-    return stored or hints(loop) is not Hints.NONE
+    return stored or any(map(_goes_on, loop.body)) or hints(loop) is not Hints.NONE
+
+
+def _goes_on(statement: Stmt) -> bool:
+    """Whether a vector of sums is stored again with several terms more."""
+    match statement:
+        case Store(array, places, Apply("add", (Apply("add", (first, _)), _), type)):
+            while isinstance(first, Apply):
+                first = first.arguments[0]
+            return lanes(type) > 1 and first == Load(array, places, type)
+        case _:
+            return False
 
 
 def _adding(loop: For) -> list[Store]:

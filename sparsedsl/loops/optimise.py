@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 
+from sparsedsl.loops.abreast import abreast
 from sparsedsl.loops.backwards import backwards
 from sparsedsl.loops.columns import columns
 from sparsedsl.loops.dots import WIDEST, dots
@@ -99,6 +100,7 @@ def _optimised(
     last += [starts]
     last += [] if large is None else [partial(passing, room=large)]
     last += [partial(fetch, far=dict(far)), partial(pointers, far=dict(far).keys())]
+    last += [partial(abreast, alike=alike)] * bool(alike and vectors and packed)
     for step in (*passes, *last):
         kernel = step(kernel)
         if checked:

@@ -9,13 +9,16 @@ from hypothesis import strategies as st
 
 from sparsedsl.codegen import processor
 from sparsedsl.codegen.linkable import linkable_code
+from sparsedsl.codegen.llvm_loops import in_order
 from sparsedsl.codegen.llvm_object import direct_code
 from sparsedsl.codegen.machine import kinds, linked
 from sparsedsl.codegen.numba_jit import load
 from sparsedsl.codegen.python import source
+from sparsedsl.loops import abreast as several_rows
 from sparsedsl.loops import build as lb
+from sparsedsl.loops.abreast import abreast
 from sparsedsl.loops.grouped import grouped
-from sparsedsl.loops.interpret import interpret
+from sparsedsl.loops.interpret import ExecutionError, interpret
 from sparsedsl.loops.nodes import (
     INT,
     Allocate,
@@ -40,7 +43,7 @@ from sparsedsl.loops.walk import statements
 i, p, k, q, j, n, block, at, until = (
     lb.ivar(name) for name in ("i", "p", "k", "q", "j", "n", "block", "at", "until")
 )
-ALIKE = [frozenset({"A_indptr", "A_indices", "A_data"})]
+ALIKE = [frozenset(f"{m}_{part}" for part in ("indptr", "indices", "data")) for m in "AB"]
 MACHINES = ["interpreter", "python", *(["llvm", "numba"] if processor.has_masks() else [])]
 
 
@@ -106,6 +109,11 @@ def multiplying(dtype="float64", index="int32", *, term=None, entry=(), shift=5)
         For(i, lb.ivar("begin"), lb.ivar("end"), (entries, *rest)),
     )
     return verify(Kernel("multiplying", tuple(params), whole, ("n",)))
+
+
+def at_once(kernel):
+    """Return a kernel as rows of both operands are taken several at once."""
+    return verify(abreast(packs(grouped(kernel, ALIKE)), ALIKE))
 
 
 def is_grouped(kernel):
@@ -210,7 +218,10 @@ def test_runs_of_every_length(dtype, index, ordered, how):
     arguments = operands(1, lengths, dtype=dtype, index=index, width=387, ordered=ordered)
     plain = multiplying(dtype, index)
     scalar = grouped(plain, ALIKE)
-    for kernel in (verify(packs(scalar)), *([scalar] if how == "interpreter" else [])):
+    packed = packs(scalar)
+    several = verify(abreast(packed, ALIKE))
+    assert several != packed
+    for kernel in (several, *([scalar, packed] if how in ("interpreter", "llvm") else [])):
         found, count = run_by(kernel, arguments, how)
         with np.errstate(all="ignore"):
             expected = product_of(arguments)
@@ -247,7 +258,7 @@ def test_random_runs(seed, lengths, dtype, width, inner, cut):
         one_by_one, count = run_by(plain, arguments, "interpreter")
         exact = dict(arguments, until=count)
         exact |= {x: np.zeros(count, arguments[x].dtype) for x in ("C_indices", "C_data")}
-        found, again = run_by(packs(grouped(plain, ALIKE)), exact, "interpreter")
+        found, again = run_by(at_once(plain), exact, "interpreter")
     assert count == again
     same(found, one_by_one, count)
 
@@ -258,7 +269,7 @@ def test_rows_are_not_compared_beyond_the_last():
     arguments["A_indptr"] = arguments["A_indptr"][:7]
     arguments["A_indices"] = arguments["A_indices"][: arguments["A_indptr"][-1]]
     with np.errstate(all="ignore"):
-        found, count = run_by(packs(grouped(multiplying(), ALIKE)), arguments, "interpreter")
+        found, count = run_by(at_once(multiplying()), arguments, "interpreter")
         one_by_one, _ = run_by(multiplying(), arguments, "interpreter")
     same(found, one_by_one, count)
 
@@ -274,7 +285,7 @@ def test_terms_of_sums_of_values_are_grouped():
     assert is_grouped(plain)
     arguments = operands(5, [3, 2, 1])
     with np.errstate(all="ignore"):
-        found, count = run_by(packs(grouped(plain, ALIKE)), arguments, "interpreter")
+        found, count = run_by(at_once(plain), arguments, "interpreter")
         one_by_one, _ = run_by(plain, arguments, "interpreter")
     same(found, one_by_one, count)
 
@@ -324,3 +335,38 @@ def test_other_types_are_not_grouped(dtype):
     except AssertionError:
         return
     assert not is_grouped(kernel)
+
+
+def test_rows_of_the_second_operand_are_taken_together_where_sums_are_vectors():
+    plain = multiplying()
+    assert abreast(plain, ALIKE) == plain
+    packed = packs(grouped(plain, ALIKE))
+    assert abreast(packed, ALIKE[:1]) == packed
+    several = [s for s in statements(at_once(plain).body) if isinstance(s, Store) and terms(s) > 0]
+    assert sorted(map(terms, several)) == [1, 2, 3]
+
+
+def terms(store):
+    """Return how many terms a store adds to a vector of sums."""
+    count, value = 0, store.value
+    while isinstance(value, Apply) and value.function == "add":
+        count, value = count + 1, value.arguments[0]
+    return count
+
+
+def test_terms_of_several_rows_are_added_in_order():
+    """LLVM may not add up the terms first: sums would have other bits than one by one."""
+    loops = [s for s in statements(at_once(multiplying()).body) if isinstance(s, For)]
+    several = [x for x in loops if any(isinstance(s, Store) and terms(s) > 1 for s in x.body)]
+    assert len(several) == 2
+    assert all(map(in_order, several))
+
+
+def test_rows_that_are_taken_for_alike_are_caught(monkeypatch):
+    """Rows of the second operand that differ, and follow one another in the first one."""
+    monkeypatch.setattr(several_rows, "OTHER", several_rows.SAME)
+    arguments = operands(3, [1, 2, 1, 1, 2])
+    with np.errstate(all="ignore"):
+        one_by_one, count = run_by(multiplying(), arguments, "interpreter")
+        with pytest.raises((AssertionError, ExecutionError)):
+            same(run_by(at_once(multiplying()), arguments, "interpreter")[0], one_by_one, count)
