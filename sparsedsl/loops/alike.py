@@ -121,8 +121,13 @@ def looked_for(
     """
     several = tuple(rows)
     count = build.sub(found.past, found.first)
-    last = build.sub(build.length(several[0].pointer), 1)
-    goes_on = build.conj(build.ne(found.same, 0), build.lt(count, most), build.lt(found.past, last))
+    ends = [
+        build.sub(build.length(pointer), 1) for pointer in dict.fromkeys(r.pointer for r in several)
+    ]
+    goes_on = build.conj(
+        *(build.ne(found.same, 0), build.lt(count, most)),
+        *(build.lt(found.past, end) for end in ends),
+    )
     # a row that is not like the next one may be like the one before, of another part or run
     before = build.conj(build.eq(count, 1), build.ne(found.asked, 0), build.lt(0, found.first))
     return (

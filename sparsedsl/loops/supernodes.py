@@ -70,13 +70,11 @@ def supernodes(kernel: Kernel, alike: Iterable[frozenset[str]]) -> Kernel:
 def _together(loop: For, alike: tuple[frozenset[str], ...], facts: Facts) -> list[Stmt] | None:
     """Return a loop over rows with those alike taken together, None for another loop."""
     row = row_of(loop)
-    if row is None or not any(row.rows.pointer in arrays for arrays in alike):
-        return None
-    if not {row.rows.pointer, *row.rows.indices} <= facts.given:
+    if row is None or not {row.rows.pointer, *row.rows.indices} <= facts.given:
         return None
     found = runs(loop.variable, facts.taken)
     made = sums_of_rows(row, facts, found) or adds_of_rows(row, facts, found)
-    if made is None:
+    if made is None or not {rows.pointer for rows in made.rows} <= frozenset().union(*alike):
         return None
     looked = looked_for(found, made.rows, made.most, made.computed)
     body = (

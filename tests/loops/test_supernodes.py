@@ -226,5 +226,7 @@ def test_other_forms_are_left_alone():
     ):
         verify(kernel)
         assert supernodes(kernel, ALIKE) == kernel
-    others = (frozenset(("B_indptr", "B_indices")),)
-    assert supernodes(looked_up(), others) == looked_up()
+    others = frozenset(("B_indptr", "B_indices"))
+    for arrays in ((), (others,), (others, ALIKE[0]), (others, ALIKE[1])):
+        for kernel in (looked_up(), added()):
+            assert supernodes(kernel, arrays) == kernel
