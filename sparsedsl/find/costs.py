@@ -89,6 +89,9 @@ AT_ONCE, FORESEEN = 0.8, 1.25
 """Comparing the keys of a short loop with those of a short range at once, without mistaking where
 either ends: as seen from other finds, which do, and which do not."""
 
+ALONE, LEFT = 0.5, 0.48
+"""Comparing a key with the only one of a range, and so that it is known whether to go on."""
+
 MET = 2.5
 """Going to what was found so."""
 
@@ -171,6 +174,11 @@ def _guessed(load: Workload, bits: float) -> float:
     return min(max(0.5 * (every / LEARNED - 1.0), least), 1.0)
 
 
+def _single(load: Workload) -> bool:
+    """Whether ranges are of one entry at most: one of several entries would make them uneven."""
+    return load.even and load.met <= 1.0
+
+
 def _gap(load: Workload) -> float:
     """Return how many keys a search passes from one query to the next, which come in order."""
     return load.met / max(load.queries, 1.0)
@@ -219,7 +227,13 @@ def count(load: Workload) -> float:
 
 
 def gallop(load: Workload) -> float:
-    """Return the cost of leaping on from what the last query found."""
+    """Return the cost of leaping on from what the last query found.
+
+    In ranges of one entry, at most, there is nothing to leap over.
+    """
+    if _single(load):
+        each = LEFT + MISTAKEN * 0.5 * _guessed(load, 1.0)
+        return load.setups * (load.queries * each + _otherwise(load))
     gap = _gap(load)
     bits = _log(gap) + 1.0
     wrong = 0.5 * bits * _guessed(load, bits)
@@ -228,7 +242,13 @@ def gallop(load: Workload) -> float:
 
 
 def binary(load: Workload) -> float:
-    """Return the cost of halving: what one query of a range finds is near what the next finds."""
+    """Return the cost of halving: what one query of a range finds is near what the next finds.
+
+    In ranges of one entry, at most, nothing is guessed but whether it is the sought one.
+    """
+    if _single(load):
+        each = ALONE + MISTAKEN * _surprise(load)
+        return load.setups * (load.queries * each + _otherwise(load))
     steps = _log(load.met)
     bits = min(steps, _log(_gap(load)) + 2.0)
     wrong = 0.5 * bits * _guessed(load, bits)
