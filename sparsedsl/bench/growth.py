@@ -59,10 +59,21 @@ def _drawn(rng: np.random.Generator, order: int, layout: str) -> Any:
     return convert(rng.random(shape) * (rng.random(shape) < FILLED), layouts[layout])
 
 
-def _of_order(sign: str, layout: str) -> Make:
+def _of_order(sign: str, layout: str, tensors: int = 2) -> Make:
     def made(order: int, rng: np.random.Generator) -> Statement:
         at = ",".join(f"i{k}" for k in range(order))
-        return f"C[{at}] = A[{at}] {sign} B[{at}]", {n: _drawn(rng, order, layout) for n in "AB"}
+        operands = {f"A{n}": _drawn(rng, order, layout) for n in range(tensors)}
+        return f"C[{at}] = " + f" {sign} ".join(f"{name}[{at}]" for name in operands), operands
+
+    return made
+
+
+def _of_modes(layout: str) -> Make:
+    def made(order: int, rng: np.random.Generator) -> Statement:
+        at, to = (",".join(f"{name}{k}" for k in range(order)) for name in "ir")
+        matrices = {f"U{k}": rng.random((EXTENT, 2)) for k in range(order)}
+        factors = " * ".join(f"U{k}[i{k},r{k}]" for k in range(order))
+        return f"C[{to}] = A[{at}] * {factors}", {"A": _drawn(rng, order, layout), **matrices}
 
     return made
 
@@ -82,6 +93,9 @@ KINDS: dict[str, tuple[Iterable[int], Make]] = {
     "sum of two tensors, CSF, by order": (range(2, 8), _of_order("+", "csf")),
     "sum of two tensors, COO, by order": (range(2, 8), _of_order("+", "coo")),
     "product of two tensors, Morton curve, by order": (range(2, 8), _of_order("*", "morton")),
+    "product of six tensors, CSF, by order": (range(2, 8), _of_order("*", "csf", 6)),
+    "sum of six tensors, CSF, by order": (range(2, 8), _of_order("+", "csf", 6)),
+    "tensor by a matrix in each mode, CSF, by order": (range(2, 6), _of_modes("csf")),
     "elementwise product, CSR, by operands": (range(2, 7), _of_matrices("*")),
     "sum, CSR, by operands": (range(2, 7), _of_matrices("+")),
     "matrix product, CSR, by operands": (range(2, 7), _of_matrices("*", chain=True)),

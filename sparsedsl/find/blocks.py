@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
-from sparsedsl.find.queries import Prover, bound_names
+from sparsedsl.find.context import bound_names
+from sparsedsl.find.queries import Prover
 from sparsedsl.find.smt import Question
 from sparsedsl.iteration.nodes import Chain, Nest, Scan, Step
 from sparsedsl.iteration.steps import fixed_turns

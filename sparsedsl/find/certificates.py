@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 
 from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
-from sparsedsl.find.queries import Context, Prover
+from sparsedsl.find.context import Context
+from sparsedsl.find.queries import Prover
 from sparsedsl.iteration.nodes import (
     Chain,
     Find,
@@ -114,9 +115,8 @@ def _stores(
     array = f"{nest.output.name}_{nest.layout.value.function}"
     for coordinate, index in zip(chain.coordinates, nest.coordinates, strict=True):
         place, length = subscript_term(coordinate), terms.var(extent_name(index))
-        yield Certificate(
-            array, place, length, _verdict(prover, context, place, length, positive, None)
-        )
+        verdict = _verdict(prover, context, place, length, positive, None)
+        yield Certificate(array, place, length, verdict)
 
 
 def _reads(steps: tuple[Step, ...], chain: Chain) -> Iterator[_Read]:
@@ -222,12 +222,34 @@ def _verdict(
     positive: frozenset[str],
     read: _Read | None,
 ) -> str:
-    operands = context.operands
     pending = () if read is None else read.pending
     if length is None:
         unsure = read is None or any(g.operand == read.operand.name for g in pending)
         return "checked" if unsure else "bound"
-    parameters = {q for o in operands.values() for _, q in o.parameters}
+    part = context.about((subscript, length))
+    above, below = _by_ranges(part, subscript, length, positive, read)
+    if part is not context and not (above and below):
+        above, below = _by_ranges(context, subscript, length, positive, read)
+    if above and below:
+        return "ranges"
+    goals = [] if below else [fo.at_most(terms.ZERO, subscript)]
+    goals += [] if above else [fo.less(subscript, length)]
+    name = f"{terms.text(subscript)} inside {terms.text(length)}"
+    allows = "no test of the subscript"
+    proved = prover.follows(name, context, fo.together(goals), allows, pending)
+    return "solver" if proved else "checked"
+
+
+def _by_ranges(
+    context: Context,
+    subscript: Term,
+    length: Term,
+    positive: frozenset[str],
+    read: _Read | None,
+) -> tuple[bool, bool]:
+    """Whether ranges of loops and monotone arrays tell it below the length, and not below 0."""
+    pending = () if read is None else read.pending
+    parameters = {q for o in context.operands.values() for _, q in o.parameters}
     parameters |= terms.variables(length)
     # constants to the loops, such as the extents of indices that no operand has
     parameters |= {v for s in context.steps if isinstance(s, Scan) for v in _ends(s, context)}
@@ -248,14 +270,7 @@ def _verdict(
     below = _sum_of(subscript, positive | parameters) or any(
         _plainly_positive(t, parameters, alike) for t in limits.minimum(subscript, parameters)
     )
-    if above and below:
-        return "ranges"
-    goals = [] if below else [fo.at_most(terms.ZERO, subscript)]
-    goals += [] if above else [fo.less(subscript, length)]
-    name = f"{terms.text(subscript)} inside {terms.text(length)}"
-    allows = "no test of the subscript"
-    proved = prover.follows(name, context, fo.together(goals), allows, pending)
-    return "solver" if proved else "checked"
+    return above, below
 
 
 def _ends(scan: Scan, context: Context) -> frozenset[str]:

@@ -15,10 +15,11 @@ from sparsedsl.errors import PlanError
 from sparsedsl.find import algorithms as al
 from sparsedsl.find import costs, slots
 from sparsedsl.find import site as si
+from sparsedsl.find.context import Context
 from sparsedsl.find.fetching import NEARBY, width
 from sparsedsl.find.guards import ensuring
 from sparsedsl.find.ordering import NARROW
-from sparsedsl.find.queries import Context, Prover, sought_extent
+from sparsedsl.find.queries import Prover, sought_extent
 from sparsedsl.find.reads import read_by
 from sparsedsl.iteration import weights
 from sparsedsl.iteration.cost import Sizes

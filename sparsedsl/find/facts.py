@@ -45,8 +45,14 @@ def _promised(operand: Operand) -> tuple[fo.Formula, ...]:
     put = names_used(operand)
     return (
         *(fo.at_most(terms.const(0), terms.var(name)) for _, name in operand.parameters),
-        *(_rename(a, put) for item in operand.layout.properties for a in _property(item, operand)),
+        *(_rename(axiom, put) for axiom in _stated(operand)),
     )
+
+
+@lru_cache(maxsize=1024)
+def _stated(operand: Operand) -> tuple[fo.Formula, ...]:
+    """State the properties of an operand's layout, in the layout's own names."""
+    return tuple(a for item in operand.layout.properties for a in _property(item, operand))
 
 
 def one_size(operands: Iterable[Operand]) -> tuple[fo.Formula, ...]:
@@ -61,26 +67,31 @@ def one_size(operands: Iterable[Operand]) -> tuple[fo.Formula, ...]:
     return tuple(found)
 
 
-def instances(operand: Operand, variable: str) -> tuple[fo.Formula, ...]:
-    """Return the operand's axioms about two positions, for ``variable`` and its second point.
+def instances(
+    operand: Operand, variable: str, functions: Collection[str]
+) -> tuple[fo.Formula, ...]:
+    """Return the operand's axioms about ``functions``, for ``variable`` and its second point.
 
     A solver matches a trigger such as ``cols(ptr(b) + C*k + r)`` by its form and may miss it;
     a search asks about these two positions, at the operand's own dimensions.
     """
+    read = {own for own, used in operand.functions if used in functions}
     own = dict(zip(operand.layout.relation.inputs, operand.dims, strict=True))
     here, there = terms.var(variable), terms.var(f"{variable}__2")
     found: list[fo.Formula] = []
-    for item in operand.layout.properties:
-        for axiom in _property(item, operand):
-            if not isinstance(axiom, fo.Forall) or FIRST not in axiom.variables:
-                continue
-            if not set(axiom.variables) <= {FIRST, SECOND} | own.keys():
-                continue
-            values = {d: terms.var(used) for d, used in own.items() if d in axiom.variables}
-            for ends in ({FIRST: here, SECOND: there}, {FIRST: there, SECOND: here}):
-                chosen = values | ends
-                body = _rename(axiom.body, lambda t, chosen=chosen: terms.substitute(t, chosen))
-                found.append(_rename(body, names_used(operand)))
+    put = names_used(operand)
+    for axiom in _stated(operand):
+        if not isinstance(axiom, fo.Forall) or FIRST not in axiom.variables:
+            continue
+        if fo.functions(axiom).isdisjoint(read):
+            continue
+        if not set(axiom.variables) <= {FIRST, SECOND} | own.keys():
+            continue
+        values = {d: terms.var(used) for d, used in own.items() if d in axiom.variables}
+        for ends in ({FIRST: here, SECOND: there}, {FIRST: there, SECOND: here}):
+            chosen = values | ends
+            body = _rename(axiom.body, lambda t, chosen=chosen: terms.substitute(t, chosen))
+            found.append(_rename(body, put))
     return tuple(found)
 
 

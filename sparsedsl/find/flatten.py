@@ -13,7 +13,8 @@ from dataclasses import replace
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.expressions import walk
 from sparsedsl.find import formula as fo
-from sparsedsl.find.queries import Context, Prover, bound_names
+from sparsedsl.find.context import Context, bound_names
+from sparsedsl.find.queries import Prover
 from sparsedsl.find.reads import read_by
 from sparsedsl.iteration.nodes import Chain, Let, Scan, Step
 from sparsedsl.iteration.steps import expand

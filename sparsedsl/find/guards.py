@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sparsedsl.find import formula as fo
-from sparsedsl.find.queries import Context, Prover
+from sparsedsl.find.context import Context
+from sparsedsl.find.queries import Prover
 from sparsedsl.iteration.nodes import Chain, Find, Guard, Let, Probe, Scan, Step
 from sparsedsl.spf.nodes import Term
 

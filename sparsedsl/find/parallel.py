@@ -21,7 +21,8 @@ from itertools import product
 
 from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
-from sparsedsl.find.queries import Context, Prover, bound_names
+from sparsedsl.find.context import Context, bound_names
+from sparsedsl.find.queries import Prover
 from sparsedsl.find.smt import Question
 from sparsedsl.iteration.cost import LOOP, START, Sizes
 from sparsedsl.iteration.nodes import Chain, Let, Merge, MergePart, Nest, Scan, Step

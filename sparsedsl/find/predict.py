@@ -21,10 +21,10 @@ from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.expressions import walk
 from sparsedsl.find import algorithms as al
 from sparsedsl.find.choose import Choice, depth_of, ends, workload
+from sparsedsl.find.context import Context
 from sparsedsl.find.known import INDEX, Known
 from sparsedsl.find.moving import Looped, anew, picked, way
 from sparsedsl.find.ordering import BLOCK, FULL
-from sparsedsl.find.queries import Context
 from sparsedsl.find.rates import LINE, Spent
 from sparsedsl.iteration import weights
 from sparsedsl.iteration.cost import TRANSPOSE, TURNING, UNROLLED, Sizes

@@ -16,6 +16,7 @@ from sparsedsl.find import ordering, parallel
 from sparsedsl.find.blocks import Whole, whole_blocks
 from sparsedsl.find.certificates import Certificate, certify
 from sparsedsl.find.choose import Choice, choose, guided
+from sparsedsl.find.context import Context
 from sparsedsl.find.fetching import (
     alike_rows,
     far_arrays,
@@ -29,7 +30,7 @@ from sparsedsl.find.flatten import flattened
 from sparsedsl.find.guards import ensuring, tightened, without_proved_guards
 from sparsedsl.find.opening import opened_rows
 from sparsedsl.find.passing import passes_caches, streams
-from sparsedsl.find.queries import Context, Prover
+from sparsedsl.find.queries import Prover
 from sparsedsl.find.smt import NOTHING, Proof
 from sparsedsl.iteration.clip import clipped
 from sparsedsl.iteration.cost import Sizes
@@ -243,7 +244,7 @@ def _confirm_delivery(prover: Prover, nest: Nest) -> Nest:
     else:
         steps, wanted = nest.prefix + chain.steps, tuple(names)
     context = Context(steps, operands)
-    if all(prover.ordered(context, part) for part in (*_closed(nest), wanted)):
+    if prover.ordered(context, (*_closed(nest), wanted)):
         return nest
     return ordering.streamed(nest)
 

@@ -9,22 +9,20 @@ match, closed form, redundant guard, sorted keys, persistent cursor, distinct wr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 
 from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
 from sparsedsl.find import site as si
+from sparsedsl.find.context import Context, bound_names
 from sparsedsl.find.smt import NOTHING, Proof, Question, prove
 from sparsedsl.iteration.nodes import (
     Find,
     Guard,
     Key,
     Let,
-    Merge,
     MergePart,
     Operand,
-    Probe,
     Scan,
     Step,
 )
@@ -33,14 +31,6 @@ from sparsedsl.iteration.steps import expand
 from sparsedsl.layouts.properties import Morton
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import FloorDiv, Term, Var
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """The steps executed so far, and the operands by name."""
-
-    steps: tuple[Step, ...]
-    operands: Mapping[str, Operand]
 
 
 class Prover:
@@ -69,6 +59,21 @@ class Prover:
             self.proofs.append(known)
         return known.proved
 
+    def ask_about(
+        self, context: Context, about: Iterable[Term], question: Callable[[Context], Question]
+    ) -> bool:
+        """Ask with what is known of these terms, then, if that proves nothing, with all.
+
+        One question is recorded: the last that was asked.
+        """
+        part = context.about(about)
+        before = len(self.proofs)
+        if part is not context:
+            if self.ask(question(part)):
+                return True
+            del self.proofs[before:]
+        return self.ask(question(context))
+
     def follows(
         self,
         name: str,
@@ -78,9 +83,12 @@ class Prover:
         pending: tuple[Guard, ...] = (),
     ) -> bool:
         """Return whether ``goal`` holds whenever the steps of ``context`` were passed (Q3)."""
-        hypotheses = fa.facts(context.steps, context.operands, pending)
-        axioms = fa.axioms(context.operands.values())
-        return self.ask(Question(name, axioms, hypotheses, goal, allows))
+
+        def question(known: Context) -> Question:
+            hypotheses = fa.facts(known.steps, known.operands, pending)
+            return Question(name, fa.axioms(known.operands.values()), hypotheses, goal, allows)
+
+        return self.ask_about(context, fo.terms_of(goal), question)
 
     def find_facts(
         self, before: Context, whole: Context, find: Find, place: int, depth: int
@@ -117,16 +125,18 @@ class Prover:
         moved = frozenset({find.variable})
         matches = [fa.matched(k) for k in find.keys]
         again = [fa.second(m, moved) for m in matches]
-        known = fa.instances(before.operands[find.operand], find.variable)
-        hypotheses = (*fa.facts(before.steps, before.operands), *ranges, *matches, *again, *known)
-        question = Question(
-            f"{find.variable} unique",
-            fa.axioms(before.operands.values()),
-            hypotheses,
-            fo.equal(a, b),
-            "stop at the first match",
-        )
-        return self.ask(question)
+        known = (*ranges, *matches, *again, *_instances(before, find))
+
+        def question(here: Context) -> Question:
+            return Question(
+                f"{find.variable} unique",
+                fa.axioms(here.operands.values()),
+                (*fa.facts(here.steps, here.operands), *known),
+                fo.equal(a, b),
+                "stop at the first match",
+            )
+
+        return self.ask_about(before, _read_by(find), question)
 
     def one_place(
         self, operand: Operand, allows: str = "no search in operands of its pattern"
@@ -155,16 +165,18 @@ class Prover:
         moved = frozenset({find.variable})
         keys = tuple(k.stored for k in find.keys)
         after = tuple(tuple(fa.second_term(x, moved) for x in k) for k in keys)
-        known = fa.instances(before.operands[find.operand], find.variable)
-        hypotheses = (*fa.facts(before.steps, before.operands), *ranges, fo.less(a, b), *known)
-        question = Question(
-            f"{find.variable} sorted",
-            fa.axioms(before.operands.values()),
-            hypotheses,
-            _apart(keys, after),
-            "search by comparison",
-        )
-        return self.ask(question)
+        known = (*ranges, fo.less(a, b), *_instances(before, find))
+
+        def question(here: Context) -> Question:
+            return Question(
+                f"{find.variable} sorted",
+                fa.axioms(here.operands.values()),
+                (*fa.facts(here.steps, here.operands), *known),
+                _apart(keys, after),
+                "search by comparison",
+            )
+
+        return self.ask_about(before, _read_by(find), question)
 
     def _curved(self, before: Context, whole: Context, find: Find) -> bool:
         """Q4 along the Morton curve: interleaved keys increase, and no number is below 0."""
@@ -188,15 +200,18 @@ class Prover:
                 *(fo.at_most(zero, key.value) for key in find.keys),
             ]
         )
-        known = (*ranges, fo.less(a, b), *valid, *fa.instances(operand, find.variable))
-        question = Question(
-            f"{find.variable} sorted along the Morton curve",
-            fa.axioms(before.operands.values()),
-            (*fa.facts(before.steps, before.operands), *known),
-            goal,
-            "search by comparison of interleaved bits",
-        )
-        return self.ask(question)
+        known = (*ranges, fo.less(a, b), *valid, *_instances(before, find))
+
+        def question(here: Context) -> Question:
+            return Question(
+                f"{find.variable} sorted along the Morton curve",
+                fa.axioms(here.operands.values()),
+                (*fa.facts(here.steps, here.operands), *known),
+                goal,
+                "search by comparison of interleaved bits",
+            )
+
+        return self.ask_about(before, _read_by(find), question)
 
     def _rising(self, before: Context, find: Find, place: int, depth: int) -> bool:
         """Q5: between two set-ups the sought values never fall, so a cursor may stay.
@@ -212,7 +227,6 @@ class Prover:
             self._stepwise(
                 f"{find.variable} sought in rising order",
                 before,
-                depth,
                 loops[: k + 1],
                 values,
                 strict=False,
@@ -225,7 +239,6 @@ class Prover:
         self,
         name: str,
         context: Context,
-        depth: int,
         loops: list[str],
         values: tuple[Term, ...],
         *,
@@ -240,9 +253,6 @@ class Prover:
         )
         shared = bound_names(context.steps[:last])
         moved = bound_names(context.steps) - shared
-        del depth
-        here = fa.facts(context.steps, context.operands)
-        there = tuple(fa.second(f, moved) for f in here)
         step = terms.var(loops[-1])
         ahead = fo.less(step, fa.second_term(step, moved))
         later = tuple(fa.second_term(v, moved) for v in values)
@@ -250,24 +260,25 @@ class Prover:
         if not strict:
             same = [fo.equal(x, y) for x, y in zip(values, later, strict=True)]
             goal = fo.Any((goal, fo.together(same)))
-        question = Question(
-            name,
-            fa.axioms(context.operands.values()),
-            tuple(dict.fromkeys((*here, *there, ahead))),
-            goal,
-            allows,
-        )
-        return self.ask(question)
+
+        def question(known: Context) -> Question:
+            here = fa.facts(known.steps, known.operands)
+            there = tuple(fa.second(f, moved) for f in here)
+            return Question(
+                name,
+                fa.axioms(known.operands.values()),
+                tuple(dict.fromkeys((*here, *there, ahead))),
+                goal,
+                allows,
+            )
+
+        return self.ask_about(context, (*values, step), question)
 
     def table_fits(self, before: Context, whole: Context, find: Find, extent: Term) -> bool:
         """Keys in the range, padding too, and sought values all lie in ``[0, extent)``."""
         key = find.keys[0]
-        here = fa.facts(before.steps, before.operands)
-        axioms = fa.axioms(before.operands.values())
         bounds = fo.together([fo.at_most(terms.const(0), key.value), fo.less(key.value, extent)])
-        if not self.ask(
-            Question(f"{find.variable} key in table", axioms, here, bounds, "position table")
-        ):
+        if not self.follows(f"{find.variable} key in table", before, bounds, "position table"):
             return False
         operand = before.operands[find.operand]
         guarded = any(isinstance(s, Guard) for s in before.steps if _of(s) == find.operand)
@@ -279,15 +290,17 @@ class Prover:
         names = known | {q for _, q in operand.parameters}
         valid = [fo.holds(c) for c in operand.invariants if terms.variables(c.term) <= names]
         goal = fo.together([fo.at_most(terms.const(0), stored), fo.less(stored, extent)])
-        return self.ask(
-            Question(
+
+        def question(here: Context) -> Question:
+            return Question(
                 f"{find.variable} stored keys in table",
-                axioms,
-                (*here, inside, *valid),
+                fa.axioms(here.operands.values()),
+                (*fa.facts(here.steps, here.operands), inside, *valid),
                 goal,
                 "position table",
             )
-        )
+
+        return self.ask_about(before, (stored, *find.lows, *find.highs), question)
 
     def forward(self, before: Context, find: Find) -> bool:
         """Return whether the range of a find never ends before it begins."""
@@ -295,24 +308,30 @@ class Prover:
         name = f"{find.variable} in a range that does not end before it begins"
         return self.follows(name, before, fo.together(ends), "its length as it is")
 
-    def ordered(self, context: Context, coordinates: tuple[str, ...]) -> bool:
-        """Q6: points reach the output in storage order and each coordinate once."""
-        values = tuple(terms.var(c) for c in coordinates)
-        loops = _loops_binding(context.steps, coordinates)
-        if tuple(loops) == coordinates:
-            return True
-        return all(
-            self._stepwise(
-                f"output in order of {', '.join(coordinates)}",
-                context,
-                0,
-                loops[: k + 1],
-                values,
-                strict=True,
-                allows="append without sorting",
-            )
-            for k in range(len(loops))
-        )
+    def ordered(self, context: Context, levels: Iterable[tuple[str, ...]]) -> bool:
+        """Q6: points reach the output in storage order and each coordinate once.
+
+        So it is for the coordinates down to each of the levels, outermost first: what turns of a
+        loop were proved to do to those of one, they do to those of a deeper one, too.
+        """
+        proved: set[str] = set()
+        for coordinates in levels:
+            values = tuple(terms.var(c) for c in coordinates)
+            loops = _loops_binding(context.steps, coordinates)
+            if tuple(loops) == coordinates:
+                continue
+            for k in range(len(loops)):
+                if loops[k] not in proved and not self._stepwise(
+                    f"output in order of {', '.join(coordinates)}",
+                    context,
+                    loops[: k + 1],
+                    values,
+                    strict=True,
+                    allows="append without sorting",
+                ):
+                    return False
+            proved.update(loops)
+        return True
 
 
 def _apart(keys: tuple[tuple[Term, ...], ...], after: tuple[tuple[Term, ...], ...]) -> fo.Formula:
@@ -326,24 +345,19 @@ def _apart(keys: tuple[tuple[Term, ...], ...], after: tuple[tuple[Term, ...], ..
             return fo.lexicographically_less(first, second)
 
 
+def _read_by(find: Find) -> list[Term]:
+    """Return what a search reads: where it looks, for what, and at what is stored there."""
+    return [*find.lows, *find.highs, *(x for k in find.keys for x in (k.value, *k.stored))]
+
+
+def _instances(before: Context, find: Find) -> tuple[fo.Formula, ...]:
+    """Return what is known of what two positions of a search store."""
+    stored = {call.function for call in terms.all_ufs(t for k in find.keys for t in k.stored)}
+    return fa.instances(before.operands[find.operand], find.variable, stored)
+
+
 def _of(step: Step) -> str | None:
     return step.operand if isinstance(step, Guard) else None
-
-
-def bound_names(steps: tuple[Step, ...]) -> frozenset[str]:
-    """Return the variables that the steps bind."""
-    names: set[str] = set()
-    for step in steps:
-        match step:
-            case Scan() | Let() | Find():
-                names.add(step.variable)
-            case Probe(_, inner):
-                names |= bound_names(inner)
-            case Merge():
-                names |= {step.variable, *(p.variable for p in step.parts)}
-            case _:
-                pass
-    return frozenset(names)
 
 
 def _loops_binding(steps: tuple[Step, ...], coordinates: tuple[str, ...]) -> list[str]:

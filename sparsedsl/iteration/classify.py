@@ -159,8 +159,9 @@ def _bounds(operand: Operand, dim: str, bound: frozenset[str]) -> Bounds | None:
     lows: list[Term] = []
     highs: list[Term] = []
     used: list[Constraint] = []
+    linked = _linked(operand, dim)
     for constraint in operand.constraints:
-        if constraint.equality:
+        if constraint.equality or terms.variables(constraint.term).isdisjoint(linked):
             continue
         exact = _eliminate(operand, constraint.term, dim, names)
         term = _relax(operand, exact, dim, names)
@@ -210,6 +211,13 @@ def _with(operand: Operand, name: str) -> tuple[tuple[Constraint, int], ...]:
     """Return the constraints in which a variable stands outside calls, with its coefficient."""
     slopes = [(c, terms.coefficient(c.term, name)) for c in operand.constraints]
     return tuple((c, slope) for c, slope in slopes if slope)
+
+
+@lru_cache(maxsize=4096)
+def _linked(operand: Operand, dim: str) -> frozenset[str]:
+    """Return the variables of the equalities that have ``dim``: it bounds what they are in."""
+    equalities = (terms.variables(c.term) for c in operand.constraints if c.equality)
+    return frozenset({dim}).union(*(names for names in equalities if dim in names))
 
 
 def _eliminate(operand: Operand, term: Term, dim: str, names: frozenset[str]) -> Term:
@@ -293,11 +301,12 @@ def _keys(operand: Operand, dim: str, bound: frozenset[str]) -> Sought:
             continue
         symbol, call = here[0]
         reads = plain.reads[symbol] <= names | {dim}
-        value = isl.closed_form(plain.constraints, known, symbol) if len(here) == 1 else None
+        near = _near(operand, symbol).intersection(known)
+        value = _value(operand, symbol, near) if len(here) == 1 else None
         if value is None or not reads or dim in mentions:
             complete = False
             continue
-        found.append(Key(call, concrete(value, plain.symbols)))
+        found.append(Key(call, value))
         used.append(original)
     if complete and not found:
         implied = _implied(operand, dim, bound)

@@ -14,7 +14,7 @@ from typing import assert_never
 from sparsedsl.iteration import cost
 from sparsedsl.iteration.nodes import Assembly, Let, Level, Operand, Scan, Step
 from sparsedsl.iteration.state import State
-from sparsedsl.iteration.steps import computed_from, depends_on
+from sparsedsl.iteration.steps import computed_from, depending_on
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.layouts.properties import (
     Disjoint,
@@ -259,13 +259,14 @@ def deliver_cost(
     """Estimate delivering every point of a complete chain, reading the operands' values."""
     scans = [s for s in state.steps if isinstance(s, Scan)]
     inner = scans[-1].variable if scans else ""
-    cost_of_reads = sum(_access_cost(state, o.value.arguments, inner) for o in operands)
+    turning = depending_on(state.steps, inner)
+    cost_of_reads = sum(_access_cost(state, o.value.arguments, inner, turning) for o in operands)
     total = state.visits * cost_of_reads
     assembly = target.assembly
     if assembly is not None and assembly.kind == "dense":
         at = _visits_when_bound(state, target)
         coordinates = tuple(terms.var(c) for c in target.coordinates)
-        return total + at * _access_cost(state, coordinates, inner)
+        return total + at * _access_cost(state, coordinates, inner, turning)
     kind, _ = delivery(state.steps, target, bound)
     at = _visits_when_bound(state, target)
     if assembly is None or kind == "stream":
@@ -290,11 +291,16 @@ def _visits_when_bound(state: State, target: Target) -> float:
     return state.visits
 
 
-def _access_cost(state: State, arguments: tuple[Term, ...], inner: str) -> float:
-    """Return the cost of one read or write: free if invariant, cheap if contiguous."""
+def _access_cost(
+    state: State, arguments: tuple[Term, ...], inner: str, turning: frozenset[str]
+) -> float:
+    """Return the cost of one read or write: free if invariant, cheap if contiguous.
+
+    ``turning`` are the variables that change with the ``inner`` loop.
+    """
     if not arguments or not inner:
         return 0.1
-    moving = [inner in depends_on(state.steps, terms.variables(a)) for a in arguments]
+    moving = [not turning.isdisjoint(terms.variables(a)) for a in arguments]
     if not any(moving):
         return 0.02
     last = arguments[-1]
@@ -306,6 +312,6 @@ def _access_cost(state: State, arguments: tuple[Term, ...], inner: str) -> float
     ranges = frozenset[str]().union(
         *(terms.variables(a) for f in terms.ufs(last) for a in f.arguments)
     )
-    loaded = loaded or inner in depends_on(state.steps, ranges)  # where each turn's range begins
+    loaded = loaded or not turning.isdisjoint(ranges)  # where each turn's range begins
     contiguous = moving == [False] * (len(moving) - 1) + [True] and direct and not loaded
     return 0.15 if contiguous else cost.SCATTER

@@ -27,6 +27,17 @@ def depends_on(steps: tuple[Step, ...], names: frozenset[str]) -> frozenset[str]
     return names
 
 
+def depending_on(steps: tuple[Step, ...], name: str) -> frozenset[str]:
+    """Return the variables that depend on ``name``, and itself: what ``depends_on`` says of all."""
+    found = frozenset({name})
+    for step in steps:
+        if isinstance(step, Let | Find | Scan) and not reads_of(
+            step, frozenset({step.variable})
+        ).isdisjoint(found):
+            found |= {step.variable}
+    return found
+
+
 def reads_of(step: Step, names: frozenset[str]) -> frozenset[str]:
     """Return ``names`` and, where the step binds one of them, the variables that it reads."""
     match step:

@@ -14,13 +14,14 @@ from __future__ import annotations
 import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.expressions import walk
 from sparsedsl.errors import PlanError
 from sparsedsl.find.prove import Proved, prove_nest
-from sparsedsl.find.smt import Proof
+from sparsedsl.find.smt import NOTHING, Proof
 from sparsedsl.find.widths import widest
 from sparsedsl.iteration import plan as planning
 from sparsedsl.iteration.chains import sizes_of
@@ -29,7 +30,7 @@ from sparsedsl.iteration.nodes import Chain, Nest, Scan
 from sparsedsl.iteration.request import Request, accesses
 from sparsedsl.iteration.work import Work
 from sparsedsl.magnitudes import bucket, rounded
-from sparsedsl.pipeline.groups import Group, Settings, index_dtype, reads
+from sparsedsl.pipeline.groups import Group, Settings, describe, index_dtype, reads
 from sparsedsl.pipeline.mirrors import once
 from sparsedsl.pipeline.predicted import predicted
 
@@ -84,6 +85,37 @@ def plan(group: Group, settings: Settings, known: Mapping[str, Proof]) -> Planne
     PlanError
         If no plan exists, or a forced choice is not legal.
     """
+    if known:
+        return _plan(group, settings, known)
+    found = _made(_Asked(describe(group, settings), group, settings))
+    return replace(found, group=group)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A group of a program to plan: those that are described alike are planned alike."""
+
+    description: str
+    group: Group
+    settings: Settings
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same part of the same program, for the same settings."""
+        if not isinstance(other, _Asked) or self.group.program is not other.group.program:
+            return False
+        return self.description == other.description
+
+    def __hash__(self) -> int:
+        return hash(self.description)
+
+
+@lru_cache(maxsize=16)
+def _made(asked: _Asked) -> Planned:
+    """Plan a group, once of as many times as it is looked at whether others share its loops."""
+    return _plan(asked.group, asked.settings, NOTHING)
+
+
+def _plan(group: Group, settings: Settings, known: Mapping[str, Proof]) -> Planned:
     from sparsedsl.lowering.rows import Part
 
     _check_forced(group, settings)

@@ -10,7 +10,8 @@ from levels import check, compiling, interpreting, remembering_proofs
 
 import sparsedsl as sd
 from sparsedsl.find import certificates
-from sparsedsl.find.queries import Context, Prover
+from sparsedsl.find.context import Context
+from sparsedsl.find.queries import Prover
 from sparsedsl.find.widths import widest
 from sparsedsl.iteration.nodes import Scan
 from sparsedsl.pipeline import planned as planning

@@ -10,7 +10,8 @@ import sparsedsl as sd
 from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
 from sparsedsl.find import prove
-from sparsedsl.find.queries import Context, Prover
+from sparsedsl.find.context import Context
+from sparsedsl.find.queries import Prover
 from sparsedsl.iteration.nodes import Exclude, Find, Guard, Key, Let, Merge, Probe, Scan
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import UF, Constraint

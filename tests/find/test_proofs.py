@@ -13,7 +13,8 @@ from sparsedsl.find import algorithms as al
 from sparsedsl.find import facts as fa
 from sparsedsl.find import formula as fo
 from sparsedsl.find import site as si
-from sparsedsl.find.queries import Context, Prover
+from sparsedsl.find.context import Context
+from sparsedsl.find.queries import Prover
 from sparsedsl.find.smt import Question, prove
 from sparsedsl.iteration import classify
 from sparsedsl.iteration.nodes import Find, Guard, Key, Let, Scan
@@ -271,7 +272,7 @@ def test_axioms_are_not_contradictory(name):
     steps = reached(operand)
     hypotheses = list(fa.facts(steps, {"B": operand}))
     for dim in operand.dims:
-        hypotheses += fa.instances(operand, dim)
+        hypotheses += fa.instances(operand, dim, [used for _, used in operand.functions])
         hypotheses.append(fo.less(terms.var(dim), terms.var(f"{dim}__2")))
         break
     question = Question("false", fa.axioms([operand]), tuple(hypotheses), fo.Any(()), "")
