@@ -153,6 +153,12 @@ def only_unit(lowered: Lowered) -> Unit:
             hint="compile one statement at a time",
         )
     (unit,) = lowered.units
+    if unit.group.halved:
+        raise PlanError(
+            f"the kernel gives one half of {unit.group.output.name}, which the library stores in "
+            f"layout {unit.group.layout.label}",
+            hint='choose another layout for it, such as "csr"',
+        )
     unit = compile_group(unit.group, _settings(lowered), unit.proofs)
     if unit.recipe.copies:
         copied = ", ".join(copy.source for copy in unit.recipe.copies)

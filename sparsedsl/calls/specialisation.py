@@ -253,6 +253,11 @@ class Specialisation:
             targets = () if out is None else [self._target(s, extents, out) for s in call.sides]
             execute.make_sides(call, values, extents, targets)
         made = call(values, extents, target, self.choices.parallel)
+        if group.halved:
+            from sparsedsl.pipeline.symmetry import half_of
+
+            half = made.convert(half_of(group.layout))
+            return bound(group.layout, half.shape, half.held, made.fill_value)
         return made if group.layout is group.assembled else made.convert(group.layout)
 
     def maps_of(self, place: int) -> Mapped | None:

@@ -189,7 +189,8 @@ def _storage(unit: Unit) -> list[str]:
     if group.fused:
         lines.append(f"  fused: {', '.join(group.fused)} computed here, not stored")
     if group.assembled != group.layout:
-        lines.append(f"  filled as {group.assembled.label}, then converted")
+        half = "one half, which is the other's mirror image, is " if group.halved else ""
+        lines.append(f"  {half}filled as {group.assembled.label}, then converted")
     lines.append("operands")
     nests = (*unit.within, nest)
     operands = [o for n in nests for chain in n.chains for o in chain.operands]

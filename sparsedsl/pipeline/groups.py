@@ -86,6 +86,8 @@ class Group:
     ``factored``: a factor was moved into a sum, where its products may overflow; where the output
     is not finite it is computed anew (``contraction.lift``).
 
+    ``halved``: the kernel fills the first half of a layout that mirrors it (``symmetry``).
+
     ``mapped`` names the operands in whose layout the output is, where their values are mapped as
     they lie (``runtime.mapped``); the kernel serves where an entry becomes the fill.
 
@@ -112,6 +114,7 @@ class Group:
     reduced: tuple[tuple[str, ...], ...] = ()
     watched: tuple[str, ...] = ()
     factored: bool = False
+    halved: bool = False
     mapped: tuple[str, ...] = ()
     beside: tuple[Group, ...] = ()
     ahead: int = 0
@@ -292,6 +295,13 @@ def _group(
     assembled = layout
     if levels_of(layout) is None:
         assembled = hierarchical(tuple(range(layout.rank)))
+    mapped = same if whole is not None and maps(whole, same, layout, program, sources) else ()
+    halved = False
+    if levels_of(layout) is None and not mapped:
+        from sparsedsl.pipeline.symmetry import is_symmetric
+
+        given = statements, program, layout, layouts
+        halved = is_symmetric(*given, annihilating=annihilating)
     return Group(
         parts,
         program,
@@ -307,7 +317,8 @@ def _group(
         whole,
         patterns,
         reduced=() if _is_dense(assembled) else _reduced(parts, program.tensor(target)),
-        mapped=same if whole is not None and maps(whole, same, layout, program, sources) else (),
+        halved=halved,
+        mapped=mapped,
     )
 
 
@@ -414,6 +425,7 @@ def describe(group: Group, settings: Settings) -> str:
     lines.append(",".join(f"{i}~{bucket(n)}" for i, n in sorted(group.extents.items())))
     demands = f"{group.finite} {group.nonzero} {group.bounded}"
     lines.append(f"{settings!r} {group.annihilating} {group.exact} {demands} {group.patterns}")
+    lines += ["one half"] * group.halved
     return "\n".join(lines)
 
 

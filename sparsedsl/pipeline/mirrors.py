@@ -61,7 +61,7 @@ def once(request: Request) -> Request | None:
     if len(wanted) != 1 or request.whole is not None or not request.annihilating:
         return None
     (where,) = wanted
-    request = _partial(request, frozenset(found))
+    request = partial(request, frozenset(found))
     statements: list[ct.Assign] = []
     for statement in request.statements:
         if any(a.tensor in found for a in accesses_of(statement.expression)):
@@ -78,7 +78,7 @@ def once(request: Request) -> Request | None:
     )
 
 
-def _partial(request: Request, names: frozenset[str]) -> Request:
+def partial(request: Request, names: frozenset[str]) -> Request:
     """Return the request with tensors that do not store every coordinate: their halves do not."""
     inputs = tuple(
         replace(tensor, total=False) if tensor.name in names else tensor
@@ -158,10 +158,10 @@ def _halved(
         monoid == "add" and dtype_of(body, request.program) != output.dtype
     ):
         return None  # what is added twice must not overflow before
-    body = _arranged(body, names, pair)
-    mirrored = _arranged(_swapped(body, pair), names, pair)
-    same = _canonical(body) == _canonical(mirrored)
-    square = _is_square(body, pair)
+    body = arranged(body, names, pair)
+    mirrored = arranged(swapped(body, pair), names, pair)
+    same = canonical(body) == canonical(mirrored)
+    square = is_square(body, pair)
     if same and monoid in IDEMPOTENT:
         return ct.Reduce(monoid, indices, body)
     if not same and not square:
@@ -192,7 +192,7 @@ def _pair(body: ct.Expression, names: frozenset[str]) -> tuple[str, str] | None:
     return row, column
 
 
-def _swapped(node: ct.Expression, pair: tuple[str, str]) -> ct.Expression:
+def swapped(node: ct.Expression, pair: tuple[str, str]) -> ct.Expression:
     """Return an expression with each of two indices in place of the other."""
     row, column = pair
     other = {row: column, column: row}
@@ -203,14 +203,14 @@ def _swapped(node: ct.Expression, pair: tuple[str, str]) -> ct.Expression:
     return _mapped(node, turned)
 
 
-def _arranged(node: ct.Expression, names: frozenset[str], pair: tuple[str, str]) -> ct.Expression:
+def arranged(node: ct.Expression, names: frozenset[str], pair: tuple[str, str]) -> ct.Expression:
     """Return an expression that reads the tensors named at a pair of indices in its order."""
     subscripts = tuple(map(ct.Affine.of, pair))
     match node:
         case ct.Access() | ct.Stored() if node.tensor in names:
             return replace(node, subscripts=subscripts)
         case ct.Call(operator, arguments):
-            return ct.Call(operator, tuple(_arranged(a, names, pair) for a in arguments))
+            return ct.Call(operator, tuple(arranged(a, names, pair) for a in arguments))
         case _:
             return node
 
@@ -227,14 +227,14 @@ def _mapped(node: ct.Expression, change: Callable[[ct.Affine], ct.Affine]) -> ct
             return node
 
 
-def _canonical(node: ct.Expression) -> object:
+def canonical(node: ct.Expression) -> object:
     """Return something equal for expressions that differ by the order of terms and factors."""
     match node:
         case ct.Call(operator, arguments) if OPERATORS[operator].commutative:
             parts = list(_operands(node, operator))
-            return operator, tuple(sorted(map(str, map(_canonical, parts))))
+            return operator, tuple(sorted(map(str, map(canonical, parts))))
         case ct.Call(operator, arguments):
-            return operator, tuple(map(_canonical, arguments))
+            return operator, tuple(map(canonical, arguments))
         case ct.Access(tensor, subscripts):
             return tensor, tuple(map(str, subscripts))
         case _:
@@ -254,7 +254,7 @@ def _operands(node: ct.Expression, operator: str) -> Iterator[ct.Expression]:
             yield node
 
 
-def _is_square(body: ct.Expression, pair: tuple[str, str]) -> bool:
+def is_square(body: ct.Expression, pair: tuple[str, str]) -> bool:
     """Whether two indices have one extent: some mode of a tensor is read at both."""
     read = {
         (access.tensor, mode, subscript.name)

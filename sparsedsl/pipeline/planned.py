@@ -33,6 +33,7 @@ from sparsedsl.magnitudes import bucket, rounded
 from sparsedsl.pipeline.groups import Group, Settings, describe, index_dtype, reads
 from sparsedsl.pipeline.mirrors import once
 from sparsedsl.pipeline.predicted import predicted
+from sparsedsl.pipeline.symmetry import first_half
 
 if TYPE_CHECKING:
     from sparsedsl.lowering.rows import Part
@@ -142,7 +143,7 @@ def _plan(group: Group, settings: Settings, known: Mapping[str, Proof]) -> Plann
 
 def request_of(group: Group, settings: Settings) -> Request:
     """Return what planning a group reads: sizes are rounded, so that equal keys plan equally."""
-    return Request(
+    request = Request(
         statements=group.statements,
         program=group.program,
         layouts={n: s.layout for n, s in group.sources.items()},
@@ -161,6 +162,7 @@ def request_of(group: Group, settings: Settings) -> Request:
         uneven={n: s.uneven for n, s in group.sources.items() if s.uneven},
         work=Work(settings.search_limit),
     )
+    return first_half(request) if group.halved else request
 
 
 def _limits(group: Group, grows: int) -> dict[str, int]:
