@@ -148,7 +148,7 @@ def _nested(first: For, second: For) -> For | None:
         rest = (replace(one, start=two.stop),)
         one = replace(one, stop=two.stop)
     columns = any(isinstance(s, For) for s in statements((*one.body, *two.body)))
-    both = _two_rows(one, two) if columns else _nested(one, two)
+    both = (_two_rows(one, two) if columns else None) or _nested(one, two)
     if both is None:
         return None
     after = (*rest, *first.body[inner[0] + 1 :], *second.body[others[0] + 1 :])
@@ -168,9 +168,9 @@ def _reaches(stop: Expr, other: Expr, outer: For) -> bool:
     """Whether a range ends no earlier than another one in each turn of a loop around it."""
     if isinstance(stop, Binary) and stop.operator == "min":
         return _reaches(stop.left, other, outer) and _reaches(stop.right, other, outer)
-    return stop in (other, lb.add(other, 1)) or (
-        other == outer.variable and stop in _least(outer.stop)
-    )
+    if stop == lb.add(other, 1) or stop in _least(other):
+        return True
+    return other == outer.variable and stop in _least(outer.stop)
 
 
 def _least(stop: Expr) -> list[Expr]:
@@ -183,7 +183,14 @@ def _least(stop: Expr) -> list[Expr]:
 def _two_rows(first: For, second: For) -> For | None:
     """Join loops over entries with loops over columns inside, where one row stays in registers."""
     both = replace(first, body=_once(first.body, second.body))
-    return None if halves(both) is None else both
+    nested = all(_is_nested(loop) for loop in (first, second))
+    return both if nested or halves(both) is not None else None
+
+
+def _is_nested(loop: For) -> bool:
+    """Whether loops are inside of those over columns: no row of these stays in registers."""
+    columns = [s for s in statements(loop.body) if isinstance(s, For)]
+    return any(isinstance(s, For) for s in statements(columns[0].body)) if columns else False
 
 
 def opened(body: Sequence[Stmt], shape: Sequence[Expr], start: Expr) -> list[Stmt] | None:

@@ -169,6 +169,30 @@ def test_rows_of_a_dense_operand(layout, body, columns, width, dtype):
     assert ("columns of both rows" in text) == (dtype in ("float64", "float32"))
 
 
+@pytest.mark.parametrize("order", [None, "i k j l", "j i k l"])
+@pytest.mark.parametrize("columns", [6, 4])
+@pytest.mark.parametrize("layout", ["symmetric", "packed"])
+def test_slices_of_a_dense_operand(layout, columns, order):
+    def slices(A, x):
+        i, j, k, m = sd.indices("i j k l")
+        y = sd.output()
+        y[i, j, m] = A[i, k] * x[k, j, m]
+        return y
+
+    A, _ = operands()
+    A = A[:, :columns]
+    x = np.random.default_rng(3).integers(-3, 4, (columns, 3, 9)).astype(float)
+    stored = np.ones(A.shape, bool) if layout == "packed" else A != 0
+    tensors = {"A": store(A, stored, layout), "x": sd.asarray(x)}
+    with interpreting(), remembering_proofs():
+        special = sd.kernel(slices, order=order).engine.specialise(list(tensors.values()))
+        check(special, tensors, {"A": A, "x": x})
+        with compiling():
+            check(special, tensors, {"A": A, "x": x})
+    once = "each entry read once" in special.unit(0).source
+    assert once or order is not None or layout == "packed"
+
+
 @pytest.mark.parametrize("width", [3, 70])
 def test_rows_are_set_where_their_sums_start(width):
     rng = np.random.default_rng(2)
