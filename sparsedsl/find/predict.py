@@ -54,6 +54,10 @@ LONG = 40.0
 OTHERWISE = 0.3
 """Which part of the steps of a merge go on with another operand than is guessed, at most."""
 
+UNFORESEEN = 0.7
+"""How often it is guessed wrongly where a value of a row comes among the others, or how many of
+them a part of the coordinates has."""
+
 SLOW: Mapping[str, float] = {
     **dict.fromkeys(("div", "sqrt"), 1.0),
     **dict.fromkeys(("exp", "log", "exp2", "log2", "expm1", "log1p"), 2.0),
@@ -86,6 +90,8 @@ def _spent(of: Known) -> Spent:
     _turned(of, spent)
     if of.nest.assembly.kind == "dense":
         spent.stream(result, max(result, of.touched))
+    else:
+        spent.add("assembled", 1.0)
     total, rows = 0.0, 1.0
     for place, chain in enumerate(of.nest.chains):
         rows, delivered = _Chain(of, chain, spent).walk(own=place > 0)
@@ -142,11 +148,15 @@ def _gathered(of: Known, spent: Spent, total: float, rows: float, kept: float, n
         spent.add("gathered", total)
         spent.jump(total * (ordering != "word"), min(extent * of.width, each * LINE))
     if ordering == "list":
-        spent.add("sorted", rows * min(sorting, kept + extent / LINE))
+        compared = min(sorting, kept + extent / LINE)
+        spent.add("sorted", rows * compared)
+        told = UNFORESEEN * min(kept, extent / LINE) / max(compared, 1e-9)
+        spent.guess(rows * compared, told / math.sqrt(near))
         new = kept / max(each, 1e-9)  # the part that is the first of its coordinate
         spent.guess(total, max(min(new, 1.0 - new), 0.0) / math.sqrt(near))
     elif ordering == "blocks":
         spent.add("vector", rows * min(kept * BLOCK, extent) / LANES)
+        spent.guess(rows * min(kept, extent / BLOCK), UNFORESEEN / math.sqrt(near))
     elif ordering == "bitmap":
         spent.add("sorted", rows * (kept + extent / LINE / LANES))
 
@@ -217,6 +227,9 @@ class _Chain:
         if vectors and not unrolled:
             self.spent.add("fold", at.entered)
             self.spent.add("vector", at.turned / LANES + 0.5 * at.entered)
+            sums = way(self.steps, self._place) == "same" and scan.operand is not None
+            # elements are left over of ranges of any length
+            self.spent.add("begin", at.entered * (sums and not first))
         elif inner:
             self.spent.add("turn", at.turned / (LANES if vectors else 1.0))
             self.spent.add("begin", at.entered * (not unrolled))

@@ -34,8 +34,9 @@ CALL, LOOPS, MEMORY, BRANCHES = "the call", "loops", "memory", "branches"
 SEARCHES, DELIVERY, COPIES = "searches", "delivery", "copies"
 
 CAUSES = {
-    # finding the kernel, allocating the result, giving it back
-    "call": Cause(CALL, 2300.0),
+    # finding the kernel and allocating a dense result; making a sparse one of what was assembled
+    "call": Cause(CALL, 750.0),
+    "assembled": Cause(CALL, 1050.0),
     # a loop that begins; a sum in vectors that ends; a turn of an outer loop, of the innermost
     # one, and of one in vectors; an operator, and one that takes tens of instructions
     "begin": Cause(LOOPS, 1.2),
