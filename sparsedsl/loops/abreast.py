@@ -274,10 +274,10 @@ class _Adding:
         held: list[Stmt] = []
         total = rows.total.value
         for n in range(1, count):
-            term = rows.term
+            term, later, named = rows.term, build.add(entry, n), build.add(rows.named, n)
             for variable, value in rows.held.items():
                 own = self.var(variable.name, variable.type)
-                held.append(Assign(own, put(value, entry, build.add(entry, n))))
+                held.append(Assign(own, put(put(value, entry, later), rows.named, named)))
                 term = put(term, variable, own)
             place = build.add(turn, build.mul(length, n))
             term = put(term, turn, place)

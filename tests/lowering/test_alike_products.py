@@ -17,6 +17,14 @@ def product(A, B):
     return C
 
 
+@sd.kernel
+def scaled(A, B, x):
+    i, j, k = sd.indices("i j k")
+    C = sd.output("csr")
+    C[i, j] = A[i, k] * x[k] * B[k, j]
+    return C
+
+
 def runs(rng, rows, columns, full, dtype, index, unknowns):
     """Rows in runs of as many as there are unknowns at a point, the last run perhaps cut short."""
     patterns: list[np.ndarray] = []
@@ -75,6 +83,19 @@ def test_sums_that_cancel_are_left_out_row_by_row(dtype, index, unknowns):
     assert (A.data == 0).any()
     for _ in range(2):  # the second time it is known how many there are
         check(product(A, B), A, B)
+
+
+@pytest.mark.parametrize("unknowns", [(3,), (1, 2, 5)])
+def test_factors_of_rows_that_are_taken_together_are_their_own(unknowns):
+    rng = np.random.default_rng(3)
+    A, B = operands(rng, unknowns=unknowns)
+    x = rng.integers(1, 9, A.shape[1]).astype(float)
+    source = scaled.lower(A, B, x).source
+    assert "part_apart" in source or not processor.has_masks()
+    expected = A.toarray() * x @ B.toarray()
+    for threads in (1, 2):
+        with sd.options(threads=threads, parallel_threshold=0):
+            np.testing.assert_array_equal(scaled(A, B, x).toarray(), expected)
 
 
 def test_the_last_entries_have_no_room_behind_them():
