@@ -23,7 +23,7 @@ from sparsedsl.contraction import nodes as ct
 from sparsedsl.errors import NotationError
 from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.frontend.trace import Traced, parameters, trace
-from sparsedsl.interop import argument
+from sparsedsl.interop import argument, as_arrays
 from sparsedsl.locks import compiling
 from sparsedsl.lowered import Compiled, Lowered, bound_arguments
 from sparsedsl.options import Options, current
@@ -73,6 +73,7 @@ class Engine:
 
     def anew(self, given: Sequence[Any]) -> Any:
         """Compute the results for arguments that are not like those of a call before."""
+        given = as_arrays(given) or given
         tensors = bound_arguments(given, self.names)
         return self._runner.run(self.specialise(tensors), tensors, given)
 

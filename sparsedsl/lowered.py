@@ -20,7 +20,7 @@ from sparsedsl.calls.specialisation import Specialisation
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.text import program_text
 from sparsedsl.errors import InvalidTensorError, NotationError, PlanError, SparseDSLError
-from sparsedsl.interop import argument
+from sparsedsl.interop import argument, as_arrays
 from sparsedsl.pipeline.groups import Settings, limits
 from sparsedsl.runtime.tensor import Tensor
 
@@ -181,7 +181,10 @@ class Compiled:
 
     def __call__(self, *args: Any) -> Any:
         found = self._runner.again(args)
-        return self._run(self._bound(args), args, None) if found is MISS else found
+        if found is not MISS:
+            return found
+        args = as_arrays(args) or args
+        return self._run(self._bound(args), args, None)
 
     def assemble(self, *args: Any) -> Any:
         """Compute a result whose arrays ``compute`` may write to again.

@@ -21,6 +21,7 @@ from sparsedsl.calls.results import result
 from sparsedsl.calls.reuse import store
 from sparsedsl.calls.seen import MISS, mark
 from sparsedsl.calls.specialisation import Specialisation
+from sparsedsl.interop import as_arrays
 from sparsedsl.options import Options, current
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.values import refused
@@ -88,7 +89,10 @@ class Runner:
                             break
         except (ValueError, MemoryError) as error:
             raise refused(error) from None
-        return self._in_passing(given, options) if found is MISS else found
+        if found is not MISS:
+            return found
+        arrays = as_arrays(given)
+        return self._in_passing(given, options) if arrays is None else self.again(arrays)
 
     def _among_many(self, given: Sequence[Any], options: Options) -> Any:
         """Return the result of a call like one of many before, or ``MISS``."""

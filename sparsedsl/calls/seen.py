@@ -127,6 +127,13 @@ class Seen:
         """Whether these arguments will do, looked at array by array."""
         if len(given) != self.count or self.gone:
             return False
+        for place, _, dtype, shape, _ in self.plain:
+            x = given[place]
+            if type(x) is not np.ndarray or x.shape != shape or x.dtype != dtype:
+                return False
+            flags = x.flags
+            if not (flags.c_contiguous and flags.aligned):
+                return False
         for place, reference, watch, facts in self.held:
             x = given[place]
             if reference() is not x or not x.keeps():
@@ -143,15 +150,9 @@ class Seen:
             for fact in facts:
                 if not still_holds(fact, bound.tensor.values):
                     return False
-        for place, _, dtype, shape, facts in self.plain:
-            x = given[place]
-            if type(x) is not np.ndarray or x.shape != shape or x.dtype != dtype:
-                return False
-            flags = x.flags
-            if not (flags.c_contiguous and flags.aligned):
-                return False
+        for place, _, _, _, facts in self.plain:
             for fact in facts:
-                if not still_holds(fact, x):
+                if not still_holds(fact, given[place]):
                     return False
         self.long_looks += 1
         if self.long_looks >= FIRST_LOOK and not self.long_looks & (self.long_looks - 1):

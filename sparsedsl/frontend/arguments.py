@@ -79,7 +79,7 @@ class Argument(Handle):
     def value(self) -> Value:
         """Return a scalar argument's value."""
         if self.ndim:
-            self._unsubscripted()
+            self._unsubscripted(self.ndim)
         return Value(Access(self.name, (), here()), self._info.dtype)
 
     def __repr__(self) -> str:

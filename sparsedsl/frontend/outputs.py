@@ -194,7 +194,7 @@ class Output(Handle):
     def value(self) -> Value:
         """Return a scalar output's value."""
         if self.rank != 0:
-            self._unsubscripted()
+            self._unsubscripted(self.rank)
         return self[()].value()
 
     @property

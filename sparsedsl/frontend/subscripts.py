@@ -31,11 +31,11 @@ class Handle(Operand):
         """Return the value of a scalar, which needs no subscripts."""
         raise NotImplementedError
 
-    def _unsubscripted(self) -> NoReturn:
+    def _unsubscripted(self, rank: int | None) -> NoReturn:
         raise NotationError(
             f"{self.called} is used without subscripts",
             span=here(),
-            hint=f"say which element is meant: {self.called}[i, j]",
+            hint=f"say which element is meant: {_example(self.called, rank or 2)}",
         )
 
     @property
@@ -78,9 +78,13 @@ def subscripts_of(name: str, key: Any, rank: int | None, span: Span | None) -> t
             span=span,
             hint=f"a scalar is read as {name}[()] or plain {name}"
             if rank == 0
-            else f"give one for each mode: {name}[{', '.join('ijklmnop'[:rank])}]",
+            else f"give one for each mode: {_example(name, rank)}",
         )
     return subscripts
+
+
+def _example(name: str, rank: int) -> str:
+    return f"{name}[{', '.join('ijklmnop'[:rank])}]"
 
 
 def _subscript(name: str, part: Any, span: Span | None) -> Affine:

@@ -5,11 +5,13 @@ from sparsedsl.interop.convert import argument, asarray
 from sparsedsl.interop.passing import Operand, in_passing
 from sparsedsl.interop.remember import Known, known, recall
 from sparsedsl.interop.scipy_sparse import scipy_maker, scipy_maker_of_any_shape, to_scipy
+from sparsedsl.interop.usual import as_arrays
 
 __all__ = [
     "Known",
     "Operand",
     "argument",
+    "as_arrays",
     "asarray",
     "from_arrays",
     "in_passing",

@@ -133,6 +133,51 @@ def test_options_apply_to_the_next_call():
     np.testing.assert_array_equal(spmv(A, x), A @ x)
 
 
+@sd.kernel
+def scaled(A, x, d):
+    i, j = sd.indices("i j")
+    y = sd.output()
+    y[i] = d * A[i, j] * x[j]
+    return y
+
+
+@pytest.mark.parametrize("kind", [float, int, complex, bool, np.float32, np.int8, np.array])
+def test_scalars_are_known_again_by_their_dtypes(kind):
+    kernel, A, x = sd.kernel(scaled.function), matrix(), np.arange(5.0)
+    for _ in range(3):
+        kernel(A, x, kind(3))
+    for value in (1, 2):
+        found = kernel.engine.again((A, x, kind(value)))
+        assert found is not MISS
+        expected = np.asarray(kind(value)) * (A @ x)
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == expected.dtype
+    compiled = kernel.compile(A, x, kind(3))
+    for value in (3, 2, 1):
+        np.testing.assert_array_equal(compiled(A, x, kind(value)), kind(value) * (A @ x))
+
+
+def test_a_scalar_that_is_not_finite_is_met():
+    A, x = matrix(), np.arange(5.0)
+    for _ in range(3):
+        scaled(A, x, 2.0)
+    found = scaled(A, x, np.inf)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(found, (np.inf * A.toarray() * x).sum(axis=1))
+
+
+@pytest.mark.parametrize("many", [np.arange(15.0).reshape(5, 3), np.arange(10)[::-1].reshape(5, 2)])
+def test_columns_of_matrices_are_known_again_and_read_anew(many):
+    kernel, A, column = sd.kernel(spmv.function), matrix(), many[:, 1]
+    for _ in range(3):
+        kernel(A, column)
+    many[2] = 7
+    for x in (column, many[:, 0], many[::-1, 1]):
+        found = kernel.engine.again((A, x))
+        assert found is not MISS
+        np.testing.assert_array_equal(found, A @ x)
+
+
 def test_read_only_arguments_need_no_code_of_their_own():
     A, x = matrix(), np.arange(5.0)
     kernel = sd.kernel(spmv.function)

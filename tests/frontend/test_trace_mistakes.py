@@ -339,3 +339,10 @@ class Things:
 def test_a_kernel_is_a_function(thing, found):
     with pytest.raises(NotationError, match=f"a function to make a kernel of, found {found}\n"):
         trace(thing, [info(A)])
+
+
+def test_a_vector_without_subscripts_is_to_be_given_one():
+    def body(x, C):
+        C[i] = 2 * x
+
+    assert mistake(body, x).hint == "say which element is meant: A[i]"
