@@ -23,8 +23,9 @@ from sparsedsl.calls.specialisation import Specialisation
 from sparsedsl.interop import scipy_maker
 from sparsedsl.options import Options
 from sparsedsl.pipeline.groups import Group
-from sparsedsl.runtime.execute import Call, Rooms
+from sparsedsl.runtime.execute import Call
 from sparsedsl.runtime.form import Form
+from sparsedsl.runtime.outputs import Rooms
 from sparsedsl.runtime.places import Places
 from sparsedsl.runtime.splits import Splits
 from sparsedsl.runtime.tensor import Tensor

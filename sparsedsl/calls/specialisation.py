@@ -323,7 +323,7 @@ class Specialisation:
         self, call: execute.Call, tensors: Mapping[str, Tensor], extents: Mapping[str, int]
     ) -> tuple[Tensor, float]:
         start = time.perf_counter()
-        made = call(tensors, extents, None, self.choices.parallel)
+        made = call(dict(tensors), extents, None, self.choices.parallel)
         return made, time.perf_counter() - start
 
     def _target(

@@ -75,6 +75,8 @@ def _pass(unit: Unit, settings: Settings, head: str, took: float | None) -> list
         f"one pass computes {' and '.join(names)}: what they read alike, "
         f"{', '.join(shared(unit.group.turn))}, comes from memory once",
     ]
+    if unit.twins:
+        lines.append(f"the loops of {' and '.join(unit.twins)} are the same and run once")
     for part in unit.parts:
         lines += ["", *_unit(part, settings, f"{part.nest.output.name} by itself", None)]
     return lines

@@ -206,7 +206,7 @@ def _in_the_way(cuts: Sequence[_Cut], turn: For) -> str:
             return f"{second.name} needs {min(shared)} of {first.name} as a whole"
     for cut in cuts:
         bodies_of = [changes(loop.body) for loop in cut.loops]
-        again = {n for a, b in combinations(bodies_of, 2) for n in a & b} & _exposed(cut.after)
+        again = {n for a, b in combinations(bodies_of, 2) for n in a & b} & exposed(cut.after)
         if again:
             return f"{cut.name} ends with {min(again)} of several loops"
     return ""
@@ -241,7 +241,7 @@ def _carried(first: For, second: For, turn: Var) -> str:
     for name in shared:
         if name not in arrays:
             # what a turn assigns before it reads it goes nowhere else
-            if name in _exposed(first.body) or name in _exposed(second.body):
+            if name in exposed(first.body) or name in exposed(second.body):
                 return name
         elif not _in_turn(name, (first, second), turn):
             return name
@@ -287,7 +287,7 @@ def _first(subscripts: tuple[Expr, ...], type: str) -> tuple[Expr, ...]:
     return subscripts[:-1] if lanes(type) > 1 else subscripts
 
 
-def _exposed(body: Body) -> set[str]:
+def exposed(body: Body) -> set[str]:
     """Return the variables that a turn may read before it assigns them."""
     found: set[str] = set()
 

@@ -1,21 +1,36 @@
 """One kernel for several outputs, of the kernels that compute each.
 
-Takes: lowered kernels, in the order they would be called, of dense outputs but for one.  Gives: a
-kernel.  Invariant: it computes what they do (``loops.fusion``); sums in loops that stay their own
-are taken in the same order.  Where a sparse output has too little room, it does nothing but say so.
+Takes: lowered kernels, in the order they would be called.  Gives: a kernel.  Invariant: it computes
+what they do (``loops.fusion``); sums in loops that stay their own are taken in the same order.
+Where a sparse output has too little room, it does nothing but say how much each needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from sparsedsl.codegen.python import freedoms
 from sparsedsl.errors import PlanError
-from sparsedsl.loops.effects import changed, changes, reads
-from sparsedsl.loops.fusion import Pass, fused
-from sparsedsl.loops.nodes import Apply, Expr, If, IntParam, Kernel, Pack, Param, Store
+from sparsedsl.loops import build as lb
+from sparsedsl.loops.effects import changed, changes, fresh, reads, touched, uses
+from sparsedsl.loops.fusion import Pass, exposed, fused
+from sparsedsl.loops.nodes import (
+    Apply,
+    Assign,
+    Expr,
+    For,
+    If,
+    IntParam,
+    Kernel,
+    Pack,
+    Param,
+    Stmt,
+    Store,
+)
+from sparsedsl.loops.rows import renamed
+from sparsedsl.loops.twins import twins
 from sparsedsl.loops.verify import kind
 from sparsedsl.loops.walk import expressions, operands, statements
 from sparsedsl.lowering.nest import Lowered
@@ -134,18 +149,20 @@ def fused_kernel(kernels: Sequence[tuple[str, Kernel]], *, mixed: bool, inner: b
     """
     _check_rounding(kernels)
     params: dict[str, Param] = {p.name: p for _, kernel in kernels for p in kernel.params}
-    within = {name: _counted(name, kernel) for name, kernel in kernels if kernel.results}
-    passes = [
-        Pass(name, within[name].then if name in within else kernel.body) for name, kernel in kernels
-    ]
-    body = fused(passes, params, mixed=mixed, inner=inner)
+    parts = _apart([_counted(name, k) for name, k in kernels], set(params))
+    passes = _twins(parts, params, inner=inner)
+    body = passes[0].body
+    if len(passes) > 1:
+        body = fused(passes, params, mixed=mixed, inner=inner)
     if isinstance(body, str):
         raise PlanError(body)
-    results: tuple[str, ...] = ()
-    for name, kernel in kernels:
-        if name in within:
-            results = kernel.results
-            body = (*kernel.body[:-1], replace(within[name], then=body))
+    body = _stored_alike(body)
+    counting = [part for part in parts if part.enough is not None]
+    for part in reversed(counting):
+        if part.enough is not None:
+            body = (replace(part.enough, then=body),)
+    body = (*(s for part in counting for s in part.count), *body)
+    results = tuple(name for part in counting for name in part.results)
     # arrays first, as in a kernel of one output
     given = sorted(params.values(), key=lambda p: isinstance(p, IntParam))
     told = [kernel.notes for _, kernel in kernels]
@@ -155,18 +172,139 @@ def fused_kernel(kernels: Sequence[tuple[str, Kernel]], *, mixed: bool, inner: b
     return Kernel("kernel", tuple(given), body, results, notes)
 
 
-def _counted(name: str, kernel: Kernel) -> If:
-    """Return the statement of a kernel that appends entries if there is room for all of them.
+def _twins(parts: Sequence[_Part], params: Iterable[str], *, inner: bool) -> list[Pass]:
+    """Return the bodies of parts, one for sparse outputs whose loops are the same.
+
+    Raises
+    ------
+    PlanError
+        If those of sparse outputs are not: to join their outermost loops alone saves nothing.
+    """
+    found: list[Pass] = []
+    at: int | None = None
+    for part in parts:
+        if part.enough is None or at is None:
+            at = len(found) if part.enough is not None else at
+            found.append(Pass(part.name, part.body))
+            continue
+        body = twins(found[at].body, part.body, params) if inner and at == len(found) - 1 else None
+        if body is None:
+            raise PlanError(f"the loops of {part.name} are not those of {found[at].name}")
+        found[at] = Pass(f"{found[at].name} and {part.name}", body)
+    return found
+
+
+def _stored_alike(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+    """Have large results stored past the caches where all of them are to be."""
+    told = dict.fromkeys(s.passing for s in statements(body) if isinstance(s, Store) and s.passing)
+    if len(told) < 2:
+        return body
+    first, *others = told
+    last = max(n for n, s in enumerate(body) if isinstance(s, Assign) and s.variable in told)
+    every = Assign(first, lb.conj(first, *others))
+    names = {other.name: first.name for other in others}
+    return (*body[: last + 1], every, *renamed(body[last + 1 :], names))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A kernel in three: what counts its entries, the test for room, and what is done if there is.
+
+    A dense output has no ``enough``.
+    """
+
+    name: str
+    count: tuple[Stmt, ...]
+    enough: If | None
+    body: tuple[Stmt, ...]
+    results: tuple[str, ...]
+
+    def renamed(self, names: dict[str, str]) -> _Part:
+        """Return the part with other names."""
+        count, body = renamed(self.count, names), renamed(self.body, names)
+        enough = self.enough
+        if enough is not None:
+            (again,) = renamed((replace(enough, then=()),), names)
+            assert isinstance(again, If)
+            enough = again
+        results = tuple(names.get(name, name) for name in self.results)
+        return _Part(self.name, count, enough, body, results)
+
+
+def _counted(name: str, kernel: Kernel) -> _Part:
+    """Cut a kernel where it is known whether there is room for all entries, if it appends some.
 
     Raises
     ------
     PlanError
         If some are appended before it is known that there is too little: the caller begins anew.
     """
-    match kernel.body[-1:]:
-        case (If(_, _, ()) as last,) if not any(
-            isinstance(s, Store | Pack) for s in statements(kernel.body[:-1])
-        ):
-            return last
+    if not kernel.results:
+        return _Part(name, (), None, kernel.body, ())
+    *before, last = _all_counted_first(kernel.body)
+    stores = any(isinstance(s, Store | Pack) for s in statements(tuple(before)))
+    if not isinstance(last, If) or last.otherwise or stores:
+        raise PlanError(f"the entries of {name} are not counted before they are appended")
+    count, later = _sliced(before, {*kernel.results, *reads(last.condition)})
+    body = (*later, *last.then)
+    return _Part(name, count, replace(last, then=()), body, kernel.results)
+
+
+def _sliced(before: Sequence[Stmt], needed: set[str]) -> tuple[tuple[Stmt, ...], tuple[Stmt, ...]]:
+    """Return the statements that some names are computed by, and those that may come later."""
+    first: list[Stmt] = []
+    later: list[Stmt] = []
+    for statement in reversed(before):
+        if changes((statement,)) & needed or changes(first) & {*uses((statement,))}:
+            needed = needed | set(uses((statement,)))
+            first.insert(0, statement)
+        else:
+            later.insert(0, statement)
+    return tuple(first), tuple(later)
+
+
+def _all_counted_first(body: tuple[Stmt, ...]) -> tuple[Stmt, ...]:
+    """Return the body of a kernel that counts entries of all turns, then appends those of all.
+
+    for i: room += n(i); if room <= given: f(i)
+    =>  for i: room += n(i)
+        if room <= given: for i: f(i)
+    """
+    match body[-1]:
+        case For(body=(*count, If(_, then, ()) as enough)) as loop if count:
+            counted = changes(count)
+            alone = all(isinstance(s, Assign) for s in count) and not counted & {*uses(then)}
+            if alone and not changes(then) & {*uses(count), *counted}:
+                inside = replace(enough, then=(replace(loop, body=then),))
+                return (*body[:-1], replace(loop, body=tuple(count)), inside)
         case _:
-            raise PlanError(f"the entries of {name} are not counted before they are appended")
+            pass
+    return body
+
+
+def _apart(parts: Sequence[_Part], given: set[str]) -> list[_Part]:
+    """Give what parts assign before the loops names of their own: all of it comes first.
+
+    Raises
+    ------
+    PlanError
+        If the count of one is of what another changes.
+    """
+    taken = given.union(*(changes((*p.count, *p.body)) for p in parts))
+    found: list[_Part] = []
+    used: set[str] = set()
+    given_before: set[str] = set()
+    for part in parts:
+        if given_before & (exposed(part.count) | _arrays(part.count)):
+            raise PlanError(f"the entries of {part.name} are counted by what others give")
+        given_before |= changes(part.body)
+        names = {name: fresh(name, taken) for name in sorted(changes(part.count) & used)}
+        kept = {*part.results, *exposed(part.body)}
+        part = part.renamed({old: new for old, new in names.items() if old in kept})
+        found.append(replace(part, count=renamed(part.count, names)))
+        used |= changes((*found[-1].count, *found[-1].body))
+    return found
+
+
+def _arrays(body: tuple[Stmt, ...]) -> set[str]:
+    return {array for statement in statements(body) for array in touched(statement)}

@@ -17,6 +17,9 @@ from sparsedsl.lowering.once import stores_each_once
 from sparsedsl.runtime.recipe import Argument, Copy, Made, Recipe, Share
 from sparsedsl.spf import terms
 
+_OF_OUTPUTS = ("output", "made", "first", "past", "counted")
+"""Arguments that are an output's own."""
+
 
 def recipe_of(
     lowered: Lowered,
@@ -47,10 +50,10 @@ def recipe_of(
     monoids = [chain.monoid for chain in nest.chains if chain.monoid is not None]
     output = sink.array(value) if nest.assembly.kind == "dense" else ""
     beside = {
-        a.name: Argument("array", side.output, array)
+        a.name: Argument("array", side.output, array) if a.kind == "output" else a
         for side, array in sides
         for a in side.arguments
-        if a.kind == "output"
+        if a.kind in _OF_OUTPUTS
     }
     return Recipe(
         output=nest.output.name,
@@ -74,7 +77,7 @@ def recipe_of(
             )
         ),
         made=_arrays(lowered, nest),
-        results=kernel.results,
+        results=lowered.kernel.results,
         combine=monoids[0] if monoids else None,
         finite=tuple(name for fact, name in checks if fact == "finite"),
         nonzero=tuple(name for fact, name in checks if fact == "nonzero"),
@@ -124,9 +127,9 @@ def _argument(
                 pointer = _argument(whole, operands, output, made, nest, lowered)
                 return Argument(kind, pointer.tensor, pointer.name)
     if lowered.sink.pieced and name in (own := [v.name for v in lowered.sink.piece]):
-        return Argument(("first", "past")[own.index(name)], "", "")
+        return Argument(("first", "past")[own.index(name)], nest.output.name, name)
     if lowered.sink.pieced and name == lowered.sink.counted_before.name:
-        return Argument("counted", "", "")
+        return Argument("counted", nest.output.name, name)
     if name in map(guessed, operands):
         return Argument("guessed", "", "")
     if name == output:

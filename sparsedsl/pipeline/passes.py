@@ -8,8 +8,9 @@ plans do have the same outermost loop, and may take its turns together, is seen 
     y[i] = A[i, k] * x[k];  z[k] = A[i, k] * w[i]
 
 reads ``A`` once.  It pays where what both read is most of what one of them reads.  What each reads
-or writes at random besides is waited for at once.  One output may be sparse: its entries are
-counted before, so that none is computed twice for want of room.
+or writes at random besides is waited for at once.  Entries of sparse outputs are counted
+before, so that none is computed twice for want of room; several share a pass where their loops are
+the same inside, too (``loops.twins``).
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ def _bytes(group: Group) -> dict[str, float]:
 
 
 def _joined(turn: Sequence[Group], shared_from: float, whole_below: float) -> Group:
-    """Return one group for a pass: the sparse one, or that of the sum over everything, or the last.
+    """Return one group for a pass: the first sparse one, or that of a sum of all, or the last.
 
     Pieces of the loop have room for entries, or sums, of their own, and everything else in common.
     """
@@ -163,8 +164,6 @@ def _in_the_way(turn: Sequence[Group], refused: Mapping[tuple[str, ...], str]) -
         alone = _alone(group)
         if alone:
             return f"{group.output.name} {alone}"
-    if sum(not _is_dense(group) for group in turn) > 1:
-        return "each is sparse"
     if sum(not group.layout.rank for group in turn) > 1:
         return "each is a sum of all turns of the loop"
     for group in before:

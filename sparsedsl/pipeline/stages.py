@@ -97,6 +97,12 @@ class Unit:
         return self.spent.nanoseconds
 
     @property
+    def twins(self) -> tuple[str, ...]:
+        """The sparse outputs of the pass, if there are several: their loops are one."""
+        found = tuple(recipe.output for recipe in self.recipe.appended)
+        return found if len(found) > 1 else ()
+
+    @property
     def turn(self) -> tuple[Unit, ...]:
         """The units of all outputs of the pass, each as it would be alone, in their order."""
         return self.parts or (self,)
@@ -149,7 +155,8 @@ def _in_one_pass(group: Group, every: Sequence[tuple[Planned, ...]], settings: S
     if not saves(group.turn, sum(unit.work for unit in units)):
         raise PlanError("what they read alike takes little of their time")
     long = any(p.proved.long for plans in every for p in plans)
-    inner = at_once(group.turn, long=long and not _in_rows(settings))
+    inner = sum(unit.recipe.kind != "dense" for unit in units) > 1
+    inner = inner or at_once(group.turn, long=long and not _in_rows(settings))
     inner = inner and (how.always or _told(units, settings))
     every_plan = [p for plans in every for p in plans]
     taking = _estimated(every)

@@ -14,8 +14,8 @@ import numpy as np
 
 from sparsedsl.codegen.looking import Action, Given, Made, Maker
 from sparsedsl.runtime import blocks
-from sparsedsl.runtime.execute import Call, Rooms, cut_to
-from sparsedsl.runtime.outputs import INT32_ENTRIES
+from sparsedsl.runtime.execute import Call, cut_to
+from sparsedsl.runtime.outputs import INT32_ENTRIES, Rooms
 
 
 def given(arguments: Sequence[Any], holes: Sequence[tuple[int, int]]) -> list[Any]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sparsedsl.runtime.recipe import Recipe
+from sparsedsl.runtime.recipe import Argument, Recipe
 
 
 def several(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
@@ -26,9 +26,11 @@ def several(keys: Sequence[Any]) -> Callable[[Any], tuple[Any, ...]]:
     return lambda found: (found[key],)
 
 
-_PIECE = ("begin", "end", "first", "past", "counted", "split", "low", "high")
+_ENDS = ("first", "past", "counted")
 
-_ZEROS = (*_PIECE[2:6], "guessed")
+_PIECE = ("begin", "end", *_ENDS, "split", "low", "high")
+
+_ZEROS = (*_ENDS, "split", "guessed")
 """What is 0 in a call for the whole loop, beside where it begins."""
 
 
@@ -56,6 +58,12 @@ class Given(Protocol):
         ...
 
 
+def _ends_of(output: str, arguments: Sequence[Argument]) -> dict[str, int]:
+    """Return where the ends of a piece of a sparse output stand among the arguments."""
+    every = enumerate(arguments)
+    return {a.kind: k for k, a in every if a.tensor == output and a.kind in _ENDS}
+
+
 class Gather:
     """Gathers the arguments of one kernel.
 
@@ -65,6 +73,9 @@ class Gather:
         Where a piece of the shared loop stands among the arguments: ``"begin"``, ``"end"``, and
         ``"first"``, ``"past"``, ``"counted"`` of a sparse output; or ``"low"``, ``"high"`` and
         ``"split"`` of ranges that are split.
+    ends:
+        Of each sparse output that the kernel computes, where its ``"first"``, ``"past"`` and
+        ``"counted"`` stand, as far as it has them.
     pointer:
         Where the array stands that bounds the work of that loop's turns, if one does.
     split:
@@ -77,7 +88,9 @@ class Gather:
 
     def __init__(self, recipe: Recipe) -> None:
         kinds = [a.kind for a in recipe.arguments]
+        self.ends = tuple(_ends_of(each.output, recipe.arguments) for each in recipe.appended)
         self.piece = {kind: kinds.index(kind) for kind in _PIECE if kind in kinds}
+        self.piece |= self.ends[0] if self.ends else {}
         self.guessed = tuple(k for k, kind in enumerate(kinds) if kind == "guessed")
         share = recipe.shared
         pointer = None if share is None else share.pointer

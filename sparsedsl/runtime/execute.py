@@ -23,10 +23,12 @@ from sparsedsl.runtime.copies import copied, turned
 from sparsedsl.runtime.form import Form, fill_scalar
 from sparsedsl.runtime.outputs import (
     INT32_ENTRIES,
+    Rooms,
     check_entries,
     check_memory,
     check_room,
     cut,
+    make_arrays,
 )
 from sparsedsl.runtime.places import Places
 from sparsedsl.runtime.recipe import Made, Recipe
@@ -34,13 +36,10 @@ from sparsedsl.runtime.sharing import Sharing
 from sparsedsl.runtime.splits import Splits
 from sparsedsl.runtime.streams import from_stream
 from sparsedsl.runtime.tensor import Tensor, bound
+from sparsedsl.runtime.together import Together
 from sparsedsl.runtime.unchanged import still_holds
 
 Function: TypeAlias = "Callable[..., tuple[int, ...]]"
-
-Rooms: TypeAlias = "tuple[tuple[int, Callable[..., np.ndarray], np.dtype, int | None, int], ...]"
-"""For each array of a sparse output its place among the arguments, what makes it, its dtype and
-its length (None: as long as there is room, and as much longer as the last says)."""
 
 Parts: TypeAlias = "tuple[tuple[str, int, int | None, bool], ...]"
 """For each stored array of an output its name, its place, what counts it and whether it has an
@@ -90,8 +89,10 @@ def make_sides(
     extents: Mapping[str, int],
     given: Sequence[np.ndarray | None],
 ) -> None:
-    """Add the outputs that a kernel computes beside its own, in new arrays or those given."""
+    """Add the dense outputs that a kernel computes beside its own, in new arrays or those given."""
     for place, side in enumerate(call.sides):
+        if side.recipe.kind != "dense":
+            continue
         form, array = side.form(extents), given[place] if given else None
         array = side.fresh(side.axes(extents)) if array is None else array
         tensors[side.recipe.output] = Tensor.of(form, {side.layout.value.function: array})
@@ -117,6 +118,8 @@ class Call:
         Returns the compiled function for arguments such as those given.
     beside:
         The layouts of the outputs that it computes beside that one.
+    gather:
+        Where arguments stand, if the kernel is that of another call, which this output is beside.
 
     Attributes
     ----------
@@ -145,6 +148,7 @@ class Call:
         layout: Layout,
         load: Callable[[Sequence[Any]], Function],
         beside: Sequence[Layout] = (),
+        gather: Gather | None = None,
     ) -> None:
         blocks.keep_less()
         self.recipe = recipe
@@ -154,8 +158,8 @@ class Call:
         self.checks = _checks(recipe)
         self._load = load
         self._kernel: Function | None = None
-        self.gather = Gather(recipe)
-        share = recipe.shared
+        self.gather = gather or Gather(recipe)
+        share = None if gather is not None else recipe.shared
         self.sharing = None if share is None else Sharing(recipe, share, self.gather)
         self._used = sorted({a.tensor for a in recipe.arguments if a.kind == "array"})
         zero = recipe.initial == 0 and not str(recipe.initial).startswith("-")
@@ -172,25 +176,35 @@ class Call:
         )
         self.sized = bool(layout.sizes)
         self.sides = tuple(
-            Call(side, own, load) for side, own in zip(recipe.sides, beside, strict=True)
+            Call(side, own, load, gather=self.gather)
+            for side, own in zip(recipe.sides, beside, strict=True)
         )
+        sparse = [each for each in (self, *self.sides) if each.recipe.kind != "dense"]
+        self._together = Together(sparse) if len(sparse) > 1 else None
         self._forms: dict[tuple[int, ...], Form] = {}
         self._room = (0, 0)
         self.latest: object = None
 
     def __call__(
         self,
-        tensors: Mapping[str, Tensor],
+        tensors: MutableMapping[str, Tensor],
         extents: Mapping[str, int],
         target: np.ndarray | None,
         parallel: bool | str,
     ) -> Tensor:
-        """Run the kernel and return its output in ``layout``.
+        """Run the kernel and return its output in ``layout``; add sparse ones beside to tensors.
 
         ``target`` is an array for a dense output, which holds what it is accumulated from.
         ``parallel`` is True, False or ``"auto"``.
         """
         arguments = self.gather(tensors, extents)
+        if self._together is not None:
+            stored = self.stored(tensors)
+            own, *others = self._together.assemble(arguments, extents, stored, parallel)
+            for side, counts in zip(self._together.calls[1:], others, strict=True):
+                form = side.form(extents)
+                tensors[side.recipe.output] = side.tensor(arguments, counts, form)
+            return self.tensor(arguments, own, self.form(extents))
         if self.recipe.kind != "dense":
             rooms, stored = self.rooms(extents), self.stored(tensors)
             counts = self.assemble(arguments, rooms, stored, parallel)
@@ -214,7 +228,7 @@ class Call:
         """
         for place in self.gather.holes.values():
             arguments[place] = array
-        kernel = self._kernel or self._loaded(arguments)
+        kernel = self.loaded(arguments)
         sharing = self.sharing
         if parallel is False or sharing is None or not sharing.worth(parallel, current()):
             kernel(*arguments)
@@ -231,6 +245,15 @@ class Call:
         if self._zero or self.recipe.overwritten:
             return blocks.maker(shape, self.dtype, zero=self._zero)
         return lambda shape, _: self.fresh(shape)
+
+    def expected(self, stored: int) -> int:
+        """Return the entries to make room for, where operands hold so many values."""
+        before, enough = self._room
+        return enough if before == stored else min(max(stored, min(enough, FEW)), MOST)
+
+    def expect(self, stored: int, needed: int) -> None:
+        """Note what operands of so many values needed."""
+        self._room = stored, needed
 
     def room(self, stored: int) -> int | None:
         """Return the entries that the last call of operands with so many values needed."""
@@ -290,15 +313,14 @@ class Call:
             if counts is not None:
                 check_entries(self.recipe, counts[-1])
                 return counts
-        before, enough = self._room
-        room = enough if before == stored else min(max(stored, min(enough, FEW)), MOST)
+        room = self.expected(stored)
         while True:
-            _make(arguments, rooms, room)
+            make_arrays(arguments, rooms, room)
             if past is not None:
                 arguments[past] = room
-            counts = (self._kernel or self._loaded(arguments))(*arguments)
+            counts = self.loaded(arguments)(*arguments)
             if counts[0] <= room and counts[-1] <= room:
-                self._room = stored, counts[0]
+                self.expect(stored, counts[0])
                 if room > INT32_ENTRIES:
                     check_entries(self.recipe, counts[-1])
                 if sharing is not None and sharing.gaps:
@@ -322,20 +344,21 @@ class Call:
         grown = tuple(room for room in rooms if room[3] is None)
         make = partial(self._make_checked, arguments, grown)
         if places is not None and places.known(current().thread_count):
-            _make(arguments, rooms, 0)
-            kernel = self._kernel or self._loaded(arguments)
+            make_arrays(arguments, rooms, 0)
+            kernel = self.loaded(arguments)
             counts = sharing.placed(kernel, arguments, make, places)
             if counts is not None:
                 return counts
         if not sharing.worth(parallel, current()):
             return None
-        _make(arguments, rooms, 0)
-        kernel = self._kernel or self._loaded(arguments)
-        return sharing.append(kernel, arguments, make, places)
+        make_arrays(arguments, rooms, 0)
+        kernel = self.loaded(arguments)
+        (counts,) = sharing.append(kernel, arguments, lambda totals: make(*totals), places)
+        return counts
 
     def _make_checked(self, arguments: list[Any], rooms: Rooms, room: int) -> None:
         check_room(self.recipe, room)
-        _make(arguments, rooms, room)
+        make_arrays(arguments, rooms, room)
 
     def rooms(self, extents: Mapping[str, int]) -> Rooms:
         """Return how to make the arrays of a sparse output for these extents."""
@@ -347,9 +370,12 @@ class Call:
             made.append((place, make, dtype, length, int(ends)))
         return tuple(made)
 
-    def _loaded(self, arguments: Sequence[Any]) -> Function:
-        self._kernel = self._load(arguments)
-        return self._kernel
+    def loaded(self, arguments: Sequence[Any]) -> Function:
+        """Return the compiled function, for arguments such as these."""
+        found = self._kernel
+        if found is None:
+            found = self._kernel = self._load(arguments)
+        return found
 
     def arrays(self, arguments: Sequence[Any], counts: Sequence[int]) -> dict[str, np.ndarray]:
         """Return the arrays of a sparse output by name, cut to what was written."""
@@ -400,12 +426,6 @@ def _from_zero(length: int, dtype: np.dtype) -> np.ndarray:
     array = blocks.empty(length, dtype)
     array[0] = 0
     return array
-
-
-def _make(arguments: list[Any], rooms: Rooms, room: int) -> None:
-    """Put the arrays of a sparse output among the arguments, with room for so many entries."""
-    for place, make, dtype, length, ends in rooms:
-        arguments[place] = make(room + ends if length is None else length, dtype)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
-"""Whether there is room for what a kernel writes, and arrays cut to what it wrote.
+"""Room for what a kernel writes, whether there is enough, and arrays cut to what it wrote.
 
 Takes: a recipe, extents and counts.  Gives: errors, and arrays.  Invariant: memory is refused
 before it is taken; sparse outputs are cut to the entries written.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,6 +25,16 @@ LITTLE_BYTES = 1 << 12
 """Size up to which it does not matter."""
 
 INT32_ENTRIES = 2**31 - 1
+
+Rooms: TypeAlias = "tuple[tuple[int, Callable[..., np.ndarray], np.dtype, int | None, int], ...]"
+"""For each array of a sparse output its place among the arguments, what makes it, its dtype and
+its length (None: as long as there is room, and as much longer as the last says)."""
+
+
+def make_arrays(arguments: list[Any], rooms: Rooms, room: int) -> None:
+    """Put the arrays of a sparse output among the arguments, with room for so many entries."""
+    for place, make, dtype, length, ends in rooms:
+        arguments[place] = make(room + ends if length is None else length, dtype)
 
 
 def check_memory(recipe: Recipe, shape: tuple[int, ...]) -> None:

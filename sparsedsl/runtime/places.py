@@ -286,7 +286,7 @@ class _Filling:
         return needed == turns.room and tuple(counts) == turns.counts
 
     def _end_rows(self, step: _Step) -> None:
-        for hole in self._output.rows:
-            ends = self._arguments[hole][slice(*step.turns.rows)]
+        for rows in self._output.rows:
+            ends = self._arguments[rows.hole][slice(*step.turns.rows)]
             # rows without an end are those that no turn visits
-            np.add(ends, step.before[0], out=ends, where=ends != 0 if self._output.gaps else True)
+            np.add(ends, step.before[0], out=ends, where=ends != 0 if rows.gaps else True)

@@ -21,10 +21,10 @@ class Argument:
     layout), ``"mode"`` (extent of mode ``name`` of ``tensor``), ``"extent"`` (of index ``name``),
     ``"begin"`` and ``"end"`` (of a piece of the shared loop), ``"first"`` and ``"past"`` (the
     places of the entries of that piece), ``"counted"`` (how many these are at most, 0 if not
-    known), ``"guessed"`` (how many ranges of a merge are guessed first), ``"low"`` and ``"high"``
-    (where the piece's parts of ranges begin and end: that array itself for all of them) and
-    ``"split"`` (0 for that array, whose next element ends a range), ``"made"`` (an array of a
-    sparse output) or ``"output"`` (a dense one).
+    known), each of the output ``tensor``, ``"guessed"`` (how many ranges of a merge are guessed
+    first), ``"low"`` and ``"high"`` (where the piece's parts of ranges begin and end: that array
+    itself for all of them) and ``"split"`` (0 for that array, whose next element ends a range),
+    ``"made"`` (an array of a sparse output) or ``"output"`` (a dense one).
     """
 
     kind: str
@@ -100,14 +100,15 @@ class Recipe:
 
     ``kind`` is that of the output's assembly.  ``places`` are the modes in the order of the
     value array's axes (dense).  ``made`` are the arrays of a sparse one, ``results`` the
-    counts the kernel returns: entries that room is needed for, then those appended, level by
+    counts the kernel returns of it: entries that room is needed for, then those appended, level by
     level.  ``initial`` fills a dense output, unless the kernel stores every element of it in
     any case (``overwritten``); ``combine`` merges equal coordinates of a stream.  ``finite``
     names the tensors whose stored values must be finite, ``nonzero`` those that must not
     store a zero, ``bounded`` those that must store neither NaN nor minus infinity (``"above"``)
     or infinity (``"below"``).  ``shared`` is the loop that threads may share, ``nanoseconds``
-    the estimated time of a call.  ``sides`` are the recipes of the dense outputs that the kernel
-    computes beside this one, each as if alone: their arrays are arguments like those of operands.
+    the estimated time of a call.  ``sides`` are the recipes of the outputs that the kernel
+    computes beside this one, each as if alone: arrays of dense ones are arguments like those of
+    operands, and the counts of sparse ones are returned after its own.
     Index values stay in 64 bits for extents that ``grows`` powers of four are beyond those planned.
     """
 
@@ -132,6 +133,11 @@ class Recipe:
     nanoseconds: float
     sides: tuple[Recipe, ...] = ()
     grows: int = 0
+
+    @property
+    def appended(self) -> tuple[Recipe, ...]:
+        """The recipes of the kernel's sparse outputs, in the order of its counts."""
+        return tuple(each for each in (self, *self.sides) if each.kind != "dense")
 
     @property
     def narrow(self) -> bool:

@@ -102,14 +102,9 @@ class Sharing:
         self.share = share
         self.gather = gather
         self._extents = [k for k, a in enumerate(recipe.arguments) if a.kind in ("extent", "mode")]
-        self.gaps = tuple(
-            gather.holes[made.param]
-            for made in (recipe.made if share.gaps else ())
-            if made.ends and not made.used
-        )
-        self._output = Output.of(recipe, gather.holes, gather.piece)
-        self._levels = len(recipe.results) - 1
-        self.placeable = recipe.kind != "dense" and len(self._output.rows) < 2
+        self._output = Output.of(recipe, gather)
+        self.gaps = tuple(rows.hole for rows in self._output.rows if rows.gaps)
+        self.placeable = len(self._output.ends) == 1 and len(self._output.rows) < 2
 
     def worth(self, parallel: bool | str, options: Options, *, placed: bool = False) -> bool:
         """Whether to cut the loop in pieces, ``placed``: that are assembled where they belong.
@@ -185,34 +180,37 @@ class Sharing:
         self,
         kernel: Function,
         arguments: list[Any],
-        make: Callable[[int], None],
+        make: Callable[[Sequence[int]], None],
         places: Places | None = None,
-    ) -> tuple[int, ...]:
-        """Run the kernel of a sparse output; return its counts.
+    ) -> tuple[tuple[int, ...], ...]:
+        """Run the kernel of sparse outputs; return the counts of each.
 
-        ``make`` puts arrays with room for a number of entries among the arguments, where arrays
-        without room stand first.  ``places`` are of operands that are known to be as they were.
+        ``make`` puts arrays with room for so many entries of each output among the arguments, where
+        arrays without room stand first.  ``places`` are of operands that are known to be as they
+        were.
         """
         threads = current().thread_count
         learning = places is not None and places.wanted(threads)
         fine = learning and not self._tells_rows
         ranges = self._ranges(arguments, threads * (FINE if fine else COUNTED))
-        rooms = self._rooms(kernel, arguments, ranges, threads)
-        total = sum(rooms)
-        make(total)
+        needed = self._needed(kernel, arguments, ranges, threads)
+        totals = [sum(each) for each in zip(*needed, strict=True)]
+        make(totals)
         # places are counted in the dtype of the output's indices
-        threads = threads if fits(self.recipe, total) else 1
+        appended = zip(self.recipe.appended, totals, strict=True)
+        threads = threads if all(fits(each, total) for each, total in appended) else 1
+        rooms = [max(each) for each in needed]
         pieces = (
             [Piece(*ends, room, counted=True) for ends, room in zip(ranges, rooms, strict=True)]
             if fine
             else self._pieces_of_rows(arguments, ranges, rooms, threads)
         )
-        windows = Windows(self._output, arguments, pieces, self._levels)
-        totals = windows.fill(kernel, threads)
+        windows = Windows(self._output, arguments, pieces)
+        levels = windows.fill(kernel, threads)
         self.close_gaps(arguments)
         if places is not None and learning:
             self._learn(kernel, arguments, places, pieces if fine else (), windows.counts)
-        return (totals[-1], *totals)
+        return self._output.each(levels)
 
     def placed(
         self, kernel: Function, arguments: list[Any], make: Callable[[int], None], places: Places
@@ -235,7 +233,8 @@ class Sharing:
     @property
     def _tells_rows(self) -> bool:
         """Whether the output says how many entries each turn appends."""
-        return self._levels == 1 and len(self._output.rows) == 1 and not self.share.gaps
+        told = len(self._output.rows) == 1 and self._output.levels == (0, 1)
+        return told and not self._output.gaps
 
     def _learn(
         self,
@@ -250,12 +249,12 @@ class Sharing:
         if pieces:
             turns = self._turns(arguments, pieces, counts)
         else:
-            ends = arguments[self._output.rows[0]]
+            ends = arguments[self._output.rows[0].hole]
             ranges = self._ranges(arguments, threads * FINE)
-            rooms = self._rooms(kernel, arguments, ranges, threads)
+            needed = self._needed(kernel, arguments, ranges, threads)
             turns = [
                 Turns(a, b, room, (int(ends[b]) - int(ends[a]),), (a + 1, b + 1))
-                for (a, b), room in zip(ranges, rooms, strict=True)
+                for (a, b), (room,) in zip(ranges, needed, strict=True)
             ]
         total = sum(t.room for t in turns)
         groups = threads * GROUPS
@@ -277,27 +276,28 @@ class Sharing:
         for piece, had in zip(pieces, counts, strict=True):
             assert had is not None
             rows = piece.begin + 1, piece.end + 1
-            if self.share.gaps and self._output.rows:
-                rows = rows_of(arguments[self._output.rows[0]], before, had[0])
+            if self._output.gaps:
+                rows = rows_of(arguments[self._output.rows[0].hole], before, had[0])
             found.append(Turns(piece.begin, piece.end, piece.room, had, rows))
             before += had[0]
         return found
 
-    def _rooms(
+    def _needed(
         self,
         kernel: Function,
         arguments: Sequence[Any],
         ranges: Sequence[tuple[int, int]],
         threads: int,
-    ) -> list[int]:
-        """Return how many entries each range of the loop may append."""
-        rooms = [0] * len(ranges)
+    ) -> list[tuple[int, ...]]:
+        """Return how many entries of each output every range of the loop may append."""
+        found: list[tuple[int, ...]] = [()] * len(ranges)
 
         def count(k: int) -> None:
-            rooms[k] = self._run(kernel, arguments, ranges[k], 0, NO_ROOM)[0]
+            counts = self._run(kernel, arguments, ranges[k], 0, NO_ROOM)
+            found[k], _ = self._output.told(counts)
 
         each(range(len(ranges)), count, threads)
-        return rooms
+        return found
 
     def _spared(self, arguments: Sequence[Any], total: int) -> int:
         """Return how many pieces may set up memory, for so many entries in all."""
@@ -314,7 +314,7 @@ class Sharing:
         """Return the pieces that a sparse output is assembled in: few where each sets up memory."""
         total = sum(rooms)
         most = max(total // WINDOW, threads * PIECES) if threads > 1 else 1
-        if (self.share.prepares or self.share.gaps) and threads > 1:
+        if (self.share.prepares or self._output.gaps) and threads > 1:
             spared = self._spared(arguments, total) // threads * threads
             most = min(most, max(spared, threads))
         if most <= len(ranges) or not total:
@@ -335,11 +335,11 @@ class Sharing:
     def _run(
         self, kernel: Function, arguments: Sequence[Any], ends: tuple[int, int], *room: int
     ) -> tuple[int, ...]:
-        """Run one piece: the range of the loop and, for a sparse output, its places."""
+        """Run one piece: the range of the loop and, for sparse outputs, the places of entries."""
         mine, place = list(arguments), self.gather.piece
         mine[place["begin"]], mine[place["end"]] = ends
-        if room:
-            mine[place["first"]], mine[place["past"]] = room
+        for own in self.gather.ends if room else ():
+            mine[own["first"]], mine[own["past"]] = room
         return kernel(*mine)
 
     def _pieces(self, arguments: Sequence[Any], threads: int) -> int:

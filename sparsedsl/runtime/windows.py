@@ -1,8 +1,8 @@
 """Sparse outputs assembled in pieces of a loop: each in memory of its own, then put where it goes.
 
 Takes: a kernel that appends the entries of a piece of its loop, and the pieces.  Gives: the arrays
-of the whole output.  Invariant: they are what one call for the whole loop appends, whatever the
-pieces are and whoever runs them.
+of the whole output, or of several.  Invariant: they are what one call for the whole loop appends,
+whatever the pieces are and whoever runs them.
 
 Where a piece goes is known once all pieces before it are done, long before the last one is: a
 thread puts its pieces there while they are still in its cache, and no entry is moved in memory.
@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from sparsedsl.runtime import blocks
+from sparsedsl.runtime.arguments import Gather
 from sparsedsl.runtime.recipe import Recipe
 from sparsedsl.runtime.threads import each
 
@@ -68,42 +69,78 @@ def grouped(ranges: Sequence[tuple[int, int]], rooms: Sequence[int], pieces: int
 class Stored:
     """An array of an output as long as there is room: its place among the arguments.
 
-    ``ends``: it is one longer, and ends what the entries of a level have below them.
+    ``ends``: it is one longer, and ends what the entries of a level have below them.  ``output``
+    is the place of its output among those of the kernel.
     """
 
     hole: int
     dtype: np.dtype
     ends: int
     level: int
+    output: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """An array of an output as long as an extent, in which rows of the entries of a level end.
+
+    ``gaps`` says whether rows may be missing.
+    """
+
+    hole: int
+    level: int
+    gaps: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The arrays of a sparse output, and what a piece of the loop is given.
+    """The arrays of the sparse outputs of a kernel, and what a piece of the loop is given.
 
-    ``rows`` are the places of those as long as an extent, in which rows are ended, and ``gaps``
-    says whether rows may be missing.
+    ``piece`` says where its ends stand among the arguments, ``ends`` where those of the entries of
+    each output do.  ``levels`` says of each output where its levels begin among those of all, and
+    after the last one how many there are.
     """
 
     stored: tuple[Stored, ...]
-    rows: tuple[int, ...]
-    gaps: bool
+    rows: tuple[Rows, ...]
     piece: Mapping[str, int]
+    ends: tuple[Mapping[str, int], ...]
+    levels: tuple[int, ...]
 
     @staticmethod
-    def of(recipe: Recipe, holes: Mapping[str, int], piece: Mapping[str, int]) -> Output:
-        """Return the arrays of the output that a kernel assembles."""
-        levels = recipe.results[1:]
-        return Output(
-            tuple(
-                Stored(holes[m.param], np.dtype(m.dtype), int(m.ends), levels.index(m.used))
-                for m in recipe.made
-                if m.length == "room"
-            ),
-            tuple(holes[m.param] for m in recipe.made if m.length != "room"),
-            recipe.shared is not None and recipe.shared.gaps,
-            piece,
-        )
+    def of(recipe: Recipe, gather: Gather) -> Output:
+        """Return the arrays of the outputs that a kernel assembles."""
+        holes, stored, rows, levels = gather.holes, list[Stored](), list[Rows](), [0]
+        for place, one in enumerate(recipe.appended):
+            at, names = levels[-1], one.results[1:]
+            gaps = one.shared is not None and one.shared.gaps
+            for m in one.made:
+                hole = holes[m.param]
+                if m.length == "room":
+                    level = at + names.index(m.used)
+                    stored.append(Stored(hole, np.dtype(m.dtype), int(m.ends), level, place))
+                else:
+                    rows.append(Rows(hole, at, gaps))
+            levels.append(at + len(names))
+        return Output(tuple(stored), tuple(rows), gather.piece, gather.ends, tuple(levels))
+
+    @property
+    def gaps(self) -> bool:
+        """Whether rows of an output may be missing."""
+        return any(rows.gaps for rows in self.rows)
+
+    def told(self, counts: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the room that each output needs, and the entries of each level of all."""
+        if len(self.ends) == 1:
+            return counts[:1], counts[1:]
+        begins = [at + place for place, at in enumerate(self.levels[:-1])]
+        needed = tuple([counts[at] for at in begins])
+        return needed, tuple([n for at, n in enumerate(counts) if at not in begins])
+
+    def each(self, totals: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+        """Return for each output what its kernel returns alone, of the entries of each level."""
+        parts = (tuple(totals[a:b]) for a, b in pairwise(self.levels))
+        return tuple((own[-1], *own) for own in parts)
 
     def size(self, room: int) -> int:
         """Return the bytes of memory with room for a piece."""
@@ -128,7 +165,7 @@ class Output:
             used = (room + array.ends) * array.dtype.itemsize
             given[array.hole] = rest[at : at + used].view(array.dtype)
             at += size
-        for hole in self.rows if self.gaps and rows else ():
+        for hole in (r.hole for r in self.rows if r.gaps and rows):
             given[hole] = np.zeros_like(given[hole])
         return given
 
@@ -140,11 +177,15 @@ class Output:
 
 @dataclass(slots=True)
 class _Window:
-    """Arguments of the kernel with memory for ``room`` entries; ``place`` is that of its piece."""
+    """Arguments of the kernel with memory for ``room`` entries of each output.
+
+    ``whole`` is the room of each, where there is more of some; ``place`` is that of the piece.
+    """
 
     arguments: list[Any]
     room: int
     place: int = 0
+    whole: tuple[int, ...] = ()
 
 
 class Windows:
@@ -156,8 +197,6 @@ class Windows:
         The arrays of the output, and the arguments of the kernel; arrays are long enough.
     pieces:
         The pieces, in the order of the loop.
-    levels:
-        How many levels count their entries.
 
     Attributes
     ----------
@@ -165,12 +204,10 @@ class Windows:
         How many entries each level has of each piece.
     """
 
-    def __init__(
-        self, output: Output, arguments: Sequence[Any], pieces: Sequence[Piece], levels: int
-    ) -> None:
+    def __init__(self, output: Output, arguments: Sequence[Any], pieces: Sequence[Piece]) -> None:
         self._output, self._arguments, self._pieces = output, arguments, pieces
         self.counts: list[tuple[int, ...] | None] = [None] * len(pieces)
-        self._before = [(0,) * levels]
+        self._before = [(0,) * output.levels[-1]]
         self._waiting: dict[int, list[_Window]] = {}
         self._free: dict[int, list[_Window]] = {}
         self._lock = Lock()
@@ -186,9 +223,8 @@ class Windows:
             mine = get_ident()
             if not place:
                 # the first piece is where it belongs
-                stored = self._output.stored
-                room = min(len(self._arguments[a.hole]) - a.ends for a in stored)
-                whole = _Window(list(self._arguments), room)
+                room = self._room_given()
+                whole = _Window(list(self._arguments), min(room), whole=room)
                 self.counts[0] = self._run(kernel, whole, self._pieces[0])
             else:
                 free = self._free.setdefault(mine, [])
@@ -217,15 +253,25 @@ class Windows:
         """Append a piece at the start of a window, and return how many entries each level has."""
         given, at = window.arguments, self._output.piece
         given[at["begin"]], given[at["end"]] = piece.begin, piece.end
-        given[at["first"]], given[at["past"]] = 0, window.room
-        if "counted" in at:
+        rooms = window.whole or (window.room,) * len(self._output.ends)
+        for ends, room in zip(self._output.ends, rooms, strict=True):
+            given[ends["first"]], given[ends["past"]] = 0, room
+        if len(rooms) == 1 and "counted" in at:
             given[at["counted"]] = piece.room if piece.counted else 0
-        needed, *counts = kernel(*given)
-        if needed > window.room:
-            longer = self._window(needed)
+        needed, counts = self._output.told(kernel(*given))
+        if any(most > room for most, room in zip(needed, rooms, strict=True)):
+            longer = self._window(max(needed))
             window.arguments, window.room = longer.arguments, longer.room
             return self._run(kernel, window, piece)
-        return tuple(counts)
+        return counts
+
+    def _room_given(self) -> tuple[int, ...]:
+        """Return the entries of each output that there is room for."""
+        lengths = [len(self._arguments[a.hole]) - a.ends for a in self._output.stored]
+        return tuple(
+            min(n for n, a in zip(lengths, self._output.stored, strict=True) if a.output == place)
+            for place in range(len(self._output.ends))
+        )
 
     def _put(self, mine: int) -> None:
         """Put the pieces of a thread in their places, as far as these are known."""
@@ -255,15 +301,15 @@ class Windows:
             else:
                 array[at : at + count] = given[:count]
         piece = self._pieces[window.place]
-        for hole in self._output.rows:
-            array, given = self._arguments[hole], window.arguments[hole]
+        for ended in self._output.rows:
+            array, given = self._arguments[ended.hole], window.arguments[ended.hole]
             rows = slice(piece.begin + 1, piece.end + 1)
-            if self._output.gaps:
+            if ended.gaps:
                 own = given.nonzero()[0]
                 rows = slice(own[0], own[-1] + 1) if len(own) else slice(0)
                 array[rows] = given[rows]
                 given[rows] = 0  # for the next piece in this window
-            array[rows] += before[0]
+            array[rows] += before[ended.level]
 
     def _windows(self, count: int, room: int) -> list[_Window]:
         """Return windows in one block of memory, which is used again by the next call."""

@@ -198,8 +198,7 @@ def test_calls_give_new_arrays():
 @pytest.mark.parametrize(
     ("names", "why"),
     [
-        ("CD", "each is sparse"),
-        ("rCD", "each is sparse"),
+        ("CD", "what they read alike takes little"),
         ("Dr", "what they read alike, A, takes little"),
     ],
 )

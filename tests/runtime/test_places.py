@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import sparsedsl as sd
 from sparsedsl.runtime import places as module
 from sparsedsl.runtime.places import PATIENCE, Places, Turns, _known, rows_of
-from sparsedsl.runtime.windows import Output, Stored
+from sparsedsl.runtime.windows import Output, Rows, Stored
 
 STATEMENTS = {
     "union": "C[i,j] = A[i,j] + B[i,j]",
@@ -152,7 +152,9 @@ def test_steps_are_a_partition_that_nothing_is_written_over(lengths, groups, rea
 def test_whoever_comes_first(lengths, groups, reach, draw):
     """Each turn stores as much as it has room for; what it leaves out is not to be seen."""
     turns = turns_of(lengths)
-    output = Output((Stored(0, np.dtype(int), 0, 0),), (1,), False, PIECE)
+    output = Output(
+        (Stored(0, np.dtype(int), 0, 0, 0),), (Rows(1, 0, gaps=False),), PIECE, (PIECE,), (0, 1)
+    )
     arguments = [np.full(0, -1), np.zeros(len(turns) + 1, int), 0, 0, 0, 0]
 
     def kernel(data, ends, begin, end, first, past):
@@ -252,7 +254,7 @@ def test_places_are_forgotten_when_they_are_wrong_twice():
     places = Places()
     asked = [places.wanted(2) for _ in range(PATIENCE + 2)]
     assert asked == [False] * PATIENCE + [True] * 2
-    places.learn(2, [], 4, Output((), (), False, PIECE), "turn")
+    places.learn(2, [], 4, Output((), (), PIECE, (PIECE,), (0, 1)), "turn")
     assert not places.wanted(2)
     assert places.wanted(3)
     places.forget()
