@@ -17,8 +17,9 @@ See Griewank and Walther, "Evaluating Derivatives", chapter 3, for reverse accum
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -42,6 +43,7 @@ from sparsedsl.contraction.nodes import (
     Tensor,
 )
 from sparsedsl.contraction.verify import verify
+from sparsedsl.contraction.versions import settled
 from sparsedsl.errors import PlanError
 
 
@@ -93,6 +95,10 @@ class _Flow:
     body: Expression
 
 
+_Reached: TypeAlias = "tuple[Access, Expression]"
+"""An access and a cotangent that reaches it."""
+
+
 @dataclass(slots=True)
 class _Reverse:
     program: Program
@@ -110,8 +116,8 @@ class _Reverse:
         return Program(inputs, (*self.program.outputs, *self.outputs), (), ())
 
     def run(self) -> Program:
-        targets = list(dict.fromkeys(s.target for s in self.program.statements))
-        for target in reversed(targets):
+        # what reads an output comes after the last of its statements
+        for target in dict.fromkeys(s.target for s in reversed(self.program.statements)):
             if target not in self.relevant:
                 continue
             cotangent = self._cotangent_of(target)
@@ -194,15 +200,19 @@ class _Reverse:
         indices = tuple(s.name or "" for s in statement.subscripts)
         body = statement.expression
         if isinstance(body, Reduce):
-            value = self._through(body, statement, value)
-            indices, body = (*indices, *body.indices), body.body
-        self._adjoint(body, value, indices, body)
+            indices, reached = (*indices, *body.indices), self._through(body, statement, value)
+            body = body.body
+        else:
+            reached = self._adjoint(body, value)
+        for access, found in reached:
+            flow = _Flow(access.subscripts, found, indices, body)
+            self.flows.setdefault(access.tensor, []).append(flow)
 
-    def _through(self, node: Reduce, statement: Assign, value: Expression) -> Expression:
-        """The cotangent of a reduction's body, given that of the reduction."""
+    def _through(self, node: Reduce, statement: Assign, value: Expression) -> Iterator[_Reached]:
+        """Yield what the cotangent of a reduction gives the accesses of its body."""
         match node.monoid:
             case "add":
-                return value
+                yield from self._adjoint(node.body, value)
             case "min" | "max":
                 # equal bodies share the cotangent of the one that was taken
                 best = Access(statement.target, statement.subscripts)
@@ -210,7 +220,8 @@ class _Reverse:
                 dtype = dtype_of(node, self.program)
                 one, zero = number(1, dtype), number(0, dtype)
                 counted = Reduce("add", node.indices, call("where", taken, one, zero))
-                return call("where", taken, call("div", value, counted), zero)
+                for access, found in self._adjoint(node.body, call("div", value, counted)):
+                    yield access, call("where", taken, found, zero)
             case _:
                 raise PlanError(
                     f"the gradient of '{node.monoid}' is not defined here",
@@ -218,25 +229,26 @@ class _Reverse:
                     hint="sums, minima and maxima have one; a product is exp of a sum of logs",
                 )
 
-    def _adjoint(
-        self, node: Expression, value: Expression, indices: tuple[str, ...], body: Expression
-    ) -> None:
+    def _adjoint(self, node: Expression, value: Expression) -> Iterator[_Reached]:
+        """Yield what the cotangent ``value`` of an expression gives each access in it."""
         match node:
-            case Access(tensor, subscripts):
+            case Access(tensor, _):
                 if tensor in self.relevant:
-                    flow = _Flow(subscripts, value, indices, body)
-                    self.flows.setdefault(tensor, []).append(flow)
+                    yield node, value
             case Call("where", (condition, yes, no)):
+                # the choice comes last: what is not chosen may have infinite derivatives
                 zero = number(0, dtype_of(node, self.program))
-                self._adjoint(yes, call("where", condition, value, zero), indices, body)
-                self._adjoint(no, call("where", condition, zero, value), indices, body)
+                for access, found in self._adjoint(yes, value):
+                    yield access, call("where", condition, found, zero)
+                for access, found in self._adjoint(no, value):
+                    yield access, call("where", condition, zero, found)
             case Call(_, arguments):
                 dtype = dtype_of(node, self.program)
                 if np.dtype(dtype).kind != "f":
                     return
                 for argument, part in zip(arguments, derivatives(node, dtype), strict=True):
                     if part is not None and self._depends(argument):
-                        self._adjoint(argument, product(value, part), indices, body)
+                        yield from self._adjoint(argument, product(value, part))
             case _:
                 assert isinstance(node, Literal | Stored | IndexValue | Extent)
 
@@ -323,7 +335,7 @@ def reverse(program: Program, wrt: Sequence[str], names: Names, added: Sequence[
         For a reduction without a derivative, an operand the results do not depend on, or an
         intermediate read by computed subscripts.
     """
-    lifted = lift(program)
+    lifted = lift(settled(program))
     relevant = set(wrt)
     for statement in lifted.statements:
         if any(a.tensor in relevant for a in _reads(statement.expression)):
