@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from sparsedsl.contraction import nodes as ct
-from sparsedsl.iteration.cost import Unevenness
+from sparsedsl.iteration.cost import Changes, Unevenness
 from sparsedsl.iteration.output import ranges
 from sparsedsl.iteration.weights import together
 from sparsedsl.runtime.tensor import Tensor
@@ -39,6 +39,9 @@ COMPARED, SEVERAL, RUNS = 8, 4, 0.4
 """Entries by which two ranges are compared, the first and the last among them, how many ranges have
 to have, and which part of them equals the next one where they are alike: half do in pairs."""
 
+LONGEST = 64.0
+"""Ranges in a run of equal ones that are told apart from longer runs."""
+
 PLACES = 16
 """Magnitudes of a number, to put several into one."""
 
@@ -57,18 +60,28 @@ def uneven(x: Tensor) -> dict[str, Unevenness]:
     return found
 
 
-def changes(x: Tensor) -> dict[str, tuple[float, float]]:
-    """Return how often a range is longer or shorter than the one before, and that in eights.
+def changes(x: Tensor) -> dict[str, Changes]:
+    """Return how ranges differ from the one before.
 
     A processor guesses where a loop ends from where it ended before.
     """
-    found: dict[str, tuple[float, float]] = {}
-    for dim, (pointer, _, _) in ranges(x.form.layout).items():
-        own, before = _neighbours(x.held[pointer])
+    found: dict[str, Changes] = {}
+    for dim, (pointer, coordinate, _) in ranges(x.form.layout).items():
+        starts, coordinates = x.held[pointer], x.held[coordinate]
+        own, before = _neighbours(starts)
         if own.size:
             eights = float((-(-own // 8) != -(-before // 8)).mean())
-            found[dim] = float((own != before).mean()), eights
+            found[dim] = Changes(float((own != before).mean()), eights, _run(starts, coordinates))
     return found
+
+
+def _run(starts: np.ndarray, coordinates: np.ndarray) -> float:
+    """Return how many ranges in a row have the same coordinates, ``LONGEST`` at most."""
+    if coordinates.size < LEAST:
+        return 1.0
+    drawn = _drawn(coordinates.size)[::COMPARED].astype(starts.dtype)
+    alike = _alike(starts, coordinates, np.searchsorted(starts, drawn, side="right"))
+    return min(1.0 / max(1.0 - alike, 1e-9), LONGEST)
 
 
 @functools.lru_cache(maxsize=256)

@@ -6,11 +6,12 @@ other there, and where rows begin.  Invariant: a guess of what caches see, never
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sparsedsl.iteration.nodes import Find, Let, Merge, Operand, Scan, Step
 from sparsedsl.iteration.steps import computed_from, depends_on
+from sparsedsl.layouts.properties import Lexicographic, Nondecreasing
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import Term
 
@@ -49,6 +50,34 @@ def way(steps: tuple[Step, ...], arguments: tuple[Term, ...]) -> str:
     return (
         "next" if direct and not any(moving[:-1]) and not _named(steps, names, inner) else "gather"
     )
+
+
+def in_order(
+    steps: tuple[Step, ...], arguments: tuple[Term, ...], operands: Iterable[Operand]
+) -> bool:
+    """Whether entries that a loop goes over are stored in the order of the place accessed.
+
+    That is told by the first of their coordinates: neighbours are often of one place.
+    """
+    scan = next((s for s in reversed(steps) if isinstance(s, Scan)), None)
+    scanned = next((o for o in operands if scan is not None and o.name == scan.operand), None)
+    if scanned is None or not arguments:
+        return False
+    first = {
+        function
+        for item in scanned.layout.properties
+        for function in (
+            item.functions[:1]
+            if isinstance(item, Lexicographic)
+            else (item.function,)
+            if isinstance(item, Nondecreasing)
+            else ()
+        )
+    }
+    rising = {name for own, name in scanned.functions if own in first}
+    names = terms.variables(arguments[0])
+    loads = (s for s in steps if isinstance(s, Let) and s.kind == "load" and s.variable in names)
+    return any(call.function in rising for s in loads for call in terms.ufs(s.value))
 
 
 def anew(

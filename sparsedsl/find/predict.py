@@ -22,12 +22,22 @@ from sparsedsl.contraction.expressions import walk
 from sparsedsl.find import algorithms as al
 from sparsedsl.find.choose import Choice, depth_of, ends, workload
 from sparsedsl.find.context import Context
+from sparsedsl.find.gathering import workspace
 from sparsedsl.find.known import INDEX, Known
-from sparsedsl.find.moving import Looped, anew, picked, way
-from sparsedsl.find.ordering import BLOCK, FULL
-from sparsedsl.find.rates import LINE, Spent
+from sparsedsl.find.moving import Looped, anew, in_order, picked, way
+from sparsedsl.find.opening import opened_rows
+from sparsedsl.find.rates import LANES, LINE, Spent
+from sparsedsl.find.together import (
+    SINGLE,
+    Rows,
+    gone_through,
+    halved,
+    part_read,
+    rows_together,
+    run,
+)
 from sparsedsl.iteration import weights
-from sparsedsl.iteration.cost import TRANSPOSE, TURNING, UNROLLED, Sizes
+from sparsedsl.iteration.cost import FEW, TRANSPOSE, TURNING, UNROLLED, Sizes
 from sparsedsl.iteration.nodes import (
     Chain,
     Exclude,
@@ -45,18 +55,14 @@ from sparsedsl.iteration.steps import depends_on, fixed_turns
 from sparsedsl.spf import terms
 from sparsedsl.spf.nodes import Term
 
-LANES = 8.0
-"""Elements of a vector."""
-
 LONG = 40.0
 """Turns of a loop beyond which its end comes unexpected, however often it was there before."""
 
 OTHERWISE = 0.3
 """Which part of the steps of a merge go on with another operand than is guessed, at most."""
 
-UNFORESEEN = 0.7
-"""How often it is guessed wrongly where a value of a row comes among the others, or how many of
-them a part of the coordinates has."""
+LOOKED_UP: Mapping[str, float] = {"spread": 8.0, "table": 4.0, "slots": 4.0, "bitmap": 0.2}
+"""Finds that look up in an array over the keys, and the bytes that it has for each."""
 
 SLOW: Mapping[str, float] = {
     **dict.fromkeys(("div", "sqrt"), 1.0),
@@ -87,87 +93,48 @@ def _spent(of: Known) -> Spent:
     """Count all that the nest does."""
     spent, result = Spent(), of.result
     spent.add("call", 1.0)
-    _turned(of, spent)
+    _copies(of, spent)
     if of.nest.assembly.kind == "dense":
         spent.stream(result, max(result, of.touched))
     else:
         spent.add("assembled", 1.0)
-    total, rows = 0.0, 1.0
+    total, rows, taken = 0.0, 1.0, SINGLE
     for place, chain in enumerate(of.nest.chains):
-        rows, delivered = _Chain(of, chain, spent).walk(own=place > 0)
+        taken = rows_together(of, chain)
+        again = halved(of) if place else frozenset[str]()
+        counted = _Chain(of, chain, spent, taken, gone_through(of, place), of.warm | again)
+        rows, delivered = counted.walk()
         total += delivered
     if of.nest.assembly.kind == "workspace":
-        _workspace(of, spent, total, max(rows, 1.0))
+        workspace(of, spent, total, max(rows, 1.0), taken)
     return spent
 
 
-def _turned(of: Known, spent: Spent) -> None:
-    """Count the copies that are made at each call, of dense operands."""
-    copies = {c.tensor.name for c in of.nest.conversions if c.tensor.total}
+def _copies(of: Known, spent: Spent) -> None:
+    """Count the copies that are made at each call, of dense operands, and a look at kept ones."""
+    copies = {c.tensor.name: c.tensor.total for c in of.nest.conversions}
     read = {o.tensor.name: o for chain in of.nest.chains for o in chain.operands}
-    for name in copies & read.keys():
-        size = of.stored(read[name]) / np.dtype(read[name].tensor.dtype).itemsize
-        spent.add("copied", TURNING + TRANSPOSE * size)
-
-
-def _workspace(of: Known, spent: Spent, total: float, rows: float) -> None:
-    """Count what gathers so many values in so many rows, and takes them out in order."""
-    assembly = of.nest.assembly
-    extent = of.sizes.extent(of.nest.coordinates[assembly.modes[-1]])
-    lying = of.sizes.uneven.values()
-    near = max((u.near for u in lying), default=1.0)
-    crowd = max((u.crowd for u in lying), default=1.0)
-    # rows that are banded, or crowded, give sums that are, so that more values meet
-    reach = max(extent * min(2.0 / near, 1.0) / math.sqrt(crowd), 1.0)
-    each = total / rows
-    kept = -math.expm1(-each / reach) * reach
-    _gathered(of, spent, total, rows, kept, near)
-    spent.add("flushed", rows * kept)
-    spent.add("row", rows)
-    spent.guess(rows, 1.0)
-    made = rows * kept * (of.width + INDEX)
-    spent.stream(made, of.touched + made)
-
-
-def _gathered(of: Known, spent: Spent, total: float, rows: float, kept: float, near: float) -> None:
-    """Count what brings the values of rows together, ``kept`` in each."""
-    ordering = of.nest.assembly.ordering
-    extent = of.sizes.extent(of.nest.coordinates[of.nest.assembly.modes[-1]])
-    each, sorting = total / rows, kept * math.log2(1.0 + kept)
-    if ordering == "blocks" and each * FULL < extent:
-        ordering = "list"
-    if ordering == "run":
-        spent.add("insert", total * (1.0 + each / LANES))
-        spent.guess(total, 0.5 / math.sqrt(near))
-    elif ordering == "hash":
-        spent.add("hashed", total)
-        spent.add("sorted", rows * sorting)
-    elif ordering == "whole":
-        spent.add("vector", rows * extent / LANES)
-    else:
-        spent.add("gathered", total)
-        spent.jump(total * (ordering != "word"), min(extent * of.width, each * LINE))
-    if ordering == "list":
-        compared = min(sorting, kept + extent / LINE)
-        spent.add("sorted", rows * compared)
-        told = UNFORESEEN * min(kept, extent / LINE) / max(compared, 1e-9)
-        spent.guess(rows * compared, told / math.sqrt(near))
-        new = kept / max(each, 1e-9)  # the part that is the first of its coordinate
-        spent.guess(total, max(min(new, 1.0 - new), 0.0) / math.sqrt(near))
-    elif ordering == "blocks":
-        spent.add("vector", rows * min(kept * BLOCK, extent) / LANES)
-        spent.guess(rows * min(kept, extent / BLOCK), UNFORESEEN / math.sqrt(near))
-    elif ordering == "bitmap":
-        spent.add("sorted", rows * (kept + extent / LINE / LANES))
+    for name in copies.keys() & read.keys():
+        if copies[name]:
+            size = of.stored(read[name]) / np.dtype(read[name].tensor.dtype).itemsize
+            spent.add("copied", TURNING + TRANSPOSE * size)
+    spent.add("kept", float(any(not total for total in copies.values())))
 
 
 @dataclass(frozen=True, slots=True)
 class _Chain:
-    """A chain of a nest, counted into ``spent``."""
+    """A chain of a nest, counted into ``spent``.
+
+    Rows are ``taken`` together; loops before step ``begun`` are counted with another chain, and
+    tensors that are ``warm`` with what reads them first.
+    """
 
     of: Known
     chain: Chain
     spent: Spent
+    taken: Rows
+    begun: int
+    warm: frozenset[str]
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -179,23 +146,22 @@ class _Chain:
         """The places of the loops."""
         return [k for k, s in enumerate(self.steps) if isinstance(s, Scan | Merge)]
 
-    def walk(self, *, own: bool) -> tuple[float, float]:
-        """Return how often the prefix is passed, and a value delivered.
-
-        ``own``: the loops of the prefix are counted with another chain.
-        """
+    def walk(self) -> tuple[float, float]:
+        """Return how often the prefix is passed, and a value delivered."""
         steps, operands = self.steps, {o.name: o for o in self.chain.operands}
         shared, vectors = len(self.of.nest.prefix), self._vectors()
         visits, rows = 1.0, 1.0
         trail: dict[int, Looped] = {}
         for place, step in enumerate(steps):
             rows = visits if place == shared else rows
+            visits /= self.taken.at_once if place == self.taken.place else 1.0
             before = visits
             match step:
                 case Scan():
                     visits *= self.of.turns(steps, place, operands)
+                    visits *= part_read(self.of, self.chain, place)
                     trail[place] = Looped(before, visits)
-                    if not (own and place < shared):
+                    if place >= self.begun:
                         self._loop(place, step, trail[place], vectors=vectors)
                 case Merge():
                     visits *= self._merge(place, step, visits)
@@ -258,7 +224,7 @@ class _Chain:
         """Return which part of ranges is of another length than the one before, as guesses go."""
         known = self.of.sizes.changes.get(dim)
         if known is not None:
-            return known[vectors]
+            return known.eights if vectors else known.length
         # lengths that chance makes, unless they are short
         return min(0.1 + (length / 100.0 if vectors else 0.5 * math.sqrt(length)), 0.8)
 
@@ -274,7 +240,9 @@ class _Chain:
         turns = max(sum(lengths), 1e-6)
         self.spent.add("begin", visits)
         self.spent.add("merged", visits * turns)
-        changes = self._changes(merge.parts[0].variable, lengths[0], vectors=False)
+        # each operand goes on alone where the others have ended
+        ends = zip(merge.parts, lengths, strict=True)
+        changes = sum(self._changes(p.variable, n, vectors=False) for p, n in ends)
         self.spent.guess(visits, 0.5 * changes)
         self.spent.guess(visits * turns, OTHERWISE / math.sqrt(near))
         return turns
@@ -286,11 +254,17 @@ class _Chain:
         depth = choice.depth if choice else depth_of(self.steps, find, inside)
         load = workload(context, find, place, depth, self.of.sizes, sparse=sparse)
         # ends of loops, and values that are read, are counted with the loops and the operands
-        load = replace(load, ends=0.0, passed=0.0)
+        once = self.taken.at_once
+        scans = (k for k in self.loops if k < place and isinstance(self.steps[k], Scan))
+        part = math.prod(part_read(self.of, self.chain, k) for k in scans)
+        queries, loops = load.queries * part / once, load.loops / once
+        load = replace(load, ends=0.0, passed=0.0, queries=queries, loops=loops)
         own = choice.algorithm if choice else "hash" if len(find.keys) > 1 else ""
         ways = [own] if own else ["table", "binary"] if depth >= 0 else ["binary"]
         every = (al.algorithm("table" if name == al.SLOTS.name else name) for name in ways)
         self.spent.add("finds", min(way.cost(load) for way in every if way is not None))
+        if own in LOOKED_UP:
+            self.spent.jump(visits, load.extent * LOOKED_UP[own] / self._closer())
         operand = context.operands[find.operand]
         loops = [k for k in self.loops if k < place]
         if loops and not 0 <= depth <= loops[-1] and picked(self.steps, operand):
@@ -338,7 +312,7 @@ class _Chain:
         keys, seen = self._read_keys(), set[tuple[str, object]]()
         for operand in self.chain.operands:
             what = operand.tensor.name, operand.value
-            if what in seen or operand.tensor.name in self.of.warm:
+            if what in seen or operand.tensor.name in self.warm:
                 continue
             seen.add(what)
             self._read(operand, visits, trail, keys=operand.name in keys)
@@ -360,11 +334,15 @@ class _Chain:
                 read = visits * width + turned * INDEX * keys
                 read *= anew(self.steps, arguments, trail)
                 again = size if read > 2.0 * size else max(self.of.touched, size)
-                spent.stream(read, again / (less if jumps else 1.0))
+                anywhere = again / less if jumps else again
+                same = self._same_rows() if jumps else 1.0
+                spent.stream(read / same, anywhere)
+                # what the row before has read, too
+                spent.stream(read - read / same, min(read / self._rows(trail), anywhere))
                 if jumps:
                     rows = trail[last].entered
                     row = max(LINE, read / max(rows, 1.0))
-                    spent.jump(min(rows, turned), min(size, rows * row) / less)
+                    spent.jump(min(rows, turned) / same, min(size, rows * row) / less)
                     if scanned and not operand.total:
                         self._pointers(operand, rows)
             case "gather":
@@ -377,6 +355,16 @@ class _Chain:
                     spent.jump(count, min(size, count * LINE) / less)
                 read = count * (width + INDEX * keys)
                 spent.stream(min(read, size), max(self.of.touched, size))
+
+    def _same_rows(self) -> float:
+        """Return how many turns over rows in a row read the same of what these name."""
+        told = [s.operand for s in self.steps if isinstance(s, Scan) and s.operand is not None]
+        walked = [o for o in self.chain.operands if o.name in told[:1]]
+        return max([1.0, *(run(self.of, o) for o in walked)]) / self.taken.at_once
+
+    def _rows(self, trail: Mapping[int, Looped]) -> float:
+        """Return how often the outermost loop turns."""
+        return max(trail[self.loops[0]].turned, 1.0)
 
     def _pointers(self, operand: Operand, rows: float) -> None:
         """Count the lines that tell where rows begin that are anywhere."""
@@ -416,10 +404,12 @@ class _Chain:
         for place, step in enumerate(self.steps):
             if isinstance(step, Scan | Merge) and not wanted:
                 return count
-            count = trail[place].turned if place in trail else count
+            if place in trail:
+                rows = self.taken.at_once if place >= self.taken.place else 1.0
+                count = trail[place].turned * rows
             if isinstance(step, Scan | Let | Merge):
                 wanted.discard(step.variable)
-        return visits
+        return visits * self.taken.at_once
 
     def _deliver(self, count: float, trail: Mapping[int, Looped], *, vectors: bool) -> None:
         """Count what becomes of values; those of a workspace are counted all together."""
@@ -428,9 +418,12 @@ class _Chain:
             case "dense":
                 how, result = way(self.steps, self._place), self.of.result
                 spent.add("update", count * (how == "gather" or (how == "next" and not vectors)))
-                if how == "gather":
+                if how == "gather" and in_order(self.steps, self._place, self.chain.operands):
+                    # each waits for the one before, if that is of the same element
+                    spent.add("chained", max(count - result / width, 0.0))
+                elif how == "gather":
                     spent.jump(count, min(result, count * LINE) / self._closer())
-                elif how == "next" and count * width > 1.5 * result:
+                elif how == "next" and not opened_rows(self.of.nest, None, self.of.sizes):
                     # added to, row by row: what is there is read, and written
                     spent.stream(2.0 * count * width * anew(self.steps, self._place, trail), result)
             case "append":
@@ -438,8 +431,10 @@ class _Chain:
                 spent.stream(made, self.of.touched + made)
                 spent.add("append", count * (not vectors))
             case "stream":
-                spent.add("streamed", count)
-                spent.add("stream", 1.0)
+                # few are sorted without compiled passes
+                few = "few " if count < FEW else ""
+                spent.add(f"{few}streamed", count)
+                spent.add(f"{few}stream", 1.0)
             case _:
                 pass
 

@@ -92,23 +92,35 @@ EVEN = Unevenness()
 
 
 @dataclass(frozen=True, slots=True)
+class Changes:
+    """How ranges differ from the one before, which estimates of times alone ask for.
+
+    ``length`` is the part of them that is longer or shorter than the one before, ``eights`` that
+    which is so in eights.  ``run`` is how many follow one another with the same coordinates, on
+    average over entries.
+    """
+
+    length: float
+    eights: float
+    run: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Sizes:
     """What is known of the actual operands.
 
     ``extents``: the extent of each logical index.  ``entries``: for each physical dimension
     of each operand, the number of tuples up to and including it, in storage order.  ``lengths``
     says of those that have ranges how long these are, ``uneven`` how unevenly entries lie in them;
-    numbers are rounded, so that a length is no quotient of two.  ``changes`` says which part of
-    ranges is longer or shorter than the one before, and which part is in eights.
+    numbers are rounded, so that a length is no quotient of two.  ``changes`` says how ranges differ
+    from the one before.
     """
 
     extents: Mapping[str, float]
     entries: Mapping[str, float]
     lengths: Mapping[str, float] = field(default_factory=dict[str, float])
     uneven: Mapping[str, Unevenness] = field(default_factory=dict[str, Unevenness])
-    changes: Mapping[str, tuple[float, float]] = field(
-        default_factory=dict[str, tuple[float, float]]
-    )
+    changes: Mapping[str, Changes] = field(default_factory=dict[str, Changes])
 
     def fanout(self, dims: tuple[str, ...], dim: str) -> float:
         """Return how many values ``dim`` takes for one value of the dimensions before it."""

@@ -14,7 +14,7 @@ from sparsedsl.find.prove import Proved
 from sparsedsl.find.rates import Spent
 from sparsedsl.iteration.chains import sizes_of
 from sparsedsl.iteration.copies import with_sizes
-from sparsedsl.iteration.cost import Sizes
+from sparsedsl.iteration.cost import Changes, Sizes
 from sparsedsl.iteration.nodes import Nest
 from sparsedsl.iteration.request import Request
 from sparsedsl.pipeline.source import Source
@@ -23,7 +23,7 @@ from sparsedsl.pipeline.source import Source
 def known_sizes(request: Request, nest: Nest, sources: Mapping[str, Source]) -> Sizes:
     """Return what is known of the sizes of a nest's operands, and how their ranges change."""
     operands = tuple(o for chain in nest.chains for o in chain.operands)
-    changes: dict[str, tuple[float, float]] = {}
+    changes: dict[str, Changes] = {}
     for operand in operands:
         source = sources.get(operand.tensor.name)
         if source is not None and source.layout == operand.layout:

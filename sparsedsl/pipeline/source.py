@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from sparsedsl.iteration.cost import Unevenness
+from sparsedsl.iteration.cost import Changes, Unevenness
 from sparsedsl.iteration.output import ranges
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.magnitudes import ratio, rounded
@@ -22,8 +22,8 @@ class Source:
 
     ``entries`` gives the number of tuples up to each physical dimension; ``index_dtypes``
     the dtype of each index array by its own name.  ``uneven`` tells of dimensions whose indices
-    were looked at, where it matters, and ``changes`` how often ranges are longer or shorter than
-    the one before, which only estimates of times ask for.  ``implied`` says that no caller gives
+    were looked at, where it matters, and ``changes`` how ranges differ from the one before, which
+    only estimates of times ask for.  ``implied`` says that no caller gives
     the tensor: its coordinates follow from its layout, and its values are not read.
     """
 
@@ -33,9 +33,7 @@ class Source:
     index_dtypes: Mapping[str, str]
     implied: bool = False
     uneven: Mapping[str, Unevenness] = field(default_factory=dict[str, Unevenness])
-    changes: Mapping[str, tuple[float, float]] = field(
-        default_factory=dict[str, tuple[float, float]]
-    )
+    changes: Mapping[str, Changes] = field(default_factory=dict[str, Changes])
 
     @property
     def sizes(self) -> dict[str, float]:

@@ -53,7 +53,7 @@ def copies(lowered):
 
 
 def test_a_copy_is_read_where_it_pays_for_the_calls_expected():
-    A, x = matrix(0), vector(1)
+    A, x = matrix(0, density=0.02), vector(1)
     plain = product.lower(A, x)
     assert copies(plain) == []
     with sd.options(expected_calls=2):
@@ -79,7 +79,7 @@ def test_results_stay_with_more_operands():
 
 
 def test_explanations_say_after_how_many_calls_a_copy_pays():
-    text = product.explain(matrix(0), vector(1))
+    text = product.explain(matrix(0, density=0.02), vector(1))
     assert "alternative loops j i, with a copy of A made once in about " in text
     assert "which pays after " in text
 

@@ -11,7 +11,7 @@ import sparsedsl as sd
 from sparsedsl.bench.inputs import blocks, grid, rmat, uniform
 from sparsedsl.calls import unevenness
 from sparsedsl.calls.sources import source_of
-from sparsedsl.calls.unevenness import uneven
+from sparsedsl.calls.unevenness import changes, uneven
 from sparsedsl.iteration.cost import Unevenness
 
 GRAPH, EVEN, BANDED = rmat(12, 16), uniform(4000, 16), grid(100)
@@ -165,6 +165,15 @@ def test_rows_are_alike_where_many_have_the_columns_of_the_one_before(matrix, al
         (matrix.data, matrix.indices.astype(np.int64), matrix.indptr.astype(np.int64)), matrix.shape
     )
     assert found(wide) == found(matrix)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "run"),
+    [(in_runs(np.full(1000, 2), 6), 2.0), (blocks(8), 3.0), (EVEN, 1.0), (BANDED, 1.0)],
+)
+def test_it_is_told_how_many_rows_have_the_columns_of_the_first(matrix, run):
+    (found,) = changes(sd.asarray(matrix)).values()
+    assert found.run == pytest.approx(run, rel=0.2)
 
 
 @pytest.mark.parametrize("matrix", [GRAPH, EVEN, BANDED])
