@@ -177,7 +177,11 @@ class _Analysis:
         return self._shows_sign(call, [self.facts(a) for a in call.arguments])
 
     def _shows_sign(self, call: Call, parts: list[_Facts]) -> bool:
-        return any(parts[place].signless for place in OPERATORS[call.operator].signs)
+        match call:
+            case Call("pow", (_, Literal(int() | float() as power))) if power >= 0:
+                return False  # unless it is a zero itself
+            case _:
+                return any(parts[place].signless for place in OPERATORS[call.operator].signs)
 
     def _where(self, call: Call, *arguments: Expression) -> _Facts:
         condition, yes, no = (self.facts(a) for a in arguments)

@@ -203,6 +203,8 @@ def finite_if(expression: Expression, program: Program) -> frozenset[str] | None
             return frozenset({tensor}) if settled else None
         case Stored() | IndexValue() | Extent():
             return frozenset()
+        case Call("pow", (base, Literal(int() | float() as power))) if _counts(power):
+            return finite_if(base, program)
         case Call(operator, arguments):
             if not OPERATORS[operator].finite:
                 return None
@@ -212,6 +214,11 @@ def finite_if(expression: Expression, program: Program) -> frozenset[str] | None
             return finite_if(body, program) if monoid == "add" else None
         case _:
             assert_never(expression)
+
+
+def _counts(power: float) -> bool:
+    """Whether a power is a product of so many factors."""
+    return power >= 0 and float(power).is_integer()
 
 
 def _union_or_none(parts: Iterator[frozenset[_T] | None]) -> frozenset[_T] | None:
@@ -234,7 +241,7 @@ def _overflows(expression: Expression, program: Program) -> bool:
     if np.dtype(dtype_of(expression, program)).kind in "biu":
         return False
     match expression:
-        case Call("add" | "sub" | "mul") | Reduce("add"):
+        case Call("add" | "sub" | "mul" | "pow") | Reduce("add"):
             return True
         case _:
             return any(_overflows(child, program) for child in children(expression))
