@@ -21,6 +21,7 @@ from sparsedsl.codegen.llvm_scalars import (
     llvm_type,
     stored_type,
 )
+from sparsedsl.codegen.processor import locality
 from sparsedsl.loops.nodes import BOOL
 
 BYTES = ir.IntType(8).as_pointer()
@@ -196,12 +197,12 @@ class Function:
         self.each(kept, copy)
         builder.call(self.free(), [memory])
 
-    def prefetch(self, place: Value, *, to_store: bool) -> None:
+    def prefetch(self, place: Value, *, to_store: bool, of_row: bool) -> None:
         """Have the memory at an address fetched, to be written to or only read."""
         word = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), (BYTES, word, word, word))
         function = self.declared("llvm.prefetch.p0i8", kind)
-        purpose, to_keep, of_data = word(int(to_store)), word(3), word(1)
+        purpose, to_keep, of_data = word(int(to_store)), word(locality(of_row=of_row)), word(1)
         address = self.builder.bitcast(place, BYTES)
         self.builder.call(function, (address, purpose, to_keep, of_data))
 

@@ -201,8 +201,9 @@ def _step(f: Function, node: Stmt) -> None:
             _allocate(f, node)
         case Resize(array, length):
             f.resize(array, evaluate(f, length))
-        case Prefetch(array, subscripts, to_store):
-            f.prefetch(f.place(array, [evaluate(f, s) for s in subscripts]), to_store=to_store)
+        case Prefetch(array, subscripts, to_store, of_row):
+            place = f.place(array, [evaluate(f, s) for s in subscripts])
+            f.prefetch(place, to_store=to_store, of_row=of_row)
         case Pack():
             _pack(f, node)
         case Comment():

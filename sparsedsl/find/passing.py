@@ -15,15 +15,16 @@ from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.expressions import walk
 from sparsedsl.find.fetching import INDEX
 from sparsedsl.iteration.cost import Sizes
-from sparsedsl.iteration.nodes import Chain, Nest, Scan
+from sparsedsl.iteration.nodes import Chain, Find, Let, Nest, Scan
 from sparsedsl.iteration.weights import all_turns
 
 CACHES = 2.0**25
 """Bytes that a processor's caches rarely hold more of."""
 
 RUN = 16.0
-"""Entries that are stored one after another, from which they pass: one by one, between reads that
-wait for memory, each would be a transfer by itself."""
+"""Entries that are stored one after another, from which they pass, and elements that are read
+between two of them, from which they do not: one by one, between reads that wait for memory, each
+would be a transfer by itself."""
 
 
 SHORT = frozenset({"add", "sub", "mul", "neg", "minimum", "maximum"})
@@ -70,7 +71,22 @@ def _in_order(nest: Nest, chain: Chain, sizes: Sizes) -> float:
     coordinates = {*nest.coordinates}
     if any({i for s in o.access.subscripts for i in s.indices} != coordinates for o in sparse):
         return 0.0
+    if _between(nest, chain, sizes) >= RUN:
+        return 0.0
     return max((sizes.entries.get(o.dims[-1], 1.0) for o in sparse if o.dims), default=0.0)
+
+
+def _between(nest: Nest, chain: Chain, sizes: Sizes) -> float:
+    """Return how many terms are summed for an entry: its coordinates are told before."""
+    steps = nest.prefix + chain.steps
+    telling = (
+        place
+        for place, step in enumerate(steps)
+        if isinstance(step, Scan | Let | Find) and step.variable in nest.coordinates
+    )
+    return all_turns(
+        steps, {o.name: o for o in chain.operands}, sizes, max(telling, default=-1) + 1
+    )
 
 
 def _gathered(nest: Nest, chain: Chain, sizes: Sizes) -> float:

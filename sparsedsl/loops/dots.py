@@ -1,20 +1,22 @@
 """Sums along rows of dense operands, in vectors as wide as a row is likely to be.
 
-    for p in a .. b:                        if n == 96:
-        j = indices[p]                          P_row, P_row2 = P[i, 0 ..+64], P[i, 64 ..+32]
+    for p in a .. b:                        if n == 16:
+        j = indices[p]                          P_row, P_row2 = P[i, 0 ..+8], P[i, 8 ..+8]
         s = 0                                   for p in a .. b:
         for k in 0 .. n:                =>          j = indices[p]
             s += P[i, k] * Q[j, k]                  s = 0
-        y[p] = s                                    s += total(P_row * Q[j, 0 ..+64])
-                                                    s += total(P_row2 * Q[j, 64 ..+32])
+        y[p] = s                                    s_vector = P_row * Q[j, 0 ..+8]
+                                                    s_vector += P_row2 * Q[j, 8 ..+8]
+                                                    s += total(s_vector)
                                                     y[p] = s
                                             else:
                                                 for p in a .. b: ... as it was
 
 How often the inner loop turns is the same for all entries, but not known when it is compiled.  In
 vectors it is straight code: nothing is counted, and a row that does not change from entry to entry
-is read once and held, so that more of the other rows, which lie anywhere, is under way.  There is a
-version for each width that is likely, and the loop as it was for other extents; none where no row
+is read once and held, so that more of the other rows, which lie anywhere, is under way.  Vectors
+fill one register each, and are read in the order in which they lie, as processors expect.  There is
+a version for each width that is likely, and the loop as it was for other extents; none where no row
 is held or the others lie one behind the other, since nothing is gained then.  Sums are taken in
 another order, which the extent decides: it is the same for every number of threads.  Takes and
 gives a kernel that ``loops.verify`` accepts; no pass comes after this one but those of vectors and
@@ -23,7 +25,7 @@ gives a kernel that ``loops.verify`` accepts; no pass comes after this one but t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sparsedsl.loops import build
@@ -47,8 +49,8 @@ from sparsedsl.loops.nodes import (
 from sparsedsl.loops.vectors import lanes, vector
 from sparsedsl.loops.walk import expressions, statements, with_bodies, with_children
 
-WIDTHS = ((0.5,), (1,), (2,), (2, 1), (4,), (4, 2), (8,), (8, 4), (16,))
-"""Registers that the vectors of a row fill: as many again hold what it is multiplied by."""
+WIDTHS = (0.5, 1, 2, 3, 4, 6, 8, 12, 16)
+"""Registers that a row fills: as many again hold what it is multiplied by."""
 
 WIDEST = 256
 """The largest extent expected that has versions: longer rows do not fit in registers."""
@@ -131,42 +133,47 @@ class _Dots:
         near = self.likely[extent.name]
         found: Stmt = loop
         for width in WIDTHS:
-            kinds = tuple(vector(dtype, registers) for registers in width)
-            count = sum(map(lanes, kinds))
-            if near <= 2 * count < 4 * near:
-                version = self.version(loop, sums, kinds)
+            kind, count = vector(dtype, min(width, 1)), max(int(width), 1)
+            columns = lanes(kind) * count
+            if near <= 2 * columns < 4 * near:
+                version = self.version(loop, sums, kind, count)
                 if version is not None:
-                    found = If(build.eq(extent, count), version, (found,))
+                    found = If(build.eq(extent, columns), version, (found,))
         return found
 
     def version(
-        self, loop: For, sums: list[_Sum], kinds: tuple[str, ...]
+        self, loop: For, sums: list[_Sum], kind: str, count: int
     ) -> tuple[Stmt, ...] | None:
-        """Return the loop with its sums in vectors of these types, None where no row is held."""
+        """Return the loop with its sums in so many vectors of a type, None where no row is held."""
         moving = changes(loop.body) | {loop.variable.name}
         held: dict[Expr, Var] = {}
         body: list[Stmt] = []
         rows: list[Expr] = []
-        at = 0
         for part in loop.body:
             own = next((s for s in sums if s.loop is part), None)
             if own is None:
                 body.append(part)
                 continue
-            at = 0
-            for kind in kinds:
-                row = along(own.value, own.loop.variable, build.i(at), kind)
-                assert row is not None
-                rows.append(self.held(row, moving, held))
-                more = Apply("total", (rows[-1],), own.total.type)
-                body.append(Assign(own.total, Apply("add", (own.total, more), own.total.type)))
-                at += lanes(kind)
+            row = [self.held(x, moving, held) for x in _vectors(own, kind, count)]
+            body += self.summed(own.total, row)
+            rows += row
         if not held or not any(_scattered(row, loop.variable) for row in rows):
             return None
-        note = Comment(f"rows of {at} columns, in vectors")
+        note = Comment(f"rows of {lanes(kind) * count} columns, in vectors")
         before = tuple(Assign(variable, value) for value, variable in held.items())
         runs = build.lt(loop.start, loop.stop)
         return note, If(runs, (*before, replace(loop, body=tuple(body))))
+
+    def summed(self, total: Var, row: list[Expr]) -> Iterator[Stmt]:
+        """Yield what adds the vectors of a row, one by one, and then what they add up to."""
+        first, *others = row
+        if others:
+            vectors = Var(fresh(f"{total.name}_vector", self.taken), first.type)
+            yield Assign(vectors, first)
+            for more in others:
+                yield Assign(vectors, Apply("add", (vectors, more), vectors.type))
+            first = vectors
+        yield Assign(total, Apply("add", (total, Apply("total", (first,), total.type)), total.type))
 
     def held(self, node: Expr, moving: set[str], held: dict[Expr, Var]) -> Expr:
         """Return an expression with vectors that do not change in variables."""
@@ -175,6 +182,14 @@ class _Dots:
                 held[node] = Var(fresh(f"{node.array}_row", self.taken), node.type)
             return held[node]
         return with_children(node, lambda child: self.held(child, moving, held))
+
+
+def _vectors(own: _Sum, kind: str, count: int) -> Iterator[Expr]:
+    """Yield what a sum adds up, in vectors of a type."""
+    for start in range(0, lanes(kind) * count, lanes(kind)):
+        row = along(own.value, own.loop.variable, build.i(start), kind)
+        assert row is not None
+        yield row
 
 
 def _scattered(value: Expr, turn: Var) -> bool:

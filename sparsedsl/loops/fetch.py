@@ -179,7 +179,7 @@ class _Fetching:
         known = isinstance(build.sub(row.stop, row.start), Const)
         most = build.add(row.start, MOST * lines.size)
         stop = row.stop if known else build.min_(row.stop, most)
-        line = Prefetch(row.array, (*outer, at), to_store=False)
+        line = Prefetch(row.array, (*outer, at), to_store=False, of_row=True)
         yield For(at, row.start, stop, (line,), lines.size)
 
 

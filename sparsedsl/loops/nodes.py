@@ -238,12 +238,14 @@ class Resize:
 class Prefetch:
     """A hint that ``array[subscripts]`` is stored to soon, or loaded if not ``to_store``.
 
-    It changes no value, and the subscripts may lie outside the array.
+    It changes no value, and the subscripts may lie outside the array.  Where ``of_row``, the line
+    of memory is one of several that are read one after another.
     """
 
     array: str
     subscripts: tuple[Expr, ...]
     to_store: bool = True
+    of_row: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,8 +153,8 @@ def _statement(node: Stmt, deep: bool) -> list[str]:
             return [f"{array} = {dtype}[{sizes}] of {start}"]
         case Resize(array, length):
             return [f"resize {array} to {expression(length)}"]
-        case Prefetch(array, subscripts, to_store):
-            purpose = " to store" if to_store else ""
+        case Prefetch(array, subscripts, to_store, of_row):
+            purpose = " to store" if to_store else " of a row" if of_row else ""
             return [f"prefetch {array}[{', '.join(map(expression, subscripts))}]{purpose}"]
         case Pack(array, place, value, kept, through, count):
             shown = expression(value)

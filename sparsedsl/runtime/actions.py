@@ -104,5 +104,5 @@ def sparse(
 
 def _maker(make: Callable[..., np.ndarray], length: int, dtype: np.dtype) -> Maker:
     if make is blocks.empty:
-        make = blocks.maker(length, dtype)
+        make = blocks.part_maker(length, dtype)
     return make, length, dtype

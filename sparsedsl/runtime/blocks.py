@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import math
 import mmap
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -39,6 +40,15 @@ PAGES = 1 << 21
 """Bytes to a multiple of which memory is taken: a large page."""
 
 _PRIVATE = getattr(mmap, "MAP_PRIVATE", 0) | getattr(mmap, "MAP_ANONYMOUS", 0)
+
+_NAMES = getattr(os, "confstr_names", ())
+
+DENSE = KEPT if "CS_GNU_LIBC_VERSION" in _NAMES and os.confstr("CS_GNU_LIBC_VERSION") else LEAST - 1
+"""Bytes of a dense result beyond which its memory is kept here.
+
+Where C's allocator keeps it, it lies in what was given back last, by whatever that was: caches hold
+this still, where they do not hold memory in which such results alone lie.
+"""
 
 AVAILABLE = hasattr(mmap, "MADV_DONTNEED") and _PRIVATE != 0
 """Whether the system lets memory be taken and given back in this way."""
@@ -103,8 +113,8 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     array([[0, 0, 0],
            [0, 0, 0]], dtype=int8)
     """
-    count = math.prod(shape)
-    if count < LEAST // LONGEST or (size := count * dtype.itemsize) < LEAST or not AVAILABLE:
+    size = math.prod(shape) * dtype.itemsize
+    if size <= DENSE or not AVAILABLE:
         return np.zeros(shape, dtype)
     memory = _used(size)
     if memory is None:
@@ -118,11 +128,16 @@ def zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 def maker(
     shape: int | tuple[int, ...], dtype: np.dtype, *, zero: bool = False
 ) -> Callable[[Any, np.dtype], np.ndarray]:
-    """Return the least that makes an array of anything, or of zeros, of this shape."""
+    """Return the least that makes a dense array of anything, or of zeros, of this shape."""
     count = shape if isinstance(shape, int) else math.prod(shape)
-    if count * dtype.itemsize >= LEAST:
+    if count * dtype.itemsize > DENSE:
         return zeros if zero else empty
     return np.zeros if zero else np.empty
+
+
+def part_maker(length: int, dtype: np.dtype) -> Callable[[Any, np.dtype], np.ndarray]:
+    """Return the least that makes an array of a sparse result, which may be ``shortened``."""
+    return empty if length * dtype.itemsize >= LEAST else np.empty
 
 
 @functools.cache

@@ -264,7 +264,7 @@ class Call:
         """Return the array a dense output is accumulated in."""
         if self._zero:
             return blocks.zeros(shape, self.dtype)
-        return self.initial(blocks.empty(shape, self.dtype))
+        return self.initial(blocks.maker(shape, self.dtype)(shape, self.dtype))
 
     def initial(self, array: np.ndarray) -> np.ndarray:
         """Fill a dense output with what it is accumulated from, if it is."""

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(not blocks.AVAILABLE, reason="the system cannot 
 def small(monkeypatch):
     """Memory is kept from a few hundred bytes on, in pages of a usual machine."""
     monkeypatch.setattr(blocks, "LEAST", 256)
+    monkeypatch.setattr(blocks, "DENSE", 255)
     monkeypatch.setattr(blocks, "PAGES", 4096)
     monkeypatch.setattr(blocks, "MOST", 1 << 16)
     monkeypatch.setattr(blocks, "_kept", {})

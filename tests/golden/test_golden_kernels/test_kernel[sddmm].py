@@ -26,12 +26,43 @@ def kernel(S_indptr, S_data, S_indices, a_data, b_10_data, C_indices, C_indptr, 
             if n_k == 128:
                 # rows of 128 columns, in vectors
                 if S_indptr[u64(i)] < S_indptr[u64(i + 1)]:
-                    a_data_row = vector(a_data, (u64(i), 0), 128)
+                    a_data_row = vector(a_data, (u64(i), 0), 8)
+                    a_data_row2 = vector(a_data, (u64(i), 8), 8)
+                    a_data_row3 = vector(a_data, (u64(i), 16), 8)
+                    a_data_row4 = vector(a_data, (u64(i), 24), 8)
+                    a_data_row5 = vector(a_data, (u64(i), 32), 8)
+                    a_data_row6 = vector(a_data, (u64(i), 40), 8)
+                    a_data_row7 = vector(a_data, (u64(i), 48), 8)
+                    a_data_row8 = vector(a_data, (u64(i), 56), 8)
+                    a_data_row9 = vector(a_data, (u64(i), 64), 8)
+                    a_data_row10 = vector(a_data, (u64(i), 72), 8)
+                    a_data_row11 = vector(a_data, (u64(i), 80), 8)
+                    a_data_row12 = vector(a_data, (u64(i), 88), 8)
+                    a_data_row13 = vector(a_data, (u64(i), 96), 8)
+                    a_data_row14 = vector(a_data, (u64(i), 104), 8)
+                    a_data_row15 = vector(a_data, (u64(i), 112), 8)
+                    a_data_row16 = vector(a_data, (u64(i), 120), 8)
                     for S_p in range(i64(S_indptr[u64(i)]), i64(S_indptr[u64(i + 1)])):
                         S_v = S_data[u64(S_p)]
                         j = i64(S_indices[u64(S_p)])
                         C_sum = 0.0
-                        C_sum += total(spread(S_v, 128) * a_data_row * vector(b_10_data, (u64(j), 0), 128))
+                        C_sum_vector = spread(S_v, 8) * a_data_row * vector(b_10_data, (u64(j), 0), 8)
+                        C_sum_vector = C_sum_vector + spread(S_v, 8) * a_data_row2 * vector(b_10_data, (u64(j), 8), 8)
+                        C_sum_vector = C_sum_vector + spread(S_v, 8) * a_data_row3 * vector(b_10_data, (u64(j), 16), 8)
+                        C_sum_vector = C_sum_vector + spread(S_v, 8) * a_data_row4 * vector(b_10_data, (u64(j), 24), 8)
+                        C_sum_vector = C_sum_vector + spread(S_v, 8) * a_data_row5 * vector(b_10_data, (u64(j), 32), 8)
+                        C_sum_vector = C_sum_vector + spread(S_v, 8) * a_data_row6 * vector(b_10_data, (u64(j), 40), 8)
+                        C_sum_vector = C_sum_vector + spread(S_v, 8) * a_data_row7 * vector(b_10_data, (u64(j), 48), 8)
+                        C_sum_vector = C_sum_vector + spread(S_v, 8) * a_data_row8 * vector(b_10_data, (u64(j), 56), 8)
+                        C_sum_vector = C_sum_vector + spread(S_v, 8) * a_data_row9 * vector(b_10_data, (u64(j), 64), 8)
+                        C_sum_vector = C_sum_vector + spread(S_v, 8) * a_data_row10 * vector(b_10_data, (u64(j), 72), 8)
+                        C_sum_vector = C_sum_vector + spread(S_v, 8) * a_data_row11 * vector(b_10_data, (u64(j), 80), 8)
+                        C_sum_vector = C_sum_vector + spread(S_v, 8) * a_data_row12 * vector(b_10_data, (u64(j), 88), 8)
+                        C_sum_vector = C_sum_vector + spread(S_v, 8) * a_data_row13 * vector(b_10_data, (u64(j), 96), 8)
+                        C_sum_vector = C_sum_vector + spread(S_v, 8) * a_data_row14 * vector(b_10_data, (u64(j), 104), 8)
+                        C_sum_vector = C_sum_vector + spread(S_v, 8) * a_data_row15 * vector(b_10_data, (u64(j), 112), 8)
+                        C_sum_vector = C_sum_vector + spread(S_v, 8) * a_data_row16 * vector(b_10_data, (u64(j), 120), 8)
+                        C_sum += total(C_sum_vector)
                         C_value = C_sum
                         if C_value != 0.0:
                             C_indices[u64(C_n1)] = i32(j)
