@@ -42,6 +42,10 @@ Find = Annotated[str, typer.Option(help="How matching entries are found, such as
 Target = Annotated[Path | None, typer.Option("-o", "--output", help="File to write.")]
 
 
+MORE = {"allow_extra_args": True}
+"""For commands that say themselves where arguments too many belong."""
+
+
 @app.callback(invoke_without_command=True)
 def options(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -68,8 +72,9 @@ def demo(
     raise typer.Exit(0 if agree else 1)
 
 
-@app.command()
+@app.command(context_settings=MORE)
 def explain(
+    context: typer.Context,
     statement: Statement,
     layouts: Layouts = "",
     shape: Shapes = "",
@@ -88,8 +93,9 @@ def explain(
 
     Tensors without a file are made up: random entries, 8 a row unless --nnz says otherwise.
     """
-    from sparsedsl.cli.arguments import engine, tensors
+    from sparsedsl.cli.arguments import alone, engine, tensors
 
+    alone(context.args)
     with busy("planning and proving"):
         given = tensors(statement, layouts=layouts, shapes=shape, counts=nnz, files=tensor or [])
         made = engine(statement, tuple(given), out, order, find)
@@ -119,8 +125,9 @@ def explain(
     )
 
 
-@app.command()
+@app.command(context_settings=MORE)
 def show(
+    context: typer.Context,
     statement: Statement,
     layouts: Layouts = "",
     shape: Shapes = "",
@@ -131,6 +138,9 @@ def show(
     find: Find = "auto",
 ) -> None:
     """Print the code that is generated for a statement."""
+    from sparsedsl.cli.arguments import alone
+
+    alone(context.args)
     with busy("planning"):
         source = _lowered(statement, layouts, shape, nnz, tensor, (out, order, find)).source
     print_source(source)
@@ -151,8 +161,9 @@ def _lowered(
     return engine(statement, tuple(given), out, order, find).lower(list(given.values()))
 
 
-@app.command()
+@app.command(context_settings=MORE)
 def run(
+    context: typer.Context,
     statement: Statement,
     tensor: Files = None,
     layouts: Annotated[str, typer.Option(help="Convert tensors first: A=csc.")] = "",
@@ -165,10 +176,11 @@ def run(
     """Evaluate a statement on tensors read from files."""
     import time
 
-    from sparsedsl.cli.arguments import engine, loaded
+    from sparsedsl.cli.arguments import alone, engine, loaded
     from sparsedsl.interop import asarray
     from sparsedsl.interop.files import write
 
+    alone(context.args)
     with busy("reading and computing"):
         given = loaded(statement, tensor or [], layouts)
         start = time.perf_counter()

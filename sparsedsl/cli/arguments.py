@@ -110,6 +110,22 @@ def loaded(statement: str, files: Sequence[str], chosen: str) -> dict[str, Tenso
     }
 
 
+def alone(rest: Sequence[str]) -> None:
+    """Refuse what is given after a statement without saying what it is.
+
+    Raises
+    ------
+    NotationError
+        For anything; it says how files of tensors are given.
+    """
+    if rest:
+        file = rest[0] if "=" in rest[0] else f"A={rest[0]}"
+        raise NotationError(
+            f"expected one statement, found '{rest[0]}' after it",
+            hint=f"give the file of a tensor with -t: -t {file}",
+        )
+
+
 def _read(files: Sequence[str]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for text in files:

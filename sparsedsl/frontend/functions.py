@@ -106,8 +106,10 @@ def _over(name: str, over: Any) -> tuple[str, ...]:
 def _instead(name: str, part: Any) -> str:
     """Say what to write where something else than an index was given to reduce over."""
     pairs = {"min": "minimum", "max": "maximum"}
-    if name in pairs and isinstance(part, Value):
-        return f"the {name[:3]}imum of two values is {pairs[name]}(a, b); over=j reduces over j"
+    if name in pairs and isinstance(part, Value | int | float):
+        span = here()
+        function = f"sd.{pairs[name]}" if span is None or span.file else pairs[name]
+        return f"the {pairs[name]} of two values is {function}(a, b); over=j reduces over j"
     return "give an index or a tuple of indices: over=(j, k)"
 
 

@@ -103,6 +103,7 @@ def _program(text: str, infos: Mapping[str, ArgumentInfo], dtype: Any, fill_valu
     trace.outputs.append(output)
     subscripts = reader.subscripts(target.slice)
     right = reader.read(value)
+    reader.check_names()
     with at(reader.span(target)):
         place = output[subscripts]
         output[subscripts] = place.__iadd__(right) if accumulates else right
@@ -148,8 +149,15 @@ def _parse(text: str) -> tuple[ast.Subscript, ast.expr, bool]:
             return target, value, True
         case ast.Assign([ast.Name(name)], _):
             raise NotationError(f"expected subscripts after '{name}'", span=whole, hint=hint)
+        case ast.Assign([ast.Tuple()], _):
+            hint = "a statement has one result; a kernel has several with several sd.output()"
+        case ast.AugAssign():
+            hint = "= and += assign: y[i] = -x[i], y[i] += 2 * x[i]"
+        case ast.Expr(ast.Compare()):
+            hint = "one = assigns, two compare: y[i] = x[i]"
         case _:
-            raise NotationError("expected an assignment", span=whole, hint=hint)
+            pass
+    raise NotationError("expected an assignment", span=whole, hint=hint)
 
 
 def _line(text: str) -> str:
@@ -164,6 +172,18 @@ class _Reader:
         self.shift = len(text) - len(text.lstrip())
         self.tensors = tensors
         self.used: set[str] = set()
+        self.subscripting: set[str] = set()
+        self.valued: dict[str, ast.expr] = {}
+
+    def check_names(self) -> None:
+        """Refuse a name that is read as a value and is neither given nor an index of anything."""
+        for name, node in self.valued.items():
+            if name not in self.subscripting:
+                raise NotationError(
+                    f"'{name}' is neither an index of an operand nor a given argument",
+                    span=self.span(node),
+                    hint=f"give it: {name}=...; an index stands in brackets somewhere: x[{name}]",
+                )
 
     def span(self, node: ast.AST) -> Span:
         """Return the node's place; nodes that have none get the whole text."""
@@ -209,6 +229,7 @@ class _Reader:
     def subscripts(self, node: ast.expr) -> tuple[Any, ...]:
         """Return the parts between brackets; a name that is no tensor is an index."""
         parts = node.elts if isinstance(node, ast.Tuple) else [node]
+        self.subscripting |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
         return tuple(self.read(part) for part in parts)
 
     def _apply(self, op: type[ast.AST], left: Any, right: Any) -> Any:
@@ -248,6 +269,7 @@ class _Reader:
             return self._tensor(node, name)
         if name in ("inf", "nan"):
             return float(name)
+        self.valued.setdefault(name, node)
         with at(self.span(node)):
             return index(name)
 
@@ -272,10 +294,11 @@ class _Reader:
             raise NotationError(f"{name} needs subscripts: {name}(A)[i, j]", span=self.span(node))
         if name not in ELEMENTWISE:
             close = difflib.get_close_matches(name, [*ELEMENTWISE, *REDUCTIONS], 1)
+            hint = f"did you mean {close[0]}?" if close else None
             raise NotationError(
                 f"no function is called '{name}'",
                 span=self.span(node),
-                hint=f"did you mean {close[0]}?" if close else None,
+                hint=f"subscripts stand in brackets: {name}[i]" if name in self.tensors else hint,
             )
         if keywords:
             raise NotationError(f"{name} takes no keywords", span=self.span(node))
@@ -319,6 +342,22 @@ class _Reader:
                 hint = "choose with where(condition, x, y)"
             case ast.BinOp(_, ast.MatMult(), _):
                 hint = "write the indices: A[i, k] * B[k, j]"
+            case ast.BinOp(_, ast.LShift() | ast.RShift(), _):
+                hint = "multiply by a power of two, or divide with //"
+            case ast.Compare():
+                hint = "compare with ==, !=, <, <=, > and >="
+            case ast.Subscript(ast.Attribute(_, "T")):
+                hint = "swap the subscripts: A[j, i]"
+            case ast.Subscript(ast.Subscript()):
+                hint = "all subscripts stand in one pair of brackets: A[i, j]"
+            case ast.Subscript():
+                hint = "subscript the operands: A[i] + B[i]"
+            case ast.Starred():
+                hint = "give one subscript for each mode: A[i, j]"
+            case ast.Constant() if node.value is Ellipsis:
+                hint = "give one subscript for each mode: A[i, j]"
+            case ast.List() | ast.Tuple():
+                hint = "one expression stands for every element: y[i] = x[i]"
             case ast.Slice():
                 hint = "an index stands for a whole mode: A[i, j] instead of A[i, :]"
             case ast.Attribute() | ast.Call():

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+import numpy as np
+
 from sparsedsl.contraction.expressions import walk
 from sparsedsl.contraction.nodes import Access, Affine
 from sparsedsl.errors import NotationError, NotationTypeError, Span
@@ -109,8 +111,10 @@ def _subscript(name: str, part: Any, span: Span | None) -> Affine:
             hint = "subscripts are sums of indices times integers, such as 2*i + j + 1"
         case _ if part is None or part is Ellipsis:
             hint = "give one subscript per mode"
+        case list() | np.ndarray():
+            hint = "take these positions outside of the kernel: A[:, [0, 1]] as an argument"
         case _:
-            pass
+            hint = "an index stands for every position, an integer for one: A[i, 0]"
     raise NotationError(
         f"{name}: expected an index or an integer as a subscript, found {found}",
         span=span,

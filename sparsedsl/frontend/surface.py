@@ -120,6 +120,11 @@ class Operand:
             "A[i] stands for every element; sums over an index are sd.sum(A[i], over=i)",
         )
 
+    def __contains__(self, x: object) -> NoReturn:
+        self._refuse(
+            "cannot be searched with 'in'", "compare: sd.any(A[i, j] == x, over=j) asks for x"
+        )
+
     def __len__(self) -> NoReturn:
         self._refuse("has no length", "use A.shape of an argument")
 
@@ -237,6 +242,13 @@ class Index(Operand):
     def __pos__(self) -> Index:
         return self
 
+    def __getitem__(self, key: Any) -> NoReturn:
+        raise NotationTypeError(
+            f"'{self}' is an index and has no subscripts",
+            span=here(),
+            hint="subscript a tensor with it: x[i]; a name stands for one of the two",
+        )
+
 
 def affine_of(x: Any) -> Affine | None:
     """Return an index expression or an integer as ``Affine``; None for anything else."""
@@ -320,6 +332,9 @@ _INSTEAD = {
     "min": "write sd.min(A[i, j], over=j), or sd.minimum(x, y)",
     "clip": "write sd.clip(A[i, j], low, high)",
     "round": "write sd.rint(A[i, j])",
+    "data": "A[i, j] reads every value, and sd.pattern(A)[i, j] is true where one is stored",
+    "nnz": "write sd.sum(sd.where(sd.pattern(A)[i, j], 1, 0), over=(i, j)), or give it as an "
+    "argument",
     "diagonal": "write A[i, i]",
     "trace": "write sd.sum(A[i, i], over=i)",
     "astype": "give the result a dtype: sd.output(dtype=...)",

@@ -153,6 +153,8 @@ def test_whole_message():
         ("C[i,k] = A[i,k]", "'B' is given but does not occur in the statement", "C[i,k] = A[i,k]"),
         ("C[i,j] = A[i,k] * B[k,j] + C[i,j]", "no tensor is called 'C'", "C"),
         ("C[i] = 1; D[i] = 2", "expected one statement, found 2", "C[i] = 1; D[i] = 2"),
+        ("C[i,j] = d * A[i,k] * B[k,j]", "'d' is neither an index of an operand nor", "d"),
+        ("C[i,j] = A[i,k] * B[k,j] ** n", "'n' is neither an index of an operand nor", "n"),
     ],
 )  # fmt: skip
 def test_mistakes_are_marked_in_the_text(text, start, place):
@@ -174,6 +176,34 @@ def test_any_text_gives_a_program_or_a_notation_error(text):
     for candidate in (text, "C[i,j] = " + text):
         with suppress(NotationError):
             assert parse_statement(candidate, INFOS).results
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("C[i,j] = d * A[i,k] * B[k,j]", "give it: d=...; an index stands in brackets"),
+        ("C[i,j] = max(A[i,j], 0)", "the maximum of two values is maximum(a, b)"),
+        ("C[i,j] = A(i,k) * B(k,j)", "subscripts stand in brackets: A[i]"),
+        ("C[i,j] = A[i][j]", "all subscripts stand in one pair of brackets: A[i, j]"),
+        ("C[i,j] = A.T[k,i]", "swap the subscripts"),
+        ("C[i,j] = (A[i,j] + 1)[k]", "subscript the operands"),
+        ("C[i,j] = A[*i,k]", "give one subscript for each mode"),
+        ("C[i,j] = A[i,...]", "give one subscript for each mode"),
+        ("C[i,j] = A[i,k] << 1", "multiply by a power of two"),
+        ("C[i,j] = A[i,k] is 0", "compare with =="),
+        ("C[i,j] = [A[i,k]]", "one expression stands for every element"),
+        ("C[i,j], D[i] = A[i,k], B[k,j]", "a statement has one result"),
+        ("C[i,j] -= A[i,k]", "= and += assign"),
+        ("C[i,j] == A[i,k]", "one = assigns, two compare"),
+    ],
+)
+def test_mistakes_are_told_what_to_write_instead(text, hint):
+    assert f"\nhint: {hint}" in message(text)
+
+
+def test_names_that_subscript_something_are_values_too():
+    text = "C[i,j] = where(i < j, A[i,j], k * A[i,k])"
+    assert parse_statement(text, {"A": INFOS["A"]}).results == ("C",)
 
 
 def test_dtype_and_fill():

@@ -61,7 +61,38 @@ MISTAKES = {
     "float index": (
         assign((i, j), lambda A: A[i, 1.5]),
         "A: expected an index or an integer as a subscript, found 1.5",
-        None,
+        "an index stands for every position, an integer for one: A[i, 0]",
+    ),
+    "list of positions": (
+        assign((i, j), lambda A: A[i, [0, 1]]),
+        "A: expected an index or an integer as a subscript, found [0, 1]",
+        "take these positions outside of the kernel: A[:, [0, 1]] as an argument",
+    ),
+    "maximum of a value and a number": (
+        assign((i, j), lambda A: sd.max(A[i, j], 0)),
+        "max: expected an index to reduce over, found 0",
+        "the maximum of two values is sd.maximum(a, b); over=j reduces over j",
+    ),
+    "minimum of two values": (
+        assign((i, j), lambda A: sd.min(A[i, j], A[i, j] * 2)),
+        "min: expected an index to reduce over, found A[i, j] * 2.0",
+        "the minimum of two values is sd.minimum(a, b); over=j reduces over j",
+    ),
+    "in": (
+        assign((i, j), lambda A: A[i, j] in A),
+        "an expression cannot be searched with 'in'",
+        "compare: sd.any(A[i, j] == x, over=j) asks for x",
+    ),
+    "an index as a tensor": (
+        assign((i, j), lambda A: A[i, j] * i[j]),
+        "'i' is an index and has no subscripts",
+        "subscript a tensor with it: x[i]; a name stands for one of the two",
+    ),
+    "nnz": (
+        assign((i, j), lambda A: A.nnz * A[i, j]),
+        "'.nnz' has no meaning inside a kernel",
+        "write sd.sum(sd.where(sd.pattern(A)[i, j], 1, 0), over=(i, j)), or give it as an "
+        "argument",
     ),
     "string index": (
         assign((i, j), lambda A: A["i", j]),
