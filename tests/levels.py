@@ -22,7 +22,7 @@ from sparsedsl.layouts.construct import construct
 from sparsedsl.layouts.convert import stored
 from sparsedsl.layouts.levels import exact
 from sparsedsl.loops.interpret import interpret as interpret_loops
-from sparsedsl.pipeline import stages
+from sparsedsl.pipeline import groups, stages
 from sparsedsl.runtime.execute import Call
 from sparsedsl.runtime.tensor import Tensor, bound
 
@@ -105,6 +105,20 @@ def remembering_proofs():
         yield
     finally:
         queries.prove = asked
+
+
+@contextmanager
+def whole_products():
+    """Inside the block products of several tensors are not taken apart.
+
+    Where operands hold infinities, parts may be zero or NaN where the whole is not.
+    """
+    apart = groups.paired
+    groups.paired = lambda program, *_: (program, frozenset())
+    try:
+        yield
+    finally:
+        groups.paired = apart
 
 
 def _remembered(question, timeout_ms, known):

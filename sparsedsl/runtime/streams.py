@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from sparsedsl.contraction.nodes import Scalar
 from sparsedsl.contraction.operators import MONOIDS
 from sparsedsl.layouts.catalogue import coordinates, terms_of_sums
 from sparsedsl.layouts.convert import summed
-from sparsedsl.layouts.enumerate import differs
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.runtime import conversions
 from sparsedsl.runtime.outputs import INT32_ENTRIES
@@ -45,11 +45,11 @@ def from_stream(
     return bound(layout, shape, arrays, recipe.fill)
 
 
-def _unlike(fill: object, entries: Columns) -> Columns:
-    """Return the entries whose value is not the fill, whatever the sign of a zero."""
+def _unlike(fill: Scalar, entries: Columns) -> Columns:
+    """Return the entries whose value is not the fill; all zeros are one value, and all NaN."""
     values = entries[-1]
-    keep = differs(values, fill)
-    keep &= values != np.asarray(fill).astype(values.dtype)
+    same = np.isnan(values) if fill != fill else values == np.asarray(fill).astype(values.dtype)
+    keep = ~same
     return entries if keep.all() else [column[keep] for column in entries]
 
 

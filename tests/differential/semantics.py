@@ -32,9 +32,10 @@ value is 0. `b` is a dense array; the heads of the columns are its values.
 Operands are checked for infinities and NaN before a kernel runs. Overflow inside a kernel is not
 predicted: if `b * c` or `b ** 2` overflows to infinity, `A` times that is 0 where `A` stores
 nothing, not NaN. A product of many operands is split only if no part overflows, or if operands hold
-infinities or NaN already; a sparse factor of a sum is multiplied term by term only if the result
-is finite. A value that a result's integer dtype cannot hold (NaN, 300 in `int8`) becomes an
-unspecified value of that dtype, as in NumPy.
+infinities or NaN already, which then meet the sums of the other operands, as in `A @ (B @ x)`; a
+sparse factor of a sum is multiplied term by term only if the result is finite. A value that a
+result's integer dtype cannot hold (NaN, 300 in `int8`) becomes an unspecified value of that dtype,
+as in NumPy.
 
 """
 

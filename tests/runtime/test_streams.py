@@ -6,6 +6,7 @@ import operator
 import numpy as np
 import pytest
 
+import sparsedsl as sd
 from sparsedsl.conversion import convert as by_passes
 from sparsedsl.layouts.catalogue import coordinates, terms_of_sums
 from sparsedsl.layouts.convert import summed
@@ -57,3 +58,24 @@ def test_each_column_of_summed_entries_lies_in_one_piece(rank):
     tensor = bound(coordinates(rank), (4,) * rank, arrays, 0.0)
     tensor.validate()
     assert values.sum() == 40
+
+
+@pytest.mark.parametrize("dtype", ["complex128", "complex64", "float64"])
+def test_whatever_is_nan_is_a_fill_of_nan(dtype):
+    @sd.kernel(order="i j")
+    def turned(A):
+        i, j = sd.indices("i j")
+        R = sd.output("csr", fill_value=np.nan)
+        R[j, i] = A[i, j] * 2
+        return R
+
+    dense = np.ones((2, 3), dtype)
+    dense[0, 1] = np.nan
+    if dtype != "float64":
+        dense[1, 0] = complex(np.nan, np.nan)
+        dense[1, 2] = complex(0, np.nan)
+    given = sd.asarray(dense, layout="csr")
+    assert "append unordered" in turned.lower(given).explain()
+    found = turned(given)
+    assert found.nnz == np.count_nonzero(~np.isnan(dense))
+    np.testing.assert_array_equal(found.to_numpy(), dense.T * 2)
