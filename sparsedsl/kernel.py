@@ -10,7 +10,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sparsedsl.calls.choices import Choices
@@ -20,10 +20,11 @@ from sparsedsl.calls.sources import ShapeOf, info_of, signature_of, unevenness_o
 from sparsedsl.calls.specialisation import Specialisation, specialise
 from sparsedsl.calls.unevenness import matters
 from sparsedsl.contraction import nodes as ct
-from sparsedsl.errors import NotationError
+from sparsedsl.errors import NotationError, NotationTypeError
 from sparsedsl.frontend.arguments import ArgumentInfo
 from sparsedsl.frontend.trace import Traced, parameters, trace
-from sparsedsl.interop import argument, as_arrays
+from sparsedsl.frontend.weak import Weak
+from sparsedsl.interop import Numbers, argument, as_arrays, kinds_of_numbers, with_numbers
 from sparsedsl.locks import compiling
 from sparsedsl.lowered import Compiled, Lowered, bound_arguments
 from sparsedsl.options import Options, current
@@ -53,6 +54,7 @@ class Engine:
         self._known: dict[Settings, dict[Any, Specialisation]] = {}
         self._current: dict[Any, Specialisation] = {}
         self._traced: dict[Any, Traced] = {}
+        self._weak: dict[Any, Numbers] = {}
         self._looking: dict[Any, bool] = {}
         self._runner = Runner()
         self.again = self._runner.again
@@ -73,9 +75,45 @@ class Engine:
 
     def anew(self, given: Sequence[Any]) -> Any:
         """Compute the results for arguments that are not like those of a call before."""
-        given = as_arrays(given) or given
-        tensors = bound_arguments(given, self.names)
-        return self._runner.run(self.specialise(tensors), tensors, given)
+        numbers, given, tensors = self.bound(given)
+        return self._runner.of(numbers).run(self.specialise(tensors), tensors, given)
+
+    def bound(
+        self, given: Sequence[Any], bind: Callable[[Any], Any] = argument
+    ) -> tuple[Numbers, Sequence[Any], list[Any]]:
+        """Return the dtypes of Python numbers, the arguments with arrays for them, and tensors."""
+        kinds = kinds_of_numbers(given)
+        arrays = as_arrays(given) or given
+        tensors = bound_arguments(arrays, self.names, bind)
+        if not kinds:
+            return (), arrays, tensors
+        numbers = self._numbers(kinds, tensors)
+        if all(tensors[place].dtype == dtype for place, _, dtype in numbers):
+            return numbers, arrays, tensors
+        arrays = with_numbers(given, numbers)
+        if arrays is None:
+            dtypes = " and ".join(dict.fromkeys(dtype.name for _, _, dtype in numbers))
+            raise NotationTypeError(
+                f"an integer among the arguments does not fit {dtypes}, the dtype of what it meets",
+                hint="make it a NumPy scalar of a wider dtype: np.int64(...)",
+            )
+        arrays = as_arrays(arrays) or arrays
+        return numbers, arrays, bound_arguments(arrays, self.names, bind)
+
+    def _numbers(self, kinds: Mapping[int, type], given: Sequence[Tensor | ShapeOf]) -> Numbers:
+        """Return the dtypes that Python numbers take beside the other arguments."""
+        infos = [info_of(x) for x in given]
+        key = (_traced_alike(infos), tuple(kinds.items()))
+        found = self._weak.get(key)
+        if found is None:
+            weak = {place: Weak(kind) for place, kind in kinds.items()}
+            traced = self.tracer(
+                [replace(info, weak=weak.get(place)) for place, info in enumerate(infos)]
+            )
+            found = tuple((place, x.kind, x.dtype) for place, x in weak.items())
+            if not traced.shape_dependent:
+                self._weak[key] = found
+        return found
 
     def specialise(self, given: Sequence[Tensor | ShapeOf]) -> Specialisation:
         """Return the specialisation for arguments like these."""
@@ -103,7 +141,7 @@ class Engine:
     def trace(self, given: Sequence[Tensor | ShapeOf]) -> Traced:
         """Return the program for arguments like these, of any shapes where it reads none."""
         infos = [info_of(x) for x in given]
-        key = tuple([(len(x.shape), x.dtype, x.fill, x.total) for x in infos])
+        key = _traced_alike(infos)
         traced = self._traced.get(key)
         if traced is None:
             traced = self.tracer(infos)
@@ -113,14 +151,16 @@ class Engine:
 
     def lower(self, given: Sequence[Any]) -> Lowered:
         """Plan and prove for these arguments without running."""
-        tensors = bound_arguments(given, self.names, _tensor)
+        _, _, tensors = self.bound(given, _tensor)
         return Lowered(self.specialise(tensors), tensors)
 
 
 class Kernel:
     """A tensor program made from a Python function by ``sparsedsl.kernel``; call it.
 
-    Arguments are scipy sparse arrays or matrices, NumPy arrays, scalars or ``Tensor``.
+    Arguments are scipy sparse arrays or matrices, NumPy arrays, scalars or ``Tensor``.  A Python
+    number takes the dtype that NumPy gives it beside what it meets: 2.0 times ``float32`` is
+    ``float32``.  Where it meets several dtypes it takes the widest.
     """
 
     def __init__(self, function: Callable[..., Any], choices: Choices) -> None:
@@ -179,7 +219,7 @@ class Kernel:
 
     def contraction(self, *args: Any, **kwargs: Any) -> Contraction:
         """Return the program these arguments give, with their shapes and entry counts."""
-        given = bound_arguments(self._positional(args, kwargs), self.engine.names, _tensor)
+        _, _, given = self.engine.bound(self._positional(args, kwargs), _tensor)
         traced = self.engine.trace(given)
         names = [t.name for t in traced.program.inputs]
         return Contraction(
@@ -207,6 +247,10 @@ class Contraction:
     program: ct.Program
     shapes: Mapping[str, tuple[int, ...]]
     nnz: Mapping[str, int]
+
+
+def _traced_alike(infos: Sequence[ArgumentInfo]) -> tuple[Any, ...]:
+    return tuple([(len(x.shape), x.dtype, x.fill, x.total) for x in infos])
 
 
 def _tensor(x: Any) -> Any:

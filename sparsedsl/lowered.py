@@ -20,7 +20,7 @@ from sparsedsl.calls.specialisation import Specialisation
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.text import program_text
 from sparsedsl.errors import InvalidTensorError, NotationError, PlanError, SparseDSLError
-from sparsedsl.interop import argument, as_arrays
+from sparsedsl.interop import Numbers, argument, as_arrays, kinds_of_numbers, with_numbers
 from sparsedsl.pipeline.groups import Settings, limits
 from sparsedsl.runtime.tensor import Tensor
 
@@ -183,8 +183,24 @@ class Compiled:
         found = self._runner.again(args)
         if found is not MISS:
             return found
+        numbers = self._numbers(args)
+        args = self._arrays(args, numbers)
         args = as_arrays(args) or args
-        return self._run(self._bound(args), args, None)
+        return self._runner.of(numbers).run(self._special, self._bound(args), args)
+
+    def _arrays(self, args: tuple[Any, ...], numbers: Numbers) -> tuple[Any, ...]:
+        """Return the arguments with arrays for Python numbers."""
+        return tuple(with_numbers(args, numbers) or args) if numbers else args
+
+    def _numbers(self, args: tuple[Any, ...]) -> Numbers:
+        """Return the dtypes compiled for of Python numbers that these hold."""
+        inputs, found = self._special.traced.program.inputs, list[tuple[int, type, np.dtype]]()
+        for place, kind in kinds_of_numbers(args).items():
+            usual = np.result_type(kind)
+            wanted = np.dtype(inputs[place].dtype) if place < len(inputs) else usual
+            holds = np.result_type(wanted, kind(0)) == wanted
+            found.append((place, kind, wanted if holds else usual))
+        return tuple(found)
 
     def assemble(self, *args: Any) -> Any:
         """Compute a result whose arrays ``compute`` may write to again.
@@ -206,6 +222,7 @@ class Compiled:
         >>> C.data
         array([2., 4., 6.])
         """
+        args = self._arrays(args, self._numbers(args))
         found = self._run(self._bound(args), args, None)
         if isinstance(found, tuple):
             raise self._several()
@@ -224,6 +241,7 @@ class Compiled:
             of another pattern.  A sparse ``out`` is then as it was.
         """
         special = self._special
+        args = self._arrays(args, self._numbers(args))
         if len(special.results) != 1:
             raise self._several()
         ((name, kind),) = special.results

@@ -21,7 +21,7 @@ from sparsedsl.calls.results import result
 from sparsedsl.calls.reuse import store
 from sparsedsl.calls.seen import MISS, mark
 from sparsedsl.calls.specialisation import Specialisation
-from sparsedsl.interop import as_arrays
+from sparsedsl.interop import Numbers, any_numbers, as_arrays, with_numbers
 from sparsedsl.options import Options, current
 from sparsedsl.runtime.tensor import Tensor
 from sparsedsl.runtime.values import refused
@@ -47,6 +47,9 @@ def _kinds(types: tuple[type, ...]) -> _Kinds:
 RECENT = 32
 """Calls that the next one may be like: a program may call a kernel with some matrices in turn."""
 
+CONVERSIONS = 8
+"""Dtypes of Python numbers among the arguments that are remembered."""
+
 FEW = 2
 """Prepared calls up to which each is asked whether the next one is like it."""
 
@@ -65,6 +68,8 @@ class Runner:
     alive.  ``_prepared`` are the newest first; where they are more than a few, they are looked up
     by ``_alike``: of each set of places where operands are no plain arrays, those by what is there.
     Of many, ``_before`` served the call before, and ``_latest``, asked first, several in a row.
+    ``_numbers`` run the calls with Python numbers, apart from those with NumPy's: the dtypes that
+    they take follow from the other arguments, so that one number is not like another of a dtype.
     """
 
     def __init__(self) -> None:
@@ -74,9 +79,12 @@ class Runner:
         self._before: _AnyPrepared | None = None
         self._latest: _Latest = _NONE
         self._plans = Plans()
+        self._numbers: tuple[tuple[Numbers, Runner], ...] = ()
 
     def again(self, given: Sequence[Any]) -> Any:
         """Return the result of a call like one of those before, or ``MISS``."""
+        if self._numbers and any_numbers(given):
+            return self._with_numbers(given)
         options, found = current(), MISS
         try:
             if self._alike:
@@ -91,8 +99,31 @@ class Runner:
             raise refused(error) from None
         if found is not MISS:
             return found
+        if any_numbers(given):
+            return MISS
         arrays = as_arrays(given)
         return self._in_passing(given, options) if arrays is None else self.again(arrays)
+
+    def _with_numbers(self, given: Sequence[Any]) -> Any:
+        """Return the result of a call with Python numbers like one of those before, or ``MISS``."""
+        for numbers, runner in self._numbers:
+            arrays = with_numbers(given, numbers)
+            if arrays is not None:
+                found = runner.again(arrays)
+                if found is not MISS:
+                    if runner is not self._numbers[0][1]:
+                        self.of(numbers)  # asked first from now on
+                    return found
+        return MISS
+
+    def of(self, numbers: Numbers) -> Runner:
+        """Return what runs the calls with these Python numbers: itself where there are none."""
+        if not numbers:
+            return self
+        known = dict(self._numbers)
+        runner = known.pop(numbers, None) or Runner()
+        self._numbers = ((numbers, runner), *known.items())[:CONVERSIONS]
+        return runner
 
     def _among_many(self, given: Sequence[Any], options: Options) -> Any:
         """Return the result of a call like one of many before, or ``MISS``."""

@@ -16,6 +16,7 @@ from sparsedsl.frontend.outputs import Output, Trace
 from sparsedsl.frontend.spans import here
 from sparsedsl.frontend.subscripts import Handle, subscripts_of
 from sparsedsl.frontend.surface import Value
+from sparsedsl.frontend.weak import Weak
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,14 @@ class ArgumentInfo:
 
     ``shape`` is only shown to the kernel, and its length is the rank.  ``dtype`` is a NumPy
     dtype name; ``fill`` the value of entries not stored; ``total`` says all are stored.
+    ``weak`` notes what a Python number meets.
     """
 
     shape: tuple[int, ...]
     dtype: str
     fill: Scalar = 0
     total: bool = False
+    weak: Weak | None = None
 
 
 class Argument(Handle):
@@ -66,7 +69,10 @@ class Argument(Handle):
     def __getitem__(self, key: Any) -> Value:
         span = here()
         subscripts = subscripts_of(self.name, key, self.ndim, span)
-        return Value(Access(self.name, subscripts, span), self._info.dtype)
+        return Value(Access(self.name, subscripts, span), self._info.dtype, self._weak())
+
+    def _weak(self) -> tuple[Weak, ...]:
+        return () if self._info.weak is None else (self._info.weak,)
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         del key, value
@@ -80,7 +86,7 @@ class Argument(Handle):
         """Return a scalar argument's value."""
         if self.ndim:
             self._unsubscripted(self.ndim)
-        return Value(Access(self.name, (), here()), self._info.dtype)
+        return Value(Access(self.name, (), here()), self._info.dtype, self._weak())
 
     def __repr__(self) -> str:
         return f"<argument {self.name}: {self._info.dtype}, {self.ndim} modes>"

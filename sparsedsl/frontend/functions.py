@@ -17,7 +17,7 @@ from sparsedsl.contraction.nodes import Reduce
 from sparsedsl.contraction.operators import MONOIDS, OPERATORS
 from sparsedsl.errors import NotationError, NotationTypeError
 from sparsedsl.frontend.spans import here
-from sparsedsl.frontend.surface import Index, Value, as_value, combine
+from sparsedsl.frontend.surface import Index, Value, as_value, combine, settled
 
 
 def _reduction(name: str, monoid: str, meaning: str) -> Callable[..., Value]:
@@ -61,7 +61,7 @@ def _elementwise(name: str) -> Callable[..., Value]:
 def reduced(name: str, monoid: str, expression: Any, over: Any) -> Value:
     """Return the reduction ``name`` of an expression over indices."""
     indices = _over(name, over)
-    body = as_value(expression)
+    body = settled(expression)
     for index in indices:
         if index not in free_indices(body.expression):
             raise NotationError(

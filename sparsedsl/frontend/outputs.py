@@ -29,7 +29,7 @@ from sparsedsl.errors import NotationError, NotationTypeError, Span
 from sparsedsl.frontend.spans import bounded_depth, here, user_frame
 from sparsedsl.frontend.subscripts import Handle, check_left, subscripts_of
 from sparsedsl.frontend.sums import bind
-from sparsedsl.frontend.surface import Value, as_value, combine
+from sparsedsl.frontend.surface import Value, as_value, combine, settled
 
 INFER = object()
 """The fill of an output that takes whatever fill its expression has."""
@@ -175,7 +175,7 @@ class Output(Handle):
                 hint="use += to accumulate, or a second sd.output()",
             )
         check_left(subscripts, span)
-        given = as_value(value)
+        given = settled(value)
         left = frozenset(n for s in subscripts for n in s.indices)
         with bounded_depth():
             bound = Value(bind(given.expression, left), "")

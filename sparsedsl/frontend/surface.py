@@ -18,6 +18,7 @@ from sparsedsl.contraction.nodes import Affine, Call, Expression, IndexValue, Li
 from sparsedsl.contraction.operators import OPERATORS
 from sparsedsl.errors import NotationAttributeError, NotationError, NotationTypeError
 from sparsedsl.frontend.spans import here
+from sparsedsl.frontend.weak import Weak, meet
 
 Number: TypeAlias = bool | int | float | complex
 
@@ -170,13 +171,14 @@ class Operand:
 
 
 class Value(Operand):
-    """An expression and its dtype."""
+    """An expression and its dtype; ``weak`` are the Python numbers that it stands for."""
 
-    __slots__ = ("dtype", "expression")
+    __slots__ = ("dtype", "expression", "weak")
 
-    def __init__(self, expression: Expression, dtype: str) -> None:
+    def __init__(self, expression: Expression, dtype: str, weak: tuple[Weak, ...] = ()) -> None:
         self.expression = expression
         self.dtype = dtype
+        self.weak = weak
 
     def value(self) -> Value:
         """Return the expression itself."""
@@ -360,6 +362,8 @@ def combine(operator: str, *arguments: Any) -> Value:
     operands = [a.value() if isinstance(a, Operand) else _checked_number(a) for a in arguments]
     first = 1 if operator == "where" else 0  # a condition does not take part in promotion
     strong = [a.dtype for a in operands[first:] if isinstance(a, Value)]
+    weak = [(a.dtype, a.weak) for a in operands[first:] if isinstance(a, Value) and a.weak]
+    left = _met(operator, operands[first:], weak) if weak else ()
     values = [
         a if isinstance(a, Value) else _literal(a, strong if n >= first else [], operator)
         for n, a in enumerate(operands)
@@ -370,7 +374,22 @@ def combine(operator: str, *arguments: Any) -> Value:
         dtype = OPERATORS[operator].result(tuple(v.dtype for v in values))
     except NotationTypeError as error:
         raise NotationTypeError(error.message, span=here(), hint=error.hint) from None
-    return Value(Call(operator, tuple(v.expression for v in values)), dtype)
+    return Value(Call(operator, tuple(v.expression for v in values)), dtype, left)
+
+
+def _met(
+    operator: str, operands: list[Any], weak: list[tuple[str, tuple[Weak, ...]]]
+) -> tuple[Weak, ...]:
+    strong = [a.dtype for a in operands if isinstance(a, Value) and not a.weak]
+    return meet(operator, strong, weak)
+
+
+def settled(x: Any) -> Value:
+    """Return an operand or a number as an expression that no other gives its dtype."""
+    value = as_value(x)
+    for number in value.weak:
+        number.alone()
+    return value
 
 
 def as_value(x: Any) -> Value:

@@ -10,7 +10,7 @@ plain arrays both are told by dtype and shape alone, so that a call is made like
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,38 @@ from sparsedsl.interop.passing import PLAIN
 from sparsedsl.layouts.given import NATIVE_VALUES
 
 _SCALARS = frozenset({bool, int, float, complex})
+
+Numbers: TypeAlias = "tuple[tuple[int, type, np.dtype], ...]"
+"""Places, types and dtypes of the Python numbers among the arguments."""
+
+
+def any_numbers(given: Sequence[Any]) -> bool:
+    """Whether there are Python numbers among the arguments."""
+    return not _SCALARS.isdisjoint(map(type, given))
+
+
+def kinds_of_numbers(given: Sequence[Any]) -> dict[int, type]:
+    """The types of the Python numbers among the arguments, by their places."""
+    return {place: type(x) for place, x in enumerate(given) if type(x) in _SCALARS}
+
+
+def with_numbers(given: Sequence[Any], numbers: Numbers) -> list[Any] | None:
+    """Return the arguments with plain arrays for Python numbers.
+
+    None where they are others, or integers that the dtypes do not hold.
+
+    >>> with_numbers([np.ones(3), 2.5], ((1, float, np.dtype("float32")),))
+    [array([1., 1., 1.]), array(2.5, dtype=float32)]
+    """
+    found, count = [*given], len(given)
+    for place, kind, dtype in numbers:
+        if place >= count or type(found[place]) is not kind:
+            return None
+        try:
+            found[place] = np.array(found[place], dtype)
+        except OverflowError:
+            return None
+    return found
 
 
 def as_arrays(given: Sequence[Any]) -> tuple[Any, ...] | None:

@@ -149,7 +149,7 @@ def test_scalars_are_known_again_by_their_dtypes(kind):
     for value in (1, 2):
         found = kernel.engine.again((A, x, kind(value)))
         assert found is not MISS
-        expected = np.asarray(kind(value)) * (A @ x)
+        expected = kind(value) * (A @ x)
         np.testing.assert_array_equal(found, expected)
         assert found.dtype == expected.dtype
     compiled = kernel.compile(A, x, kind(3))
