@@ -1,10 +1,11 @@
 """Arguments as the plain arrays that calls know again.
 
-Takes: the arguments of one call.  Gives: the same, with scalars and arrays with gaps between their
-elements as plain arrays.  Invariant: what binds otherwise, or is refused, stays as it is.
+Takes: the arguments of one call.  Gives: the same, with scalars, lists and arrays with gaps between
+their elements as plain arrays.  Invariant: what binds otherwise, or is refused, stays as it is.
 
-A scalar has no place in memory to be known again by, and a column of a matrix is copied anyway: as
-plain arrays both are told by dtype and shape alone, so that a call is made like those before.
+A scalar or a list has no place in memory to be known again by, and a column of a matrix is copied
+anyway: as plain arrays all are told by dtype and shape alone, so that a call is made like those
+before.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from sparsedsl.interop.passing import PLAIN
 from sparsedsl.layouts.given import NATIVE_VALUES
 
 _SCALARS = frozenset({bool, int, float, complex})
+
+_TAKEN = _SCALARS | {list}
 
 Numbers: TypeAlias = "tuple[tuple[int, type, np.dtype], ...]"
 """Places, types and dtypes of the Python numbers among the arguments."""
@@ -69,13 +72,16 @@ def _same(one: object, other: object) -> bool:
 
 
 def _array(x: Any) -> Any:
-    """Return a plain array for a scalar or an array with gaps, anything else as it is."""
+    """Return a plain array for a scalar, a list or an array with gaps, anything else as it is."""
     kind = type(x)
     if kind is np.ndarray:
         flags = x.flags
         lies = flags.num & PLAIN == PLAIN or (x.ndim > 1 and flags.f_contiguous)
         return x if lies or x.dtype not in NATIVE_VALUES else x.copy(order="C")
-    if kind not in _SCALARS and not issubclass(kind, np.generic):
+    if kind not in _TAKEN and not issubclass(kind, np.generic):
         return x
-    array = np.asarray(x)
+    try:
+        array = np.asarray(x)
+    except (TypeError, ValueError):  # a list of tensors, or of lists of several lengths
+        return x
     return array if array.dtype in NATIVE_VALUES else x

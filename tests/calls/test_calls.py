@@ -399,3 +399,22 @@ def test_compiled_kernels_refuse_extents_that_their_indices_do_not_hold():
     np.testing.assert_array_equal(compiled(small).arrays["crd1"], [0, 1, 2, 3])
     with pytest.raises(sd.PlanError, match="expected less than 2147483648 values of j"):
         compiled(wide)
+
+
+@pytest.mark.parametrize("given", [[1, 2, 3], [1.0, 2.0, 3.0], [True, False, True], [1j, 2, 0]])
+def test_lists_are_as_arrays(given):
+    @sd.kernel
+    def scaled(A, x):
+        i, j = sd.indices("i j")
+        y = sd.output()
+        y[i] = A[i, j] * x[j]
+        return y
+
+    A = sp.csr_array(np.array([[1.0, 0, 2], [0, 3, 0]]))
+    for _ in range(12):
+        found = scaled(A, given)
+        assert found.dtype == np.result_type(np.float64, np.asarray(given).dtype)
+        np.testing.assert_array_equal(found, A.toarray() @ np.asarray(given))
+    for refused in ([[1], [2, 3]], ["a", "b", "c"], [A, A, A], [sd.asarray(A)] * 3, [None] * 3, []):
+        with pytest.raises(sd.SparseDSLError):
+            scaled(A, refused)
