@@ -203,7 +203,7 @@ def finite_if(expression: Expression, program: Program) -> frozenset[str] | None
             return frozenset({tensor}) if settled else None
         case Stored() | IndexValue() | Extent():
             return frozenset()
-        case Call("pow", (base, Literal(int() | float() as power))) if _counts(power):
+        case Call("pow", (base, Literal(int() | float() as power))) if is_product(power):
             return finite_if(base, program)
         case Call(operator, arguments):
             if not OPERATORS[operator].finite:
@@ -216,7 +216,7 @@ def finite_if(expression: Expression, program: Program) -> frozenset[str] | None
             assert_never(expression)
 
 
-def _counts(power: float) -> bool:
+def is_product(power: float) -> bool:
     """Whether a power is a product of so many factors."""
     return power >= 0 and float(power).is_integer()
 

@@ -3,6 +3,7 @@
 | stage | module | gives |
 |---|---|---|
 | settle, lift, fuse, split | contraction.versions, .lift, .fuse, .terms | sums at the top |
+| take out | contraction.factors | functions of dense operands computed once |
 | restate | contraction.implicit | implicit values combined once |
 | infer | iteration.infer | the output's layout |
 
@@ -20,6 +21,7 @@ from sparsedsl.contraction import algebra, text
 from sparsedsl.contraction import nodes as ct
 from sparsedsl.contraction.demands import BOUNDS, Demand
 from sparsedsl.contraction.expressions import same_value, walk
+from sparsedsl.contraction.factors import taken_out
 from sparsedsl.contraction.fuse import fused
 from sparsedsl.contraction.implicit import restated
 from sparsedsl.contraction.lift import lifted as with_sums_lifted
@@ -32,7 +34,7 @@ from sparsedsl.iteration.infer import ENDLESS, infer_layout
 from sparsedsl.iteration.output import levels_of
 from sparsedsl.layouts.catalogue import hierarchical
 from sparsedsl.layouts.layout import Layout
-from sparsedsl.magnitudes import bucket
+from sparsedsl.magnitudes import bucket, rounded
 from sparsedsl.pipeline.diagonals import along_diagonals
 from sparsedsl.pipeline.maps import like, maps
 from sparsedsl.pipeline.source import Source
@@ -203,8 +205,11 @@ def split(
         Sum products of many tensors pair by pair (``contraction.pairs``) where that pays.
     """
     checked = settled(verify_program(program))
-    taken_out = with_sums_lifted(checked, unusual, annihilating=not ieee)
-    lifted, moved = taken_out.program, taken_out.moved
+    with_sums = with_sums_lifted(checked, unusual, annihilating=not ieee)
+    lifted, moved = with_sums.program, with_sums.moved
+    turns = {name: source.turns for name, source in sources.items()}
+    rounds = {index: rounded(extent) for index, extent in extents.items()}
+    lifted = taken_out(lifted, turns, rounds, unusual, ieee=ieee)
     parts = frozenset[str]()
     if pair:
         stored = {name: max(s.entries.values(), default=1.0) for name, s in sources.items()}
@@ -233,7 +238,7 @@ def split(
             finite = tuple(sorted({*group.finite, *asked, *(watched - unusual)}))
             group = replace(group, finite=finite, watched=tuple(sorted(watched)))
         into = tuple(f.name for f in fusions if f.into == first.target)
-        factored = first.target in taken_out.factored
+        factored = first.target in with_sums.factored
         groups.append(replace(group, fused=into, factored=factored))
         output = group.output
         known[output.name] = _expected(group, known)

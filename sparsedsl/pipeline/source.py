@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from sparsedsl.iteration.cost import Changes, Unevenness
-from sparsedsl.iteration.output import ranges
+from sparsedsl.iteration.output import levels_of, ranges
 from sparsedsl.layouts.layout import Layout
 from sparsedsl.magnitudes import ratio, rounded
 
@@ -39,6 +39,17 @@ class Source:
     def sizes(self) -> dict[str, float]:
         """``entries`` as plans count them, by magnitude."""
         return {dim: rounded(count) for dim, count in self.entries.items()}
+
+    @property
+    def turns(self) -> tuple[float, ...]:
+        """How often a loop over the entries meets a value of each mode's index, by magnitude."""
+        found = [max(self.sizes.values(), default=1.0)] * self.layout.rank
+        assembly = levels_of(self.layout)
+        if assembly is not None:
+            for count, level in zip(self.sizes.values(), assembly.levels, strict=True):
+                for _, mode in level.coordinates:
+                    found[mode] = count
+        return tuple(found)
 
     @property
     def lengths(self) -> dict[str, float]:

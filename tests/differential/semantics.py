@@ -29,13 +29,15 @@ annihilates whatever it is multiplied with.
 In the table, `A` stores nothing, or explicit zeros where the second column says "stored"; its fill
 value is 0. `b` is a dense array; the heads of the columns are its values.
 
-Operands are checked for infinities and NaN before a kernel runs. Overflow inside a kernel is not
-predicted: if `b * c` or `b ** 2` overflows to infinity, `A` times that is 0 where `A` stores
-nothing, not NaN. A product of many operands is split only if no part overflows, or if operands hold
-infinities or NaN already, which then meet the sums of the other operands, as in `A @ (B @ x)`; a
-sparse factor of a sum is multiplied term by term only if the result is finite. A value that a
-result's integer dtype cannot hold (NaN, 300 in `int8`) becomes an unspecified value of that dtype,
-as in NumPy.
+Operands are checked for infinities and NaN before a kernel runs. So is what a function of a dense
+operand gives that has fewer indices than the statement: `A[i, j] * exp(x[j])` is computed as if
+`t[j] = exp(x[j])` were written first, and visits stored entries only if `t` is finite. Overflow
+inside a kernel is not predicted: if `b * c` or `b ** 2` overflows to infinity, `A` times that is 0
+where `A` stores nothing, not NaN. A product of many operands is split only if no part overflows,
+or if operands hold infinities or NaN already, which then meet the sums of the other operands, as
+in `A @ (B @ x)`; a sparse factor of a sum is multiplied term by term only if the result is finite.
+A value that a result's integer dtype cannot hold (NaN, 300 in `int8`) becomes an unspecified value
+of that dtype, as in NumPy.
 
 """
 
