@@ -196,8 +196,9 @@ class Compiled:
         """Return the dtypes compiled for of Python numbers that these hold."""
         inputs, found = self._special.traced.program.inputs, list[tuple[int, type, np.dtype]]()
         for place, kind in kinds_of_numbers(args).items():
-            usual = np.result_type(kind)
-            wanted = np.dtype(inputs[place].dtype) if place < len(inputs) else usual
+            if place >= len(inputs) or inputs[place].rank:
+                continue
+            usual, wanted = np.result_type(kind), np.dtype(inputs[place].dtype)
             holds = np.result_type(wanted, kind(0)) == wanted
             found.append((place, kind, wanted if holds else usual))
         return tuple(found)
@@ -295,6 +296,11 @@ class Compiled:
         for tensor, x in zip(self._special.traced.program.inputs, tensors, strict=True):
             wanted = self._special.sources[tensor.name]
             dtypes = {a: x.arrays[a].dtype.name for a in x.layout.functions}
+            if x.ndim != tensor.rank:
+                raise InvalidTensorError(
+                    f"expected {tensor.name} with {_modes(tensor.rank)}, found {_modes(x.ndim)}",
+                    hint="call the kernel itself, which compiles for any tensors",
+                )
             same = x.layout == wanted.layout and dtypes == dict(wanted.index_dtypes)
             if not same or x.dtype.name != tensor.dtype:
                 raise InvalidTensorError(
@@ -346,3 +352,7 @@ class Compiled:
 
     def __repr__(self) -> str:
         return f"<compiled {program_text(self._special.traced.program)}>"
+
+
+def _modes(count: int) -> str:
+    return "1 mode" if count == 1 else f"{count} modes"

@@ -57,6 +57,12 @@ def test_an_argument_of_no_dtype_is_named(x, found):
         sd.einsum("ij,j->i", A, x)
 
 
+@pytest.mark.parametrize(("x", "found"), [(2.0, "0 modes"), (3, "0 modes"), (np.ones((3, 3)), "2")])
+def test_a_compiled_kernel_says_how_many_modes_it_takes(x, found):
+    with pytest.raises(sd.InvalidTensorError, match=f"expected x with 1 mode, found {found}"):
+        spmv.compile(A, X)(A, x)
+
+
 @pytest.mark.parametrize("dtype", ["float16", np.longdouble, "S3", "M8[s]", object, "nonsense", 3])
 def test_results_have_the_dtypes_that_values_have(dtype):
     with pytest.raises(sd.NotationError, match="one of the dtypes bool") as caught:
