@@ -54,7 +54,7 @@ def locality(*, of_row: bool) -> int:
     """Return in which cache memory that is fetched is kept, as LLVM numbers them: 3 is the nearest.
 
     Lines of rows that are read whole stay in the second one on Zen 4, whose first one they would
-    crowd: with rows of 64 elements all around a product takes 0.7 of the time.
+    crowd: with rows of 64 elements all around a product takes 0.75 of the time.
     """
     lines = _first_processor()
     fields = {name.strip(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
